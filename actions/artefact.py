@@ -10,16 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
-
 from actions.candidate import Candidate, LibraryKey, PrivateKey
 from actions.keystore import seal
 from config.model import Artefacts
 from config.vocabulary import FileRole
 from probes.certificate import Certificate, decodable
-from probes.container import open_container
-from probes.encoding import Blocks
-from probes.private_key import load_private_key
+from probes.container.blocks import Blocks
+from probes.container.private_key import OpenKey, open_key
+from probes.container.registry import open_container
 
 _WITH_CERTIFICATES: Final = (FileRole.COMBINED, FileRole.KEYSTORE, FileRole.CERTIFICATE, FileRole.CHAIN)
 _PARAMETERS: Final = re.compile(rb"-----BEGIN DH PARAMETERS-----[^-]*-----END DH PARAMETERS-----")
@@ -93,11 +91,8 @@ def _blocks(data: bytes, password: bytes | None) -> Blocks:
 
 
 def _key(data: bytes) -> PrivateKey | None:
-    try:
-        key = load_private_key(data)
-    except (TypeError, ValueError, UnsupportedAlgorithm):
-        return None
-    return PrivateKey(key) if isinstance(key, LibraryKey) else None
+    opened = open_key(data, None)
+    return PrivateKey(opened.key) if isinstance(opened, OpenKey) and isinstance(opened.key, LibraryKey) else None
 
 
 def says_the_same(before: bytes, after: bytes, password: bytes | None = None) -> bool:

@@ -90,7 +90,7 @@ class Late:
 
     @property
     def sentence(self) -> str:
-        """What happened, and where the content is; printable."""
+        """The late write, and the place of its content; printable."""
         where = f"kept as backup set {self.backup_set}" if self.backup_set else "too large to be copied, or no file"
         large = f"; too large to be copied: {self.large}" if self.large else ""
         return printable(
@@ -173,7 +173,7 @@ def compare(world: World, root: str, aside: Aside) -> Iterator[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _ReplacedFile:
     file: AsideFile
     sha256: str
     mtime: float
@@ -181,7 +181,7 @@ class _Found:
     """Hash and size of a file that is not kept; empty where it is kept, or its size is not known."""
 
 
-def _look(world: World, file: AsideFile) -> _Found | None:
+def _look(world: World, file: AsideFile) -> _ReplacedFile | None:
     """Return the content of a file that stays linked; None where it is gone."""
     try:
         found, data = world.read(file.aside)
@@ -190,14 +190,16 @@ def _look(world: World, file: AsideFile) -> _Found | None:
     except OSError as error:
         if error.errno not in NOT_A_FILE:
             raise
-        return _Found(file, _UNREADABLE, world.stat(file.aside).st_mtime)
+        return _ReplacedFile(file, _UNREADABLE, world.stat(file.aside).st_mtime)
     sha256 = hashlib.sha256(data).hexdigest()
     if len(data) > _MOST_BYTES and sha256 != file.sha256:
-        return _Found(file, _UNREADABLE, found.st_mtime, f"{file.aside} (sha256 {sha256}, {len(data)} bytes)")
-    return _Found(file, sha256, found.st_mtime)
+        return _ReplacedFile(file, _UNREADABLE, found.st_mtime, f"{file.aside} (sha256 {sha256}, {len(data)} bytes)")
+    return _ReplacedFile(file, sha256, found.st_mtime)
 
 
-def _keep(world: World, root: str, transaction: str, now: Iterable[_Found], written: list[_Found]) -> dict[str, Any]:
+def _keep(
+    world: World, root: str, transaction: str, now: Iterable[_ReplacedFile], written: list[_ReplacedFile]
+) -> dict[str, Any]:
     """Keep the written files of a component in a backup set; return the data of a WRITTEN_LATE record."""
     component = written[0].file.component
     held = {each.file.aside: each.sha256 for each in written}
@@ -225,7 +227,7 @@ def _keep(world: World, root: str, transaction: str, now: Iterable[_Found], writ
     }
 
 
-def _readable(found: Iterable[_Found]) -> list[_Found]:
+def _readable(found: Iterable[_ReplacedFile]) -> list[_ReplacedFile]:
     return [each for each in found if each.sha256 != _UNREADABLE]
 
 

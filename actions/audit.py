@@ -1,4 +1,4 @@
-"""The audit: requests, answers to them and their endings, in entries of which each has the hash of the entry before.
+"""The audit: requests, answers to them and their endings, in entries that each have the hash of the entry before.
 
 Segments are files of JSON lines that are only appended to, and never compacted. The first entry of a segment has the
 hash of the last entry of the segment before.

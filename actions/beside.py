@@ -1,4 +1,4 @@
-"""Files beside those of a component that hold what a change replaces: no transaction writes to them."""
+"""Files beside those of a component with certificates that a change replaces: no transaction writes to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Final
 
 from actions.component_files import FileReader
 from config.text import printable
-from probes.certificate import Certificate, certificates_in
+from probes.certificate import Certificate, decodable
+from probes.container.registry import open_unsealed
 
 MOST_FILES: Final = 64
 """Files of one directory that are read."""
@@ -19,7 +20,7 @@ _ENDINGS: Final = (".pem", ".crt", ".cer", ".cert")
 
 
 def left_beside(own: Set[str], old: Set[Certificate], new: Set[Certificate], reader: FileReader) -> Iterator[str]:
-    """Yield a sentence that names the files beside the components' `own` which hold what is replaced.
+    """Yield a sentence with the names of the files beside the components' `own` that have replaced certificates.
 
     These hold certificates of the `old` chains alone, not all of which are `new`: certbot has cert.pem and chain.pem
     beside fullchain.pem. Printable; a file that cannot be read is passed over.
@@ -36,7 +37,7 @@ def _holding(own: Set[str], old: Set[Certificate], new: Set[Certificate], reader
             resolved = reader.resolve(path)
             if path in own or resolved in own or reader.stat(resolved).st_size > MOST_BYTES:
                 continue
-            found = set(certificates_in(reader.read(resolved)[1]))
+            found = set(decodable(open_unsealed(reader.read(resolved)[1]).certificates))
             if found and found <= old and not found <= new:
                 yield path
 

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import binascii
 import hashlib
-import re
-import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NoReturn
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    pkcs7,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from config.text import printable
-from config.vocabulary import UnreadableReason
+from config.vocabulary import FileFormat, UnreadableReason
 from probes.certificate import Certificate, certificate
 from probes.chain import paths, signed
-from probes.encoding import DERError, element_end, split
-from probes.pkcs7 import SIGNED_DATA_LABELS, is_signed_data
-from probes.pkcs12 import is_keystore, unlock
-from probes.private_key import load_private_key
-from probes.trial import Sealed, too_much_work
+from probes.container.blocks import EncodingFault
+from probes.container.pem import text_around
+from probes.container.private_key import open_key
+from probes.container.registry import called, open_container, parts_of
 
 LibraryKey = (
     rsa.RSAPrivateKey
@@ -39,12 +28,11 @@ LibraryKey = (
     | dsa.DSAPrivateKey
 )
 
-# Old tools write BER. Candidates of theirs are accepted on purpose, so no warning is logged.
-warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#7 .* could not be parsed as DER")
-
 MOST_BYTES: Final = 1024 * 1024
 """Of all files together."""
 MOST_CERTIFICATES: Final = 64
+MOST_PARTS: Final = 256
+"""Of one file, each of which is opened."""
 
 
 class PrivateKey:
@@ -301,28 +289,25 @@ def _corrections(made: Sequence[Candidate], keyless: Sequence[Keyless], parts: _
         yield "a private key that does not belong to the certificate was left out"
 
 
-class _Form(StrEnum):
-    PEM = "PEM"
-    DER = "DER"
-    PKCS7 = "PKCS#7"
-    PKCS12 = "PKCS#12"
-
-
-_FORM_BY_EXTENSION: Final = {
-    "pem": _Form.PEM,
-    "der": _Form.DER,
-    "p7b": _Form.PKCS7,
-    "p7c": _Form.PKCS7,
-    "p12": _Form.PKCS12,
-    "pfx": _Form.PKCS12,
+_CALLED: Final = {
+    FileFormat.PEM: "PEM",
+    FileFormat.DER: "DER",
+    FileFormat.PKCS7: "PKCS#7",
+    FileFormat.PKCS12: "PKCS#12",
+    FileFormat.JKS: "JKS",
+    FileFormat.JCEKS: "JCEKS",
+}
+_BY_EXTENSION: Final = {
+    "pem": FileFormat.PEM,
+    "der": FileFormat.DER,
+    "p7b": FileFormat.PKCS7,
+    "p7c": FileFormat.PKCS7,
+    "p12": FileFormat.PKCS12,
+    "pfx": FileFormat.PKCS12,
 }
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
-_DER: Final = re.compile(rb"\x30(?:[\x80-\x84]|[\x20-\x7f]\x02\x01)")
-_INDEFINITE: Final = b"\x30\x80"
-"""The start of a SEQUENCE in BER whose length was not known when it was written, as in old keystores."""
-_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9#][A-Z0-9# ]{0,63})-----(.*?)-----END \1-----", re.DOTALL)
-_UNDECODABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm)
+_SEALED: Final = frozenset({UnreadableReason.LOCKED, UnreadableReason.WRONG_PASSWORD})
 
 
 class _Found:
@@ -332,55 +317,36 @@ class _Found:
         self.name: Final = printable(name, 200)
         self.certificates: list[Certificate] = []
         self.keys: list[PrivateKey] = []
-        self.forms: set[_Form] = set()
+        self.encodings: set[FileFormat] = set()
         self.locked = False
         """A key or keystore was not opened for want of the right password."""
         self.put_right: list[str] = []
         self.damage: list[str] = []
         self._password = password
 
-    def take_pem(self, data: bytes) -> None:
-        blocks = split(data)
-        self.damage += [f"{self.name}: {fault.detail}" for fault in blocks.faults]
-        if blocks.faults:
-            return
-        around, count = _BLOCK.subn(b"", data)
-        if not count:
-            if around.strip():
-                self.put_right.append(f"{self.name} was passed over: it holds neither certificate nor key")
-            return
-        if around.strip():
-            self.put_right.append(f"{self.name}: text around the PEM blocks was left out")
-        if b"\r" in data:
-            self.put_right.append(f"{self.name}: Windows line ends were removed")
-        self.forms.add(_Form.PEM)
-        for der in blocks.certificates:
-            if is_signed_data(der):
-                self._take_signed_data(der)
+    def take(self, part: bytes) -> None:
+        """Take the file, or a part of one that was joined from several."""
+        container = open_container(part, self._password)
+        self.encodings |= container.encodings
+        for fault in container.blocks.faults:
+            if fault.reason in _SEALED:
+                self.locked = True
             else:
-                self._take_certificate(der)
-        for key in blocks.keys:
-            self._take_key(key)
-        for block in _BLOCK.finditer(data):
-            if block[1] in SIGNED_DATA_LABELS:
-                self._take_pem_signed_data(block[2])
-
-    def take_der(self, der: bytes) -> None:
-        if is_keystore(der):
-            self._take_keystore(der)
-        elif is_signed_data(der):
-            self._take_signed_data(der)
-        else:
-            blocks = split(der)
-            self.forms.add(_Form.DER)
-            for each in blocks.certificates:
-                self._take_certificate(each)
-            for each in blocks.keys:
-                self._take_key(each)
-            if blocks.certificates or blocks.keys:
-                self.put_right.append(f"{self.name}: DER was converted to PEM")
-            else:
-                self.damage.append(f"{self.name}: the DER data is neither a certificate nor a key nor a keystore")
+                self.damage.append(f"{self.name}: {fault.detail}")
+        if container.keystore is not None and container.keystore.locked_keys:
+            self.locked = True
+        if container.blocks.faults:
+            return
+        if container.blocks.certificates or container.blocks.keys:
+            self.put_right += (f"{self.name}: {each}" for each in _conversions(part, container.encodings))
+        elif part.strip():
+            held = called(container.format)
+            why = f"it is {held}" if held else "it holds neither certificate nor key"
+            self.put_right.append(f"{self.name} was passed over: {why}")
+        for certificate_block in container.blocks.certificates:
+            self._take_certificate(certificate_block)
+        for key_block in container.blocks.keys:
+            self._take_key(key_block)
 
     def _take_certificate(self, der: bytes) -> None:
         try:
@@ -388,82 +354,42 @@ class _Found:
         except ValueError as error:
             self.damage.append(f"{self.name}: a certificate cannot be decoded: {printable(str(error), 200)}")
 
-    def _take_pem_signed_data(self, body: bytes) -> None:
-        try:
-            self._take_signed_data(binascii.a2b_base64(body))
-        except binascii.Error:
-            self.damage.append(f"{self.name}: the base64 of its PKCS#7 block cannot be decoded")
-
-    def _take_signed_data(self, der: bytes) -> None:
-        try:
-            inside = [each.public_bytes(Encoding.DER) for each in pkcs7.load_der_pkcs7_certificates(der)]
-        except _UNDECODABLE:
-            self.damage.append(f"{self.name}: the PKCS#7 data cannot be decoded")
-            return
-        self.forms.add(_Form.PKCS7)
-        self.put_right.append(f"{self.name}: PKCS#7 was converted to PEM")
-        for each in inside:
-            self._take_certificate(each)
-
-    def _take_keystore(self, der: bytes) -> None:
-        self.forms.add(_Form.PKCS12)
-        blocks = unlock(der, self._password)
-        if not blocks.faults:
-            self.put_right.append(f"{self.name}: PKCS#12 was converted to PEM")
-        for fault in blocks.faults:
-            if fault.reason is UnreadableReason.WRONG_PASSWORD:
+    def _take_key(self, block: bytes) -> None:
+        opened = open_key(block, self._password, validated=True)
+        if isinstance(opened, EncodingFault):
+            if opened.reason in _SEALED:
                 self.locked = True
             else:
-                self.damage.append(f"{self.name}: {fault.detail}")
-        for each in blocks.certificates:
-            self._take_certificate(each)
-        for each in blocks.keys:
-            self._take_key(each)
-
-    def _take_key(self, key: bytes) -> None:
-        try:
-            opened = load_private_key(key, validated=True)
-        except TypeError:
-            self._unlock(key)
-        except (ValueError, UnsupportedAlgorithm):
-            self.damage.append(f"{self.name}: the private key cannot be decoded")
-        else:
-            self._keep(opened)
-
-    def _unlock(self, key: bytes) -> None:
-        if self._password is not None and (why := too_much_work(Sealed.KEY, key, self._password)):
-            self.damage.append(f"{self.name}: the private key {why}")
-            return
-        try:
-            opened = load_private_key(key, self._password, validated=True)
-        except _UNDECODABLE:
-            self.locked = True
-        else:
-            self.put_right.append(f"{self.name}: the private key was encrypted and will be written without a password")
-            self._keep(opened)
-
-    def _keep(self, key: object) -> None:
-        if isinstance(key, LibraryKey):
-            self.keys.append(PrivateKey(key))
-        else:
+                self.damage.append(f"{self.name}: the private key {opened.detail}")
+        elif not isinstance(opened.key, LibraryKey):
             self.damage.append(f"{self.name}: the private key is of a kind that no TLS server uses")
+        else:
+            self.keys.append(PrivateKey(opened.key))
+            if opened.was_encrypted:
+                self.put_right.append(
+                    f"{self.name}: the private key was encrypted and will be written without a password"
+                )
+
+
+def _conversions(part: bytes, encodings: Collection[FileFormat]) -> Iterable[str]:
+    """Yield the conversions of content that holds something."""
+    if FileFormat.PEM in encodings:
+        if text_around(part).strip():
+            yield "text around the PEM blocks was left out"
+        if b"\r" in part:
+            yield "Windows line ends were removed"
+    yield from (f"{_CALLED[each]} was converted to PEM" for each in sorted(encodings) if each is not FileFormat.PEM)
 
 
 def _look_into(file: Given, password: bytes | None) -> _Found:
     found = _Found(file.name, password)
-    data = _unmarked(file.data, found)
-    # Joined files may hold DER after DER, or PEM after DER.
-    while data and not found.damage:
-        if not _DER.match(data):
-            found.take_pem(data)
+    for number, part in enumerate(parts_of(_unmarked(file.data, found)), start=1):
+        if number > MOST_PARTS:
+            found.damage.append(f"{found.name}: it is joined from more than {MOST_PARTS} parts")
+        else:
+            found.take(part)
+        if found.damage:
             break
-        try:
-            end = len(data) if data.startswith(_INDEFINITE) else element_end(data, 0)
-        except DERError:
-            found.damage.append(f"{found.name}: the DER data is cut short or damaged")
-            break
-        found.take_der(data[:end])
-        data = data[end:]
     found.put_right += _misnamed(found)
     return found
 
@@ -481,9 +407,10 @@ def _unmarked(data: bytes, found: _Found) -> bytes:
 def _misnamed(found: _Found) -> Iterable[str]:
     """Yield how the extension of a file misleads about its content."""
     extension = found.name.rpartition(".")[2].lower()
-    expected = _FORM_BY_EXTENSION.get(extension)
-    if expected and found.forms and expected not in found.forms:
-        yield f"{found.name} holds {' and '.join(sorted(found.forms))}, though its name says otherwise"
+    expected = _BY_EXTENSION.get(extension)
+    if expected and found.encodings and expected not in found.encodings:
+        held = " and ".join(sorted(_CALLED[each] for each in found.encodings))
+        yield f"{found.name} holds {held}, though its name says otherwise"
     elif extension == "key" and found.certificates and not found.keys:
         yield f"{found.name} holds certificates and no key, though its name says otherwise"
     elif extension in {"crt", "cer"} and found.keys and not found.certificates:
@@ -537,7 +464,7 @@ def _order(found: Iterable[_Found], presented: Sequence[Certificate]) -> Iterabl
     for one in found:
         places = [presented.index(each) for each in one.certificates if each in presented]
         # The certificates of PKCS#7 and PKCS#12 are a set, so their order cannot be wrong.
-        if places != sorted(places) and one.forms <= {_Form.PEM, _Form.DER}:
+        if places != sorted(places) and one.encodings <= {FileFormat.PEM, FileFormat.DER}:
             yield f"{one.name}: the certificates were put in order, from the server's to its issuers'"
 
 

@@ -160,4 +160,4 @@ def _with_remarks(state: TransactionState, ending: Ending) -> Ending:
 
 
 def _remark_left(state: TransactionState, error: OSError) -> None:
-    state.remark(f"what was put beside the files could not be removed yet: {detail_of(error)}")
+    state.remark(f"the files beside the targets could not be removed yet: {detail_of(error)}")

@@ -35,7 +35,7 @@ def compact(context: TransactionContext, before: Callable[[Sequence[Record]], No
     names = {name.removesuffix(".lock") for name in context.world.names(context.locks)} | context.services.keys()
     locks = acquire(context.world, context.locks, names)
     if isinstance(locks, Busy):
-        return f"process {locks.holder} is at work on {locks.component}"
+        return locks.sentence
     why: list[str] = []
 
     def choose(records: Sequence[Record]) -> Shorter | None:
@@ -57,9 +57,9 @@ def compact(context: TransactionContext, before: Callable[[Sequence[Record]], No
 def shorter(records: Sequence[Record], now: float) -> Shorter | str:
     """Return the shortest journal with the state of `records` at Unix time `now`, or why there is none, a sentence.
 
-    The state decides which records stay, whatever fields it has: the records that made each entry, and then those that
-    remove or correct what these would leave behind, until both states are equal. Of a transaction all records stay or
-    none. Where the states do not become equal, or a transaction is under way, no record may be left out.
+    The state decides which records stay, whatever fields it has: the records that made each entry, and then records
+    that remove or correct their side effects, until both states are equal. Of a transaction all records stay or none.
+    Where the states do not become equal, or a transaction is under way, no record may be left out.
     """
     if not records:
         return "it is empty"

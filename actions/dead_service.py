@@ -34,11 +34,11 @@ class WholeSet:
 
 
 def start_dead(state: TransactionState, *, patient: bool = True) -> str:
-    """Start each dead service that may be started, once; return what was done, printable.
+    """Start each dead service that may be started, once; return a sentence about it, printable.
 
     With `patient`, another writer has until the deadline to write the rest of a set.
     """
-    if not state.live:
+    if not state.services_run:
         return ""
     return "; ".join(
         _start_once(state, one, names, patient=patient)

@@ -46,7 +46,7 @@ class Ground(StrEnum):
     NO_CHAIN_TO_WRITE = "no_chain_to_write"
     KEY_WOULD_BE_EXPOSED = "key_would_be_exposed"
     KEYSTORE_WOULD_BE_LOST = "keystore_would_be_lost"
-    """It holds content that a new keystore would not, or is not opened by its password."""
+    """It holds content that a new keystore would not, is not opened by its password, or is in a format not written."""
     UNREADABLE = "unreadable"
     NO_CANDIDATE = "no_candidate"
     """The files make no candidate, or not yet."""
@@ -139,7 +139,7 @@ FROZEN_UNTIL_RECOVERY: Final = ". FROZEN: the next recovery tries again, and not
 class Ending:
     """How a transaction ended. `RecordedEnding` is the same value, read from the journal.
 
-    Each answer, event, row and page that shows an ending takes its parts from one of the two.
+    Each answer, event, row and page that shows an ending holds one of the two, or a projection that it makes.
     """
 
     transaction: str
@@ -181,7 +181,7 @@ class Ending:
 
     @property
     def sentence(self) -> str:
-        """What happened and what is true now; printable where the reason is."""
+        """The event and the present state; printable where the reason is."""
         rest = _CONSEQUENCES[self.outcome] if self.consequence is None else self.consequence
         return f"{titled(self.group, self.components)}: {self.reason}{rest}."
 
@@ -206,5 +206,5 @@ def answers_nobody(reason: str) -> bool:
 
 
 def detail_of(error: OSError) -> str:
-    """Return what failed, and on which file where that is known; printable."""
+    """Return the failure, with its file where it is known; printable."""
     return printable(f"{error.strerror or type(error).__name__}" + (f" ({error.filename})" if error.filename else ""))

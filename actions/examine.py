@@ -58,7 +58,7 @@ def facts(state: TransactionState, stage: JournalStage, examined: Examined) -> R
         old_at_hand=_old_at_hand(state, examined),
         old=set_worth.old_set(state, served=disk is Disk.NEW).old,
         new_at_hand=can_complete(state),
-        live=state.live,
+        services_run=state.services_run,
     )
 
 

@@ -29,7 +29,7 @@ def give_way(state: TransactionState) -> Ending | None:
 
     The transaction waits for that once.
     """
-    if not state.live or not state.patient or not state.look().answering:
+    if not state.services_run or not state.patient or not state.look().answering:
         return None
     seen = watch(state.world, state.look, lambda view: judge(state, view), state.context.terms)
     if seen.theirs:

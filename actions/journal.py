@@ -39,7 +39,7 @@ class Event(StrEnum):
     COMMAND = "command"
     """A command of a service is about to do something; it is over where any record of its transaction follows."""
     COMMAND_OVER = "command_over"
-    """A command that a killed process left was waited for, or ended."""
+    """The fate of a command whose end is in no record: a killed process left it, or its end could not be written."""
     VALIDATED = "validated"
     ROLLING_BACK = "rolling_back"
     RECOVERING = "recovering"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypedDict
 
 from actions import aside
 from actions.aside import Aside, Late
@@ -41,6 +41,8 @@ class ActionRequest:
     """The certificate may end at any time."""
     key_compromised: bool = False
     """The keys in use are given up for good."""
+    force: bool = False
+    """For an activation: the service takes up its files although it serves them already."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -51,6 +53,7 @@ class ActionRequest:
             "losses": list(self.losses),
             **({"allow_shorter": True} if self.allow_shorter else {}),
             **({"key_compromised": True} if self.key_compromised else {}),
+            **({"force": True} if self.force else {}),
         }
 
     @classmethod
@@ -63,6 +66,7 @@ class ActionRequest:
             tuple(map(str, plain["losses"])),
             allow_shorter=plain.get("allow_shorter", False) is True,
             key_compromised=plain.get("key_compromised", False) is True,
+            force=plain.get("force", False) is True,
         )
 
 
@@ -123,6 +127,17 @@ class Ruling:
     why: str = ""
 
 
+class EndingFacts(TypedDict):
+    """The facts of a recorded ending that are shown, logged and stored."""
+
+    transaction: str
+    action: Kind
+    outcome: Outcome
+    cause: Cause
+    reason: str
+    by: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedEnding(Ending):
     """An ending in the journal, with its request and its plan."""
@@ -179,6 +194,17 @@ class RecordedEnding(Ending):
             accepted=accepted,
             group=str(plan.get("group", "")),
         )
+
+    def facts(self) -> EndingFacts:
+        """Return the facts that are shown, logged and stored; the time is left to each of them."""
+        return {
+            "transaction": self.transaction,
+            "action": self.kind,
+            "outcome": self.outcome,
+            "cause": self.cause,
+            "reason": self.reason,
+            "by": self.by,
+        }
 
 
 @dataclass(slots=True)
@@ -363,7 +389,7 @@ class JournalState:
                 self.given_up.setdefault(key, GivenUp(str(record.data.get("by", "")), record.at, of))
 
     def is_our_doing(self, component: str) -> bool:
-        """Whether a transaction made a component's files what they are: it is under way, or froze the component."""
+        """Whether a transaction gave a component's files their content: it is under way, or froze the component."""
         plans = (plan_from_json(begin.data["plan"]) for begin in self.under_way.values())
         return component in self.frozen or any(each.component == component for plan in plans for each in plan.changes)
 

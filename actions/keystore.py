@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.serialization import (
 from actions.candidate import Candidate
 from probes.certificate import decodable
 from probes.chain import paths
-from probes.encoding import DERError, EncodingFault
-from probes.pkcs12 import is_keystore, open_keystore, seal_of, unlock
+from probes.container.blocks import EncodingFault
+from probes.container.pkcs12 import PKCS12, open_keystore, seal_of, unlock
+from probes.container.registry import recognise
+from probes.encoding import DERError
 
 _OLD_ENCRYPTION: Final = bytes.fromhex("2a864886f70d010c01")
 """The first bytes of the identifiers of PKCS#12's own encryption schemes (RFC 7292, appendix C)."""
@@ -26,6 +28,11 @@ _HASHES: Final[dict[bytes, HashAlgorithm]] = {
     bytes.fromhex("608648016503040202"): SHA384(),
     bytes.fromhex("608648016503040203"): SHA512(),
 }
+
+_CONVERT: Final = (
+    "convert it to PKCS#12, which Java reads as well: "
+    "keytool -importkeystore -srckeystore OLD -destkeystore NEW -deststoretype PKCS12"
+)
 
 
 def seal(candidate: Candidate, like: bytes, password: bytes | None) -> bytes:
@@ -37,20 +44,21 @@ def seal(candidate: Candidate, like: bytes, password: bytes | None) -> bytes:
     the default of OpenSSL and Java today. Without a password it is not encrypted. Salts are random, so the bytes of
     two keystores always differ.
     """
-    opened = open_keystore(like, password) if is_keystore(like) else None
+    old = like if recognise(like) is PKCS12 else None
+    opened = None if old is None else open_keystore(old, password)
     own = None if opened is None or isinstance(opened, EncodingFault) else opened.cert
     return pkcs12.serialize_key_and_certificates(
         None if own is None else own.friendly_name,
         candidate.key.library_key(),
         candidate.certificate.x509(),
         [each.x509() for each in candidate.chain],
-        _encryption(like, password) if password else NoEncryption(),
+        _encryption(old, password) if password else NoEncryption(),
     )
 
 
-def _encryption(like: bytes, password: bytes) -> KeySerializationEncryption:
+def _encryption(like: bytes | None, password: bytes) -> KeySerializationEncryption:
     try:
-        identifiers = seal_of(like).identifiers if is_keystore(like) else ()
+        identifiers = () if like is None else seal_of(like).identifiers
     except DERError:
         identifiers = ()
     old = any(each.startswith(_OLD_ENCRYPTION) for each in identifiers)
@@ -59,13 +67,24 @@ def _encryption(like: bytes, password: bytes) -> KeySerializationEncryption:
     return PrivateFormat.PKCS12.encryption_builder().key_cert_algorithm(way).hmac_hash(hashed).build(password)
 
 
+def why_not_written(old: bytes) -> str | None:
+    """Return that a keystore is in a format that is not written, as the end of a sentence about it; else None.
+
+    The new one would be PKCS#12, which not every program finds out by itself.
+    """
+    form = recognise(old)
+    if form is None or not form.is_keystore or form is PKCS12:
+        return None
+    return f"is {form.called}, and certvigil writes PKCS#12 alone; {_CONVERT}"
+
+
 def loss(old: bytes, password: bytes | None) -> str | None:
-    """Return what would be lost with an old keystore, as the end of a sentence about it; None where nothing would.
+    """Return the content that would be lost with an old keystore, the end of a sentence; None without a loss.
 
     A file that is no keystore, because it is damaged or empty, is no loss.
     """
-    if not is_keystore(old):
-        return None
+    if recognise(old) is not PKCS12:
+        return why_not_written(old)
     blocks = unlock(old, password)
     if blocks.faults:
         return f"cannot be opened, so its service may not use this password: {blocks.faults[0].detail}"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from actions.world import World, write_all
+from config.text import printable
+
+_BETWEEN: Final = 0.25
+"""Seconds between two attempts to have a lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +22,22 @@ class Busy:
     component: str
     holder: str
     """The process id of the holder, as it stands in the lock."""
+    act: str = ""
+    """The act of the holder, and for whom; printable, empty where it is not known."""
+
+    @property
+    def sentence(self) -> str:
+        """Which process is at work on what; printable."""
+        return f"process {self.holder} is at work on {self._work}"
+
+    @property
+    def phrase(self) -> str:
+        """The process and its work, as the object of a sentence; printable."""
+        return f"process {self.holder}, which is at work on {self._work}"
+
+    @property
+    def _work(self) -> str:
+        return f"{self.component} ({self.act})" if self.act else self.component
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +53,10 @@ class Locks:
             self.world.close(descriptor)
 
 
-def acquire(world: World, directory: str, components: Iterable[str]) -> Locks | Busy:
+def acquire(world: World, directory: str, components: Iterable[str], act: str = "") -> Locks | Busy:
     """Lock all of `components` or none, in sorted order, so that two processes cannot wait for each other.
 
-    The locks are files below `directory`, which exists. Raises OSError.
+    The locks are files below `directory`, which exists; `act` tells others what is done, and for whom. Raises OSError.
     """
     held: list[int] = []
     try:
@@ -43,16 +64,41 @@ def acquire(world: World, directory: str, components: Iterable[str]) -> Locks | 
             descriptor = _open(world, os.path.join(directory, f"{component}.lock"))
             held.append(descriptor)
             if not world.lock(descriptor, wait=False):
-                holder = world.read_at(descriptor, 0).decode(errors="replace").strip()
+                holder, _, doing = world.read_at(descriptor, 0).decode(errors="replace").strip().partition(" ")
                 Locks(world, tuple(held)).release()
-                return Busy(component, holder if holder.isdigit() else "unknown")
+                return Busy(component, holder if holder.isdigit() else "unknown", printable(doing, 300))
             world.truncate(descriptor, 0)
-            write_all(world, descriptor, 0, f"{os.getpid()}\n".encode())
+            write_all(world, descriptor, 0, f"{os.getpid()} {act}".strip().encode() + b"\n")
     except OSError:
         with suppress(OSError):
             Locks(world, tuple(held)).release()
         raise
     return Locks(world, tuple(held))
+
+
+def await_others(
+    world: World,
+    directory: str,
+    components: Iterable[str],
+    *,
+    most: float,
+    told: Callable[[Busy], None],
+    gives_up: Callable[[], bool],
+) -> Busy | None:
+    """Return None once no other process is at work on `components`; else who still is after `most` seconds.
+
+    `told` receives whoever is waited for, each once; whoever `gives_up` waits no longer. Raises OSError.
+    """
+    names, end, known = tuple(components), world.monotonic() + most, None
+    while isinstance(locks := acquire(world, directory, names), Busy):
+        if locks != known:
+            told(locks)
+            known = locks
+        if gives_up() or world.monotonic() >= end:
+            return locks
+        world.sleep(_BETWEEN)
+    locks.release()
+    return None
 
 
 def _open(world: World, path: str) -> int:

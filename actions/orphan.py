@@ -39,11 +39,11 @@ class OrphanFate(StrEnum):
 
 
 _SAID: Final = {
-    OrphanFate.GONE: "no longer ran",
-    OrphanFate.ENDED: "was waited for until it ended",
-    OrphanFate.KILLED: "did not end in its time limit, and was killed",
-    OrphanFate.SERVES: "is the server by now, and was left alone",
-    OrphanFate.QUEUED: "is a job that systemd has not done in its time limit",
+    OrphanFate.GONE: "it ran no more",
+    OrphanFate.ENDED: "it was waited for until it ended",
+    OrphanFate.KILLED: "it did not end in its time limit, and was killed",
+    OrphanFate.SERVES: "it is the server by now, and was left alone",
+    OrphanFate.QUEUED: "systemd has not done its job in its time limit",
 }
 
 
@@ -77,7 +77,8 @@ def _over(world: World, last: Record) -> Record:
     except (KeyError, TypeError, ValueError) as error:
         raise JournalError(f"a command of transaction {last.transaction} cannot be read") from error
     fate = _wait(world, running)
-    said = printable(f"`{' '.join(running.command)}`, left by a killed process, {_SAID[fate]}")
+    # Its process was killed, or could write no record.
+    said = printable(f"the journal has no end of `{' '.join(running.command)}`: {_SAID[fate]}")
     data = {"components": last.data["components"], "fate": fate, "reason": said}
     return Record(world.now(), last.transaction, Event.COMMAND_OVER, data)
 

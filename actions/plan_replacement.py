@@ -63,7 +63,7 @@ def _of_others(every: Sequence[ComponentProposal], candidates: Candidates) -> li
     unused = [each for each in candidates.leaves if each not in concerned]
     return [
         *(remark for each in every for remark in each.choice.remarks(each.name)),
-        *(f"{each.title}, for a key of {each.key.kind}, is for none of these components" for each in unused),
+        *(f"{each.title}, for a key of {each.key.kind}, fits no component of these" for each in unused),
     ]
 
 

@@ -12,9 +12,9 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from actions.candidate import Candidate
 from actions.ending import Ground
 from config.fields import duration_text
-from config.text import printable
+from config.text import Printable, printable
 from config.vocabulary import Code, VerifierName
-from probes.certificate import Certificate
+from probes.certificate import AlternativeName, Certificate
 from probes.chain import presented_path
 from probes.judge.chain import judge_presentation
 from probes.judge.client import View, cure_of, judge_chain, leaf_first, subject_in
@@ -64,7 +64,7 @@ class Demands:
     installed: tuple[Certificate, ...] = ()
     """The chain that it presents today, in that order; empty where there is none, or none that can be read."""
     allowed_issuers: tuple[Issuers, ...] = ()
-    """The issuers of which one must have issued it; empty allows every issuer."""
+    """The acceptable issuers; empty allows every issuer."""
     allow_shorter: bool = False
     """It may end at any time, except within `least_left`."""
     min_lifetime: float | None = None
@@ -130,14 +130,13 @@ def dropped_names(leaf: Certificate, installed: Sequence[Certificate]) -> tuple[
     """Return the names of the installed certificate, such as `DNS:www.example.com`, that `leaf` does not cover."""
     if not installed:
         return ()
-    return tuple(name for name in leaf_first(installed)[0].names if not _covers(leaf, name))
+    names = leaf_first(installed)[0].alternative_names()
+    return tuple(str(name) for name in names if name.is_of_server and not _covers(leaf, name))
 
 
-def _covers(leaf: Certificate, alternative_name: str) -> bool:
-    kind, _, name = alternative_name.partition(":")
-    if kind not in {"DNS", "IP"} or alternative_name.casefold() in map(str.casefold, leaf.names):
-        return True
-    return not any(judge_names(leaf, (name,)))
+def _covers(leaf: Certificate, name: AlternativeName) -> bool:
+    written = str(name).casefold()
+    return any(each.casefold() == written for each in leaf.names) or not any(judge_names(leaf, (name.value,)))
 
 
 def roots_known(candidate: Candidate, views: Sequence[View]) -> tuple[Trust, ...]:
@@ -147,7 +146,7 @@ def roots_known(candidate: Candidate, views: Sequence[View]) -> tuple[Trust, ...
 
 
 def _key(candidate: Candidate) -> Iterator[Objection]:
-    for found in judge_match(candidate.certificate, (candidate.key.public_sha256,), "the candidate"):
+    for found in judge_match(candidate.certificate, (candidate.key.public_sha256,), Printable("the candidate")):
         yield Objection(Ground.KEY_MISMATCH, found.detail)
 
 
@@ -174,7 +173,7 @@ def _names(leaf: Certificate, demands: Demands) -> Iterator[Objection]:
 
 def _times(presented: Sequence[Certificate], demands: Demands, now: float) -> Iterator[Objection]:
     for each in presented:
-        for found in judge_time(each, "", now):
+        for found in judge_time(each, Printable(""), now):
             if found.code in _NOT_VALID:
                 yield Objection(Ground.NOT_VALID_NOW, found.detail)
         if each.not_before is None or each.not_after is None:
@@ -207,7 +206,7 @@ def _first_threshold(leaf: Certificate) -> float:
 
 def _strength(presented: Sequence[Certificate]) -> Iterator[Objection]:
     for each in presented:
-        for found in judge_strength(each, ""):
+        for found in judge_strength(each, Printable("")):
             yield Objection(_STRENGTH.get(found.code, Ground.WEAK_KEY), found.detail)
 
 
@@ -288,7 +287,7 @@ def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Obj
         yield Objection(Ground.INCOMPLETE_CHAIN, of_candidate(f"{detail}{others}; to cure it, {cure}"))
     if views and not gaps and not any(verdict.accepted for verdict in verdicts.values()):
         why = next((cause.detail for verdict in verdicts.values() for cause in verdict.causes), "")
-        yield Objection(Ground.NO_CLIENT_ACCEPTS, f"none of its clients accepts it: {why}")
+        yield Objection(Ground.NO_CLIENT_ACCEPTS, f"no client of it accepts it: {why}")
 
 
 def missing_issuer(candidate: Candidate, views: Sequence[View], now: float) -> frozenset[str]:

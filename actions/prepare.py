@@ -132,7 +132,7 @@ def _group_of(proposals: Sequence[ComponentProposal]) -> str:
 
 
 def _left_beside(proposals: Sequence[ComponentProposal], reader: FileReader) -> Iterator[str]:
-    """Yield which files beside those of the components hold what is replaced."""
+    """Yield the files beside those of the components that have replaced certificates."""
     own = {path for each in proposals for file in each.files.values() for path in (file.given, file.path)}
     old = {one for each in proposals for one in each.installed}
     chains = [(*each.candidate.presented, each.candidate.root) for each in proposals]

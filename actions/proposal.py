@@ -24,13 +24,13 @@ from actions.component_files import (
 )
 from actions.component_site import ComponentSite, LastSet
 from actions.ending import Ground
-from actions.keystore import loss
+from actions.keystore import loss, why_not_written
 from actions.plan import Change, FileState, Ill, Kind, Serving
 from actions.precheck import Demands, Objection, dropped_names, kept_out_by_time, missing_issuer, of_candidate, precheck
 from actions.rehearse import CannotBeServed, Effect, RehearsalStage, rehearse
 from actions.soundness import faults_in, ill_of
 from config.address import is_ip_address
-from config.text import printable
+from config.text import Printable, printable
 from config.vocabulary import Code, FileRole, WriteMode
 from probes.assess_set import SetFault
 from probes.certificate import Certificate
@@ -162,7 +162,7 @@ def _staged(stage: RehearsalStage, installed: Sequence[Certificate]) -> Rehearsa
     """Return the stage, with the installed chain as served where the served chain is not known."""
     if stage.served or not installed:
         return stage
-    return replace(stage, served=(Presented("on disk", leaf_first(installed), "", "", ""),))
+    return replace(stage, served=(Presented(Printable("on disk"), leaf_first(installed), "", "", ""),))
 
 
 # Objections
@@ -185,10 +185,12 @@ def _unwritable(proposal: ComponentProposal, kind: Kind) -> Iterator[Objection]:
 
 
 def _loss(proposal: ComponentProposal, keystore: ComponentFile) -> str | None:
-    """Return the content that would be lost with a keystore, as `loss` does.
+    """Return the content that would be lost with a keystore, as `loss` does, or that its format is not written.
 
     Where its password does not open it, the last keystore that it opened counts, or that the service does not start.
     """
+    if (why := why_not_written(keystore.data)) is not None:
+        return why
     last = proposal.standing.last.keystore
     if not proposal.standing.is_locked or (not last and not proposal.site.test_fails()):
         return loss(keystore.data, keystore.password)

@@ -30,25 +30,29 @@ from actions.verdict import Disk, JournalStage, Old, RecoveryFacts, RecoveryVerd
 from actions.whole_set import complete, make_others_whole, settle
 from config.text import printable
 
-_ATTEMPTS: Final = 3
+MOST_ATTEMPTS: Final = 11
+"""Attempts of recovery at one transaction: ten interruptions in a row, and one more attempt that may end it.
+
+What interrupts them all may be a command of the service, so that there is an end.
+"""
 _FOR_NOW: Final = frozenset({errno.EAGAIN, errno.ETXTBSY})
 """How opening a file fails while another process has a lease on it, or runs it."""
 
 
-def recover(context: TransactionContext, *, live: bool = True) -> tuple[Ending, ...]:
+def recover(context: TransactionContext, *, services_run: bool = True) -> tuple[Ending, ...]:
     """Finish or undo every transaction that neither ended nor is under way elsewhere; a repetition changes nothing.
 
-    Without `live`, as at boot before services are started, files are put right and services left alone. A transaction
-    whose files cannot be read or changed now is left for the next recovery; its ending says so, and the others go on.
-    Raises JournalError where the journal cannot be trusted or written, OSError where the state cannot be used: then
-    nothing may be started.
+    Without `services_run`, as at boot before services are started, files are put right and services left alone. A
+    transaction whose files cannot be read or changed now is left for the next recovery; its ending says so, and the
+    others go on. Raises JournalError where the journal cannot be trusted or written, OSError where the state cannot
+    be used: then nothing may be started.
     """
     context.prepare()
     # Commands that a killed process left would act on files and services during the recovery.
     settle_commands(context)
     names = unfinished(context.journal.records())
-    endings = [_unless_unusable(context, name, partial(_recover, live=live)) for name in names]
-    if live:
+    endings = [_unless_unusable(context, name, partial(_recover, services_run=services_run)) for name in names]
+    if services_run:
         journal_state = JournalState.of(context.journal.records())
         dead = dict.fromkeys(each for each in journal_state.froze.values() if each not in journal_state.unfinished)
         endings += [_unless_unusable(context, name, _start_later) for name in dead]
@@ -148,19 +152,19 @@ def _note_thawed(context: TransactionContext, component: str) -> None:
     context.told(record)
 
 
-def _recover(context: TransactionContext, name: str, *, live: bool) -> Ending | None:
+def _recover(context: TransactionContext, name: str, *, services_run: bool) -> Ending | None:
     records = _records_of(context, name)
     plan = _resume(context, records).plan
     locks = acquire(context.world, context.locks, plan.components)
     if isinstance(locks, Busy):
-        busy = Failure(Cause.BUSY, f"not recovered now: process {locks.holder} is at work on {locks.component}")
+        busy = Failure(Cause.BUSY, f"not recovered now: {locks.sentence}")
         return Ending.of(name, plan.components, Outcome.REFUSED, busy, consequence="", group=plan.group)
     try:
         # The process that held the locks until now may have ended it.
         if name not in unfinished(context.journal.records()):
             return None
         records = _records_of(context, name)
-        return _end(_resume(context, records), records, live=live)
+        return _end(_resume(context, records), records, services_run=services_run)
     finally:
         with suppress(OSError):
             locks.release()
@@ -218,12 +222,12 @@ def _touched(records: Sequence[Record], changes: int) -> int:
     return touched
 
 
-def _end(state: TransactionState, records: Sequence[Record], *, live: bool) -> Ending:
+def _end(state: TransactionState, records: Sequence[Record], *, services_run: bool) -> Ending:
     """Bring a transaction to its end, by the table of `verdict.py`."""
     ended = next((each for each in records if each.event in ENDED), None)
     if ended is not None:
         return _tidy(state, ended)
-    state.live = live
+    state.services_run = services_run
     stage, why = stage_of(records), _why(records)
     if stage is JournalStage.PREPARED:
         return abandon(state, Failure(Cause.INTERRUPTED, "it was interrupted before any file was switched"))
@@ -234,13 +238,13 @@ def _end(state: TransactionState, records: Sequence[Record], *, live: bool) -> E
         examined = examine(state)
         known = facts(state, stage, examined)
     except OSError as error:
-        known = RecoveryFacts(stage, Disk.UNREADABLE, live=live)
+        known = RecoveryFacts(stage, Disk.UNREADABLE, services_run=services_run)
         unreadable = f"a file cannot be read: {detail_of(error)}"
 
     def attempt() -> Failure | None:
         # Attempts count only from here on: if anything interrupted the steps before, the files are a whole set now.
-        if sum(each.event is Event.RECOVERING for each in records) >= _ATTEMPTS:
-            return Failure(Cause.INTERRUPTED, f"recovery itself was interrupted {_ATTEMPTS} times")
+        if sum(each.event is Event.RECOVERING for each in records) >= MOST_ATTEMPTS:
+            return Failure(Cause.INTERRUPTED, f"recovery itself was interrupted {MOST_ATTEMPTS} times")
         state.note(Event.RECOVERING)
         return None
 
@@ -250,7 +254,7 @@ def _end(state: TransactionState, records: Sequence[Record], *, live: bool) -> E
         case RecoveryVerdict.FORWARD:
             return _go_forward(state, known, why, attempt)
         case RecoveryVerdict.UNDO:
-            return undo(state, why, ready=attempt if live else lambda: None)
+            return undo(state, why, ready=attempt if services_run else lambda: None)
         case RecoveryVerdict.FREEZE:
             return _freeze(state, examined, why, unreadable)
 
@@ -283,7 +287,7 @@ def _go_forward(
         except OSError as error:
             said = f"; and then a new file could not be put in place: {detail_of(error)}"
             return freeze(state, why.plus(said), again=True)
-    if not known.live:
+    if not known.services_run:
         because = {
             Old.USABLE: "the old set cannot be had whole any more",
             Old.SPENT: "nobody would be better off with the old set",

@@ -27,7 +27,7 @@ from actions.whole_set import complete, put_back
 def undo(state: TransactionState, failure: Failure, *, ready: Callable[[], Failure | None] = lambda: None) -> Ending:
     """Put every old file back and the services onto them, and see the old set served; else freeze.
 
-    Services that are not `live` are left alone: they have not been started yet. `ready` is called once the files are a
+    Services are left alone where they have not been started yet. `ready` is called once the files are a
     whole set, before any service is touched; a failure that it returns keeps the services as they are.
     """
     state.note_if_possible(Event.ROLLING_BACK, cause=failure.cause, reason=failure.sentence, touched=state.touched)
@@ -36,11 +36,11 @@ def undo(state: TransactionState, failure: Failure, *, ready: Callable[[], Failu
         return ending
     if problem is None:
         problem = ready()
-    if problem is None and state.live:
+    if problem is None and state.services_run:
         problem = _serve_old(state)
     if problem is not None:
         return freeze(state, failure.plus(f"; and then {problem.sentence}"), again=again)
-    if not state.live:
+    if not state.services_run:
         state.remark("the old files are back; the services are down, so nobody has seen them served")
     if failure.cause in CANDIDATES_FAULT:
         state.note_if_possible(Event.QUARANTINED, candidate=candidate_of(state.plan.changes), reason=failure.sentence)

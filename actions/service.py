@@ -67,7 +67,7 @@ class Trouble:
 
     @property
     def sentence(self) -> str:
-        """What happened, printable."""
+        """The result, printable."""
         command = " ".join(self.ran.command)
         how = f"did not end within {self.timeout:g} s" if self.timed_out else f"ended with status {self.ran.status}"
         return f"`{command}` {how}" + (f": {self.ran.output[-400:]}" if self.ran.output else "")

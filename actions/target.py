@@ -486,7 +486,7 @@ def _write_until_it_holds(
         except OSError:
             if attempt == _WRITES:
                 raise
-    raise OSError(errno.EIO, "it does not hold what was written to it", change.path)
+    raise OSError(errno.EIO, "it has another content than was written to it", change.path)
 
 
 def clear(world: World, change: Change, transaction: str) -> None:

@@ -69,13 +69,12 @@ def transact(context: TransactionContext, order: Order) -> Ending:
     # 1. Lock.
     try:
         context.prepare()
-        locks = acquire(context.world, context.locks, order.plan.components)
+        locks = acquire(context.world, context.locks, order.plan.components, _act(context, order))
     except OSError as error:
         failure = Failure(Cause.STORAGE, f"the state directory cannot be used: {detail_of(error)}")
         return refuse(context, name, order.plan, failure)
     if isinstance(locks, Busy):
-        who = f"process {locks.holder} is at work on {locks.component}"
-        return refuse(context, name, order.plan, Failure(Cause.BUSY, who))
+        return refuse(context, name, order.plan, Failure(Cause.BUSY, locks.sentence))
     try:
         # 2. Refuse, first of all for a key: it may have been given up while the locks were not held yet.
         if (given_up := key_given_up(context, order)) is not None:
@@ -85,6 +84,12 @@ def transact(context: TransactionContext, order: Order) -> Ending:
         # The end of the process releases them as well.
         with suppress(OSError):
             locks.release()
+
+
+def _act(context: TransactionContext, order: Order) -> str:
+    """Return what is done and for whom, for others who want the same components."""
+    by = context.asked.get("by", "")
+    return f"{order.plan.kind} of {', '.join(order.plan.components)}" + (f" for {by}" if by else "")
 
 
 def _run(state: TransactionState, content: Mapping[str, bytes]) -> Ending:
@@ -259,7 +264,7 @@ def conclude(state: TransactionState, failure: Failure | None) -> Ending:
     if state.superseded:
         return end(state, Outcome.SUPERSEDED, failure)
     if failure.cause is Cause.CHANGED and not (state.touched or state.stopped or state.activated):
-        # Nothing was done, and another writer is responsible for what is served.
+        # Nothing was done, and another writer is responsible for the served chain.
         return abandon(state, failure)
     if not state.plan.changes:
         return undo_activation(state, failure)

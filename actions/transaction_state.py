@@ -85,7 +85,7 @@ class TransactionState:
     """The transaction has not yet waited for another writer's set to become so."""
     displaced: str = ""
     """Why an activating command was not run, a sentence: the files had changed."""
-    live: bool = True
+    services_run: bool = True
     """Services run. At boot they do not run yet, and are left alone."""
     distrusted: bool = False
     """Writing over a file failed before: reading the file does not tell the content of the medium."""

@@ -74,7 +74,7 @@ class RecoveryFacts:
     """The whole old set can be had: each missing file lies beside its target or in the backup set, intact."""
     new_at_hand: bool = True
     """The whole new set can be had: each missing file lies beside its target, intact."""
-    live: bool = True
+    services_run: bool = True
     """Services run; they do not at boot."""
 
 
@@ -88,7 +88,7 @@ class Row:
     old: tuple[Old, ...] = ()
     at_hand: str = ""
     """Which whole set must be at hand, `old` or `new`."""
-    live: bool | None = None
+    services_run: bool | None = None
 
     def covers(self, facts: RecoveryFacts) -> bool:
         """Whether this row matches these facts."""
@@ -98,12 +98,12 @@ class Row:
             and (not self.old or facts.old in self.old)
             and (self.at_hand != "old" or facts.old_at_hand)
             and (self.at_hand != "new" or facts.new_at_hand)
-            and (self.live is None or facts.live is self.live)
+            and (self.services_run is None or facts.services_run is self.services_run)
         )
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as text, the verdict last."""
-        services = {None: "", True: "run", False: "are down"}[self.live]
+        services = {None: "", True: "run", False: "are down"}[self.services_run]
         return (
             ", ".join(self.stages),
             ", ".join(self.disks),
@@ -120,7 +120,7 @@ TABLE: Final = (
     Row(RecoveryVerdict.FREEZE, disks=(Disk.FOREIGN, Disk.UNREADABLE)),
     Row(RecoveryVerdict.FORWARD, disks=(Disk.NEW,), old=(Old.BARRED,)),
     Row(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED, JournalStage.UNDOING), (Disk.NEW,), (Old.SPENT,)),
-    Row(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED,), (Disk.NEW,), live=True),
+    Row(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED,), (Disk.NEW,), services_run=True),
     Row(RecoveryVerdict.UNDO, disks=(Disk.NEW,), at_hand="old"),
     Row(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED, JournalStage.UNDOING), (Disk.NEW,)),
     Row(RecoveryVerdict.FREEZE, disks=(Disk.NEW,)),

@@ -99,7 +99,7 @@ def _is_whole(state: TransactionState, component: str, own: Examined, *, barred:
 
 def _has_taken_up_the_new(state: TransactionState, component: str) -> bool:
     """Whether the service of a component serves its new set; a service that is down yet will."""
-    return not state.live or state.serves_new(state.look((component,)))
+    return not state.services_run or state.serves_new(state.look((component,)))
 
 
 def _make_whole(state: TransactionState, component: str, own: Examined, *, barred: bool) -> None:

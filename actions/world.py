@@ -121,7 +121,7 @@ class World:
         return {name: os.getxattr(path, name, follow_symlinks=False) for name in names if _kept(name)}
 
     def standing(self, path: str) -> Standing:
-        """Return what may keep the existing file `path`, or a file in the existing directory `path`, from changing."""
+        """Return the obstacles to a change of the existing file `path`, or of files in an existing directory `path`."""
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _OPEN)
         try:
             flags = bytearray(8)
@@ -335,7 +335,7 @@ class World:
 
 
 def _start(command: Command, begun: Callable[[ProcessId], None] | None, output: int) -> subprocess.Popen[bytes]:
-    """Start a command, once `begun` returned where it is given; raises OSError, or what `begun` raises."""
+    """Start a command, once `begun` returned where it is given; raises OSError, or the exception of `begun`."""
     theirs, ours = os.pipe()
     with open(theirs, "rb"), open(ours, "wb", buffering=0) as gate:
         started = subprocess.Popen(

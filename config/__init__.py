@@ -1,1 +1,1 @@
-"""The vocabulary and the declared things: what certvigil is told to look at, and the words it uses for what it sees."""
+"""The vocabulary and the declared things: targets, components and policies, and the vocabulary of certvigil."""

@@ -22,7 +22,7 @@ def is_ip_address(host: str) -> bool:
 
 
 def is_dns_name(host: str) -> bool:
-    """Whether `host` may be looked up in the DNS: letters, digits, hyphens, underscores; not what resembles IPv4."""
+    """Whether `host` may be looked up in the DNS: letters, digits, hyphens, underscores; nothing like IPv4."""
     labels = host.split(".")
     return len(host) <= 253 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
 
@@ -30,7 +30,7 @@ def is_dns_name(host: str) -> bool:
 def split_address(text: str) -> tuple[str, int]:
     """Return host, without brackets, and port of `host:port` or `[v6]:port`.
 
-    Raises ValueError where `text` is neither.
+    Raises ValueError for any other text.
     """
     match = _ADDRESS.fullmatch(text)
     if match is None:

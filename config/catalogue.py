@@ -60,31 +60,31 @@ class CatalogueEntry:
     severity: Severity
     """The severity where the circumstances say nothing else."""
     meaning: str
-    """What is wrong, and why it matters."""
+    """The fault, and why it matters."""
     otherwise: str = ""
     """When the severity is another; empty where it never is."""
     cure: str
-    """What to do, where the finding names no cure itself."""
+    """The cure, where the finding itself names no cure."""
     cures: Mapping[str, str] = field(default_factory=lambda: _NONE)
-    """What to do, by the reason with which the detail of the finding begins."""
+    """The cure, by the reason with which the detail of the finding begins."""
     client_cure: str = ""
-    """What makes a client accept, as the end of the sentence that says why it rejects; empty where `cure` says it."""
+    """The cure at the end of a sentence about a client that rejects; empty where `cure` fits."""
     hurts: Mapping[TargetKind, str]
     """Whom it hurts where no client was seen to reject, by the kind of target on which the code is raised."""
     by_itself: str = "nothing; somebody must act"
-    """What happens where no policy acts."""
+    """The course of things where no policy acts."""
     change: CuringChange | None = None
     """The change of the component that cures it; None where no such change does."""
     steps: tuple[str, ...] = ()
-    """What else to do, with commands; these come before the change."""
+    """Further steps, with commands; they come before the change."""
     steps_of: Mapping[TargetKind, tuple[str, ...]] = field(default_factory=lambda: _NO_STEPS)
-    """The steps on kinds of target where they are others."""
+    """Other steps, for some kinds of target."""
     scope: ProblemScope
     """How the findings are grouped in notifications."""
     seen_by_actor: bool
     """Whether the actor can see it by a look of its own; a policy acts unattended only on such findings."""
     implied_by: frozenset[Code] = frozenset()
-    """Codes on another target of the same component whose message makes one about this code superfluous."""
+    """Codes on another target of the same component, whose message makes a message about this code superfluous."""
     names_problem: bool = True
     """Whether a problem may be called by this code where it has another code of the same severity."""
 
@@ -98,7 +98,7 @@ class CatalogueEntry:
         return self.steps_of.get(kind, self.steps)
 
     def cure_for(self, reason: str) -> str:
-        """Return what to do, given the reason with which the detail begins."""
+        """Return the cure for a detail that begins with that reason."""
         return self.cures.get(reason, self.cure)
 
 
@@ -135,8 +135,8 @@ IN_USE_STAYS: Final = "nobody: the files in use stay in use"
 _YET: Final = _looked_at(NOBODY_YET)
 _REJECTED: Final = MappingProxyType(
     {
-        TargetKind.FILE: "nobody where it is not served; where it is, clients that validate reject it",
-        TargetKind.ENDPOINT: "no client that is watched; others that validate may reject it",
+        TargetKind.FILE: "nobody unless it is served; then clients that validate reject it",
+        TargetKind.ENDPOINT: "no declared client; other clients that validate may reject it",
     }
 )
 """Of faults for which every client that validates rejects a certificate."""
@@ -216,7 +216,7 @@ _CHAIN: Final = (
         ),
         otherwise=_NOT_VALIDATED,
         cure="append the missing intermediate to the certificates that the server presents",
-        client_cure="append the missing intermediate to what the server presents",
+        client_cure="append the missing intermediate to the certificates that the server presents",
         hurts=_REJECTED,
         change=CuringChange.CHAIN,
         scope=ProblemScope.CERTIFICATE,
@@ -242,9 +242,10 @@ _CHAIN: Final = (
         severity=Severity.NOTICE,
         meaning=(
             "The chain has a certificate that no path needs, or the same certificate twice. It costs bytes in "
-            "every handshake, and an expired one confuses some clients."
+            "every handshake, and an expired one confuses some clients. Or a keystore has the same trusted "
+            "certificate under two aliases: whoever removes one of them goes on trusting it."
         ),
-        cure="take that certificate out of the chain",
+        cure="take that certificate out of the chain, or that entry out of the keystore",
         hurts=_YET,
         change=CuringChange.CHAIN,
         scope=ProblemScope.CERTIFICATE,
@@ -267,8 +268,14 @@ _CHAIN: Final = (
         severity=Severity.CRITICAL,
         meaning="The chain ends at a CA that is not in the trust store of the client.",
         otherwise=_NOT_VALIDATED,
-        cure="use a certificate of a CA that the client trusts, or have the client trust this CA",
-        client_cure="add that root to the client's store, or serve a certificate of a CA it trusts",
+        cure=(
+            "use a certificate of a CA that the client trusts; have the client trust this CA only where its "
+            "fingerprint is one that the CA itself publishes"
+        ),
+        client_cure=(
+            "serve a certificate of a CA that the client trusts; or, where its fingerprint is one that the CA itself "
+            "publishes, add that root to the client's store"
+        ),
         hurts=_REJECTED,
         change=CuringChange.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,
@@ -281,7 +288,10 @@ _CHAIN: Final = (
         meaning="The certificate is signed by its own key and is not in the trust store of the client.",
         otherwise=_NOT_VALIDATED,
         cure="use a certificate of a CA that the client trusts",
-        client_cure="serve a certificate of a CA that the client trusts, or add this one to its store",
+        client_cure=(
+            "serve a certificate of a CA that the client trusts; or, where its fingerprint is that of the certificate "
+            "which the server was given, add this one to the client's store"
+        ),
         hurts=_REJECTED,
         change=CuringChange.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,
@@ -434,6 +444,28 @@ _KEY: Final = (
         scope=ProblemScope.COMPONENT,
         seen_by_actor=True,
     ),
+    CatalogueEntry(
+        code=Code.DEFAULT_STORE_PASSWORD,
+        group=Group.KEY,
+        severity=Severity.WARNING,
+        meaning=(
+            "The password of a keystore is `changeit`, which is Java's default and known to everybody. It protects "
+            "neither the private keys in it, nor its trusted certificates against a change."
+        ),
+        otherwise=(
+            "Informational for a trust store at a place of a Java package: the scripts of such packages import by "
+            "this password, and fail with another."
+        ),
+        cure="give the keystore a password of its own (keytool -storepasswd)",
+        hurts=_on(TargetKind.FILE, "nobody yet; whoever can read the file can use its keys"),
+        steps=(
+            "keytool -storepasswd -keystore {where}",
+            "in JKS and JCEKS a private key keeps its own password: keytool -keypasswd -alias ALIAS -keystore {where}",
+            "give the service, and certvigil's password_file, the new password",
+        ),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
+    ),
 )
 
 _STATE: Final = (
@@ -444,7 +476,7 @@ _STATE: Final = (
         meaning=(
             "Somebody writes to the files of a component without a pause, so that they cannot be judged as one set."
         ),
-        otherwise="A warning once that lasts for minutes; each look is then judged by itself.",
+        otherwise="A warning once it lasts for minutes; each look is then judged by itself.",
         cure="find out who writes to these files all the time",
         hurts=_on(TargetKind.FILE, NOBODY_YET),
         by_itself="the files are judged once nobody writes to them any more",
@@ -457,12 +489,12 @@ _STATE: Final = (
         group=Group.STATE,
         severity=Severity.WARNING,
         meaning=(
-            "A client accepts the certificate that is served now, and will reject the set of files on disk as "
+            "A client accepts the certificate that is served now. It will reject the set of files on disk as "
             "soon as the service reads it."
         ),
         cure="correct the files before the service is reloaded or restarted",
         hurts=_on(TargetKind.FILE, "nobody until the server is reloaded; then the clients that are named"),
-        by_itself="it breaks with the next reload or restart, whoever asks for that",
+        by_itself="it breaks with the next reload or restart",
         change=CuringChange.CHAIN,
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
@@ -538,7 +570,7 @@ _SOURCE: Final = (
         hurts=MappingProxyType(
             {
                 TargetKind.FILE: "nobody yet; perhaps the server cannot read it either",
-                TargetKind.SELF: "nobody yet; a fault in there would not be noticed",
+                TargetKind.SELF: "nobody yet; a fault there would not be noticed",
             }
         ),
         by_itself="certvigil looks again as soon as something changes there",
@@ -613,7 +645,7 @@ _TLS: Final = (
         severity=Severity.WARNING,
         meaning="The server negotiated a version of TLS that is not allowed; by default, 1.2 and 1.3 are allowed.",
         cure="allow only TLS 1.2 and 1.3 in the server's configuration",
-        hurts=_on(TargetKind.ENDPOINT, "nobody yet; who can change the traffic may read it"),
+        hurts=_on(TargetKind.ENDPOINT, "nobody yet; somebody who can change the traffic may read it"),
         steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=True,
@@ -625,7 +657,7 @@ _TLS: Final = (
         meaning="The server negotiated a cipher that RFC 9325 forbids.",
         otherwise="Critical where the cipher does not encrypt, or knows no certificate.",
         cure="take that cipher out of the server's configuration",
-        hurts=_on(TargetKind.ENDPOINT, "nobody yet; who can record the traffic may read it"),
+        hurts=_on(TargetKind.ENDPOINT, "nobody yet; somebody who can record the traffic may read it"),
         steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=True,
@@ -641,8 +673,8 @@ _CLIENT: Final = (
             "A declared client does not accept the certificates of an endpoint. The finding says why and names "
             "the cure."
         ),
-        otherwise="A notice where that client does not validate, and so connects all the same.",
-        cure="see what else is wrong with this target",
+        otherwise="A notice where the client does not validate, and so connects all the same.",
+        cure="see the other findings on this target",
         hurts=_on(TargetKind.ENDPOINT, "nobody where the client does not validate; else that client"),
         change=CuringChange.CERTIFICATE,
         scope=ProblemScope.SERVER_CERTIFICATE,
@@ -661,7 +693,7 @@ _ACTION: Final = (
         otherwise="A notice where a person rejected its plan.",
         cure="put a candidate without that fault into the inbox, or take this one out",
         hurts=_on(TargetKind.COMPONENT, IN_USE_STAYS),
-        steps=("put a right one into {where} or remove this one; all that is wrong: certvigil plan {component}",),
+        steps=("put a correct candidate into {where}, or remove this one; all faults: certvigil plan {component}",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
     ),
@@ -686,8 +718,8 @@ _ACTION: Final = (
         meaning="A plan is ready and waits until a person approves it or carries it out.",
         cure="approve or reject the plan",
         hurts=_on(TargetKind.COMPONENT, IN_USE_STAYS),
-        by_itself="nothing before somebody approves",
-        steps=("to see what it would do first: certvigil plan {component}",),
+        by_itself="nothing, until somebody approves",
+        steps=("to see the plan first: certvigil plan {component}",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
         names_problem=False,
@@ -701,9 +733,12 @@ _ACTION: Final = (
             "after a failure, or a policy rolled its result back. Or a transaction that a policy calls for could not "
             "even be begun, twice in a row."
         ),
-        cure="see `certvigil audit` for what was tried, and mend the cause",
-        hurts=_on(TargetKind.COMPONENT, "nobody, as far as is known; the fault that it should cure is still there"),
-        steps=("to see what was done: certvigil history {target}, and certvigil audit",),
+        cure="see `certvigil audit` for the attempts, and mend the cause",
+        hurts=_on(
+            TargetKind.COMPONENT,
+            "nobody, as far as is known; the fault that the transaction should cure is still there",
+        ),
+        steps=("to see each attempt: certvigil history {target}, and certvigil audit",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
     ),
@@ -728,10 +763,10 @@ _ACTION: Final = (
         meaning=(
             "Another tool changed the files of a component back after a transaction. Nothing more is done unattended."
         ),
-        cure="have one tool alone change these files, then `certvigil recover --thaw`",
+        cure="have only one tool change these files, then `certvigil recover --thaw`",
         hurts=_on(TargetKind.COMPONENT, IN_USE_STAYS),
-        by_itself="nothing is changed there any more before somebody says so",
-        steps=("have one tool alone change these files, then: certvigil recover --thaw {component}",),
+        by_itself="nothing is changed there any more, until somebody thaws the component",
+        steps=("have only one tool change these files, then: certvigil recover --thaw {component}",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
     ),
@@ -744,11 +779,11 @@ _ACTION: Final = (
             "that was still open. The bytes are kept in a backup set and are not in use."
         ),
         cure="see whether the service needs these bytes, then `certvigil recover --thaw`",
-        hurts=_on(TargetKind.COMPONENT, "nobody; but the bytes that were written are not in use"),
+        hurts=_on(TargetKind.COMPONENT, "nobody; but these bytes are not in use"),
         by_itself="nothing; the bytes are kept as a backup set",
         steps=(
             "see who wrote, and whether the service needs it: certvigil backups {component}",
-            "once that is known: certvigil recover --thaw {component}",
+            "then: certvigil recover --thaw {component}",
         ),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
@@ -773,14 +808,16 @@ _SELF: Final = (
         group=Group.SELF,
         severity=Severity.WARNING,
         meaning=(
-            "Nobody may read the private key or the keystore of a component here, so that no key is compared "
+            "No process of certvigil may read the private key or the keystore of a component, so no key is compared "
             "with its certificate."
         ),
         otherwise="A notice where the configuration says `keys: unread`, and while the actor is away or busy.",
-        cure="run the actor, which has the rights to read them, or say `keys: unread` of the component",
+        cure="run the actor, which has the right to read keys, or set `keys: unread` for the component",
         hurts=_on(TargetKind.FILE, "nobody; a key that does not match would not be noticed"),
         by_itself="the files are read as soon as an actor answers",
-        steps=("see why the actor does not run: systemctl status certvigil-actor; without one, say `keys: unread`",),
+        steps=(
+            "see why the actor does not run: systemctl status certvigil-actor; without an actor, set `keys: unread`",
+        ),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
     ),
@@ -788,9 +825,9 @@ _SELF: Final = (
         code=Code.DAEMON_UNSTABLE,
         group=Group.SELF,
         severity=Severity.WARNING,
-        meaning="The daemon ended several times soon after its start, without being asked to.",
-        cure="see in the log why the daemon ended; its last lines say so",
-        hurts=_on(TargetKind.SELF, "those who would have been told meanwhile"),
+        meaning="The daemon ended several times soon after its start, and nobody had stopped it.",
+        cure="see in the last lines of the log why the daemon ended",
+        hurts=_on(TargetKind.SELF, "people who would have been notified meanwhile"),
         by_itself="the service manager starts the daemon again each time",
         steps=("see why the daemon ended: journalctl -u certvigil",),
         scope=ProblemScope.SUBJECT,
@@ -815,7 +852,7 @@ _SELF: Final = (
         meaning="Messages to a channel could not be delivered.",
         otherwise="Critical once messages were given up.",
         cure="correct the channel, then `certvigil notify retry`",
-        hurts=_on(TargetKind.SELF, "those who should have been told"),
+        hurts=_on(TargetKind.SELF, "people who should have been notified"),
         by_itself="messages that wait are tried again, for about a day; those that were given up are not",
         steps=(
             "see whether the channel works: certvigil notify test {subject}",
@@ -830,7 +867,7 @@ _SELF: Final = (
         severity=Severity.WARNING,
         meaning="The configuration on disk has mistakes, or a part of it could not be put into effect.",
         cure="correct the mistakes that `certvigil config check` reports, then `certvigil reload`",
-        hurts=_on(TargetKind.SELF, "nobody; the configuration that was read before holds"),
+        hurts=_on(TargetKind.SELF, "nobody; the earlier configuration stays in force"),
         by_itself="nothing; somebody must put it right",
         steps=("mend the mistakes that this reports: certvigil config check; then: certvigil reload",),
         scope=ProblemScope.SUBJECT,

@@ -1,4 +1,4 @@
-"""Who is told what: channels, routes, silences and the heartbeat, as frozen values that are valid once built."""
+"""Notifications as declared: channels, routes, silences and the heartbeat, as frozen values, valid once built."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Where messages go: URLs as apprise takes them, each a secret, known to everybody else by its place in line."""
+    """A destination of messages: URLs of apprise. Each is a secret; in texts it is called by its position."""
 
     name: str
     urls: tuple[str, ...] = field(repr=False)
     urls_file: str | None = None
-    """Where they were read from; None where they stand in the configuration itself."""
+    """The file that holds them; None where the configuration itself does."""
 
     def url_name(self, position: int) -> str:
-        """Return what a URL is called wherever people read of it, such as `ops, URL 1 (slack)`."""
+        """Return the name of a URL for people, such as `ops, URL 1 (slack)`."""
         return f"{self.name}, URL {position + 1} ({self.urls[position].partition('://')[0]})"
 
 
 @dataclass(frozen=True, slots=True)
 class FindingMatch:
-    """Which findings are meant: all that agree with every field; an empty field agrees with everything."""
+    """A set of findings: those that fit every field; an empty field fits all findings."""
 
     targets: tuple[str, ...] = ()
     """Names, or patterns with `*` and `?`."""
@@ -38,14 +38,14 @@ class FindingMatch:
     kinds: tuple[TargetKind, ...] = ()
     codes: tuple[Code, ...] = ()
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Labels of the component, and the values of which each must have one."""
+    """Labels of the component; each must have one of the given values."""
     related: tuple[str, ...] = ()
     """What else is meant by `components`: the members of a group, and for a route also the group of a component."""
 
     def holds(
         self, target: str, component: str | None, kind: TargetKind, code: Code, labels: Mapping[str, str] = NO_LABELS
     ) -> bool:
-        """Whether a finding is meant that is about this, `labels` being those of the component."""
+        """Whether a finding with these properties is meant; `labels` are the component's."""
         return (
             (not self.targets or is_one_of(target, self.targets))
             and (not self.components or component in self.components or component in self.related)
@@ -56,30 +56,30 @@ class FindingMatch:
 
 
 class ToldEvent(StrEnum):
-    """What happened that is no problem, and is told where a route asks for it."""
+    """An event that is no problem. It is told where a route asks for it."""
 
     COMMITTED = "committed"
-    """A component was given another certificate, or what it had before, and that held; or somebody else gave it one
-    meanwhile."""
+    """A component has another certificate, or its former files, and the change held; or somebody else gave it a
+    certificate meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a channel is told."""
+    """The messages of some channels."""
 
     channels: tuple[str, ...]
     severity: Severity = Severity.WARNING
-    """From which one up."""
+    """The least severity."""
     match: FindingMatch = FindingMatch()
     lasting: float = 0.0
-    """Seconds for which a finding must have been that severe."""
+    """Seconds for which a finding must have had this severity."""
     events: tuple[ToldEvent, ...] = ()
-    """What else it is told."""
+    """Events that are told, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """When some channels are told all that is informational, in one message."""
+    """The message with all informational findings: its times and channels."""
 
     channels: tuple[str, ...]
     cron: str
@@ -88,7 +88,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Findings that nobody is told of until a time."""
+    """Findings that nobody is notified of until a time."""
 
     match: FindingMatch
     reason: str
@@ -98,7 +98,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A URL that is called for as long as the daemon looks: who waits there for it notices when it does not."""
+    """A URL that is called as long as the daemon looks. A service behind it can raise the alarm when the calls stop."""
 
     url: str = field(repr=False)
     every: float = 60.0
@@ -112,21 +112,21 @@ REMIND: Mapping[Severity, float | None] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Notifications:
-    """How people are told."""
+    """How people are notified."""
 
     enabled: bool = True
-    """False where the site pages otherwise, as through Alertmanager."""
+    """False where another system pages, such as Alertmanager."""
     routes: tuple[Route, ...] = ()
-    """Each that matches applies."""
+    """Each matching route applies."""
     digest: Digest | None = None
-    """None where nobody wants to be told what nobody can change."""
+    """None where nobody wants informational findings."""
     remind: Mapping[Severity, float | None] = field(default_factory=lambda: REMIND)
-    """Seconds after which a problem of that severity is told again, None for never."""
+    """Seconds after which a problem of this severity is told again; None for never."""
     resolved_after: float = 30.0
-    """Seconds for which a problem must be gone before that is told."""
+    """Seconds for which a problem must be gone before its end is told."""
     attempts: int = 50
-    """To deliver a message before it is given up; these last about a day."""
+    """Attempts before a message is given up; the default takes about a day."""
     runbook: str | None = None
-    """The start of a URL that the code of a finding completes; without it, a message names `certvigil explain`."""
+    """The start of a URL, which the code of a finding completes. Without it, a message names `certvigil explain`."""
     silences: tuple[Silence, ...] = ()
     heartbeat: Heartbeat | None = None

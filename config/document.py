@@ -1,4 +1,4 @@
-"""A YAML document as plain values, and beside each value where it was written, so that mistakes can be pointed at."""
+"""A YAML document as plain values, each with its place in a file, so that mistakes can be pointed at."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Path = tuple[str | int, ...]
 
 DEPTH_LIMIT: Final = 32
 ALIAS_LIMIT: Final = 100_000
-"""Values that all aliases of a file may stand for, those within what they repeat included."""
+"""The largest number of values that all aliases of a file stand for, nested aliases included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """Something in the configuration that is not as it must be; every field can be printed as it is."""
+    """A mistake in the configuration; every field can be printed as it is."""
 
     file: str
     line: int
@@ -30,7 +30,7 @@ class Mistake:
     key: str
     """Such as `endpoints[0].address`; empty where the file itself, or its syntax, is at fault."""
     problem: str
-    """What is wrong, and what was expected."""
+    """The mistake, and the expected value."""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
@@ -39,12 +39,12 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a value was written."""
+    """The place of a value."""
 
     file: str
     line: int
     text: str | None = None
-    """What was written, where variables were replaced in it: what they stand for may be secret."""
+    """The text before variables were replaced in it: their values may be secret."""
 
     def __str__(self) -> str:
         return f"{printable(self.file)}:{self.line}"
@@ -52,19 +52,19 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Values, and where each was written."""
+    """Values, and the place of each."""
 
     values: dict[str, Value]
     marks: Mapping[Path, Mark]
 
     def mark(self, path: Path) -> Mark:
-        """Return where the value at `path` was written, or where the nearest one around it was."""
+        """Return the place of the value at `path`, or of the nearest value around it."""
         while path not in self.marks:
             path = path[:-1]
         return self.marks[path]
 
     def mistake(self, path: Path, problem: str) -> Mistake:
-        """Return the mistake that the value at `path` is, or that its absence is."""
+        """Return the mistake at the value at `path`, which may be absent."""
         mark = self.mark(path)
         return Mistake(printable(mark.file), mark.line, key_text(path), problem)
 
@@ -86,6 +86,8 @@ def shown(value: object) -> str:
             return f"the number {value}"
         case str():
             return f"'{printable(value, 60)}'"
+        case []:
+            return "an empty list"
         case list():
             return "a list"
         case _:
@@ -102,7 +104,7 @@ class _Refused(Exception):  # noqa: N818 (never leaves this module)
 
 
 def parse(data: bytes, file: str) -> tuple[Document | None, tuple[Mistake, ...]]:
-    """Return the one document in `data`, read from `file`, and every mistake in it; None where it cannot be used.
+    """Return the document in `data`, read from `file`, and every mistake in it; None where it cannot be used.
 
     Plain scalars follow the core schema of YAML 1.2, so `10:30`, `yes` and `2027-03-31` are text. Keys are text as
     written. An alias repeats the value after its anchor, which stands above in the same file; the alias is marked where
@@ -116,7 +118,7 @@ def parse(data: bytes, file: str) -> tuple[Document | None, tuple[Mistake, ...]]
 
 
 def _events(data: bytes) -> Iterator[yaml.Event]:
-    """Yield what libyaml sees in `data`; raise _Refused where it is no YAML."""
+    """Yield libyaml's events for `data`; raise _Refused where it is no YAML."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -126,8 +128,7 @@ def _events(data: bytes) -> Iterator[yaml.Event]:
         yield from yaml.parse(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = printable(" ".join(filter(None, (error.context, error.problem))))
-        raise _Refused(mark.line + 1 if mark else 1, f"{problem}, expected YAML") from None
+        raise _Refused(mark.line + 1 if mark else 1, _syntax(error)) from None
     except yaml.reader.ReaderError as error:
         line = data.count(b"\n", 0, max(0, error.position)) + 1
         raise _Refused(line, f"{printable(error.reason)}, expected YAML") from None
@@ -135,9 +136,46 @@ def _events(data: bytes) -> Iterator[yaml.Event]:
         raise _Refused(1, f"{printable(str(error))}, expected YAML") from None
 
 
+_SYNTAX: Final = {
+    "found character that cannot start any token": (
+        "found a character that begins no value, such as a tab, '@' or '%', expected spaces for the indentation, and "
+        "quotes around such a text"
+    ),
+    "mapping values are not allowed in this context": (
+        "found a ':' where no key may stand, expected quotes around a text with ': ' in it, and the indentation of the "
+        "lines above"
+    ),
+    "block sequence entries are not allowed in this context": (
+        "found a '-' where no list may begin, expected it on a line of its own"
+    ),
+    "did not find expected '-' indicator": "found no '-', expected each item of a list with the same indentation",
+    "did not find expected key": "found no key, expected each key of a mapping with the same indentation",
+    "could not find expected ':'": "found a key without ':', expected 'key: value', or quotes around the text",
+    "did not find expected ',' or '}'": "found no ',' and no '}', expected one of them after each value in '{...}'",
+    "did not find expected ',' or ']'": "found no ',' and no ']', expected one of them after each item in '[...]'",
+    "found unexpected end of stream": "found the end of the file, expected the quotation mark that ends a text",
+    "did not find expected node content": "found no value, expected one, or the ']' that ends a list",
+    "did not find expected alphabetic or numeric character": (
+        "found '*' or '&' without a name, expected quotes around a text that begins so"
+    ),
+    "found unknown escape character": "found an unknown escape after a '\\', expected single quotes around the text",
+}
+"""What the errors of libyaml mean, and what is expected; others are said in its words."""
+
+
+def _syntax(error: yaml.MarkedYAMLError) -> str:
+    """Return what keeps a text from being YAML, and where it begins, if that is another line."""
+    words = " ".join(filter(None, (error.context, error.problem)))
+    said = _SYNTAX.get(str(error.problem), f"{printable(words)}, expected YAML")
+    begun, found = error.context_mark, error.problem_mark
+    if begun is None or found is None or begun.line == found.line:
+        return said
+    return f"{said}; this is about what begins in line {begun.line + 1}"
+
+
 @dataclass(slots=True)
 class _Anchors:
-    """What was marked so that aliases may repeat it, and how much more they may."""
+    """The anchors of a file, and how many more values aliases may repeat."""
 
     lines: dict[str, int] = field(default_factory=dict)
     events: dict[str, list[yaml.Event]] = field(default_factory=dict)
@@ -177,14 +215,14 @@ def _whole(start: yaml.Event, events: Iterator[yaml.Event]) -> list[yaml.Event]:
 
 @dataclass(slots=True)
 class _Builder:
-    """Puts values together from events, and notes where each begins and what is wrong."""
+    """Puts values together from events, and notes the place of each, and the mistakes."""
 
     file: str
     marks: dict[Path, Mark] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
     anchors: _Anchors = field(default_factory=_Anchors)
     repeating: yaml.AliasEvent | None = None
-    """The alias that stands for what is built, which was built before: its anchors are known."""
+    """The alias whose node is built again: the anchors in that node are known already."""
 
     def document(self, events: Iterator[yaml.Event]) -> dict[str, Value]:
         values: dict[str, Value] | None = None
@@ -252,7 +290,7 @@ class _Builder:
             if isinstance(event, yaml.MappingEndEvent):
                 break
             if not isinstance(event, yaml.ScalarEvent):
-                raise _Refused(_line(event), "a key that is no text, expected a word followed by a colon")
+                raise _Refused(_line(event), "a key that is not text, expected a word followed by a colon")
             _check_node(event, path)
             if event.anchor is not None:
                 raise _Refused(_line(event), "an anchor before a key, expected it before a value")
@@ -273,7 +311,9 @@ class _Builder:
 
 def _check_node(event: yaml.NodeEvent, path: Path) -> None:
     if getattr(event, "tag", None) is not None:
-        raise _Refused(_line(event), "found a tag, expected none: text in quotes is text, everything else is plain")
+        raise _Refused(
+            _line(event), "found a tag, which begins with '!', expected the value alone: text is text in quotes"
+        )
     if len(path) > DEPTH_LIMIT:
         raise _Refused(_line(event), f"nested too deeply, expected at most {DEPTH_LIMIT} levels")
 
@@ -285,14 +325,14 @@ def _line(event: yaml.Event) -> int:
 
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEAN: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-# Longer runs of digits stay text: nothing here counts so far, and Python refuses to convert very long ones.
+# Longer runs of digits stay text: no number here is so large, and Python refuses to convert very long runs.
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,18}|0x[0-9a-fA-F]{1,15}")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
 def resolve(text: str) -> str | int | float | bool | None:
-    """Return what the plain scalar `text` means in the core schema (YAML 1.2.2, 10.3.2)."""
+    """Return the value of the plain scalar `text` in the core schema (YAML 1.2.2, 10.3.2)."""
     if text in _NULL:
         return None
     if text in _BOOLEAN:
@@ -308,7 +348,7 @@ _VARIABLE: Final = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 
 
 def substitute(document: Document, variables: Mapping[str, str]) -> tuple[Document, tuple[Mistake, ...]]:
-    """Return `document` with each `${NAME}` in a text replaced from `variables`, and a mistake for each that cannot be.
+    """Return `document` with each `${NAME}` in a text replaced from `variables`, and a mistake for each unknown name.
 
     `$${` stands for `${`. What was text stays text, whatever the variable holds.
     """
@@ -333,7 +373,7 @@ def substitute(document: Document, variables: Mapping[str, str]) -> tuple[Docume
 
 
 def fill(text: str, variables: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """Return `text` with its variables replaced, and what is wrong with those that cannot be."""
+    """Return `text` with its variables replaced, and the mistakes in it."""
     problems: list[str] = []
 
     def meaning(match: re.Match[str]) -> str:
@@ -341,7 +381,7 @@ def fill(text: str, variables: Mapping[str, str]) -> tuple[str, tuple[str, ...]]
         if name is None:
             if match[0] == "$${":
                 return "${"
-            problems.append("found '${' without a name, expected ${NAME}, or $${ for '${' itself")
+            problems.append("found '${' that begins no variable, expected ${NAME}, or $${ for '${' itself")
         elif name not in variables:
             problems.append(f"${{{name}}} is not set, expected it in the environment")
         return variables.get(name or "", "")
@@ -350,14 +390,14 @@ def fill(text: str, variables: Mapping[str, str]) -> tuple[str, tuple[str, ...]]
 
 
 def escape(text: str) -> str:
-    """Return `text` written so that `substitute` gives it back."""
+    """Return text from which `substitute` makes `text` again."""
     return text.replace("${", "$${")
 
 
 def join(first: Document, second: Document) -> tuple[Document, tuple[Path, ...]]:
-    """Return both documents as one, and the paths of what `second` gives although `first` does.
+    """Return both documents as one, and the paths of values that both of them have.
 
-    Lists are put one after the other, the keys of mappings side by side; elsewhere `first` wins.
+    Lists are joined, and so are the keys of mappings. Elsewhere `first` wins.
     """
     values = dict(first.values)
     moved: dict[Path, Path] = {}

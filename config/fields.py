@@ -1,6 +1,6 @@
-"""The scalars of the configuration document: how each is written, read, described to an editor and written again.
+"""The scalars of the configuration document: how each is read, described to an editor and written again.
 
-What reads one raises ValueError with what was expected, which becomes the second half of a mistake.
+A reader raises ValueError with the expected value, which becomes the second half of a mistake.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from config.model import DAY
 from config.text import printable
 
 RESERVED_NAMES: Final = frozenset({"certvigil"})
-"""Targets that no endpoint may be called: certvigil itself is one."""
+"""Names that no endpoint may have: certvigil itself is a target."""
 
 _SECONDS: Final = {"d": DAY, "h": 3600, "m": 60, "s": 1}
 _DURATION: Final = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd])|([0-9]{1,9})ms"
@@ -31,7 +31,7 @@ _OTHER_WORDS: Final = {
     **dict.fromkeys(("d", "day", "days"), DAY),
     **dict.fromkeys(("w", "week", "weeks"), 7 * DAY),
 }
-"""Units as other programs write them, by which a guess is made at what was meant."""
+"""Units in the spelling of other programs, for a guess at the meaning."""
 _PART: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([a-z]{0,12})[ ,]*", re.IGNORECASE | re.ASCII)
 _SHARE: Final = r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%"
 _DATE: Final = r"2[0-9]{3}-[0-9]{2}-[0-9]{2}"
@@ -41,13 +41,13 @@ _PLAIN_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 
 
 class NoDurationError(ValueError):
-    """What was written is no duration."""
+    """The text is no duration."""
 
     def __init__(self, value: object) -> None:
         super().__init__("a duration such as 30s, 5m, 3h or 2d")
         is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
         self.guess = _guess(str(value)) if is_plain else ""
-        """What it may mean, as a duration is written; empty where that cannot be told."""
+        """The duration that it may mean; empty where there is no guess."""
 
 
 def duration(value: object) -> float:
@@ -74,15 +74,24 @@ def duration_text(seconds: float) -> str:
 
 
 def default_duration(seconds: float) -> Any:
-    """Return the field whose default is written, and shown to an editor, as people write it."""
+    """Return a field whose default has the spelling of people, also in an editor."""
     return Field(default=duration_text(seconds), validate_default=True)
 
 
 def _interval(value: object) -> float:
-    seconds = duration(value)
-    if seconds < 0.1:
-        raise ValueError("a duration of at least 0.1s")
+    try:
+        seconds = duration(value)
+    except NoDurationError as error:
+        if error.guess and duration(error.guess) < _SHORTEST:
+            raise ValueError(_LONGER) from None
+        raise
+    if seconds < _SHORTEST:
+        raise ValueError(_LONGER)
     return seconds
+
+
+_SHORTEST: Final = 0.1
+_LONGER: Final = "a duration of at least 0.1s"
 
 
 def _share(value: object) -> float:
@@ -118,7 +127,7 @@ def last_day_text(end: int) -> str:
 
 
 def _whole_number(least: int, most: int) -> Any:
-    """Return the type of a whole number; digits that a variable stands for count as one."""
+    """Return the type of a whole number; the digits of a variable count as a number."""
 
     def read(value: object) -> int:
         number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value
@@ -149,7 +158,7 @@ def _port_of(address: str) -> int | None:
 
 
 def _is_target_name(text: str) -> bool:
-    # A file that a watch finds is called by its path.
+    # The name of a watched file is its path.
     ours = text.startswith("/") or text in RESERVED_NAMES
     return 0 < len(text) <= 200 and printable(text) == text.strip() == text and not ours
 
@@ -172,14 +181,14 @@ def _is_network(text: str) -> bool:
 
 
 def channel_url(text: str) -> str:
-    """Return `text` where it may be a URL that apprise takes; whether it is one, only apprise knows."""
+    """Return `text` if it may be a URL of apprise. Only apprise knows whether it is."""
     if not re.fullmatch(_CHANNEL_URL, text) or not text.isprintable():
         raise ValueError("a URL such as slack://...")
     return text
 
 
 def heartbeat_url(text: str) -> str:
-    """Return `text` where it is an `http` or `https` URL with a host."""
+    """Return `text` if it is an `http` or `https` URL with a host."""
     if not re.fullmatch(_WEB_URL, text) or not text.isprintable():
         raise ValueError("an http or https URL")
     return text

@@ -1,4 +1,4 @@
-"""The name of this host: how messages, records and answers of certvigil say where it runs."""
+"""The name of this host, as messages, records and answers of certvigil have it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from config.address import is_dns_name
 
 NAMELESS: Final = "localhost"
-"""The name of a host that has none."""
+"""The name of a host without a name."""
 
 _WAIT: Final = 2.0
 """Seconds to wait for a name server."""
@@ -26,7 +26,7 @@ def own_name() -> str:
     """
     plain = _as_name(socket.gethostname())
     learned: list[str] = []
-    # A name server that does not answer would hold whoever loads a configuration for half a minute.
+    # A name server that does not answer would delay each load of a configuration by half a minute.
     thread = threading.Thread(target=lambda: learned.append(socket.getfqdn()), daemon=True)
     thread.start()
     thread.join(_WAIT)
@@ -35,7 +35,7 @@ def own_name() -> str:
 
 
 def _as_name(text: str) -> str:
-    """Return `text`, which an administrator or a name server gave, with a hyphen for whatever no name may have."""
+    """Return `text` of an administrator or a name server, with a hyphen for each character that no name may have."""
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip(".-")
     return name if is_dns_name(name) else NAMELESS
 

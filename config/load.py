@@ -1,11 +1,11 @@
-"""Reading the configuration: files to a valid Config, or to everything that is wrong with them."""
+"""Reading the configuration: from files to a valid Config, or to all their mistakes."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from config import profile
 from config.channel import Channel, FindingMatch, Notifications
 from config.document import Document, Mistake, Path, join, parse, shown, substitute
-from config.fields import RESERVED_NAMES, channel_url, heartbeat_url
+from config.fields import RESERVED_NAMES, channel_url, duration_text, heartbeat_url
 from config.host import own_name
 from config.model import (
     DEFAULT_CLIENT,
@@ -30,6 +30,7 @@ from config.model import (
 from config.pattern import is_one_of
 from config.policy import Policy, PolicyMatch, Replace
 from config.schema.component import declared_services
+from config.schema.policy import Check
 from config.schema.problem import Problem
 from config.schema.root import RootSection
 from config.schema.section import DeclaredNames, is_pattern, unlike
@@ -55,7 +56,7 @@ class _File:
 
 
 def load(path: str, environ: Mapping[str, str]) -> Config | tuple[Mistake, ...]:
-    """Return what the configuration at `path` declares, or every mistake in it, by file and line.
+    """Return the configuration at `path`, or every mistake in it, by file and line.
 
     `path` is a file, or a directory whose `*.yaml` and `*.yml` files are read as one document; `${NAME}` is replaced
     from `environ`.
@@ -65,20 +66,34 @@ def load(path: str, environ: Mapping[str, str]) -> Config | tuple[Mistake, ...]:
 
 
 class Marked(NamedTuple):
-    """What a configuration declares, and the document that knows where each value of it was written."""
+    """A configuration, and its document, which knows the place of each value."""
 
     config: Config
     document: Document
 
 
 def load_marked(path: str, environ: Mapping[str, str]) -> Marked | tuple[Mistake, ...]:
-    """Return what `load` does, with the document beside it."""
+    """Return the result of `load`, with the document beside it."""
+    found = examine(path, environ)
+    return found.sound if found.sound is not None and not found.mistakes else found.mistakes
+
+
+class Examined(NamedTuple):
+    """What a configuration declares where it has no mistakes, and every mistake."""
+
+    sound: Marked | None
+    """Made of the sections and items without mistakes; None where the document cannot be read."""
+    mistakes: tuple[Mistake, ...]
+
+
+def examine(path: str, environ: Mapping[str, str]) -> Examined:
+    """Return the sound parts of the configuration at `path`, and every mistake in it, by file and line."""
     files, mistakes = _read(path)
     documents, wrong = _parse_all(files, environ)
     is_whole = not mistakes and len(documents) == len(files)
     mistakes.extend(wrong)
     if not documents:
-        return _in_order(mistakes)
+        return Examined(None, _in_order(mistakes))
     joined, clashes = _join_all(documents)
     mistakes.extend(clashes)
     document, found, is_added = _with_profile(joined)
@@ -88,14 +103,15 @@ def load_marked(path: str, environ: Mapping[str, str]) -> Marked | tuple[Mistake
     notified = _notify(validated)
     found = [*found, *validated.problems, *declared.problems, *notified.problems]
     found.extend(_check_policy_names(document, validated))
-    if is_whole and not any(problem.path[0] in {"endpoints", "components"} for problem in validated.problems):
-        found.extend(_check_waivers(validated, declared))
-        found.extend(_check_policies(validated, declared))
+    if is_whole:
+        known = _KnownTargets.of(document, validated, declared)
+        found.extend(_check_waivers(validated, known))
+        found.extend(_check_policies(validated, declared, known))
         found.extend(_check_groups(document, validated, declared))
-    known = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
+    told = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
-    mistakes.extend(each for each in more if (each.file, each.line, each.key) not in known)
-    return _in_order(mistakes) if mistakes else Marked(_config(validated.root, declared, notified, files), document)
+    mistakes.extend(each for each in more if (each.file, each.line, each.key) not in told)
+    return Examined(Marked(_config(validated.root, declared, notified, files), document), _in_order(mistakes))
 
 
 def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list[Document], list[Mistake]]:
@@ -135,7 +151,15 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
 
 
 def _groups(root: RootSection) -> dict[str, ComponentGroup]:
-    return {name: ComponentGroup(name, tuple(sorted(members))) for name, members in root.groups.items() if members}
+    taken: set[str] = set()
+    groups: dict[str, ComponentGroup] = {}
+    # Beside what is wrong with it, a document may hold what is sound.
+    for name, given in root.groups.items():
+        members = {each for each in given if each in root.components} - taken
+        taken |= members
+        if members and name not in root.components:
+            groups[name] = ComponentGroup(name, tuple(sorted(members)))
+    return groups
 
 
 def _with_groups(notifications: Notifications, groups: Mapping[str, ComponentGroup]) -> Notifications:
@@ -161,7 +185,7 @@ def _policies(root: RootSection) -> tuple[Policy, ...]:
 
 
 def digest_on_disk(path: str) -> str:
-    """Return what `Config.digest` would be if the configuration at `path` were loaded now."""
+    """Return the digest that the configuration at `path` has now, as `Config.digest`."""
     return _digest(_read(path)[0])
 
 
@@ -177,7 +201,7 @@ def _in_order(mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:
 
 
 def _read(path: str) -> tuple[list[_File], list[Mistake]]:
-    """Return the configuration files at `path`, and what keeps the others from being read."""
+    """Return the configuration files at `path`, and the mistakes because of which others are not read."""
     files: list[_File] = []
     mistakes: list[Mistake] = []
     try:
@@ -212,7 +236,7 @@ def _unreadable(path: str, error: OSError) -> Mistake:
 
 
 def _read_file(path: str) -> tuple[bytes, str]:
-    """Return the bytes of a configuration file, or why it is not to be trusted."""
+    """Return the bytes of a configuration file, or why it cannot be trusted."""
     # A FIFO must not block.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
@@ -248,7 +272,7 @@ def _join_all(documents: Iterable[Document]) -> tuple[Document, list[Mistake]]:
 
 
 def _with_profile(document: Document) -> tuple[Document, list[Problem], bool]:
-    """Return `document` added to that of the profile it names, what is wrong, and whether everything could be added."""
+    """Return `document` merged into its profile's document, the mistakes, and whether all of it could be merged."""
     name = document.values.get("profile")
     if not isinstance(name, str):
         given = profile.SECTION in document.values and name is None
@@ -265,7 +289,7 @@ def _with_profile(document: Document) -> tuple[Document, list[Problem], bool]:
 
 
 def _names(document: Document) -> DeclaredNames:
-    """Return what `document` declares, whether or not that is sound."""
+    """Return the declarations of `document`, with or without mistakes."""
 
     def declared(section: str, implicit: Iterable[str]) -> frozenset[str]:
         items = document.values.get(section)
@@ -284,7 +308,7 @@ def _names(document: Document) -> DeclaredNames:
 
 @dataclass(frozen=True, slots=True)
 class _Declared:
-    """The targets of a document, and where each comes from."""
+    """The targets of a document, and the origin of each."""
 
     document: Document
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
@@ -333,7 +357,7 @@ def _declare(document: Document, validated: Validated) -> _Declared:
 
 @dataclass(frozen=True, slots=True)
 class _Notified:
-    """Who is notified what, with the secrets that lie in files of their own."""
+    """Channels and notifications, with the secrets from files of their own."""
 
     channels: dict[str, Channel]
     notifications: Notifications
@@ -341,7 +365,7 @@ class _Notified:
 
 
 def _notify(validated: Validated) -> _Notified:
-    """Return what the sound parts of the document say about telling, and what is wrong with the files they name."""
+    """Return the notifications in the sound parts of the document, and the mistakes in the files that they name."""
     problems: list[Problem] = []
 
     def secrets(file: str | None, check: Callable[[str], object], path: Path) -> tuple[str, ...]:
@@ -365,16 +389,49 @@ def _notify(validated: Validated) -> _Notified:
     return _Notified(channels, section.build(url), problems)
 
 
-def _check_waivers(validated: Validated, declared: _Declared) -> Iterator[Problem]:
-    """Yield each waiver for a target that there is not; what a watch finds, called by its path, cannot be known."""
+@dataclass(frozen=True, slots=True)
+class _KnownTargets:
+    """The names that targets have, or may have, by a document of which some parts are not sound."""
+
+    names: frozenset[str]
+    """Of sound sections, and of others as far as they say so."""
+    components: tuple[str, ...] = ()
+    """Components with mistakes: whatever begins with their names may be one of their targets."""
+    others: bool = False
+    """An endpoint with mistakes does not say what it is called."""
+
+    @classmethod
+    def of(cls, document: Document, validated: Validated, declared: _Declared) -> _KnownTargets:
+        """Return the names in a document."""
+        names, components, others = set(declared.targets), [], False
+        for section, *which in {problem.path[:2] for problem in validated.problems}:
+            if section == "components" and which:
+                components.append(str(which[0]))
+            elif section in {"endpoints", "components"}:
+                items = document.values.get(section)
+                item = items[which[0]] if which and isinstance(items, list) and isinstance(which[0], int) else None
+                called = (item.get("name") or item.get("address")) if isinstance(item, dict) else None
+                if isinstance(called, str):
+                    names.add(called)
+                else:
+                    others = True
+        return cls(frozenset(names | RESERVED_NAMES), tuple(components), others)
+
+    def may_be(self, name: str) -> bool:
+        """Whether a target may have that name; what a watch finds, called by its path, cannot be known."""
+        of_component = any(name.startswith(f"{each}/") for each in self.components)
+        return self.others or name in self.names or name.startswith("/") or of_component
+
+
+def _check_waivers(validated: Validated, known: _KnownTargets) -> Iterator[Problem]:
+    """Yield each waiver for an unknown target; a path may be a file that a watch finds later."""
     for index, waiver in zip(validated.positions.get("waivers", ()), validated.root.waivers, strict=True):
-        yield from _check_target(waiver.target, ("waivers", index, "target"), declared)
+        yield from _check_target(waiver.target, ("waivers", index, "target"), known)
 
 
-def _check_target(name: str, path: Path, declared: _Declared) -> Iterator[Problem]:
-    known = declared.targets.keys() | RESERVED_NAMES
-    if name not in known and not name.startswith("/"):
-        yield Problem(path, f"there is no target {shown(name)}{unlike(name, known)}")
+def _check_target(name: str, path: Path, known: _KnownTargets) -> Iterator[Problem]:
+    if not known.may_be(name):
+        yield Problem(path, f"there is no target {shown(name)}{unlike(name, known.names)}")
 
 
 def _check_policy_names(document: Document, validated: Validated) -> Iterator[Problem]:
@@ -385,18 +442,6 @@ def _check_policy_names(document: Document, validated: Validated) -> Iterator[Pr
             where = document.mark(first[policy.name])
             yield Problem(path, f"there is a policy {shown(policy.name)} at {where} already, expected another name")
         first.setdefault(policy.name, path)
-
-
-def _meant(match: PolicyMatch, root: RootSection, components: Mapping[str, Component]) -> Iterator[str]:
-    """Yield the components that a policy with that match may change, as far as names tell."""
-    group_of = {member: name for name, members in root.groups.items() for member in members}
-    named = {name for name in components if is_one_of(name, match.components or ("*",))}
-    with_others = {group_of[name] for name in named if name in group_of}
-    for name in components:
-        group = group_of.get(name)
-        is_named = name in named or group in with_others
-        if is_named and (not match.groups or (group is not None and is_one_of(group, match.groups))):
-            yield name
 
 
 def _check_groups(document: Document, validated: Validated, declared: _Declared) -> Iterator[Problem]:
@@ -427,20 +472,70 @@ def _check_groups(document: Document, validated: Validated, declared: _Declared)
             )
 
 
-def _check_policies(validated: Validated, declared: _Declared) -> Iterator[Problem]:
-    """Yield where a policy is for a target that there is not, or would install what nobody vouches for."""
+def _check_policies(validated: Validated, declared: _Declared, known: _KnownTargets) -> Iterator[Problem]:
+    """Yield each policy that is for an unknown target, or that can never do what it says."""
     for index, section in zip(validated.positions.get("policies", ()), validated.root.policies, strict=True):
         policy = section.build()
         for position, target in enumerate(policy.match.targets):
             if not is_pattern(target):
-                yield from _check_target(target, ("policies", index, "match", "target", position), declared)
-        if policy.mode is not Mode.AUTO or not isinstance(policy.action, Replace) or policy.action.allowed_issuers:
-            continue
-        meant = _meant(policy.match, validated.root, declared.components)
-        open_to_any = [name for name in meant if not declared.components[name].allowed_issuers]
-        if open_to_any:
+                yield from _check_target(target, ("policies", index, "match", "target", position), known)
+        matched = list(_matched(policy.match, validated.root, declared.components))
+        yield from _check_issuers(policy, matched, ("policies", index, "mode"))
+        yield from _check_drift(section.when, matched, ("policies", index, "when"))
+        if section.override_window_when is not None:
+            yield from _check_drift(section.override_window_when, matched, ("policies", index, "override_window_when"))
+
+
+def _matched(match: PolicyMatch, root: RootSection, components: Mapping[str, Component]) -> Iterator[Component]:
+    """Yield the components that a policy changes: those that it is for, and the other members of their groups."""
+    group_of = {member: name for name, members in root.groups.items() for member in members}
+    named = {name for name, each in components.items() if _is_for(match, each)}
+    groups = {group_of[name] for name in named if name in group_of}
+    for name, component in components.items():
+        group = group_of.get(name)
+        is_meant = name in named or group in groups
+        if is_meant and (not match.groups or (group is not None and is_one_of(group, match.groups))):
+            yield component
+
+
+def _is_for(match: PolicyMatch, component: Component) -> bool:
+    """Whether a policy is for a component, its profile aside."""
+    roles = (*map(str, component.artefacts.files), "actions")
+    targets = (*component.endpoints, *(f"{component.name}/{role}" for role in roles))
+    return (
+        is_one_of(component.name, match.components or ("*",))
+        and (not match.targets or any(is_one_of(each, match.targets) for each in targets))
+        and all(is_one_of(component.labels.get(label, ""), wanted) for label, wanted in match.labels.items())
+    )
+
+
+def _check_issuers(policy: Policy, matched: Iterable[Component], path: Path) -> Iterator[Problem]:
+    """Yield where a policy would install what nobody vouches for."""
+    if policy.mode is not Mode.AUTO or not isinstance(policy.action, Replace) or policy.action.allowed_issuers:
+        return
+    open_to_any = next((each.name for each in matched if not each.allowed_issuers), None)
+    if open_to_any is not None:
+        problem = (
+            f"found 'auto', but '{open_to_any}' does not say whose certificates it may get; expected "
+            "'allowed_issuers' in 'replace', or in that component"
+        )
+        yield Problem(path, problem)
+
+
+def _check_drift(check: Check, matched: Sequence[Component], path: Path) -> Iterator[Problem]:
+    """Yield where a check would hold before a component counts as not serving what is on disk: then it cannot."""
+    if check.drift_older_than is not None:
+        least = max(matched, key=lambda each: each.not_served_after, default=None)
+        if least is not None and check.drift_older_than + (check.lasting or 0.0) < least.not_served_after:
+            grace = duration_text(least.not_served_after)
             problem = (
-                f"found 'auto', but nobody says whose certificates '{open_to_any[0]}' may be given; expected "
-                "'allowed_issuers' in 'replace', or in that component"
+                f"found '{duration_text(check.drift_older_than)}', but '{least.name}' counts as not serving what is on "
+                f"disk only after its 'not_served_after' of {grace}; expected at least {grace}, or a shorter "
+                "'not_served_after' in that component"
             )
-            yield Problem(("policies", index, "mode"), problem)
+            yield Problem((*path, "drift_older_than"), problem)
+    for key, checks in (("any", check.any_of), ("all", check.all_of)):
+        for index, each in enumerate(checks or ()):
+            yield from _check_drift(each, matched, (*path, key, index))
+    if check.negated is not None:
+        yield from _check_drift(check.negated, matched, (*path, "not"))

@@ -1,4 +1,4 @@
-"""The declared things: what the configuration says, as frozen values that are valid once built."""
+"""The configuration as frozen values, which are valid once built."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from config.reach import Reach
 from config.service import Service
 from config.vocabulary import (
     Code,
+    EndpointProtocol,
     FileRole,
     KeyKind,
     Keys,
@@ -25,7 +26,7 @@ from config.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    # Policies are made of thresholds, which are here.
+    # Policies use thresholds, which are defined here.
     from config.policy import Policy
 
 DAY = 86_400
@@ -34,7 +35,7 @@ DEFAULT_SECURITY_LEVEL: Final = 2
 """Of OpenSSL since 3.2, and of the distributions long before."""
 
 DEFAULT_CLIENT = "default"
-"""The client that must accept an endpoint where none is named."""
+"""The client that must accept an endpoint without clients of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class FileTarget:
-    """One file that is looked at."""
+    """A file that is looked at."""
 
     name: str
     path: str
@@ -68,13 +69,13 @@ class FileTarget:
     role: FileRole
     component: str | None = None
     trust_store: str | None = None
-    """Where given, the file's chain is judged against it."""
+    """The trust store by which the file's chain is judged, if there is one."""
     thresholds: Thresholds | None = None
-    """None means the default ones, which also know short-lived and CA certificates."""
+    """None means the default thresholds, which also know short-lived and CA certificates."""
     password_file: str | None = None
-    """With the password of a keystore; None where it has none."""
+    """The file with the password of a keystore; None where it has none."""
     keys: Keys = Keys.READ
-    """Of a component's file: whether the component's private keys are meant to be read."""
+    """For a component's file: whether the component's private keys should be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,12 @@ class Watch:
     trust_store: str | None = None
     thresholds: Thresholds | None = None
     password_file: str | None = None
-    """With the password of the keystores among these files."""
+    """The file with the password of the keystores among these files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A live TLS server: every address that `host` resolves to is looked at."""
+    """A TLS server: every address that `host` resolves to is looked at."""
 
     name: str
     host: str
@@ -101,37 +102,38 @@ class Endpoint:
     every: float = 300.0
     timeout: float = 10.0
     minimum_version: TLSVersion = TLSVersion.TLS1_0
-    """The lowest version the probe itself accepts: low, since facts come first."""
+    """The lowest version that the probe itself accepts: it is low, since facts come first."""
     allowed_versions: frozenset[TLSVersion] = frozenset({TLSVersion.TLS1_2, TLSVersion.TLS1_3})
-    """What may be negotiated without `obsolete_protocol`."""
+    """The versions that may be negotiated without `obsolete_protocol`."""
     clients: tuple[str, ...] = ()
     component: str | None = None
     thresholds: Thresholds | None = None
     key_type: KeyKind | None = None
     """The kind of key to ask for, of a server that has an RSA and an EC pair; None leaves the choice to the server."""
+    protocol: EndpointProtocol = EndpointProtocol.TLS
 
     @property
     def verified_name(self) -> str:
-        """The name that the certificate must carry."""
+        """The name that the certificate must have."""
         return self.server_name or self.host
 
 
 @dataclass(frozen=True, slots=True)
 class Artefacts:
-    """The files of a component: `keystore`, or `combined`, or `certificate` (and `key`); `chain` where separate."""
+    """The files of a component: `keystore`, or `combined`, or `certificate` (and `key`), and a separate `chain`."""
 
     certificate: str | None = None
     key: str | None = None
     chain: str | None = None
     combined: str | None = None
     keystore: str | None = None
-    """PKCS#12, with key, certificate and chain."""
+    """With key, certificate and chain: PKCS#12, JKS or JCEKS."""
     password_file: str | None = None
-    """With the password of `keystore`, a line end after it aside; None where that has none."""
+    """The file with the password of `keystore`, whose line end does not count; None where it has none."""
 
     @property
     def files(self) -> Mapping[FileRole, str]:
-        """The files that change when the certificate does, by what they hold, in the order in which they do."""
+        """The files that change with the certificate, by role, in the order of the change."""
         every = {
             FileRole.COMBINED: self.combined,
             FileRole.KEYSTORE: self.keystore,
@@ -144,7 +146,7 @@ class Artefacts:
 
 @dataclass(frozen=True, slots=True)
 class AllowedIssuer:
-    """Whose certificates may be installed: by a key or by a trust store, since anybody can write a name."""
+    """An acceptable issuer, given by a key or by a trust store, since anybody can write a name."""
 
     trust_store: str | None = None
     """The name of a trust store to which the chain must lead."""
@@ -152,7 +154,7 @@ class AllowedIssuer:
     """SHA-256 of the public key of the issuer itself, as SubjectPublicKeyInfo, hexadecimal."""
 
     def __str__(self) -> str:
-        """How the configuration calls it."""
+        """Its spelling in the configuration."""
         return f"trust_store: {self.trust_store}" if self.trust_store else f"spki_sha256: {self.spki_sha256}"
 
 
@@ -166,19 +168,19 @@ class Component:
     """Names of endpoints."""
     clients: tuple[str, ...] = ()
     not_served_after: float = 120.0
-    """Seconds that a new certificate may lie on disk before not serving it is a finding."""
+    """Seconds for which a new certificate may be on disk without being served, before this is a finding."""
     service: Service | None = None
-    """How it is put onto new files; None where that is not for certvigil to do."""
+    """The commands of its service; None where certvigil must not change it."""
     allowed_issuers: tuple[AllowedIssuer, ...] = ()
-    """Whose certificates may be installed; empty for anybody's."""
+    """The acceptable issuers; empty for any issuer."""
     mode: Mode = Mode.APPROVE
     """How far a candidate in its inbox is taken without a person."""
     write_mode: WriteMode = WriteMode.RENAME
     """Of all its files."""
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """What policies match it by."""
+    """Labels for the matches of policies."""
     keys: Keys = Keys.READ
-    """Whether its private keys are meant to be read."""
+    """Whether its private keys should be read."""
     min_lifetime: float | None = None
     """Seconds for which a new certificate must remain valid; None leaves that to its own thresholds."""
 
@@ -223,7 +225,7 @@ class TrustStore:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Someone who connects: what it trusts, whose rules it follows, by which names it connects."""
+    """A kind of program that connects: its trust store, its rules, and the names by which it connects."""
 
     name: str
     trusts: str
@@ -232,7 +234,7 @@ class Client:
     intermediates: tuple[str, ...] = ()
     """Files with certificates that this client holds itself."""
     names: tuple[str, ...] = ()
-    """The names it connects by; empty means the endpoint's own."""
+    """The names by which it connects; empty means the endpoint's own."""
     validates: bool = True
     security_level: int = DEFAULT_SECURITY_LEVEL
     """How long keys and signatures must be for OpenSSL, from 0 to 5 (SSL_CTX_set_security_level(3))."""
@@ -240,7 +242,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """A finding that is openly silenced until a date."""
+    """A finding that counts as a notice until a date."""
 
     target: str
     code: Code
@@ -263,7 +265,7 @@ class Web:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Who may do more than read over the API."""
+    """A token for more than reading over the API."""
 
     name: str
     """For the record."""
@@ -274,62 +276,62 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """When a change counts as good: live looks in a row that find nothing wrong, before a deadline."""
+    """When the result of a change counts as good: so many looks in a row without a fault, before a deadline."""
 
     successes: int = 3
     interval: float = 1.0
     """Seconds between two looks."""
     deadline: float = 60.0
-    """Seconds after which it is too late, and the change is undone."""
+    """Seconds after which the change is undone."""
     handshakes: int = 16
-    """With each address in one look, since several workers may share a port."""
+    """Handshakes with each address in one look, since several workers may share a port."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActorSettings:
-    """The one with the rights to act: where it is asked, where it keeps what it needs, and who may ask for what."""
+    """The process with the rights to act: its socket, its directories, and the users who may ask it."""
 
     socket: str = "/run/certvigil-actor/actor.sock"
     directory: str = "/var/lib/certvigil-actor"
     """Journal, audit, backups and locks; not the daemon's to write."""
     inbox_directory: str = "/var/lib/certvigil-inbox"
-    """Holds a directory for each component, in which candidates are put."""
+    """The directory of the inboxes: one directory for each component."""
     operators: tuple[str, ...] = ()
-    """Users, beside root and its own, who may ask for anything."""
+    """Users, beside root and its own, who may ask for any action."""
     group: str = "certvigil-actor"
     """Of its socket: daemon and operators must be in it to be heard at all."""
     daemon_user: str = "certvigil"
-    """The user of the daemon, who may ask for what modes and approvals allow."""
+    """The user of the daemon, who may ask for actions that modes and approvals allow."""
     approval_lifetime: float = 7 * DAY
     """Seconds for which an approval holds."""
     approvals_over_api: bool = False
-    """The daemon's word is taken that somebody approved or rejected a plan over its API."""
+    """Whether the actor believes the daemon that somebody approved or rejected a plan over its API."""
     require_synchronised_clock: bool = True
-    """Nothing is done unattended while the kernel does not count the clock as synchronised."""
+    """Whether actions without a person need a clock that the kernel counts as synchronised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the daemon runs."""
+    """The settings of the daemon."""
 
     state_directory: str = "/var/lib/certvigil"
     socket: str = "/run/certvigil/certvigil.sock"
     rescan: float = 600.0
     """Seconds between two looks at every file, the safety net for a lost event."""
     concurrency: int = 20
-    """Looks at endpoints under way at once, beside those that last longer than they should."""
+    """The largest number of looks at endpoints at the same time; looks that last too long do not count."""
     history_days: int = 400
     web: Web = Web()
     actor: ActorSettings = ActorSettings()
     validation: Validation = Validation()
     probe: tuple[Reach, ...] = ()
-    """Where `/probe` may look, beside the endpoints."""
+    """The addresses that `/probe` may have looked at, beside the endpoints."""
     x509_cert: bool = False
     """Whether the certificates in files are exported as x509-certificate-exporter does, too."""
     settle: float = 2.0
     """Seconds without a write after which the files of a component are judged, as one set."""
     pending: float = 300.0
-    """Seconds for which a set that is wrong on disk, while what is served is good, is shown and not told."""
+    """Seconds for which the faults of a set on disk are only shown, while the served set is good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,14 +351,14 @@ class Config:
     trust_stores: Mapping[str, TrustStore] = field(default_factory=lambda: MappingProxyType({}))
     clients: Mapping[str, Client] = field(default_factory=lambda: MappingProxyType({}))
     policies: tuple[Policy, ...] = ()
-    """In the order in which they are asked, the shipped ones last."""
+    """In their order of precedence; the shipped policies come last."""
     waivers: tuple[Waiver, ...] = ()
     channels: Mapping[str, Channel] = field(default_factory=lambda: MappingProxyType({}))
     notifications: Notifications = field(default_factory=Notifications)
     profile: str | None = None
     """The name of the shipped profile that the configuration adds to."""
     sources: tuple[str, ...] = ()
-    """The files this was read from, to notice that the disk differs from what is loaded."""
+    """The files of the configuration, to notice that they differ from the loaded configuration."""
     digest: str = ""
     """SHA-256 over those files, hexadecimal."""
     _group_of: Mapping[str, str] = field(init=False, repr=False, compare=False)
@@ -394,7 +396,7 @@ class Config:
         return found
 
     def interval(self, target: str, kind: TargetKind) -> float | None:
-        """Return the seconds within which a target is due to be looked at again; None where it is not looked at."""
+        """Return the seconds after which the next look at a target is due; None where it is not looked at."""
         if kind is TargetKind.FILE:
             return self.settings.rescan
         endpoint = self.endpoints.get(target) if kind is TargetKind.ENDPOINT else None

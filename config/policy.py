@@ -1,4 +1,4 @@
-"""Policies as they are declared: what must be so, when it may be done, who must agree, and what is done then."""
+"""Policies as they are declared: the condition, the windows, the mode, and the action."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from config.vocabulary import Code, Mode, Severity
 
 @dataclass(frozen=True, slots=True)
 class PolicyMatch:
-    """What a policy is for: every list that is given must match, one of its items being enough; `*` is any text."""
+    """The subjects of a policy: each given list must match by one of its items; `*` is any text."""
 
     components: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
@@ -26,9 +26,9 @@ class PolicyMatch:
 
 
 LEAST_OF_CODE: Final = Severity.INFORMATIONAL
-"""From which severity on a finding counts that is asked for by its code."""
+"""The least severity of a finding that is asked for by its code."""
 LEAST_OF_GROUP: Final = Severity.NOTICE
-"""The same for one that is asked for by its group: of what nobody can change, nothing follows."""
+"""The least severity of a finding that is asked for by its group: informational findings cause no action."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class RemainingBelow:
 
     threshold: Threshold
     lasting: float = 0.0
-    """Seconds for which it must have been so; the same in every check."""
+    """Seconds for which the check must have held; the same in every check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class HasFinding:
 
     codes: frozenset[Code]
     named: str
-    """How the configuration calls them: a code or a group."""
+    """Their spelling in the configuration: a code or a group."""
     severity: Severity = LEAST_OF_CODE
     lasting: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ClientRejects:
-    """A client, or that one, does not accept an endpoint, or that one."""
+    """The client, by default any client, rejects the endpoint, by default any endpoint."""
 
     client: str | None = None
     target: str | None = None
@@ -62,7 +62,7 @@ class ClientRejects:
 
 @dataclass(frozen=True, slots=True)
 class DriftOlderThan:
-    """What lies on disk has not been what is served for `age` seconds."""
+    """The certificate on disk has not been served for `age` seconds."""
 
     age: float
     lasting: float = 0.0
@@ -70,14 +70,14 @@ class DriftOlderThan:
 
 @dataclass(frozen=True, slots=True)
 class CandidatePresent:
-    """The component's inbox holds a candidate that was not tried yet."""
+    """The component's inbox has a candidate that was not tried yet."""
 
     lasting: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempts:
-    """At least so many attempts failed since the last one that succeeded."""
+    """At least so many attempts have failed since the last success."""
 
     count: int
     lasting: float = 0.0
@@ -85,9 +85,9 @@ class FailedAttempts:
 
 @dataclass(frozen=True, slots=True)
 class Regressed:
-    """What a replacement installed at most `within` seconds ago is worse for somebody than what was there before.
+    """A replacement, at most `within` seconds ago, has made things worse.
 
-    A client that accepted then does not now, the chain broke, or another leaf is served.
+    A client that accepted before rejects now, the chain is broken, or another leaf is served.
     """
 
     within: float
@@ -121,7 +121,7 @@ Check = Leaf | AnyOf | AllOf | Not
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """When things may be deployed: for `duration` seconds from each time that `cron` matches in `timezone`."""
+    """When actions may be taken: for `duration` seconds from each time that `cron` matches in `timezone`."""
 
     cron: str
     """Minute, hour, day of the month, month, day of the week (0 and 7 are Sunday); a day must match both."""
@@ -135,9 +135,9 @@ class Replace:
     """Install the candidate in the component's inbox."""
 
     allowed_issuers: tuple[AllowedIssuer, ...] = ()
-    """Whose certificates may be installed, beside those that the component allows."""
+    """The acceptable issuers, beside those of the component."""
     min_lifetime: float | None = None
-    """Seconds for which the candidate must remain valid; None means what the component says."""
+    """Seconds for which the candidate must remain valid; None means as for the component."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +147,12 @@ class Rollback:
 
 @dataclass(frozen=True, slots=True)
 class Activate:
-    """Have the service serve what is on disk."""
+    """Have the service load its files from disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Tell people."""
+    """Notify people."""
 
     channels: tuple[str, ...]
 
@@ -162,9 +162,9 @@ Action = Replace | Rollback | Activate
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Where `when` holds for what `match` names, `action` is done in `windows`, as far as `mode` lets, and people told.
+    """Where `when` holds for a subject of `match`, `action` is taken in `windows`, as far as `mode` allows.
 
-    The first policy with an action that could be done wins; each that tells people does so.
+    The first policy with an action that can be taken wins. Each policy may notify people.
     """
 
     name: str
@@ -173,13 +173,13 @@ class Policy:
     notify: Notify | None = None
     match: PolicyMatch = PolicyMatch()
     windows: tuple[Window, ...] = ()
-    """Without any it may be done at all times."""
+    """Empty for always."""
     override_window_when: Check | None = None
-    """Where this holds, windows are not waited for."""
+    """Where this holds, the action does not wait for a window."""
     mode: Mode | None = None
-    """None means that of the component. One that is only observed stays so, whatever a policy says."""
+    """None means the mode of the component. No policy changes a component with the mode `observe`."""
     fallback: bool = False
-    """Only for what no other policy with the same action is for."""
+    """Applies only to subjects without another policy with the same action."""
 
 
 _LADDER: Final = (
@@ -203,5 +203,5 @@ def share_of_lifetime(share: float) -> Threshold:
 
 
 def days_left(days: float) -> Threshold:
-    """Return the threshold of `days`, but never more than a third of the lifetime, so that it fits short ones too."""
+    """Return the threshold of `days`, but never more than a third of the lifetime, so that it fits short lifetimes."""
     return Threshold(Thresholds().notice.share, days)

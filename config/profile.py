@@ -20,26 +20,26 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_m
 
 from config.document import Document, Mark, Path, Value, fill, join, parse
 from config.fields import AbsolutePath, Host, Port
-from config.schema.problem import Problem, problems
+from config.schema.problem import Problem, problems, schema_of
 from config.schema.section import Section
 
 SECTION: Final = "appliance"
-"""The section of the user's document that holds the parameters."""
+"""The section of the user's document with the parameters."""
 
 Variables = Mapping[str, str | list[str]]
-"""What each parameter is; the empty list where it is not given."""
+"""The value of each parameter; an empty list where it is not given."""
 
 
 def shipped() -> tuple[str, ...]:
-    """Return the names of the profiles that there are."""
+    """Return the names of all profiles."""
     names = (entry.name for entry in (files("config") / "profiles").iterdir())
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
 def expand(name: str, user: Document) -> tuple[Document | None, tuple[Problem, ...]]:
-    """Return the document that the profile `name` makes of what `user` gives it, and what is wrong with the latter.
+    """Return the document of the profile `name` for the parameters of `user`, and the mistakes in these.
 
-    There is no document where something is wrong.
+    Where there are mistakes, there is no document.
     """
     file = f"profile {name}"
     profile, mistakes = parse((files("config") / "profiles" / f"{name}.yaml").read_bytes(), file)
@@ -150,7 +150,7 @@ def _read_parameters(declared: Mapping[str, _Parameter], user: Document) -> tupl
     try:
         given = section.model_validate(user.values.get(SECTION, {}))
     except ValidationError as error:
-        return {}, tuple(problems(error, section.model_json_schema(), user, (SECTION,)))
+        return {}, tuple(problems(error.errors(include_url=False), schema_of(section), user, (SECTION,)))
     variables: dict[str, str | list[str]] = {}
     found: list[Problem] = []
     for name, parameter in declared.items():
@@ -176,13 +176,13 @@ def _texts(variables: Variables) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Expansion:
-    """Makes a document of a profile's, and notes where each value comes from."""
+    """Makes a document from a profile's, and notes the origin of each value."""
 
     profile: Document
     marks: dict[Path, Mark] = field(default_factory=dict)
 
     def expanded(self, value: Value, source: Path, target: Path, variables: Variables) -> Value:
-        """Return what the profile's value at `source` becomes, to be put at `target`."""
+        """Return the document's value at `target` for the profile's value at `source`."""
         self.marks[target] = self.profile.mark(source)
         if isinstance(value, str):
             return fill(value, _texts(variables))[0]
@@ -205,7 +205,7 @@ class _Expansion:
 
 
 def _scopes(item: Any, variables: Variables) -> list[Variables]:
-    """Return the variables for each time that `item` is there."""
+    """Return the variables for each repetition of `item`."""
     if not isinstance(item, dict):
         return [variables]
     if not _holds(item.get("when", {}), variables):

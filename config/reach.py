@@ -1,4 +1,4 @@
-"""Where `/probe` may look although the configuration names no endpoint there."""
+"""Addresses that `/probe` may have looked at, although they are no endpoints of the configuration."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SPECIAL: Final[tuple[Network, ...]] = tuple(
         ip_network,
         (
             *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"),
-            # The IPv6 ones among them carry an IPv4 address, which a translator would lead to the same places.
+            # The IPv6 networks among them contain an IPv4 address, which a translator would lead to the same hosts.
             *("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "2002::/16", "fe80::/10", "ff00::/8"),
         ),
     )
 )
-"""This host itself, its links and groups: where services listen that trust whoever is near (RFC 6890)."""
+"""This host itself, its links and groups: services that listen there may trust their neighbours (RFC 6890)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class Reach:
     """Networks, and the ports at their addresses."""
 
     networks: tuple[Network, ...]
-    """One that holds loopback or link-local addresses beside others, such as 0.0.0.0/0, does not allow those."""
+    """A network with loopback or link-local addresses beside others, such as 0.0.0.0/0, does not allow these."""
     ports: frozenset[int]
 
     def covers(self, address: str, port: int) -> bool:
         """Whether an IP address, as a resolver gave it, and a port are among these."""
         bare = ip_address(address.partition("%")[0])
-        # An IPv4 address in the clothes of an IPv6 one leads to the same place.
+        # An IPv4 address that is written as an IPv6 address leads to the same host.
         plain = bare.ipv4_mapped if isinstance(bare, IPv6Address) and bare.ipv4_mapped else bare
         special = next((network for network in _SPECIAL if plain in network), None)
         return port in self.ports and any(

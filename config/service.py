@@ -1,4 +1,4 @@
-"""A service as it is declared: the commands by which it is tested, put onto what is on disk, stopped and started."""
+"""A service as it is declared: the commands that test, reload or restart, stop and start it."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 Command = tuple[str, ...]
-"""An argument list whose first element is an absolute path; never given to a shell."""
+"""An argument list that begins with an absolute path; it is never given to a shell."""
 
 
 _KINDS: Final = (".service", ".socket", ".target", ".path", ".timer", ".slice", ".scope", ".mount")
 
 
 class Activation(StrEnum):
-    """How a service takes up new files."""
+    """How a service loads new files."""
 
     RELOAD = "reload"
     RESTART = "restart"
 
 
 class Job(NamedTuple):
-    """What systemd is asked for by a command, and does by itself from then on."""
+    """A job that a command gives to systemd, which does it by itself from then on."""
 
     systemctl: str
-    """The program by which it is asked."""
+    """The path of `systemctl`."""
     verb: str
     unit: str
 
 
 def job_of(command: Command) -> Job | None:
-    """Return what a command asks systemd for; None where it is no `systemctl VERB UNIT`."""
+    """Return the job that a command gives to systemd; None where it is no `systemctl VERB UNIT`."""
     program, *arguments = command
     words = [each for each in arguments if not each.startswith("-")]
     if os.path.basename(program) != "systemctl" or len(words) != 2:
@@ -40,42 +40,42 @@ def job_of(command: Command) -> Job | None:
 
 
 def unit_name(name: str) -> str:
-    """Return the whole name of a unit of systemd, of which people leave `.service` out."""
+    """Return the full name of a systemd unit, also where people leave `.service` out."""
     return name if name.endswith(_KINDS) else f"{name}.service"
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Commands, each None where there is none; raises ValueError where what it must do cannot be done with them."""
+    """The commands of a service, None for absent ones; raises ValueError where a needed command is absent."""
 
     restart: Command
     test: Command | None = None
-    """Passes where the service would start on the files as they are."""
+    """Succeeds if the service would start with the present files."""
     reload: Command | None = None
     stop: Command | None = None
     start: Command | None = None
     activate: Activation = Activation.RESTART
     timeout: float = 30.0
-    """Seconds for each command."""
+    """The time limit of each command, in seconds."""
     quiesce: bool = False
-    """Stopped while its files are switched, since it might read them at any moment."""
+    """Whether it is stopped while its files are switched, since it may read them at any moment."""
     reset: Command | None = None
-    """Makes the supervisor forget that it gave up; run before a restart that undoes."""
+    """Makes the supervisor forget that it gave up; it runs before the restart of a rollback."""
     unit: str | None = None
-    """The unit of systemd that it is, where it is one."""
+    """Its systemd unit, if it has one."""
     identity: Command | None = None
-    """Prints what differs from one process of the service to the next."""
+    """Prints a text that differs for each process of the service."""
     state: Command | None = None
-    """Prints what its supervisor knows of it, such as `ActiveState=failed`; LoadState and UnitFileState, too."""
+    """Prints its state in the supervisor, such as `ActiveState=failed`; LoadState and UnitFileState, too."""
     writes: tuple[str, ...] = ()
-    """Directories, beside those of its artefacts, to which its commands write."""
+    """Further directories to which its commands write."""
 
     def __post_init__(self) -> None:
-        """Check that the commands that are needed are there."""
+        """Check that all needed commands are there."""
         if self.activate is Activation.RELOAD and self.reload is None:
-            raise ValueError("a service that is activated by reload needs a reload command")
+            raise ValueError("'activate: reload' without 'reload', expected the command for it")
         if self.quiesce and (self.stop is None or self.start is None):
-            raise ValueError("a service that is stopped for the switch needs a stop and a start command")
+            raise ValueError("'quiesce' without 'stop' and 'start', expected the commands that stop and start it")
         for command in (
             self.restart,
             self.test,
@@ -91,7 +91,7 @@ class Service:
 
     @property
     def starts_its_server(self) -> bool:
-        """Whether its server may be what one of its commands leaves running, rather than a unit of systemd."""
+        """Whether its server may be a process that a command has left running, and no systemd unit."""
         return any(each is not None and job_of(each) is None for each in (self.restart, self.start))
 
 
@@ -105,7 +105,7 @@ def systemd(
     quiesce: bool = False,
     writes: tuple[str, ...] = (),
 ) -> Service:
-    """Return the service that a unit of systemd is."""
+    """Return the service of a systemd unit."""
     return Service(
         restart=(systemctl, "restart", unit),
         test=test,
@@ -118,7 +118,7 @@ def systemd(
         unit=unit,
         writes=writes,
         reset=(systemctl, "reset-failed", unit),
-        # InvocationID is of systemd 232; an older one leaves the line out, and the other two still tell.
+        # InvocationID came with systemd 232. Older versions leave the line out; the other two lines suffice.
         identity=(systemctl, "show", "-p", "InvocationID,MainPID,ExecMainStartTimestampMonotonic", unit),
         state=(systemctl, "show", "-p", "LoadState,UnitFileState,ActiveState", unit),
     )

@@ -16,7 +16,7 @@ _FILE: Final = "shipped.yaml"
 
 @cache
 def shipped_policies() -> tuple[Policy, ...]:
-    """Return the policies that hold where the configuration has none of the same name, in their order."""
+    """Return the shipped policies, in order. A policy of the configuration with the same name takes their place."""
     document, mistakes = parse((files("config") / "policies" / _FILE).read_bytes(), _FILE)
     if document is None or mistakes:
         raise ValueError(f"{_FILE} is shipped with mistakes: {mistakes}")

@@ -33,14 +33,14 @@ from config.show_policy import given, show_policy
 from config.vocabulary import VerifierName
 
 MASK: Final = "***"
-"""What stands in place of a secret."""
+"""The text in place of a secret."""
 _DEFAULT: Final = Thresholds()
 
 
 def show(config: Config) -> str:
-    """Return `config` as YAML in ASCII that loads as an equal one, its sources and digest aside.
+    """Return `config` as YAML in ASCII that loads as an equal configuration, sources and digest aside.
 
-    Secrets that the configuration itself holds are masked: where there are any, what is shown does not load.
+    Secrets in the configuration itself are masked. A text with masked secrets does not load.
     """
     targets = chain.from_iterable(component.endpoints for component in config.components.values())
     owned = frozenset(targets)
@@ -127,7 +127,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
                 "listen": list(settings.web.listen),
                 "config_file": settings.web.config_file,
                 "allowed_hosts": list(settings.web.allowed_hosts),
-                # What can be told from a hash of so many random bits is nothing.
+                # A hash of so many random bits tells nothing.
                 "tokens": {
                     each.name: {"sha256": each.sha256, "scopes": sorted(map(str, each.scopes))}
                     for each in settings.web.tokens
@@ -170,6 +170,7 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
 def _looking(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "address": join_address(endpoint.host, endpoint.port),
+        "protocol": str(endpoint.protocol),
         "every": duration_text(endpoint.every),
         "timeout": duration_text(endpoint.timeout),
         "minimum_version": str(endpoint.minimum_version),
@@ -231,7 +232,7 @@ def _client(client: Client) -> dict[str, Any]:
         "intermediates": list(client.intermediates),
         "names": list(client.names),
         "validates": client.validates,
-        # The setting is refused where it means nothing.
+        # The setting is refused where it has no meaning.
         **({"security_level": client.security_level} if client.verifier is VerifierName.OPENSSL else {}),
     }
 

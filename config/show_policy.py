@@ -37,12 +37,12 @@ from config.vocabulary import Group
 
 
 def given(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of `section` is given."""
+    """Return the keys of `section` that are given."""
     return {key: value for key, value in section.items() if value is not None}
 
 
 def show_policy(policy: Policy) -> dict[str, Any]:
-    """Return `policy` as the section that it is built from."""
+    """Return the section from which `policy` is built."""
     override = policy.override_window_when
     return given(
         {
@@ -94,7 +94,7 @@ def _do(policy: Policy) -> list[Any]:
 
 
 def show_check(check: Check) -> dict[str, Any]:
-    """Return `check` as the section that it is built from."""
+    """Return the section from which `check` is built."""
     match check:
         case AnyOf(checks):
             return {"any": [show_check(each) for each in checks]}

@@ -16,7 +16,7 @@ from typing import Final, NewType, Protocol
 Printable = NewType("Printable", str)
 """Text without a character that moves a cursor, breaks a line or reverses reading order."""
 Shown = Printable | StrEnum | int | float
-"""What a sentence may hold; the values of a `StrEnum` are literals of ours."""
+"""The possible parts of a sentence; the values of a `StrEnum` are our own literals."""
 
 _PLAIN: Final = re.compile(r"[ -\[\]-~]*\Z")
 _UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -31,6 +31,8 @@ class Log(Protocol):
     def info(self, message: str, /, *parts: Shown) -> None: ...  # noqa: D102 (as above)
 
     def warning(self, message: str, /, *parts: Shown) -> None: ...  # noqa: D102
+
+    def critical(self, message: str, /, *parts: Shown, exc_info: BaseException | None = None) -> None: ...  # noqa: D102
 
     def error(  # noqa: D102
         self, message: str, /, *parts: Shown, exc_info: BaseException | None = None
@@ -57,9 +59,9 @@ def printable(text: str, limit: int = 1024) -> Printable:
 
 
 def harmless(text: str) -> Printable:
-    r"""Return `text` as `printable` does, but whole and with its backslashes left alone: for what should be so already.
+    r"""Return `text` as `printable` does, but whole, and with its backslashes left alone, as in text that was escaped.
 
-    What is printable stays as it is, so that a program that is asked may be trusted to have escaped it, or not.
+    Printable text stays as it is, whether or not the program that gave it has escaped it.
     """
     if text.isprintable():
         return Printable(text)

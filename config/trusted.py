@@ -1,17 +1,17 @@
-"""Which files may be believed, and which may hold a secret."""
+"""Which files can be trusted, and which may hold a secret."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from config.text import printable
 
 _MOST_LINKS: Final = 40
-"""As many as Linux follows."""
+"""The number of links that Linux follows."""
 _SECRET_LIMIT: Final = 64 * 1024
 """Bytes of a file with secrets."""
 
@@ -22,7 +22,7 @@ def is_read_only(where: str | int) -> bool:
 
 
 def unsafe(status: os.stat_result, *, user: int, sticky_is_safe: bool) -> str:
-    """Return why somebody else than root and `user` could change what has this status; empty where nobody could."""
+    """Return why somebody else than root and `user` could change a file with this status; empty where nobody could."""
     if status.st_uid not in {0, user}:
         return f"belongs to user {status.st_uid}, expected root{f' or user {user}' if user else ''}"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (sticky_is_safe and status.st_mode & stat.S_ISVTX):
@@ -31,11 +31,40 @@ def unsafe(status: os.stat_result, *, user: int, sticky_is_safe: bool) -> str:
 
 
 def changeable(path: str) -> str:
-    """Return why somebody else than root could change what an absolute path leads to; empty where nobody could.
+    """Return why somebody else than root could change the file behind an absolute path; empty where nobody could.
 
     Every directory on the way counts, those on the way of symbolic links included. Raises OSError where the way ends
     before the file, or cannot be looked at.
     """
+    for here, status in _way(path):
+        if stat.S_ISLNK(status.st_mode):
+            problem = "" if status.st_uid == 0 else f"belongs to user {status.st_uid}, expected root"
+        else:
+            # In a sticky directory nobody replaces a file of root's.
+            problem = unsafe(status, user=0, sticky_is_safe=stat.S_ISDIR(status.st_mode))
+        if problem:
+            return f"{printable(here)}: {problem}"
+    return ""
+
+
+def closed_to(path: str, user: int, groups: Collection[int]) -> str:
+    """Return the directory on the way of an absolute path that a user may not enter, with its mode; empty without one.
+
+    A directory with an ACL counts as open, since its mode does not tell who may enter. Raises OSError as `changeable`.
+    """
+    for here, status in _way(path) if user else ():
+        shift = 6 if status.st_uid == user else 3 if status.st_gid in groups else 0
+        is_open = bool(status.st_mode >> shift & stat.S_IXOTH)
+        if stat.S_ISDIR(status.st_mode) and not is_open and _ACL not in os.listxattr(here):
+            return f"{printable(here)} (mode {stat.S_IMODE(status.st_mode):04o})"
+    return ""
+
+
+_ACL: Final = "system.posix_acl_access"
+
+
+def _way(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield each directory, link and file on the way of an absolute path, with its status; raises OSError."""
     ahead, at, links = path.split("/")[::-1], "/", 0
     while ahead:
         name = ahead.pop()
@@ -43,21 +72,16 @@ def changeable(path: str) -> str:
             at = os.path.dirname(at)
         here = at if name in {"", ".", ".."} else os.path.join(at, name)
         status = os.lstat(here)
+        yield here, status
         if stat.S_ISLNK(status.st_mode):
             links += 1
             if links > _MOST_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            problem = "" if status.st_uid == 0 else f"belongs to user {status.st_uid}, expected root"
             target = os.readlink(here)
             ahead.extend(target.split("/")[::-1])
             at = "/" if target.startswith("/") else at
         else:
-            # In a sticky directory nobody replaces a file of root's.
-            problem = unsafe(status, user=0, sticky_is_safe=stat.S_ISDIR(status.st_mode))
             at = here
-        if problem:
-            return f"{printable(here)}: {problem}"
-    return ""
 
 
 def read_secrets(path: str, check: Callable[[str], object]) -> tuple[str, ...]:
@@ -84,15 +108,15 @@ def read_secrets(path: str, check: Callable[[str], object]) -> tuple[str, ...]:
             try:
                 check(secret)
             except ValueError as error:
-                raise ValueError(f"line {number} is not as it must be, expected {error}") from None
+                raise ValueError(f"line {number} has a mistake, expected {error}") from None
             secrets.append(secret)
     if not secrets:
-        raise ValueError("holds nothing, expected one on each line")
+        raise ValueError("is empty, expected one value on each line")
     return tuple(secrets)
 
 
 def _exposed(descriptor: int) -> str:
-    """Return why an open file is no place for a secret; empty where it is one."""
+    """Return why an open file is no place for a secret; empty where it is safe."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         return "not a regular file, expected one"

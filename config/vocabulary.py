@@ -10,9 +10,9 @@ class Severity(StrEnum):
     """How much a finding matters; members are declared from least to most severe."""
 
     INFORMATIONAL = "informational"
-    """Nobody on this host can do anything about it: it is shown, and told in a digest at most."""
+    """Nobody on this host can change it: it is shown, and told in a digest at most."""
     NOTICE = "notice"
-    """It could be better, and nobody is hurt: it is told where a route asks for it."""
+    """It could be better, but nobody is hurt: it is told where a route asks for it."""
     WARNING = "warning"
     CRITICAL = "critical"
 
@@ -26,7 +26,7 @@ _SEVERITY_RANK: Final = {severity: rank for rank, severity in enumerate(Severity
 
 
 class Verdict(StrEnum):
-    """What a target amounts to: the worst of its findings, notice and informational counting as ok."""
+    """The summary of a target: the worst of its findings; a notice and an informational finding count as ok."""
 
     OK = "ok"
     WARNING = "warning"
@@ -61,6 +61,7 @@ class Code(StrEnum):
     WEAK_KEY = "weak_key"
     WEAK_SIGNATURE = "weak_signature"
     KEY_EXPOSED = "key_exposed"
+    DEFAULT_STORE_PASSWORD = "default_store_password"  # noqa: S105 (a code, not a secret)
     # state
     UNSETTLED = "unsettled"
     NEXT_RELOAD_BREAKS = "next_reload_breaks"
@@ -108,12 +109,12 @@ class Group(StrEnum):
 
 
 class TargetKind(StrEnum):
-    """What sort of thing a target is."""
+    """The kind of a target."""
 
     FILE = "file"
     ENDPOINT = "endpoint"
     COMPONENT = "component"
-    """What is done, or waits to be done, to a component: its inbox and its transactions."""
+    """The actions on a component: its inbox and its transactions."""
     SELF = "self"
     """certvigil itself: its configuration, its database, its clock."""
 
@@ -122,24 +123,24 @@ class FileRole(StrEnum):
     """Why a file is looked at, which decides how it is judged."""
 
     LISTED = "listed"
-    """Named on its own: that it cannot be read, or holds no certificate, is a fault."""
+    """Named on its own: it is a fault if it cannot be read, or has no certificate."""
     FOUND = "found"
     """Matched by a pattern or met in a directory: it may be anything, and is judged only if it holds a certificate."""
     CERTIFICATE = "certificate"
     KEY = "key"
     CHAIN = "chain"
     COMBINED = "combined"
-    """A component's one file with certificate, key and perhaps chain."""
+    """A component's file with certificate, key and perhaps chain."""
     KEYSTORE = "keystore"
-    """A component's one file with all of them, in PKCS#12."""
+    """A component's one file with all of them: PKCS#12, JKS or JCEKS."""
 
 
 class Keys(StrEnum):
-    """Whether private keys are meant to be read, to compare their public halves with certificates."""
+    """Whether private keys should be read, to compare their public halves with certificates."""
 
     READ = "read"
     UNREAD = "unread"
-    """Nobody may read them here, and that is known: it is no more than a notice."""
+    """Nobody may read them here, on purpose: so it is a notice at most."""
 
 
 class WriteMode(StrEnum):
@@ -148,11 +149,11 @@ class WriteMode(StrEnum):
     RENAME = "rename"
     """A new file takes the place of the old one at once."""
     IN_PLACE = "in_place"
-    """The old file is written over: for one that is a mount point, onto which nothing can be renamed."""
+    """The old file is written over: nothing can be renamed onto a mount point."""
 
 
 class FileContent(StrEnum):
-    """What a file turned out to hold."""
+    """The content of a file, as it was found."""
 
     LEAF = "leaf"
     """An end-entity certificate, perhaps with the certificates that lead towards its root."""
@@ -188,7 +189,28 @@ class FileFormat(StrEnum):
     PARAMETERS = "parameters"
     """Of a key exchange or of a curve."""
     OTHER = "other"
-    """None of these."""
+    """Any other format."""
+
+
+class EntryKind(StrEnum):
+    """What an entry of a keystore is."""
+
+    TRUSTED = "trusted"
+    """A certificate that whoever uses the keystore trusts."""
+    PRIVATE_KEY = "private_key"
+    """A private key with its chain."""
+    SECRET_KEY = "secret_key"  # noqa: S105 (a kind, not a secret)
+    """A key of a symmetric cipher, with no certificate."""
+
+
+class Integrity(StrEnum):
+    """Whether a keystore is as its last writer left it, as far as its password proves."""
+
+    VERIFIED = "verified"
+    UNVERIFIED = "unverified"
+    """The password is not known, or does not fit."""
+    UNPROTECTED = "unprotected"
+    """No password protects it, so that anybody may have changed it."""
 
 
 class UnreadableReason(StrEnum):
@@ -238,14 +260,14 @@ class UnreachableReason(StrEnum):
     HANDSHAKE_FAILED = "handshake_failed"
     TOO_MUCH_DATA = "too_much_data"
     NOT_PERMITTED = "not_permitted"
-    """Whoever asked for the look may not have certvigil look there."""
+    """The sender of the request may not have this address looked at."""
     IO_ERROR = "io_error"
     UNFORESEEN = "unforeseen"
     """A fault of certvigil itself; its log tells where."""
 
 
 class VerifierName(StrEnum):
-    """Whose rules judge a path."""
+    """The rules that judge a path."""
 
     OPENSSL = "openssl"
     WEBPKI = "webpki"
@@ -260,6 +282,16 @@ class KeyKind(StrEnum):
     ED448 = "ed448"
     DSA = "dsa"
     UNKNOWN = "unknown"
+
+
+class EndpointProtocol(StrEnum):
+    """What an endpoint speaks from the first byte on."""
+
+    TLS = "tls"
+    SMTP = "smtp"
+    """STARTTLS of RFC 3207."""
+    POSTGRES = "postgres"
+    """PostgreSQL's own request for TLS."""
 
 
 class TLSVersion(StrEnum):
@@ -285,7 +317,7 @@ class Mode(StrEnum):
     OBSERVE = "observe"
     """It is left alone."""
     PLAN = "plan"
-    """What it would lead to is shown."""
+    """Its plan is shown."""
     APPROVE = "approve"
     """It is carried out once a person has approved it."""
     AUTO = "auto"
@@ -293,20 +325,20 @@ class Mode(StrEnum):
 
 
 class Scope(StrEnum):
-    """What the bearer of a token may do over the API."""
+    """The right of a token's bearer over the API."""
 
     APPROVE = "approve"
     """Approve and reject plans that wait."""
 
 
 class ComponentState(StrEnum):
-    """What is the matter with a component that certvigil may change."""
+    """The state of a component that certvigil may change."""
 
     OBSERVED = "observed"
     """Nothing is done to it."""
     IDLE = "idle"
     WAITING = "waiting"
-    """Its inbox holds something that cannot be used, or not yet."""
+    """The content of its inbox cannot be used, or not yet."""
     PENDING = "pending"
     """A plan waits for approval, or to be carried out."""
     FROZEN = "frozen"
@@ -321,33 +353,33 @@ class LookOutcome(StrEnum):
 
 
 class DeliveryOutcome(StrEnum):
-    """What became of a message to a channel, or of one attempt to deliver it."""
+    """The result of a message to a channel, or of one attempt to deliver it."""
 
     DELIVERED = "delivered"
     FAILED = "failed"
     """An attempt did."""
     DEAD = "dead"
-    """There were too many of them."""
+    """There were too many messages."""
 
 
 class Scenario(StrEnum):
-    """What a demonstration shows."""
+    """The story of a demonstration."""
 
     FAULTS = "faults"
     """Certificates that are not served, not complete, or expired, one after the other."""
     BAD_REPLACEMENT = "bad-replacement"
-    """A replacement that passes every check beforehand, fails live, and is undone by itself."""
+    """A replacement that passes every check before, fails at the endpoint, and is undone by itself."""
 
 
 class LogFormat(StrEnum):
-    """How log lines are written."""
+    """The format of log lines."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class LogLevel(StrEnum):
-    """From which level log lines are written."""
+    """The lowest level of log lines that are written."""
 
     DEBUG = "debug"
     INFO = "info"

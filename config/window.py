@@ -1,4 +1,4 @@
-"""When a window is open: cron expressions on the wall clock of a time zone, whatever that clock does."""
+"""When a window is open: cron expressions on the wall clock of a time zone, also when that clock shifts."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from config.text import printable
 
 _DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _END: Final = datetime(2200, 1, 1, tzinfo=UTC)
-"""Where the search for a day that no month has gives up."""
+"""The search for a day that no month has ends here."""
 _SHIFT: Final = timedelta(hours=3)
-"""More than a wall clock is ever put forward or back for daylight saving."""
+"""More than any shift of a wall clock for daylight saving."""
 _COMPARED: Final = 300
-"""Openings among which the closest two are sought: a day of any hours and minutes, a year of any days."""
+"""The number of openings among which the closest two are sought: a day of all minutes, a year of all days."""
 _REFERENCE: Final = datetime(2027, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Whether a window is open, and until when that stays so."""
+    """Whether a window is open, and until when."""
 
     since: float | None
     """Unix time at which it opened; None where it is closed."""
@@ -37,7 +37,7 @@ class Opening:
 
 @lru_cache(maxsize=1024)
 def opening(window: Window, now: float) -> Opening:
-    """Return how `window` stands at Unix time `now`.
+    """Return the state of `window` at Unix time `now`.
 
     A time that the wall clock skips counts as that much after the skip; one that it shows twice counts once, the first
     time. The duration is true seconds.
@@ -54,12 +54,12 @@ def opening(window: Window, now: float) -> Opening:
 
 
 def check_cron(cron: str) -> None:
-    """Raise ValueError with what was expected, where `cron` is no expression."""
+    """Raise ValueError with the expected form, where `cron` is no expression."""
     _trigger(cron)
 
 
 def check_timezone(name: str) -> None:
-    """Raise ValueError with what was expected, where there is no time zone of that name."""
+    """Raise ValueError with an example, where there is no time zone of that name."""
     try:
         ZoneInfo(name)
     except (OSError, ValueError, ZoneInfoNotFoundError):
@@ -67,23 +67,23 @@ def check_timezone(name: str) -> None:
 
 
 def check_window(window: Window) -> None:
-    """Raise ValueError with what is wrong, where `window` never opens or opens before it has closed."""
+    """Raise ValueError with the mistake, where `window` never opens, or opens again before it has closed."""
     shortest = _shortest_interval(window.cron)
     if shortest is None:
-        raise ValueError(f"'{printable(window.cron)}' never comes, expected a day that a month has")
+        raise ValueError(f"'{printable(window.cron)}' never comes, expected a day that exists in that month")
     if window.duration > shortest:
-        raise ValueError(f"it opens again after {shortest / 60:g} minutes, expected a duration of at most that")
+        raise ValueError(f"it opens again after {shortest / 60:g} minutes, expected a duration of that at most")
 
 
 @lru_cache(maxsize=256)
 def _shortest_interval(cron: str) -> float | None:
-    """Return the seconds between two times that match, None where none does."""
+    """Return the shortest time between two matching times in seconds; None where no time matches."""
     openings = list(islice(_matches(cron, _REFERENCE), _COMPARED))
     return min(((later - earlier).total_seconds() for earlier, later in pairwise(openings)), default=None)
 
 
 def _wall(at: float, zone: ZoneInfo) -> datetime:
-    """Return what the wall clock in `zone` shows at Unix time `at`, as a time of a clock that never shifts."""
+    """Return the time of the wall clock in `zone` at Unix time `at`, as a time of a clock that never shifts."""
     return datetime.fromtimestamp(at, zone).replace(tzinfo=UTC, fold=0)
 
 
@@ -98,7 +98,7 @@ def _matches(cron: str, start: datetime) -> Iterator[datetime]:
 
 @lru_cache(maxsize=256)
 def _trigger(cron: str) -> CronTrigger:
-    """Return the trigger of an expression; raises ValueError with what was expected."""
+    """Return the trigger of an expression; raises ValueError with the expected form."""
     fields = cron.split()
     if len(fields) != 5:
         raise ValueError("five fields: minute, hour, day of the month, month, day of the week")
@@ -109,7 +109,10 @@ def _trigger(cron: str) -> CronTrigger:
             minute=minute, hour=hour, day=day, month=month, day_of_week=days, timezone=UTC, end_date=_END
         )
     except ValueError as error:
-        raise ValueError(f"a cron expression such as '0 2 * * tue' ({printable(str(error))})") from None
+        why = printable(str(error)).removeprefix("Error validating expression ")
+        raise ValueError(
+            f"a cron expression such as '0 2 * * tue' (minute, hour, day of the month, month, day of the week): {why}"
+        ) from None
 
 
 def _weekdays(text: str) -> str:

@@ -1,1 +1,1 @@
-"""The documentation: its pages, and what generates some of them."""
+"""The documentation: its pages, and the generators of some of them."""

@@ -1,1 +1,1 @@
-"""What Prometheus, Alertmanager and Grafana are given to show certvigil."""
+"""The files by which Prometheus, Alertmanager and Grafana show certvigil."""

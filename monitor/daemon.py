@@ -20,6 +20,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from config.document import Mistake
 from config.load import digest_on_disk, load
 from config.model import DAY, Config
+from config.text import Log, harmless, printable, sentence
 from config.vocabulary import Code
 from monitor import wiring
 from monitor.decide.decision import ORDERED
@@ -35,7 +36,7 @@ from monitor.store import DATABASE_ENDINGS, database_path
 from probes.finding import Finding, finding
 from probes.opening import leave_alone
 
-log = logging.getLogger("certvigil.daemon")
+log: Log = logging.getLogger("certvigil.daemon")
 
 STOP_WITHIN: Final = 4.0
 """Seconds for everything to end in after SIGTERM."""
@@ -50,7 +51,7 @@ def run_daemon(path: str, config: Config) -> int:
     """Run until SIGTERM or SIGINT, and return the exit code."""
     begun = begin(config.settings.state_directory, time.time())
     if isinstance(begun, StateTaken):
-        log.critical("%s", begun)
+        log.critical("%s", printable(str(begun)))
         return ALREADY_RUNNING
     # Certificates are many objects that live long: at the default thresholds the collector would walk them all day.
     gc.set_threshold(50_000, 20, 100)
@@ -60,7 +61,7 @@ def run_daemon(path: str, config: Config) -> int:
     # Before there are helpers: they open files, too.
     database = database_path(config.settings.state_directory)
     leave_alone((*own_files(config.settings.state_directory), *(f"{database}{end}" for end in DATABASE_ENDINGS)))
-    # Before there are threads. What is remembered need not be decoded again.
+    # Before there are threads. With a database, remembered certificates need not be decoded again.
     first = config.watches and not os.path.exists(database)
     helpers = hire() if first else None
 
@@ -110,17 +111,17 @@ class Daemon:
         database = database_path(config.settings.state_directory)
         trust_context, findings = read_trust_context(config)
         self.parts = wiring.build(trust_context, database, self._pools, helpers, now)
-        self.parts.bus.connect(
+        self.parts.state.bus.connect(
             wiring.subscribers_of(self.parts), wiring.routes_of(self.parts, self._trust_files_changed)
         )
-        self.parts.own.report("trust", findings)
-        self.parts.own.report("life", () if life is None else life.findings(now))
+        self.parts.state.own.report("trust", findings)
+        self.parts.state.own.report("life", () if life is None else life.findings(now))
         self.web = WebServer(Overview(self.parts, self._run_state, database, self.reload), config.settings)
 
     @property
     def config(self) -> Config:
         """The configuration in force."""
-        return self.parts.registry.config
+        return self.parts.state.registry.config
 
     async def run(self) -> None:
         """Run until told to stop."""
@@ -128,13 +129,13 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload("SIGHUP")))
-        systemd.notify("STATUS=reading what is remembered")
+        systemd.notify("STATUS=reading the database")
         self._remember()
         gc.freeze()
         await self._start_web()
-        self.parts.own.publish()
-        self.parts.sets.reconfigure()
-        self.parts.endpoints.reconfigure()
+        self.parts.state.own.publish()
+        self.parts.look.sets.reconfigure()
+        self.parts.look.endpoints.reconfigure()
         for each in (*wiring.running(self.parts), self._announce(), self._keep_house()):
             self._spawn(each)
         calendar = AsyncIOScheduler(timezone="UTC")
@@ -148,21 +149,21 @@ class Daemon:
     def _remember(self) -> None:
         """Load targets, messages and decisions from the database."""
         parts = self.parts
-        for state in parts.store.load().values():
-            parts.registry.remember(state)
+        for state in parts.notify.store.load().values():
+            parts.state.registry.remember(state)
         # The first scan tells which files are not looked at; until then the remembered findings hold.
-        itself = parts.registry.targets.get(SELF)
+        itself = parts.state.registry.targets.get(SELF)
         unsearched = [
             raised.finding
             for (code, subject), raised in (itself.findings.items() if itself is not None else ())
             if code is Code.UNREADABLE and subject.startswith(os.sep)
         ]
-        parts.own.report("files", unsearched)
-        parts.notifier.restore(parts.store.load_kept())
-        parts.journal.restore(parts.store.newest_action())
+        parts.state.own.report("files", unsearched)
+        parts.notify.notifier.restore(parts.notify.store.load_kept())
+        parts.act.journal.restore(parts.notify.store.newest_action())
         # Orders that had not begun are decided again.
-        parts.table.restore(
-            (subject, identity) for subject, identity, status in parts.store.decisions() if status not in ORDERED
+        parts.decide.table.restore(
+            (subject, identity) for subject, identity, status in parts.notify.store.decisions() if status not in ORDERED
         )
 
     async def _start_web(self) -> None:
@@ -173,13 +174,13 @@ class Daemon:
     async def _announce(self) -> None:
         """Tell the service manager when the first scan is over, and from then on that the daemon is alive."""
         await self._await_files()
-        self.parts.store.start()
+        self.parts.notify.store.start()
         self._recording = True
         await self._await_endpoints()
-        self.parts.notifier.looked_at_everything()
-        self.parts.decider.begin()
+        self.parts.notify.notifier.looked_at_everything()
+        self.parts.decide.decider.begin()
         self._announced = True
-        systemd.notify("READY=1", f"STATUS=watching {len(self.parts.registry.targets)} targets")
+        systemd.notify("READY=1", f"STATUS=watching {len(self.parts.state.registry.targets)} targets")
         interval = systemd.watchdog_interval()
         while interval is not None:
             systemd.notify("WATCHDOG=1")
@@ -187,8 +188,8 @@ class Daemon:
 
     async def _await_files(self) -> None:
         """Return once every file was looked at."""
-        progress, done = self.parts.files.progress, -1
-        while not progress.finished or self.parts.sets.unseen:
+        progress, done = self.parts.look.files.progress, -1
+        while not progress.finished or self.parts.look.sets.unseen:
             systemd.notify(f"STATUS=looked at {progress.done} of {progress.total} files")
             if progress.done != done:
                 # The objects of the first scan stay: the collector need not walk them each time.
@@ -203,7 +204,7 @@ class Daemon:
     async def _await_endpoints(self) -> None:
         """Return once every endpoint has answered, or after `READY_WITHIN` seconds."""
         latest = time.monotonic() + READY_WITHIN
-        while (unseen := self.parts.endpoints.unseen) and time.monotonic() < latest:
+        while (unseen := self.parts.look.endpoints.unseen) and time.monotonic() < latest:
             endpoints = len(self.config.endpoints)
             systemd.notify(f"STATUS=looked at {endpoints - unseen} of {endpoints} endpoints")
             await asyncio.sleep(0.02)
@@ -215,19 +216,20 @@ class Daemon:
 
     async def _keep_house(self) -> None:
         """Check the state of the daemon itself now and then, and report it."""
-        loop, counters = asyncio.get_running_loop(), self.parts.counters
+        loop, counters = asyncio.get_running_loop(), self.parts.state.counters
         while True:
-            state = self.parts.files.watch_state
+            state = self.parts.look.files.watch_state
             counters.watching(state.watched, state.polled)
             now = time.time()
             counters.waivers(sum(now < waiver.until for waiver in self.config.waivers))
             digest = await loop.run_in_executor(self._pools.judge, digest_on_disk, self.path)
             self._run_state.stale = digest != self.config.digest
             counters.config_stale(stale=self._run_state.stale)
+            counters.history_left_out(self.parts.notify.store.left_out)
             if self._life is not None:
                 await loop.run_in_executor(self._pools.judge, self._life.go_on, now)
-                self.parts.own.report("life", self._life.findings(now))
-            self.parts.own.publish()
+                self.parts.state.own.report("life", self._life.findings(now))
+            self.parts.state.own.publish()
             await asyncio.sleep(HOUSEKEEPING)
 
     # Reading the configuration again
@@ -240,12 +242,16 @@ class Daemon:
             loop = asyncio.get_running_loop()
             config = await loop.run_in_executor(self._pools.judge, load, self.path, os.environ)
             if isinstance(config, Config):
-                log.info("read the configuration again, asked by %s", who)
+                log.info("read the configuration again, asked by %s", harmless(who))
                 await self._go_by(config)
                 mistakes: tuple[Mistake, ...] = ()
             else:
                 mistakes = config
-                log.error("kept the old configuration: the new one, read for %s, has %d mistakes", who, len(mistakes))
+                log.error(
+                    "kept the old configuration: the new one, read for %s, has %d mistakes",
+                    harmless(who),
+                    len(mistakes),
+                )
                 self._reject(mistakes)
             if self._announced:
                 systemd.notify("READY=1")
@@ -256,20 +262,20 @@ class Daemon:
         if _for_life(config) != self._for_life:
             log.warning("host, state_directory, socket, web and metrics are those of the start until the next one")
         config = replace(config, host=self.config.host)
-        self.parts.own.report("config", ())
+        self.parts.state.own.report("config", ())
         self._report_web(map(str, await self.web.reload_web_config()))
         self._run_state.loaded, self._run_state.stale = time.time(), False
-        self.parts.counters.config_loaded(self._run_state.loaded)
-        self.parts.counters.config_stale(stale=False)
+        self.parts.state.counters.config_loaded(self._run_state.loaded)
+        self.parts.state.counters.config_stale(stale=False)
         await self._read_trust(config)
         self.web.allow(config.settings.web.tokens)
 
     def _reject(self, mistakes: tuple[Mistake, ...]) -> None:
         for mistake in mistakes:
-            log.error("%s", mistake)
-        detail = f"{len(mistakes)} mistakes, the first: {mistakes[0]}"
-        self.parts.own.report("config", [finding(Code.CONFIG_REJECTED, detail)])
-        self.parts.counters.config_rejected()
+            log.error("%s", printable(str(mistake), 4096))
+        detail = sentence("{} mistakes, the first: {}", len(mistakes), harmless(str(mistakes[0])))
+        self.parts.state.own.report("config", [finding(Code.CONFIG_REJECTED, detail)])
+        self.parts.state.counters.config_rejected()
 
     def _trust_files_changed(self, _: TrustFilesChanged) -> None:
         self._spawn(self._read_trust_again())
@@ -280,22 +286,22 @@ class Daemon:
 
     async def _read_trust(self, config: Config) -> None:
         """Go by `config` from now on, with its trust stores read anew."""
-        loop, before = asyncio.get_running_loop(), self.parts.registry.trust_context
+        loop, before = asyncio.get_running_loop(), self.parts.state.registry.trust_context
         trust_context, findings = await loop.run_in_executor(self._pools.judge, read_trust_context, config, before)
         wiring.reconfigure(self.parts, trust_context)
-        self.parts.own.report("trust", findings)
+        self.parts.state.own.report("trust", findings)
 
     def _report_web(self, problems: Iterable[str]) -> None:
         """Report the listeners that are not up, and mistakes of the web configuration."""
         found: list[Finding] = []
         for number, problem in enumerate(problems, start=1):
-            detail = f"not everything is answered over HTTP: {problem}"
+            detail = sentence("not everything is answered over HTTP: {}", harmless(problem))
             log.error("%s", detail)
-            found.append(finding(Code.CONFIG_REJECTED, detail, f"web {number}"))
-        self.parts.own.report("web", found)
+            found.append(finding(Code.CONFIG_REJECTED, detail, sentence("web {}", number)))
+        self.parts.state.own.report("web", found)
 
     def _prune(self) -> None:
-        self.parts.store.prune(time.time() - self.config.settings.history_days * DAY)
+        self.parts.notify.store.prune(time.time() - self.config.settings.history_days * DAY)
 
     # Tasks, and the end
 
@@ -322,11 +328,11 @@ class Daemon:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_WITHIN / 2)
-        self.parts.notifier.end()
+        self.parts.notify.notifier.end()
         self._dismiss_helpers()
         self._pools.shut_down()
         loop = asyncio.get_running_loop()
-        recorded = await loop.run_in_executor(None, self.parts.store.close, max(0.5, end - time.monotonic()))
+        recorded = await loop.run_in_executor(None, self.parts.notify.store.close, max(0.5, end - time.monotonic()))
         # Before the first scan is over nothing is written: it will be seen again.
         if self._recording and not recorded:
             log.error("not all events could be recorded")

@@ -1,29 +1,108 @@
-"""The JSON dialect of all that certvigil prints: one shape each for a time, a certificate, a key, a client's verdict.
+"""The JSON dialect of certvigil: one shape each for a time, a record, a certificate, a key and a client's verdict.
 
-`monitor.http.published` has the schema of each document, which `certvigil json-schema` prints.
+All commands print it, and the actor and the daemon talk in it. `monitor.http.published` has the schema of each document
+that a command prints.
 """
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TypedDict
+from decimal import Decimal
+from typing import Annotated, Any, Final, TypedDict
 
 from config.text import Printable, harmless
-from config.vocabulary import KeyKind
+from config.vocabulary import EntryKind, Integrity, KeyKind
 from probes.certificate import Certificate
 from probes.encoding import DERError
-from probes.judge.time import calendar, within_calendar
+from probes.judge.time import LATEST, calendar, within_calendar
+from probes.keystore import Keystore
+
+_EXACTLY: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,30})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_RECORDED_TIMES: Final = frozenset({"until", "written", "begins"})
+"""Keys of a record's data that hold a Unix time, or Unix times by component."""
 
 
 def iso(at: float | None) -> Printable | None:
     """Return Unix time `at` in ISO 8601, UTC, to the second: the nearest that can be written."""
-    return None if at is None else harmless(f"{calendar(math.floor(within_calendar(at))):%Y-%m-%dT%H:%M:%SZ}")
+    if at is None:
+        return None
+    return harmless(calendar(math.floor(within_calendar(at))).isoformat().replace("+00:00", "Z"))
 
 
 def unix(at: str) -> float:
     """Return the Unix time of an ISO 8601 time that names its zone; raises ValueError for another text."""
     return datetime.fromisoformat(at).timestamp()
+
+
+def iso_exactly(at: float) -> str:
+    """Return Unix time `at` in ISO 8601, UTC, with all its digits, for a reader who computes with it.
+
+    Infinity is the last second of the year 9999, which `unix_exactly` reads as infinity.
+    """
+    exact = Decimal(repr(float(within_calendar(at))))
+    whole = math.floor(exact)
+    fraction = f"{(exact - whole).normalize():f}".removeprefix("0")
+    return f"{iso(whole)}".replace("Z", f"{fraction}Z")
+
+
+def unix_exactly(at: object) -> float:
+    """Return the Unix time that `iso_exactly` has written; raises ValueError for anything else."""
+    found = _EXACTLY.fullmatch(at) if isinstance(at, str) else None
+    if found is None:
+        raise ValueError("a time in ISO 8601 is expected, such as 2027-03-20T08:00:00Z")
+    whole, fraction, zone = found.groups()
+    exact = Decimal(int(unix(f"{whole}{zone}"))) + Decimal(f"0{fraction or ''}")
+    return math.inf if exact >= LATEST else float(exact)
+
+
+class _InISO:
+    """Has pydantic write a Unix time in ISO 8601, and read it."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Callable[[object], Any]) -> dict[str, Any]:
+        return {
+            "type": "function-before",
+            "function": {"type": "no-info", "function": unix_exactly},
+            "schema": handler(source),
+            "serialization": {
+                "type": "function-plain",
+                "function": iso_exactly,
+                "return_schema": {"type": "str"},
+                "when_used": "json",
+            },
+        }
+
+    def __get_pydantic_json_schema__(self, _schema: object, _handler: object) -> dict[str, Any]:
+        return {"type": "string", "format": "date-time"}
+
+
+UnixTime = Annotated[float, _InISO()]
+"""A Unix time, which JSON has in ISO 8601."""
+
+
+def dated(record: Mapping[str, Any], write: Callable[[float], str | None]) -> dict[str, Any]:
+    """Return a record of the journal as plain values, with its times as `write` gives them."""
+    return _with_times(record, lambda at: write(at) if isinstance(at, int | float) else at)
+
+
+def undated(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record that `dated` has written with `iso_exactly`; raises KeyError, TypeError, ValueError."""
+    return _with_times(record, unix_exactly)
+
+
+def _with_times(record: Mapping[str, Any], translate: Callable[[Any], object]) -> dict[str, Any]:
+    data = {
+        key: _translated(value, translate) if key in _RECORDED_TIMES else value for key, value in record["data"].items()
+    }
+    return {**record, "at": translate(record["at"]), "data": data}
+
+
+def _translated(value: object, translate: Callable[[Any], object]) -> object:
+    if isinstance(value, Mapping):
+        return {name: translate(at) for name, at in value.items()}
+    return translate(value)
 
 
 class KeyObject(TypedDict):
@@ -56,16 +135,37 @@ class CertificateObject(TypedDict):
     failures: list[str]
 
 
+class EntryObject(TypedDict):
+    """An entry of a keystore."""
+
+    kind: EntryKind
+    alias: str
+    """Empty where it has none."""
+    created: str | None
+    """Null where the format does not tell."""
+    certificates: list[CertificateObject]
+    """The chain of a private key, its own certificate first; one of a trusted certificate; none of a secret key."""
+
+
+class KeystoreObject(TypedDict):
+    """A keystore."""
+
+    integrity: Integrity
+    default_password: bool
+    """Its password is `changeit`."""
+    entries: list[EntryObject]
+
+
 class VerdictObject(TypedDict):
-    """A client's verdict on what an endpoint presents."""
+    """A client's verdict on the chain that an endpoint presents."""
 
     client: str
     target: str
     """The endpoint."""
     accepts: bool | None
-    """Null where that is not known."""
+    """Null where it is not known."""
     why: str
-    """Where it does not accept: the cause, and what would cure it."""
+    """Where the client does not accept: the cause and its cure."""
 
 
 def certificate_object(certificate: Certificate) -> CertificateObject:
@@ -93,6 +193,23 @@ def _public_key(certificate: Certificate) -> str | None:
         return None
 
 
+def keystore_object(keystore: Keystore[Certificate]) -> KeystoreObject:
+    """Return a keystore, its entries with the facts of their certificates."""
+    return {
+        "integrity": keystore.integrity,
+        "default_password": keystore.default_password,
+        "entries": [
+            {
+                "kind": each.kind,
+                "alias": each.alias,
+                "created": iso(each.created),
+                "certificates": list(map(certificate_object, each.certificates)),
+            }
+            for each in keystore.entries
+        ],
+    }
+
+
 def verdict_object(client: str, target: str, accepts: bool | None, why: str) -> VerdictObject:
-    """Return what a client makes of what an endpoint presents."""
+    """Return the verdict of a client on the chain that an endpoint presents."""
     return {"client": client, "target": target, "accepts": accepts, "why": why}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 UNUSABLE: Final = 3
-"""What monitoring plugins exit with when they were called wrongly: 2, as is usual elsewhere, would be an alarm."""
+"""The exit code of a monitoring plugin that was called wrongly: 2, as is usual elsewhere, would be an alarm."""
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"certvigil {version('certvigil')}\n")
         return
-    from config.text import printable  # noqa: PLC0415 (what a command needs is loaded when it is asked for)
+    from config.text import printable  # noqa: PLC0415 (the modules of a command are loaded when it is called)
     from monitor.commands import app  # noqa: PLC0415
 
     # A demonstration that nobody watches ends.

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from config.document import Mistake
+from config.text import sentence
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
 from monitor.decide.situation import Situation
@@ -52,45 +53,49 @@ class Overview:
     @property
     def notifier(self) -> Notifier:
         """The notifier."""
-        return self._parts.notifier
+        return self._parts.notify.notifier
 
     def targets(self) -> Mapping[str, TargetState]:
         """Return the state of every target, by name."""
-        return self._parts.registry.targets
+        return self._parts.state.registry.targets
 
     def components(self) -> Sequence[ComponentStatus]:
         """Return the status of each component that certvigil may change."""
-        return self._parts.components.statuses(time.time())
+        return self._parts.act.components.statuses(time.time())
 
     def situations(self) -> Sequence[Situation]:
         """Return the situations on which decisions rest."""
-        return self._parts.decider.situations()
+        return self._parts.decide.decider.situations()
 
     def metrics(self) -> Iterator[Piece]:
         """Return the metrics, made step by step."""
-        yield from self._parts.page.pieces()
-        yield piece(self._parts.counters.text())
+        yield from self._parts.state.page.pieces()
+        yield piece(self._parts.state.counters.text())
 
     def not_ready(self) -> Sequence[str]:
         """Return the reasons why the daemon is not ready; empty where it is."""
         parts = self._parts
         if self._run.stopping:
             return ["it is stopping"]
-        problems = [found.detail for found in parts.own.of("web")]
-        progress = parts.files.progress
+        problems = [found.detail for found in parts.state.own.of("web")]
+        progress = parts.look.files.progress
         if not progress.finished:
-            problems.append(f"it has looked at {progress.done} of {progress.total} files")
-        if parts.sets.unseen:
-            problems.append(f"it has not looked yet at the files of {len(parts.sets.unseen)} components")
-        if unseen := parts.endpoints.unseen:
-            endpoints = len(parts.registry.config.endpoints)
-            problems.append(f"it has looked at {endpoints - unseen} of {endpoints} endpoints, and waits for the others")
+            problems.append(sentence("it has looked at {} of {} files", progress.done, progress.total))
+        if parts.look.sets.unseen:
+            problems.append(
+                sentence("it has not looked yet at the files of {} components", len(parts.look.sets.unseen))
+            )
+        if unseen := parts.look.endpoints.unseen:
+            endpoints = len(parts.state.registry.config.endpoints)
+            problems.append(
+                sentence("it has looked at {} of {} endpoints, and waits for the others", endpoints - unseen, endpoints)
+            )
         return problems
 
     def status(self) -> DaemonStatus:
         """Return the status of the daemon."""
-        parts, config = self._parts, self._parts.registry.config
-        now, watching, progress = time.time(), parts.files.watch_state, parts.files.progress
+        parts, config = self._parts, self._parts.state.registry.config
+        now, watching, progress = time.time(), parts.look.files.watch_state, parts.look.files.progress
         return DaemonStatus(
             version=version("certvigil"),
             host=config.host,
@@ -105,12 +110,12 @@ class Overview:
             directories_polled=watching.polled,
             polled_because=watching.reason,
             waivers=tuple(waiver for waiver in config.waivers if now < waiver.until),
-            no_actor=parts.journal.no_actor or "",
+            no_actor=parts.act.journal.no_actor or "",
         )
 
     async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
         """Have the actor record that `by` approves or rejects a plan; return its answer, or why it does not."""
-        return await self._parts.orders.rule(verb, plan, by, why)
+        return await self._parts.act.orders.rule(verb, plan, by, why)
 
     async def history(
         self, target: str | None, since: float, until: float | None, limit: int
@@ -121,7 +126,7 @@ class Overview:
 
     async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
         """Look at `target`, if that is permitted, within `seconds`."""
-        return await self._parts.prober.probe(target, module, self._parts.registry.trust_context, seconds)
+        return await self._parts.look.prober.probe(target, module, self._parts.state.registry.trust_context, seconds)
 
     async def reload(self, who: str) -> Sequence[Mistake]:
         """Read the configuration again because `who` asked; where it has mistakes, return them and keep the old one."""

@@ -1,4 +1,4 @@
-"""The parts of the daemon on one page: how they are made, and who takes which event and which message, in what order.
+"""The parts of the daemon on one page: how they are made, and who takes each event and each message, in order.
 
 - `build` makes each part after those that it needs.
 - `subscribers_of` is who takes the events of targets; every batch goes to all of them.
@@ -77,65 +77,120 @@ class Pools:
         return cls(ThreadPoolExecutor(1, "files"), ThreadPoolExecutor(1, "judge"), ThreadPoolExecutor(2, "sets"))
 
     def shut_down(self) -> None:
-        """Give up what waits; what is under way is left to end by itself."""
+        """Drop the work that waits; work that is under way ends by itself."""
         for each in (self.files, self.judge, self.sets):
             each.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What a daemon consists of."""
+class StateParts:
+    """The state of all targets, and the parts that hear of each change of it."""
 
     bus: Bus
     counters: Counters
     page: Page
     registry: TargetRegistry
     own: OwnFindings
-    table: DecisionTable
-    journal: JournalFollower
-    inboxes: Inboxes
-    orders: Orders
-    components: Components
-    action_findings: ActionFindings
-    decider: Decider
-    outbox: Outbox
-    store: Store
-    notifier: Notifier
-    notices: PolicyNotices
+
+
+@dataclass(frozen=True, slots=True)
+class LookParts:
+    """The parts that look at files, sets and endpoints."""
+
     endpoints: EndpointMonitor
     sets: SetMonitor
     files: FileMonitor
     prober: Prober
 
 
+@dataclass(frozen=True, slots=True)
+class ActParts:
+    """The parts that ask the actor."""
+
+    journal: JournalFollower
+    inboxes: Inboxes
+    orders: Orders
+    components: Components
+    findings: ActionFindings
+
+
+@dataclass(frozen=True, slots=True)
+class DecideParts:
+    """The parts that decide by policies."""
+
+    table: DecisionTable
+    decider: Decider
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyParts:
+    """The parts that record events, and that tell people of them."""
+
+    outbox: Outbox
+    store: Store
+    notifier: Notifier
+    notices: PolicyNotices
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All parts of a daemon, grouped as the folders of `monitor/` are."""
+
+    state: StateParts
+    look: LookParts
+    act: ActParts
+    decide: DecideParts
+    notify: NotifyParts
+
+
 def build(trust_context: TrustContext, database: str, pools: Pools, helpers: Executor | None, now: float) -> Parts:
     """Return the parts of a daemon that begins at Unix time `now`; nothing goes on yet, and no event is carried."""
+    state = _build_state(trust_context, now)
+    # Those who act read the decisions in the table, and the decider writes them.
+    table = DecisionTable(trust_context.config.policies)
+    act = _build_act(state, table)
+    decide = DecideParts(table, Decider(state.registry, table, act.components.record, state.bus))
+    notify = _build_notify(state, act, table, database)
+    return Parts(state, _build_look(state, pools, helpers), act, decide, notify)
+
+
+def _build_state(trust_context: TrustContext, now: float) -> StateParts:
     config = trust_context.config
     bus = Bus()
     counters = Counters(version("certvigil"), now)
     counters.host(config.host)
     page = Page(x509_cert=config.settings.x509_cert, interval=_intervals(config))
     registry = TargetRegistry(trust_context, bus, page)
-    own = OwnFindings(registry)
-    # Decide and act: the table is what has been decided, which those who act read and the decider writes.
-    table = DecisionTable(config.policies)
+    return StateParts(bus, counters, page, registry, OwnFindings(registry))
+
+
+def _build_act(state: StateParts, table: DecisionTable) -> ActParts:
+    registry, bus = state.registry, state.bus
     actor = ActorConnection(registry)
     journal = JournalFollower(registry, actor, bus)
     inboxes = Inboxes(registry, actor, journal, bus)
     orders = Orders(registry, actor, journal, inboxes, table, bus)
     components = Components(registry, journal, inboxes, orders, table)
-    action_findings = ActionFindings(registry, journal, inboxes, components, own, counters)
-    decider = Decider(registry, table, components.record, bus)
-    # Record and notify.
-    outbox = Outbox(registry.targets, partial(_outlook, table, registry), orders.transactions)
+    findings = ActionFindings(registry, journal, inboxes, components, state.own, state.counters)
+    return ActParts(journal, inboxes, orders, components, findings)
+
+
+def _build_notify(state: StateParts, act: ActParts, table: DecisionTable, database: str) -> NotifyParts:
+    registry = state.registry
+    outbox = Outbox(registry.targets, partial(_outlook, table, registry), act.orders.transactions)
     store = Store(
         database,
         snapshot=partial(_snapshot, registry),
-        on_health=partial(_tell_health, asyncio.get_running_loop(), bus),
+        on_health=partial(_tell_health, asyncio.get_running_loop(), state.bus),
         kept=outbox.everything,
     )
-    notifier = Notifier(config, registry.targets, outbox, store, counters, partial(own.report, "notifications"))
-    # Look.
+    report = partial(state.own.report, "notifications")
+    notifier = Notifier(registry.config, registry.targets, outbox, store, state.counters, report)
+    return NotifyParts(outbox, store, notifier, PolicyNotices(notifier))
+
+
+def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> LookParts:
+    registry, bus, counters = state.registry, state.bus, state.counters
     set_registry = SetRegistry(registry)
     endpoints = EndpointMonitor(EndpointRegistry(set_registry), bus, pools.judge)
     reader = ArtefactReader(partial(_actor_socket, registry), pools.sets, bus.send)
@@ -147,107 +202,91 @@ def build(trust_context: TrustContext, database: str, pools: Pools, helpers: Exe
         pools.files,
         event_latency=counters.event_latency,
         overflowed=counters.overflowed,
-        unsearched=partial(own.report, "files"),
+        unsearched=partial(state.own.report, "files"),
         helpers=helpers,
     )
-    return Parts(
-        bus=bus,
-        counters=counters,
-        page=page,
-        registry=registry,
-        own=own,
-        table=table,
-        journal=journal,
-        inboxes=inboxes,
-        orders=orders,
-        components=components,
-        action_findings=action_findings,
-        decider=decider,
-        outbox=outbox,
-        store=store,
-        notifier=notifier,
-        notices=PolicyNotices(notifier),
-        endpoints=endpoints,
-        sets=sets,
-        files=files,
-        prober=Prober(pools.judge, config.settings.concurrency),
-    )
+    return LookParts(endpoints, sets, files, Prober(pools.judge, registry.config.settings.concurrency))
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
     """Return who takes every batch of events (`monitor.state.events`), in this order."""
+    state, look, act, decide, notify = parts.state, parts.look, parts.act, parts.decide, parts.notify
     return (
-        event_log(parts.registry.location),
-        parts.store.record,
-        parts.notifier.take,  # findings -> messages to people
-        parts.decider.take,  # -> decisions about the target or its component
-        parts.sets.take,  # an endpoint changed -> its component's files
-        parts.inboxes.take,  # files present something else -> the actor is asked who changed them
+        event_log(state.registry.location),
+        notify.store.record,
+        notify.notifier.take,  # findings -> messages to people
+        decide.decider.take,  # -> decisions about the target or its component
+        look.sets.take,  # an endpoint changed -> its component's files
+        act.inboxes.take,  # files present something else -> the actor is asked who changed them
     )
 
 
 def routes_of(parts: Parts, read_trust_again: Callable[[TrustFilesChanged], None]) -> tuple[MessageRoute[Any], ...]:
     """Return who takes each kind of message, in this order."""
+    state, look, act, decide, notify = parts.state, parts.look, parts.act, parts.decide, parts.notify
     return (
         # Looking
-        route(Looked, parts.counters.looked, parts.notifier.looked),
-        route(ArtefactsChanged, parts.endpoints.component_touched),
-        route(ReadingDue, parts.sets.look_again),
+        route(Looked, state.counters.looked, notify.notifier.looked),
+        route(ArtefactsChanged, look.endpoints.component_touched),
+        route(ReadingDue, look.sets.look_again),
         route(TrustFilesChanged, read_trust_again),
         # Acting
-        route(JournalNews, parts.inboxes.journal_news, parts.decider.inputs_changed),
-        route(ServiceTouched, parts.sets.look_again, parts.endpoints.component_touched),
-        route(CandidateConsidered, parts.orders.candidate_considered, parts.decider.candidate_considered),
-        route(ComponentsChanged, parts.action_findings.components_changed),
+        route(JournalNews, act.inboxes.journal_news, decide.decider.inputs_changed),
+        route(ServiceTouched, look.sets.look_again, look.endpoints.component_touched),
+        route(CandidateConsidered, act.orders.candidate_considered, decide.decider.candidate_considered),
+        route(ComponentsChanged, act.findings.components_changed),
         # Deciding
-        route(DecisionInputsChanged, parts.decider.inputs_changed),
-        route(DecisionMade, parts.counters.decision_made, parts.notices.decision_made, parts.orders.decision_made),
+        route(DecisionInputsChanged, decide.decider.inputs_changed),
+        route(DecisionMade, state.counters.decision_made, notify.notices.decision_made, act.orders.decision_made),
         # Recording
         route(
             DatabaseHealthChanged,
-            parts.counters.database_health_changed,
-            parts.own.database_health_changed,
-            parts.notifier.database_health_changed,
+            state.counters.database_health_changed,
+            state.own.database_health_changed,
+            notify.notifier.database_health_changed,
         ),
     )
 
 
 def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     """Have every part go by another configuration, or by trust stores that were read anew."""
+    state, look, act, decide, notify = parts.state, parts.look, parts.act, parts.decide, parts.notify
     config = trust_context.config
-    parts.registry.trust_context = trust_context
-    parts.page.reconfigure(_intervals(config))
-    parts.sets.reconfigure()
-    parts.endpoints.reconfigure()
-    parts.notifier.reconfigure(config)
-    parts.files.rescan()
-    parts.action_findings.reconfigure()
-    parts.inboxes.reconfigure()
-    parts.decider.reconfigure()
+    state.registry.trust_context = trust_context
+    state.page.reconfigure(_intervals(config))
+    look.sets.reconfigure()
+    look.endpoints.reconfigure()
+    look.prober.reconfigure(config.settings.concurrency)
+    notify.notifier.reconfigure(config)
+    look.files.rescan()
+    act.findings.reconfigure()
+    act.inboxes.reconfigure()
+    decide.decider.reconfigure()
 
 
 def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
-    """Return what goes on until the daemon ends."""
+    """Return the work that goes on until the daemon ends."""
+    look, act, decide, notify = parts.look, parts.act, parts.decide, parts.notify
     going_on = (
-        parts.files,
-        parts.sets,
-        parts.endpoints,
-        parts.journal,
-        parts.inboxes,
-        parts.orders,
-        parts.decider,
-        parts.notifier,
+        look.files,
+        look.sets,
+        look.endpoints,
+        act.journal,
+        act.inboxes,
+        act.orders,
+        decide.decider,
+        notify.notifier,
     )
     return [each.run() for each in going_on]
 
 
 def _intervals(config: Config) -> Callable[[TargetState], float | None]:
-    """Return what gives the longest time between two looks at a target, by a configuration."""
+    """Return a function that gives the longest time between two looks at a target, by a configuration."""
     return lambda state: config.interval(state.target, state.kind)
 
 
 def _outlook(table: DecisionTable, registry: TargetRegistry, member: Member) -> str:
-    """Say what will happen about a finding without anybody doing anything."""
+    """Return the course of a finding if no person does anything."""
     component = member.component
     return outlook(table.about(member.target if component is None else registry.config.subject_of(component)))
 

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from config.model import Endpoint, FileTarget, Thresholds
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, FileContent, FileRole, UnreadableReason
 from probes.certificate import Certificate
 from probes.chain import are_anchors, find_leaf, named_path
-from probes.container import may_hold_certificates
+from probes.container.registry import may_hold_certificates
 from probes.file import NOT_FOR_US
 from probes.finding import Assessment, Edge, Finding
 from probes.judge.client import View, subject_in
 from probes.judge.key import judge_exposure, judge_match, judge_strength
+from probes.judge.keystore import judge_store_password, judge_trusted
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.presented import Audience, earliest_end, judge_presented
 from probes.judge.source import judge_endpoint_source, judge_file_source
@@ -32,7 +34,7 @@ _ARTEFACTS = frozenset({FileRole.CERTIFICATE, FileRole.CHAIN, FileRole.COMBINED,
 
 @dataclass(frozen=True, slots=True)
 class FileContext:
-    """What judging a file needs beside the file."""
+    """The terms by which a file is judged."""
 
     target: FileTarget
     view: View | None = None
@@ -41,16 +43,16 @@ class FileContext:
     """SHA-256 of the public halves of the component's private keys, for its certificate."""
     keys_where: str = ""
     last_known: tuple[Certificate, ...] = field(default=(), compare=False)
-    """What the file held when it last could be read: that it does now is no other context."""
+    """The content of the file when it could last be read: that it does now is no other context."""
     names: tuple[str, ...] = ()
-    """That the certificate must carry, where the client of `view` connects by none of its own."""
+    """Names that the certificate must have, where the client of `view` has no names of its own."""
     elsewhere: tuple[Trust, ...] = ()
     """Trust stores by which a root is told from an intermediate; they grant no trust."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointContext:
-    """What judging an endpoint needs beside what it presented."""
+    """The terms by which an endpoint is judged."""
 
     endpoint: Endpoint
     views: tuple[View, ...]
@@ -59,7 +61,7 @@ class EndpointContext:
     """Trust stores by which a root is told from an intermediate; they grant no trust."""
     on_disk: OnDisk | None = None
     last_known: tuple[Presented, ...] = ()
-    """What it presented when it last could be reached."""
+    """Its chains when it could last be reached."""
     failures_in_a_row: int = 0
     """Looks that no address answered, this one included."""
 
@@ -70,9 +72,9 @@ def file_facts(observation: FileObservation, last_known: tuple[Certificate, ...]
 
 
 def is_faulty(observation: FileObservation) -> bool:
-    """Whether an observation has no certificates, or only what is left of them in a damaged file.
+    """Whether an observation has no certificates, or only the remains of them in a damaged file.
 
-    What is believed as the actor read it, of a file that nobody here may read, has all that it had then.
+    An observation by the actor, of a file that nobody here may read, has all that the file had then.
     """
     failure = observation.failure
     return not observation.certificates or (failure is not None and failure.reason not in NOT_FOR_US)
@@ -99,17 +101,24 @@ def is_denied(observation: FileObservation, context: FileContext) -> bool:
 
 
 def assess_file(observation: FileObservation, context: FileContext, now: float) -> Assessment:
-    """Return the verdict on a file at Unix time `now`, what is wrong with reading it beside what is known of it."""
+    """Return the verdict on a file at Unix time `now`: a fault of the reading, and findings on the known content."""
     target = context.target
     certificates = file_facts(observation, context.last_known)
     findings = list(judge_file_source(observation, target.role, had_certificate=bool(context.last_known)))
     times: list[float] = []
     expiry: int | None = None
     keys = (*observation.keys, *context.keys)
-    if certificates and target.role not in _SERVERS_OWN and are_anchors(certificates, keys):
+    keystore = observation.keystore
+    trusted = () if keystore is None else keystore.trusted
+    findings += judge_trusted(trusted, subject_in(certificates), now, target.thresholds)
+    if keystore is not None:
+        findings += judge_store_password(keystore, target.path)
+    if keystore is not None and keystore.is_trust_store and target.role not in _SERVERS_OWN:
+        expiry = earliest_end(certificates) if len(certificates) == 1 else None
+    elif certificates and target.role not in _SERVERS_OWN and are_anchors(certificates, keys):
         anchors = target.role is FileRole.FOUND
         for index, each in enumerate(certificates):
-            findings += judge_time(each, f"position {index}", now, target.thresholds, anchor=anchors)
+            findings += judge_time(each, sentence("position {}", index), now, target.thresholds, anchor=anchors)
         if len(certificates) == 1 or target.role is FileRole.CHAIN:
             expiry = earliest_end(certificates)
     elif certificates:
@@ -129,17 +138,18 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
             findings += judge_names(leaf, context.names)
         if certificates is observation.certificates:
             # A last known certificate and a key that was read later prove nothing together.
-            findings += judge_match(leaf, context.keys, context.keys_where)
+            findings += judge_match(leaf, context.keys, harmless(context.keys_where))
     if observation.keys or observation.content is FileContent.KEY:
-        findings += judge_exposure(observation.mode, "the file")
-    times += boundaries(certificates, target.thresholds)
+        findings += judge_exposure(observation.mode, Printable("the file"))
+    held = (certificate for entry in trusted for certificate in entry.certificates)
+    times += boundaries(dict.fromkeys((*certificates, *held)), target.thresholds)
     return _assessment(findings, (), expiry, times, now)
 
 
 def _judge_unseen(
     path: Sequence[Certificate], certificates: Sequence[Certificate], thresholds: Thresholds | None, now: float
 ) -> Iterator[Finding]:
-    """Yield what is wrong with certificates that no server presents as far as is known, no signature verified."""
+    """Yield findings on certificates that no known server presents; no signature is verified."""
     subject_of = subject_in(certificates)
     for each in path:
         yield from judge_time(each, subject_of(each), now, thresholds)
@@ -148,7 +158,7 @@ def _judge_unseen(
 
 
 def assess_endpoint(observation: EndpointObservation, context: EndpointContext, now: float) -> Assessment:
-    """Return the verdict at Unix time `now` on what an endpoint presents, or last did where no address answers."""
+    """Return the verdict at Unix time `now` on an endpoint's chains, or its last ones where no address answers."""
     endpoint = context.endpoint
     presented = tuple(each for each in observation.presented or context.last_known if each.chain)
     audience = Audience(endpoint.name, context.views, (endpoint.verified_name,), context.elsewhere, endpoint.thresholds)
@@ -165,7 +175,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
 
 
 def in_place_of_unreadable(assessment: Assessment, found: Finding) -> Assessment:
-    """Return `assessment` with this said of what cannot be read."""
+    """Return `assessment` with this finding on the unreadable file."""
     return replace(
         assessment, findings=tuple(found if each.code is Code.UNREADABLE else each for each in assessment.findings)
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from config.model import Endpoint, FileTarget
-from config.text import printable
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import Code, FileRole, Severity, UnreadableReason
 from probes.assess import FileContext, assess_file, in_place_of_unreadable, with_findings
 from probes.certificate import Certificate
@@ -45,7 +45,7 @@ class SetFault:
 
     code: Code
     target: str
-    detail: str
+    detail: Printable
     """A sentence without the file, printable."""
     certain: bool = True
     """No server starts with such a set; where it is not certain, it depends on the server."""
@@ -67,14 +67,14 @@ class LiveEndpoint:
     views: tuple[View, ...]
     """Of each client that must accept it."""
     accepting: frozenset[str]
-    """Names of the clients that accept what is served now."""
+    """Names of the clients that accept the chain that is served now."""
     served: tuple[tuple[Certificate, ...], ...]
     """The chains that its addresses present, as presented."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetContext:
-    """What judging a set needs beside the set."""
+    """The terms by which a set is judged."""
 
     targets: tuple[FileTarget, ...]
     views: Mapping[str, View | None]
@@ -83,7 +83,7 @@ class SetContext:
     elsewhere: tuple[Trust, ...] = ()
     """Trust stores by which a root is told from an intermediate; they grant no trust."""
     last_known: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict, compare=False)
-    """By target: what the file held when it last could be read."""
+    """By target: the content of the file when it could last be read."""
 
 
 def leaf_target(targets: Sequence[FileTarget]) -> FileTarget | None:
@@ -146,7 +146,7 @@ def _keys(
 
 
 def _judge_next_reload(chain: tuple[Certificate, ...], context: SetContext, now: float) -> Iterator[Finding]:
-    """Yield each client that accepts what is served now, and would not accept the set on disk."""
+    """Yield each client that accepts the served chain, and would reject the set on disk."""
     breaks: dict[str, tuple[str, list[str]]] = {}
     for each in context.live:
         endpoint = each.endpoint
@@ -169,15 +169,20 @@ def _judge_next_reload(chain: tuple[Certificate, ...], context: SetContext, now:
     for client, (why, endpoints) in breaks.items():
         yield finding(
             Code.NEXT_RELOAD_BREAKS,
-            f"{client} accepts {', '.join(endpoints)} now and will reject it after the next reload or restart: {why}",
-            client,
+            sentence(
+                "{} accepts {} now and will reject it after the next reload or restart: {}",
+                harmless(client),
+                harmless(Printable(", ").join(endpoints)),
+                harmless(why),
+            ),
+            harmless(client),
         )
 
 
 def judge_use(reading: SetReading, targets: Sequence[FileTarget], now: float) -> tuple[SetFault, ...]:
     """Return why a server cannot use a set, its key included, at Unix time `now`; empty where nothing of that is known.
 
-    It is the verdict of `assess_set`, of which only such things count. What cannot be seen is no fault.
+    Of the verdict of `assess_set`, only such faults count. An invisible fact is no fault.
     """
     assessments = assess_set(reading, SetContext(tuple(targets), {}), now)
     by_name = {each.target: each for each in reading.observations}
@@ -201,24 +206,26 @@ def _faults_of_file(target: FileTarget, seen: FileObservation, assessment: Asses
             yield SetFault(found.code, target.name, found.detail, certain)
     with_key = target.role in {FileRole.COMBINED, FileRole.KEYSTORE}
     if with_key and seen.failure is None and not seen.keys and not seen.encrypted_keys:
-        yield SetFault(Code.KEY_MISMATCH, target.name, "it holds no private key")
+        yield SetFault(Code.KEY_MISMATCH, target.name, Printable("it holds no private key"))
 
 
 def _faults_of_leaf(target: FileTarget, seen: FileObservation, keys: Sequence[str], now: float) -> Iterator[SetFault]:
     leaf, first = find_leaf(seen.certificates), seen.certificates[0]
     if has_ended(leaf, now):
-        yield SetFault(Code.EXPIRED, target.name, f"{leaf.title} has ended", certain=False)
+        yield SetFault(Code.EXPIRED, target.name, sentence("{} has ended", leaf.title), certain=False)
     if target.role is FileRole.KEYSTORE or leaf.public_key_sha256() not in keys:
         return
     if first.public_key_sha256() not in keys:
         # Most servers take the first for their own; some sort.
-        detail = "its first certificate is not the one that the private key belongs to"
+        detail = Printable("its first certificate is not the one that the private key belongs to")
         yield SetFault(Code.WRONG_ORDER, target.name, detail, certain=False)
 
 
 def judge_unrest(where: str) -> Finding:
     """Return that the files of a component are written to again and again, so that they cannot be judged."""
-    detail = f"the files of {where} are written to without a pause: the verdict on them is that of before"
+    detail = sentence(
+        "the files of {} are written to without a pause: the verdict on them is that of before", harmless(where)
+    )
     return finding(Code.UNSETTLED, detail)
 
 
@@ -229,6 +236,9 @@ def with_unrest(
     leaf = leaf_target(targets)
     if leaf is None:
         return assessments
-    detail = f"the files of {where} have been written to without a pause for minutes: each look is judged by itself"
+    detail = sentence(
+        "the files of {} have been written to without a pause for minutes: each look is judged by itself",
+        harmless(where),
+    )
     found = finding(Code.UNSETTLED, detail, severity=Severity.WARNING)
     return {**assessments, leaf.name: with_findings(assessments[leaf.name], [found], now)}

@@ -12,7 +12,7 @@ _PART: Final = r"(?:fullchain|chain|certificate|cert|crt|bundle)"
 _EXTENSION: Final = r"\.(?:pem|crt|cer|cert|der|p7b|p7c)"
 _NAMED: Final = re.compile(rf"(?P<stem>.+)[-_.]{_PART}{_EXTENSION}", re.IGNORECASE)
 _GENERIC: Final = re.compile(rf"{_PART}(?P<number>\d*){_EXTENSION}", re.IGNORECASE)
-"""Names that say what a file is, not whose; certbot's archive numbers them."""
+"""Names for the kind of a file, and not for its owner; certbot's archive numbers them."""
 _CHAIN: Final = re.compile(rf"(?:.+[-_.])?(?:chain|bundle)\d*{_EXTENSION}", re.IGNORECASE)
 """Names of files with the certificates of CAs that go with another certificate."""
 _GENERIC_KEYS: Final = ("privkey{}.pem", "key{}.pem", "private{}.pem", "privkey{}.key", "key{}.key", "private{}.key")

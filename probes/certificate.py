@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
@@ -19,9 +21,9 @@ from cryptography.x509 import Extensions
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from config.address import is_dns_name, is_ip_address
-from config.text import printable
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import KeyKind
-from probes.encoding import Outline, outline, plain_name, split
+from probes.encoding import Outline, outline, plain_name
 
 # A serial number below 1 is a fact to report, not a reason to write to the log at every look.
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, message="Parsed a serial number")
@@ -42,8 +44,44 @@ class Key:
     bits: int
     """Size in bits, 0 where it is not known."""
 
+    @property
+    def shown(self) -> Printable:
+        """Kind and length, as sentences have them."""
+        return sentence("{} {}", self.kind, self.bits) if self.bits else sentence("{}", self.kind)
+
     def __str__(self) -> str:
-        return f"{self.kind} {self.bits}" if self.bits else str(self.kind)
+        return self.shown
+
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class NameKind(StrEnum):
+    """The kind of an alternative name, as it is written before the name."""
+
+    DNS = "DNS"
+    IP = "IP"
+    EMAIL = "email"
+    URI = "URI"
+    OTHER = "other"
+    """Written without a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlternativeName:
+    """A subject alternative name (RFC 5280, 4.2.1.6)."""
+
+    kind: NameKind
+    value: str
+    """Printable; a name that had to be escaped for that is no name of a host, and still is none."""
+
+    @property
+    def is_of_server(self) -> bool:
+        """Whether clients compare it with the server that they ask for."""
+        return self.kind in {NameKind.DNS, NameKind.IP}
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value}" if self.kind is not NameKind.OTHER else self.kind
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -56,9 +94,9 @@ class Certificate:
     der: bytes
     sha256: str
     """Of the DER, hexadecimal."""
-    subject: str
+    subject: Printable
     """RFC 4514."""
-    issuer: str
+    issuer: Printable
     serial: str
     """Hexadecimal without leading zeros; empty where it cannot be decoded."""
     not_before: int | None
@@ -67,12 +105,12 @@ class Certificate:
     names: tuple[str, ...]
     """Subject alternative names as `DNS:…`, `IP:…`, `email:…`, `URI:…` or `other`."""
     key: Key
-    signature_hash: str
-    """Name of the hash, such as `sha256`; empty where the signature has none of its own or it is not known."""
+    signature_hash: Printable
+    """Name of the hash, such as `sha256`; empty where the signature has no hash of its own, or it is not known."""
     is_ca: bool
     """Basic constraints say CA, or it is self-issued and of version 1."""
     self_issued: bool
-    failures: tuple[str, ...] = ()
+    failures: tuple[Printable, ...] = ()
     """One sentence for each field that could not be decoded."""
 
     def __eq__(self, other: object) -> bool:
@@ -85,17 +123,27 @@ class Certificate:
         return f"<Certificate {self.subject!r} {self.sha256[:16]}>"
 
     @property
-    def title(self) -> str:
-        """How sentences call it: by its subject, or its first name where that is empty, or else its SHA-256."""
-        named = next((name.partition(":")[2] for name in self.names if name != "other"), "")
-        return self.subject or named or f"the certificate with the SHA-256 {self.sha256[:16]}"
+    def title(self) -> Printable:
+        """Its name in sentences: the subject, or its first name where that is empty, or else its SHA-256."""
+        named = next((each.value for each in self.alternative_names() if each.value), "")
+        return self.subject or harmless(named) or sentence("the certificate with the SHA-256 {}", self.short_sha256)
+
+    @property
+    def short_sha256(self) -> Printable:
+        """The first 16 digits of its SHA-256."""
+        return harmless(self.sha256[:16])
 
     @property
     def carries_server_names(self) -> bool:
         """Whether it names servers: by a DNS name or address, or as servers' certificates did by the common name."""
-        if any(name.startswith(("DNS:", "IP:")) for name in self.names):
+        if self.has_server_names:
             return True
         return any(map(_is_host, self.common_names())) and _serves(self)
+
+    @property
+    def has_server_names(self) -> bool:
+        """Whether a DNS name or an address is among its alternative names."""
+        return any(each.is_of_server for each in self.alternative_names())
 
     @property
     def is_costly(self) -> bool:
@@ -106,6 +154,21 @@ class Certificate:
         # An RSA key that is longer than its modulus is so by its exponent.
         huge_exponent = self.key.kind is KeyKind.RSA and len(self.outline().public_key) > self.key.bits // 8 + 64
         return self.key.bits > usual or huge_exponent
+
+    def alternative_names(self) -> Iterator[AlternativeName]:
+        """Yield its `names`, as values."""
+        for name in self.names:
+            kind, _, value = name.partition(":")
+            yield AlternativeName(_KINDS.get(kind, NameKind.OTHER), value)
+
+    def dns_names(self) -> tuple[str, ...]:
+        """Return the DNS names among its alternative names, perhaps with a wildcard."""
+        return tuple(each.value for each in self.alternative_names() if each.kind is NameKind.DNS)
+
+    def ip_addresses(self) -> tuple[IPAddress, ...]:
+        """Return the addresses among its alternative names; a network there is none."""
+        texts = (each.value for each in self.alternative_names() if each.kind is NameKind.IP)
+        return tuple(address for address in map(_address, texts) if address is not None)
 
     def common_names(self) -> tuple[str, ...]:
         """Return the common names of the subject as they are written, not made printable; none where it is broken."""
@@ -130,6 +193,16 @@ class Certificate:
     def extensions(self) -> Extensions:
         """Return the library's extensions; none where one of them cannot be decoded."""
         return _extensions(self)
+
+
+_KINDS: Final = {str(each): each for each in NameKind}
+
+
+def _address(text: str) -> IPAddress | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 def _is_host(name: str) -> bool:
@@ -165,11 +238,6 @@ def certificate(der: bytes) -> Certificate:
     return known
 
 
-def certificates_in(data: bytes) -> tuple[Certificate, ...]:
-    """Return the certificates in a file, in its order; one that cannot be decoded is passed over."""
-    return decodable(split(data).certificates)
-
-
 def decodable(ders: Iterable[bytes]) -> tuple[Certificate, ...]:
     """Return the certificates in that order; one that cannot be decoded is passed over."""
     found: list[Certificate] = []
@@ -199,23 +267,25 @@ class _Fields:
     """Decodes field by field, so that one bad field costs that field alone."""
 
     def __init__(self) -> None:
-        self.failures: list[str] = []
+        self.failures: list[Printable] = []
 
     def get(self, name: str, decode: Callable[[], Fact], otherwise: Fact) -> Fact:
         try:
             return decode()
         except Exception as error:  # noqa: BLE001 (the library raises KeyError and exceptions without a common base)
-            self.failures.append(f"{name} cannot be decoded: {_why(error)}")
+            self.failures.append(sentence("{} cannot be decoded: {}", harmless(name), _why(error)))
             return otherwise
 
 
-def _why(error: Exception) -> str:
-    """Return what `error` says, unless it is the library's text for its own developers."""
+def _why(error: Exception) -> Printable:
+    """Return the text of `error`, unless it is the library's text for its own developers."""
     said = str(error)
     if _FOR_DEVELOPERS.search(said) is None:
         return printable(said, 200)
     fields = _FIELD.findall(said)
-    return f"the field {fields[-1].replace('_', ' ')} is not well-formed" if fields else "it is not well-formed"
+    if not fields:
+        return Printable("it is not well-formed")
+    return sentence("the field {} is not well-formed", harmless(fields[-1].replace("_", " ")))
 
 
 _FIELD: Final = re.compile(r'"\w+::(\w+)"')
@@ -236,18 +306,19 @@ def _decode(der: bytes) -> Certificate:
     extensions = {type(each.value): each.value for each in found}
     self_issued = parts.issuer == parts.subject
     no_time: int | None = None
+    nothing = Printable("")
     no_names: tuple[str, ...] = ()
     return Certificate(
         der=der,
         sha256=hashlib.sha256(der).hexdigest(),
-        subject=fields.get("subject", lambda: plain_name(parts.subject) or _name(parsed.subject), ""),
-        issuer=fields.get("issuer", lambda: plain_name(parts.issuer) or _name(parsed.issuer), ""),
+        subject=fields.get("subject", lambda: harmless(plain_name(parts.subject) or _name(parsed.subject)), nothing),
+        issuer=fields.get("issuer", lambda: harmless(plain_name(parts.issuer) or _name(parsed.issuer)), nothing),
         serial=fields.get("serial number", lambda: f"{parsed.serial_number:x}", ""),
         not_before=fields.get("notBefore", lambda: int(parsed.not_valid_before_utc.timestamp()), no_time),
         not_after=fields.get("notAfter", lambda: int(parsed.not_valid_after_utc.timestamp()), no_time),
         names=fields.get("subject alternative names", lambda: _names(extensions), no_names),
         key=fields.get("public key", lambda: _key(parsed), _UNKNOWN_KEY),
-        signature_hash=fields.get("signature algorithm", lambda: _signature_hash(parsed), ""),
+        signature_hash=fields.get("signature algorithm", lambda: harmless(_signature_hash(parsed)), nothing),
         is_ca=_is_ca(extensions, parsed, self_issued=self_issued),
         self_issued=self_issued,
         failures=tuple(fields.failures),
@@ -255,7 +326,7 @@ def _decode(der: bytes) -> Certificate:
 
 
 def _name(name: x509.Name) -> str:
-    """Return RFC 4514 text in which what is not printable is a hexadecimal pair for each octet, as that RFC has it."""
+    """Return RFC 4514 text; as in that RFC, an unprintable character is a hexadecimal pair for each octet."""
     text = name.rfc4514_string()
     if text.isprintable():
         return text
@@ -267,21 +338,22 @@ def _name(name: x509.Name) -> str:
 
 def _names(extensions: _Extensions) -> tuple[str, ...]:
     names = extensions.get(x509.SubjectAlternativeName)
-    return tuple(map(_general_name, names)) if isinstance(names, x509.SubjectAlternativeName) else ()
+    return tuple(map(_written, names)) if isinstance(names, x509.SubjectAlternativeName) else ()
 
 
-def _general_name(name: x509.GeneralName) -> str:
+def _written(name: x509.GeneralName) -> str:
+    """Return an alternative name as text, its kind in front."""
     match name:
         case x509.DNSName():
-            return printable(f"DNS:{name.value}")
+            return printable(f"{NameKind.DNS}:{name.value}")
         case x509.IPAddress():
-            return f"IP:{name.value}"
+            return f"{NameKind.IP}:{name.value}"
         case x509.RFC822Name():
-            return printable(f"email:{name.value}")
+            return printable(f"{NameKind.EMAIL}:{name.value}")
         case x509.UniformResourceIdentifier():
-            return printable(f"URI:{name.value}")
+            return printable(f"{NameKind.URI}:{name.value}")
         case _:
-            return "other"
+            return NameKind.OTHER
 
 
 @lru_cache(maxsize=256)

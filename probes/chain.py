@@ -1,7 +1,7 @@
-"""Path building of our own: not to decide whether a client accepts, but to say why it does not and what is missing.
+"""Path building of our own: not to decide whether a client accepts, but to explain a rejection.
 
-A verifier says yes or no. This module finds, among all paths that names and signatures allow, the one with the least
-wrong, and lists what is wrong with it (RFC 5280, 6.1; RFC 4158 on building).
+A verifier says yes or no. This module finds, among all paths that names and signatures allow, the path with the fewest
+faults, and lists its faults (RFC 5280, 6.1; RFC 4158 on building).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Certificates of which each is signed by the next one, and how it goes on from the last."""
+    """Certificates, each signed by the next one, and the kind of end."""
 
     certificates: tuple[Certificate, ...]
     end: End
@@ -56,7 +56,7 @@ class Path:
 def presented_path(presented: Sequence[Certificate]) -> tuple[Certificate, ...]:
     """Return the presented certificates in the order in which each is signed by the next, from the leaf on.
 
-    What does not lead on from the leaf is left out.
+    A certificate that does not lead on from the leaf is left out.
     """
     if not presented:
         return ()
@@ -64,7 +64,7 @@ def presented_path(presented: Sequence[Certificate]) -> tuple[Certificate, ...]:
 
 
 def named_path(presented: Sequence[Certificate]) -> tuple[Certificate, ...]:
-    """Return what `presented_path` would by names alone, no signature verified: for where nothing is judged by it."""
+    """Return the path of `presented_path` by names only, without verifying signatures; not for judgements."""
     if not presented:
         return ()
     by_subject = {each.subject: each for each in reversed(presented)}
@@ -89,7 +89,7 @@ def find_leaf(presented: Sequence[Certificate]) -> Certificate:
 
 
 def are_anchors(certificates: Sequence[Certificate], keys: Collection[str] = ()) -> bool:
-    """Whether `certificates` (not empty) are CAs' that somebody trusts, and none of them a server's own.
+    """Whether `certificates` (not empty) are CAs' that somebody trusts, without a server's own among them.
 
     A server's own is also a CA's by its constraints that carries the names of servers, unless it is an anchor among
     others, or that lies beside its private key (`keys` are SHA-256 of public halves). Appliances make such ones.
@@ -162,7 +162,7 @@ def signed(issuer: Certificate, subject: Certificate) -> bool:
 def _verify_legacy(key: object, child: x509.Certificate) -> None:
     """Verify an RSA signature with a hash that the library refuses on certificates: weak is not the same as wrong.
 
-    Raises InvalidSignature, or what the library raises for a hash it does not know.
+    Raises InvalidSignature, or the library's exception for an unknown hash.
     """
     algorithm = child.signature_hash_algorithm
     if not isinstance(key, rsa.RSAPublicKey) or algorithm is None:

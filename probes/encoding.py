@@ -1,154 +1,43 @@
-"""Bytes in, blocks out: PEM or DER by content, whatever the file is called (RFC 7468, X.690)."""
+"""DER (X.690): its elements, and the parts of a certificate and of its names that need no decoding."""
 
 from __future__ import annotations
 
-import binascii
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from config.vocabulary import UnreadableReason
+Shape = tuple[int, ...]
+"""Tags of DER elements, one after the other."""
 
-CERTIFICATE_LABELS: Final = frozenset({b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE"})
-KEY_LABELS: Final = frozenset(
-    {b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY", b"DSA PRIVATE KEY", b"ENCRYPTED PRIVATE KEY"}
-)
-
-MOST_FAULTS: Final = 16
-"""Faults that are told of one file: a hostile one could hold a million."""
-
-_BOUNDARY: Final = re.compile(rb"-----(BEGIN|END) ([A-Z0-9][A-Z0-9 ]{0,63})-----")
 # Text may start with "0" too: so the length must be long, as every certificate's is, or a short key must follow.
 _DER: Final = re.compile(rb"\x30([\x81-\x84]|[\x20-\x7f]\x02\x01[\x00\x01][\x30\x04])", re.DOTALL)
-_SEQUENCE: Final = 0x30
+SEQUENCE: Final = 0x30
 _SET: Final = 0x31
 INTEGER: Final = 0x02
+BIT_STRING: Final = 0x03
 OCTET_STRING: Final = 0x04
 OBJECT_IDENTIFIER: Final = 0x06
-_VERSION: Final = 0xA0
+ENUMERATED: Final = 0x0A
+TIMES: Final = (0x17, 0x18)
+"""UTCTime and GeneralizedTime."""
+CONTEXT_0: Final = 0xA0
 _STRINGS: Final = {0x0C: "utf-8", 0x13: "ascii"}
 """UTF8String and PrintableString."""
 _ATTRIBUTE_TYPE: Final = b"\x06\x03\x55\x04"
-"""What begins the identifiers of X.520's attribute types, whose last octet follows."""
+"""The start of the identifiers of X.520's attribute types; the last octet follows."""
 _ATTRIBUTES: Final = {3: "CN", 6: "C", 7: "L", 8: "ST", 10: "O", 11: "OU"}
 _ESCAPED: Final = re.compile(r'[ #]|.*[\\"+,;<>]|.* \Z')
-_KEY_VERSIONS: Final = frozenset({b"\x02\x01\x00", b"\x02\x01\x01"})
-_EC_KEY_VERSION: Final = b"\x02\x01\x01"
+_MOST_TAGS: Final = 5
 
 
 class DERError(ValueError):
     """The bytes are not the DER structure that was expected."""
 
 
-@dataclass(frozen=True, slots=True)
-class EncodingFault:
-    """One block of a file could not be decoded."""
-
-    reason: UnreadableReason
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """What a file holds, block by block, in file order."""
-
-    certificates: tuple[bytes, ...]
-    """DER."""
-    keys: tuple[bytes, ...] = field(repr=False)
-    """PEM, boundaries included, or DER; never shown to anyone."""
-    faults: tuple[EncodingFault, ...]
-    """The first `MOST_FAULTS`."""
-
-
-def split(data: bytes) -> Blocks:
-    """Return the certificates, private keys and faulty blocks in `data`; text around PEM blocks is allowed.
-
-    One faulty block does not hide the others. DER that is neither a certificate nor a key (a CRL, a request, a
-    PKCS#12 keystore) is nothing.
-    """
-    return _split_der(data) if _DER.match(data) else _split_pem(data)
-
-
-def _split_der(data: bytes) -> Blocks:
-    try:
-        der = data[: element_end(data, 0)]
-        at, end = _enter(der, 0)
-        if _holds_key(der, at, end):
-            return Blocks((), (der,), ())
-        if _holds_certificate(der, at):
-            return Blocks((der,), (), ())
-    except (DERError, IndexError):
-        return Blocks((), (), (EncodingFault(UnreadableReason.BAD_DER, "the DER data is cut short or damaged"),))
-    return Blocks((), (), ())
-
-
-def _holds_certificate(der: bytes, at: int) -> bool:
-    at, _ = _enter(der, at)
-    if der[at : at + 1] == bytes([_VERSION]):
-        return True
-    try:
-        outline(der)
-    except DERError:
-        return False
-    return True
-
-
-def _holds_key(der: bytes, at: int, end: int) -> bool:
-    """Tell PKCS#8 (RFC 5958, encrypted or not), PKCS#1 (RFC 8017) and SEC 1 (RFC 5915) from everything else."""
-    second = element_end(der, at)
-    if second >= end:
-        return False
-    if der[at] == _SEQUENCE:
-        inside, _ = _enter(der, at)
-        return (der[inside], der[second]) == (OBJECT_IDENTIFIER, OCTET_STRING)
-    version = der[at:second]
-    return (version in _KEY_VERSIONS and der[second] in {_SEQUENCE, INTEGER}) or (
-        version == _EC_KEY_VERSION and der[second] == OCTET_STRING
-    )
-
-
-def _split_pem(data: bytes) -> Blocks:
-    certificates: list[bytes] = []
-    keys: list[bytes] = []
-    faults: list[EncodingFault] = []
-    begin: re.Match[bytes] | None = None
-    for boundary in _BOUNDARY.finditer(data):
-        if len(faults) >= MOST_FAULTS:
-            break
-        if boundary[1] == b"BEGIN":
-            if begin is not None:
-                faults.append(_unended(data, begin))
-            begin = boundary
-            continue
-        if begin is None or begin[2] != boundary[2]:
-            faults.append(_fault(data, boundary, f"END {boundary[2].decode()} has no BEGIN of its own"))
-        elif begin[2] in CERTIFICATE_LABELS:
-            try:
-                certificates.append(_certificate(data[begin.end() : boundary.start()]))
-            except ValueError as error:
-                faults.append(_fault(data, begin, str(error)))
-        elif begin[2] in KEY_LABELS:
-            keys.append(data[begin.start() : boundary.end()])
-        begin = None
-    if begin is not None:
-        faults.append(_unended(data, begin))
-    return Blocks(tuple(certificates), tuple(keys), tuple(faults[:MOST_FAULTS]))
-
-
-def _certificate(body: bytes) -> bytes:
-    der = binascii.a2b_base64(body)
-    # OpenSSL's TRUSTED CERTIFICATE appends its own settings after the certificate.
-    return der[: element_end(der, 0)]
-
-
-def _fault(data: bytes, boundary: re.Match[bytes], what: str) -> EncodingFault:
-    line = data.count(b"\n", 0, boundary.start()) + 1
-    return EncodingFault(UnreadableReason.BAD_PEM, f"the PEM block at line {line} cannot be decoded: {what}")
-
-
-def _unended(data: bytes, begin: re.Match[bytes]) -> EncodingFault:
-    return _fault(data, begin, f"END {begin[2].decode()} is missing")
+def is_der(data: bytes) -> bool:
+    """Whether `data` begins as a certificate or a private key in DER does, and as no text."""
+    return _DER.match(data) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +58,9 @@ def outline(der: bytes) -> Outline:
     Raises DERError where the bytes have not the shape of a certificate.
     """
     try:
-        at, _ = _enter(der, 0)
-        at, end = _enter(der, at)
-        if der[at] == _VERSION:
+        at, _ = enter(der, 0)
+        at, end = enter(der, at)
+        if der[at] == CONTEXT_0:
             at = element_end(der, at)
         if der[at] != INTEGER:
             raise DERError("not a certificate: no serial number")
@@ -184,7 +73,7 @@ def outline(der: bytes) -> Outline:
         fields = (der[issuer], der[validity], der[subject], der[public_key])
     except IndexError:
         raise DERError("not a certificate: the data ends too early") from None
-    if rest > end or fields != (_SEQUENCE, _SEQUENCE, _SEQUENCE, _SEQUENCE):
+    if rest > end or fields != (SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE):
         raise DERError("not a certificate: a field is missing")
     return Outline(der[issuer:validity], der[subject:public_key], der[public_key:rest])
 
@@ -195,7 +84,7 @@ def plain_name(name: bytes) -> str | None:
     Nearly every name is, and this takes a fifth of the time of the library's decoding, which knows all names.
     """
     try:
-        at, end = _enter(name, 0)
+        at, end = enter(name, 0)
         attributes: list[str] = []
         while at < end:
             next_at = at + 2 + name[at + 1]
@@ -216,7 +105,7 @@ def _plain_attribute(rdn: bytes) -> str | None:
     if size > 129 or size < 12 or rdn[4:8] != _ATTRIBUTE_TYPE:
         return None
     # All lengths fit, so that there is one value, and it reaches to the end.
-    if (rdn[0], rdn[1], rdn[2], rdn[3], rdn[10]) != (_SET, size - 2, _SEQUENCE, size - 4, size - 11):
+    if (rdn[0], rdn[1], rdn[2], rdn[3], rdn[10]) != (_SET, size - 2, SEQUENCE, size - 4, size - 11):
         return None
     name, encoding = _ATTRIBUTES.get(rdn[8]), _STRINGS.get(rdn[9])
     if name is None or encoding is None:
@@ -228,13 +117,31 @@ def _plain_attribute(rdn: bytes) -> str | None:
     return f"{name}={value}" if value.isprintable() and not _ESCAPED.match(value) else None
 
 
-def _enter(der: bytes, at: int) -> tuple[int, int]:
-    """Return where the content of the SEQUENCE at `at` starts and ends."""
-    if at >= len(der) or der[at] != _SEQUENCE:
+def enter(der: bytes, at: int) -> tuple[int, int]:
+    """Return where the content of the SEQUENCE at `at` starts and ends; raises DERError, IndexError."""
+    if at >= len(der) or der[at] != SEQUENCE:
         raise DERError("not a certificate: a SEQUENCE was expected")
     end = element_end(der, at)
     length = der[at + 1]
     return at + 2 + (length & 0x7F if length & 0x80 else 0), end
+
+
+def shape(data: bytes, depth: int) -> Shape:
+    """Return the tags of the first elements inside the `depth`th SEQUENCE of DER, each the first in the one around.
+
+    Empty where there is no such SEQUENCE, or an element does not fit into it.
+    """
+    try:
+        at, end = 0, len(data)
+        for _ in range(depth):
+            at, end = enter(data, at)
+        tags: list[int] = []
+        while at < end and len(tags) < _MOST_TAGS:
+            tags.append(data[at])
+            at = element_end(data, at)
+    except (IndexError, DERError):
+        return ()
+    return tuple(tags)
 
 
 def starts_with(der: bytes, first: bytes) -> bool:

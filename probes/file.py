@@ -1,4 +1,4 @@
-"""Looking at a file: what it is, and which certificates and keys it holds."""
+"""Looking at a file: its kind, its certificates and its keys."""
 
 from __future__ import annotations
 
@@ -6,28 +6,23 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from config.model import FileTarget
-from config.text import printable
-from config.vocabulary import FileContent, FileFormat, FileRole, UnreadableReason
+from config.text import Printable, harmless, printable, sentence
+from config.vocabulary import FileContent, FileRole, Integrity, UnreadableReason
 from probes.certificate import Certificate, certificate
 from probes.chain import are_anchors
-from probes.container import Container, called, open_container
-from probes.encoding import Blocks, EncodingFault
+from probes.container.blocks import Container, EncodingFault, faulty
+from probes.container.private_key import open_key
+from probes.container.registry import called, is_keystore, open_container
+from probes.keystore import DEFAULT_PASSWORD, Keystore, KeystoreEntry
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.opening import RefusedError, broken_link, open_plainly
-from probes.pkcs12 import password_in
-from probes.private_key import load_private_key
-from probes.trial import Sealed, too_much_work
 
 SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes; no bundle in use comes near it."""
@@ -48,20 +43,21 @@ NOT_FOR_US: Final = frozenset(
 _COMPARED: Final = frozenset(
     {FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE, FileRole.LISTED}
 )
-_KEYSTORES: Final = frozenset({FileFormat.PKCS12, FileFormat.JKS, FileFormat.JCEKS, FileFormat.BKS})
-_REASONS: Final = {
-    errno.ENOENT: (UnreadableReason.NOT_FOUND, "there is no such file"),
-    errno.ENOTDIR: (UnreadableReason.NOT_FOUND, "there is no such file"),
-    errno.EACCES: (UnreadableReason.PERMISSION_DENIED, "reading it is not permitted"),
-    errno.EPERM: (UnreadableReason.PERMISSION_DENIED, "reading it is not permitted"),
-    errno.ELOOP: (UnreadableReason.SYMLINK_LOOP, "its symbolic links lead in a circle"),
+_REASONS: Final[Mapping[int, tuple[UnreadableReason, Printable]]] = {
+    errno.ENOENT: (UnreadableReason.NOT_FOUND, Printable("there is no such file")),
+    errno.ENOTDIR: (UnreadableReason.NOT_FOUND, Printable("there is no such file")),
+    errno.EACCES: (UnreadableReason.PERMISSION_DENIED, Printable("reading it is not permitted")),
+    errno.EPERM: (UnreadableReason.PERMISSION_DENIED, Printable("reading it is not permitted")),
+    errno.ELOOP: (UnreadableReason.SYMLINK_LOOP, Printable("its symbolic links lead in a circle")),
 }
-_NOT_REGULAR: Final = Unreadable(UnreadableReason.NOT_REGULAR, "it is not a regular file")
-_CHANGED: Final = Unreadable(UnreadableReason.CHANGED_WHILE_READ, "it was written to while it was read, twice in a row")
+_NOT_REGULAR: Final = Unreadable(UnreadableReason.NOT_REGULAR, Printable("it is not a regular file"))
+_CHANGED: Final = Unreadable(
+    UnreadableReason.CHANGED_WHILE_READ, Printable("it was written to while it was read, twice in a row")
+)
 
 
 def identify(path: str, examined: Callable[[str], os.stat_result] = os.stat) -> FileIdentity | Unreadable:
-    """Return what tells whether the file behind `path`, links followed, must be read again.
+    """Return the identity of the file behind `path`, links followed: with another identity it must be read again.
 
     `examined` gives the status of the file at a path, and raises OSError, ValueError.
     """
@@ -80,7 +76,7 @@ def look_at_file(
     with_keys: bool = False,
     most_certificates: int | None = None,
 ) -> FileObservation:
-    """Return what the file holds at Unix time `now`; whatever it is, looking neither hangs nor raises.
+    """Return the content of the file at Unix time `now`; whatever it is, looking neither hangs nor raises.
 
     `opened` gives a descriptor of the file at a path, and raises OSError, ValueError. The public halves of private keys
     are told where the file's role asks for them, or `with_keys` does. Of more than `most_certificates`, none is
@@ -121,31 +117,35 @@ def look_into(
     with_keys: bool = False,
     most_certificates: int | None = None,
 ) -> FileObservation:
-    """Return what `data`, the content of a file or of no file at all, holds at Unix time `now`.
+    """Return the observation of `data`, the content of a file or of no file at all, at Unix time `now`.
 
-    `password` opens what is locked; where it could not be read, that is why.
+    `password` opens locked content; where it could not be read, that is why.
     """
     container = _opened(data, target, password)
     blocks = container.blocks
-    failures = [Unreadable(fault.reason, fault.detail) for fault in blocks.faults[:1]]
+    failures = [Unreadable(fault.reason, harmless(fault.detail)) for fault in blocks.faults[:1]]
     certificates, bad = _certificates(blocks.certificates, most_certificates)
     failures += bad
-    keys = _NO_KEYS
-    if blocks.keys and (with_keys or target.role in _COMPARED):
+    keystore, bad = _decoded(container.keystore, most_certificates)
+    failures += bad
+    keys, locked = _NO_KEYS, 0
+    if with_keys or target.role in _COMPARED:
+        locked = 0 if container.keystore is None else container.keystore.locked_keys
         keys = _public_halves(blocks.keys, password if isinstance(password, bytes) else None)
         failures += keys.failures
     return FileObservation(
         target=target.name,
         at=now,
         identity=identity,
-        content=_content(certificates, with_key=bool(blocks.keys)),
+        content=_content(certificates, keystore, with_key=bool(blocks.keys)),
         certificates=certificates,
         keys=keys.sha256,
         mode=mode,
         owner=owner,
         failure=failures[0] if failures else None,
-        encrypted_keys=keys.encrypted,
+        encrypted_keys=keys.encrypted + locked,
         format=container.format,
+        keystore=keystore,
     )
 
 
@@ -161,8 +161,9 @@ def unreadable(path: str, error: OSError | ValueError) -> Unreadable:
             pass
         else:
             return broken_link(link)
-    if number in _REASONS:
-        return Unreadable(*_REASONS[number])
+    if number is not None and number in _REASONS:
+        reason, detail = _REASONS[number]
+        return Unreadable(reason, detail)
     return Unreadable(UnreadableReason.IO_ERROR, printable(os.strerror(number or errno.EIO)))
 
 
@@ -175,16 +176,25 @@ def read_password(path: str | None, opened: Callable[[str], int] = open_plainly)
     return password if isinstance(password, Unreadable) else password_in(password)
 
 
+def password_in(data: bytes) -> bytes:
+    """Return the password that a file holds, without the end of its line."""
+    return data.rstrip(b"\r\n")
+
+
 def _opened(data: bytes, target: FileTarget, password: bytes | Unreadable | None) -> Container:
-    """Return what is in a file, with the password that is known for it."""
+    """Return what is in a file, with the password that is known for it, or else with the one that everybody knows."""
     container = open_container(data, password if isinstance(password, bytes) else None)
+    if password is None and _asks_for_password(container):
+        guessed = open_container(data, DEFAULT_PASSWORD)
+        if guessed.keystore is not None and guessed.keystore.default_password:
+            container = guessed
     where = printable(target.password_file or "", 200)
-    if target.role is FileRole.KEYSTORE and container.format not in _KEYSTORES:
+    if target.role is FileRole.KEYSTORE and not is_keystore(container.format):
         held = called(container.format)
-        detail = f"it is {held}, not a PKCS#12 keystore" if held else "it is no PKCS#12 keystore"
-        return _faulty(container, UnreadableReason.BAD_DER, detail)
+        detail = f"it is {held}, not a keystore" if held else "it is no keystore"
+        return Container(container.format, faulty(UnreadableReason.BAD_DER, detail))
     reasons = {each.reason for each in container.blocks.faults}
-    if UnreadableReason.LOCKED in reasons and isinstance(password, Unreadable):
+    if isinstance(password, Unreadable) and _asks_for_password(container):
         detail = f"the file with its password, {where}, cannot be read: {password.detail}"
         reason = password.reason if password.reason in NOT_FOR_US else UnreadableReason.NO_PASSWORD
         return _faulty(container, reason, detail)
@@ -194,8 +204,17 @@ def _opened(data: bytes, target: FileTarget, password: bytes | Unreadable | None
     return container
 
 
+def _asks_for_password(container: Container) -> bool:
+    """Whether a password would open a keystore, or verify it."""
+    locked = any(each.reason is UnreadableReason.LOCKED for each in container.blocks.faults)
+    keystore = container.keystore
+    unverified = keystore is not None and keystore.integrity is Integrity.UNVERIFIED and not container.blocks.faults
+    return is_keystore(container.format) and (locked or unverified)
+
+
 def _faulty(container: Container, reason: UnreadableReason, detail: str) -> Container:
-    return Container(container.format, Blocks((), (), (EncodingFault(reason, detail),)))
+    """Return the container with this fault in place of all others; what could be read is kept."""
+    return replace(container, blocks=replace(container.blocks, faults=(EncodingFault(reason, detail),)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +246,7 @@ def _read_whole(descriptor: int) -> _Read:
     if not stat.S_ISREG(before.st_mode):
         return _Read(before, _NOT_REGULAR)
     if before.st_size > SIZE_LIMIT:
-        return _Read(before, Unreadable(UnreadableReason.TOO_LARGE, f"it is larger than {SIZE_LIMIT} bytes"))
+        return _Read(before, Unreadable(UnreadableReason.TOO_LARGE, sentence("it is larger than {} bytes", SIZE_LIMIT)))
     # One byte more than there should be, so that a file that grows is noticed without another call.
     data = os.pread(descriptor, before.st_size + 1, 0)
     if len(data) != before.st_size or _identity(os.fstat(descriptor)) != _identity(before):
@@ -244,18 +263,42 @@ def _identity(status: os.stat_result) -> FileIdentity:
 def _certificates(blocks: Sequence[bytes], most: int | None) -> tuple[tuple[Certificate, ...], tuple[Unreadable, ...]]:
     """Return the certificates, and the first block that is none; of more than `most`, only that there are too many."""
     if most is not None and len(blocks) > most:
-        return (), (_too_many(len(blocks), "certificates", most),)
+        return (), (_too_many(len(blocks), Printable("certificates"), most),)
     certificates: list[Certificate] = []
     failures: list[Unreadable] = []
     for number, der in enumerate(blocks, start=1):
         try:
             certificates.append(certificate(der))
         except ValueError as error:
-            where = f"certificate {number} of {len(blocks)}" if len(blocks) > 1 else "its certificate"
+            where = (
+                sentence("certificate {} of {}", number, len(blocks))
+                if len(blocks) > 1
+                else Printable("its certificate")
+            )
             failures.append(
-                Unreadable(UnreadableReason.BAD_DER, f"{where} cannot be decoded: {printable(str(error), 200)}")
+                Unreadable(
+                    UnreadableReason.BAD_DER, sentence("{} cannot be decoded: {}", where, printable(str(error), 200))
+                )
             )
     return tuple(certificates), tuple(failures[:1])
+
+
+def _decoded(
+    keystore: Keystore[bytes] | None, most: int | None
+) -> tuple[Keystore[Certificate] | None, tuple[Unreadable, ...]]:
+    """Return a keystore with its certificates decoded, and the first that is none, which its entry lacks."""
+    if keystore is None:
+        return None, ()
+    if most is not None and len(keystore.entries) > most:
+        return None, (_too_many(len(keystore.entries), Printable("entries"), most),)
+    entries: list[KeystoreEntry[Certificate]] = []
+    failures: list[Unreadable] = []
+    for each in keystore.entries:
+        certificates, bad = _certificates(each.certificates, most)
+        failures += (Unreadable(one.reason, sentence("entry {}: {}", each.alias, one.detail)) for one in bad)
+        entries.append(KeystoreEntry(each.kind, each.alias, each.created, certificates))
+    decoded = Keystore(tuple(entries), keystore.integrity, keystore.default_password, keystore.locked_keys)
+    return decoded, tuple(failures[:1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,54 +311,43 @@ class _Keys:
 _NO_KEYS: Final = _Keys((), 0, ())
 
 
-def _too_many(count: int, what: str, most: int) -> Unreadable:
-    return Unreadable(UnreadableReason.TOO_LARGE, f"it holds {count} {what}, at most {most} are looked at")
+def _too_many(count: int, what: Printable, most: int) -> Unreadable:
+    return Unreadable(
+        UnreadableReason.TOO_LARGE, sentence("it holds {} {}, at most {} are looked at", count, what, most)
+    )
 
 
 def _public_halves(keys: Sequence[bytes], password: bytes | None) -> _Keys:
-    """Return what can be told of private keys; none of their bytes outlives the call, nor goes into a text."""
+    """Return the facts about private keys; their bytes do not outlive the call, and go into no text."""
     if len(keys) > MOST_KEYS:
-        return _Keys((), 0, (_too_many(len(keys), "private keys", MOST_KEYS),))
+        return _Keys((), 0, (_too_many(len(keys), Printable("private keys"), MOST_KEYS),))
     found: list[str] = []
     encrypted = 0
     failures: list[Unreadable] = []
     for number, key in enumerate(keys, start=1):
-        try:
-            public = _public_half(key, password)
-        except TypeError:
-            encrypted += 1
-        except (ValueError, UnsupportedAlgorithm):
-            failures.append(Unreadable(UnreadableReason.BAD_PEM, f"private key {number} cannot be decoded"))
-        else:
+        opened = open_key(key, password)
+        if not isinstance(opened, EncodingFault):
+            public = opened.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
             found.append(hashlib.sha256(public).hexdigest())
+        elif opened.reason in _SEALED:
+            encrypted += 1
+        else:
+            failures.append(Unreadable(opened.reason, sentence("private key {} {}", number, harmless(opened.detail))))
     return _Keys(tuple(found), encrypted, tuple(failures[:1]))
 
 
-def _public_half(key: bytes, password: bytes | None) -> bytes:
-    """Return the SubjectPublicKeyInfo of a private key.
-
-    Raises TypeError where it is encrypted and not opened by `password`, ValueError and UnsupportedAlgorithm where it
-    cannot be decoded.
-    """
-    try:
-        private = load_private_key(key)
-    except TypeError:
-        if password is None:
-            raise
-        if why := too_much_work(Sealed.KEY, key, password):
-            raise ValueError(why) from None
-        try:
-            private = load_private_key(key, password)
-        except ValueError:
-            raise TypeError("the password does not open it") from None
-    return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+_SEALED: Final = frozenset({UnreadableReason.LOCKED, UnreadableReason.WRONG_PASSWORD})
 
 
-def _content(certificates: Sequence[Certificate], *, with_key: bool) -> FileContent:
+def _content(
+    certificates: Sequence[Certificate], keystore: Keystore[Certificate] | None, *, with_key: bool
+) -> FileContent:
     """Classify by what is inside; several certificates that all are CAs or their own issuers are anchors to someone."""
     if not certificates:
         return FileContent.KEY if with_key else FileContent.NOTHING
     several = len(set(certificates)) > 1
+    if keystore is not None and keystore.is_trust_store:
+        return FileContent.BUNDLE if several else FileContent.ANCHOR
     pinned = several and all(each.is_ca or each.self_issued for each in certificates)
     anchors = are_anchors(certificates) if all(each.is_ca for each in certificates) else pinned
     if anchors and not with_key:

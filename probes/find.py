@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from config.model import FileTarget, Watch
-from config.text import printable
+from config.text import Printable, printable, sentence
 from config.vocabulary import FileRole, UnreadableReason
 from probes.file import unreadable
 from probes.observation import Unreadable
@@ -26,7 +26,7 @@ _WILDCARD: Final = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the patterns match now, and where to wait for more."""
+    """The present matches of the patterns, and the places where more may appear."""
 
     targets: tuple[FileTarget, ...]
     """Each path once, of the first watch that matches it; a path named on its own is here even if nothing is there."""
@@ -34,10 +34,10 @@ class Found:
     """Where a new name may be a match: the modification time in nanoseconds before listing, None where it failed."""
     unreadable: Mapping[str, Unreadable]
     """Directories that are there but cannot be listed."""
-    exceeded: Mapping[str, str] = field(default_factory=dict)
+    exceeded: Mapping[str, Printable] = field(default_factory=dict)
     """Which limit kept something from being found, a sentence, by the tree of the pattern."""
     unfollowed: Mapping[str, Unreadable] = field(default_factory=dict)
-    """Links to directories beneath `**` that somebody laid who may not choose what is searched."""
+    """Links to directories beneath `**` whose owner may not have them searched."""
 
 
 def find(watches: Iterable[Watch], under: str = "/") -> Found:
@@ -46,7 +46,7 @@ def find(watches: Iterable[Watch], under: str = "/") -> Found:
     A path without wildcards that is a directory stands for every file beneath it. `**` is any number of directories,
     none included; links to directories are followed unless they lead back. There, such a link must belong to root, to
     whoever searches or to the owner of what it leads to, or lead into the tree itself: else whoever may write in one
-    directory could have the whole host searched. As in a shell, a wildcard does not match a leading dot. What an
+    directory could have the whole host searched. As in a shell, a wildcard does not match a leading dot. A path that an
     exclusion matches is left out with everything beneath it. The limits are those of each watch.
     """
     search = _Search()
@@ -54,7 +54,7 @@ def find(watches: Iterable[Watch], under: str = "/") -> Found:
         search.begin()
         excluded = tuple(_compile(pattern) for pattern in watch.exclude)
         for pattern in watch.patterns:
-            _Walk(search, watch, _compile(pattern), excluded).start(_parts(under))
+            _PatternWalk(search, watch, _compile(pattern), excluded).start(_parts(under))
     return Found(
         tuple(search.targets.values()), search.directories, search.unreadable, search.exceeded, search.unfollowed
     )
@@ -115,12 +115,12 @@ def _covers(segments: Sequence[_Segment], names: Sequence[str]) -> bool:
 
 @dataclass(slots=True)
 class _Search:
-    """What was found so far, by all patterns."""
+    """The result so far, of all patterns."""
 
     targets: dict[str, FileTarget] = field(default_factory=dict)
     directories: dict[str, int | None] = field(default_factory=dict)
     unreadable: dict[str, Unreadable] = field(default_factory=dict)
-    exceeded: dict[str, str] = field(default_factory=dict)
+    exceeded: dict[str, Printable] = field(default_factory=dict)
     unfollowed: dict[str, Unreadable] = field(default_factory=dict)
     before: tuple[int, int] = (0, 0)
     """Files and directories of the watches that came before."""
@@ -134,7 +134,7 @@ class _Search:
         if known is not None and (known.role is FileRole.LISTED or role is FileRole.FOUND):
             return
         if len(self.targets) - self.before[0] >= FILE_LIMIT:
-            self.exceeded[tree] = f"more than {FILE_LIMIT} files match"
+            self.exceeded[tree] = sentence("more than {} files match", FILE_LIMIT)
             return
         self.targets[path] = FileTarget(
             printable(path, 4096),
@@ -147,12 +147,12 @@ class _Search:
 
     def full(self, tree: str) -> bool:
         if len(self.directories) - self.before[1] >= DIRECTORY_LIMIT:
-            self.exceeded[tree] = f"more than {DIRECTORY_LIMIT} directories to search"
+            self.exceeded[tree] = sentence("more than {} directories to search", DIRECTORY_LIMIT)
             return True
         return len(self.targets) - self.before[0] >= FILE_LIMIT and tree in self.exceeded
 
 
-class _Walk:
+class _PatternWalk:
     """One pattern's way through the directories.
 
     A state is the index of a segment that the next name may match; several hold at once where `**` is passed.
@@ -200,7 +200,7 @@ class _Walk:
         if search.full(self._tree):
             return
         if len(above) >= DEPTH_LIMIT:
-            search.exceeded[self._tree] = f"directories more than {DEPTH_LIMIT} deep"
+            search.exceeded[self._tree] = sentence("directories more than {} deep", DEPTH_LIMIT)
             return
         try:
             status = os.stat(directory)
@@ -251,7 +251,7 @@ class _Walk:
             self._search.add(path, FileRole.FOUND, self._watch, self._tree)
 
     def _may_follow(self, path: str, below: _States) -> bool:
-        """Whether what is behind `path` is searched: no link beneath `**` whose owner has no say in that."""
+        """Whether the directory behind `path` is searched: no link beneath `**` whose owner has no say in that."""
         if all(self._segments[index] is not None for index in below):
             return True
         try:
@@ -263,7 +263,9 @@ class _Walk:
             return True  # whoever lists it says why
         if real == tree or real.startswith(tree.rstrip("/") + "/"):
             return True
-        whose = f"this link belongs to user {link.st_uid}, who is neither root nor the owner of what it leads to"
+        whose = sentence(
+            "this link belongs to user {}, who is neither root nor the owner of what it leads to", link.st_uid
+        )
         self._search.unfollowed[path] = Unreadable(UnreadableReason.UNSAFE_LINK, whose)
         return False
 

@@ -1,36 +1,40 @@
-"""What is wrong, as values."""
+"""Findings as values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from config.catalogue import CATALOGUE
+from config.text import Printable
 from config.vocabulary import Code, Severity, Verdict
+
+_NOTHING: Final = Printable("")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong with a target; `(code, subject)` is its identity within the target."""
+    """A fault of a target; `(code, subject)` is its identity within the target."""
 
     code: Code
     severity: Severity
-    subject: str
-    """What it is about within the target: a position in the chain, a client, a name; empty for all of it."""
-    detail: str
-    """A sentence for a person, printable; the same facts always give the same sentence (no "in 3 days")."""
-    cure: str = field(default="", compare=False)
-    """What would put it right, a clause, printable; empty where that is the same for all of this code."""
+    subject: Printable
+    """Its subject within the target: a position in the chain, a client, a name; empty for the whole target."""
+    detail: Printable
+    """A sentence for a person; the same facts always give the same sentence (no "in 3 days")."""
+    cure: Printable = field(default=_NOTHING, compare=False)
+    """The cure, a clause; empty where it is the same for all findings of this code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What one client makes of what an endpoint presents."""
+    """The verdict of one client on an endpoint's chain."""
 
     client: str
     accepted: bool
-    why: str = ""
-    """Where it does not accept: the cause and what would cure it, a sentence, printable."""
+    why: Printable = _NOTHING
+    """Where it rejects: the cause and the cure, a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,19 @@ class Assessment:
     """Each `(code, subject)` once."""
     edges: tuple[Edge, ...] = ()
     expiry: int | None = None
-    """Earliest end on the verified path, or of what is presented where nothing is verified; Unix time."""
+    """Earliest end on the verified path; without verification, of the presented certificates. Unix time."""
     until: float | None = None
     """Unix time at which the same observation may be judged differently; None for never."""
 
 
-def finding(code: Code, detail: str, subject: str = "", severity: Severity | None = None, *, cure: str = "") -> Finding:
+def finding(
+    code: Code,
+    detail: Printable,
+    subject: Printable = _NOTHING,
+    severity: Severity | None = None,
+    *,
+    cure: Printable = _NOTHING,
+) -> Finding:
     """Return a finding with the code's default severity unless another is given."""
     return Finding(code, severity or CATALOGUE[code].severity, subject, detail, cure)
 

@@ -41,7 +41,7 @@ def lifetime(certificate: Certificate) -> int:
     return max(0, certificate.not_after - certificate.not_before)
 
 
-# Asked for twice at each judgement: what holds now, and when that will change.
+# Asked for twice at each judgement: its present state, and the time of the next change.
 @lru_cache(maxsize=64)
 def approaches(certificate: Certificate, thresholds: Thresholds | None) -> tuple[Approach, ...]:
     """Return when `certificate` reaches each level of expiring, earliest first; empty where its end is unknown."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
 from typing import Final
 
 from config.address import is_dns_name, is_ip_address
@@ -26,11 +25,11 @@ def names_server(certificate: Certificate, name: str, verifier: VerifierName = V
     The common name counts only for OpenSSL, and only where no subject alternative name is a DNS name.
     """
     if is_ip_address(name):
-        return any(_same_address(each, name) for each in _alternatives(certificate, "IP:"))
+        return ipaddress.ip_address(name) in certificate.ip_addresses()
     if not is_dns_name(name):
         return False
     lenient = verifier is VerifierName.OPENSSL
-    patterns = tuple(_alternatives(certificate, "DNS:"))
+    patterns = certificate.dns_names()
     if lenient and not patterns:
         patterns = certificate.common_names()
     host = name.lower()
@@ -39,19 +38,13 @@ def names_server(certificate: Certificate, name: str, verifier: VerifierName = V
 
 def is_partial_wildcard(pattern: str) -> bool:
     """Whether a DNS name such as `w*.example.com` has a wildcard that is not a whole label."""
-    return "*" in pattern and not pattern.startswith("*.")
+    return any("*" in label and label != "*" for label in pattern.split("."))
 
 
-def _alternatives(certificate: Certificate, kind: str) -> Iterator[str]:
-    # What had to be escaped to be printable is no name of a host, and still is none.
-    return (each.removeprefix(kind) for each in certificate.names if each.startswith(kind))
-
-
-def _same_address(alternative: str, wanted: str) -> bool:
-    try:
-        return ipaddress.ip_address(alternative) == ipaddress.ip_address(wanted)
-    except ValueError:
-        return False
+def is_misplaced_wildcard(pattern: str) -> bool:
+    """Whether a DNS name such as `www.*.example.com` has a wildcard outside its left-most label, or several."""
+    first, _, others = pattern.partition(".")
+    return "*" in others or first.count("*") > 1
 
 
 def _matches(pattern: str, host: str, *, partial: bool) -> bool:

@@ -1,21 +1,23 @@
-"""What a look saw: facts and typed failures, no judgement."""
+"""The result of a look: facts and typed failures, no judgement."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from config.text import Printable
 from config.vocabulary import FileContent, FileFormat, UnreachableReason, UnreadableReason
 from probes.certificate import Certificate
+from probes.keystore import Keystore
 
 
 def bounded(number: int) -> int:
-    """Return a number of a file at its nearest in 64 bits, or the sign: on some media its times are what one likes."""
+    """Return a number of a file at its nearest in 64 bits, or the sign: on some media its times may be any number."""
     return min(max(number, -(2**63)), 2**64 - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """What must change for a file to need reading again, taken from the resolved file."""
+    """A file with the same identity need not be read again; taken from the resolved file."""
 
     device: int
     inode: int
@@ -29,7 +31,7 @@ class Unreadable:
     """A file gave no facts."""
 
     reason: UnreadableReason
-    detail: str
+    detail: Printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class FileObservation:
     """None where the file could not be examined."""
     content: FileContent
     certificates: tuple[Certificate, ...] = ()
-    """In file order."""
+    """In file order; of a keystore the chains of its private keys, or where there is none its trusted certificates."""
     keys: tuple[str, ...] = ()
     """SHA-256 of the public half (SubjectPublicKeyInfo) of each private key in the file, hexadecimal."""
     mode: int = 0
@@ -53,13 +55,15 @@ class FileObservation:
     encrypted_keys: int = 0
     """Private keys whose public half is not known, since they are encrypted."""
     format: FileFormat = FileFormat.OTHER
+    keystore: Keystore[Certificate] | None = None
+    """The entries, where the file is a keystore that could be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What one address of an endpoint presented in a completed handshake."""
+    """The chain of one address of an endpoint, in a completed handshake."""
 
-    address: str
+    address: Printable
     chain: tuple[Certificate, ...]
     """As presented, leaf first by protocol, but nothing is assumed."""
     version: str
@@ -73,9 +77,9 @@ class Presented:
 class Unreachable:
     """One address of an endpoint (or its name) gave no facts."""
 
-    address: str
+    address: Printable
     reason: UnreachableReason
-    detail: str
+    detail: Printable
 
 
 @dataclass(frozen=True, slots=True)

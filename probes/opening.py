@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import Final, Self, TypeVar
 
-from config.text import printable
+from config.text import Printable, printable, sentence
 from config.vocabulary import UnreadableReason
 from probes.observation import Unreadable
 
@@ -22,9 +22,9 @@ _READING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _EXAMINING: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTEMPTS: Final = 3
 _ROOT_ALONE: Final = frozenset({0})
-_OUR_OWN: Final = Unreadable(UnreadableReason.NOT_REGULAR, "it is a file that certvigil keeps for itself")
-_NOT_REGULAR: Final = Unreadable(UnreadableReason.NOT_REGULAR, "it is not a regular file")
-_NOT_FOUND: Final = Unreadable(UnreadableReason.NOT_FOUND, "there is no such file")
+_OUR_OWN: Final = Unreadable(UnreadableReason.NOT_REGULAR, Printable("it is a file that certvigil keeps for itself"))
+_NOT_REGULAR: Final = Unreadable(UnreadableReason.NOT_REGULAR, Printable("it is not a regular file"))
+_NOT_FOUND: Final = Unreadable(UnreadableReason.NOT_FOUND, Printable("there is no such file"))
 
 
 class RefusedError(OSError):
@@ -236,14 +236,16 @@ class _Walk:
     def _refused(self) -> RefusedError:
         assert self._foreign is not None  # noqa: S101 (nothing else is refused)
         owner, name = self._foreign
-        whose = f"belongs to user {owner}, not to root, and is followed to regular files of that user alone"
-        detail = f"the symbolic link {printable(name, 200)} on its way {whose}"
+        whose = sentence("belongs to user {}, not to root, and is followed to regular files of that user alone", owner)
+        detail = sentence("the symbolic link {} on its way {}", printable(name, 200), whose)
         return RefusedError(Unreadable(UnreadableReason.UNSAFE_LINK, detail))
 
 
 def broken_link(to: str) -> Unreadable:
     """Return that a file is a symbolic link to a place where nothing is."""
-    return Unreadable(UnreadableReason.BROKEN_SYMLINK, f"it links to {printable(to, 200)}, which does not exist")
+    return Unreadable(
+        UnreadableReason.BROKEN_SYMLINK, sentence("it links to {}, which does not exist", printable(to, 200))
+    )
 
 
 def _open(directory: int, name: str, examined: os.stat_result, flags: int = _READING | os.O_NOFOLLOW) -> int | None:

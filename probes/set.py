@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.model import FileTarget
+from config.text import Printable
 from config.vocabulary import FileContent, UnreadableReason
 from probes.file import identify, look_at_file, look_into
 from probes.observation import FileIdentity, FileObservation, Unreadable
@@ -40,7 +41,7 @@ def read_set(
     examined: Callable[[str], os.stat_result] = os.stat,
     again: Callable[[], bool] = lambda: True,
 ) -> SetReading:
-    """Return what the files of `targets` hold at Unix time `now`, as of one moment unless the reading says `moved`.
+    """Return the content of the files of `targets` at Unix time `now`, all of one moment unless `moved` says no.
 
     After the reading every member is resolved and examined once more, and read again where it moved (`..data` swapped
     by kubelet, a file renamed by a writer), as long as `again` permits. `examined` gives the status of the file at a
@@ -72,7 +73,7 @@ def reading_of(
     def look(target: FileTarget) -> FileObservation:
         data = held.get(target.name)
         if data is None:
-            missing = Unreadable(UnreadableReason.NOT_FOUND, "there is no such file")
+            missing = Unreadable(UnreadableReason.NOT_FOUND, Printable("there is no such file"))
             return FileObservation(target.name, now, None, FileContent.NOTHING, failure=missing)
         return look_into(data, target, now, password, mode=0o600)
 
@@ -80,6 +81,6 @@ def reading_of(
 
 
 def signature(target: FileTarget, examined: Callable[[str], os.stat_result] = os.stat) -> Signature:
-    """Return what differs where a member must be read again."""
+    """Return a value that differs where a member must be read again."""
     password = None if target.password_file is None else identify(target.password_file, examined)
     return identify(target.path, examined), password

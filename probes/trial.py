@@ -19,7 +19,7 @@ import threading
 import time
 from base64 import b64decode, b64encode
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from hashlib import sha256
@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from probes.private_key import load_private_key
 
 WORK: Final = 3
-"""Seconds of processor time for a trial."""
+"""Seconds of processor time for a trial of one password."""
 _MEMORY: Final = 1 << 30
 """Bytes of address space."""
 _PATIENCE: Final = 60.0
@@ -81,15 +81,19 @@ def this_process_is_limited() -> None:
     _limited = True
 
 
-def too_much_work(sealed: Sealed, data: bytes, password: bytes | None) -> str:
-    """Say why something is not to be opened in this process, as the rest of "it ..."; empty where it may be."""
+def too_much_work(sealed: Sealed, data: bytes, *passwords: bytes | None) -> str:
+    """Say why something is not to be opened in this process, as the rest of "it ..."; empty where it may be.
+
+    One trial takes the `passwords` in turn until one fits, as this process will.
+    """
     if _limited:
         return ""
-    what = sha256(b"%d:%b:%b" % (-1 if password is None else len(password), password or b"", data)).digest()
+    said = ",".join(map(_said, passwords))
+    what = sha256(f"{sealed} {said}\n".encode() + data).digest()
     if (known := _results.get(what)) is not None:
         return known
     try:
-        result = _tried(sealed, data, password)
+        result = _tried(sealed, said, data)
     except OSError as error:
         # That may pass.
         return f"cannot be tried in a process of its own: {error.strerror}"
@@ -97,8 +101,15 @@ def too_much_work(sealed: Sealed, data: bytes, password: bytes | None) -> str:
     return result
 
 
-def _tried(sealed: Sealed, data: bytes, password: bytes | None) -> str:
-    said = _NONE if password is None else f"={b64encode(password).decode()}"
+def _said(password: bytes | None) -> str:
+    return _NONE if password is None else f"={b64encode(password).decode()}"
+
+
+def _password(said: str) -> bytes | None:
+    return None if said == _NONE else b64decode(said[1:])
+
+
+def _tried(sealed: Sealed, said: str, data: bytes) -> str:
     task = f"{sealed} {said} {len(data)}\n".encode() + data
     with _forkers.one() as forker:
         try:
@@ -239,7 +250,7 @@ def main() -> int:
         if child == 0:
             code = 1
             try:
-                _open(Sealed(sealed), data, None if said == _NONE else b64decode(said[1:]))
+                _open(Sealed(sealed), data, [*map(_password, said.split(","))])
                 code = _DONE
             finally:
                 os._exit(code)
@@ -248,19 +259,21 @@ def main() -> int:
     return 0
 
 
-def _open(sealed: Sealed, data: bytes, password: bytes | None) -> None:
-    """Open something within limits; whether the password is right does not matter."""
+def _open(sealed: Sealed, data: bytes, passwords: Sequence[bytes | None]) -> None:
+    """Open something within limits; whether a password is right does not matter."""
     # The daemon's unit permits no other limits than its own; the timer ends this process whatever it is about to do.
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    signal.setitimer(signal.ITIMER_PROF, WORK)
-    # Another than these is no answer: too little memory, or a fault of the library, that must not come up elsewhere.
-    with suppress(ValueError, TypeError, UnsupportedAlgorithm):
-        if sealed is Sealed.KEYSTORE:
-            pkcs12.load_pkcs12(data, password)
-        else:
-            load_private_key(data, password)
+    for password in passwords:
+        signal.setitimer(signal.ITIMER_PROF, WORK)
+        # Other errors are no answer: too little memory, or a fault of the library, which must not come up elsewhere.
+        with suppress(ValueError, TypeError, UnsupportedAlgorithm):
+            if sealed is Sealed.KEYSTORE:
+                pkcs12.load_pkcs12(data, password)
+            else:
+                load_private_key(data, password)
+            return
 
 
 if __name__ == "__main__":

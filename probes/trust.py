@@ -1,4 +1,4 @@
-"""Trust stores: what their sources hold, read once; nothing is ever learned from an endpoint."""
+"""Trust stores: the content of their sources, read once; nothing is ever learned from an endpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Final
 import certifi
 
 from config.model import CertifiStore, PemBundle, SystemStore, TrustStore
-from probes.certificate import Certificate, certificates_in
+from probes.certificate import Certificate, decodable
+from probes.container.registry import trusted_in
 
 LARGEST: Final = 64 * 2**20
 """Bytes of a file of anchors."""
@@ -122,4 +123,4 @@ def read_certificates(path: str) -> tuple[Certificate, ...]:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-    return tuple(dict.fromkeys(certificates_in(data)))
+    return tuple(dict.fromkeys(decodable(trusted_in(data))))

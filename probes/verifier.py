@@ -17,8 +17,8 @@ from cryptography.x509 import verification
 from OpenSSL import crypto
 from OpenSSL._util import lib as openssl
 
-from config.text import printable
-from probes.certificate import Certificate, certificate
+from config.text import Printable, printable
+from probes.certificate import Certificate, NameKind, certificate
 from probes.trust import Trust
 
 WEBPKI_MAX_DEPTH: Final = 8
@@ -37,8 +37,8 @@ class Accepted:
 class RefusedChain:
     """The verifier found no path that it accepts."""
 
-    said: str
-    """Its own words, printable: shown to a person, never interpreted."""
+    said: Printable
+    """Its own words: shown to a person, never interpreted."""
 
 
 Verification = Accepted | RefusedChain
@@ -54,7 +54,7 @@ def verify_openssl(leaf: Certificate, intermediates: Sequence[Certificate], trus
     # A store of its own for each call: OpenSSL keeps the first time that a store is given.
     store = crypto.X509Store()
     for anchor in _reachable(trust, (leaf, *intermediates)):
-        # What OpenSSL cannot decode, it does not trust either.
+        # OpenSSL does not trust a certificate that it cannot decode.
         with suppress(crypto.Error):
             store.add_cert(crypto.X509.from_cryptography(anchor.x509()))
     store.set_time(datetime.fromtimestamp(now, UTC).replace(tzinfo=None))
@@ -67,7 +67,7 @@ def verify_openssl(leaf: Certificate, intermediates: Sequence[Certificate], trus
     except crypto.X509StoreContextError as error:
         return RefusedChain(printable(str(error)))
     except crypto.Error:
-        return RefusedChain("a certificate cannot be decoded")
+        return RefusedChain(Printable("a certificate cannot be decoded"))
     return Accepted(tuple(certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, each)) for each in path))
 
 
@@ -104,10 +104,12 @@ def verify_webpki(leaf: Certificate, intermediates: Sequence[Certificate], trust
     return Accepted(tuple(certificate(each.public_bytes(Encoding.DER)) for each in path))
 
 
-def _in_words(said: str) -> str:
-    """Return what the library says of its reason to refuse, without what it says to its own developers."""
+def _in_words(said: str) -> Printable:
+    """Return the library's reason to refuse, without its texts for its own developers."""
     reason = _PREFIXES.sub("", said.partition(" (encountered processing")[0])
-    return "for a reason that it does not put into words" if _FOR_DEVELOPERS.search(reason) else printable(reason)
+    if _FOR_DEVELOPERS.search(reason):
+        return Printable("for a reason that it does not put into words")
+    return printable(reason)
 
 
 _PREFIXES: Final = re.compile(r"\A(validation failed: |candidates exhausted: )*")
@@ -116,13 +118,11 @@ _FOR_DEVELOPERS: Final = re.compile(r"[{}<>]|::|\w\(|\A\s*\Z")
 
 def _some_name_of(leaf: Certificate) -> verification.Subject:
     """Return a name that the leaf itself carries: this verifier wants one, but names are judged separately."""
-    for name in leaf.names:
-        kind, _, value = name.partition(":")
-        try:
-            if kind == "DNS":
+    for name in leaf.alternative_names():
+        with suppress(ValueError):
+            if name.kind is NameKind.DNS:
+                value = name.value
                 return x509.DNSName(value.replace("*.", "any.", 1) if value.startswith("*.") else value)
-            if kind == "IP":
-                return x509.IPAddress(ipaddress.ip_address(value))
-        except ValueError:
-            continue
+            if name.kind is NameKind.IP:
+                return x509.IPAddress(ipaddress.ip_address(name.value))
     return x509.DNSName("unnamed.invalid")

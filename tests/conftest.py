@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,8 @@ from hypothesis import HealthCheck, settings
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Site, TLSSettings
-from tests.kit.peers import Behaviour, Peer
+from tests.kit import forks
+from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.prometheus import Prometheus
 from tests.kit.start import StartServer
 from tests.kit.stunnel import Stunnel
@@ -47,8 +49,28 @@ settings.load_profile("certvigil")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: only with --all")
+    if _runs_everything(config) and not hasattr(config, "workerinput") and config.getoption("numprocesses", None):
+        forks.share()
     for line in _HOSTILE_CERTIFICATES:
         config.addinivalue_line("filterwarnings", line)
+
+
+def _runs_everything(config: pytest.Config) -> bool:
+    return config.args_source is config.ArgsSource.TESTPATHS
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Import all tests, each worker in another order: what one has compiled, the others need not."""
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None or not _runs_everything(session.config):
+        return
+    root = session.config.rootpath
+    modules = sorted((root / "tests").rglob("test_*.py"))
+    first = len(modules) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+    for each in (*modules[first:], *modules[:first]):
+        # Why one cannot be imported is said when it is collected.
+        with suppress(Exception):
+            importlib.import_module(".".join(each.relative_to(root).with_suffix("").parts))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -134,9 +156,9 @@ def start_workers(tmp_path: Path, cleanup: ExitStack) -> StartServer[Workers]:
 
 
 @pytest.fixture
-def start_peer(cleanup: ExitStack) -> Callable[[Behaviour], Peer]:
-    def start(behaviour: Behaviour) -> Peer:
-        return cleanup.enter_context(Peer(behaviour))
+def start_peer(cleanup: ExitStack) -> Callable[[Behaviour], HostilePeer]:
+    def start(behaviour: Behaviour) -> HostilePeer:
+        return cleanup.enter_context(HostilePeer(behaviour))
 
     return start
 

@@ -1,1 +1,1 @@
-"""The shape of the configuration document: what each section takes, and how it becomes a declared thing."""
+"""The shape of the configuration document: the keys of each section, and the declared value that it becomes."""

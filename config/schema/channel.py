@@ -1,4 +1,4 @@
-"""Who is told what, as it is written: channels, and the section `notifications`."""
+"""Channels and the section `notifications`, as they are written."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def _severity(value: object) -> object:
 
 
 _ToldSeverity = Annotated[Literal[Severity.NOTICE, Severity.WARNING, Severity.CRITICAL], BeforeValidator(_severity)]
-"""What is informational is told in a digest alone."""
+"""Informational findings are told in a digest only."""
 _TELLING: Final = model.Notifications()
 _HEARTBEAT: Final = model.Heartbeat("")
 
 
 class ChannelSection(Section):
-    """Where messages go."""
+    """A destination of messages."""
 
     urls: list[ChannelURL] | None = Field(default=None, min_length=1)
-    """A list of URLs as apprise takes them, each a secret: write "${VARIABLE}", or use urls_file."""
+    """A list of URLs of apprise. Each is a secret: write "${VARIABLE}", or use urls_file."""
     urls_file: AbsolutePath | None = None
-    """A file with one such URL on each line, that others may neither read nor write."""
+    """A file with one such URL on each line, which others may neither read nor write."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
@@ -52,26 +52,26 @@ class ChannelSection(Section):
         return self
 
     def build(self, name: str, read: tuple[str, ...]) -> model.Channel:
-        """Return the channel called `name`, whose file was `read` where it has one."""
+        """Return the channel called `name`; `read` is the content of its file, where it has one."""
         return model.Channel(name, tuple(self.urls or read), self.urls_file)
 
 
 class Matching(Section):
-    """Which findings are meant: those that agree with all that is given."""
+    """The findings that are meant: those that fit every given key."""
 
     target: list[str] = []
-    """Names of targets, or patterns with `*` and `?`; any where none is given."""
+    """Names of targets, or patterns with `*` and `?`; by default all targets."""
     component: list[str] = []
     """Names of components and groups."""
     label: dict[PlainName, list[str]] = {}
-    """Labels of the component, and the values of which each must have one."""
+    """Labels of the component; each must have one of the given values."""
     kind: list[Annotated[TargetKind, Field(strict=False)]] = []
-    """What sort of thing the target is: file, endpoint, component or self."""
+    """The kind of the target: file, endpoint, component or self."""
     finding: list[Annotated[Code, Field(strict=False)]] = []
     """Codes of findings."""
 
     def match(self) -> model.FindingMatch:
-        """Return what is meant."""
+        """Return the match."""
         labels = tuple((name, tuple(values)) for name, values in self.label.items())
         return model.FindingMatch(
             tuple(self.target), tuple(self.component), tuple(self.kind), tuple(self.finding), labels
@@ -79,17 +79,17 @@ class Matching(Section):
 
 
 class RouteSection(Matching):
-    """What some channels are told; where several routes match, each applies."""
+    """The findings that some channels are told of; where several routes match, each applies."""
 
     channels: list[ChannelName] = Field(min_length=1)
     """A list of names of channels."""
     severity: _ToldSeverity = Severity.WARNING
     """Findings of this severity, and worse ones."""
     events: list[Annotated[model.ToldEvent, Field(strict=False)]] = []
-    """What they are told beside findings: committed, one line for each change that holds."""
+    """Events that they are told of beside findings: `committed` gives one line for each change that holds."""
 
     lasting: Duration = Field("0s", alias="for", validate_default=True)
-    """How long a finding must have been that severe before it is told, such as 5m."""
+    """How long a finding must have this severity before it is told, such as 5m."""
 
     def build(self) -> model.Route:
         """Return the route."""
@@ -97,14 +97,14 @@ class RouteSection(Matching):
 
 
 class DigestSection(Section):
-    """When some channels are told, in one message, all that is informational: what nobody on this host can change."""
+    """A message at fixed times with all informational findings: nobody on this host can change their cause."""
 
     channels: list[ChannelName] = Field(min_length=1)
     """A list of names of channels."""
     cron: Cron
-    """When: minute, hour, day of the month, month, day of the week, such as "0 7 * * mon"."""
+    """Its times: minute, hour, day of the month, month, day of the week, such as "0 7 * * mon"."""
     timezone: Timezone = "UTC"
-    """By whose wall clock, such as Europe/Zurich."""
+    """The time zone, such as Europe/Zurich."""
 
     @model_validator(mode="after")
     def _check_times(self) -> Self:
@@ -120,10 +120,10 @@ class DigestSection(Section):
 
 
 class SilenceSection(Matching):
-    """Findings that nobody is told of until a date; they show everywhere else."""
+    """Findings that nobody is notified of until a date; they show everywhere else."""
 
     reason: Sentence
-    """Why, for those who see the silence in the status."""
+    """The reason, for readers of the status."""
     until: LastDay
     """The last day, in UTC, on which it holds, such as 2027-03-31."""
 
@@ -148,7 +148,7 @@ Reminder = Annotated[float | None, BeforeValidator(_reminder), WithJsonSchema({"
 
 
 class Remind(Section):
-    """After which time a problem that lasts is told again, by its severity."""
+    """The time after which a lasting problem is told again, by its severity."""
 
     notice: Reminder = Field(default="never", validate_default=True)
     """A duration such as 30d, or never."""
@@ -159,14 +159,14 @@ class Remind(Section):
 
 
 class HeartbeatSection(Section):
-    """A URL that is called for as long as the daemon looks: a service that waits there notices when it does not."""
+    """A URL that is called as long as the daemon looks. A service behind it can raise the alarm when the calls stop."""
 
     url: HeartbeatURL | None = None
-    """An http or https URL, which may be a secret: write "${VARIABLE}", or use url_file."""
+    """An http or https URL. It may be a secret: write "${VARIABLE}", or use url_file."""
     url_file: AbsolutePath | None = None
-    """A file with that URL, that others may neither read nor write."""
+    """A file with the URL, which others may neither read nor write."""
     every: Interval = default_duration(_HEARTBEAT.every)
-    """How often to call it."""
+    """The time between two calls."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
@@ -175,34 +175,34 @@ class HeartbeatSection(Section):
         return self
 
     def build(self, read: str) -> model.Heartbeat:
-        """Return the heartbeat, whose file was `read` where it has one."""
+        """Return the heartbeat; `read` is the content of its file, where it has one."""
         return model.Heartbeat(self.url or read, self.every, self.url_file)
 
 
 class NotificationsSection(Section):
-    """How people are told what is wrong."""
+    """How people are notified of problems."""
 
     enabled: bool = _TELLING.enabled
-    """Whether certvigil tells people itself; false where the site pages by Prometheus' Alertmanager."""
+    """Whether certvigil notifies people itself; false where Prometheus' Alertmanager does."""
     routes: list[RouteSection] = []
-    """Who is told what; without any, each channel is told everything from a warning up."""
+    """The findings for each channel; without routes, each channel is told of all warnings and critical findings."""
     digest: DigestSection | None = None
-    """When some channels are told what is informational, which is never told one by one; without it, nobody is."""
+    """A message at fixed times with all informational findings, which are never told one by one."""
     remind: Remind = Remind()
-    """After which time a problem that lasts is told again."""
+    """The time after which a lasting problem is told again."""
     resolved_after: Duration = default_duration(_TELLING.resolved_after)
-    """How long a problem must be gone before that is told, so that what comes back at once is not told twice."""
+    """How long a problem must be gone before its end is told, so that a problem which returns is not told twice."""
     attempts: Attempts = _TELLING.attempts
-    """How often a message is tried before it is given up; fifty times take about a day."""
+    """The number of attempts before a message is given up; fifty attempts take about a day."""
     runbook: RunbookURL | None = _TELLING.runbook
-    """The start of a URL that the code of a finding completes, such as of your own copy of the page of findings."""
+    """The start of a URL, which the code of a finding completes: your own copy of the page of findings, for example."""
     silences: list[SilenceSection] = []
-    """Findings that nobody is told of until a date."""
+    """Findings that nobody is notified of until a date."""
     heartbeat: HeartbeatSection | None = None
-    """What is called for as long as the daemon looks."""
+    """The URL that is called as long as the daemon looks."""
 
     def build(self, heartbeat: str) -> model.Notifications:
-        """Return how people are told; `heartbeat` is what its file was read to hold, where it has one."""
+        """Return the notifications; `heartbeat` is the content of the heartbeat's file, where it has one."""
         remind = {
             Severity.NOTICE: self.remind.notice,
             Severity.WARNING: self.remind.warning,

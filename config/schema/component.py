@@ -21,20 +21,20 @@ _COMPONENT: Final = model.Component("", model.Artefacts())
 
 
 class ArtefactsSection(Section):
-    """The files of a component: a keystore, a combined file, or certificate and key; and the chain where separate."""
+    """The files of a component: a keystore, a combined file, or certificate and key with a chain beside them."""
 
     certificate: AbsolutePath | None = None
-    """The file with the certificate, perhaps with its chain appended."""
+    """The file with the certificate, and perhaps its chain."""
     key: AbsolutePath | None = None
     """The file with the private key."""
     chain: AbsolutePath | None = None
     """The file with the intermediate certificates, where it is separate."""
     combined: AbsolutePath | None = None
-    """The one file with certificate and private key, perhaps with the chain."""
+    """The file with certificate and private key, and perhaps the chain."""
     keystore: AbsolutePath | None = None
-    """The one file with private key, certificate and chain in PKCS#12."""
+    """The one file with private key, certificate and chain: PKCS#12; JKS and JCEKS are watched, and not written."""
     password_file: AbsolutePath | None = None
-    """The file with the password of the keystore, which certvigil reads whenever it looks, and keeps nowhere."""
+    """The file with the password of the keystore. certvigil reads it at each look, and stores it nowhere."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
@@ -62,38 +62,41 @@ def _command(words: list[str]) -> list[str]:
 CommandLine = Annotated[list[str], AfterValidator(_command)]
 
 
+_COMMANDS: Final = ("unit", "reload", "restart", "stop", "start")
+
+
 class ComponentService(Section):
-    """The commands of a service, as argument lists; a `unit` of systemd brings its own."""
+    """The commands of a service, as argument lists; a systemd `unit` has its own."""
 
     unit: str | None = None
-    """A unit of systemd, from which all commands but `test` follow."""
+    """A systemd unit, from which all commands but `test` follow."""
     test: CommandLine | None = None
-    """Passes where the service would start on the files as they are, such as [/usr/sbin/nginx, -t]."""
+    """Succeeds if the service would start with the present files, such as [/usr/sbin/nginx, -t]."""
     activate: Annotated[Activation, Field(strict=False)] = Activation.RESTART
-    """How it takes up new files: `reload` where that fails safe, else `restart`."""
+    """How the service loads new files: `reload` where a failed reload does no harm, else `restart`."""
     reload: CommandLine | None = None
-    """Takes up new files without an interruption."""
+    """Loads new files without an interruption."""
     restart: CommandLine | None = None
-    """Ends it and starts it again; needed beside `reload`, too, for a service that a reload left dead."""
+    """Stops and starts the service. It is needed beside `reload`, too, for a service that is dead after a reload."""
     stop: CommandLine | None = None
-    """Ends it."""
+    """Stops the service."""
     start: CommandLine | None = None
-    """Starts it."""
+    """Starts the service."""
     timeout: Duration = default_duration(30.0)
-    """How long each command may take."""
+    """The time limit of each command."""
     writes: list[AbsolutePath] = []
-    """Directories, beside those of its artefacts, to which these commands write, such as /var/log/nginx."""
+    """Further directories to which these commands write, such as /var/log/nginx."""
     quiesce: bool = False
-    """Whether it is stopped while its files are switched, because it might read them at any moment."""
+    """Whether the service is stopped while its files are switched, because it may read them at any moment."""
 
     @model_validator(mode="after")
     def _check_commands(self) -> Self:
         if self.unit is not None and (self.reload or self.restart or self.stop or self.start):
-            raise broken_rule("given with commands of its own, expected 'unit' or the commands")
+            raise broken_rule("'unit' beside commands of its own, expected 'unit' or the commands", *_COMMANDS)
         try:
             self.build()
         except ValueError as error:
-            raise broken_rule(str(error)) from None
+            raise broken_rule(str(error), *_COMMANDS, "activate", "quiesce") from None
         return self
 
     def build(self) -> Service:
@@ -126,12 +129,13 @@ class ComponentService(Section):
         )
 
 
-_UNKNOWN: Final = ComponentService(unit="unknown.service")
-"""Stands for a service whose own mistakes are reported where it is declared."""
+UNKNOWN_UNIT: Final = "unknown.service"
+_UNKNOWN: Final = ComponentService(unit=UNKNOWN_UNIT)
+"""Stands for a service with mistakes, which are reported at its declaration."""
 
 
 def declared_services(section: Mapping[str, object]) -> Mapping[str, ComponentService]:
-    """Return what components mean by each name in the section `services`, perhaps not a sound one."""
+    """Return the service of each name in the section `services`; it may have mistakes."""
 
     def read(value: object) -> ComponentService:
         try:
@@ -143,7 +147,7 @@ def declared_services(section: Mapping[str, object]) -> Mapping[str, ComponentSe
 
 
 def _named(value: object, info: ValidationInfo) -> object:
-    """Return the service that a text names, and anything else as it is."""
+    """Return the service that a text names, and any other value as it is."""
     if not isinstance(value, str):
         return value
     known: Mapping[str, object] | None = info.context.services if info.context else None
@@ -162,36 +166,43 @@ class ComponentSection(Section):
     artefacts: ArtefactsSection
     """The files that the service reads: certificate, key and chain, or combined, or keystore."""
     endpoints: list[ComponentEndpoint] = []
-    """Where the service serves that certificate."""
+    """The ports at which the service serves the certificate."""
     clients: list[ClientName] = [model.DEFAULT_CLIENT]
-    """Who must accept it."""
+    """The clients that must accept it."""
     not_served_after: Duration = default_duration(_COMPONENT.not_served_after)
-    """How long a new certificate may lie on disk before not serving it is a finding."""
+    """How long a new certificate may be on disk without being served, before this is a finding."""
     service: Annotated[ComponentService | None, BeforeValidator(_named), Field(json_schema_extra=_or_name)] = None
-    """How the service is put onto new files, or the name of one of `services`; without it, certvigil only watches."""
+    """The commands of the service, or the name of one of `services`; without it, certvigil only watches."""
     allowed_issuers: list[AllowedIssuer] = []
-    """Whose certificates may be installed, such as {trust_store: corporate}, or {spki_sha256: HASH} of a CA's key."""
+    """Acceptable issuers, such as {trust_store: corporate}, or {spki_sha256: HASH} of a CA's key."""
     mode: Annotated[Mode, Field(strict=False)] = _COMPONENT.mode
     """How far a candidate in the component's inbox is taken without a person: observe, plan, approve or auto."""
     write_mode: Annotated[WriteMode, Field(strict=False)] = _COMPONENT.write_mode
     """How the files are replaced: `in_place` where one of them is itself a mount point, else `rename`."""
     labels: dict[PlainName, str] = {}
-    """What policies may match it by, such as {env: prod}."""
+    """Labels for the matches of policies, such as {env: prod}."""
     keys: Annotated[Keys, Field(strict=False)] | None = None
-    """Whether its private keys are meant to be read: read or unread; by default as the whole configuration says."""
+    """Whether certvigil should read its private keys: read or unread; by default as in the whole configuration."""
     min_lifetime: Duration | None = None
-    """How long a new certificate must last at least; by default it may end before the old one until it is expiring."""
+    """How long a new certificate must last at least; by default it must not count as expiring."""
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
-        if self.mode is Mode.AUTO and not self.allowed_issuers:
-            raise broken_rule("'mode: auto' without 'allowed_issuers', expected the issuers that are trusted with that")
-        if self.mode is Mode.AUTO and self.service is None:
-            raise broken_rule("'mode: auto' without 'service', expected how the service is put onto new files")
+        if self.mode is not Mode.AUTO:
+            return self
+        needed = {
+            "allowed_issuers": "the issuers that are trusted with that",
+            "service": "how the service is put onto new files",
+        }
+        missing = [key for key in needed if not getattr(self, key)]
+        if missing:
+            without = " and ".join(f"'{key}'" for key in missing)
+            expected = " and ".join(needed[key] for key in missing)
+            raise broken_rule(f"'mode: auto' without {without}, expected {expected}", "mode", *missing)
         return self
 
     def build(self, name: str, keys: Keys = Keys.READ) -> tuple[model.Component, tuple[model.Endpoint, ...]]:
-        """Return the component called `name`, and its endpoints; `keys` is what holds where it does not say."""
+        """Return the component called `name`, and its endpoints; `keys` is the default of the whole configuration."""
         clients = tuple(self.clients)
         endpoints: list[model.Endpoint] = []
         for each in self.endpoints:

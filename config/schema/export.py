@@ -1,4 +1,4 @@
-"""What the daemon answers to others, as it is written: how far `/probe` reaches, which metrics there are."""
+"""The daemon's answers to other programs, as they are written: the reach of `/probe`, and optional metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ReachSection(Section):
     """Networks, and the ports at their addresses."""
 
     networks: list[Network] = Field(min_length=1)
-    """Networks such as 10.0.0.0/8 or "fd00::/8"; loopback and link-local addresses only where they are named alone."""
+    """Networks such as 10.0.0.0/8 or "fd00::/8". Loopback and link-local addresses need a network of their own."""
     ports: list[Port] = Field(min_length=1)
     """The ports at these addresses."""
 
@@ -25,14 +25,14 @@ class ReachSection(Section):
 
 
 class Probe(Section):
-    """What may be looked at by asking for `/probe`."""
+    """The addresses that a request for `/probe` may have looked at."""
 
     allow: list[ReachSection] = []
-    """Beside the endpoints, which always may."""
+    """Further addresses; endpoints are always allowed."""
 
 
 class MetricsSection(Section):
-    """Metrics for those who come from other exporters."""
+    """Metrics under the names of other exporters."""
 
     x509_cert: bool = False
-    """Of every certificate in a file also x509_cert_not_after and others, as x509-certificate-exporter has them."""
+    """For each certificate in a file also x509_cert_not_after and the other names of x509-certificate-exporter."""

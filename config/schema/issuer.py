@@ -1,4 +1,4 @@
-"""Whose certificates may be installed, as it is written."""
+"""The issuers of acceptable certificates, as they are written."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def _no_name(value: object) -> object:
 
 
 class _Issuer(Section):
-    """Whose certificates may be installed: one of the two."""
+    """The issuer of acceptable certificates: one of the two keys."""
 
     trust_store: StoreName | None = None
-    """The name of a trust store: every certificate whose chain leads to it."""
+    """The name of a trust store, for each certificate with a chain that leads to it."""
     spki_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    """SHA-256 of the public key of the certificate that issued it, 64 hexadecimal digits in lower case."""
+    """SHA-256 of the issuer's public key, 64 hexadecimal digits in lower case."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
         if (self.trust_store is None) is (self.spki_sha256 is None):
-            raise broken_rule("expected either 'trust_store' or 'spki_sha256'")
+            raise broken_rule("not one way to name an issuer, expected either 'trust_store' or 'spki_sha256'")
         return self
 
     def build(self) -> model.AllowedIssuer:

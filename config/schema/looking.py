@@ -1,4 +1,4 @@
-"""What is looked at, as it is written: files to find, and live TLS servers."""
+"""Watched files and endpoints, as they are written."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from config.address import join_address, split_address
 from config.fields import AbsolutePath, Address, Host, Interval, TargetName, default_duration
 from config.schema.section import ClientName, Section, StoreName, broken_rule
 from config.schema.threshold import ThresholdsSection, built
-from config.vocabulary import KeyKind, TLSVersion
+from config.vocabulary import EndpointProtocol, KeyKind, TLSVersion
 
 _ENDPOINT: Final = model.Endpoint("", "", 0)
 
 Version = Annotated[TLSVersion, Field(strict=False)]
+Protocol = Annotated[EndpointProtocol, Field(strict=False)]
 
 
 class WatchSection(Section):
@@ -25,13 +26,13 @@ class WatchSection(Section):
     files: list[AbsolutePath] = Field(min_length=1)
     """A list of files, directories (recursive) and patterns with `*`, `?`, `[...]` and `**`, absolute."""
     exclude: list[AbsolutePath] = []
-    """What to leave out, with everything beneath it."""
+    """Paths to leave out, with everything beneath them."""
     trust_store: StoreName | None = None
     """Judge the chains in these files against this trust store."""
     thresholds: ThresholdsSection | None = None
     """When a certificate in these files counts as expiring."""
     password_file: AbsolutePath | None = None
-    """A file with the password that opens the PKCS#12 keystores among these files."""
+    """A file with the password that opens the keystores among these files: PKCS#12, JKS and JCEKS."""
 
     def build(self) -> model.Watch:
         """Return the watch."""
@@ -41,28 +42,28 @@ class WatchSection(Section):
 
 
 class _Looking(Section):
-    """What every endpoint takes."""
+    """The keys of each endpoint."""
 
     address: Address
     """Host and port, such as www.example.com:443 or "[2001:db8::1]:443"; every address of the host is looked at."""
-    protocol: Literal["tls"] = "tls"
-    """What is spoken from the first byte on; nothing that begins in the clear (STARTTLS) is spoken yet."""
+    protocol: Protocol = _ENDPOINT.protocol
+    """What is spoken from the first byte on: TLS, or a protocol that asks for TLS in the clear (STARTTLS)."""
     every: Interval = default_duration(_ENDPOINT.every)
-    """How often to look."""
+    """The time between two looks."""
     timeout: Interval = default_duration(_ENDPOINT.timeout)
-    """How long a look may take."""
+    """The time limit of a look."""
     minimum_version: Version = _ENDPOINT.minimum_version
-    """The lowest TLS version that certvigil itself accepts: low, since it wants to see what is there."""
+    """The lowest TLS version that certvigil itself accepts. It is low, to see old servers as well."""
     allowed_versions: list[Version] = Field(default=sorted(_ENDPOINT.allowed_versions), min_length=1)
     """The TLS versions that may be negotiated without a finding."""
     clients: list[ClientName] | None = None
-    """Who must accept what is presented; an empty list means nobody."""
+    """The clients that must accept the presented chain; an empty list means none."""
     thresholds: ThresholdsSection | None = None
-    """When a certificate presented here counts as expiring."""
+    """When a certificate at this endpoint counts as expiring."""
     server_name: Host | None = None
-    """The name to ask for (SNI) and to verify; by default the host."""
+    """The name that certvigil asks for (SNI) and verifies; by default the host."""
     key_type: Literal["rsa", "ec"] | None = None
-    """Ask for a certificate with that type of key, of a server that has one of each; by default the server chooses."""
+    """The type of key to ask for, if the server has a certificate for each type; by default the server chooses."""
 
     def _build(
         self, name: str, server_name: str | None, clients: tuple[str, ...], component: str | None
@@ -81,18 +82,19 @@ class _Looking(Section):
             component=component,
             thresholds=built(self.thresholds),
             key_type=KeyKind(self.key_type) if self.key_type else None,
+            protocol=self.protocol,
         )
 
     def _typed(self, name: str) -> str:
-        """Return `name` with the type of key, where that is given."""
+        """Return `name`, with the type of key where it is given."""
         return name if self.key_type is None else f"{name}/{self.key_type}"
 
 
 class EndpointSection(_Looking):
-    """A live TLS server."""
+    """A TLS server."""
 
     name: TargetName | None = None
-    """What to call this target; by default its address, its server_name where that is not the host, its key_type."""
+    """The name of this target; by default its address, with server_name and key_type where they are given."""
 
     def build(self) -> model.Endpoint:
         """Return the endpoint."""
@@ -104,7 +106,7 @@ class EndpointSection(_Looking):
 
 
 class ComponentEndpoint(_Looking):
-    """A port at which a component serves its certificate; as a target it is called by component and address."""
+    """A port at which a component serves its certificate; the target's name has the component and the address."""
 
     name: Host | None = None
     """Another word for `server_name`."""
@@ -119,7 +121,7 @@ class ComponentEndpoint(_Looking):
         return self
 
     def build(self, component: str, clients: tuple[str, ...], taken: Collection[str]) -> model.Endpoint:
-        """Return the endpoint of `component`, called by its address, and by its name too where that is `taken`."""
+        """Return the endpoint of `component`. Its name has the address; where it is `taken`, also the server name."""
         server_name = self.server_name or self.name
         target = self._typed(f"{component}/{join_address(*split_address(self.address))}")
         if target in taken and server_name is not None:

@@ -1,7 +1,8 @@
-"""What is to be done about what, as it is written."""
+"""Policies, as they are written."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
@@ -21,7 +22,6 @@ from config.schema.section import (
     Section,
     Timezone,
     broken_rule,
-    unlike,
 )
 from config.vocabulary import Code, Group, Mode, Severity
 from config.window import check_window
@@ -30,14 +30,14 @@ _ACTIONS: Final = ("activate", "replace", "rollback")
 
 
 class WindowSection(Section):
-    """A time in which things may be deployed."""
+    """A time in which actions may be taken."""
 
     cron: Cron
-    """When it opens: minute, hour, day of the month, month, day of the week, of which a day must match both."""
+    """When it opens: minute, hour, day of the month, month, day of the week; a day must match both day fields."""
     duration: Interval
-    """How long it stays open, such as 3h."""
+    """The time for which it stays open, such as 3h."""
     timezone: Timezone = "UTC"
-    """Whose wall clock opens it, such as Europe/Zurich."""
+    """The time zone, such as Europe/Zurich."""
 
     @model_validator(mode="after")
     def _check_openings(self) -> Self:
@@ -53,16 +53,16 @@ class WindowSection(Section):
 
 
 class MatchSection(Section):
-    """What a policy is for: each list that is given must match, one of its items being enough; `*` is any text."""
+    """The subjects of a policy: each given list must match by one of its items; `*` is any text."""
 
     component: list[ComponentPattern] = Field(default=[], min_length=1)
     """Names of components; one that is in a group stands for the whole group."""
     group: list[GroupPattern] = Field(default=[], min_length=1)
     """Names of groups."""
     target: list[str] = Field(default=[], min_length=1)
-    """Names of targets; a component or a group matches by any of its own."""
+    """Names of targets; a component or a group matches by any of its targets."""
     label: dict[PlainName, list[str]] = {}
-    """Labels, and the values of which each must have one."""
+    """Labels; each must have one of the given values."""
     profile: list[str] = Field(default=[], min_length=1)
     """Names of profiles."""
 
@@ -75,7 +75,7 @@ class MatchSection(Section):
 
 
 def _or_text(*forms: str) -> Any:
-    """Return what adds to the JSON Schema of a mapping that a text may stand for it."""
+    """Return an addition to the JSON Schema of a mapping: a text may stand for it."""
 
     def extend(schema: dict[str, Any]) -> None:
         whole = dict(schema)
@@ -86,7 +86,7 @@ def _or_text(*forms: str) -> Any:
 
 
 class Remaining(Section):
-    """How much of a certificate's lifetime is left; `33%` is capped in days, `21d` by a third of the lifetime."""
+    """A part of a certificate's lifetime before its end; `33%` is capped in days, `21d` by a third of the lifetime."""
 
     model_config = ConfigDict(json_schema_extra=_or_text("33%", "21d"))
 
@@ -121,7 +121,7 @@ class Remaining(Section):
 
 
 class Rejection(Section):
-    """Who does not accept what; by default any client, and any endpoint."""
+    """A client that rejects, and an endpoint; by default any client, and any endpoint."""
 
     client: ClientName | None = None
     """The name of a client."""
@@ -130,7 +130,7 @@ class Rejection(Section):
 
 
 class Check(Section):
-    """One check, by its name; beside it how long it must have held, and how severe a finding must be."""
+    """One check, by its name; beside it, how long it must have held, and how severe a finding must be."""
 
     any_of: list[Check] | None = Field(None, alias="any", min_length=1)
     """One of these holds."""
@@ -139,25 +139,25 @@ class Check(Section):
     negated: Check | None = Field(None, alias="not")
     """This does not hold."""
     remaining_below: Remaining | None = None
-    """Less is left of the certificate's lifetime, such as 33% or 21d."""
+    """Less than this is left of the certificate's lifetime, such as 33% or 21d."""
     finding: Annotated[Code, Field(strict=False)] | None = None
     """There is a finding with this code."""
     group: Annotated[Group, Field(strict=False)] | None = None
     """There is a finding of this group."""
     client_rejects: Rejection | None = None
-    """A client does not accept what an endpoint presents."""
+    """A client rejects the chain of an endpoint."""
     drift_older_than: Duration | None = None
-    """What lies on disk has not been served for so long."""
+    """The certificate on disk has not been served for so long."""
     candidate_present: Literal[True] | None = None
-    """The inbox holds a candidate that was not tried yet."""
+    """The inbox has a candidate that was not tried yet."""
     failed_attempts: Attempts | None = None
-    """So many attempts have failed since one succeeded."""
+    """So many attempts have failed since the last success."""
     regressed_within: Duration | None = None
-    """A replacement, at most so long ago, made it worse: a client lost, the chain broken, another leaf served."""
+    """A replacement, at most so long ago, has made things worse: a lost client, a broken chain, another leaf."""
     severity: Annotated[Severity, Field(strict=False)] | None = None
-    """How severe the finding must be at least."""
+    """The least severity of the finding."""
     lasting: Duration | None = Field(None, alias="for")
-    """For how long it must have been so."""
+    """How long the check must have held."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
@@ -208,11 +208,11 @@ class Replacement(Section):
     """How a candidate is installed."""
 
     source: Literal["inbox"] = Field("inbox", alias="from")
-    """Where the candidate is taken from."""
+    """The source of the candidate."""
     allowed_issuers: list[AllowedIssuer] = []
-    """Whose certificates may be installed, beside what the component allows and written as there."""
+    """The issuers of acceptable certificates, beside those of the component; written as there."""
     min_lifetime: Duration | None = None
-    """How long the candidate must last at least; by default what the component says."""
+    """How long the candidate must last at least; by default as for the component."""
 
 
 class Nothing(Section):
@@ -223,12 +223,21 @@ def _named_action(value: object) -> object:
     if not isinstance(value, str):
         return value
     if value not in _ACTIONS:
-        raise ValueError(f"{unlike(value, _ACTIONS).removeprefix(', expected ')}, or {{notify: [CHANNEL]}}")
+        raise UnknownActionError(value)
     return {value: {}}
 
 
+class UnknownActionError(ValueError):
+    """What was written is no action."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__(f"one of {', '.join(_ACTIONS)}, or {{notify: [CHANNEL]}}")
+        self.guess = next(iter(difflib.get_close_matches(value, _ACTIONS, 1)), "")
+        """Which one it may mean; empty where that cannot be told."""
+
+
 class StepSection(Section):
-    """One thing to do; a name alone stands for it without options."""
+    """One action; its name alone stands for the action without options."""
 
     model_config = ConfigDict(json_schema_extra=_or_text(*_ACTIONS))
 
@@ -237,9 +246,9 @@ class StepSection(Section):
     rollback: Nothing | None = None
     """Install the last backup set again."""
     activate: Nothing | None = None
-    """Have the service serve what is on disk."""
+    """Have the service load its files from disk."""
     notify: list[ChannelName] | None = Field(None, min_length=1)
-    """Tell people, by the names of channels."""
+    """Notify people by these channels."""
 
     @model_validator(mode="before")
     @classmethod
@@ -254,7 +263,7 @@ class StepSection(Section):
         return self
 
     def build(self) -> policy.Action | policy.Notify:
-        """Return what is to be done."""
+        """Return the action."""
         if self.replace is not None:
             issuers = tuple(each.build() for each in self.replace.allowed_issuers)
             return policy.Replace(issuers, self.replace.min_lifetime)
@@ -264,35 +273,41 @@ class StepSection(Section):
 
 
 class PolicySection(Section):
-    """What is to be done about what; the first policy whose action can be done wins, each may tell people."""
+    """An action under a condition. The first policy with an action that can be taken wins; each may notify people."""
 
     name: PlainName
-    """What to call it."""
+    """The name of the policy."""
     match: MatchSection = MatchSection()
-    """What it is for; by default everything."""
+    """Its subjects; by default all."""
     when: Check
-    """What must be so, such as {finding: not_served, for: 15m}."""
+    """Its condition, such as {finding: not_served, for: 15m}."""
     windows: list[WindowSection] = []
-    """When its action may be done; by default at all times."""
+    """The times in which its action may be taken; by default always."""
     override_window_when: Check | None = None
-    """What must be so for windows not to be waited for."""
+    """A condition under which its action does not wait for a window."""
     mode: Annotated[Mode, Field(strict=False)] | None = None
-    """How far to go without a person: observe, plan, approve or auto; by default as the component says."""
+    """How far to go without a person: observe, plan, approve or auto; by default as for the component."""
     fallback: bool = False
-    """Whether it is only for what no other policy with the same action is for."""
+    """Whether it applies only to subjects without another policy with the same action."""
     do: list[StepSection] = Field(min_length=1)
-    """What is to be done: activate, rollback or replace, and {notify: [ops]}."""
+    """Its action: activate, rollback or replace, and {notify: [ops]}."""
 
     @model_validator(mode="after")
     def _check_steps(self) -> Self:
         built = [step.build() for step in self.do]
         tells = sum(isinstance(each, policy.Notify) for each in built)
         if tells > 1 or len(built) - tells > 1:
-            raise broken_rule("several actions, expected at most one, and one 'notify'; write a policy for each")
+            raise broken_rule("several actions, expected at most one, and one 'notify'; write a policy for each", "do")
         if tells == len(built) and (self.windows or self.mode is not None):
-            raise broken_rule("given 'windows' or 'mode' without an action; telling people is never held back")
+            raise broken_rule(
+                "'windows' or 'mode' without an action, expected an action in 'do': telling people is never held back",
+                *("windows", "mode", "do"),
+            )
         if self.override_window_when is not None and not self.windows:
-            raise broken_rule("'override_window_when' without 'windows', expected the windows that it overrides")
+            raise broken_rule(
+                "'override_window_when' without 'windows', expected the windows that it overrides",
+                *("override_window_when", "windows"),
+            )
         return self
 
     def build(self) -> policy.Policy:
@@ -312,7 +327,7 @@ class PolicySection(Section):
 
 
 class Policies(Section):
-    """The section alone, as certvigil ships it."""
+    """The section on its own, as certvigil ships it."""
 
     policies: list[PolicySection]
-    """In the order in which they are asked."""
+    """In their order of precedence."""

@@ -1,11 +1,13 @@
-"""What is wrong with a document, in the words of the JSON Schema of its model."""
+"""The mistakes of a document, in the words of the JSON Schema of its model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, Final, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from config.document import Document, Path, shown
@@ -13,33 +15,43 @@ from config.schema.section import unlike
 
 
 class Problem(NamedTuple):
-    """What is wrong with the value at `path`, and what was expected."""
+    """A mistake in the value at `path`, and the expected value."""
 
     path: Path
     text: str
 
 
+@cache
+def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
+    """Return the JSON Schema of a model, made once: making it takes longer than all the rest."""
+    return model.model_json_schema()
+
+
+def path_of(error: ErrorDetails) -> Path:
+    """Return the path of the value that an error is about."""
+    path = error["loc"]
+    return path[:-1] if path[-1:] == ("[key]",) and error["type"] != "extra_forbidden" else path
+
+
 def problems(
-    error: ValidationError, schema: Mapping[str, Any], document: Document, base: Path = ()
+    errors: Iterable[ErrorDetails], schema: Mapping[str, Any], document: Document, base: Path = ()
 ) -> Iterator[Problem]:
-    """Yield what `error` found wrong with the value at `base`, in the words of the JSON Schema of its model."""
-    for each in error.errors(include_url=False):
-        path = each["loc"]
-        if path[-1:] == ("[key]",) and each["type"] != "extra_forbidden":
-            path = path[:-1]
+    """Yield the mistakes of `errors` in the value at `base`, in the words of the JSON Schema of its model."""
+    for each in errors:
+        path = path_of(each)
         whole = (*base, *path)
         mark = document.marks.get(whole)
         found = shown(each["input"] if mark is None or mark.text is None else mark.text)
         if any(whole[: len(secret)] == secret for secret in _SECRET) and isinstance(each["input"], str):
             found = "text"
         text = _problem_text(each, found, path, schema)
-        # A guess would tell what a variable stands for.
+        # A guess would show the value of a variable.
         guess = getattr(each.get("ctx", {}).get("error"), "guess", "") if mark is None or mark.text is None else ""
         yield Problem(whole, f"{text} (did you mean '{guess}'?)" if guess else text)
 
 
 _SECRET: Final = (("channels",), ("notifications", "heartbeat"))
-"""Where a text may be a secret, or be one that was put into the wrong place."""
+"""Places of secrets, or of texts that may be a secret in the wrong place."""
 _TYPES: Final = {
     "string_type": "text",
     "list_type": "a list",
@@ -48,6 +60,10 @@ _TYPES: Final = {
     "bool_type": "true or false",
     "too_short": "at least one item",
 }
+
+
+_WORDS: Final = re.compile(r"[A-Za-z0-9/._-]+( [A-Za-z0-9/._-]+)*")
+"""Words that need no quotes in a list."""
 
 
 def _problem_text(error: ErrorDetails, found: str, path: Path, schema: Mapping[str, Any]) -> str:
@@ -70,6 +86,8 @@ def _problem_text(error: ErrorDetails, found: str, path: Path, schema: Mapping[s
             return f"found {found}{unlike(word, (each if isinstance(each, str) else shown(each) for each in allowed))}"
         case "string_type" if isinstance(error["input"], bool | int | float):
             return f"found {found}, expected text: put it in quotes"
+        case "list_type" if isinstance(error["input"], str) and found == shown(word) and _WORDS.fullmatch(word):
+            return f"found {found}, expected a list, such as [{', '.join(word.split())}]"
         case kind:
             return f"found {found}, expected {_TYPES.get(kind, error['msg'])}"
 

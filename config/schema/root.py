@@ -29,6 +29,7 @@ from config.schema.component import ComponentSection, ComponentService
 from config.schema.export import MetricsSection, Probe
 from config.schema.looking import EndpointSection, WatchSection
 from config.schema.policy import PolicySection
+from config.schema.problem import schema_of
 from config.schema.section import ComponentName, Section
 from config.schema.trust import ClientSection, TrustStoreSection
 from config.vocabulary import Code, Keys, Scope
@@ -37,14 +38,14 @@ _SETTINGS: Final = model.Settings()
 
 
 class WaiverSection(Section):
-    """A finding that is openly silenced until a date."""
+    """A finding that counts as a notice until a date."""
 
     target: str
-    """The name of a target, or the path of a file that a watch finds."""
+    """The name of a target, or the path of a watched file."""
     finding: Annotated[Code, Field(strict=False)]
     """The code of a finding."""
     reason: Sentence
-    """Why, for those who see the waiver in the status."""
+    """The reason, for readers of the status."""
     until: LastDay
     """The last day, in UTC, on which it holds, such as 2027-03-31."""
 
@@ -54,12 +55,12 @@ class WaiverSection(Section):
 
 
 class TokenSection(Section):
-    """A token: who sends it as `Authorization: Bearer TOKEN` may do more than read."""
+    """A token: a request with `Authorization: Bearer TOKEN` may do more than read."""
 
     sha256: Sha256
     """The SHA-256 of the token, hexadecimal: a token of 32 random bytes cannot be guessed from it."""
     scopes: list[Annotated[Scope, Field(strict=False)]] = Field(min_length=1)
-    """What its bearer may do: approve."""
+    """The right of its bearer: approve."""
 
     def build(self, name: str) -> model.Token:
         """Return the token called `name`."""
@@ -76,7 +77,7 @@ class WebSection(Section):
     allowed_hosts: list[Host] = []
     """Host header values accepted beside the listening addresses and the host's own names."""
     tokens: dict[PlainName, TokenSection] = {}
-    """Who may do more than read, by a name for the record."""
+    """Tokens for more than reading, each by a name for the audit."""
 
     def build(self) -> model.Web:
         """Return the settings of the web server."""
@@ -85,16 +86,16 @@ class WebSection(Section):
 
 
 class ValidationSection(Section):
-    """When a change counts as good."""
+    """When the result of a change counts as good."""
 
     successes: Successes = _SETTINGS.validation.successes
-    """Live looks in a row that must find nothing wrong."""
+    """The number of looks in a row without a fault."""
     interval: Interval = default_duration(_SETTINGS.validation.interval)
     """The time between two looks."""
     deadline: Interval = default_duration(_SETTINGS.validation.deadline)
-    """How long to wait for that before the change is undone."""
+    """How long to wait for them before the change is undone."""
     handshakes: Handshakes = _SETTINGS.validation.handshakes
-    """How many in one look with each address: more, where more than eight workers share a port by SO_REUSEPORT."""
+    """Handshakes with each address in one look. Raise it if more than eight workers share a port by SO_REUSEPORT."""
 
     def build(self) -> model.Validation:
         """Return the terms."""
@@ -102,29 +103,29 @@ class ValidationSection(Section):
 
 
 class Actor(Section):
-    """The one with the rights to act: where it is asked, where it keeps what it needs, and who may ask for what."""
+    """The process with the rights to act: its socket, its directories, and the users who may ask it."""
 
     socket: AbsolutePath = _SETTINGS.actor.socket
-    """The Unix socket at which it is asked; another one is taken up at the next start."""
+    """Its Unix socket. A change takes effect at the next start."""
     directory: AbsolutePath = _SETTINGS.actor.directory
-    """Where it keeps journal, audit, backups and locks; nobody else may write there."""
+    """The directory of journal, audit, backups and locks; nobody else may write there."""
     inbox_directory: AbsolutePath = _SETTINGS.actor.inbox_directory
-    """Holds a directory for each component, in which candidates are put."""
+    """The directory of the inboxes: one directory for each component, for its candidates."""
     operators: list[PlainName] = []
-    """Users, beside root and the actor's own, who may ask it for anything."""
+    """Users, beside root and the actor's own, who may ask it for any action."""
     group: PlainName = _SETTINGS.actor.group
     """The group of its socket, by name or number: daemon and operators must be in it to be heard at all.
 
     Another one is taken up at the next start.
     """
     daemon_user: PlainName = _SETTINGS.actor.daemon_user
-    """The user of the daemon, who may ask for what modes and approvals allow."""
+    """The user of the daemon, who may ask for actions that modes and approvals allow."""
     approval_lifetime: Duration = default_duration(_SETTINGS.actor.approval_lifetime)
     """How long an approval holds."""
     approvals_over_api: bool = _SETTINGS.actor.approvals_over_api
-    """Whether the daemon's word is taken that somebody approved or rejected a plan over its API."""
+    """Whether the actor believes the daemon that somebody approved or rejected a plan over its API."""
     require_synchronised_clock: bool = _SETTINGS.actor.require_synchronised_clock
-    """Whether nothing is done unattended while the kernel does not count the clock as synchronised."""
+    """Whether actions without a person need a clock that the kernel counts as synchronised."""
 
     def build(self) -> model.ActorSettings:
         """Return the settings of the actor."""
@@ -147,62 +148,62 @@ class RootSection(Section):
     model_config = ConfigDict(title="certvigil")
 
     profile: str | None = None
-    """The name of a shipped profile, to which this document adds; its own values win, key by key."""
+    """The name of a shipped profile. This document adds to it; its own values win, key by key."""
     appliance: dict[str, Any] = {}
-    """What the profile asks for."""
+    """The parameters of the profile."""
     watch: list[WatchSection] = []
     """Files to find and to look at."""
     endpoints: list[EndpointSection] = []
-    """Live TLS servers to look at."""
+    """TLS servers to look at."""
     components: dict[PlainName, ComponentSection] = {}
     """Services, by name."""
     groups: dict[PlainName, list[ComponentName]] = {}
     """Components that are changed as one or not at all, by the name of the group; an empty list takes one away."""
     services: dict[PlainName, ComponentService] = {}
-    """Services that components share, by the name that they give as `service`."""
+    """Services that components share; the `service` of a component may be such a name."""
     trust_stores: dict[PlainName, TrustStoreSection] = {}
     """Sets of anchors, by name; `system` and `mozilla` are always there."""
     clients: dict[PlainName, ClientSection] = {}
-    """Who connects, by name; `default`, which trusts `system`, is always there."""
+    """The clients that connect, by name; `default`, which trusts `system`, is always there."""
     policies: list[PolicySection] = []
-    """What is to be done about what, in the order in which they are asked; those that are shipped come last."""
+    """Rules of actions, in their order of precedence; the shipped policies come last."""
     waivers: list[WaiverSection] = []
-    """Findings that are openly silenced until a date."""
+    """Findings that count as notices until a date."""
     channels: dict[PlainName, ChannelSection] = {}
-    """Where messages go, by name."""
+    """Destinations of messages, by name."""
     notifications: NotificationsSection = NotificationsSection()
-    """Who is told what, when again, and how often that is tried."""
+    """Who is notified of which findings, when again, and the number of attempts."""
     validation: ValidationSection = ValidationSection()
-    """When a change counts as good, and when it is undone."""
+    """When the result of a change counts as good, and when the change is undone."""
     actor: Actor = Actor()
-    """The one with the rights to act."""
+    """The process with the rights to act."""
     keys: Annotated[Keys, Field(strict=False)] = Keys.READ
-    """Whether private keys are meant to be read: `unread` where nobody may, as in a container without an actor."""
+    """Whether certvigil should read private keys: `unread` where nobody may, as in a container without an actor."""
     host: HostName | None = None
-    """What to call this host in messages, records and answers; by default its fully qualified name."""
+    """The name of this host in messages, records and answers; by default its fully qualified name."""
     state_directory: AbsolutePath = _SETTINGS.state_directory
-    """Where the database lives."""
+    """The directory of the database."""
     socket: AbsolutePath = _SETTINGS.socket
     """The Unix socket at which the daemon answers the command line."""
     rescan: Interval = default_duration(_SETTINGS.rescan)
-    """How often to look at every file, whether or not an event was seen."""
+    """The time between two looks at every file, whether or not the kernel reported a change."""
     settle: Duration = default_duration(_SETTINGS.settle)
-    """How long the files of a component must be left alone before they are judged, as one set."""
+    """How long nobody must have written to the files of a component before they are judged, as one set."""
     pending: Duration = default_duration(_SETTINGS.pending)
-    """How long a set that is wrong on disk is only shown, as pending, while what is served is good."""
+    """How long the faults of a set on disk are only shown, as pending, while the served set is good."""
     concurrency: Concurrency = _SETTINGS.concurrency
-    """How many looks at endpoints may be under way at once."""
+    """The largest number of looks at endpoints at the same time."""
     history_days: HistoryDays = _SETTINGS.history_days
-    """How long history is kept."""
+    """The age at which history is deleted."""
     web: WebSection = WebSection()
     """The daemon's HTTP server."""
     probe: Probe = Probe()
-    """How far it reaches for those who ask for `/probe`."""
+    """The addresses that requests for `/probe` may have looked at."""
     metrics: MetricsSection = MetricsSection()
-    """Which metrics there are beside certvigil's own."""
+    """Metrics beside certvigil's own."""
 
     def settings(self) -> model.Settings:
-        """Return how the daemon runs."""
+        """Return the settings of the daemon."""
         return model.Settings(
             state_directory=self.state_directory,
             socket=self.socket,
@@ -221,4 +222,4 @@ class RootSection(Section):
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the document, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **RootSection.model_json_schema()}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema_of(RootSection)}

@@ -1,4 +1,4 @@
-"""What every section of the document has in common: its strictness, its references, its words for mistakes."""
+"""The common rules of all sections of the document: strictness, references, and words for mistakes."""
 
 from __future__ import annotations
 
@@ -16,24 +16,28 @@ from config.window import check_cron, check_timezone
 
 @dataclass(frozen=True, slots=True)
 class DeclaredNames:
-    """What a reference may name, by section; None where that cannot be known."""
+    """The names that references may have, by section; None where they cannot be known."""
 
     trust_stores: Collection[str] | None
     clients: Collection[str] | None
     components: Collection[str] | None
     channels: Collection[str] | None
     services: Mapping[str, object] | None = None
-    """Each with what it was read to be."""
+    """Each with the service that was read from it."""
     groups: Collection[str] | None = None
 
 
-def broken_rule(problem: str) -> PydanticCustomError:
-    """Return the error that a validator raises to say `problem` as it is."""
-    return PydanticCustomError("rule", "{problem}", {"problem": problem})
+def broken_rule(problem: str, *about: str) -> PydanticCustomError:
+    """Return the error that a validator raises to say `problem` as it is.
+
+    `about` names the keys that the rule reads: where one of them has a mistake of its own, the rule says nothing.
+    Without any it reads all of them.
+    """
+    return PydanticCustomError("rule", "{problem}", {"problem": problem, "about": about})
 
 
 def unlike(word: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence that says of `word` that it is none of `known`."""
+    """Return the end of a sentence about `word`, which is not in `known`."""
     names = sorted(set(known))
     if not names:
         return ", expected none"

@@ -36,14 +36,14 @@ class Level(Section):
         return {"days": duration(value) / model.DAY} if isinstance(value, str) else value
 
     def build(self, default: model.Threshold) -> model.Threshold:
-        """Return the threshold, what is not given being that of `default`."""
+        """Return the threshold; absent keys have the values of `default`."""
         return model.Threshold(
             default.share if self.share is None else self.share, default.days if self.days is None else self.days
         )
 
 
 class ThresholdsSection(Section):
-    """When a certificate counts as expiring; what is not given is as by default."""
+    """When a certificate counts as expiring. Each key has a default of its own."""
 
     notice: Level = Level()
     """By default 1/3 of the lifetime, at most 60 days."""
@@ -78,5 +78,5 @@ def _threshold_text(threshold: model.Threshold) -> str:
 
 
 def built(thresholds: ThresholdsSection | None) -> model.Thresholds | None:
-    """Return the thresholds where any are given."""
+    """Return the thresholds, if any key is given."""
     return thresholds.build() if thresholds is not None else None

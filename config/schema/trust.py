@@ -1,4 +1,4 @@
-"""Who connects and whom they trust, as it is written."""
+"""Clients and trust stores, as they are written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TrustStoreSection(Section):
     system: Literal[True] | None = None
     """The operating system's anchors."""
     bundle: AbsolutePath | None = None
-    """A file of PEM certificates, or one DER certificate."""
+    """A file of certificates: PEM, PKCS#7, one in DER, or a keystore of Java's (JKS, JCEKS)."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
@@ -38,26 +38,29 @@ class TrustStoreSection(Section):
 
 
 class ClientSection(Section):
-    """Someone who connects."""
+    """A kind of program that connects."""
 
     trusts: StoreName
     """The name of a trust store."""
     verifier: Annotated[VerifierName, Field(strict=False)] = VerifierName.OPENSSL
-    """Whose rules it follows."""
+    """The rules by which it judges."""
     intermediates: list[AbsolutePath] = []
     """Files with intermediate certificates that it holds itself."""
     names: list[Host] = []
-    """The names it connects by; by default the endpoint's own."""
+    """The names by which it connects; by default the endpoint's own."""
     validates: bool = True
-    """Whether it validates at all; where it does not, what it would refuse is a notice."""
+    """Whether it validates at all. If not, a chain that it would reject is a notice."""
 
     security_level: SecurityLevel = model.DEFAULT_SECURITY_LEVEL
-    """How long keys and signatures must be for OpenSSL: 0 takes any, 2 is the default of its programs."""
+    """OpenSSL's demand on keys and signatures: level 0 takes any, 2 is the default of its programs."""
 
     @model_validator(mode="after")
     def _check_level(self) -> Self:
         if "security_level" in self.model_fields_set and self.verifier is not VerifierName.OPENSSL:
-            raise broken_rule("'security_level' is a setting of the verifier openssl only")
+            raise broken_rule(
+                "'security_level' beside another verifier, expected 'verifier: openssl', or no 'security_level'",
+                *("security_level", "verifier"),
+            )
         return self
 
     def build(self, name: str) -> model.Client:

@@ -1,20 +1,23 @@
-"""Holding a document to its shape: what is sound in it, and everything that is wrong with it."""
+"""Validation of a document: its sound parts, and all its mistakes."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from copy import deepcopy
+from typing import Final, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from config.document import Document, Path, Value
-from config.schema.problem import Problem, problems
+from config.schema.problem import Problem, path_of, problems
 from config.schema.root import RootSection, json_schema
 from config.schema.section import DeclaredNames
 
 
 class Validated(NamedTuple):
-    """What a document holds."""
+    """The result of a validation."""
 
     root: RootSection
     """Made of its sound parts only."""
@@ -24,13 +27,15 @@ class Validated(NamedTuple):
 
 
 def validate(document: Document, names: DeclaredNames) -> Validated:
-    """Return what is in `document`, whose references may name `names`, and everything that is wrong with it."""
+    """Return the sound parts of `document`, whose references may name `names`, and all its mistakes."""
     values = document.values
     found: tuple[Problem, ...] = ()
     try:
         root = RootSection.model_validate(values, context=names)
     except ValidationError as error:
-        found = tuple(problems(error, json_schema(), document))
+        errors = error.errors(include_url=False)
+        errors += _rules_behind(errors, values, names)
+        found = tuple(problems(errors, json_schema(), document))
         values = _without({problem.path[:2] for problem in found}, values)
         root = RootSection.model_validate(values, context=names)
     faulty = {problem.path[:2] for problem in found}
@@ -40,6 +45,64 @@ def validate(document: Document, names: DeclaredNames) -> Validated:
         if isinstance(value, list)
     }
     return Validated(root, positions, found)
+
+
+def _rules_behind(
+    errors: Sequence[ErrorDetails], values: Mapping[str, Value], names: DeclaredNames
+) -> list[ErrorDetails]:
+    """Return the rules that sections with these errors break as well, though they are not about the faulty values.
+
+    A rule about several keys is asked only where each of them is sound by itself: so it is asked of the rest.
+    """
+    faulty = {path_of(each) for each in errors}
+    rest = deepcopy(dict(values))
+    for path in sorted(faulty, key=len, reverse=True):
+        _take_out(rest, path)
+    try:
+        RootSection.model_validate(rest, context=names)
+    except ValidationError as error:
+        more = error.errors(include_url=False)
+        return [each for each in more if each["type"] == "rule" and not _concerns(each, faulty)]
+    return []
+
+
+_STAND_INS: Final[Mapping[str, Value]] = {
+    "artefacts": {"combined": "/file"},
+    "name": "name",
+    "when": {"candidate_present": True},
+    "do": ["activate"],
+}
+"""Sound values for keys that sections with rules must have."""
+
+
+def _take_out(values: Value, path: Path) -> None:
+    """Take the value at `path` out of a mapping, or put a stand-in there; with an item of a list, the whole list."""
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
+    if not path:
+        return
+    *above, last = path
+    for part in above:
+        if isinstance(values, dict) and part in values:
+            values = values[str(part)]
+        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
+            values = values[part]
+        else:
+            return
+    if isinstance(values, dict) and last in _STAND_INS:
+        values[str(last)] = _STAND_INS[str(last)]
+    elif isinstance(values, dict):
+        values.pop(str(last), None)
+
+
+def _concerns(rule: ErrorDetails, faulty: Collection[Path]) -> bool:
+    """Whether a rule reads one of these values, or one that may be meant by an unknown key."""
+    where, about = path_of(rule), rule["ctx"]["about"]
+    within = [path for path in faulty if path[: len(where)] == where]
+    if not about or where in faulty:
+        return bool(within)
+    keys = {str(path[len(where)]) for path in within}
+    return any(key in about or difflib.get_close_matches(key, about, 1) for key in keys)
 
 
 def _without(faulty: Collection[Path], values: Mapping[str, Value]) -> dict[str, Value]:

@@ -13,4 +13,4 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "findings.md": findings.page,
     "metrics.md": metrics.page,
 }
-"""What makes each generated page, by its file name in `docs/`."""
+"""The generator of each page, by its file name in `docs/`."""

@@ -105,7 +105,7 @@ def _anchor(name: str) -> str:
 
 
 def _kind(value: Schema, definitions: Schema) -> str:
-    """Return what may stand there, in words."""
+    """Return the possible values, in words."""
     if (name := _referred(value)) is not None:
         return _named(name, definitions)
     if "anyOf" in value:

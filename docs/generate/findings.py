@@ -11,14 +11,14 @@ from typing import Final
 
 from config.catalogue import GROUP_MEANING, GROUP_MEMBERS
 from config.vocabulary import Code, Group, Severity
-from monitor.commands.explanation import Explanation, advice_lines, by_kind, explanation, policies_line
+from monitor.notify.explanation import Explanation, advice_lines, by_kind, explanation, policies_line
 
 _HEAD: Final = """\
 # Findings
 
 <!-- Made by `make pages` from config/catalogue.py; changes in here are lost. -->
 
-A finding says what is wrong with a target: it has a code from the closed list below, a severity, a subject within the
+A finding is a fault of a target: it has a code from the closed list below, a severity, a subject within the
 target and a detail. `certvigil explain CODE` prints the section of a code, `certvigil explain` lists all of them.
 
 Policies wait for a code with `finding: CODE` and for every code of a group with `group: GROUP`. Routes, silences and

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from config.text import Printable
 from config.vocabulary import Code, KeyKind, TargetKind
 from docs.generate.markdown import code, table
 from docs.generate.markdown import page as whole_page
@@ -37,18 +38,18 @@ A file with two certificates has 6 series for each of them, a file with one cert
 _CERTIFICATE: Final = Certificate(
     der=b"",
     sha256="0" * 64,
-    subject="CN=www.example.com",
-    issuer="CN=Issuing CA",
+    subject=Printable("CN=www.example.com"),
+    issuer=Printable("CN=Issuing CA"),
     serial="2a",
     not_before=1_700_000_000,
     not_after=1_800_000_000,
     names=("DNS:www.example.com",),
     key=Key(KeyKind.EC, 256),
-    signature_hash="sha256",
+    signature_hash=Printable("sha256"),
     is_ca=False,
     self_issued=False,
 )
-_RAISED: Final = {(Code.NOT_SERVED, ""): Raised(finding(Code.NOT_SERVED, ""), 0.0)}
+_RAISED: Final = {(Code.NOT_SERVED, ""): Raised(finding(Code.NOT_SERVED, Printable("")), 0.0)}
 _EXAMPLE: Final = TargetState(
     "example",
     TargetKind.ENDPOINT,
@@ -64,7 +65,7 @@ _EXAMPLE: Final = TargetState(
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FamilyRow:
     """One family, as the page shows it."""
 
     name: str
@@ -91,31 +92,31 @@ def _lines() -> Iterator[str]:
     yield "`process_*` and `python_gc_*` are those of the Prometheus client for Python."
 
 
-def _table(rows: Iterable[Row]) -> Iterator[str]:
+def _table(rows: Iterable[FamilyRow]) -> Iterator[str]:
     cells = ((code(_written(row)), row.kind, row.help) for row in sorted(rows, key=lambda row: row.name))
     return table(("family", "type", "meaning"), cells)
 
 
-def _written(row: Row) -> str:
+def _written(row: FamilyRow) -> str:
     return f"{row.name}{{{', '.join(row.labels)}}}" if row.labels else row.name
 
 
-def of_targets() -> Iterator[Row]:
+def of_targets() -> Iterator[FamilyRow]:
     """Yield the families about targets and certificates."""
     shown = Page(interval=lambda _target: 60.0)
     shown.update(_EXAMPLE)
     for family in text_string_to_metric_families(b"".join(plain(shown.pieces())).decode()):
         (labels, *_) = (tuple(sample.labels) for sample in family.samples)
-        yield Row(family.name, family.type, labels, family.documentation)
+        yield FamilyRow(family.name, family.type, labels, family.documentation)
 
 
-def of_daemon() -> Iterator[Row]:
+def of_daemon() -> Iterator[FamilyRow]:
     """Yield the families about the daemon itself."""
     for collector in _collectors(Counters("0", 0.0)):
         for family in collector.collect():
             if family.name.startswith("certvigil_"):
                 total = "_total" if family.type == "counter" else ""
-                yield Row(f"{family.name}{total}", family.type, _labels(collector, family), family.documentation)
+                yield FamilyRow(f"{family.name}{total}", family.type, _labels(collector, family), family.documentation)
 
 
 def _labels(collector: Any, family: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""*Certificate*: one certificate, where it is, who accepts it, and what was there before."""
+"""*Certificate*: one certificate, its places, its clients, and its predecessors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ AT = "and on (job, instance, target)"
 LISTED = 'certvigil_certificate_info{subject=~"(?i).*$contains.*"}'
 LIST = f"query_result(topk(500, max by (sha256, subject) ({LISTED})))"
 TARGETS = f"query_result(topk(500, max by (target) ({HERE})))"
-"""By which Prometheus finds what else is known of them in its index, among what is known of all others."""
+"""Labels by which Prometheus finds their other series in its index."""
 NAMED = 'target=~"$target"'
 
 
@@ -51,7 +51,7 @@ def certificate() -> Dashboard:
     targets = variable("target", "Targets", TARGETS).regex('/target="([^"]+)"/').multi(True).include_all(True)
     every = VariableOption(text="All", value="$__all")
     dashboard = (
-        new("certificate", "certvigil: Certificate", "One certificate: where it is, who accepts it, what came before.")
+        new("certificate", "certvigil: Certificate", "One certificate: its places, its clients, its predecessors.")
         .time("now-7d", "now")
         .with_variable(TextBoxVariable("contains").label("Subject contains"))
         .with_variable(chosen)
@@ -74,7 +74,7 @@ def _numbers() -> Iterator[Stat]:
     yield number(
         "Ends in",
         f"min({ends} and on (job, instance, target, position) {HERE}) - time()",
-        "Of its own validity, not of what issued it.",
+        "Of its own validity, without its issuers.",
         NEUTRAL,
         "s",
     )
@@ -98,7 +98,7 @@ def _numbers() -> Iterator[Stat]:
 def _facts() -> Table:
     labels = "subject, issuer, serial, key, signature_hash, ca, sha256"
     return (
-        rows("What it says", "", now(f'max by ({labels}) (certvigil_certificate_info{{sha256="$sha256"}})'))
+        rows("Content", "", now(f'max by ({labels}) (certvigil_certificate_info{{sha256="$sha256"}})'))
         .transformations(
             columns(
                 subject="Subject",
@@ -186,8 +186,8 @@ def _findings() -> Table:
 def _history() -> Iterator[Lines]:
     now_here = f"({LEAF} @ end())"
     yield lines(
-        "End of what its targets present",
-        "A step up is a renewal: of the targets that present it now, also what they presented before.",
+        "End of the certificates of its targets",
+        "A step up is a renewal. Earlier certificates of its present targets are shown, too.",
         query(
             f'certvigil_not_after_timestamp_seconds{{{NAMED}, position="0"}} * 1000 {AT} {now_here}',
             "{{target}} on {{instance}}",
@@ -197,7 +197,7 @@ def _history() -> Iterator[Lines]:
     yield (
         lines(
             "Lifetime left over time",
-            "Of what these targets presented at that time.",
+            "Of the certificates of these targets at that time.",
             query(f"certvigil:lifetime_left:ratio{{{NAMED}}} {AT} {now_here}", "{{target}} on {{instance}}"),
             unit="percentunit",
         )

@@ -63,7 +63,7 @@ def _numbers() -> Iterator[Stat]:
     yield number(
         "Configurations not in force",
         f"count({stale} or {rejected}) or vector(0)",
-        "What is on disk has mistakes, or was not read again.",
+        "The configuration on disk has mistakes, or was not read again.",
         POOR_FROM_ONE,
     )
     yield number("Waivers", f"sum(certvigil_waivers{{{ON}}})", "Findings that are openly silenced.", NEUTRAL)

@@ -27,7 +27,7 @@ ANNOTATION_FORMAT: Final = MappingProxyType(
         "useValueForTime": "on",
     }
 )
-"""What Prometheus' plugin adds to an annotation; Grafana's schema leaves that to each plugin."""
+"""The fields of Prometheus' plugin in an annotation; Grafana's schema leaves them to each plugin."""
 
 
 def as_json(dashboard: Dashboard) -> str:

@@ -1,4 +1,4 @@
-"""*Lifecycle*: what was changed, decided and told."""
+"""*Lifecycle*: changes, decisions and messages."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ OUTCOMES = {
 
 def lifecycle() -> Dashboard:
     """Return the dashboard."""
-    dashboard = new("lifecycle", "certvigil: Lifecycle", "What was replaced, undone, decided and told.")
+    dashboard = new("lifecycle", "certvigil: Lifecycle", "Replacements, rollbacks, decisions and messages.")
     panels = (*_numbers(), _actions(), _states(), _last(), _decisions(), _messages(), _waiting(), _latency())
     for panel in panels:
         dashboard = dashboard.with_panel(panel)
@@ -112,7 +112,7 @@ def _states() -> States:
         for rank, state in enumerate(("observed", "idle", "waiting", "pending", "frozen"))
     )
     expression = f"sum by (instance, component) (\n  {ranked}\n)"
-    return states("Components", "What each is doing.", query(expression, "{{component}} on {{instance}}")).mappings(
+    return states("Components", "The state of each.", query(expression, "{{component}} on {{instance}}")).mappings(
         words(STATES)
     )
 
@@ -138,7 +138,7 @@ def _last() -> Table:
 
 def _decisions() -> Lines:
     decided = _more("sum by (policy, action)", f"certvigil_decisions_total{{{ON}}}", "$__interval") + " > 0"
-    return bars("Decisions", "By policy, and what it decided.", query(decided, "{{policy}}: {{action}}"))
+    return bars("Decisions", "By policy and action.", query(decided, "{{policy}}: {{action}}"))
 
 
 def _messages() -> Lines:

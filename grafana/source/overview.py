@@ -1,4 +1,4 @@
-"""*Overview*: what needs a person now."""
+"""*Overview*: the problems that need a person now."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from grafana.source.parts import (
 )
 
 HELD = "certvigil:findings:held"
-"""What is wrong, by the rules in grafana/rules: where a daemon does not answer, what it said last."""
+"""The findings, by the rules in grafana/rules; where a daemon does not answer, its last ones."""
 LEFT = 'certvigil:lifetime_left:ratio{instance=~"$instance"}'
 ENDS = 'min by (sha256) (certvigil:target_expiry_timestamp_seconds{instance=~"$instance"})'
 FIRST = f"bottomk(100, min by (sha256) ({LEFT}))"
@@ -53,7 +53,7 @@ FACTS = (
 
 def overview() -> Dashboard:
     """Return the dashboard."""
-    dashboard = new("overview", "certvigil: Overview", "What needs a person now, on every host that certvigil watches.")
+    dashboard = new("overview", "certvigil: Overview", "The problems that need a person now, on all hosts.")
     for panel in (*_numbers(), _to_do(), _ends_first(), _timeline(), _problems(), _components(), _clients()):
         dashboard = dashboard.with_panel(panel)
     return dashboard
@@ -67,7 +67,7 @@ def _numbers() -> Iterator[Stat]:
     yield number(
         "Daemons that do not answer",
         'count(up{job="certvigil", instance=~"$instance"} == 0) or vector(0)',
-        "What they said last is still shown, and grows old.",
+        "Their last values are still shown, and grow old.",
     )
     yield number("Critical targets", targets("critical"), "Files and endpoints with at least one critical finding.")
     yield number(
@@ -100,7 +100,7 @@ def _to_do() -> Table:
     )
     return (
         rows(
-            "What needs a person now",
+            "Problems that need a person now",
             "Every finding that is no mere notice, critical ones first.",
             now(f"topk(200, {critical} * 1000\n  or {warning})"),
         )

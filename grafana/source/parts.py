@@ -1,4 +1,4 @@
-"""What the dashboards are put together from, in the terms of Grafana's foundation SDK."""
+"""The parts of the dashboards, in the terms of Grafana's foundation SDK."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def query(expression: str, legend: str = "", ref: str = "A") -> prometheus.Dataq
 
 
 def now(expression: str, ref: str = "A") -> prometheus.Dataquery:
-    """Return a query of what is the case at the end of that range, as a table with a column for each label."""
+    """Return a query for the state at the end of the range, as a table with a column for each label."""
     return (
         prometheus.Dataquery().expr(expression).ref_id(ref).instant().format(PromQueryFormat.TABLE).datasource(SOURCE)
     )
@@ -60,7 +60,7 @@ def steps(colors: Steps) -> build.ThresholdsConfig:
 
 
 def words(meaning: Meaning) -> list[model.ValueMapping]:
-    """Return what is shown instead of each value, and its colour."""
+    """Return the text in place of each value, and its colour."""
     results = {
         str(value): model.ValueMappingResult(text=text, color=color, index=index)
         for index, (value, (text, color)) in enumerate(meaning.items())
@@ -103,7 +103,7 @@ def bars(title: str, about: str, *queries: prometheus.Dataquery, unit: str = "sh
 
 
 def states(title: str, about: str, *queries: prometheus.Dataquery) -> statetimeline.Panel:
-    """Return a band for each series, whose colours say what it was when."""
+    """Return a band for each series, with colours for its states over time."""
     panel = statetimeline.Panel().title(title).description(about).datasource(SOURCE).height(8).span(12)
     for each in queries:
         panel = panel.with_target(each)
@@ -112,7 +112,7 @@ def states(title: str, about: str, *queries: prometheus.Dataquery) -> statetimel
 
 
 def rows(title: str, about: str, *queries: prometheus.Dataquery) -> table.Panel:
-    """Return a table of what is the case now."""
+    """Return a table of the present state."""
     panel = table.Panel().title(title).description(about).datasource(SOURCE).height(10).span(24).filterable(True)
     for each in queries:
         panel = panel.with_target(each)
@@ -128,7 +128,7 @@ def counted(title: str, about: str, target: prometheus.Dataquery, by: str) -> ba
                 transformation("filterFieldsByName", {"include": {"names": [by, "Value"]}}),
                 _converted(by, "number"),
                 transformation("sortBy", {"sort": [{"field": by}]}),
-                # Bars stand beside each other only where what they are of is text.
+                # Bars stand beside each other only where their subject is text.
                 _converted(by, "string"),
             ]
         )

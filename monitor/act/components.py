@@ -1,4 +1,4 @@
-"""What the daemon knows of each group and component that certvigil may change, put together for those who ask."""
+"""The status of each group and component that certvigil may change, put together from the other parts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Components:
     # For decisions
 
     def record(self, name: str) -> ComponentRecord:
-        """Return what decisions about a group or component rest on beside its targets."""
+        """Return the facts for decisions about a group or component, its targets aside."""
         subject = subjects_of(self._registry.config).get(name)
         if subject is None:
             return ComponentRecord()
@@ -137,7 +137,7 @@ class Components:
                 yield Waiting(plan, each.action.kind, each.action.components, each.at, until, shown, each.group)
 
     def _is_settled(self, name: str, last: RecordedEnding) -> bool:
-        """Whether what went wrong last is no concern any more: its candidate is gone, or an operator said so."""
+        """Whether the last failure does not matter any more: its candidate is gone, or an operator said so."""
         if all(self._journal.state.thawed.get(each, 0.0) >= last.at for each in last.components):
             return True
         untouched = last.outcome in {Outcome.REFUSED, Outcome.ROLLED_BACK}
@@ -150,7 +150,7 @@ class Components:
         return candidate.candidate != last.candidate if last.candidate else candidate.plan != last.plan
 
     def _unneeded(self, subject: Subject, candidate: CandidateStatus, last: RecordedEnding | None) -> Iterator[str]:
-        """Yield that a candidate was what is installed, until something else is done or brought."""
+        """Yield a sentence where the candidate was installed already, until another action or candidate."""
         at, why = max(self._journal.state.unneeded.get(name, (0.0, "")) for name in subject.members)
         if why and not candidate.candidate and not candidate.objections and (last is None or last.at < at):
             yield f"{moment(at)}: {printable(why)}"
@@ -166,9 +166,9 @@ def _frozen(state: JournalState, subject: Subject) -> str | None:
 
 
 def rejections(state: JournalState, components: Collection[str]) -> Iterator[Said]:
-    """Yield what a person does not want done to one of these components.
+    """Yield the actions on one of these components that a person rejected.
 
-    Of a candidate the actor says so itself: it is no longer offered.
+    For a candidate, the actor itself says so: it is no longer offered.
     """
     for (kind, name, what), ruling in state.rejected.items():
         if name in components and kind is not Kind.REPLACE:

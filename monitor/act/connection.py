@@ -9,12 +9,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
-from config.text import printable
+from config.text import Log, printable
 from monitor.actor.client import LONGEST_ACT
 from monitor.actor.request import Document, Request, Verb, encode
 from monitor.state.registry import TargetRegistry
 
-log = logging.getLogger("certvigil.act")
+log: Log = logging.getLogger("certvigil.act")
 
 LONGEST_ANSWER: Final = 4 * 2**20
 """Bytes of a document."""

@@ -7,18 +7,19 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from config.text import printable
+from config.text import Log, Printable, harmless, printable
 from monitor.actor.request import Document
 
-log = logging.getLogger("certvigil.act")
+_NOTHING: Final = Printable("")
+log: Log = logging.getLogger("certvigil.act")
 
 
 @dataclass(frozen=True, slots=True)
 class ContestStatus:
-    """How somebody else undoes what is done to a component."""
+    """How another writer undoes the changes of a component."""
 
-    sentence: str = ""
-    """Empty where nobody does."""
+    sentence: Printable = _NOTHING
+    """Empty where there is no such writer."""
     renewed: bool = False
     """A candidate came after that."""
 
@@ -37,10 +38,7 @@ class Contests:
         return self._contests.get(subject, _NONE)
 
     def take(self, subject: str, members: Iterable[str], answer: Document) -> None:
-        """Take in what an answer says of a contest about the members of a group, or about one component.
-
-        Nothing is taken in where it says nothing of them.
-        """
+        """Take the contest about the members of a group, or about one component, if the answer is about them."""
         if not answer.keys() & {"plan", "refused"}:
             return
         every = answer.get("contested", {})
@@ -48,9 +46,9 @@ class Contests:
         if not found:
             self._contests.pop(subject, None)
             return
-        contest = ContestStatus(str(found[0]["sentence"]), all(each["renewed"] for each in found))
+        contest = ContestStatus(harmless(str(found[0]["sentence"])), all(each["renewed"] for each in found))
         if self.of(subject) != contest:
-            log.warning("%s: %s", subject, printable(contest.sentence))
+            log.warning("%s: %s", printable(subject), contest.sentence)
         self._contests[subject] = contest
 
     def forget_all_but(self, subjects: Container[str]) -> None:

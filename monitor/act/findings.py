@@ -1,4 +1,4 @@
-"""Findings about the actions on components: what is wrong with each, and how that goes away."""
+"""Findings about the actions on components: each fault, and how it goes away."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from actions.ending import Cause, Ground, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
-from config.text import printable
+from config.text import Log, Printable, harmless, printable, sentence
 from config.vocabulary import Code, ComponentState, Mode, Severity, TargetKind, UnreachableReason
 from monitor.act.components import Components
 from monitor.act.inboxes import Inboxes
@@ -29,8 +29,9 @@ from monitor.state.registry import TargetRegistry
 from probes.finding import Finding, finding
 from probes.judge.time import moment
 
-log = logging.getLogger("certvigil.act")
+log: Log = logging.getLogger("certvigil.act")
 
+_NOTHING: Final = Printable("")
 FAILED_OFTEN: Final = 2
 """Failures in a row of an order that was not begun, after which people are told: the first may be of a moment."""
 
@@ -39,7 +40,7 @@ class ComponentCounts(Protocol):
     """Counts components and the actions on them."""
 
     def components(self, states: Mapping[str, ComponentState], *, actor: bool) -> None:
-        """Say in what state each component is, and whether an actor is there."""
+        """Set the state of each component, and whether an actor answers."""
 
     def waiting(self, plans: Mapping[str, Mapping[Kind, int]], given_up: Mapping[str, int]) -> None:
         """Say how many plans of each kind wait for each component, and how many of its keys were given up."""
@@ -75,7 +76,7 @@ class ActionFindings:
                 self._registry.remove(state.target, time.time())
 
     def components_changed(self, _: ComponentsChanged) -> None:
-        """Count every component, and publish what is wrong with each now."""
+        """Count every component, and publish its findings."""
         now = time.time()
         statuses = self._components.statuses(now)
         self._count(statuses)
@@ -83,7 +84,7 @@ class ActionFindings:
 
     def _count(self, statuses: Sequence[ComponentStatus]) -> None:
         journal = self._journal
-        clock = () if journal.clock is None else (finding(Code.CLOCK_SUSPECT, journal.clock),)
+        clock = () if journal.clock is None else (finding(Code.CLOCK_SUSPECT, harmless(journal.clock)),)
         if clock != self._own.of("clock"):
             self._own.report("clock", clock)
         # The labels of a component's series do not change when it joins a group.
@@ -110,11 +111,18 @@ class ActionFindings:
                 found = list(findings_of(component))
             # A component whose records make no sense costs the others nothing.
             except Exception:
-                log.exception("what is wrong with %s cannot be told", component.name)
+                log.exception("the findings on %s cannot be told", harmless(component.name))
                 found, failure = [], (str(UnreachableReason.UNFORESEEN), UNFORESEEN)
             if journal.no_actor is not None:
                 failure = (str(UnreachableReason.CONNECTION_REFUSED), journal.no_actor)
-                found.append(finding(Code.UNREACHABLE, f"no actor: {journal.no_actor}", "actor", Severity.WARNING))
+                found.append(
+                    finding(
+                        Code.UNREACHABLE,
+                        sentence("no actor: {}", harmless(journal.no_actor)),
+                        Printable("actor"),
+                        Severity.WARNING,
+                    )
+                )
             config = self._registry.config
             waits = partial(
                 awaits_files,
@@ -127,74 +135,88 @@ class ActionFindings:
 
 
 def findings_of(component: ComponentStatus) -> Iterator[Finding]:
-    """Yield what is wrong with the actions on a component."""
+    """Yield the findings about the actions on a component."""
     yield from _of_its_files(component)
     last = component.last
     # That a component is frozen says how its last transaction ended.
     if last is not None and component.frozen is None and not component.settled and (wrong := _went_wrong(last)):
-        yield finding(Code.ACTION_FAILED, f"{wrong}; {_how_to_settle(component, last)}")
+        yield finding(Code.ACTION_FAILED, sentence("{}; {}", wrong, _how_to_settle(component, last)))
     if (failed := component.failed) is not None and failed.times >= FAILED_OFTEN:
         # No count and no time of the last failure: each would be another detail.
-        since, way = moment(failed.since), f"`certvigil {failed.kind} {component.name}` tries it now"
-        said = f"the {failed.kind} cannot be begun, first tried at {since}, and is tried again: {failed.why}; {way}"
-        yield finding(Code.ACTION_FAILED, said, "not begun")
+        way = sentence("`certvigil {} {}` tries it now", failed.kind, printable(component.name))
+        detail = sentence(
+            "the {} cannot be begun, first tried at {}, and is tried again: {}; {}",
+            failed.kind,
+            moment(failed.since),
+            failed.why,
+            way,
+        )
+        yield finding(Code.ACTION_FAILED, detail, Printable("not begun"))
     yield from _of_its_candidate(component)
     yield from _of_its_plan(component)
 
 
 def _of_its_files(component: ComponentStatus) -> Iterator[Finding]:
-    name = component.name
+    thaw = _thaw(component)
     if component.frozen is not None:
-        cure = f"once it is right, `certvigil recover --thaw {name}` says so"
-        yield finding(Code.COMPONENT_FROZEN, f"{printable(component.frozen)}; nothing more is done to it: {cure}")
+        cure = sentence("once it is in order, {} releases it", thaw)
+        detail = sentence("{}; nothing more is done to it: {}", printable(component.frozen), cure)
+        yield finding(Code.COMPONENT_FROZEN, detail)
     if component.contested:
-        yield finding(Code.REVERTED_BY_ANOTHER, printable(component.contested))
+        yield finding(Code.REVERTED_BY_ANOTHER, component.contested)
     if (late := component.late) is not None:
-        way = f"`certvigil rollback {name} --to {late.backup_set}` puts it in place, and " if late.backup_set else ""
-        state = f"`certvigil recover --thaw {name}` says that it is known"
-        yield finding(Code.WRITTEN_LATE, f"{late.sentence}; {way}{state}")
+        name, kept = printable(component.name), printable(late.backup_set)
+        back = sentence("`certvigil rollback {} --to {}` puts it in place, and ", name, kept) if kept else _NOTHING
+        yield finding(Code.WRITTEN_LATE, sentence("{}; {}{} clears this", harmless(late.sentence), back, thaw))
 
 
 def _of_its_candidate(component: ComponentStatus) -> Iterator[Finding]:
     for number, (ground, detail) in enumerate(component.candidate.objections):
-        code = Code.INBOX_UNSAFE if ground == Ground.INBOX_UNSAFE else Code.CANDIDATE_REFUSED
-        # These say what the code, or the detail itself, says already.
-        said = detail if ground in {Ground.INBOX_UNSAFE, Ground.NO_CANDIDATE} else f"{ground}: {detail}"
+        code = Code.INBOX_UNSAFE if ground == str(Ground.INBOX_UNSAFE) else Code.CANDIDATE_REFUSED
+        # The code, or the detail itself, says the same as these grounds.
+        is_said = ground in {str(Ground.INBOX_UNSAFE), str(Ground.NO_CANDIDATE)}
         # Who rejected it knows.
-        severity = Severity.NOTICE if ground == Ground.REJECTED else None
-        yield finding(code, said, str(number) if number else "", severity)
+        severity = Severity.NOTICE if ground == str(Ground.REJECTED) else None
+        subject = sentence("{}", number) if number else _NOTHING
+        yield finding(code, detail if is_said else sentence("{}: {}", ground, detail), subject, severity)
 
 
 def _of_its_plan(component: ComponentStatus) -> Iterator[Finding]:
     if component.decision is None or not component.plan:
         return
-    plan, kind = component.plan[:16], kind_of_decision(component.decision)
-    # So that the notifier knows what is wrong until then.
-    subject = str(kind) if kind is Kind.ACTIVATE else ""
+    plan, kind = printable(component.plan[:16]), kind_of_decision(component.decision)
+    # The notifier tells the fault that an activation would mend.
+    subject = sentence("{}", kind) if kind is Kind.ACTIVATE else _NOTHING
     if component.decision.status is DecisionStatus.AWAIT_APPROVAL:
-        what = f"`certvigil approve {plan}` or `certvigil reject {plan}`"
-        yield finding(Code.APPROVAL_PENDING, curable(f"the {kind} by plan {plan} waits for approval", what), subject)
+        waits = sentence("the {} by plan {} waits for approval", kind, plan)
+        by = sentence("`certvigil approve {0}` or `certvigil reject {0}`", plan)
+        yield finding(Code.APPROVAL_PENDING, curable(waits, by), subject)
     elif component.decision.status is DecisionStatus.PLAN:
-        what = f"`certvigil {kind} {component.name} --plan {component.plan}`"
-        yield finding(Code.APPROVAL_PENDING, curable(f"the plan {plan} is ready", what), subject)
+        by = sentence("`certvigil {} {} --plan {}`", kind, printable(component.name), printable(component.plan))
+        yield finding(Code.APPROVAL_PENDING, curable(sentence("the plan {} is ready", plan), by), subject)
 
 
-def _how_to_settle(component: ComponentStatus, last: RecordedEnding) -> str:
+def _how_to_settle(component: ComponentStatus, last: RecordedEnding) -> Printable:
     """Say how this finding goes away."""
-    state = f"`certvigil recover --thaw {component.name}` says that it is known"
+    thaw = _thaw(component)
     if last.kind is Kind.REPLACE and not last.handed and last.outcome is not Outcome.FAILED_FORWARD:
-        return f"another candidate clears this, and so does an empty inbox {printable(component.inbox)}; or {state}"
-    return f"the next change that holds clears this; or {state}"
+        inbox = printable(component.inbox)
+        return sentence("another candidate clears this, and so do an empty inbox {} and {}", inbox, thaw)
+    return sentence("the next change that holds clears this, and so does {}", thaw)
 
 
-def _went_wrong(last: RecordedEnding) -> str | None:
-    """Say what did not go as it should, a sentence; None where all is well."""
+def _thaw(component: ComponentStatus) -> Printable:
+    return sentence("`certvigil recover --thaw {}`", printable(component.name))
+
+
+def _went_wrong(last: RecordedEnding) -> Printable | None:
+    """Return the failure of an ending, a sentence; None where all is well."""
     when = moment(last.at)
     if last.outcome is Outcome.SUPERSEDED:
         return None
     if last.outcome is Outcome.COMMITTED:
         undone = last.kind is Kind.ROLLBACK and last.why
-        return f"it was rolled back by itself at {when}, by {printable(last.why)}" if undone else None
+        return sentence("it was rolled back by itself at {}, by {}", when, printable(last.why)) if undone else None
     if last.cause is Cause.BUSY:
         return None
-    return f"the {last.kind} of {when} was {last.outcome}: {printable(last.reason)}"
+    return sentence("the {} of {} was {}: {}", last.kind, when, last.outcome, printable(last.reason))

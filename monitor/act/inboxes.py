@@ -1,4 +1,4 @@
-"""Attending to inboxes: the actor is asked what lies there whenever its answer may be another."""
+"""Attending to inboxes: the actor is asked about their content whenever its answer may have changed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from actions.ending import Outcome
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from config.model import Config
-from config.text import printable
+from config.text import Log, printable
 from config.vocabulary import Mode, TargetKind
+from monitor.act.answer import is_in_place
 from monitor.act.connection import ActorConnection
 from monitor.act.contests import Contests
 from monitor.act.journal import JournalFollower
-from monitor.act.status import CandidateStatus, Subject, candidate_of, inbox_of, is_done, subjects_of
+from monitor.act.status import CandidateStatus, Subject, candidate_of, inbox_of, subjects_of
 from monitor.actor.request import Request, Verb
 from monitor.host.schedule import Agenda
 from monitor.state.bus import Bus
@@ -28,7 +29,7 @@ from monitor.state.messages import CandidateConsidered, ComponentsChanged, Journ
 from monitor.state.registry import TargetRegistry
 from monitor.watch.watcher import FileChange, Watcher
 
-log = logging.getLogger("certvigil.act")
+log: Log = logging.getLogger("certvigil.act")
 
 SETTLE: Final = 1.0
 """Seconds without a change after which an inbox is taken as it is: people copy one file after the other."""
@@ -37,7 +38,7 @@ REFRESH: Final = 15.0
 
 
 class Inboxes:
-    """What lies in the inbox of each group and component, as the actor told last."""
+    """The content of the inbox of each group and component, as the actor told last."""
 
     def __init__(self, registry: TargetRegistry, actor: ActorConnection, journal: JournalFollower, bus: Bus) -> None:
         self._registry = registry
@@ -53,25 +54,25 @@ class Inboxes:
         self._agenda = Agenda()
         self._wake = asyncio.Event()
 
-    # What others ask
+    # Questions of other parts
 
     def candidate(self, subject: str) -> CandidateStatus:
-        """Return what lies in the inbox of a group or component."""
+        """Return the status of the candidate in the inbox of a group or component."""
         return self._candidates.get(subject, CandidateStatus())
 
     def was_considered(self, subject: str) -> bool:
-        """Whether the actor has told what lies there."""
+        """Whether the actor has told the content of the inbox."""
         return subject in self._candidates
 
     def touched(self, subject: str) -> float:
         """Return the Unix time at which an inbox last changed in this run; 0 where it has not."""
         return self._touched.get(subject, 0.0)
 
-    # What others tell
+    # News from other parts
 
     @contextmanager
     def put_off(self, components: Collection[str]) -> Iterator[None]:
-        """Consider none of these components while something is done to them, and each of them after that."""
+        """Leave these components alone while a transaction changes them, and consider each of them after it."""
         self._put_off = frozenset(components)
         try:
             yield
@@ -86,11 +87,13 @@ class Inboxes:
             return
         changed = [self._registry.targets.get(each.target) for each in events if isinstance(each, PresentedChanged)]
         names = {each.component for each in changed if each is not None and each.kind is TargetKind.FILE}
-        others = [name for name in names if name is not None and not self._is_own_work(name)]
-        self._consider_soon(self._registry.config.subjects_of(others))
+        by_others = [name for name in names if name is not None and not self._is_own_work(name)]
+        # What `run` itself publishes must not wake it up.
+        if by_others:
+            self._consider_soon(self._registry.config.subjects_of(by_others))
 
     def _is_own_work(self, component: str) -> bool:
-        """Whether the files of a component hold what the last transaction has put there."""
+        """Whether the files of a component have the content of the last transaction."""
         last = self._journal.state.last.get(component)
         if last is None or last.outcome not in {Outcome.COMMITTED, Outcome.FAILED_FORWARD}:
             return False
@@ -102,7 +105,7 @@ class Inboxes:
         if news.components is None:
             self._consider_soon(subjects_of(self._registry.config))
         else:
-            # By then the actor has emptied the inbox of what it has installed.
+            # By then the actor has removed the installed candidate from the inbox.
             self._consider_soon(self._registry.config.subjects_of(news.components), SETTLE)
 
     def reconfigure(self) -> None:
@@ -115,7 +118,7 @@ class Inboxes:
         self.contests.forget_all_but(subjects)
         self._consider_soon(subjects)
 
-    # What goes on
+    # Work
 
     async def run(self) -> None:
         """Look at each inbox when it may have changed, and now and then, until cancelled."""
@@ -159,7 +162,7 @@ class Inboxes:
         self._wake.set()
 
     async def _consider(self, name: str) -> None:
-        """Note what lies in the inbox of a group or component now."""
+        """Note the content of the inbox of a group or component."""
         config = self._registry.config
         subject = subjects_of(config).get(name)
         if subject is None:
@@ -177,11 +180,11 @@ class Inboxes:
         self._bus.send(CandidateConsidered(name))
 
     async def _ask(self, subject: Subject) -> bool:
-        """Ask the actor what lies in the inbox of a group or component; return whether it answered."""
+        """Ask the actor about the inbox of a group or component; return whether it answered."""
         name, action = subject.name, ActionRequest(Kind.REPLACE, subject.members)
         answer = await self._actor.ask(Request(Verb.PLAN, action))
         if answer is None or not self._put_off.isdisjoint(subject.members):
-            # What was begun meanwhile makes it out of date.
+            # A transaction that was begun meanwhile makes the answer out of date.
             return False
         if answer.get("under_way"):
             self._consider_soon((name,), SETTLE)
@@ -193,8 +196,8 @@ class Inboxes:
             inbox = printable(inbox_of(name, self._registry.config))
             for ground, detail in candidate.objections:
                 level = logging.INFO if candidate.lacks_a_file else logging.WARNING
-                log.log(level, "what is in %s cannot be used: %s: %s", inbox, ground, detail)
-        if is_done(answer):
+                log.log(level, "the content of %s cannot be used: %s: %s", inbox, ground, detail)
+        if is_in_place(answer):
             # Whoever may empties the inbox: it may still hold a key.
             await self._actor.ask(Request(Verb.PROPOSE, action))
         return True

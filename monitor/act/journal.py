@@ -1,4 +1,4 @@
-"""Following the actor's journal: what it records is published once, and what it amounts to is kept for the others."""
+"""Following the actor's journal: each ending is published once, and the journal's state is kept for the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 from actions.journal import Event, Record
 from actions.journal_state import JournalState, RecordedEnding
-from config.text import printable
+from config.text import Log, harmless, printable
 from config.vocabulary import TargetKind
 from monitor.act.connection import ActorConnection, talk
 from monitor.act.status import action_target, actions_of, subjects_of
@@ -21,7 +21,7 @@ from monitor.state.events import ActionEnded
 from monitor.state.messages import ComponentsChanged, DecisionInputsChanged, JournalNews, ServiceTouched
 from monitor.state.registry import TargetRegistry
 
-log = logging.getLogger("certvigil.act")
+log: Log = logging.getLogger("certvigil.act")
 
 RECONNECT: Final = (0.5, 1.0, 3.0)
 """Seconds before the actor is looked for again."""
@@ -45,7 +45,7 @@ class JournalFollower:
         self._actor = actor
         self._bus = bus
         self.state = JournalState()
-        """What the journal amounts to, as far as the actor that was met last has told it."""
+        """The state of the journal, as far as the last actor has told it."""
         self.no_actor: str | None = "nobody has answered yet"
         """Why no actor is there, a sentence; None where one is."""
         self.clock: str | None = None
@@ -68,7 +68,7 @@ class JournalFollower:
         return self.no_actor is not None and time.monotonic() >= self._missed_at
 
     def restore(self, recorded_until: float) -> None:
-        """Go on from what is remembered: the targets, and endings until that Unix time."""
+        """Go on from the database: the targets, and endings until that Unix time."""
         self._recorded_until = recorded_until
         self.met = any(each.kind is TargetKind.COMPONENT for each in self._registry.targets.values())
 
@@ -81,7 +81,7 @@ class JournalFollower:
                 attempt = 0
             except (OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
                 if not isinstance(error, OSError):
-                    # Nobody knows what was taken in of a record that makes no sense.
+                    # Parts of a senseless record may have been taken in.
                     self._follower.forget()
                 why = printable(f"nobody answers on {self._actor.socket}: {_in_words(error)}")
             self._lose(why)
@@ -91,7 +91,7 @@ class JournalFollower:
     def _lose(self, why: str) -> None:
         """Note that no actor is there."""
         if self.no_actor is None:
-            log.warning("the actor is gone: %s", why)
+            log.warning("the actor is gone: %s", harmless(why))
             self._missed_at = time.monotonic() + MISSED
         self.no_actor, self.clock = why, None
         self._bus.send(DecisionInputsChanged())
@@ -125,7 +125,7 @@ class JournalFollower:
             self._catch_up()
 
     def _hear(self, heard: Heard, *, just_now: bool) -> None:
-        """Do what a record calls for; `just_now` says that it was written just now."""
+        """React to a record; `just_now` says that it was written just now."""
         ended = heard.ended
         if ended is not None:
             self._publish(ended, heard)
@@ -137,7 +137,7 @@ class JournalFollower:
             self._bus.send(ServiceTouched(name))
 
     def _catch_up(self) -> None:
-        """Go by what the actor has told by now; where all was told anew, what was told before stood meanwhile."""
+        """Go by the records of the actor so far; while all was told anew, the earlier state was in force."""
         if self.no_actor is not None:
             log.info("an actor answers on %s", printable(self._socket))
         self.state, self.no_actor, self.met = self._follower.journal_state, None, True
@@ -156,7 +156,7 @@ class JournalFollower:
         names = [name for name in config.subjects_of(ended.components) if name in changeable]
         for name in names:
             self._registry.watch(action_target(name, config), ended.at)
-        self._bus.publish([_event(actions_of(name), ended) for name in names])
+        self._bus.publish([ActionEnded(actions_of(name), ended) for name in names])
 
 
 def concerned(record: Record, ended: RecordedEnding | None, state: JournalState) -> frozenset[str] | None:
@@ -169,12 +169,6 @@ def concerned(record: Record, ended: RecordedEnding | None, state: JournalState)
         return frozenset(map(str, record.data["components"]))
     proposal = state.proposals.get(str(record.data.get("hash", "")))
     return None if proposal is None else frozenset(proposal.action.components)
-
-
-def _event(target: str, ended: RecordedEnding) -> ActionEnded:
-    return ActionEnded(
-        target, ended.at, ended.transaction, ended.kind, ended.outcome, ended.cause, ended.reason, ended.by
-    )
 
 
 def _in_words(error: Exception) -> str:

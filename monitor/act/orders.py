@@ -1,10 +1,13 @@
-"""Placing orders with the actor: what policies decided becomes requests, one after the other.
+"""Placing orders with the actor: decisions of policies become requests, one after the other.
 
-The daemon has no rights of its own, and decides nothing that the actor does not check again.
+The daemon has no rights of its own, and the actor checks each of its decisions again.
 
-1. A decision to act, to ask a person or to show a plan is queued (`place`).
-2. Its plan is the one that was approved for it, the one that the actor made for the candidate, or a new one.
-3. A decision to act is carried out by that plan; what was not even begun counts as an attempt.
+1. A decision to act, to ask a person or to show a plan is queued (`place`). One that is withdrawn while it waits is
+   dropped.
+2. It gets a plan: the approved plan for it, the plan that the actor made for the candidate, or a new plan.
+3. A decision to act is carried out by that plan. Where the actor cannot go by it, and nobody approved it, a new plan is
+   made once.
+4. The end of the order (`monitor.act.answer.OrderEnd`) is noted. An order that was not begun counts as an attempt.
 """
 
 from __future__ import annotations
@@ -22,11 +25,12 @@ from actions.ending import Outcome
 from actions.journal_state import RECENT, ActionRequest
 from actions.plan import Kind
 from config.policy import Notify
-from config.text import printable
+from config.text import Log, Printable, printable
+from monitor.act.answer import OrderAnswer, OrderEnd, order_answer, why_not
 from monitor.act.connection import ActorConnection
 from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
-from monitor.act.status import FailedOrder, needs_a_person, subjects_of, why_not
+from monitor.act.status import FailedOrder, subjects_of
 from monitor.actor.request import LONGEST_REASON, Document, Request, Verb
 from monitor.decide.decision import ORDERED, PENDING, Decision, DecisionMade, DecisionStatus, kind_of_decision
 from monitor.decide.situation import Approval, Attempt, LeftToPerson, Result
@@ -36,7 +40,7 @@ from monitor.state.bus import Bus
 from monitor.state.messages import CandidateConsidered, ComponentsChanged, DecisionInputsChanged
 from monitor.state.registry import TargetRegistry
 
-log = logging.getLogger("certvigil.act")
+log: Log = logging.getLogger("certvigil.act")
 
 MOST_ORDERS: Final = 1000
 REVIEW: Final = 15.0
@@ -67,20 +71,20 @@ class Orders:
         self._plans: dict[str, tuple[str, str]] = {}
         """The component, and the hash of the plan that the actor made, by the case of the decision that it is for."""
         self._attempts: dict[str, deque[Attempt]] = {}
-        """What was tried and not even begun, by component."""
+        """Attempts that were not begun, by component."""
         self._failed: dict[str, FailedOrder] = {}
         """The order that failed last, by component, until it is carried out or nobody wants it any more."""
         self._left: dict[str, tuple[LeftToPerson, ...]] = {}
-        """What the actor leaves to a person, by component, for as long as it is wanted."""
+        """Actions that the actor leaves to a person, by component, for as long as they are wanted."""
         self._doubted: set[str] = set()
-        """Plans that wait though no decision calls for them, of which the actor was told."""
-        self._review = asyncio.Event()
+        """Plans that wait without a decision that calls for them; the actor was told of them."""
+        self._review_is_due = asyncio.Event()
         self.acting: tuple[str, ...] = ()
         """The components of the order under way."""
         self._acting_since = 0.0
         """Unix time."""
 
-    # What others ask
+    # Questions of other parts
 
     def plan_of(self, decision: Decision) -> str:
         """Return the hash of the plan that the actor made for a decision; empty where it has made none."""
@@ -93,7 +97,7 @@ class Orders:
                 yield Approval(case, True, ruling.until, ruling.by)
 
     def attempts(self, component: str) -> Sequence[Attempt]:
-        """Return the attempts that were not even begun, oldest first."""
+        """Return the attempts that were not begun, oldest first."""
         return tuple(self._attempts.get(component, ()))
 
     def failed(self, component: str) -> FailedOrder | None:
@@ -102,7 +106,7 @@ class Orders:
         return failed if failed is not None and self._is_wanted(component, failed.kind, failed.what) else None
 
     def left_to_person(self, component: str) -> tuple[LeftToPerson, ...]:
-        """Return what the actor leaves to a person."""
+        """Return the actions that the actor leaves to a person."""
         return self._left.get(component, ())
 
     def _is_wanted(self, component: str, kind: Kind, what: str) -> bool:
@@ -132,26 +136,26 @@ class Orders:
 
     async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Document | str:
         """Have the actor record that `by` approves or rejects a plan; return its answer, or why it does not."""
-        sentence = f"said by {by}" + (f": {why}" if why else "")
-        answer = await self._actor.ask(Request(verb, plan=plan, why=printable(sentence)[:LONGEST_REASON]))
+        said = f"said by {by}" + (f": {why}" if why else "")
+        answer = await self._actor.ask(Request(verb, plan=plan, why=printable(said)[:LONGEST_REASON]))
         if answer is None or not answer.keys() & {"approved", "rejected"}:
             return why_not(answer)
         return answer
 
-    # What others tell
+    # News from other parts
 
     def decision_made(self, made: DecisionMade) -> None:
         """Place an order where a policy decided that something is to be done."""
         self.place(made.decision)
 
     def candidate_considered(self, considered: CandidateConsidered) -> None:
-        """Propose again what waits for approval: it may be another plan by now; then review the plans that wait."""
+        """Propose again each plan that waits for approval: it may be another by now. Then review all waiting plans."""
         for decision in self._table.about(considered.subject):
             if decision.status is DecisionStatus.AWAIT_APPROVAL:
                 self.place(decision)
-        self._review.set()
+        self._review_is_due.set()
 
-    # What goes on
+    # Work
 
     def place(self, decision: Decision) -> None:
         """Queue a decision that the actor is to carry out, propose or plan: `_carry_out_all` takes it."""
@@ -159,7 +163,7 @@ class Orders:
             try:
                 self._queue.put_nowait(decision)
             except asyncio.QueueFull:
-                self._fail(decision, "too much is to be done at once")
+                self._note_failure(decision, Printable("too much is to be done at once"))
 
     async def run(self) -> None:
         """Carry orders out, and withdraw plans, until cancelled."""
@@ -173,47 +177,60 @@ class Orders:
             try:
                 await self._carry_out(decision)
             except Exception:
-                log.exception("what was decided could not be done, for no reason that was foreseen")
-                self._fail(decision, "certvigil itself failed")
+                log.exception("an order failed for no foreseen reason")
+                self._note_failure(decision, Printable("certvigil itself failed"))
             finally:
                 self.acting = ()
             self._bus.send(DecisionInputsChanged(frozenset({decision.subject})))
             self._bus.send(ComponentsChanged())
 
     async def _carry_out(self, decision: Decision) -> None:
-        """Carry out one order, unless its decision was withdrawn while it waited."""
+        """Carry out one order."""
         self._forget_old_plans()
+        # 1
         if decision.identity not in {each.identity for each in self._table.about(decision.subject)}:
             log.info("not done: the decision was withdrawn while the order waited")
-            # Noted, so that it is decided anew should the same decision come again.
+            # Should the same decision come again, this attempt has it decided anew.
             self._note_attempt(decision)
             return
-        action = self._request(decision)
         if decision.status is not DecisionStatus.ACT:
-            await self._make_plan(decision, action)
+            await self._make_plan(decision)
             return
-        known = self._plan_at_hand(decision)
-        plan = known or await self._make_plan(decision, action)
+        # 2
+        at_hand = self._plan_at_hand(decision)
+        plan = at_hand or await self._make_plan(decision)
         if not plan:
             return
-        answer = await self._have_done(decision, action, plan)
-        if known and answer is not None and "cannot" in answer and known not in self._journal.state.approved:
-            # What the plan says of the files may be old: where it is another by now, that one is carried out.
-            plan = await self._make_plan(decision, action)
+        # 3
+        answer = await self._have_done(decision, plan)
+        if answer.end is OrderEnd.CANNOT and at_hand and at_hand not in self._journal.state.approved:
+            # The files may be others than those of that plan.
+            plan = await self._make_plan(decision)
             if not plan:
                 return
-            answer = await self._have_done(decision, action, plan) if plan != known else answer
-        if answer is not None and "cannot" in answer:
-            self._plans.pop(decision.case, None)
-        if answer is not None and needs_a_person(answer):
-            self._leave_to_person(decision, why_not(answer))
-        elif answer is None or not answer.get("endings") or answer["endings"][-1]["outcome"] == Outcome.REFUSED:
-            self._fail(decision, why_not(answer))
-        else:
-            self._failed.pop(decision.subject, None)
+            if plan != at_hand:
+                answer = await self._have_done(decision, plan)
+        # 4
+        self._note_end(decision, answer)
+
+    def _note_end(self, decision: Decision, answer: OrderAnswer) -> None:
+        """Note how an order ended."""
+        match answer.end:
+            case OrderEnd.CARRIED_OUT:
+                self._failed.pop(decision.subject, None)
+            case OrderEnd.CANNOT:
+                self._plans.pop(decision.case, None)
+                self._note_failure(decision, answer.why)
+            case OrderEnd.NEEDS_A_PERSON:
+                self._leave_to_person(decision, answer.why)
+            case OrderEnd.NOTHING_TO_DO:
+                self._failed.pop(decision.subject, None)
+                self._note_attempt(decision)
+            case OrderEnd.NOT_BEGUN:
+                self._note_failure(decision, answer.why)
 
     def _plan_at_hand(self, decision: Decision) -> str:
-        """Return the plan to act by, if one need not be made: it is approved, or is that of the inbox's candidate."""
+        """Return the existing plan to act by, if any: an approved plan, or the actor's for the inbox's candidate."""
         plan = self.plan_of(decision)
         if plan in self._journal.state.approved:
             return plan
@@ -224,43 +241,48 @@ class Orders:
         self._plans[decision.case] = (decision.subject, candidate.plan)
         return candidate.plan
 
-    async def _make_plan(self, decision: Decision, action: ActionRequest) -> str:
-        """Have the actor make the plan for a decision, and propose it where that is decided; empty where it fails."""
+    async def _make_plan(self, decision: Decision) -> str:
+        """Have the actor make the plan for a decision, or propose it where a person is to approve it; return its hash.
+
+        Empty where it fails, which is noted.
+        """
         propose = decision.status is DecisionStatus.AWAIT_APPROVAL
-        answer = await self._actor.ask(Request(Verb.PROPOSE if propose else Verb.PLAN, action))
+        answer = await self._actor.ask(Request(Verb.PROPOSE if propose else Verb.PLAN, self._action_of(decision)))
         if answer is not None:
             self._inboxes.contests.take(decision.subject, self._registry.config.members_of(decision.subject), answer)
         if answer is None or "plan" not in answer:
-            self._fail(decision, why_not(answer))
+            self._note_failure(decision, why_not(answer))
             return ""
         if why := self._objection(decision):
-            self._fail(decision, why)
+            self._note_failure(decision, why)
             return ""
         plan = str(answer["plan"]["hash"])
         self._plans[decision.case] = (decision.subject, plan)
         return plan
 
-    def _objection(self, decision: Decision) -> str:
-        """Say who undoes what is done to the component, unless this is about a candidate that came after that."""
+    def _objection(self, decision: Decision) -> Printable:
+        """Say who undoes the changes of the component, unless this is about a candidate that came after that."""
         contest = self._inboxes.contests.of(decision.subject)
-        return "" if contest.renewed and kind_of_decision(decision) is Kind.REPLACE else contest.sentence
+        return Printable("") if contest.renewed and kind_of_decision(decision) is Kind.REPLACE else contest.sentence
 
-    async def _have_done(self, decision: Decision, action: ActionRequest, plan: str) -> Document | None:
+    async def _have_done(self, decision: Decision, plan: str) -> OrderAnswer:
         """Have the actor carry out a plan, and return its answer."""
+        action = self._action_of(decision)
         self.acting, self._acting_since = action.components, time.time()
         why = "; ".join(each.because for each in decision.reasons)
-        log.info("having %s carried out: %s of %s", plan[:16], action.kind, decision.subject)
+        log.info("having %s carried out: %s of %s", printable(plan[:16]), action.kind, printable(decision.subject))
         request = Request(Verb.CARRY_OUT, action, plan, why=f"policy {decision.policy}: {why}"[:LONGEST_REASON])
         with self._inboxes.put_off(action.components):
-            return await self._actor.ask(request)
+            return order_answer(await self._actor.ask(request))
 
-    def _request(self, decision: Decision) -> ActionRequest:
-        """Return the action of a decision, as the actor is asked for it."""
+    def _action_of(self, decision: Decision) -> ActionRequest:
+        """Return the action of a decision in the words of a request."""
         kind, config = kind_of_decision(decision), self._registry.config
         members = config.members_of(decision.subject)
         if kind is not Kind.ROLLBACK:
             return ActionRequest(kind, members)
-        # The set that a transaction put aside bears its name; what was replaced as one is undone as one.
+        # A backup set has the name of the transaction that put it aside. Components that were replaced together are
+        # rolled back together.
         recent = (each for name in members for each in self._journal.state.recent.get(name, ()))
         undone = next((each for each in recent if each.transaction == decision.what), None)
         subjects = config.subjects_of(undone.components if undone is not None else members)
@@ -268,10 +290,10 @@ class Orders:
             kind, tuple(sorted(one for each in subjects for one in config.members_of(each))), decision.what
         )
 
-    def _fail(self, decision: Decision, why: str) -> None:
+    def _note_failure(self, decision: Decision, why: Printable) -> None:
         """Note an order that failed before anything was begun."""
         name, kind, now = decision.subject, kind_of_decision(decision), time.time()
-        log.warning("not done: %s of %s: %s", kind, name, why)
+        log.warning("not done: %s of %s: %s", kind, printable(name), why)
         before = self._failed.get(name)
         again = before is not None and (before.kind, before.what) == (kind, decision.what)
         first = FailedOrder(kind, decision.what, since=now, times=0)
@@ -280,15 +302,15 @@ class Orders:
         self._note_attempt(decision)
 
     def _note_attempt(self, decision: Decision) -> None:
-        """Note an attempt that was not even begun."""
+        """Note an attempt that was not begun."""
         now = time.time()
         attempt = Attempt(kind_of_decision(decision), decision.what, now, now, Result.TRANSIENT)
         self._attempts.setdefault(decision.subject, deque(maxlen=RECENT)).append(attempt)
 
-    def _leave_to_person(self, decision: Decision, why: str) -> None:
-        """Note that a person is to be asked: the same order would be refused again, however often it is given."""
+    def _leave_to_person(self, decision: Decision, why: Printable) -> None:
+        """Note that a person is to be asked."""
         name, kind = decision.subject, kind_of_decision(decision)
-        log.info("left to a person: %s of %s: %s", kind, name, why)
+        log.info("left to a person: %s of %s: %s", kind, printable(name), why)
         left = LeftToPerson(kind, decision.what, printable(why, LONGEST_REASON))
         others = (each for each in self.left_to_person(name) if (each.kind, each.what) != (left.kind, left.what))
         self._left[name] = (*others, left)
@@ -297,7 +319,7 @@ class Orders:
     def _forget_old_plans(self) -> None:
         """Forget the plans for cases about which no decision is left, unless a plan waits for a person.
 
-        What was left to a person, and what failed, is forgotten once nobody wants it.
+        An action that was left to a person, or that failed, is forgotten once no decision calls for it.
         """
         for name, left in tuple(self._left.items()):
             self._left[name] = tuple(each for each in left if self._is_wanted(name, each.kind, each.what))
@@ -312,14 +334,14 @@ class Orders:
 
     async def _withdraw_plans(self) -> None:
         while True:
-            self._review.clear()
+            self._review_is_due.clear()
             await self._withdraw()
             with suppress(TimeoutError):
                 async with asyncio.timeout(REVIEW):
-                    await self._review.wait()
+                    await self._review_is_due.wait()
 
     async def _withdraw(self) -> None:
-        """Have the actor look again at plans that no decision calls for: it withdraws those whose cause is gone."""
+        """Have the actor look again at plans that no decision calls for: it withdraws a plan whose cause is gone."""
         if self._journal.no_actor is not None:
             return
         state, config = self._journal.state, self._registry.config

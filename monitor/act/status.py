@@ -13,14 +13,16 @@ from actions.ending import Ground
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.model import Config
-from config.text import printable
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import ComponentState, Mode, TargetKind
+from monitor.act.answer import why_not
 from monitor.actor.request import Document
 from monitor.decide.decision import Decision
 from monitor.dialect import unix
 from monitor.state.target import TargetState
 from probes.judge.time import moment
 
+_NOTHING: Final = Printable("")
 _NONE_YET: Final = frozenset({Ground.EMPTY_INBOX, Ground.NOTHING_TO_DO})
 _LACKS_A_FILE: Final = frozenset({Flaw.NO_CERTIFICATE, Flaw.NO_KEY, Flaw.UNDECODABLE})
 """Flaws that the next file, or the rest of one, may mend."""
@@ -67,23 +69,23 @@ def action_target(subject: str, config: Config) -> TargetState:
 
 @dataclass(frozen=True, slots=True)
 class CandidateStatus:
-    """What the actor says of the content of an inbox."""
+    """The actor's answer about the content of an inbox."""
 
     candidate: str = ""
-    """What identifies it; empty where there is nothing, or something is wrong with it."""
+    """Identifies the candidate; empty where there is none, or it has a fault."""
     plan: str = ""
-    """The hash of what it would lead to."""
+    """The hash of its plan."""
     since: float = 0.0
     """Unix time."""
     not_after: float | None = None
-    objections: tuple[tuple[str, str], ...] = ()
-    """Ground and detail of each thing that is wrong."""
+    objections: tuple[tuple[Printable, Printable], ...] = ()
+    """Ground and detail of each objection."""
     remarks: tuple[str, ...] = ()
-    """What else is to be said of it."""
+    """Further sentences about it."""
 
     @property
     def lacks_a_file(self) -> bool:
-        """Whether nothing is wrong with it but that something is missing: people copy one file after the other."""
+        """Whether its only fault is a missing part: people copy one file after the other."""
         return bool(self.objections) and all(_is_lack(*each) for each in self.objections)
 
 
@@ -105,14 +107,15 @@ class FailedOrder:
     times: int = 1
     at: float = 0.0
     """Unix time of the last failure."""
-    why: str = ""
-    """A sentence, printable."""
+    why: Printable = _NOTHING
+    """A sentence."""
 
     @property
-    def sentence(self) -> str:
-        """What failed, how often and why; printable."""
-        often = "once" if self.times == 1 else f"{self.times} times since {moment(self.since)}"
-        return f"the {self.kind} could not be begun, tried {often}, last at {moment(self.at)}: {self.why}"
+    def sentence(self) -> Printable:
+        """The failed order, the number of attempts, and the reason."""
+        often = Printable("once") if self.times == 1 else sentence("{} times since {}", self.times, moment(self.since))
+        last = moment(self.at)
+        return sentence("the {} could not be begun, tried {}, last at {}: {}", self.kind, often, last, self.why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +130,14 @@ class Waiting:
     """Unix time at which it was proposed."""
     approved_until: float | None
     shown: str
-    """What tells it from the others; printable."""
+    """The difference from other plans; printable."""
     group: str = ""
     """The group of which the components are; empty where they make none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
-    """What is known of a component, or a group of components, that certvigil may change."""
+    """The status of one component, or one group of components, that certvigil may change."""
 
     name: str
     """Of the group, where it is one."""
@@ -143,7 +146,7 @@ class ComponentStatus:
     inbox: str
     candidate: CandidateStatus
     decision: Decision | None
-    """What is to be done to it, or waits to be."""
+    """The present decision about it."""
     plan: str
     """The hash of the plan that waits for a person; empty where none does."""
     approved_until: float | None
@@ -151,15 +154,15 @@ class ComponentStatus:
     """Why."""
     last: RecordedEnding | None
     failed: FailedOrder | None = None
-    """What was decided last, where that could not even be begun, and is still wanted."""
-    contested: str = ""
-    """How somebody else undoes what is done; empty where nobody does."""
+    """The last order, if it could not be begun and is still wanted."""
+    contested: Printable = _NOTHING
+    """How another writer undoes changes; empty where there is none."""
     settled: bool = False
-    """What went wrong last is no concern any more."""
+    """The last failure does not matter any more."""
     late: Late | None = None
-    """What somebody wrote last to files that had been replaced, until an operator says that it is known."""
+    """The last late write to replaced files, until an operator confirms it."""
     notes: tuple[str, ...] = ()
-    """What else is worth knowing: sentences, printable."""
+    """Further sentences; printable."""
     waiting: tuple[Waiting, ...] = ()
     """The plans that wait, oldest first."""
     given_up: Mapping[str, str] = field(default_factory=dict)
@@ -173,14 +176,8 @@ class ComponentStatus:
         return self.members or (self.name,)
 
 
-def is_done(answer: Document) -> bool:
-    """Whether what lies in an inbox is in place already."""
-    objections = answer.get("refused", {}).get("objections", ())
-    return Ground.NOTHING_TO_DO in {each["ground"] for each in objections}
-
-
 def candidate_of(answer: Document, before: CandidateStatus, now: float) -> CandidateStatus:
-    """Return what an answer to a plan says of an inbox at Unix time `now`, where `before` was what it held."""
+    """Return the status of an inbox by the answer to a plan at Unix time `now`; `before` is its earlier status."""
     if "plan" in answer:
         plan = answer["plan"]
         candidate = str(plan["candidate"])
@@ -191,22 +188,7 @@ def candidate_of(answer: Document, before: CandidateStatus, now: float) -> Candi
     if "refused" in answer:
         objections: Sequence[Mapping[str, str]] = answer["refused"]["objections"]
         wrong = [each for each in objections if each["ground"] not in _NONE_YET]
-        return CandidateStatus(objections=tuple((str(each["ground"]), str(each["detail"])) for each in wrong))
-    return CandidateStatus(objections=(("cannot", why_not(answer)),))
-
-
-def needs_a_person(answer: Document) -> bool:
-    """Whether the actor has refused what a person may have done, and nobody else."""
-    objections = answer.get("refused", {}).get("objections", ())
-    return bool(objections) and all(each["ground"] == Ground.NEEDS_A_PERSON for each in objections)
-
-
-def why_not(answer: Document | None) -> str:
-    """Say why what was asked of the actor was not done, a sentence."""
-    if answer is None:
-        return "the actor gave no answer"
-    if "refused" in answer:
-        return "; ".join(f"{each['ground']}: {each['detail']}" for each in answer["refused"]["objections"])
-    if answer.get("endings"):
-        return str(answer["endings"][-1]["sentence"])
-    return str(answer.get("cannot", "the actor gave no sense"))
+        return CandidateStatus(
+            objections=tuple((harmless(str(each["ground"])), harmless(str(each["detail"]))) for each in wrong)
+        )
+    return CandidateStatus(objections=((Printable("cannot"), why_not(answer)),))

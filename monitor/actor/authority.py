@@ -1,4 +1,4 @@
-"""Who may ask the actor for what: decided by the user that the kernel names, by modes, and by what was approved."""
+"""The rights to ask the actor: they follow from the user that the kernel names, from modes, and from approvals."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _NOBODY: Final = 2**32 - 1
 
 
 class Role(StrEnum):
-    """What somebody is to the actor."""
+    """The role of a user."""
 
     OPERATOR = "operator"
     """May ask for anything."""
     DAEMON = "daemon"
-    """May ask for what modes and approvals allow."""
+    """May ask for actions that modes and approvals allow."""
     STRANGER = "stranger"
 
 
@@ -84,7 +84,7 @@ def uid_of(connection: socket.socket) -> int:
 
 
 def role_of(uid: int, settings: ActorSettings) -> Role:
-    """Return what a user is to an actor with these settings that runs as this process's user."""
+    """Return the role of a user, for an actor with these settings that runs as this process's user."""
     if uid in {0, os.geteuid(), *filter(None, map(_uid, settings.operators))}:
         return Role.OPERATOR
     return Role.DAEMON if uid == _uid(settings.daemon_user) else Role.STRANGER
@@ -98,9 +98,9 @@ def _uid(user: str) -> int | None:
 
 
 def objection(role: Role, request: Request, config: Config, journal_state: JournalState) -> Printable | None:
-    """Say why somebody may not ask for that, whatever is so, a sentence; None where it depends on what is.
+    """Say why somebody may never ask for that, a sentence; None where he may, or where it depends on the host.
 
-    What the daemon may have carried out now is then decided by `unattended.may`, by what the actor sees.
+    Then `unattended.may` decides by the actor's own looks what the daemon may have carried out now.
     """
     if role is Role.OPERATOR:
         return None
@@ -146,9 +146,13 @@ def _only_an_operator(verb: Verb, action: ActionRequest, config: Config) -> Prin
         return Printable("that a certificate may last for less is for an operator to say")
     if action.key_compromised:
         return Printable("that a key is compromised is for an operator to say")
+    if action.force:
+        return Printable("that a service takes up again what it serves is for an operator to say")
     # Each endpoint of each component is looked at, in the turn that an operator may be waiting for.
     if verb is Verb.PROPOSE and not _is_one(action.components, config) and action.kind is not Kind.ROLLBACK:
-        return Printable("the daemon proposes something for one component or group, or what undoes several as one")
+        return Printable(
+            "the daemon proposes an action on one component or group, or the rollback of several changed as one"
+        )
     return None
 
 

@@ -1,44 +1,51 @@
-"""Carrying an action out: what a crash left comes first, then the plan, who may have it done now, the transaction."""
+"""Carrying an action out: first interrupted transactions, then the plan, the permission, and the transaction."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from actions.component_files import keys_in_use
 from actions.ending import Ending, Outcome
 from actions.journal import Event
 from actions.journal_state import ActionRequest
 from actions.late import Compared, look_again
+from actions.lock import Busy, await_others
 from actions.plan import Kind
 from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others, recover
 from actions.transaction import transact
 from actions.transaction_state import TransactionContext
-from config.text import Printable, printable, sentence
+from config.text import Printable, harmless, printable, sentence
 from monitor.actor.documents import busy_document, cannot, endings_document, late_document, plan_document
 from monitor.actor.evidence import circumstances
-from monitor.actor.hindrances import rejected
+from monitor.actor.hindrances import rejected, served_already
 from monitor.actor.planning import Planned, checked, led_astray, make
 from monitor.actor.proposals import clear_away, empty_inboxes
 from monitor.actor.request import Document, Request
 from monitor.actor.unattended import begins, changed_by_others, for_a_person, may, not_to_be_mended
 from monitor.actor.work import Work
 
+LONGEST_WAIT: Final = 600.0
+"""Seconds for which a person waits for another process: that has time limits of its own."""
 _NEW_STAYS = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
 
 
 def carry_out(work: Work, request: Request) -> Document:
     """Carry out the action that is wanted, by the plan `request.plan` and no other where that is given.
 
-    1. Finish what a crash left, and keep what somebody wrote late: neither may be mixed with what follows.
-    2. Give up the keys in use, where they are compromised: that stands whatever becomes of the replacement.
-    3. Make the plan; check that nobody rejected it and, without a person, that it may be carried out now.
+    1. For a person, wait until no other process is at work on the components. Finish interrupted transactions, and
+       keep late writes: they must not mix with the new transaction.
+    2. Give up the keys in use, where they are compromised: they stay given up even if the replacement fails.
+    3. Make the plan, of the files as they are by now; check that nobody rejected it and, without a person, that it may
+       be carried out now.
     4. Carry out the transaction, and empty the inboxes once the new files stay.
 
     Raises JournalError, BackupError, OSError.
     """
     action, transaction = request.wanted, _recorded(work, request)
     # 1
+    busy = _others_at_work(work, action) if work.attended else None
     leftovers, compared = _attend_to_leftovers(work, transaction)
     earlier = [each for each in leftovers if not left_to_others(each)]
     beside: Document = {**busy_document(leftovers), **late_document(compared)}
@@ -46,6 +53,8 @@ def carry_out(work: Work, request: Request) -> Document:
     if action.key_compromised and not led_astray(work.context, action):
         beside["given_up"] = _give_up_keys(work, action, request.why)
     # 3
+    if busy is not None:
+        return {**cannot(sentence("{}: ask again", harmless(busy.sentence))), **beside}
     planned = _permitted_plan(work, action)
     if not isinstance(planned, Planned):
         return {**(endings_document(earlier) if earlier else {}), **cannot(planned), **beside}
@@ -64,7 +73,7 @@ def carry_out(work: Work, request: Request) -> Document:
 
 
 def _recorded(work: Work, request: Request) -> TransactionContext:
-    """Return what a transaction works with, with what the journal is to keep of the request."""
+    """Return the context of a transaction, with the facts of the request for the journal."""
     asked = {
         "by": work.by,
         "why": printable(request.why),
@@ -75,8 +84,22 @@ def _recorded(work: Work, request: Request) -> TransactionContext:
     return replace(work.transaction, asked=asked)
 
 
+def _others_at_work(work: Work, action: ActionRequest) -> Busy | None:
+    """Return None once no other process is at work on the components; else who still is. Raises OSError."""
+    transaction = work.transaction
+    transaction.prepare()
+    return await_others(
+        work.context.world,
+        transaction.locks,
+        action.components,
+        most=LONGEST_WAIT,
+        told=lambda busy: work.waits(harmless(busy.phrase)),
+        gives_up=lambda: work.has_left() or work.stopping(),
+    )
+
+
 def _attend_to_leftovers(work: Work, transaction: TransactionContext) -> tuple[tuple[Ending, ...], Compared]:
-    """Finish or undo what a crash left, and look at what was written late.
+    """Finish or undo interrupted transactions, and look for late writes.
 
     For the daemon no more often than the actor does so by itself: each recovery counts as an attempt.
     """
@@ -99,6 +122,7 @@ def _give_up_keys(work: Work, action: ActionRequest, why: str) -> dict[str, list
 def _permitted_plan(work: Work, action: ActionRequest) -> Planned | Printable:
     """Return the plan and the inboxes it is from; a sentence where the daemon may not have it carried out now."""
     made, inboxes = make(work, action)
+    made = checked(work, action, made, served_already)
     if isinstance(made, RefusedPlan) and work.files is None:
         clear_away(work, action, made, inboxes)
     if work.attended:

@@ -23,7 +23,7 @@ class NoActor(Exception):  # noqa: N818 (that there is none is no error)
 
 
 def ask(path: str, request: Request, told: Callable[[Document], None], timeout: float = LONGEST_ACT) -> Document:
-    """Return what the actor on the socket at `path` answers; `told` hears of each step before.
+    """Return the answer of the actor on the socket at `path`; `told` hears of each step before.
 
     Raises NoActor where there is none, and OSError where the connection was lost.
     """
@@ -32,7 +32,9 @@ def ask(path: str, request: Request, told: Callable[[Document], None], timeout: 
             if "step" not in document:
                 return document
             told(document["step"])
-    raise ConnectionError("the actor went away without an answer; certvigil recover finishes or undoes what is left")
+    raise ConnectionError(
+        "the actor went away without an answer; certvigil recover finishes or undoes an interrupted transaction"
+    )
 
 
 @contextmanager

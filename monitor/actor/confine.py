@@ -1,7 +1,7 @@
-"""Giving up rights for good: what is left is to read files and to answer over a descriptor that is open already.
+"""Giving up rights for good: it can still read files, and answer over a descriptor that is open already.
 
-A process that has given them up can be made to do nothing else, whatever takes it over: it may be led astray by what it
-reads, which is why it is one of its own.
+A process that has given them up can be made to do nothing else, whatever takes it over: hostile bytes may take it over,
+so it is a process of its own.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LOAD, _IF_EQUAL, _IF_AT_LEAST, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0
 _NUMBER, _ARCHITECTURE = 0, 4
 """Offsets in struct seccomp_data."""
 _FLAGS_AT: Final = {"open": 24, "openat": 32}
-"""And of the lower half of the argument that says what a file is opened for."""
+"""And of the lower half of the argument with the flags of an open."""
 _ALLOW: Final = 0x7FFF0000
 _KILL: Final = 0x80000000
 _REFUSE: Final = 0x00050000 | errno.EPERM
@@ -88,7 +88,7 @@ def numbers(machine: Machine, *tables: str) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one reading may take."""
+    """The limits of one reading."""
 
     cpu: int = 10
     """Seconds."""
@@ -99,17 +99,18 @@ class Limits:
 
 
 def renounce(user: int, group: int) -> tuple[str, ...]:
-    """Keep the right to read any file, as another user, and give up all others; return what could not be given up.
+    """Keep the right to read any file, as another user, and give up all others; return the rights that were not lost.
 
-    Where this process is not root, it keeps what it has and gives up what it can. Afterwards it still may begin other
-    processes. Raises OSError where what root could do is left.
+    A process that is not root gives up as much as it can. Afterwards it still may begin other processes. Raises OSError
+    where a right of root is left, and where a process that may read every file may use the network.
     """
     left: list[str] = []
     libc = ctypes.CDLL(None, use_errno=True)
     os.nice(5)
-    if os.geteuid() == 0:
-        # Where systemd or a container forbids new namespaces, the filter below is what keeps it from the network.
-        libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC)
+    was_root, is_apart = os.geteuid() == 0, False
+    if was_root:
+        # Where systemd or a container forbids new namespaces, the filter below keeps it from the network.
+        is_apart = libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC) == 0
         kept = _readers_capability(libc)
         _checked(libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
         for each in range(_LAST_CAPABILITY + 1):
@@ -123,13 +124,19 @@ def renounce(user: int, group: int) -> tuple[str, ...]:
             left.append("it runs as root, since no other user may be taken on here")
         _keep_only(libc, kept)
         if not kept:
-            left.append("it may not read what belongs to others, since CAP_DAC_READ_SEARCH is missing")
+            left.append("it may not read files of other users, since CAP_DAC_READ_SEARCH is missing")
     _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     _checked(libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
     for each in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
         resource.setrlimit(each, (0, 0))
     if not _filter(libc, _READING, _BEGINNING):
         left.append("system calls are not filtered on this kind of processor")
+        if was_root and not is_apart:
+            raise OSError(
+                errno.EPERM,
+                "nothing keeps it from the network: namespaces are forbidden here, and system calls are not filtered "
+                "on this kind of processor",
+            )
     return tuple(left)
 
 
@@ -187,7 +194,7 @@ class _Program(ctypes.Structure):
 
 
 def _filter(libc: ctypes.CDLL, *tables: str) -> bool:
-    """Refuse all system calls that are in none of these tables; return whether how is known of this processor."""
+    """Refuse all system calls that are not in these tables; return whether how is known of this processor."""
     machine = _MACHINES.get(platform.machine())
     if machine is None or struct.calcsize("P") != 8:
         return False

@@ -1,4 +1,4 @@
-"""Whether somebody else undoes what was done to a component, as the journal and the disk tell, and who that is."""
+"""Whether another writer undoes the changes of a component, by the journal and the disk, and who it is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monitor.actor.context import ActorContext
 
 @dataclass(frozen=True, slots=True)
 class Contested:
-    """What certvigil does to a component is undone by somebody else."""
+    """Another writer undoes certvigil's changes of a component."""
 
     sentence: str
     """Who, when, and how to go on; printable."""
@@ -27,12 +27,12 @@ class Contested:
 
 
 def contested(context: ActorContext, name: str) -> Contested | None:
-    """Return that what was done to the component called `name` was undone once too often; None where it was not.
+    """Return the contest about the component called `name`, if its changes were undone too often; else None.
 
     Raises OSError where its files cannot be read.
     """
     component = context.config.components[name]
-    # What is older no longer counts.
+    # Older events do not count.
     since = context.world.now() - PERIOD
     past = history([each for each in context.records() if each.at >= since], name, component.endpoints)
     if not past or context.journal_state().is_our_doing(name):
@@ -59,7 +59,7 @@ def newest_in(context: ActorContext, directory: str) -> float:
 
 
 def changed_since(context: ActorContext, records: Sequence[Record], transaction: str) -> str | None:
-    """Return a file that is not what a transaction made of it any more, printable; None where all are.
+    """Return a file that has another content than a transaction gave it, printable; None where all are.
 
     Raises OSError where a file cannot be read.
     """

@@ -1,4 +1,4 @@
-"""What is needed to act under one configuration: its trust stores, the journal, the services, eyes."""
+"""The things that an action needs under one configuration: its trust stores, the journal, the services, eyes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _TakenIn:
 
 @dataclass(frozen=True, slots=True)
 class ActorContext:
-    """What is needed to act under one configuration."""
+    """The things that an action needs under one configuration."""
 
     trust_context: TrustContext
     world: World
@@ -84,7 +84,7 @@ class ActorContext:
         min_lifetime: float | None = None,
         attended: bool = False,
     ) -> ComponentSite:
-        """Return the component called `name`, with what its endpoints present now.
+        """Return the component called `name`, with the certificates of its endpoints now.
 
         `issuers` are whose certificates it may be given; empty for anybody's. For how long these must last is as in
         `ComponentSite`. Its configuration test is run only for a person, who is `attended` to.
@@ -145,7 +145,7 @@ class ActorContext:
             return ""
 
     def _held(self, component: Component, of: backup.BackupSet) -> Mapping[FileRole, bytes | None]:
-        """Return what a backup set holds of a component's files as they are configured now."""
+        """Return the content of a backup set for a component's files as they are configured now."""
         content = backup.content(self.world, self.transaction.backups, of)
         return held_by(component.artefacts, content, self.world)
 
@@ -173,12 +173,12 @@ class ActorContext:
                 self.world.make_directory(self.inbox(name), 0o755)
 
     def audit(self) -> None:
-        """Add to the audit what is in the journal and not there yet; where that cannot be, it is logged."""
+        """Add new records of the journal to the audit; where that cannot be, it is logged."""
         try:
             self.add_to_audit(self.records())
         except (JournalError, OSError) as error:
             why = printable(str(error))
-            log.error("what was done is not in the audit yet, and will be added to it later: %s", why)  # noqa: TRY400
+            log.error("the last actions are not in the audit yet, and will be added later: %s", why)  # noqa: TRY400
 
     def add_to_audit(self, records: Sequence[Record]) -> None:
         """Add those of the journal's `records` to the audit that are not there yet; raises OSError."""
@@ -228,7 +228,7 @@ def audit_directory(config: Config) -> str:
 
 @contextmanager
 def actor_context(trust_context: TrustContext) -> Iterator[ActorContext]:
-    """Give what is needed to act; raises OSError or JournalError where the actor's directory cannot be used."""
+    """Give the context of an action; raises OSError or JournalError where the actor's directory cannot be used."""
     config, world = trust_context.config, World()
     directory = config.settings.actor.directory
     os.makedirs(directory, mode=0o700, exist_ok=True)

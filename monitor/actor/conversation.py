@@ -14,7 +14,6 @@ from functools import partial
 from typing import Final
 
 from actions import audit
-from actions.audit import summary
 from actions.backup import BackupError
 from actions.journal import JournalError
 from actions.world import World
@@ -23,7 +22,7 @@ from monitor.actor.authority import STRANGER, Peer, Role, peer_of
 from monitor.actor.context import audit_directory
 from monitor.actor.current import CurrentConfig
 from monitor.actor.dispatch import Caller, Dispatcher
-from monitor.actor.documents import cannot
+from monitor.actor.documents import cannot, record_document
 from monitor.actor.follow import JournalPosition, behind
 from monitor.actor.news import FollowerNews
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
@@ -33,7 +32,7 @@ log: Log = logging.getLogger("certvigil.actor")
 PATIENCE: Final = 10.0
 """Seconds for a peer to send its request, and to take each line of the answer."""
 BREATH: Final = 1.0
-"""Seconds between two looks at what others wrote to the journal."""
+"""Seconds between two looks at the journal for records of other processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class Conversation:
         try:
             match request.verb:
                 case Verb.FOLLOW:
-                    self._follow(JournalPosition(request.epoch, request.after))
+                    self._follow(peer, JournalPosition(request.epoch, request.after))
                 case Verb.AUDIT:
                     self._send_audit(peer)
                 case _:
@@ -73,26 +72,29 @@ class Conversation:
         except (JournalError, BackupError) as error:
             self._tell(cannot(harmless(str(error))))
         except OSError as error:
-            self._tell(cannot(printable(f"{error.filename or 'what the actor keeps'}: {error.strerror}")))
+            self._tell(cannot(printable(f"{error.filename or 'the state of the actor'}: {error.strerror}")))
         except Exception:
             log.exception("a request failed for no foreseen reason")
             self._tell(cannot(Printable("the actor failed for a reason that was not foreseen; its log says more")))
 
-    def _follow(self, place: JournalPosition) -> None:
+    def _follow(self, peer: Peer, place: JournalPosition) -> None:
         """Tell records and changes of files as they come, until the other end has left."""
         _, noticed = self.news.changed_since(0)
         while not self.stopping.is_set():
-            place, noticed = self._follow_under_one_configuration(place, noticed)
+            place, noticed = self._follow_under_one_configuration(peer, place, noticed)
 
-    def _follow_under_one_configuration(self, place: JournalPosition, noticed: int) -> tuple[JournalPosition, int]:
+    def _follow_under_one_configuration(
+        self, peer: Peer, place: JournalPosition, noticed: int
+    ) -> tuple[JournalPosition, int]:
         """Follow until the configuration is another; return the place in the journal, and the last change of files."""
         with self.current.context() as context:
+            to_operator = self.dispatcher.role(peer) is Role.OPERATOR
             while not self.stopping.is_set() and self.current.last is context.config:
                 records, place, anew = behind(context.records(), place)
                 if anew:
                     self._send({"anew": place.epoch})
                 for record in records:
-                    self._send({"record": summary(record)})
+                    self._send(record_document(record, to_operator=to_operator))
                 # This line also says that the actor is still here.
                 here = {"here": place.sequence, "epoch": place.epoch, "clock": self.dispatcher.suspicion(context)}
                 self._send(here)
@@ -122,7 +124,7 @@ class Conversation:
 
 def _has_left(connection: socket.socket) -> bool:
     """Return whether the other end has closed the connection."""
-    # A socket with a time limit would wait for it, and then raise what a lost connection raises.
+    # A socket with a time limit would wait, and then raise the error of a lost connection.
     poller = select.poll()
     poller.register(connection, select.POLLIN)
     try:

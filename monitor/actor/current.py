@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from actions.journal import Event, Record
 from config.load import digest_on_disk, load
 from config.model import Config
-from config.text import Log, harmless, printable
+from config.text import Log, Printable, harmless, printable, sentence
+from monitor.actor.authority import ourselves
 from monitor.actor.context import ActorContext, actor_context
 from monitor.state.trust import TrustContext, read_trust_context
 
@@ -62,6 +64,7 @@ class CurrentConfig:
         with actor_context(trust_context) as context:
             if not known:
                 _make_inboxes(context)
+                _withdraw_plans(context)
             yield context
 
     def _refresh(self) -> Config:
@@ -92,8 +95,42 @@ def _make_inboxes(context: ActorContext) -> None:
         log.warning("an inbox cannot be made: %s: %s", where, why)
 
 
+def _withdraw_plans(context: ActorContext) -> None:
+    """Withdraw the plans that wait for components which may not be changed any more; raises JournalError, OSError.
+
+    Nobody could approve them, and should such a component come back, a plan of today would be no plan of then.
+    """
+    for plan, proposal in tuple(context.journal_state().proposals.items()):
+        components = proposal.action.components
+        why = next(filter(None, (_why_gone(context.config, name, components) for name in components)), None)
+        if why is None:
+            continue
+        context.transaction.journal.append(
+            Record(
+                context.world.now(),
+                "",
+                Event.WITHDRAWN,
+                {"hash": plan, "action": proposal.action.to_json(), "by": ourselves().name, "reason": why},
+            )
+        )
+        log.warning("withdrew the plan %s, a %s: %s", printable(plan[:16]), proposal.action.kind, why)
+
+
+def _why_gone(config: Config, name: str, components: Sequence[str]) -> Printable | None:
+    """Say why a component may not be changed any more with these others, a sentence; None where it may."""
+    component = config.components.get(name)
+    if component is None:
+        return sentence("the component {} is no longer in the configuration", printable(name))
+    if component.service is None:
+        return sentence("the component {} no longer has a 'service' in the configuration", printable(name))
+    if not set(config.members_of(config.subject_of(name))) <= set(components):
+        group = printable(config.subject_of(name))
+        return sentence("the component {} is changed only with all members of group {} by now", printable(name), group)
+    return None
+
+
 def _signature(paths: Iterable[str]) -> Signature:
-    """Return what differs once a file is another."""
+    """Return a value that differs once a file is another."""
     found = []
     for path in sorted(paths):
         with suppress(OSError):

@@ -18,7 +18,7 @@ from monitor.actor.authority import Peer, Role, approval_of, objection, role_of
 from monitor.actor.context import ActorContext
 from monitor.actor.current import CurrentConfig
 from monitor.actor.documents import cannot, state_document, step_document, waits_document
-from monitor.actor.door import Lines, Turn
+from monitor.actor.door import BoundedLog, Turn
 from monitor.actor.facts import to_document
 from monitor.actor.handlers import handle, unknown, unusable
 from monitor.actor.news import FollowerNews
@@ -33,7 +33,7 @@ log: Log = logging.getLogger("certvigil.actor")
 PATIENCE: Final = 10.0
 """Seconds for the daemon's turn to come."""
 SOON: Final = 1.0
-"""Seconds after which an operator is told what the turn is waited for."""
+"""Seconds after which an operator is told which act delays the turn."""
 LONGEST_TURN: Final = 600.0
 """Seconds for an operator's turn to come: an act of the daemon may have to wait for hosts that never answer."""
 _LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS})
@@ -42,7 +42,7 @@ _LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS})
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The connection of a user who asks, and hears what happens meanwhile."""
+    """The connection of a user who asks, and hears of each step."""
 
     tell: Callable[[Document], None] = lambda _document: None
     has_left: Callable[[], bool] = lambda: False
@@ -57,15 +57,15 @@ class Caller:
 
 
 class Dispatcher:
-    """Has what is asked done, one act at a time; any thread may ask."""
+    """Carries out requests, one act at a time; any thread may ask."""
 
     def __init__(
         self, current: CurrentConfig, news: FollowerNews, stopping: threading.Event, pace: Pace | None = None
     ) -> None:
-        """`pace`: what the daemon's requests may cause, as by default where that is None."""
+        """`pace`: the bound on the daemon's requests; None for the default."""
         self.turn = Turn()
         """Is taken by whoever acts."""
-        self.lines = Lines()
+        self.lines = BoundedLog()
         self.reader = Reader()
         self._current = current
         self._news = news
@@ -75,21 +75,26 @@ class Dispatcher:
         self._sightings = Sightings()
 
     def role(self, peer: Peer) -> Role:
-        """Return what a user is to this actor now."""
+        """Return the present role of a user."""
         return role_of(peer.uid, self._current.config().settings.actor)
 
     def do(self, request: Request, peer: Peer, caller: Caller) -> Document:
         """Return the answer to a request, once it is done; raises JournalError, BackupError, OSError."""
         if request.verb is Verb.READ:
             return self._facts(request.components[0])
-        with self._current.context() as context:
-            if request.verb in _LOOKING:
+        if request.verb in _LOOKING:
+            with self._current.context() as context:
                 return self._permitted(context, request, peer, caller)
-            # Who may ask for what is decided in the turn: until then, a person may have rejected it.
-            with self._acting(request, peer, caller) as free:
-                if not free:
-                    act = self.turn.act or Printable("something else")
-                    return cannot(sentence("the actor is at work on {}: ask again", act))
+        # Nobody waits for a turn to be told that a name is wrong.
+        if (wrong := unusable(self._current.config(), request)) is not None:
+            return cannot(wrong)
+        # The right to ask is checked in the turn, by the configuration of then: until then, a person may have rejected
+        # it, or have changed the configuration.
+        with self._acting(request, peer, caller) as free:
+            if not free:
+                act = self.turn.act or Printable("something else")
+                return cannot(sentence("the actor is busy with {}: ask again", act))
+            with self._current.context() as context:
                 answer = self._permitted(context, request, peer, caller)
                 tidy(context)
                 return answer
@@ -115,12 +120,11 @@ class Dispatcher:
         """Give whether nobody else acts; an operator comes before the daemon, and waits for as long as that acts."""
         first = self.role(peer) is Role.OPERATOR
         about = listed(map(printable, request.names)) or printable(request.plan)
-        act = sentence("'{} {}' for {}", request.verb, about, peer.name)
+        act = named(request, peer)
         with ExitStack() as stack:
             had = stack.enter_context(self.turn.taken(SOON if first else PATIENCE, act=act, first=first))
             if first and not had:
-                caller.waits(self.turn.act)
-                had = stack.enter_context(self.turn.taken(LONGEST_TURN, act=act))
+                had = stack.enter_context(self.turn.taken(LONGEST_TURN, act=act, waits=caller.waits))
                 # An operator who gave up waiting does not expect it to be done.
                 had = had and not caller.has_left()
             free = had and not self._stopping.is_set()
@@ -150,6 +154,8 @@ class Dispatcher:
             approval=approval_of(request, journal_state, now),
             sightings=self._sightings,
             pace=self._pace,
+            waits=caller.waits,
+            has_left=caller.has_left,
         )
         return handle(work, request)
 
@@ -161,6 +167,25 @@ class Dispatcher:
             caller.step(record)
 
         return announce
+
+
+def named(request: Request, peer: Peer) -> Printable:
+    """Return what is asked and by whom, as it is told to others who wait for their turn: a phrase."""
+    about = listed(map(printable, request.names))
+    match request.verb:
+        case Verb.CARRY_OUT:
+            what = sentence("the {} of {}", request.wanted.kind, about)
+        case Verb.PROPOSE:
+            what = sentence("a plan for the {} of {}", request.wanted.kind, about)
+        case Verb.APPROVE:
+            what = sentence("the approval of plan {}", printable(request.plan[:16]))
+        case Verb.REJECT:
+            what = sentence("the rejection of plan {}", printable(request.plan[:16]))
+        case Verb.RECOVER:
+            what = sentence("the recovery{}", sentence(" of {}", about) if about else Printable(""))
+        case _:
+            what = sentence("'{}'", request.verb)
+    return sentence("{}, asked for by {}", what, peer.name)
 
 
 def tidy(context: ActorContext) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Final
 
+from actions.audit import summary
 from actions.backup import BackupSet
 from actions.component_files import WITH_KEY
 from actions.ending import Ending
-from actions.journal import Record
+from actions.journal import Event, Record
 from actions.journal_state import JournalState, Proposal, RecordedEnding
 from actions.late import Compared
+from actions.orphan import OrphanFate
 from actions.plan import Change, Plan, candidate_of
 from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others
@@ -21,9 +23,10 @@ from config.model import Config
 from config.service import Service
 from config.text import Printable, printable
 from monitor.actor.context import ActorContext
+from monitor.actor.follow import for_daemon
 from monitor.actor.request import Document
 from monitor.actor.work import Work
-from monitor.dialect import CertificateObject, certificate_object, iso, verdict_object
+from monitor.dialect import CertificateObject, certificate_object, dated, iso, iso_exactly, verdict_object
 from probes.certificate import Certificate
 
 WAITS: Final = "waits"
@@ -31,14 +34,29 @@ WAITS: Final = "waits"
 
 
 def cannot(why: Printable) -> Document:
-    """Return the answer to what makes no sense or is not allowed, a sentence."""
+    """Return the answer to a request that makes no sense or is not allowed, with a sentence."""
     return {"cannot": why}
 
 
+def record_document(record: Record, *, to_operator: bool) -> Document:
+    """Return a record of the journal for a reader who computes with its times: `follow.record_of` reads it.
+
+    The daemon gets it without the hashes of whole files, which may be files of private keys.
+    """
+    plain = summary(record)
+    return {"record": dated(plain if to_operator else for_daemon(plain), iso_exactly)}
+
+
 def step_document(record: Record) -> Document:
-    """Return a step of a transaction, for whoever watches; with whether something was tested, where nothing was."""
+    """Return a step of a transaction for a reader who watches it.
+
+    It says where no configuration was tested, and as "waited" that a command of an earlier transaction was waited for
+    or ended, a sentence.
+    """
     untested = {"tested": False} if record.data.get("tested") is False else {}
-    return {"event": record.event, "at": iso(record.at), **untested}
+    waited = record.event is Event.COMMAND_OVER and record.data["fate"] != OrphanFate.GONE
+    said = {"waited": printable(str(record.data["reason"]), 500)} if waited else {}
+    return {"event": record.event, "at": iso(record.at), **untested, **said}
 
 
 def waits_document(act: str, at: float) -> Document:
@@ -47,7 +65,7 @@ def waits_document(act: str, at: float) -> Document:
 
 
 def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service]) -> Document:
-    """Return what would be done, or why it would not."""
+    """Return the plan, or why there is none."""
     if isinstance(made, RefusedPlan):
         objections = [{"ground": each.ground, "detail": each.detail} for each in made.objections]
         return {"refused": {"objections": objections, "effects": _effects(made.effects)}}
@@ -90,7 +108,7 @@ def _files_with_keys(config: Config) -> frozenset[str]:
 
 
 def without_keys(made: Document, paths: Collection[str]) -> Document:
-    """Return the answer with no hash of what the files at these paths, as configured, hold now: they may be keys."""
+    """Return the answer with no hash of the files at these paths, as configured, before or after: they hold keys."""
     if "plan" not in made:
         return made
     changes = [
@@ -100,8 +118,7 @@ def without_keys(made: Document, paths: Collection[str]) -> Document:
 
 
 def _unhashed(change: Document) -> Document:
-    hidden = [name for name in ("before", "after") if change[name] and (name == "before" or not change["changes"])]
-    return {**change, **{name: {**change[name], "sha256": ""} for name in hidden}}
+    return {**change, **{name: {**change[name], "sha256": ""} for name in ("before", "after") if change[name]}}
 
 
 def _services(plan: Plan, services: Mapping[str, Service]) -> Iterator[tuple[str, Service]]:
@@ -153,13 +170,13 @@ def ending_document(ending: Ending) -> Document:
 
 
 def busy_document(recovered: Iterable[Ending]) -> Document:
-    """Return what another process is at work on, as a part of an answer: sentences; none where nothing is."""
+    """Return the transactions of other processes, as a part of an answer: sentences; none where nothing is."""
     found = [each.sentence for each in recovered if left_to_others(each)]
     return {"not_recovered": found} if found else {}
 
 
 def late_document(compared: Compared) -> Document:
-    """Return what somebody wrote to files that had been replaced, as a part of an answer; none where nobody did."""
+    """Return late writes to replaced files, as a part of an answer; none where nobody did."""
     found = [
         {
             "component": each.component,
@@ -187,7 +204,7 @@ def set_document(of: BackupSet) -> Document:
 
 
 def waiting_document(of: Proposal, journal_state: JournalState) -> Document:
-    """Return a plan that waits for a person, with what tells it from others."""
+    """Return a plan that waits for a person, with its difference from others."""
     return {
         "hash": of.plan,
         "kind": of.action.kind,
@@ -201,17 +218,7 @@ def waiting_document(of: Proposal, journal_state: JournalState) -> Document:
 
 def ended_document(ended: RecordedEnding) -> Document:
     """Return how something ended, as the journal has it."""
-    return {
-        "transaction": ended.transaction,
-        "action": ended.kind,
-        "outcome": ended.outcome,
-        "cause": ended.cause,
-        "reason": ended.reason,
-        "by": ended.by,
-        "group": ended.group or None,
-        "at": iso(ended.at),
-        "plan": ended.plan,
-    }
+    return {**ended.facts(), "at": iso(ended.at), "plan": ended.plan, "group": ended.group or None}
 
 
 def state_document(context: ActorContext, suspicion: str | None) -> Document:

@@ -31,7 +31,7 @@ _NOTHING: Final = Printable("")
 class Door:
     """Counts who is inside, each user apart: a crowd takes the places of nobody but its own user.
 
-    Roles are as known up to ten seconds ago: what somebody may ask for is decided later, by `role_of`.
+    Roles are as known up to ten seconds ago: rights are decided later, by `role_of`.
     """
 
     def __init__(self) -> None:
@@ -82,9 +82,19 @@ class Turn:
         return self._act
 
     @contextmanager
-    def taken(self, timeout: float | None = None, *, act: Printable = _NOTHING, first: bool = True) -> Iterator[bool]:
-        """Give whether the turn was to be had within `timeout` seconds; None waits for as long as it takes."""
-        free = self._take(timeout, act, first=first)
+    def taken(
+        self,
+        timeout: float | None = None,
+        *,
+        act: Printable = _NOTHING,
+        first: bool = True,
+        waits: Callable[[Printable], None] | None = None,
+    ) -> Iterator[bool]:
+        """Give whether the turn was to be had within `timeout` seconds; None waits for as long as it takes.
+
+        `waits` receives each act that is waited for meanwhile.
+        """
+        free = self._take(timeout, act, first=first, waits=waits)
         try:
             yield free
         finally:
@@ -93,21 +103,41 @@ class Turn:
                     self._taken, self._act = False, Printable("")
                     self._changed.notify_all()
 
-    def _take(self, timeout: float | None, act: Printable, *, first: bool) -> bool:
+    def _take(
+        self, timeout: float | None, act: Printable, *, first: bool, waits: Callable[[Printable], None] | None
+    ) -> bool:
+        end = None if timeout is None else time.monotonic() + timeout
+        known = _NOTHING
+
+        def is_free() -> bool:
+            return not self._taken and (first or not self._first)
+
+        def is_another() -> bool:
+            return waits is not None and self._taken and self._act != known
+
         with self._changed:
             self._first += first
-            try:
-                free = self._changed.wait_for(lambda: not self._taken and (first or not self._first), timeout)
-                if free:
-                    self._taken, self._act = True, act
-            finally:
+        try:
+            while True:
+                with self._changed:
+                    left = None if end is None else max(0.0, end - time.monotonic())
+                    self._changed.wait_for(lambda: is_free() or is_another(), left)
+                    if is_free():
+                        self._taken, self._act = True, act
+                        return True
+                    if waits is None or not is_another():
+                        return False
+                    known = self._act
+                # Without the lock: whoever is told may take long to hear it.
+                waits(known)
+        finally:
+            with self._changed:
                 self._first -= first
                 self._changed.notify_all()
-            return free
 
 
-class Lines:
-    """Writes to the log what users cause, a bounded number of lines for each; what operators cause, in full."""
+class BoundedLog:
+    """Writes log lines about users, a bounded number for each user, and all lines about operators."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -132,5 +162,5 @@ class Lines:
             if number > MOST_LINES:
                 return
             if number == MOST_LINES:
-                template += "; what else this user asks for within a minute is not logged"
+                template += "; further requests of this user within a minute are not logged"
         log.log(level, template, *given)

@@ -1,4 +1,4 @@
-"""What the actor itself sees of a component: its configuration, journal, files, inbox and real handshakes."""
+"""The actor's own looks at a component: its configuration, journal, files, inbox and real handshakes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Look:
     files: Mapping[str, Assessment]
     """By target."""
     chain: tuple[Certificate, ...]
-    """What a server would present of the files."""
+    """The chain that a server would present from the files."""
     disk: tuple[tuple[str, str], ...]
     """Path and SHA-256 of each file."""
     changed: float
@@ -110,11 +110,10 @@ def situation_of(
     unproven: str = NOT_ASKED,
     given_up: str = "",
 ) -> Situation:
-    """Return what a decision about a component may rest on: nothing that the actor did not see itself.
+    """Return the facts for a decision about a component: nothing that the actor did not see itself.
 
-    `candidate` identifies what the inbox holds; `unproven` is why nothing is evidence against the last replacement, and
-    `given_up` why the key for what is to be done may not be used.
-    Raises OSError.
+    `candidate` identifies the inbox's candidate; `unproven` is why there is no evidence against the last replacement,
+    and `given_up` why the key of the action may not be used. Raises OSError.
     """
     config, component, now = context.config, look.component, context.world.now()
     journal_state = context.journal_state()
@@ -136,7 +135,7 @@ def situation_of(
         labels=component.labels,
         profile=config.profile,
         findings=tuple(
-            FindingState(each.target, each.code, each.severity, since[_key(each)], each.subject, each.live)
+            FindingState(each.target, each.code, each.severity, since[_key(each)], each.subject, each.at_endpoint)
             for each in raised
         ),
         edges=tuple(
@@ -164,10 +163,10 @@ def _key(found: FindingState) -> tuple[str, str, str]:
 
 
 def _raised(look: Look) -> Iterator[FindingState]:
-    live = {name: assessment for name, (_, assessment) in look.endpoints.items()}
-    for target, assessment in (*live.items(), *look.files.items()):
+    at_endpoints = {name: assessment for name, (_, assessment) in look.endpoints.items()}
+    for target, assessment in (*at_endpoints.items(), *look.files.items()):
         for each in assessment.findings:
-            yield FindingState(target, each.code, each.severity, 0.0, each.subject, target in live)
+            yield FindingState(target, each.code, each.severity, 0.0, each.subject, target in at_endpoints)
 
 
 def _edges(look: Look, config: Config) -> Iterator[Accepts]:
@@ -178,17 +177,17 @@ def _edges(look: Look, config: Config) -> Iterator[Accepts]:
 
 
 def _validity(look: Look, config: Config) -> Validity | None:
-    """Return the certificate in use that ends first: what endpoints present, else what files hold."""
-    live = [
+    """Return the certificate in use that ends first: of endpoints, else of files."""
+    served = [
         _one_validity(each.chain, assessment, config.endpoints[name].thresholds)
         for name, (seen, assessment) in look.endpoints.items()
         for each in seen.presented
         if each.chain
     ]
     filed = [
-        _one_validity(look.chain, assessment, None) for assessment in look.files.values() if look.chain and not live
+        _one_validity(look.chain, assessment, None) for assessment in look.files.values() if look.chain and not served
     ]
-    return min(filter(None, (*live, *filed)), key=lambda each: each.not_after, default=None)
+    return min(filter(None, (*served, *filed)), key=lambda each: each.not_after, default=None)
 
 
 def _one_validity(
@@ -202,7 +201,7 @@ def _one_validity(
 
 
 def circumstances(trust_context: TrustContext) -> str:
-    """Return what identifies the configuration and all that its trust stores and clients hold, hexadecimal."""
+    """Return a hash of the configuration and of the content of its trust stores and clients, hexadecimal."""
     held = (
         trust_context.config.digest,
         sorted((name, [each.sha256 for each in trust.anchors]) for name, trust in trust_context.trusts.items()),
@@ -212,7 +211,7 @@ def circumstances(trust_context: TrustContext) -> str:
 
 
 def unproven(context: ActorContext, looks: Collection[Look], transaction: str) -> str:
-    """Say why what is seen now is no evidence against what a transaction committed; empty where it may be.
+    """Say why the present state is no evidence against a committed transaction; empty where it may be.
 
     `looks` are at every component that it changed, and at the other members of their groups. It is evidence where each
     endpoint of what it changed, at each of its addresses, which are this host's own, presents what was committed, and
@@ -221,7 +220,7 @@ def unproven(context: ActorContext, looks: Collection[Look], transaction: str) -
     records = context.records()
     begun = next((each for each in records if each.event is Event.BEGIN and each.transaction == transaction), None)
     if begun is None:
-        return "the journal does not tell what was committed"
+        return "the journal does not have the committed plan"
     plan = plan_from_json(begun.data["plan"])
     if begun.data.get("circumstances") != circumstances(context.trust_context):
         return "the configuration, or a trust store, is another since"
@@ -246,11 +245,11 @@ def _otherwise(look: Look, plan: Plan) -> Iterator[str]:
             if not is_own(each.address):
                 yield f"{shown} is not at an address of this host"
             if tuple(one.sha256 for one in each.chain) not in chains.get(name, ()):
-                yield f"{shown} does not present what was committed"
+                yield f"{shown} does not present the committed chain"
 
 
 def is_own(address: str) -> bool:
-    """Whether an IP address is one of this host's own: what is sent there comes from there."""
+    """Whether an IP address is one of this host's own: a packet to such an address comes from this host."""
     ip = ipaddress.ip_address(address)
     if ip.is_loopback:
         return True

@@ -1,23 +1,25 @@
-"""What the reader tells of the files of a component: facts, as plain values, and never a byte of a key.
+"""The reader's facts about the files of a component: facts, as plain values, and never a byte of a key.
 
-Each side takes what the other says for hostile: it has exactly this shape and these sizes, or is no answer.
+Each side takes the other's words for hostile: it has exactly this shape and these sizes, or is no answer.
 """
 
 from __future__ import annotations
 
 import binascii
+import math
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any, Final
 
 from config.model import FileTarget
-from config.text import printable
-from config.vocabulary import FileContent, FileFormat, UnreadableReason
+from config.text import Printable, harmless, printable
+from config.vocabulary import EntryKind, FileContent, FileFormat, Integrity, UnreadableReason
 from monitor.actor.request import Document
 from probes.certificate import MOST_BYTES, certificate
 from probes.file import MOST_KEYS
+from probes.keystore import Keystore, KeystoreEntry
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.set import SetReading
 
@@ -25,25 +27,34 @@ MOST_FILES: Final = 16
 MOST_CERTIFICATES: Final = 2000
 """In one file."""
 MOST_DER: Final = 2 * 2**20
-"""Bytes of certificates in one answer."""
+"""Bytes of certificates in one answer, and of the entries of keystores."""
 LONGEST_DETAIL: Final = 1000
 """Characters."""
 LONGEST_NAME: Final = 4096
+LONGEST_ALIAS: Final = 2400
+"""Characters, of which some are escaped."""
 LONGEST_LINE: Final = 4 * 2**20
 """Bytes of an answer."""
+_ENTRY_BYTES: Final = 100
+_CHARACTER_BYTES: Final = 6
+"""As JSON writes an entry without its alias, and a character of an alias."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _FACTS: Final = frozenset(
     {
         *("name", "path", "identity", "content", "certificates", "keys", "encrypted_keys", "mode", "owner", "failure"),
-        "format",
+        *("format", "keystore"),
     }
 )
-_TOO_MUCH: Final = Unreadable(UnreadableReason.TOO_LARGE, "it holds more certificates than the reader tells of")
+_OF_KEYSTORE: Final = frozenset({"more", "entries", "integrity", "default_password", "locked_keys"})
+_OF_ENTRY: Final = frozenset({"kind", "alias", "created", "certificates"})
+_TOO_MUCH: Final = Unreadable(
+    UnreadableReason.TOO_LARGE, Printable("it holds more certificates than the reader tells of")
+)
 
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What one file of a component is and holds."""
+    """One file of a component and its content."""
 
     name: str
     """Of the target."""
@@ -59,11 +70,18 @@ class FileFacts:
     owner: int = 0
     failure: Unreadable | None = None
     format: FileFormat = FileFormat.OTHER
+    keystore: Keystore[bytes] | None = None
+
+    @property
+    def pool(self) -> tuple[bytes, ...]:
+        """The certificates, then those of a keystore's entries that are not among them, each once, in DER."""
+        entries = () if self.keystore is None else self.keystore.entries
+        return tuple(dict.fromkeys((*self.certificates, *(der for each in entries for der in each.certificates))))
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the files of a component are and hold."""
+    """The files of a component and their content."""
 
     files: tuple[FileFacts, ...]
     moved: bool
@@ -75,22 +93,33 @@ class NotFactsError(ValueError):
 
 
 def facts_of(reading: SetReading, targets: Sequence[FileTarget]) -> Facts:
-    """Return what a reading of `targets` tells."""
+    """Return the facts from a reading of `targets`."""
     files: list[FileFacts] = []
     size = 0
     for target, seen in zip(targets, reading.observations, strict=True):
-        ders = tuple(each.der for each in seen.certificates)
-        failure = seen.failure
-        if len(ders) > MOST_CERTIFICATES or size + sum(map(len, ders)) > MOST_DER:
-            ders, failure = (), _TOO_MUCH
-        size += sum(map(len, ders))
-        files.append(
-            FileFacts(
-                *(target.name, target.path, seen.identity, seen.content, ders, seen.keys[:MOST_KEYS]),
-                *(min(seen.encrypted_keys, MOST_KEYS), seen.mode, seen.owner, failure, seen.format),
-            )
+        file = FileFacts(
+            *(target.name, target.path, seen.identity, seen.content, tuple(each.der for each in seen.certificates)),
+            *(seen.keys[:MOST_KEYS], min(seen.encrypted_keys, MOST_KEYS), seen.mode, seen.owner, seen.failure),
+            *(seen.format, None if seen.keystore is None else seen.keystore.of(lambda each: each.der)),
         )
+        count = max(len(file.certificates), len(file.pool), len(file.keystore.entries) if file.keystore else 0)
+        if count > MOST_CERTIFICATES or size + _size(file) > MOST_DER:
+            file = replace(file, certificates=(), keystore=None, failure=_TOO_MUCH)
+        size += _size(file)
+        files.append(file)
     return Facts(tuple(files), reading.moved)
+
+
+def _size(file: FileFacts) -> int:
+    """Return about how many bytes are told of a file: certificates, and the entries of a keystore."""
+    entries = () if file.keystore is None else file.keystore.entries
+    named = sum(_ENTRY_BYTES + _CHARACTER_BYTES * len(each.alias) for each in entries)
+    return sum(map(len, file.certificates)) + sum(map(len, _more(file))) + named
+
+
+def _more(file: FileFacts) -> tuple[bytes, ...]:
+    """Return the certificates that only entries of its keystore have."""
+    return file.pool[len(set(file.certificates)) :]
 
 
 def to_document(facts: Facts) -> Document:
@@ -111,6 +140,27 @@ def _plain(file: FileFacts) -> Document:
         "owner": file.owner,
         "failure": None if file.failure is None else [str(file.failure.reason), file.failure.detail[:LONGEST_DETAIL]],
         "format": str(file.format),
+        "keystore": None if file.keystore is None else _plain_keystore(file, file.keystore),
+    }
+
+
+def _plain_keystore(file: FileFacts, keystore: Keystore[bytes]) -> Document:
+    """Return the keystore of a file; the certificates of an entry are numbers, in the order of the pool."""
+    number = {each: index for index, each in enumerate(file.pool)}
+    return {
+        "more": [b64encode(each).decode() for each in _more(file)],
+        "entries": [
+            {
+                "kind": str(each.kind),
+                "alias": each.alias,
+                "created": each.created,
+                "certificates": [number[der] for der in each.certificates],
+            }
+            for each in keystore.entries
+        ],
+        "integrity": str(keystore.integrity),
+        "default_password": keystore.default_password,
+        "locked_keys": min(keystore.locked_keys, MOST_KEYS),
     }
 
 
@@ -124,7 +174,7 @@ def from_document(plain: object) -> Facts:
         raise
     except (KeyError, TypeError, ValueError, OverflowError):
         raise NotFactsError("it is not of the right shape") from None
-    if sum(len(each) for file in found.files for each in file.certificates) > MOST_DER:
+    if sum(map(_size, found.files)) > MOST_DER:
         raise NotFactsError("it holds more certificates than the reader tells of")
     return found
 
@@ -134,19 +184,49 @@ def _file(plain: Mapping[str, Any]) -> FileFacts:
         raise NotFactsError("it has not the facts that are to be told of a file")
     keys = tuple(_text(each, 64) for each in _list(plain["keys"], MOST_KEYS))
     if not all(map(_SHA256.fullmatch, keys)):
-        raise NotFactsError("what it tells of a key is no SHA-256")
+        raise NotFactsError("a key is no SHA-256")
+    certificates = tuple(map(_der, _list(plain["certificates"], MOST_CERTIFICATES)))
     return FileFacts(
         _text(plain["name"], LONGEST_NAME),
         _text(plain["path"], LONGEST_NAME),
         None if plain["identity"] is None else FileIdentity(*map(_number, _list(plain["identity"], 5))),
         FileContent(_text(plain["content"], 20)),
-        tuple(map(_der, _list(plain["certificates"], MOST_CERTIFICATES))),
+        certificates,
         keys,
         _within(plain["encrypted_keys"], MOST_KEYS),
         _within(plain["mode"], 0o7777),
         _within(plain["owner"], 2**32 - 1),
         None if plain["failure"] is None else _failure(_list(plain["failure"], 2)),
         FileFormat(_text(plain["format"], 50)),
+        None if plain["keystore"] is None else _keystore(_mapping(plain["keystore"]), certificates),
+    )
+
+
+def _keystore(plain: Mapping[str, Any], certificates: Sequence[bytes]) -> Keystore[bytes]:
+    if plain.keys() != _OF_KEYSTORE:
+        raise NotFactsError("it has not the facts that are to be told of a keystore")
+    more = map(_der, _list(plain["more"], MOST_CERTIFICATES))
+    pool = tuple(dict.fromkeys((*certificates, *more)))
+    return Keystore(
+        tuple(_entry(_mapping(each), pool) for each in _list(plain["entries"], MOST_CERTIFICATES)),
+        Integrity(_text(plain["integrity"], 20)),
+        _truth(plain["default_password"]),
+        _within(plain["locked_keys"], MOST_KEYS),
+    )
+
+
+def _entry(plain: Mapping[str, Any], pool: Sequence[bytes]) -> KeystoreEntry[bytes]:
+    if plain.keys() != _OF_ENTRY:
+        raise NotFactsError("it has not the facts that are to be told of an entry of a keystore")
+    created = plain["created"]
+    if created is not None and (type(created) is not float or not math.isfinite(created)):
+        raise TypeError
+    numbers = _list(plain["certificates"], MOST_CERTIFICATES)
+    return KeystoreEntry(
+        EntryKind(_text(plain["kind"], 20)),
+        harmless(_text(plain["alias"], LONGEST_ALIAS)),
+        created,
+        tuple(pool[_within(each, len(pool) - 1)] for each in numbers),
     )
 
 
@@ -196,9 +276,9 @@ def _der(plain: object) -> bytes:
     try:
         der = b64decode(_text(plain, 2 * MOST_BYTES), validate=True)
     except binascii.Error:
-        raise NotFactsError("what it tells of a certificate is no Base64") from None
+        raise NotFactsError("a certificate is no Base64") from None
     if not der.startswith(b"\x30"):
-        raise NotFactsError("what it tells of a certificate is no DER")
+        raise NotFactsError("a certificate is no DER")
     return der
 
 
@@ -218,6 +298,7 @@ def reading_of(facts: Facts, targets: Sequence[FileTarget], now: float) -> SetRe
 def _observation(file: FileFacts, now: float) -> FileObservation:
     try:
         certificates = tuple(map(certificate, file.certificates))
+        keystore = None if file.keystore is None else file.keystore.of(certificate)
     except ValueError as error:
         raise NotFactsError(f"a certificate cannot be decoded: {printable(str(error), 200)}") from None
     return FileObservation(
@@ -232,4 +313,5 @@ def _observation(file: FileFacts, now: float) -> FileObservation:
         file.failure,
         file.encrypted_keys,
         file.format,
+        keystore,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from actions.journal import Event, Record, birth
 from actions.journal_state import JournalState, RecordedEnding
 from monitor.actor.request import Document, Request, Verb
+from monitor.dialect import undated
 
 
 class JournalPosition(NamedTuple):
@@ -23,9 +25,9 @@ _NOWHERE: Final = JournalPosition()
 
 
 def behind(records: Sequence[Record], place: JournalPosition) -> tuple[Sequence[Record], JournalPosition, bool]:
-    """Return what comes behind a place, the place that it leads to, and whether all that was known is to be forgotten.
+    """Return the records behind a place, the place of the last one, and whether to forget all earlier records.
 
-    That is so where a journal was compacted, or begun anew: then all that it has comes.
+    They are forgotten where a journal was compacted, or begun anew: then all its records come.
     """
     last = JournalPosition(records[-1].epoch, records[-1].sequence) if records else JournalPosition()
     if last.epoch == place.epoch and place.sequence <= last.sequence:
@@ -33,24 +35,44 @@ def behind(records: Sequence[Record], place: JournalPosition) -> tuple[Sequence[
     return records, last, last.epoch != "" or place != JournalPosition()
 
 
+_LARGE_FILE: Final = re.compile(r"sha256 [0-9a-f]{64}, ")
+
+
+def for_daemon(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a record, as in `actions.audit.summary`, without the hashes of whole files that were replaced.
+
+    They may be files of private keys, and the hash of such a file is a fact about a secret.
+    """
+    data = summary["data"]
+    match summary["event"]:
+        case Event.ASIDE:
+            files = [[name, path, aside, ""] for name, path, aside, _ in data["files"]]
+        case Event.WRITTEN_LATE:
+            files = [[path, aside, ""] for path, aside, _ in data["files"]]
+        case _:
+            return summary
+    large = {"large": _LARGE_FILE.sub("", str(data["large"]))} if "large" in data else {}
+    return {**summary, "data": {**data, "files": files, **large}}
+
+
 class Heard(NamedTuple):
     """A record that was told."""
 
     record: Record
     ended: RecordedEnding | None
-    """What ended with it."""
+    """The ending that it records, if any."""
     is_news: bool
-    """It was not heard before, though the journal may have been told from its beginning."""
+    """It was not heard before; records that are told again are no news."""
     is_first: bool
-    """It is of the first time that this journal is told: what of it is news depends on what else is remembered."""
+    """The journal is told for the first time: then it depends on the database whether the record is news."""
 
 
 @dataclass(slots=True)
 class Follower:
-    """Takes in what an actor tells; it may be used for one connection after the other."""
+    """Takes the records that an actor tells; it may be used for one connection after the other."""
 
     journal_state: JournalState = field(default_factory=JournalState)
-    """What the records so far amount to; another object after each time that all is told anew."""
+    """The state of the records so far; another object each time that all is told anew."""
     caught_up: bool = False
     """All that there was has been told."""
     _place: JournalPosition = _NOWHERE
@@ -59,7 +81,7 @@ class Follower:
     _first: bool = True
 
     def begin(self) -> Request:
-        """Return what is to be asked on another connection."""
+        """Return the request for a new connection."""
         self.caught_up = False
         return Request(Verb.FOLLOW, epoch=self._place.epoch, after=self._place.sequence)
 
@@ -68,7 +90,7 @@ class Follower:
         self._place = _NOWHERE
 
     def take(self, document: Document) -> Heard | None:
-        """Take in what the actor says; return the record that it is, if any. Raises ValueError, KeyError, TypeError."""
+        """Take a document of the actor; return its record, if it has one. Raises ValueError, KeyError, TypeError."""
         if "anew" in document:
             self.journal_state, self.caught_up, self._place = (
                 JournalState(),
@@ -95,6 +117,7 @@ class Follower:
 
 def record_of(plain: Mapping[str, Any]) -> Record:
     """Return the record that an actor tells; raises ValueError, KeyError, TypeError."""
+    plain = undated(plain)
     return Record(
         float(plain["at"]),
         str(plain["transaction"]),

@@ -14,11 +14,11 @@ from config.text import Printable, listed, printable, sentence
 from monitor.actor.backup_sets import list_sets
 from monitor.actor.carry_out import carry_out
 from monitor.actor.documents import cannot, plan_document
-from monitor.actor.hindrances import fails_its_test, held_back
+from monitor.actor.hindrances import fails_its_test, held_back, served_already
 from monitor.actor.planning import checked, make
 from monitor.actor.proposals import approve, contested_document, propose, reject, under_way, waiting_plans
 from monitor.actor.recovery import recover_all
-from monitor.actor.request import Document, Request, Verb
+from monitor.actor.request import WITH_ACTION, Document, Request, Verb
 from monitor.actor.unattended import left_to_person
 from monitor.actor.work import Work
 
@@ -35,12 +35,12 @@ def handle(work: Work, request: Request) -> Document:
 
 
 def show_plan(work: Work, request: Request) -> Document:
-    """Tell what would be done, or why it would not, and what waits or happens beside it.
+    """Answer with the plan, or why there is none, and with waiting plans and other writers.
 
     While a transaction is under way, files and inbox are partly those of before.
     """
     action = request.wanted
-    made = checked(work, action, make(work, action).made, held_back, fails_its_test)
+    made = checked(work, action, make(work, action).made, served_already, held_back, fails_its_test)
     if isinstance(made, Prepared):
         made = replace(made, remarks=(*made.remarks, *left_to_person(work, action, made)))
     return {
@@ -62,6 +62,9 @@ HANDLERS: Final[Mapping[Verb, Callable[[Work, Request], Document]]] = MappingPro
         Verb.BACKUPS: list_sets,
     }
 )
+"""A verb without a row is answered where no act is done: `dispatch` has STATE and READ, `conversation` the others."""
+_OF_SERVICES: Final = WITH_ACTION | {Verb.RECOVER}
+"""Verbs that change a service or plan to: they need components that have one."""
 
 
 def unknown(config: Config, components: Iterable[str]) -> Printable | None:
@@ -76,7 +79,7 @@ def unknown(config: Config, components: Iterable[str]) -> Printable | None:
 
 
 def unusable(config: Config, request: Request) -> Printable | None:
-    """Say why nothing can be done to one of the components of a request, a sentence; None where it can.
+    """Say why nothing can be done to one of the components that a request names, a sentence; None where it can.
 
     An action is on all members of a group, or on none.
     """
@@ -93,7 +96,7 @@ def unusable(config: Config, request: Request) -> Printable | None:
                 listed(map(printable, config.members_of(group))),
                 printable(group),
             )
-    for name in components:
+    for name in components if request.verb in _OF_SERVICES else ():
         if config.components[name].service is None:
             return sentence(
                 "component {} has no 'service' in the configuration: certvigil only watches it", printable(name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from actions.ending import Cause, Ground
 from actions.journal_state import ActionRequest, cases_of
@@ -11,10 +12,12 @@ from actions.precheck import Objection
 from actions.prepare import Prepared
 from actions.refusal import refusal
 from actions.target import obstacle
+from actions.validate import Served
 from config.text import printable
 from monitor.actor.backup_sets import sets_to_give_back
 from monitor.actor.context import ActorContext
 from monitor.actor.work import Work
+from probes.certificate import Certificate
 
 
 def case_of(context: ActorContext, action: ActionRequest, made: Prepared) -> dict[str, str]:
@@ -38,7 +41,7 @@ def rejected(work: Work, action: ActionRequest, made: Prepared) -> Iterator[Obje
 
 
 def held_back(work: Work, action: ActionRequest, made: Prepared) -> Iterator[Objection]:
-    """Yield what the journal and the files have against a plan, so that a dry run refuses what the run would."""
+    """Yield the objections of the journal and the files to a plan: a dry run refuses the same plans as the run."""
     journal_state, plan = work.context.journal_state(), made.order.plan
     for name in plan.components:
         if name in journal_state.frozen:
@@ -68,17 +71,46 @@ def fails_its_test(work: Work, _action: ActionRequest, made: Prepared) -> Iterat
         yield Objection(ground, failure.sentence)
 
 
-def served_already(work: Work, _action: ActionRequest, made: Prepared) -> Iterator[Objection]:
-    """Yield that a plan has a service serve only what every endpoint serves already."""
+def served_already(work: Work, action: ActionRequest, made: Prepared) -> Iterator[Objection]:
+    """Yield an objection where every endpoint serves the chain of the plan already, unless an activation is forced."""
     plan = made.order.plan
-    if plan.kind is not Kind.ACTIVATE:
+    if plan.kind is not Kind.ACTIVATE or action.force:
         return
-    chains = {each.endpoint: each.chains for each in plan.serves}
-    served = [
-        (stage.endpoint.name, tuple(each.sha256 for each in shown.chain))
-        for name in plan.components
-        for stage in work.context.site(name).stages
-        for shown in stage.served
+    stages = [stage for name in plan.components for stage in work.context.site(name).stages]
+    first = [
+        EndpointChains(stage.endpoint.name, tuple(_hashes(shown.chain) for shown in stage.served)) for stage in stages
     ]
-    if served and all(chain in chains.get(endpoint, ()) for endpoint, chain in served):
-        yield Objection(Ground.NOTHING_TO_DO, "what is on disk is served already")
+    if _serves(plan, first) and _serves(plan, _seen_by_many_handshakes(work, plan)):
+        yield Objection(Ground.NOTHING_TO_DO, "the set on disk is served already")
+
+
+class EndpointChains(NamedTuple):
+    """The chains that an endpoint presents; an empty one where a handshake failed."""
+
+    endpoint: str
+    chains: tuple[tuple[str, ...], ...]
+
+
+def _serves(plan: Plan, seen: Collection[EndpointChains]) -> bool:
+    """Whether every endpoint presents chains of a plan, and no others."""
+    wanted = {each.endpoint: each.chains for each in plan.serves}
+    return bool(seen) and all(
+        each.chains and all(chain in wanted.get(each.endpoint, ()) for chain in each.chains) for each in seen
+    )
+
+
+def _seen_by_many_handshakes(work: Work, plan: Plan) -> list[EndpointChains]:
+    """Return what endpoints present in as many handshakes as show a worker that kept the old certificate."""
+    context = work.context.transaction
+    served = context.live.look(plan.components, work.context.world.now()).served
+    return [
+        EndpointChains(name, tuple(each.chain for each in served if each.endpoint == name)) for name in _names(served)
+    ]
+
+
+def _names(served: Iterable[Served]) -> Iterable[str]:
+    return dict.fromkeys(each.endpoint for each in served)
+
+
+def _hashes(chain: Iterable[Certificate]) -> tuple[str, ...]:
+    return tuple(each.sha256 for each in chain)

@@ -1,4 +1,4 @@
-"""Having an actor do what is left to do though nobody asks for it.
+"""The actor's work without a request: interrupted transactions, late writes, and the audit.
 
 Whatever a killed process left half done is finished or undone, and files that were replaced are compared once more at
 the end of their time.
@@ -27,9 +27,9 @@ log: Log = logging.getLogger("certvigil.actor")
 
 LONGEST: Final = 60.0
 """Seconds between two looks at the journal: another process may have replaced something."""
-_ACT: Final = Printable("what a killed command left, or a late writer wrote")
+_ACT: Final = Printable("a look for interrupted transactions and for late writes")
 _AGAIN: Final = 5.0
-"""Seconds until what could not be done is tried again."""
+"""Seconds until failed work is tried again."""
 
 
 class Leftovers:
@@ -62,14 +62,14 @@ class Leftovers:
             try:
                 wait = self.attend()
             except (JournalError, BackupError, OSError) as error:
-                log.warning("what is left to do was not done, and is tried again: %s", printable(str(error)))
+                log.warning("work without a request failed, and is tried again: %s", printable(str(error)))
                 wait = LONGEST
             except Exception:
-                log.exception("what is left to do was not done, for a reason that was not foreseen, and is tried again")
+                log.exception("work without a request failed for no foreseen reason, and is tried again")
                 wait = LONGEST
 
     def attend(self) -> float:
-        """Do what is due; return in how many seconds there is more to do. Raises JournalError, BackupError, OSError."""
+        """Do all due work; return the seconds until the next work. Raises JournalError, BackupError, OSError."""
         with self._context() as context:
             now, records = context.world.now(), context.transaction.journal.records()
             kept, half_done = aside.waiting(records).values(), bool(unfinished(records))
@@ -86,7 +86,7 @@ class Leftovers:
 
 
 def tell_recovered(endings: Iterable[Ending]) -> None:
-    """Write to the log how what a crash left ended; whoever is at work on it still, ends it himself."""
+    """Write the endings of interrupted transactions to the log; whoever is at work on it still, ends it himself."""
     for ending in endings:
         if not left_to_others(ending):
             well = ending.outcome in {Outcome.COMMITTED, Outcome.SUPERSEDED}
@@ -94,7 +94,7 @@ def tell_recovered(endings: Iterable[Ending]) -> None:
 
 
 def tell(compared: Compared) -> None:
-    """Write to the log what somebody wrote too late, and what could not be compared."""
+    """Write late writes, and files that could not be compared, to the log."""
     for each in compared.late:
         log.warning("%s: %s", printable(each.component), harmless(each.sentence))
     for trouble in compared.troubles:

@@ -14,6 +14,7 @@ from actions.soundness import usable_chain
 from actions.validate import Acceptance, Live, LiveView, Served
 from actions.world import World
 from config.model import Component, Config, Endpoint
+from config.text import Printable
 from config.vocabulary import FileRole
 from monitor.state.trust import TrustContext
 from probes.assess import EndpointContext, assess_endpoint
@@ -59,7 +60,7 @@ def _looker(trust_context: TrustContext, handshakes: int) -> Callable[[tuple[str
 
 
 def _look_often(endpoint: Endpoint, handshakes: int, now: float) -> EndpointObservation:
-    """Return what so many handshakes with each address presented, each different answer of an address once.
+    """Return the chains of so many handshakes with each address, each different chain of an address once.
 
     An address gets no more of them once it has failed, or has taken `_PATIENCE`.
     """
@@ -92,7 +93,9 @@ def _judge(
             if not chain:
                 continue
             for endpoint in endpoints_of(config, component):
-                observation = EndpointObservation(endpoint.name, now, (Presented("on disk", chain, "", "", ""),))
+                observation = EndpointObservation(
+                    endpoint.name, now, (Presented(Printable("on disk"), chain, "", "", ""),)
+                )
                 accepted |= _acceptances(trust_context, endpoint, observation)
         return frozenset(accepted)
 

@@ -1,4 +1,4 @@
-"""What wakes those who follow: a record was written, or the files of a component may be others."""
+"""The signal that wakes followers: a record was written, or the files of a component may be others."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class DirectoryWatch:
         except asyncio.CancelledError:
             return
         except Exception:
-            # What the daemon may not watch, it looks at now and then all the same.
+            # The daemon looks at unwatched files now and then all the same.
             log.exception("nothing is watched any more, for a reason that was not foreseen")
 
     async def _watch(self) -> None:

@@ -1,4 +1,4 @@
-"""How often the daemon has the actor do what costs something, however often it asks."""
+"""The bound on costly work that the daemon causes in the actor, however often it asks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_RECORDS: Final = 60
 
 @dataclass(slots=True)
 class Pace:
-    """What the daemon's requests have caused lately, on a clock that never jumps."""
+    """The recent costs of the daemon's requests, on a clock that never jumps."""
 
     most_records: int = MOST_RECORDS
     _at: float | None = None

@@ -70,7 +70,7 @@ def approve(work: Work, request: Request) -> Document:
         return plan_document(work, made)
     if made.order.plan.hash != proposal.plan:
         now = printable(made.order.plan.hash[:16])
-        return cannot(sentence("what would be done is by now another plan, {}: look at it again", now))
+        return cannot(sentence("the plan is another by now, {}: look at it again", now))
     # The daemon carries it out once a policy's conditions have lasted: the actor counts from now.
     see(work, proposal.action, made)
     until = work.context.world.now() + work.context.config.settings.actor.approval_lifetime
@@ -92,7 +92,7 @@ def _proposal(work: Work, beginning: str) -> Proposal | Printable:
 
 
 def _made_or_cleared_away(work: Work, action: ActionRequest) -> Made:
-    """Return the plan for an action; where nothing is to be done any more, what asked for it is cleared away."""
+    """Return the plan for an action; where there is nothing left to do, the causes of the plan are cleared away."""
     made, inboxes = make(work, action)
     made = checked(work, action, made, served_already)
     if isinstance(made, RefusedPlan):
@@ -141,7 +141,7 @@ def _make_room(work: Work, action: ActionRequest, plan: Plan) -> Objection | Non
         if outdated is None:
             what = f"{len(waiting)} plans for a {action.kind} of {name} wait already: approve or reject one of them"
             return Objection(Ground.TOO_MANY_PLANS, what)
-        _withdraw(work, outdated, "what would be done is by now another plan, and newer ones wait")
+        _withdraw(work, outdated, "the plan is another by now, and newer plans wait")
     return None
 
 
@@ -150,7 +150,7 @@ def _is_approved(journal_state: JournalState, proposal: Proposal, now: float) ->
 
 
 def _is_current(work: Work, proposal: Proposal) -> bool:
-    """Whether the plan for what was proposed is still the same."""
+    """Whether the plan of a proposal is still the same."""
     made = make(work, proposal.action).made
     return isinstance(made, Prepared) and made.order.plan.hash == proposal.plan
 
@@ -163,7 +163,7 @@ def _withdraw(work: Work, proposal: Proposal, why: str) -> None:
 def clear_away(work: Work, action: ActionRequest, refused: RefusedPlan, inboxes: Iterable[Inbox]) -> None:
     """Empty the inboxes of candidates that are installed already, and withdraw plans that are no longer wanted."""
     if refused.remainder is not None and empty_inboxes(work.context, inboxes, refused.remainder):
-        why = "the candidate in the inbox is what is installed: it was taken out, and nothing else was done"
+        why = "the candidate in the inbox is installed already: it was taken out, and nothing else was done"
         work.note(Event.UNNEEDED, action.components, components=list(action.components), by=work.by, reason=why)
     if {each.ground for each in refused.objections} <= _GONE:
         why = "; ".join(each.detail for each in refused.objections)
@@ -203,7 +203,7 @@ def contested_document(context: ActorContext, action: ActionRequest) -> Document
 
 
 def _told_apart(made: Prepared, case: Mapping[str, str]) -> str:
-    """Say what tells a plan from others for the same components, without an end."""
+    """Return the difference of a plan from others for the same components, a sentence without an end."""
     plan = made.order.plan
     said: list[str] = []
     for name, (_, new) in made.leaves.items():

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.model import FileTarget
-from config.text import Log, harmless, printable
+from config.text import Log, Printable, harmless, printable
 from config.vocabulary import FileContent, UnreadableReason
 from monitor.actor.facts import LONGEST_LINE, Facts, FileFacts, NotFactsError, from_document
 from monitor.actor.reading import plain_target
@@ -49,7 +49,7 @@ _BROKEN: Final = 1.0
 _MOST_WORK: Final = 1e6
 _PIECE: Final = 1 << 16
 _FOR_IT: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-"""Of the environment, beside what Python itself goes by: there may be secrets in the rest."""
+"""Variables of the environment, beside those of Python itself: there may be secrets in the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,14 @@ class NotNow:
     """A sentence that stays the same for as long as this does."""
     after: float
     """Seconds after which it is worth to ask again."""
+
+
+class ConfinementError(Exception):
+    """The reader cannot give up its rights, and so it reads nothing."""
+
+    def __init__(self, why: Printable) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class _Budget:
@@ -91,13 +99,13 @@ class _Budget:
 
 
 def _too_much(targets: Sequence[FileTarget], why: str) -> Facts:
-    failure = Unreadable(UnreadableReason.TOO_LARGE, why)
+    failure = Unreadable(UnreadableReason.TOO_LARGE, harmless(why))
     files = (FileFacts(each.name, each.path, None, FileContent.NOTHING, failure=failure) for each in targets)
     return Facts(tuple(files), moved=False)
 
 
 class Reader:
-    """The reader of an actor: processes, one of which reads one component at a time; its methods are for any thread."""
+    """The reader of an actor: processes that each read one component at a time; its methods are for any thread."""
 
     def __init__(self, seconds: float = SECONDS, work: int = WORK, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -118,7 +126,7 @@ class Reader:
         return len(self._helpers) - len(self._free)
 
     def read(self, component: str, targets: Sequence[FileTarget]) -> Facts | NotNow:
-        """Return what the files of a component are and hold, or why that cannot be told now."""
+        """Return the facts about the files of a component, or why they cannot be told now."""
         with self._freed:
             budget = self._budgets.setdefault(component, _Budget(self._clock()))
         # The number of connections bounds how many wait.
@@ -136,6 +144,11 @@ class Reader:
         with self._helper() as helper:
             try:
                 answer, work = helper.ask(targets)
+            except ConfinementError as error:
+                helper.kill()
+                log.error("no file is read: the reader cannot be confined: %s", error.why)  # noqa: TRY400 (as below)
+                budget.saved -= _BROKEN
+                return NotNow(f"the reader cannot be confined: {error.why}", _SPENT)
             except (OSError, ValueError) as error:
                 helper.kill()
                 log.error("the reader failed: %s", printable(str(error)))  # noqa: TRY400 (an operator is told)
@@ -176,7 +189,7 @@ class Helper:
         self._using = threading.Lock()
         self._ended = False
         self._said = bytearray()
-        """What the process said after the last line."""
+        """The rest of the process's output, after its last line."""
 
     @property
     def pid(self) -> int | None:
@@ -216,7 +229,7 @@ class Helper:
         first = self._line(process, self._seconds + _MARGIN)
         work = first.get("work") if isinstance(first, Mapping) else None
         if not isinstance(work, float) or not 0 <= work < _MOST_WORK:
-            raise ValueError("it does not say what it took")
+            raise ValueError("it does not say which request it took")
         answer = self._line(process, _MARGIN)
         for how in ("slow", "overrun"):
             if isinstance(answer, Mapping) and answer.keys() == {how}:
@@ -224,7 +237,7 @@ class Helper:
         try:
             return from_document(answer), work
         except NotFactsError as error:
-            raise ValueError(f"what it said is of no use: {error}") from None
+            raise ValueError(f"its answer is of no use: {error}") from None
 
     def _begun(self) -> subprocess.Popen[bytes]:
         if self._ended:
@@ -243,6 +256,8 @@ class Helper:
             cwd="/",
         )
         ready = self._line(process, _BEGINNING)
+        if isinstance(ready, Mapping) and ready.keys() == {"refused"}:
+            raise ConfinementError(printable(str(ready["refused"]), 300))
         if not isinstance(ready, Mapping) or ready.keys() != {"ready"}:
             raise ValueError("it did not begin")
         for each in ready["ready"]:

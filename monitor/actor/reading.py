@@ -1,8 +1,8 @@
-"""The reader: a process with the right to read any file and no other, which tells what is in those of a component.
+"""The reader: a process that may read any file, and has no other right. It tells facts about a component's files.
 
 It is told which files over its standard input, by the actor alone, and answers on its standard output. Each component
-is read by a process of its own, begun for that and ended after it: what one file makes of that process, or costs it,
-concerns no other, and what was read of a key is gone.
+is read by a process of its own, begun for that and ended after it: a file that takes it over, or costs much, concerns
+no other file, and the bytes of a key are gone.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from config.model import FileTarget
 from config.vocabulary import FileRole
 from monitor.actor.confine import Limits, confine, other_user, renounce
 from monitor.actor.facts import LONGEST_LINE, MOST_CERTIFICATES, facts_of, to_document
+from probes.container.pkcs12 import unlock
 from probes.file import look_at_file
 from probes.opening import examine_for_others, open_for_others
-from probes.pkcs12 import unlock
 from probes.set import read_set
 from probes.trial import this_process_is_limited
 
@@ -42,8 +42,13 @@ def main() -> int:
     seconds, limits = float(sys.argv[1]), Limits(cpu=int(sys.argv[2]))
     this_process_is_limited()
     _warm_up()
-    left = renounce(*other_user())
-    # What goes wrong may be said with bytes that were read: from here on it goes nowhere.
+    try:
+        left = renounce(*other_user())
+    except OSError as error:
+        # It reads nothing with more rights than it must have.
+        _say({"refused": error.strerror or str(error)})
+        return 1
+    # The message of an error may contain bytes that were read: from here on it goes nowhere.
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 2)
     gc.freeze()
@@ -62,7 +67,7 @@ def _warm_up() -> None:
 
 
 def _answer(line: bytes, seconds: float, limits: Limits) -> tuple[bytes, float]:
-    """Return what a process that reads says within `seconds`, one line, or why it said nothing; and its CPU time."""
+    """Return the line of a reading process within `seconds`, or why there is none; and its CPU time."""
     theirs, ours = os.pipe()
     parent = os.getpid()
     child = os.fork()
@@ -94,7 +99,7 @@ def _answer(line: bytes, seconds: float, limits: Limits) -> tuple[bytes, float]:
 
 
 def _collect(descriptor: int, seconds: float) -> tuple[bytes, bool]:
-    """Return what comes up to its end, and whether time ran out before that."""
+    """Return the bytes up to the end, and whether time ran out before it."""
     said, end = bytearray(), time.monotonic() + seconds
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
@@ -142,7 +147,7 @@ def _target(plain: Any) -> FileTarget:
 
 
 def plain_target(target: FileTarget) -> dict[str, str | None]:
-    """Return what the reader is told of a file."""
+    """Return the request for a file in the words of the reader."""
     return {
         "name": target.name,
         "path": target.path,

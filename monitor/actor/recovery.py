@@ -1,4 +1,4 @@
-"""Recovering: an operator's word that something is right again, and finishing what a crash left."""
+"""Recovering: an operator's word that a component is in order again, and the end of interrupted transactions."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from monitor.actor.work import Work
 
 
 def recover_all(work: Work, request: Request) -> Document:
-    """Take an operator's word, then finish or undo what a crash left.
+    """Take an operator's word, then finish or undo interrupted transactions.
 
     1. Thaw `request.components`.
     2. Release the candidates in quarantine that begin with `request.plan`.
     3. Reinstate the key that begins with `request.key`.
-    4. Finish or undo what a crash left, and keep what somebody wrote late.
-    5. Tell what is still wrong: with those components where some are named, else with all.
+    4. Finish or undo interrupted transactions, and keep late writes.
+    5. Tell the remaining faults: with those components where some are named, else with all.
 
-    A step that fails ends it; what the steps before it did stands. Raises JournalError, BackupError, OSError.
+    A step that fails ends it; the effects of the earlier steps stand. Raises JournalError, BackupError, OSError.
     """
     context = work.context
     transaction = replace(context.transaction, asked={"by": work.by}, told=work.told)
@@ -47,7 +47,7 @@ def recover_all(work: Work, request: Request) -> Document:
     if not isinstance(reinstated, list):
         return cannot(reinstated)
     # 4
-    recovered = recover(transaction, live=work.live)
+    recovered = recover(transaction, services_run=work.services_run)
     compared = look_again(transaction)
     # 5
     return {
@@ -55,7 +55,7 @@ def recover_all(work: Work, request: Request) -> Document:
         "thawed": thawed,
         "not_frozen": [each for each in request.components if each not in thawed],
         "unanswered": [
-            _start(context, each) for each in request.components if work.live and _is_unanswered(context, each)
+            _start(context, each) for each in request.components if work.services_run and _is_unanswered(context, each)
         ],
         "released": released,
         "reinstated": reinstated,
@@ -71,8 +71,8 @@ def _thaw(context: ActorContext, transaction: TransactionContext, components: Se
     kept: list[str] = []
     for name in components:
         match thaw(transaction, name):
-            case Busy(component, holder):
-                return sentence("process {} is at work on {}", printable(str(holder)), printable(component))
+            case Busy() as busy:
+                return harmless(busy.sentence)
             case NotWhole(component, why):
                 way = way_out(context, component)
                 because = listed(filter(None, (harmless(why), way)), ". ")
@@ -105,7 +105,7 @@ def _reinstate(work: Work, beginning: str) -> list[str] | Printable:
 
 
 def _is_unanswered(context: ActorContext, component: str) -> bool:
-    """Whether a component has endpoints, and none of them answers."""
+    """Whether a component has endpoints, and no endpoint answers."""
     live_view = context.transaction.live.look((component,), context.world.now())
     return bool(live_view.served) and not live_view.answering
 
@@ -125,7 +125,7 @@ def _start(context: ActorContext, component: str) -> Document:
 def _still_wrong(context: ActorContext, request: Request) -> Document:
     """Return why components are frozen and candidates are in quarantine, as a part of an answer.
 
-    With what would make the files of a frozen component one whole set, where they are none.
+    With the commands that would make one whole set of a frozen component's files, where they are no whole set.
     """
     journal_state = context.journal_state()
     frozen, quarantined = journal_state.frozen, journal_state.quarantined

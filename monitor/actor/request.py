@@ -1,4 +1,4 @@
-"""What the actor is asked: names of components, clients and backup sets, hashes of plans, and nothing else."""
+"""A request to the actor: names of components, clients and backup sets, hashes of plans, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from actions.plan import Kind
 from config.text import Printable, sentence
 
 Document = dict[str, Any]
-"""What is answered: plain values."""
+"""An answer: plain values."""
 
 LONGEST: Final = 8192
 """Bytes of a request."""
@@ -28,10 +28,10 @@ LONGEST_REASON: Final = 500
 
 
 class Verb(StrEnum):
-    """What is to be done."""
+    """The kind of a request."""
 
     STATE = "state"
-    """Tell what stands."""
+    """Tell the state."""
     FOLLOW = "follow"
     """Tell every record of the journal behind number `after` of `epoch`, and then each as it comes.
 
@@ -40,21 +40,21 @@ class Verb(StrEnum):
     AUDIT = "audit"
     """Tell the segments of the audit, as they are."""
     PLAN = "plan"
-    """Tell what would be done, or why it would not."""
+    """Tell the plan, or why there is none."""
     PROPOSE = "propose"
     """Plan, and have the plan wait for approval."""
     CARRY_OUT = "carry_out"
     APPROVE = "approve"
     REJECT = "reject"
     RECOVER = "recover"
-    """Finish or undo what a crash left; `components` are right now and no longer frozen, `plan` is released."""
+    """Finish or undo interrupted transactions; `components` are right now and no longer frozen, `plan` is released."""
     BACKUPS = "backups"
     READ = "read"
-    """Tell what the files of one component are and hold, as facts."""
+    """Tell facts about the files of one component."""
 
 
 WITH_ACTION: Final = frozenset({Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT})
-"""Verbs that say what is wished for."""
+"""Verbs with a wanted action."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Request:
     verb: Verb
     action: ActionRequest | None = None
     plan: str = ""
-    """A hash, of which APPROVE and REJECT take an unmistakable beginning."""
+    """A hash; APPROVE and REJECT take an unambiguous beginning of it."""
     components: tuple[str, ...] = ()
     why: str = ""
     """For the record: a sentence of whoever asks."""
@@ -102,7 +102,7 @@ def decode(line: bytes) -> Request | Printable:
     try:
         plain = json.loads(line)
         if not isinstance(plain, dict) or not plain.keys() <= _KEYS:
-            return Printable("a request is an object with 'verb' and what that verb takes")
+            return Printable("a request is an object with 'verb' and the keys of that verb")
         request = _request(plain)
     except (ValueError, KeyError, TypeError, RecursionError):
         return Printable("this is no request that the actor knows")
@@ -132,12 +132,8 @@ def _objection(request: Request) -> Printable | None:
     names = request.components
     if action is not None:
         names += (*action.components, *action.losses, *((action.backup_set,) if action.backup_set else ()))
-        if not action.components or len(set(action.components)) < len(action.components):
-            return Printable("an action names components, each once")
-        if action.backup_set and action.kind is not Kind.ROLLBACK:
-            return Printable("only a rollback names a backup set")
-        if action.key_compromised and (action.kind is not Kind.REPLACE or request.verb is Verb.PROPOSE):
-            return Printable("a key is given up by an operator who replaces it at once")
+        if (wrong := _objection_to(action, request.verb)) is not None:
+            return wrong
     if len(names) > MOST_NAMES or not all(map(_NAME.fullmatch, names)):
         return Printable("names are letters, digits, '_', '.' and '-', at most 64 of them")
     if request.verb is Verb.READ and len(request.components) != 1:
@@ -152,4 +148,16 @@ def _objection(request: Request) -> Printable | None:
         return Printable("an epoch is named as the journal names it")
     if len(request.why) > LONGEST_REASON or request.after < 0:
         return sentence("a reason has at most {} characters, and a number is not negative", LONGEST_REASON)
+    return None
+
+
+def _objection_to(action: ActionRequest, verb: Verb) -> Printable | None:
+    if not action.components or len(set(action.components)) < len(action.components):
+        return Printable("an action names components, each once")
+    if action.backup_set and action.kind is not Kind.ROLLBACK:
+        return Printable("only a rollback names a backup set")
+    if action.force and action.kind is not Kind.ACTIVATE:
+        return Printable("only an activation is forced")
+    if action.key_compromised and (action.kind is not Kind.REPLACE or verb is Verb.PROPOSE):
+        return Printable("a key is given up by an operator who replaces it at once")
     return None

@@ -68,7 +68,7 @@ class ActorProcess:
         self._wake.setblocking(False)
 
     def close(self) -> None:
-        """Let go of what an actor that does not serve any more holds."""
+        """Release the resources of an actor that does not serve any more."""
         self._wake.close()
         self._awake.close()
 
@@ -91,7 +91,7 @@ class ActorProcess:
             self._wake.send(b".")
 
     def recover(self) -> None:
-        """Finish or undo what a crash left, and make the inboxes; raises JournalError, OSError."""
+        """Finish or undo interrupted transactions, and make the inboxes; raises JournalError, OSError."""
         with self.current.context() as context:
             tell_recovered(recover(context.transaction))
             tell(look_again(context.transaction))

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 JUMP: Final = 5.0
-"""Seconds by which the wall clock may part from the steady one before what was seen earlier no longer counts."""
+"""Seconds by which the wall clock may differ from the steady clock; beyond them, earlier looks do not count."""
 FORGOTTEN: Final = 6 * 3600.0
-"""Seconds without a look after which what was seen earlier no longer counts: it may have been otherwise meanwhile."""
+"""Seconds without a look after which earlier looks do not count: it may have been otherwise meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """What the looks at one component have seen so far."""
+    """The results of the looks at one component so far."""
 
     circumstances: Hashable
     offset: float
@@ -35,7 +35,7 @@ class Sightings:
     def note(
         self, component: str, circumstances: Hashable, seen: Collection[Hashable], now: float, steady: float
     ) -> Mapping[Hashable, float]:
-        """Note what one look saw at Unix time `now`; return since when each part of it was seen at every look.
+        """Note the result of one look at Unix time `now`; return since when each part of it was seen at every look.
 
         `steady` is the time on a clock that never jumps. Counting starts anew where the circumstances of the look
         differ from those of the look before, or where a clock was changed.

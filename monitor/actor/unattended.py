@@ -1,4 +1,4 @@
-"""Whether a plan may be carried out for the daemon now, by what the actor itself sees."""
+"""Whether a plan may be carried out for the daemon now, by the actor's own looks."""
 
 from __future__ import annotations
 
@@ -92,9 +92,10 @@ def may(work: Work, action: ActionRequest, made: Prepared) -> Leave:
 
 
 def see(work: Work, action: ActionRequest, made: Prepared, approval: Ruling | None = None) -> tuple[Situation, ...]:
-    """Return the situation of each group, and of each other component of a plan, by what the actor sees now.
+    """Return the situation of each group, and of each other component of a plan, by the actor's present looks.
 
-    `approval` is what a person said to the plan: that person answers for what the actor cannot see. Raises OSError.
+    `approval` is the answer of a person to the plan: this person answers for facts that the actor cannot see. Raises
+    OSError.
     """
     context, kind = work.context, action.kind
     looks = [look_at(context, name) for name in action.components]
@@ -135,7 +136,7 @@ def _no_evidence(
     if why := unproven(context, looks, action.backup_set):
         return why
     better_off = any(each.gained for each in made.effects)
-    return "" if better_off else "no client would be better off with what was there before"
+    return "" if better_off else "no client would be better off with the former files"
 
 
 def _rejection(context: ActorContext, action: ActionRequest, case: Mapping[str, str], component: str) -> Ruling | None:

@@ -1,4 +1,4 @@
-"""What an operator can do for a component that is frozen on half a pair: the kept files that would make it whole."""
+"""The way out for a component that is frozen on half a pair: the kept files that would make it whole."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _way_out(context: ActorContext, name: str) -> Printable:
 
 
 def _data(context: ActorContext, path: str) -> bytes | None:
-    """Return what a file holds, None where it is missing; raises OSError."""
+    """Return the content of a file, None where it is missing; raises OSError."""
     try:
         return context.world.read(path)[1]
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The work on one request: on whose behalf, by which right and with what it is done."""
+"""The work on one request: the person behind it, the right, and the context."""
 
 from __future__ import annotations
 
@@ -39,15 +39,19 @@ class Work:
     files: CandidateFiles | None = None
     """The candidate of a replacement; None where it is in the inboxes."""
     role: Role = Role.OPERATOR
-    """An operator has a plan carried out; the daemon only where a policy, by what the actor sees, calls for it now."""
+    """An operator has a plan carried out; the daemon only where a policy calls for it now, by the actor's own looks."""
     approval: Ruling | None = None
     """The approval of the plan that the daemon has carried out; None where no person approved it."""
     sightings: Sightings = field(default_factory=Sightings)
-    """Since when the actor has seen what it sees."""
-    live: bool = True
+    """Since when the actor has seen the present facts."""
+    services_run: bool = True
     """Services run, so that recovery can start and reload them."""
     pace: Pace = field(default_factory=Pace)
-    """What the daemon's requests have caused lately."""
+    """The recent costs of the daemon's requests."""
+    waits: Callable[[Printable], None] = lambda _act: None
+    """Receives the act that the request waits for."""
+    has_left: Callable[[], bool] = lambda: False
+    """Whether the user has closed the connection."""
 
     @property
     def attended(self) -> bool:
@@ -56,7 +60,7 @@ class Work:
 
     @property
     def transaction(self) -> TransactionContext:
-        """What a transaction for this request works with."""
+        """The context of a transaction for this request."""
         return replace(self.context.transaction, attended=self.attended, told=self.told, stopping=self.stopping)
 
     def asks_too_often(self, components: Sequence[str]) -> Printable | None:

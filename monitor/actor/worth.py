@@ -1,4 +1,4 @@
-"""What a component's set is worth, key included, whether it lies on disk or in a backup set."""
+"""The worth of a component's set, key included, on disk or in a backup set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from probes.judge.client import leaf_first
 def worth_of(
     trust_context: TrustContext, world: World, given_up: Callable[[], frozenset[str]] = frozenset
 ) -> Callable[[tuple[str, ...], Mapping[str, bytes], float], Worth]:
-    """Return how to say what the sets of components are worth at a Unix time if files, by path, held these bytes.
+    """Return a function for the worth of components' sets at a Unix time, if files, by path, held these bytes.
 
     `given_up` gives the SHA-256 of the public half of each key that may not be used again, hexadecimal. The answer is
     the least that one of the sets is worth.

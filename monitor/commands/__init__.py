@@ -1,6 +1,6 @@
-"""The command line: what each command takes. What it does lies in a module of its own, loaded when it is called."""
+"""The command line: the arguments of each command. The work of a command is in its own module, loaded when called."""
 
-# ruff: noqa: PLC0415 (each command loads its own module, so that `check` does not pay for `run`)
+# ruff: noqa: PLC0415 (each command loads its own module, so `check` does not pay for `run`)
 # ruff: noqa: PLR0917 (a command takes as many arguments as it has options)
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DEFAULT_CONFIG = "/etc/certvigil"
 
 app = typer.Typer(
     name="certvigil",
-    help="Keeps vigil over certificates: files, keystores and live TLS endpoints, judged as each client would.",
+    help="Watches certificates in files and at TLS endpoints, judges them as each client does, and replaces them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,9 +25,9 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Check, describe or show the configuration.")
 app.add_typer(config_app, name="config")
-policy_app = typer.Typer(no_args_is_help=True, help="Explain what policies decide, and simulate what they will.")
+policy_app = typer.Typer(no_args_is_help=True, help="Explain the decisions of policies, and simulate future decisions.")
 app.add_typer(policy_app, name="policy")
-notify_app = typer.Typer(no_args_is_help=True, help="Try channels; acknowledge, silence, and decide on messages.")
+notify_app = typer.Typer(no_args_is_help=True, help="Test channels; acknowledge, silence, retry and drop.")
 app.add_typer(notify_app, name="notify")
 
 
@@ -41,7 +41,7 @@ DEFAULT_SOCKET = "/run/certvigil/certvigil.sock"
 
 @app.callback(invoke_without_command=True)
 def top(show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    """Take the options that stand before any command."""
+    """Take the options before any command."""
     if show_version:
         typer.echo(f"certvigil {version('certvigil')}")
         raise typer.Exit
@@ -52,7 +52,8 @@ def check(
     targets: Annotated[
         list[str],
         typer.Argument(
-            metavar="TARGET...", help="A file, a directory, - (standard input), HOST:PORT, or https://HOST."
+            metavar="TARGET...",
+            help="A file, a directory, - (standard input), HOST:PORT, https://HOST, smtp://HOST or postgres://HOST.",
         ),
     ],
     ca_file: Annotated[
@@ -61,17 +62,20 @@ def check(
     ] = None,
     verifier: Annotated[
         VerifierName | None,
-        typer.Option(help="Whose rules decide, by default OpenSSL's; files are judged by them where it is given."),
+        typer.Option(help="The rules that decide, by default OpenSSL's. If it is given, files are judged by it, too."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="The name that the certificate must carry, and to ask an endpoint for.")
+        str | None, typer.Option(help="The name that the certificate must have; an endpoint is asked for it.")
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option("--key", metavar="FILE", help="The private key to compare with, instead of one found beside."),
+        typer.Option(
+            "--key", metavar="FILE", help="The private key to compare with, by default a key beside the file."
+        ),
     ] = None,
     password_file: Annotated[
-        str | None, typer.Option("--password-file", metavar="FILE", help="Opens keystores and encrypted keys.")
+        str | None,
+        typer.Option("--password-file", metavar="FILE", help="The password of keystores and encrypted keys."),
     ] = None,
     at: Annotated[
         str | None,
@@ -80,7 +84,7 @@ def check(
     timeout: Annotated[float, typer.Option(help="Seconds for each endpoint.", min=0.1)] = 10.0,
     as_json: Json = False,
 ) -> None:
-    """Look once, without a daemon or a configuration; exits with 0 ok, 1 warning, 2 critical, 3 unknown."""
+    """Look once, without daemon and configuration. Exit code: 0 ok, 1 warning, 2 critical, 3 unknown."""
     from monitor.commands.check import CheckOptions
     from monitor.commands.check import check as run
 
@@ -100,11 +104,11 @@ def check(
 @app.command()
 def run(
     config: ConfigPath = DEFAULT_CONFIG,
-    log_format: Annotated[LogFormat, typer.Option(help="How log lines are written.")] = LogFormat.TEXT,
-    log_level: Annotated[LogLevel, typer.Option(help="From which level on.")] = LogLevel.INFO,
+    log_format: Annotated[LogFormat, typer.Option(help="The format of log lines.")] = LogFormat.TEXT,
+    log_level: Annotated[LogLevel, typer.Option(help="The lowest level of lines that are written.")] = LogLevel.INFO,
 ) -> None:
-    """Run the daemon in the foreground, until SIGTERM; SIGHUP reads the configuration again."""
-    # Until the daemon can reload, to be asked to must not kill it.
+    """Run the daemon in the foreground until SIGTERM. SIGHUP makes it read its configuration again."""
+    # A request to reload must not kill the daemon before it can reload.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from monitor.commands.run import run as start
 
@@ -113,17 +117,17 @@ def run(
 
 @app.command()
 def demo(
-    scenario: Annotated[Scenario, typer.Option(help="What happens.")] = Scenario.FAULTS,
+    scenario: Annotated[Scenario, typer.Option(help="The story that is played.")] = Scenario.FAULTS,
     seconds: Annotated[
         float | None,
-        typer.Option(help="End by itself after so many seconds, as soon as everything was shown; else on Ctrl-C."),
+        typer.Option(help="End after so many seconds, once everything was shown; without it, end on Ctrl-C."),
     ] = None,
     listen: Annotated[
         str | None,
-        typer.Option(help="Where the daemon answers HTTP, as host:port; else at an address of its own on loopback."),
+        typer.Option(help="The daemon's HTTP address, as host:port; by default a free address on loopback."),
     ] = None,
 ) -> None:
-    """Build a small appliance on loopback, watch it and show what happens; leaves nothing behind."""
+    """Build a small appliance on loopback, watch it, and show each event. Nothing is left behind."""
     from monitor.demo.tour import demo as start
 
     raise typer.Exit(start(scenario, seconds, listen))
@@ -138,7 +142,7 @@ def status(
         ),
     ] = [],  # noqa: B006
     problems: Annotated[
-        bool, typer.Option("--problems", help="Only what is not ok, or has something pending.")
+        bool, typer.Option("--problems", help="Only targets that are not ok, or that have a pending finding.")
     ] = False,
     socket: Socket = DEFAULT_SOCKET,
     as_json: Json = False,
@@ -146,15 +150,15 @@ def status(
         bool, typer.Option("--healthy", help="Print nothing; exit with 0 if the daemon is ready.")
     ] = False,
 ) -> None:
-    """Show what the daemon knows now: what is wrong, since when, and what cures it; exits like `check`."""
+    """Show the state of all targets: each fault, its begin and its cure. Exit codes as of `check`."""
     from monitor.commands.status import StatusQuery
     from monitor.commands.status import status as show
 
     raise typer.Exit(show(socket, StatusQuery(tuple(names), problems, as_json), healthy=healthy))
 
 
-Since = Annotated[str, typer.Option("--since", metavar="TIME", help="How far back, such as 12h, or since when.")]
-Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Only what happened before.")]
+Since = Annotated[str, typer.Option("--since", metavar="TIME", help="The begin: so long ago, such as 12h, or a time.")]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="The end: only earlier entries.")]
 
 
 @app.command()
@@ -175,7 +179,7 @@ def history(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what happened, newest first, from the database; no daemon is needed."""
+    """Show the history from the database, newest first. No daemon is needed."""
     from monitor.commands.history import HistoryQuery
     from monitor.commands.history import history as show
 
@@ -190,7 +194,7 @@ def explain(
     ] = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Say what a finding means, what cures it and whom it hurts; without a code, list all findings."""
+    """Explain a finding: its meaning, its cure and whom it hurts. Without a code, list all findings."""
     from monitor.commands.explain import explain as show
 
     raise typer.Exit(show(codes, as_json=as_json))
@@ -198,7 +202,7 @@ def explain(
 
 @app.command()
 def reload(socket: Socket = DEFAULT_SOCKET) -> None:
-    """Have the daemon read its configuration again; what is wrong with it is printed and the last good one stays."""
+    """Have the daemon read its configuration again. If it has mistakes, print them; the old one stays in force."""
     from monitor.commands.reload import reload as ask
 
     raise typer.Exit(ask(socket))
@@ -206,27 +210,25 @@ def reload(socket: Socket = DEFAULT_SOCKET) -> None:
 
 Components = Annotated[
     list[str],
-    typer.Argument(
-        metavar="COMPONENT...", help="Or groups, each for all of its members. Changed as one, or not at all."
-    ),
+    typer.Argument(metavar="COMPONENT...", help="Or groups, which stand for their members. All are changed, or none."),
 ]
-OneComponent = Annotated[str, typer.Argument(help="Or a group, for all of its members as one.")]
+OneComponent = Annotated[str, typer.Argument(help="Or a group, whose members are changed as one.")]
 AllowShorter = Annotated[
-    bool, typer.Option("--allow-shorter", help="It may end as soon as in an hour (3600 s); by default it must last.")
+    bool, typer.Option("--allow-shorter", help="Accept a certificate that ends soon, if not within an hour (3600 s).")
 ]
 Losses = Annotated[list[str], typer.Option("--lose", metavar="CLIENT", help="A client that may be lost; repeatable.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its hash; touch nothing.")]
-BoundTo = Annotated[str, typer.Option("--plan", metavar="HASH", help="Do it only if this still is the plan.")]
-Waiting = Annotated[str, typer.Argument(metavar="PLAN", help="The hash of a plan that waits, or how it begins.")]
+BoundTo = Annotated[str, typer.Option("--plan", metavar="HASH", help="Act only if this is still the plan.")]
+Waiting = Annotated[str, typer.Argument(metavar="PLAN", help="The hash of a waiting plan, or its first digits.")]
 
 
 @app.command()
 def actor(
     config: ConfigPath = DEFAULT_CONFIG,
-    log_format: Annotated[LogFormat, typer.Option(help="How log lines are written.")] = LogFormat.TEXT,
-    log_level: Annotated[LogLevel, typer.Option(help="From which level on.")] = LogLevel.INFO,
+    log_format: Annotated[LogFormat, typer.Option(help="The format of log lines.")] = LogFormat.TEXT,
+    log_level: Annotated[LogLevel, typer.Option(help="The lowest level of lines that are written.")] = LogLevel.INFO,
 ) -> None:
-    """Run the privileged helper in the foreground: it replaces and rolls back for those who may ask it to."""
+    """Run the actor in the foreground: the privileged process that changes components when asked by those who may."""
     from monitor.commands.run import run_actor as start
 
     raise typer.Exit(start(config, log_format, log_level))
@@ -240,7 +242,7 @@ def plan(
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Show what the candidate in the inbox would lead to, or why it would not; exits like `replace`."""
+    """Show the plan for the candidate in the inbox, or why there is no plan. Exit codes as of `replace`."""
     from monitor.commands.act import ActOptions
     from monitor.commands.act import replace as act
 
@@ -256,24 +258,26 @@ def replace(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Certificate, chain, key: PEM, DER, PKCS#7, PKCS#12; repeatable, before each file; else the inbox.",
+            help="A file with certificate, chain or key: PEM, DER, PKCS#7, PKCS#12, JKS; repeatable. Else the inbox.",
         ),
     ] = [],  # noqa: B006
-    password_file: Annotated[str | None, typer.Option("--password-file", help="Opens an encrypted key.")] = None,
+    password_file: Annotated[
+        str | None, typer.Option("--password-file", help="The password of encrypted keys.")
+    ] = None,
     losses: Losses = [],  # noqa: B006
     allow_shorter: AllowShorter = False,
     key_compromised: Annotated[
-        bool, typer.Option("--key-compromised", help="Give up the keys in use for good, whatever becomes of this.")
+        bool, typer.Option("--key-compromised", help="Give up the keys in use for ever, even if the replacement fails.")
     ] = False,
     dry_run: DryRun = False,
     plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Replace the certificate of components in a transaction: verified live, undone by itself where it does not hold.
+    """Replace the certificate of components in a transaction. Handshakes verify it, and it is undone if they fail.
 
-    Exits with 0 committed, or nothing to do, 1 refused (nothing was touched), 2 undone, superseded or failed forward, 3
-    frozen, 4 unusable.
+    Exit code: 0 committed, or nothing to do; 1 refused, and no file was touched; 2 rolled back, superseded or failed
+    forward; 3 frozen; 4 the request or the state is unusable.
     """
     from monitor.commands.act import ActOptions
     from monitor.commands.act import replace as act
@@ -287,16 +291,23 @@ def activate(
     components: Components,
     losses: Losses = [],  # noqa: B006
     allow_shorter: AllowShorter = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Reload or restart also a service that serves what is on disk already.")
+    ] = False,
     dry_run: DryRun = False,
     plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Have services serve what is on disk, once the whole set there has passed the checks; exits like `replace`."""
+    """Have services load their files from disk, after the checks of `replace`. Exit codes as of `replace`.
+
+    Nothing is done where the set on disk is served already.
+    """
     from monitor.commands.act import ActOptions
     from monitor.commands.act import activate as act
 
-    raise typer.Exit(act(components, losses, ActOptions(config, dry_run, plan, as_json, allow_shorter=allow_shorter)))
+    options = ActOptions(config, dry_run, plan, as_json, allow_shorter=allow_shorter, force=force)
+    raise typer.Exit(act(components, losses, options))
 
 
 @app.command()
@@ -309,7 +320,7 @@ def rollback(
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Give a component the files of a backup set back, in a transaction; exits like `replace`."""
+    """Put the files of a backup set back in place, in a transaction. Exit codes as of `replace`."""
     from monitor.commands.act import ActOptions
     from monitor.commands.act import rollback as act
 
@@ -325,7 +336,7 @@ def reset_to_default(
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Give a component back the files that it had before certvigil first changed them; exits like `replace`."""
+    """Put back the files of a component from before certvigil's first change. Exit codes as of `replace`."""
     from monitor.commands.act import ActOptions
     from monitor.commands.act import reset_to_default as act
 
@@ -335,11 +346,11 @@ def reset_to_default(
 @app.command()
 def approve(
     plan: Waiting,
-    wait: Annotated[bool, typer.Option("--wait", help="Return once it was carried out; exit like `replace`.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for its end. Exit codes as of `replace`.")] = False,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Have a plan that waits carried out: exactly this one, for as long as approvals hold."""
+    """Approve a waiting plan. It is carried out as it is, if that is possible before the approval ends."""
     from monitor.commands.act import ActOptions
     from monitor.commands.act import approve as act
 
@@ -349,11 +360,11 @@ def approve(
 @app.command()
 def reject(
     plan: Waiting,
-    why: Annotated[str, typer.Option("--why", help="For those who see it in the record.")] = "",
+    why: Annotated[str, typer.Option("--why", help="The reason, for the audit.")] = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Have a plan that waits not carried out, nor proposed again."""
+    """Reject a waiting plan. It is not carried out, and not proposed again."""
     from monitor.commands.act import ActOptions
     from monitor.commands.act import reject as act
 
@@ -363,24 +374,26 @@ def reject(
 @app.command()
 def recover(
     thaw: Annotated[
-        list[str], typer.Option("--thaw", metavar="COMPONENT", help="A frozen one that is right now.")
+        list[str], typer.Option("--thaw", metavar="COMPONENT", help="A frozen component that is in order now.")
     ] = [],  # noqa: B006
     release: Annotated[
-        str, typer.Option("--release", metavar="CANDIDATE", help="One in quarantine to try again.")
+        str, typer.Option("--release", metavar="CANDIDATE", help="A candidate in quarantine, to be tried again.")
     ] = "",
     reinstate: Annotated[
         str,
-        typer.Option("--reinstate-key", metavar="KEY", help="One that was given up by mistake, by its spki_sha256."),
+        typer.Option("--reinstate-key", metavar="KEY", help="A key that was given up by mistake, by its spki_sha256."),
     ] = "",
-    live: Annotated[bool, typer.Option("--live/--no-live", help="Whether services run, to be put right, too.")] = True,
+    services_run: Annotated[
+        bool, typer.Option("--services/--no-services", help="Whether services run, and are put right, too.")
+    ] = True,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Finish or undo what a crash left half done; doing so again changes nothing."""
+    """Finish or undo each transaction that a crash interrupted. A second run changes nothing."""
     from monitor.commands.act import ActOptions
     from monitor.commands.act import recover as act
 
-    raise typer.Exit(act(thaw, release, reinstate, ActOptions(config, as_json=as_json), live=live))
+    raise typer.Exit(act(thaw, release, reinstate, ActOptions(config, as_json=as_json), services_run=services_run))
 
 
 @app.command()
@@ -392,26 +405,26 @@ def audit(
         ),
     ] = [],  # noqa: B006
     who: Annotated[
-        list[str], typer.Option("--who", metavar="NAME", help="Only what they asked for, approved or rejected.")
+        list[str], typer.Option("--who", metavar="NAME", help="Only requests, approvals and rejections by NAME.")
     ] = [],  # noqa: B006
     action: Annotated[
         list[str], typer.Option("--action", metavar="ACTION", help="Only replace, rollback or activate; repeatable.")
     ] = [],  # noqa: B006
     since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="How far back, such as 12h, or since when.")
+        str | None, typer.Option("--since", metavar="TIME", help="The begin: so long ago, such as 12h, or a time.")
     ] = None,
     until: Until = None,
     config: ConfigPath = DEFAULT_CONFIG,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every record, one a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all records, one in each line.")] = False,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Say whether the chain of the audit holds, and where it breaks: exit code 2."),
+        typer.Option("--verify", help="Check the chain of the audit. Where it is broken, say where, and exit with 2."),
     ] = False,
     holds: Annotated[
-        str, typer.Option("--holds", metavar="SHA256", help="With --verify: an entry that must be there.")
+        str, typer.Option("--holds", metavar="SHA256", help="With --verify: an entry that the audit must have.")
     ] = "",
 ) -> None:
-    """Tell who asked for what, who approved it, and how it ended, from audit and journal of the actor."""
+    """Show each request, its approval and its ending, from the actor's audit and journal."""
     from monitor.commands.audit import AuditQuery
     from monitor.commands.audit import audit as show
     from monitor.commands.audit import verify as check_chain
@@ -427,7 +440,7 @@ def backups(
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """List what can be rolled back to."""
+    """List the backup sets for `rollback`."""
     from monitor.commands.act import ActOptions
     from monitor.commands.act import backups as show
 
@@ -437,21 +450,33 @@ def backups(
 @app.command("json-schema")
 def json_schema(
     command: Annotated[
-        str, typer.Argument(help="Such as 'check', 'plan' or 'notify show'; without it, list all.")
+        str, typer.Argument(help="A command, such as 'check', 'plan' or 'notify show'. By default, list all.")
     ] = "",
 ) -> None:
-    """Print the JSON Schema of what a command prints with --json."""
+    """Print the JSON Schema of a command's output with --json."""
     from monitor.commands.json_schema import json_schema as show
 
     raise typer.Exit(show(command))
 
 
+ConfigArgument = Annotated[
+    str | None, typer.Argument(metavar="[PATH]", show_default=False, help="The configuration, as with --config.")
+]
+
+
+def _configuration(argument: str | None, option: str) -> str:
+    """Return the configuration that is given as an argument or as an option, but not as two."""
+    if argument is not None and option not in {DEFAULT_CONFIG, argument}:
+        raise typer.BadParameter(f"two configurations, {argument} and {option}: name one, with --config")
+    return option if argument is None else argument
+
+
 @config_app.command("check")
-def config_check(path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG) -> None:
-    """Report every mistake in a configuration with its file, line and key; exits with 1 where there is one."""
+def config_check(path: ConfigArgument = None, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Report each mistake in a configuration with file, line and key. Exit code: 0 without mistakes, else 1."""
     from monitor.commands.config import check as run_check
 
-    raise typer.Exit(run_check(path))
+    raise typer.Exit(run_check(_configuration(path, config)))
 
 
 @config_app.command("schema")
@@ -463,24 +488,25 @@ def config_schema() -> None:
 
 
 @config_app.command("show")
-def config_show(path: Annotated[str | None, typer.Argument()] = None, config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Print the configuration as it takes effect: profile filled in, defaults written out, secrets masked."""
+def config_show(path: ConfigArgument = None, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Print the effective configuration: with the profile and all defaults, and without secrets."""
     from monitor.commands.config import show
 
-    raise typer.Exit(show(path or config))
+    raise typer.Exit(show(_configuration(path, config)))
 
 
 @config_app.command("units")
 def config_units(
-    path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG,
+    path: ConfigArgument = None,
+    config: ConfigPath = DEFAULT_CONFIG,
     output: Annotated[
-        str | None, typer.Option("--output", metavar="DIR", help="Write them below it, such as /etc, instead.")
+        str | None, typer.Option("--output", metavar="DIR", help="Write them below this directory, such as /etc.")
     ] = None,
 ) -> None:
-    """Print the units of systemd under which it runs: the daemon, the actor, recovery; users and directories."""
+    """Print the systemd units of daemon, actor and recovery, with their users and directories."""
     from monitor.commands.units import units
 
-    raise typer.Exit(units(path, output))
+    raise typer.Exit(units(_configuration(path, config), output))
 
 
 @notify_app.command("test")
@@ -489,7 +515,7 @@ def notify_test(
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Send a message to channels, by default to all, without a daemon; exits with 1 where a URL did not take it."""
+    """Send a test message to channels, by default to all; no daemon is needed. Exit code: 0 all took it, else 1."""
     from monitor.commands.notify import test
 
     raise typer.Exit(test(channels, config, as_json=as_json))
@@ -497,7 +523,7 @@ def notify_test(
 
 @notify_app.command("show")
 def notify_show(socket: Socket = DEFAULT_SOCKET, as_json: Json = False) -> None:
-    """Show the problems that were told, what was not delivered, and silences."""
+    """Show the problems that people were notified of, undelivered messages, and silences."""
     from monitor.commands.notify import show
 
     raise typer.Exit(show(socket, as_json=as_json))
@@ -505,11 +531,11 @@ def notify_show(socket: Socket = DEFAULT_SOCKET, as_json: Json = False) -> None:
 
 @notify_app.command("acknowledge")
 def notify_acknowledge(
-    problem: Annotated[str, typer.Argument(help="Its short name, as messages and `notify show` give it.")],
-    lasting: Annotated[str | None, typer.Option("--for", metavar="DURATION", help="Until it is told again.")] = None,
+    problem: Annotated[str, typer.Argument(help="The short name of the problem, from a message or `notify show`.")],
+    lasting: Annotated[str | None, typer.Option("--for", metavar="DURATION", help="For so long at most.")] = None,
     socket: Socket = DEFAULT_SOCKET,
 ) -> None:
-    """Say that you know: a problem is not told again until it gets worse."""
+    """Acknowledge a problem: nobody is notified of it again until it gets worse."""
     from monitor.commands.notify import acknowledge
 
     raise typer.Exit(acknowledge(problem, lasting, socket))
@@ -518,13 +544,13 @@ def notify_acknowledge(
 @notify_app.command("silence")
 def notify_silence(
     lasting: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long, such as 2h.")],
-    reason: Annotated[str, typer.Option(help="Why, for those who see it.")],
+    reason: Annotated[str, typer.Option(help="The reason, for other people.")],
     target: Annotated[list[str], typer.Option(help="A name, or a pattern with * and ?.")] = [],  # noqa: B006
     component: Annotated[list[str], typer.Option()] = [],  # noqa: B006
     finding: Annotated[list[str], typer.Option(help="A code.")] = [],  # noqa: B006
     socket: Socket = DEFAULT_SOCKET,
 ) -> None:
-    """Have nobody told of some findings, or of all, for some time; they show everywhere else."""
+    """Silence some findings, or all, for some time: nobody is notified of them. They show everywhere else."""
     from monitor.commands.notify import silence
 
     wanted = {"target": target, "component": component, "finding": finding}
@@ -532,7 +558,7 @@ def notify_silence(
 
 
 @notify_app.command("unsilence")
-def notify_unsilence(silence: Annotated[str, typer.Argument(help="Its id.")], socket: Socket = DEFAULT_SOCKET) -> None:
+def notify_unsilence(silence: Annotated[str, typer.Argument(help="The id.")], socket: Socket = DEFAULT_SOCKET) -> None:
     """End a silence."""
     from monitor.commands.notify import unsilence
 
@@ -541,7 +567,7 @@ def notify_unsilence(silence: Annotated[str, typer.Argument(help="Its id.")], so
 
 @notify_app.command("retry")
 def notify_retry(channel: Annotated[str | None, typer.Argument()] = None, socket: Socket = DEFAULT_SOCKET) -> None:
-    """Deliver messages that were given up again, to one channel or to all."""
+    """Try again to deliver messages that were given up, to one channel or to all."""
     from monitor.commands.notify import decide
 
     raise typer.Exit(decide("retry", channel, socket))
@@ -549,7 +575,7 @@ def notify_retry(channel: Annotated[str | None, typer.Argument()] = None, socket
 
 @notify_app.command("drop")
 def notify_drop(channel: Annotated[str | None, typer.Argument()] = None, socket: Socket = DEFAULT_SOCKET) -> None:
-    """Forget messages that were given up, to one channel or to all."""
+    """Drop the messages that were given up, to one channel or to all."""
     from monitor.commands.notify import decide
 
     raise typer.Exit(decide("drop", channel, socket))
@@ -557,7 +583,7 @@ def notify_drop(channel: Annotated[str | None, typer.Argument()] = None, socket:
 
 State = Annotated[
     str | None,
-    typer.Option("--state", metavar="FILE", help="Decide by this file, as --json prints it, not the daemon."),
+    typer.Option("--state", metavar="FILE", help="Decide by the situations in this file, as --json prints them."),
 ]
 
 
@@ -570,7 +596,7 @@ def policy_explain(
     socket: Socket = DEFAULT_SOCKET,
     as_json: Json = False,
 ) -> None:
-    """Show what each policy makes of a target: what holds since when, what it waits for, and why."""
+    """Show the decision of each policy about a target: which checks hold since when, and the next step."""
     from monitor.commands.policy import Source, explain
 
     raise typer.Exit(explain(target, at, Source(config, state, socket), as_json=as_json))
@@ -588,21 +614,21 @@ def policy_test(
         str | None,
         typer.Option(
             metavar="DURATION",
-            help="As if each certificate began then and lasted so long, such as 47d; by default those installed.",
+            help="Assume certificates that begin then and last so long, such as 47d; by default, the installed ones.",
         ),
     ] = None,
     state: State = None,
     candidates: Annotated[
-        bool, typer.Option("--assume-candidates", help="As if each candidate came when it is waited for.")
+        bool, typer.Option("--assume-candidates", help="Assume that a candidate arrives once a decision waits for it.")
     ] = False,
     approvals: Annotated[
-        bool, typer.Option("--assume-approvals", help="As if each plan was approved when it waits for that.")
+        bool, typer.Option("--assume-approvals", help="Assume that a plan is approved once it waits for approval.")
     ] = False,
     config: ConfigPath = DEFAULT_CONFIG,
     socket: Socket = DEFAULT_SOCKET,
     as_json: Json = False,
 ) -> None:
-    """Show on a timeline what would be decided and told if things stayed as they are, and what is done succeeded."""
+    """Show future decisions and messages on a timeline, if only the time changes and each action succeeds."""
     from monitor.commands.policy import Source, Span, test
     from monitor.decide.simulate import Assumptions
 

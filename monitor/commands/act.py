@@ -1,4 +1,4 @@
-"""What changes a service, asked of the actor where one runs, else done here: `replace`, `rollback`, `approve`, ..."""
+"""The commands that change services: `replace`, `rollback`, `approve`, ... An actor is asked where one runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
@@ -24,7 +25,7 @@ from monitor.actor.authority import ourselves
 from monitor.actor.backup_sets import DEFAULT_SET
 from monitor.actor.client import NoActor, ask
 from monitor.actor.context import actor_context
-from monitor.actor.documents import step_document
+from monitor.actor.documents import step_document, waits_document
 from monitor.actor.handlers import handle
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import CandidateFiles, Work
@@ -37,7 +38,7 @@ from monitor.state.trust import read_trust_context
 
 @dataclass(frozen=True, slots=True)
 class ActOptions:
-    """What the options that all of these commands share say."""
+    """The options that these commands share."""
 
     config: str
     dry_run: bool = False
@@ -45,9 +46,11 @@ class ActOptions:
     """The hash of the only plan to be carried out."""
     as_json: bool = False
     steps: bool = False
-    """Each step is shown as it comes, also where nobody watches a terminal."""
+    """Each step is shown as it comes, also without a terminal."""
     allow_shorter: bool = False
-    """For how long the certificate lasts does not matter."""
+    """A certificate that ends soon is accepted."""
+    force: bool = False
+    """A service loads its files although it serves them already."""
 
 
 def replace(
@@ -59,15 +62,15 @@ def replace(
     *,
     key_compromised: bool = False,
 ) -> int:
-    """Put the certificate in `files`, or in the inboxes, in place for all `components` at once, or say why not.
+    """Put the certificate in `files`, or in the inboxes, in place for all `components` as one, or say why not.
 
     A group stands for its members, as in all of these commands.
 
-    With `key_compromised`, the keys in use are given up, whatever becomes of that.
+    With `key_compromised`, the keys in use are given up, even if the replacement fails.
     """
     for each in components:
         if "/" in each or os.path.isfile(each):
-            return _cannot("{} is a file, no component: write --from before each file", printable(each, 200))
+            return _cannot("{} is a file and no component: write --from before each file", printable(each, 200))
     handed = _handed(files, password_file) if files else None
     if isinstance(handed, str):
         return _cannot("{}", handed)
@@ -82,34 +85,42 @@ def replace(
 
 
 def activate(components: Sequence[str], losses: Sequence[str], options: ActOptions) -> int:
-    """Have the services of `components` serve what is on disk, or say why not."""
-    action = ActionRequest(Kind.ACTIVATE, tuple(components), losses=tuple(losses), allow_shorter=options.allow_shorter)
+    """Have the services of `components` load their files from disk, or say why not."""
+    action = ActionRequest(
+        Kind.ACTIVATE,
+        tuple(components),
+        losses=tuple(losses),
+        allow_shorter=options.allow_shorter,
+        force=options.force,
+    )
     return _act(action, options)
 
 
 def rollback(component: str, to: str | None, losses: Sequence[str], options: ActOptions) -> int:
-    """Give a component or group the files of a backup set back, those before its last change where none is named."""
+    """Put the files of a backup set of a component or group back, by default those from before the last change."""
     return _act(ActionRequest(Kind.ROLLBACK, (component,), to or "", tuple(losses)), options)
 
 
 def reset_to_default(component: str, losses: Sequence[str], options: ActOptions) -> int:
-    """Give a component or group back the files that it had when certvigil first changed them."""
+    """Put back the files of a component or group from before certvigil's first change."""
     return rollback(component, DEFAULT_SET, losses, options)
 
 
 def approve(plan: str, options: ActOptions, *, wait: bool = False) -> int:
-    """Have the plan whose hash begins with `plan` carried out; with `wait`, return once it ended, and by how it did."""
+    """Approve the plan whose hash begins with `plan`; with `wait`, return the exit code of its ending."""
     return _perform(Request(Verb.APPROVE, plan=plan), options, wait=wait)
 
 
 def reject(plan: str, why: str, options: ActOptions) -> int:
-    """Have the plan whose hash begins with `plan` not carried out."""
+    """Reject the plan whose hash begins with `plan`."""
     return _perform(Request(Verb.REJECT, plan=plan, why=why), options)
 
 
-def recover(thaw: Sequence[str], release: str, reinstate: str, options: ActOptions, *, live: bool) -> int:
-    """Finish or undo what a crash left, and take the operator's word for what to `thaw`, `release` and `reinstate`."""
-    return _perform(Request(Verb.RECOVER, plan=release, components=tuple(thaw), key=reinstate), options, live=live)
+def recover(thaw: Sequence[str], release: str, reinstate: str, options: ActOptions, *, services_run: bool) -> int:
+    """Finish or undo interrupted transactions, then `thaw`, `release` and `reinstate` by the operator's word."""
+    return _perform(
+        Request(Verb.RECOVER, plan=release, components=tuple(thaw), key=reinstate), options, services_run=services_run
+    )
 
 
 def backups(component: str | None, options: ActOptions) -> int:
@@ -127,7 +138,7 @@ def _perform(
     options: ActOptions,
     handed: CandidateFiles | None = None,
     *,
-    live: bool = True,
+    services_run: bool = True,
     wait: bool = False,
 ) -> int:
     config = loaded(options.config)
@@ -136,9 +147,9 @@ def _perform(
     progress = StepProgress(_where(options))
     request = _with_members(request, config)
     try:
-        document = _answer(config, request, handed, progress, live=live)
+        document = _answer(config, request, handed, progress, services_run=services_run)
         if wait and "approved" in document:
-            progress.say("approved: waiting until the daemon has it carried out")
+            progress.say("approved; waiting for the daemon, which has it carried out")
             document |= wait_for_end(config.settings.actor.socket, document, progress.hear)
     except (JournalError, BackupError) as error:
         return _cannot("{}", harmless(str(error)))
@@ -146,7 +157,7 @@ def _perform(
         about = printable(str(error.filename or config.settings.actor.directory))
         return _cannot("{}: {}", about, printable(error.strerror or str(error)))
     if options.bound_to and request.verb is Verb.PLAN and document.get("plan", {}).get("hash") != options.bound_to:
-        return _cannot("this is not the plan that was asked for: look at it again")
+        return _cannot("the plan is not the one of --plan by now: look at it again")
     if options.as_json and "cannot" not in document:
         json.dump({"schema": 1, **document}, sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -168,13 +179,14 @@ def _with_members(request: Request, config: Config) -> Request:
 
 
 def _answer(
-    config: Config, request: Request, handed: CandidateFiles | None, progress: StepProgress, *, live: bool
+    config: Config, request: Request, handed: CandidateFiles | None, progress: StepProgress, *, services_run: bool
 ) -> Document:
     """Return the answer of the actor; where none runs, or files are handed over, do the work here.
 
-    The actor takes no bytes from anybody: a person who hands files over acts in this process, under the same locks.
+    The actor takes no bytes from anybody. So the files of a person are put in place by this process, under the same
+    locks.
     """
-    if handed is None and live:
+    if handed is None and services_run:
         try:
             return ask(config.settings.actor.socket, request, progress.hear)
         except NoActor:
@@ -188,11 +200,15 @@ def _answer(
         def told(record: Record) -> None:
             progress.hear(step_document(record))
 
-        return handle(Work(context, ourselves().name, told, stopping, files=handed, live=live), request)
+        def waits(act: Printable) -> None:
+            progress.hear(waits_document(act, time.time()))
+
+        work = Work(context, ourselves().name, told, stopping, files=handed, services_run=services_run, waits=waits)
+        return handle(work, request)
 
 
 class _EndSignal:
-    """Whether this process was told to end; it ends where nothing is half done."""
+    """Whether this process was told to end; it ends where no transaction is interrupted by that."""
 
     def __init__(self) -> None:
         self._told = False
@@ -207,7 +223,7 @@ class _EndSignal:
 
 
 def _where(options: ActOptions) -> IO[str] | None:
-    """Return where steps are shown: not among what a script reads, and nowhere where it reads JSON."""
+    """Return where steps are shown: a script's standard output has none, and with JSON they are not shown."""
     if options.as_json:
         return None
     return sys.stdout if options.steps or sys.stdout.isatty() else sys.stderr

@@ -1,4 +1,4 @@
-"""`certvigil audit`: who asked for what, who approved it, and how it ended, by the actor's audit and journal."""
+"""`certvigil audit`: each request, its approval and its ending, from the actor's audit and journal."""
 
 from __future__ import annotations
 
@@ -27,25 +27,23 @@ from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.period import PeriodError, period
 from monitor.commands.screen import Screen
-from monitor.dialect import iso
+from monitor.dialect import dated, iso, undated
 
 _UNUSABLE: Final = 4
 _PATIENCE: Final = 30.0
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
-_TIMES: Final = frozenset({"until", "written", "begins"})
-"""Keys of a record's data that hold Unix times."""
 _BROKEN: Final = 2
 """The chain of the audit does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """What is to be shown: where something is named, only what fits it."""
+    """The entries that are to be shown. An empty field admits all."""
 
     components: tuple[str, ...] = ()
     """Names or patterns."""
     who: tuple[str, ...] = ()
-    """Those who asked, approved or rejected: names or patterns."""
+    """Persons who asked, approved or rejected: names or patterns."""
     actions: tuple[str, ...] = ()
     """Of `Kind`."""
     since: str | None = None
@@ -55,13 +53,13 @@ class AuditQuery:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """A record, with what it leaves to the records before it."""
+    """A record, with facts that only earlier records have."""
 
     record: Mapping[str, Any]
     kind: str
     components: tuple[str, ...]
     by: str
-    """On whose behalf; empty where that is not recorded."""
+    """On whose behalf; empty where it is not recorded."""
     group: str
     """The group of which the components are; empty where they make none."""
 
@@ -72,7 +70,7 @@ class AuditEntry:
 
 
 def audit(config_path: str, query: AuditQuery) -> int:
-    """Print what was done, oldest first: with JSON, each record whole on a line of its own."""
+    """Print the records, oldest first; with JSON, each whole record on its own line."""
     config = loaded(config_path)
     if config is None:
         return _UNUSABLE
@@ -97,18 +95,18 @@ def audit(config_path: str, query: AuditQuery) -> int:
         complain("certvigil audit: the chain of the audit does not hold; see `certvigil audit --verify`")
     if query.as_json:
         for each in chosen:
-            sys.stdout.write(json.dumps(_exported(each)) + "\n")
+            sys.stdout.write(json.dumps(dated(each.record, iso)) + "\n")
         return 0
     told = [each for each in chosen if each.record["event"] not in STEPS]
     if told:
-        Screen().table(("when", "what", "transaction or plan", "who", "why"), map(_row, told))
+        Screen().table(("when", "event", "transaction or plan", "who", "why"), map(_row, told))
     else:
-        Screen().say("nothing was done yet" if not every else "no record fits that")
+        Screen().say("nothing is recorded yet" if not every else "no record fits these options")
     return 0
 
 
 def verify(config_path: str, holds: str) -> int:
-    """Print whether the chain of the audit holds, else where not; it must have the entry whose hash is `holds`."""
+    """Print whether the chain of the audit holds, or where it breaks; it must have an entry with the hash `holds`."""
     config = loaded(config_path)
     if config is None:
         return _UNUSABLE
@@ -121,7 +119,7 @@ def verify(config_path: str, holds: str) -> int:
     written = [each for each in found if isinstance(each, Entry)]
     breaks = [f"{each.where}: {each.why}" for each in found if isinstance(each, Break)]
     if holds and holds not in {each.sha256 for each in written}:
-        breaks.append(f"no entry has the sha256 {holds}: it was taken out, or what stands before it was written anew")
+        breaks.append(f"no entry has the sha256 {holds}: it was taken out, or earlier entries were written anew")
     if breaks:
         for each in breaks:
             complain("certvigil audit: {}", printable(each))
@@ -135,21 +133,8 @@ def verify(config_path: str, holds: str) -> int:
     return 0
 
 
-def _exported(entry: AuditEntry) -> dict[str, Any]:
-    """Return the record of an entry with its times as ISO 8601."""
-    data = {key: _dated(value) if key in _TIMES else value for key, value in entry.record["data"].items()}
-    return {**entry.record, "at": iso(entry.at), "data": data}
-
-
-def _dated(value: object) -> object:
-    """Return a time, or times by component, as ISO 8601; anything else as it is."""
-    if isinstance(value, Mapping):
-        return {name: _dated(at) for name, at in value.items()}
-    return iso(value) if isinstance(value, int | float) else value
-
-
 def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[AuditEntry]:
-    """Yield each of `records`, oldest first, with what its transaction, plan or candidate is known to be about."""
+    """Yield each of `records`, oldest first, with the facts that earlier records have of its transaction or plan."""
     about: dict[str, AuditEntry] = {}
     for record in records:
         data = record["data"]
@@ -181,12 +166,12 @@ def _is_meant(entry: AuditEntry, query: AuditQuery) -> bool:
 
 
 def _is_by(by: str, who: Sequence[str]) -> bool:
-    """Whether one of `who` is meant by `by`, which is `root (uid 0)`, say: a name means whoever has it."""
+    """Whether `by`, such as `root (uid 0)`, is one of `who`, where a name alone is enough."""
     return is_one_of(by, who) or by.split(" (", 1)[0] in who
 
 
 def _together(written: Sequence[Entry], records: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield what audit and journal have, each record once: the audit the older, the journal every step."""
+    """Yield the records of audit and journal, each once: the audit has older records, the journal all steps."""
     journal = birth(str(records[0]["epoch"])) if records else ""
     found: dict[int, Mapping[str, Any]] = {}
     for each in written:
@@ -208,7 +193,7 @@ def _segments(config: Config) -> Iterator[Segment]:
 
 
 def _told(config: Config, request: Request, end: str) -> Iterator[Document]:
-    """Yield what the actor answers until it says `end`; raises NoActor, JournalError, OSError."""
+    """Yield the actor's answers until it says `end`; raises NoActor, JournalError, OSError."""
     with talking(config.settings.actor.socket, request, _PATIENCE) as answers:
         for document in answers:
             if "cannot" in document:
@@ -220,7 +205,8 @@ def _told(config: Config, request: Request, end: str) -> Iterator[Document]:
 
 def _records(config: Config) -> Iterator[Mapping[str, Any]]:
     try:
-        yield from (each["record"] for each in _told(config, Request(Verb.FOLLOW), "here") if "record" in each)
+        told = _told(config, Request(Verb.FOLLOW), "here")
+        yield from (undated(each["record"]) for each in told if "record" in each)
     except NoActor:
         with closing(Journal(World(), journal_path(config))) as journal:
             yield from ({**summary(record), "data": dict(record.data)} for record in journal.records())

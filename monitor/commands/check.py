@@ -6,13 +6,15 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from config.model import Client, Endpoint, FileTarget, PemBundle, SystemStore, TrustStore
-from config.text import Printable, harmless, printable, sentence
-from config.vocabulary import Code, FileRole, Severity, UnreadableReason, VerifierName
+from config.text import Printable, harmless, listed, printable, sentence
+from config.vocabulary import Code, EntryKind, FileRole, Integrity, Severity, UnreadableReason, VerifierName
 from monitor.commands.check_files import Manner, judge_files, look_at, passed_over
 from monitor.commands.checked import Checked, document, exit_code, issuing_key
 from monitor.commands.complain import complain
@@ -21,23 +23,39 @@ from monitor.commands.keys import KeyFile, key_in
 from monitor.commands.screen import Screen
 from probes.assess import EndpointContext, assess_endpoint
 from probes.certificate import Certificate
-from probes.container import called
+from probes.container.registry import called
 from probes.file import look_at_file, unreadable
 from probes.finding import finding
 from probes.judge.client import View
 from probes.judge.key import judge_match
 from probes.judge.source import UNREACHABLE_AFTER
+from probes.keystore import Keystore
 from probes.observation import EndpointObservation
 from probes.trust import TrustUnreadable, read_trust
 
 UNUSABLE: Final = 3
-"""What monitoring plugins exit with when they were called wrongly."""
+"""The exit code of a monitoring plugin that was called wrongly."""
 
 _CONCURRENCY: Final = 20
 _BUNDLE: Final = 10
-"""More certificates than that are a bundle, which nobody reads line by line."""
+"""Of a bundle, which has more certificates, nobody reads each line."""
 _NAMED: Final = 20
-"""So many names are shown of what was passed over for one reason."""
+"""So many names are shown of the files that were passed over for one reason."""
+
+_INTEGRITY: Final[Mapping[Integrity, Printable]] = MappingProxyType(
+    {
+        Integrity.VERIFIED: Printable("verified by its password"),
+        Integrity.UNVERIFIED: Printable("not verified"),
+        Integrity.UNPROTECTED: Printable("not protected by a password"),
+    }
+)
+_CALLED: Final[Mapping[EntryKind, Printable]] = MappingProxyType(
+    {
+        EntryKind.TRUSTED: Printable("trusted certificates"),
+        EntryKind.PRIVATE_KEY: Printable("private keys"),
+        EntryKind.SECRET_KEY: Printable("secret keys"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +74,28 @@ class CheckOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What there is to look at, and what is needed to judge it."""
+    """The targets, and the terms by which they are judged."""
 
     given: GivenTargets
     files: tuple[FileTarget, ...]
     endpoints: tuple[Endpoint, ...]
     view: View | None
-    """Of the client; None where there is neither an endpoint nor anybody named to judge files as."""
+    """Of the client; None where there is neither an endpoint nor a client for files."""
     manner: Manner
 
     @property
     def now(self) -> float:
-        """The Unix time as of which to judge."""
+        """The Unix time of the judgement."""
         return self.manner.now
 
     @property
     def anchors(self) -> tuple[Certificate, ...]:
-        """The certificates of the trust store, which may have issued what has no issuer beside it."""
+        """The certificates of the trust store: possible issuers of certificates without an issuer beside them."""
         return self.view.trust.anchors if self.view is not None else ()
 
 
 def check(targets: Sequence[str], options: CheckOptions) -> int:
-    """Look at `targets`, print what is found and return the exit code."""
+    """Look at `targets`, print the verdicts and return the exit code."""
     try:
         task = _task(targets, options)
     except UsageError as error:
@@ -98,12 +116,12 @@ def check(targets: Sequence[str], options: CheckOptions) -> int:
     else:
         _show(screen, checked, left_out, task)
         if task.manner.view is None and any(each.format and each.chain for each in checked):
-            screen.say("Files are judged as a client would judge them only with --ca-file or --verifier.", style="dim")
+            screen.say("Add --ca-file or --verifier to have files judged as a client judges them.", style="dim")
     return exit_code(each.verdict for each in checked)
 
 
 def _task(targets: Sequence[str], options: CheckOptions) -> _Task:
-    """Return what is asked for; raises UsageError where that makes no sense or cannot be had."""
+    """Return the task; raises UsageError where the request makes no sense or cannot be met."""
     now = parse_time(options.at) if options.at else time.time()
     given = read_given(targets, options.name, options.timeout)
     _try_password(options.password_file)
@@ -111,12 +129,12 @@ def _task(targets: Sequence[str], options: CheckOptions) -> _Task:
         replace(each, password_file=options.password_file) for each in given.targets if isinstance(each, FileTarget)
     )
     endpoints = tuple(each for each in given.targets if isinstance(each, Endpoint))
-    # A file is judged as a client would only where it is said which: its CA may be any.
+    # A file may come from any CA. So it is judged as a client only where the client is given.
     as_client = options.ca_file is not None or options.verifier is not None
     view = _view(options) if as_client or endpoints else None
     key = None if options.key is None else _given_key(options.key, options.password_file, now)
     if key is not None and not endpoints and all(each.role is FileRole.FOUND for each in files):
-        raise UsageError("--key is compared with a certificate: name the file that holds it, or an endpoint")
+        raise UsageError("--key is compared with a certificate: give the file with the certificate, or an endpoint")
     names = () if options.name is None else (options.name,)
     return _Task(given, files, endpoints, view, Manner(view if as_client else None, names, key, now))
 
@@ -142,7 +160,7 @@ def _try_password(path: str | None) -> None:
 
 
 def _given_key(path: str, password_file: str | None, now: float) -> KeyFile:
-    """Return the private key in the file at `path`; raises UsageError where it holds none that can be compared."""
+    """Return the private key in the file at `path`; raises UsageError where it has no key to compare with."""
     where = printable(path, 4096)
     seen = look_at_file(FileTarget(where, path, FileRole.KEY, password_file=password_file), now)
     key = key_in(seen, where)
@@ -168,12 +186,12 @@ async def _check_endpoints(task: _Task) -> list[Checked]:
     async def one(endpoint: Endpoint) -> Checked:
         async with room:
             observation: EndpointObservation = await look(endpoint, now)
-        # There will be no second look to wait for.
+        # There is no second look that could be awaited.
         context = EndpointContext(endpoint, (view,), failures_in_a_row=UNREACHABLE_AFTER)
         findings = [*assess_endpoint(observation, context, now).findings, *(key.exposed if key else ())]
         chain = observation.presented[0].chain if observation.presented else ()
         if key is not None and chain:
-            findings += judge_match(chain[0], key.public, key.where)
+            findings += judge_match(chain[0], key.public, harmless(key.where))
         return Checked(
             endpoint.name, tuple(findings), chain, bool(observation.presented), observation.presented, key=key
         )
@@ -182,9 +200,9 @@ async def _check_endpoints(task: _Task) -> list[Checked]:
 
 
 def _unsearched(directory: Directory) -> Iterator[Checked]:
-    """Yield what could not be searched: of what lies there nothing is known."""
+    """Yield each path that could not be searched: nothing is known of the files there."""
     for name, why in directory.unreadable.items():
-        detail = f"{why.reason}: {why.detail}"
+        detail = sentence("{}: {}", why.reason, why.detail)
         yield Checked(name, (finding(Code.UNREADABLE, detail, severity=Severity.NOTICE),))
 
 
@@ -196,24 +214,45 @@ def _show(
 ) -> None:
     for each in checked:
         screen.target(harmless(each.target), each.verdict, each.findings, _notes(each))
-        for position, certificate in enumerate(each.chain[:_BUNDLE]):
+        shown = list(_certificates(each))
+        for position, (certificate, alias) in enumerate(shown[:_BUNDLE]):
             issuer = issuing_key(certificate, (*each.chain, *task.anchors))
-            screen.certificate(position, certificate, task.now, issuer)
-        if len(each.chain) > _BUNDLE:
-            screen.say("     and {} more certificates; --json shows all", len(each.chain) - _BUNDLE, style="dim")
+            screen.certificate(position, certificate, task.now, issuer, alias)
+        if len(shown) > _BUNDLE:
+            screen.say("     and {} more certificates; --json shows all", len(shown) - _BUNDLE, style="dim")
     if not checked:
         screen.say("No certificate was found.", style="magenta")
     for directory, some in left_out:
         _show_passed_over(screen, directory, some)
 
 
+def _certificates(checked: Checked) -> Iterator[tuple[Certificate, Printable]]:
+    """Yield what a target presents, or what the entries of a keystore hold, each with its alias."""
+    if checked.keystore is None or not checked.keystore.entries:
+        yield from ((each, Printable("")) for each in checked.chain)
+        return
+    for entry in checked.keystore.entries:
+        yield from ((each, entry.alias) for each in entry.certificates)
+
+
+def _keystore_notes(keystore: Keystore[Certificate]) -> Iterator[Printable]:
+    kinds = Counter(each.kind for each in keystore.entries)
+    counts = [sentence("{}: {}", _CALLED[kind], kinds[kind]) for kind in EntryKind if kinds[kind]]
+    yield sentence("a keystore, {}; {}", _INTEGRITY[keystore.integrity], listed(counts) or Printable("no entry"))
+    secret = [each.alias for each in keystore.entries if each.kind is EntryKind.SECRET_KEY]
+    if secret:
+        yield sentence("secret keys, which are not read: {}", listed(secret[:_NAMED]))
+
+
 def _notes(checked: Checked) -> Iterator[Printable]:
     for one in checked.addresses:
         yield harmless(f"{one.address}: {one.version}, {one.cipher} {one.group}".rstrip())
+    if checked.keystore is not None:
+        yield from _keystore_notes(checked.keystore)
     if not checked.chain and checked.known:
-        yield Printable("a private key, and no certificate")
+        yield Printable("a private key without a certificate")
     if any(each.detail.startswith(f"{UnreadableReason.LOCKED}:") for each in checked.findings):
-        yield Printable("--password-file FILE opens it, where FILE holds its password")
+        yield Printable("--password-file FILE opens it, if FILE holds its password")
     if checked.key is not None and checked.key_belongs:
         yield sentence("its private key is {}", harmless(checked.key.where))
     elif checked.key is not None and checked.key.why:

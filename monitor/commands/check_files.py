@@ -1,4 +1,4 @@
-"""The files that `certvigil check` was given: looked at together, so that each certificate finds its key."""
+"""The files of `certvigil check`: they are looked at together, so that each certificate finds its key."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from config.model import FileTarget
-from config.text import printable
+from config.text import harmless, printable, sentence
 from config.vocabulary import FileContent, FileRole, UnreadableReason
 from monitor.commands.checked import Checked
 from monitor.commands.given import STANDARD_INPUT, Directory, PassedOverPath
 from monitor.commands.keys import KeyFile, key_among, key_beside, key_in
 from probes.assess import FileContext, assess_file, is_worth_watching
 from probes.chain import find_leaf
-from probes.container import called
+from probes.container.registry import called
 from probes.file import SIZE_LIMIT, look_at_file, look_into, read_password
 from probes.judge.client import View
 from probes.judge.key import judge_match
 from probes.observation import FileObservation, Unreadable
 
 Observed = Mapping[str, FileObservation]
-"""What each file was seen to hold, by path, in the order in which they were given."""
+"""The observation of each file, by path, in the order of the arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +31,31 @@ class Manner:
     """How files are judged."""
 
     view: View | None
-    """As this client would, where given."""
+    """The client that judges, if there is one."""
     names: tuple[str, ...]
-    """That each certificate must carry."""
+    """Each certificate must have them."""
     key: KeyFile | None
-    """To which the certificates in files that were named must belong."""
+    """The certificates in files that were named must belong to this key."""
     now: float
 
 
 def look_at(target: FileTarget, now: float) -> FileObservation:
-    """Return what a file, or standard input, holds."""
+    """Return the observation of a file, or of standard input."""
     if target.path != STANDARD_INPUT.path:
         return look_at_file(target, now, with_keys=True)
     try:
         data = sys.stdin.buffer.read(SIZE_LIMIT + 1)
     except OSError as error:
-        failure = Unreadable(UnreadableReason.IO_ERROR, os.strerror(error.errno or errno.EIO))
+        failure = Unreadable(UnreadableReason.IO_ERROR, harmless(os.strerror(error.errno or errno.EIO)))
     else:
         if len(data) <= SIZE_LIMIT:
             return look_into(data, target, now, read_password(target.password_file), with_keys=True)
-        failure = Unreadable(UnreadableReason.TOO_LARGE, f"it is larger than {SIZE_LIMIT} bytes")
+        failure = Unreadable(UnreadableReason.TOO_LARGE, sentence("it is larger than {} bytes", SIZE_LIMIT))
     return FileObservation(target.name, now, None, FileContent.NOTHING, failure=failure)
 
 
 def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manner) -> Iterator[Checked]:
-    """Yield the verdict on each file that holds, or may hold, a certificate, and on each that was named."""
+    """Yield the verdict on each file that holds, or may hold, a certificate, and on each file that was named."""
     targets = list(targets)
     for target in targets:
         seen = observed[target.path]
@@ -71,8 +71,8 @@ def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manne
         )
         findings = [*assess_file(seen, context, manner.now).findings, *(key.exposed if key else ())]
         if key is not None and seen.content is FileContent.ANCHOR:
-            # The certificate of a CA beside its key, which the verdict on anchors leaves alone.
-            findings += judge_match(find_leaf(seen.certificates), key.public, key.where)
+            # A CA's certificate beside its key: the verdict on anchors says nothing of the key.
+            findings += judge_match(find_leaf(seen.certificates), key.public, harmless(key.where))
         yield Checked(
             target.name,
             tuple(dict.fromkeys(findings)),
@@ -80,11 +80,12 @@ def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manne
             bool(seen.certificates or seen.keys or seen.encrypted_keys),
             format=seen.format,
             key=key,
+            keystore=seen.keystore,
         )
 
 
 def passed_over(directory: Directory, observed: Observed, targets: Iterable[FileTarget]) -> Iterator[PassedOverPath]:
-    """Yield everything in a directory that no verdict is on, and why."""
+    """Yield everything in a directory that has no verdict, and the reason."""
     found = {each.path: each for each in targets if each.role is FileRole.FOUND}
     used = {key.where for key in _keys_used(found.values(), observed)}
     for path, target in found.items():
@@ -125,18 +126,18 @@ def _key_nearby(target: FileTarget, observed: Observed) -> KeyFile | None:
     own = key_in(seen, printable(target.path, 4096), own_file=False)
     if own is not None or target.path == STANDARD_INPUT.path:
         return own
-    # Looked at with the time of the look at its certificate.
+    # The look at the key has the time of the look at the certificate.
     beside = key_beside(target, observed, lambda each: look_at_file(each, seen.at, with_keys=True))
     public_half = find_leaf(seen.certificates).public_key_sha256()
     return beside or key_among(public_half, os.path.dirname(target.path), observed)
 
 
 def _only_key(targets: Iterable[FileTarget], observed: Observed, target: FileTarget) -> KeyFile | None:
-    """Return the one key of the one certificate that were named together, whatever they are called."""
+    """Return the key, if exactly one key and one certificate were named; their file names do not matter."""
     named = [each for each in targets if each.role is FileRole.LISTED]
     certificates = [each for each in named if observed[each.path].content is FileContent.LEAF]
     keys = [each for each in named if observed[each.path].content is FileContent.KEY]
     if certificates != [target] or len(keys) != 1:
         return None
-    # That others may read it is said of the key's own file.
+    # The key's own file has the finding that others may read it.
     return key_in(observed[keys[0].path], keys[0].name, own_file=False)

@@ -1,4 +1,4 @@
-"""What `certvigil check` found, as values and as JSON."""
+"""The result of `certvigil check`, as values and as JSON."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any, Final
 from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
-from monitor.dialect import certificate_object, iso
+from monitor.dialect import certificate_object, iso, keystore_object
 from probes.certificate import Certificate
 from probes.chain import find_leaf, signed
 from probes.finding import Finding, verdict
+from probes.keystore import Keystore
 from probes.observation import Presented
 
 EXIT_CODE: Final = {Verdict.OK: 0, Verdict.WARNING: 1, Verdict.CRITICAL: 2, Verdict.UNKNOWN: 3}
@@ -35,30 +36,32 @@ class Checked:
     """Of a file."""
     key: KeyFile | None = None
     """Of a file's certificate, where one was found."""
+    keystore: Keystore[Certificate] | None = None
+    """Of a file that is one."""
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the findings; unknown where there was nothing to judge, unless that is critical."""
+        """The worst of the findings; unknown where there was nothing to judge, unless a finding is critical."""
         worst = verdict(self.findings, known=self.known)
         return worst if self.known or worst is Verdict.CRITICAL else Verdict.UNKNOWN
 
     @property
     def key_belongs(self) -> bool | None:
-        """Whether the key belongs to the certificate; None where that is not known."""
+        """Whether the key belongs to the certificate; None where it is not known."""
         if self.key is None or not self.chain:
             return None
         return self.key.belongs_to(find_leaf(self.chain).public_key_sha256())
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:
-    """Return the code of the worst verdict, that of unknown where there is none."""
+    """Return the code of the worst verdict; without any verdict, the code of unknown."""
     return EXIT_CODE[max(verdicts, key=BY_BADNESS.index, default=Verdict.UNKNOWN)]
 
 
 def document(
     checked: Iterable[Checked], passed_over: Iterable[PassedOverPath], now: float, anchors: Sequence[Certificate] = ()
 ) -> dict[str, Any]:
-    """Return what `--json` prints; its shape is a contract, `schema` counts its versions.
+    """Return the document of `--json`; its shape is a contract, and `schema` is its version.
 
     `anchors` are those of the trust store, where there is one.
     """
@@ -88,6 +91,7 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
             for one in checked.addresses
         ],
         "format": checked.format,
+        "keystore": checked.keystore and keystore_object(checked.keystore),
         "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why},
     }
 
@@ -95,6 +99,6 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
 def issuing_key(certificate: Certificate, others: Iterable[Certificate]) -> str | None:
     """Return the SHA-256 of the public key that signed a certificate, as `allowed_issuers` takes it.
 
-    None where the issuer is none of `others`.
+    None where the issuer is not among `others`.
     """
     return next((each.public_key_sha256() for each in others if signed(each, certificate)), None)

@@ -1,4 +1,4 @@
-"""Choosing by name: what is meant by a name or a pattern, and which name was perhaps meant by one that is unknown."""
+"""Choosing by name: the things that a name or a pattern stands for, and proposals for an unknown name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from config.text import Printable, printable, sentence
 
 
 def unknown(wanted: Iterable[str], known: Collection[str], what: Printable) -> Printable | None:
-    """Return a sentence about the first of `wanted` that neither is one of `known` nor stands for any of them.
+    """Return a sentence about the first name or pattern in `wanted` that fits no name in `known`; None if all fit.
 
-    None where there is no such name; `what` is what they are called, such as `target`.
+    `what` is the noun for them, such as `target`.
     """
     for each in wanted:
         if not any(is_one_of(name, [each]) for name in known):

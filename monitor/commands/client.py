@@ -13,7 +13,7 @@ from config.text import Printable, printable, sentence
 
 @dataclass(frozen=True, slots=True)
 class NoDaemonAnswer:
-    """The daemon could not be asked, or gave no sense; a sentence that says why and what to do."""
+    """The daemon could not be asked, or its answer makes no sense. A sentence with the reason and the way out."""
 
     why: Printable
 
@@ -32,7 +32,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 def ask(path: str, resource: str, *, method: str = "GET", timeout: float = 10.0) -> Any | NoDaemonAnswer:
-    """Return the JSON that the daemon on the socket at `path` answers with, whatever its status."""
+    """Return the JSON answer of the daemon on the socket at `path`, whatever its status."""
     connection, where = _Connection(path, timeout), printable(path)
     try:
         connection.request(method, resource)

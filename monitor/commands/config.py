@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 
 from config.document import Mistake
-from config.load import Marked, load, load_marked
+from config.load import Marked, examine, load, load_marked
 from config.model import Config
 from config.schema.root import json_schema
 from config.show import show_marked as render
@@ -17,21 +17,27 @@ from monitor.commands.complain import complain
 
 
 def check(path: str) -> int:
-    """Print every mistake in the configuration at `path`, and what this host has otherwise; return 1 for a mistake."""
-    found = load_marked(path, os.environ)
-    if not isinstance(found, Marked):
-        return _print(found)
-    from monitor.host.outside import doubts  # noqa: PLC0415 (parses certificates, which other commands need not)
+    """Print each mistake in the configuration at `path`, and contradictions to this host; return 1 for a mistake.
 
-    config, document = found
+    The host is looked at with what is sound, so that one mistake does not hide the others.
+    """
+    found = examine(path, os.environ)
     warnings: list[Mistake] = []
-    mistakes: list[Mistake] = []
-    for doubt in doubts(config, document):
-        (mistakes if doubt.is_hopeless else warnings).append(document.mistake(doubt.path, doubt.problem))
+    mistakes = list(found.mistakes)
+    if found.sound is not None:
+        from monitor.host.outside import doubts  # noqa: PLC0415 (parses certificates, which other commands need not)
+
+        config, document = found.sound
+        known = {(each.file, each.line, each.key) for each in mistakes}
+        for doubt in doubts(config, document):
+            mistake = document.mistake(doubt.path, doubt.problem)
+            if (mistake.file, mistake.line, mistake.key) not in known:
+                (mistakes if doubt.is_hopeless else warnings).append(mistake)
     for warning in sorted(warnings, key=_place):
         complain("warning: {}", harmless(str(warning)))
-    if mistakes:
+    if mistakes or found.sound is None:
         return _print(mistakes)
+    config = found.sound.config
     files, endpoints = len(config.watches) + len(config.files), len(config.endpoints)
     more = f", warnings: {len(warnings)}" if warnings else ""
     sys.stdout.write(f"{path}: ok, {files} files and patterns, {endpoints} endpoints{more}\n")

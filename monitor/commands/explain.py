@@ -1,4 +1,4 @@
-"""`certvigil explain`: what a finding means, what cures it, whom it hurts; needs no configuration and no daemon."""
+"""`certvigil explain`: the meaning of a finding, its cure, whom it hurts. Needs no configuration and no daemon."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from config.text import Printable, harmless
 from config.vocabulary import Code
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
-from monitor.commands.explanation import Explanation, advice_lines, by_kind, explanation, policies_line
 from monitor.commands.screen import Screen
+from monitor.notify.explanation import Explanation, advice_lines, by_kind, explanation, policies_line
 
 _UNUSABLE: Final = 3
 _LABEL: Final = 15
@@ -22,7 +22,7 @@ _LABEL: Final = 15
 
 
 def explain(codes: Sequence[str], *, as_json: bool) -> int:
-    """Print the rows of `codes`, or list all; return 3 where one is unknown."""
+    """Print the rows of `codes`, or list all; return 3 for an unknown code."""
     if problem := unknown(codes, [str(code) for code in Code], Printable("finding")):
         complain("certvigil: {}", problem)
         return _UNUSABLE
@@ -34,7 +34,7 @@ def explain(codes: Sequence[str], *, as_json: bool) -> int:
     screen = Screen()
     if not codes:
         screen.table(
-            ("severity", "finding", "group", "what it means"),
+            ("severity", "finding", "group", "meaning"),
             [tuple(map(harmless, (each.severity, each.code, each.group, each.meaning))) for each in explained],
             verdict_column=0,
         )

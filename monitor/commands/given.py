@@ -1,4 +1,4 @@
-"""What `certvigil check` was given: files, directories, standard input, endpoints; and what lies there unlooked at."""
+"""The arguments of `certvigil check`: files, directories, standard input and endpoints; and names passed over."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from config.address import join_address, split_address
 from config.model import Endpoint, FileTarget, Watch
-from config.text import printable
-from config.vocabulary import FileRole, UnreadableReason
+from config.text import harmless, printable, sentence
+from config.vocabulary import EndpointProtocol, FileRole, UnreadableReason
 from probes.find import Found, find
 from probes.observation import Unreadable
 
@@ -25,8 +25,25 @@ _URL: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://.*", re.IGNORECASE)
 _NO_TLS: Final = {"http": "it has no TLS"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Scheme:
+    """What a scheme of a URL means."""
+
+    protocol: EndpointProtocol
+    port: int | None
+
+
+_SCHEMES: Final[Mapping[str, _Scheme]] = {
+    "https": _Scheme(EndpointProtocol.TLS, 443),
+    "postgres": _Scheme(EndpointProtocol.POSTGRES, 5432),
+    "postgresql": _Scheme(EndpointProtocol.POSTGRES, 5432),
+    "smtp": _Scheme(EndpointProtocol.SMTP, 25),
+    "tls": _Scheme(EndpointProtocol.TLS, None),
+}
+
+
 class UsageError(Exception):
-    """What was asked for cannot be done; the text says why and what to do."""
+    """A request that cannot be met; the text says why, and the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +53,7 @@ class PassedOverPath:
     path: str
     """Printable."""
     why: str
-    """What it is, as the end of a sentence; printable."""
+    """The kind of the thing, as the end of a sentence; printable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +64,23 @@ class Directory:
     """As it was given, printable."""
     path: str
     passed_over: tuple[PassedOverPath, ...]
-    """Names that are no files to look at."""
+    """Names of other things than files."""
     unreadable: Mapping[str, Unreadable]
-    """What cannot be searched in it, by name."""
+    """Directories in it that cannot be searched, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenTargets:
-    """Everything that was given, each once, in its order."""
+    """Each argument once, in order."""
 
     targets: tuple[FileTarget | Endpoint, ...]
     directories: tuple[Directory, ...]
 
 
 def read_given(given: Iterable[str], name: str | None, timeout: float) -> GivenTargets:
-    """Return what is meant: what exists is a file or all in a directory, what reads HOST:PORT or is a URL an endpoint.
+    """Return the targets: an existing path is a file or all files of a directory; HOST:PORT or a URL is an endpoint.
 
-    Raises UsageError for what is neither.
+    Raises UsageError for anything else.
     """
     targets: dict[str, FileTarget | Endpoint] = {}
     directories: dict[str, Directory] = {}
@@ -86,16 +103,18 @@ def read_given(given: Iterable[str], name: str | None, timeout: float) -> GivenT
 
 
 def parse_time(text: str) -> float:
-    """Return the Unix time that `text` means: an ISO 8601 date or time, in UTC where it names no zone."""
+    """Return the Unix time of an ISO 8601 date or time, in UTC where it names no zone."""
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--at {printable(text)}: not a time; write 2027-03-20 or 2027-03-20T08:00:00Z") from None
+        raise UsageError(
+            f"--at {printable(text)}: this is not a time; write 2027-03-20 or 2027-03-20T08:00:00Z"
+        ) from None
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
 def _absolute(path: str) -> str | None:
-    """Return the absolute path; None where there is none, since the directory of the shell was deleted."""
+    """Return the absolute path; None where the shell's directory was deleted."""
     try:
         return os.path.abspath(path)
     except FileNotFoundError:
@@ -107,32 +126,42 @@ def _endpoint_without_place(target: str, name: str | None, timeout: float) -> En
         return _endpoint(target, name, timeout)
     except UsageError:
         raise UsageError(
-            f"{printable(target)}: the current directory was deleted; change to one that exists, or give the whole path"
+            f"{printable(target)}: the current directory was deleted; change to another, or give the whole path"
         ) from None
 
 
 def _endpoint(target: str, name: str | None, timeout: float) -> Endpoint:
-    address = _address_in_url(target) if _URL.fullmatch(target) else target
+    scheme = _scheme(target)
     try:
-        host, port = split_address(address)
+        host, port = split_address(target if scheme is None else _address_in_url(target, scheme))
     except ValueError:
         raise UsageError(
-            f"{printable(target)}: no such file or directory, and neither HOST:PORT nor https://HOST"
+            f"{printable(target)}: there is no such file or directory, and it is neither HOST:PORT nor https://HOST"
         ) from None
-    return Endpoint(printable(target), host, port, server_name=name, timeout=timeout)
+    protocol = EndpointProtocol.TLS if scheme is None else scheme.protocol
+    return Endpoint(printable(target), host, port, server_name=name, timeout=timeout, protocol=protocol)
 
 
-def _address_in_url(url: str) -> str:
-    """Return `host:port` of a URL, whatever its path; raises UsageError where its protocol is not spoken."""
-    scheme = url.partition("://")[0].lower()
-    if scheme not in {"tls", "https"}:
+def _scheme(target: str) -> _Scheme | None:
+    """Return what the scheme of a URL means, None for what is no URL; raises UsageError for one that is not spoken."""
+    url = _URL.fullmatch(target)
+    if url is None:
+        return None
+    scheme = url["scheme"].lower()
+    if scheme not in _SCHEMES:
         why = _NO_TLS.get(scheme, "it is not spoken yet")
-        raise UsageError(f"{printable(url)}: the protocol {scheme} cannot be checked: {why}; tls and https can")
+        spoken = ", ".join(_SCHEMES)
+        raise UsageError(f"{printable(target)}: the protocol {scheme} cannot be checked: {why}; these can: {spoken}")
+    return _SCHEMES[scheme]
+
+
+def _address_in_url(url: str, scheme: _Scheme) -> str:
+    """Return `host:port` of a URL, whatever its path; raises UsageError."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if scheme == "https" else None)
+        host, port = parts.hostname or "", parts.port or scheme.port
     except ValueError as error:
-        raise UsageError(f"{printable(url)}: not a URL: {printable(str(error))}") from None
+        raise UsageError(f"{printable(url)}: this is not a URL: {printable(str(error))}") from None
     if port is None:
         raise UsageError(f"{printable(url)}: the port is missing; write tls://HOST:PORT")
     return join_address(host, port)
@@ -142,12 +171,14 @@ def _directory(name: str, path: str, found: Found) -> Directory:
     unsearched = {**found.unreadable, **found.unfollowed}
     unreadable: dict[str, Unreadable] = {printable(each, 4096): why for each, why in unsearched.items()}
     for exceeded in found.exceeded.values():
-        unreadable[name] = Unreadable(UnreadableReason.TOO_LARGE, f"not all of it was searched: {exceeded}")
+        unreadable[name] = Unreadable(
+            UnreadableReason.TOO_LARGE, sentence("not all of it was searched: {}", harmless(exceeded))
+        )
     return Directory(name, path, tuple(_not_files(found)), unreadable)
 
 
 def _not_files(found: Found) -> Iterator[PassedOverPath]:
-    """Yield each name in the directories that were searched that is neither a file to look at nor was searched."""
+    """Yield each name in the searched directories that is neither a file nor a searched directory."""
     paths = {each.path for each in found.targets}
     for directory in sorted(found.directories):
         try:

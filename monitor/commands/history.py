@@ -1,4 +1,4 @@
-"""`certvigil history`: what happened, from the database."""
+"""`certvigil history`: past events, from the database."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _NOTHING: Final = Printable("")
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
-    """What is to be shown."""
+    """The entries that are to be shown."""
 
     names: tuple[str, ...] = ()
-    """Targets and components, or patterns; all where none is given."""
+    """Targets and components, or patterns; empty for all."""
     since: str = "30d"
     until: str | None = None
     limit: int = 100
@@ -39,7 +39,7 @@ class HistoryQuery:
 
 
 def history(query: HistoryQuery, config_path: str, database: str | None) -> int:
-    """Print what happened, newest first; return 3 where that cannot be told, or a name is unknown."""
+    """Print past events, newest first; return 3 where the database cannot be read, or a name is unknown."""
     now = time.time()
     try:
         since, until = period(query.since, query.until, now)
@@ -73,7 +73,7 @@ def history(query: HistoryQuery, config_path: str, database: str | None) -> int:
     elif not found:
         about = sentence(" to {}", listed(printable(each, 200) for each in query.names)) if query.names else _NOTHING
         before = sentence(", until {}", iso(until) or _NOTHING) if until is not None else _NOTHING
-        Screen().say("nothing is recorded to have happened{} since {}{}", about, iso(since) or _NOTHING, before)
+        Screen().say("no event{} is recorded since {}{}", about, iso(since) or _NOTHING, before)
     else:
         rows = (
             (iso(entry.at) or _NOTHING, harmless(entry.target), entry.what, harmless(entry.sentence)) for entry in found
@@ -96,7 +96,7 @@ def _is_meant(name: str, component: str | None, wanted: Sequence[str]) -> bool:
 
 
 def _configured(config: Config) -> Mapping[str, str | None]:
-    """Return the targets that the configuration names, and their components, which perhaps nobody looked at yet."""
+    """Return the targets of the configuration, with their components. Perhaps nobody has looked at them yet."""
     targets: dict[str, str | None] = {each.name: each.component for each in config.files}
     targets |= {each.name: each.component for each in config.endpoints.values()}
     targets |= {actions_of(name): name for name in config.groups}

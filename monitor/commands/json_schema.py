@@ -15,7 +15,7 @@ _UNKNOWN = 3
 
 
 def json_schema(command: str) -> int:
-    """Print the JSON Schema of what `command` prints with `--json`, or the names of all where it is empty."""
+    """Print the JSON Schema of `command` with `--json`, or the names of all such commands where it is empty."""
     if not command:
         sys.stdout.write("".join(f"{each}\n" for each in PUBLISHED))
         return 0

@@ -1,4 +1,4 @@
-"""The private key of a certificate in a file: in the same file, given, or beside it; and whether it is its own."""
+"""The private key for a certificate in a file: in the same file, given, or beside it; and whether the two belong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from config.model import FileTarget
-from config.text import printable
+from config.text import harmless, printable
 from config.vocabulary import FileRole
 from probes.beside import is_named_as_chain, key_paths
 from probes.certificate import Certificate
@@ -20,25 +20,25 @@ Look = Callable[[FileTarget], FileObservation]
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A private key that is to belong to a certificate."""
+    """A private key that should belong to a certificate."""
 
     where: str
     """Printable."""
     public: tuple[str, ...]
     """SHA-256 of the public halves in that place; empty where they could not be read."""
     why: str = ""
-    """Why not, a sentence; printable."""
+    """Why they could not be read, a sentence; printable."""
     exposed: tuple[Finding, ...] = ()
-    """That others may read it, where it has a file of its own."""
+    """The finding that others may read it, where it has a file of its own."""
 
     def belongs_to(self, public_half: str) -> bool | None:
-        """Whether it is the key of a certificate with that public half; None where that is not known."""
+        """Whether it is the key of a certificate with that public half; None where it is not known."""
         return public_half in self.public if self.public else None
 
 
 def key_in(observation: FileObservation, where: str, *, own_file: bool = True) -> KeyFile | None:
     """Return the keys in a file that was looked at; None where there are none."""
-    exposed = tuple(judge_exposure(observation.mode, where)) if own_file else ()
+    exposed = tuple(judge_exposure(observation.mode, harmless(where))) if own_file else ()
     if observation.keys:
         return KeyFile(where, observation.keys, exposed=exposed)
     if observation.encrypted_keys:
@@ -47,11 +47,11 @@ def key_in(observation: FileObservation, where: str, *, own_file: bool = True) -
 
 
 def key_beside(target: FileTarget, observed: Mapping[str, FileObservation], look: Look) -> KeyFile | None:
-    """Return the key that lies beside a certificate, by the names that are customary for both.
+    """Return the key beside a certificate, by the customary names of both.
 
-    Where there are several such files, one that belongs to the certificate comes before one that does not. Beside the
-    certificates of CAs alone, a key that belongs to none of them is another certificate's, unless it is named as they
-    are: `privkey.pem` beside certbot's `chain.pem`.
+    Of several such files, a key that belongs to the certificate comes first. A key beside the certificates of CAs alone
+    that does not belong to them is another certificate's key (`privkey.pem` beside certbot's `chain.pem`), unless it
+    has the same name as their file.
     """
     certificates = observed[target.path].certificates
     own = {each.public_key_sha256() for each in certificates}
@@ -63,14 +63,14 @@ def key_beside(target: FileTarget, observed: Mapping[str, FileObservation], look
 
 
 def _is_chain(path: str, certificates: Sequence[Certificate]) -> bool:
-    """Whether these are the certificates of CAs; one of a server that signed itself may say that it is of a CA."""
+    """Whether these are the certificates of CAs; a server's self-signed certificate may also say that it is a CA's."""
     of_cas = all(each.is_ca for each in certificates)
     alone = len(certificates) == 1 and certificates[0].self_issued
     return of_cas and (not alone or is_named_as_chain(path))
 
 
 def key_among(public_half: str, directory: str, observed: Mapping[str, FileObservation]) -> KeyFile | None:
-    """Return the key with that public half, whatever its name, of files in a directory that were looked at."""
+    """Return the key with that public half from the observed files of a directory, whatever its file name."""
     for path, seen in observed.items():
         if public_half in seen.keys and os.path.dirname(path) == directory and not seen.certificates:
             return key_in(seen, printable(path, 4096))

@@ -1,4 +1,4 @@
-"""Text in columns that never breaks a word: pure, rows and a width in, lines out."""
+"""Text in columns, in which no word is broken. Pure: rows and a width in, lines out."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rich.cells import cell_len
 GAP: Final = 2
 """Spaces between columns."""
 _MAY_WRAP: Final = 30
-"""Cells no longer than that stay on one line: times, spans, names."""
+"""Shorter cells stay on one line: times, spans, names."""
 
 Line = tuple[str, ...]
 """The text of each column on one line, padded, the gaps included."""
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Return `text` in lines of at most `width` cells, broken between words alone: a longer word stays whole.
+    """Return `text` in lines of at most `width` cells, broken between words only: a longer word stays whole.
 
     Spaces at its beginning are before each line.
     """
@@ -35,7 +35,7 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int] | None:
-    """Return how many cells wide each column is to be, or None where they do not fit side by side."""
+    """Return the width of each column in cells, or None where they do not fit side by side."""
     by_column = list(zip(columns, *rows, strict=True))
     natural = [max(map(cell_len, cells)) for cells in by_column]
     least = [max(map(_least, cells)) for cells in by_column]
@@ -69,7 +69,7 @@ def side_by_side(row: Sequence[str], widths: Sequence[int]) -> Iterator[Line]:
 
 
 def stacked(columns: Sequence[str], row: Sequence[str], width: int) -> Iterator[tuple[int, Line]]:
-    """Yield the lines of one row with its cells below each other, each with its column; empty ones are left out."""
+    """Yield the lines of one row with its cells below each other, each with its column. Empty cells are left out."""
     label = max(map(cell_len, columns)) + GAP
     for index, (column, cell) in enumerate(zip(columns, row, strict=True)):
         for number, line in enumerate(wrap(cell, max(1, width - label)) if cell else ()):

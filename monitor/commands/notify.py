@@ -1,4 +1,4 @@
-"""`certvigil notify`: channels are tried; what people were told, know, and want to hear no more of."""
+"""`certvigil notify`: test channels; show, acknowledge and silence problems; retry or drop messages."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _UNUSABLE: Final = 3
 
 
 def test(names: Sequence[str], path: str, *, as_json: bool) -> int:
-    """Send a message to each URL of the channels called `names`, or of all, and print what became of it.
+    """Send a message to each URL of the channels called `names`, or of all, and print each result.
 
-    Returns 0 where each took it, 1 where one did not, 3 where there is nothing to try.
+    Returns 0 where each URL took it, 1 where some did not, 3 where there is no URL.
     """
     config = loaded(path)
     if config is None:
@@ -81,7 +81,7 @@ def _try(job: tuple[Channel, int], host: str) -> Receipt:
 
 
 def show(socket: str, *, as_json: bool) -> int:
-    """Print the problems that were told, what was not delivered, and silences; return 3 where nobody answers."""
+    """Print problems, undelivered messages and silences; return 3 where no daemon answers."""
     told = _ask(socket, Printable("show"), "/api/v1/notifications", "GET")
     if told is None:
         return _UNUSABLE
@@ -91,7 +91,7 @@ def show(socket: str, *, as_json: bool) -> int:
         return 0
     screen = Screen()
     screen.table(
-        ("problem", "channel", "severity", "since", "what", "who knows"),
+        ("problem", "channel", "severity", "since", "headline", "acknowledged by"),
         (
             (
                 alert["problem"],
@@ -110,7 +110,7 @@ def show(socket: str, *, as_json: bool) -> int:
 
 
 def acknowledge(problem: str, lasting: str | None, socket: str) -> int:
-    """Say that somebody knows of a problem; return 1 where there is none of that name, 3 where nobody answers."""
+    """Acknowledge a problem; return 1 where there is no problem of that name, 3 where no daemon answers."""
     seconds = None if lasting is None else _seconds(Printable("acknowledge"), lasting)
     if lasting is not None and seconds is None:
         return _UNUSABLE
@@ -122,7 +122,7 @@ def acknowledge(problem: str, lasting: str | None, socket: str) -> int:
 
 
 def silence(wanted: Mapping[str, Sequence[str]], lasting: str, reason: str, socket: str) -> int:
-    """Have nobody told of what is `wanted`; return 1 where that is refused, 3 where nobody answers."""
+    """Silence the `wanted` findings; return 1 where it is refused, 3 where no daemon answers."""
     seconds = _seconds(Printable("silence"), lasting)
     if seconds is None:
         return _UNUSABLE
@@ -135,7 +135,7 @@ def silence(wanted: Mapping[str, Sequence[str]], lasting: str, reason: str, sock
 
 
 def _say_what_matches_nothing(wanted: Mapping[str, Sequence[str]], socket: str) -> None:
-    """Say which of the names stand for nothing now: that may be meant, or a slip."""
+    """Say which of the names stand for nothing now: they may be names of the future, or typing errors."""
     listed = listing(socket, "targets")
     if isinstance(listed, NoDaemonAnswer):
         return
@@ -143,11 +143,11 @@ def _say_what_matches_nothing(wanted: Mapping[str, Sequence[str]], socket: str) 
         names = {each[key] for each in listed if each[key] is not None}
         for pattern in wanted.get(key, ()):
             if wrong := unknown([pattern], names, printable(key)):
-                complain("certvigil notify silence: nothing matches now: {}", wrong)
+                complain("certvigil notify silence: a name matches nothing now: {}", wrong)
 
 
 def unsilence(identifier: str, socket: str) -> int:
-    """End a silence; return 1 where there is none of that id, 3 where nobody answers."""
+    """End a silence; return 1 where there is no silence of that id, 3 where no daemon answers."""
     done = _ask(
         socket, Printable("unsilence"), f"/api/v1/notifications/silences/{quote(identifier, safe='')}", "DELETE"
     )
@@ -155,7 +155,7 @@ def unsilence(identifier: str, socket: str) -> int:
 
 
 def decide(what: str, channel: str | None, socket: str) -> int:
-    """Have messages that were given up delivered again (`retry`) or forgotten (`drop`); return 3 if nobody answers."""
+    """Have messages that were given up delivered again (`retry`) or dropped (`drop`); return 3 if no daemon answers."""
     query = "" if channel is None else f"?{urlencode({'channel': channel})}"
     done = _ask(socket, printable(what), f"/api/v1/notifications/{what}{query}", "POST")
     return _said(done, f"{done['count']} messages" if done and "count" in done else "")
@@ -184,7 +184,7 @@ def _ask(socket: str, command: Printable, resource: str, method: str) -> dict[st
 
 
 def _said(done: dict[str, Any] | None, what: str) -> int:
-    """Say what was done, and return the exit code."""
+    """Print the result, and return the exit code."""
     if not done:
         return _UNUSABLE if done is None else _FAILED
     sys.stdout.write(f"{harmless(what)}\n")

@@ -1,4 +1,4 @@
-"""Showing the answer to a command that acts: the plan, the steps, how it ended, and what is still to be done."""
+"""Showing the answer to a command that acts: the plan, the steps, the ending, and the work that is left."""
 
 from __future__ import annotations
 
@@ -25,28 +25,27 @@ EXIT_CODE: Final = {
     Outcome.FROZEN: 3,
 }
 UNUSABLE: Final = 4
-"""What was asked for makes no sense, or the state cannot be used: nothing was tried."""
+"""The request makes no sense, or the state cannot be used: nothing was tried."""
 
 _DONE: Final = ("endings", "thawed", "not_frozen", "released", "reinstated", "not_recovered")
 """Parts of the answer to `recover` that say that something was done."""
 
 _STEPS: Final = {
-    Event.BEGIN: Printable("looked at what is served, and who accepts it"),
+    Event.BEGIN: Printable("looked at the served chains, and at the clients that accept them"),
     Event.BACKED_UP: Printable("copied the old files aside"),
     Event.STAGED: Printable("put the new files beside the old ones"),
     Event.INTENT: Printable("noted the intent"),
     Event.SWITCHED: Printable("switched a file"),
     Event.CONFIG_TESTED: Printable("the configuration test passes with the new files"),
-    Event.ACTIVATED: Printable("the service took them up"),
+    Event.ACTIVATED: Printable("the service loaded the new files"),
     Event.VALIDATED: Printable("every endpoint serves the new chain, and every client accepts it"),
-    Event.ROLLING_BACK: Printable("undoing it"),
-    Event.COMMAND_OVER: Printable("waited for a command that a killed process left"),
-    Event.RECOVERING: Printable("finishing or undoing what a crash left"),
+    Event.ROLLING_BACK: Printable("rolling back"),
+    Event.RECOVERING: Printable("finishing or undoing an interrupted transaction"),
     Event.COMMITTED: Printable("committed"),
     Event.ROLLED_BACK: Printable("the old files are back"),
     Event.FAILED_FORWARD: Printable("the new files stay"),
-    Event.STARTED: Printable("starting, once, a service that answers nobody"),
-    Event.SUPERSEDED: Printable("what somebody else put in place stays"),
+    Event.STARTED: Printable("starting a service that answers nobody; this is tried once"),
+    Event.SUPERSEDED: Printable("another writer's files stay in place"),
     Event.FROZEN: Printable("frozen"),
     Event.CLOSED: Printable("tidied up"),
     Event.QUARANTINED: Printable("put the candidate in quarantine"),
@@ -54,19 +53,23 @@ _STEPS: Final = {
 
 
 class StepProgress:
-    """Shows each step of a transaction, with the seconds since it was asked for."""
+    """Shows each step of a transaction, with the seconds since the request."""
 
     def __init__(self, where: IO[str] | None) -> None:
-        """Show the steps on `where`; nowhere for None."""
+        """Show the steps on `where`; for None they are not shown."""
         self.begun = False
-        """Whether the reader of what comes after has watched the steps."""
+        """Whether the reader of the answer has watched the steps."""
         self._where = where
         self._started = time.monotonic()
 
     def hear(self, step: Mapping[str, Any]) -> None:
         """Take in one step."""
         if step["event"] == WAITS:
-            self.say("waiting for the actor, which is at work on {}", harmless(str(step["act"])))
+            self.say("waiting for {}", harmless(str(step["act"])))
+        elif step["event"] == Event.COMMAND_OVER:
+            # That a command ran no more took no time.
+            if step.get("waited"):
+                self.say("{}", harmless(str(step["waited"])))
         elif (text := _STEPS.get(step["event"])) is not None and step.get("tested", True):
             self.begun = self._where is sys.stdout
             self.say("{}", text)
@@ -91,13 +94,13 @@ def exit_code(document: Document) -> int:
         return EXIT_CODE[Outcome.REFUSED]
     endings = document.get("endings", ())
     if "frozen" in document:
-        # After a recovery, only what is still broken is the caller's concern.
+        # After a recovery, only components that are still broken concern the caller.
         return EXIT_CODE[Outcome.FROZEN] if any(each["outcome"] == Outcome.FROZEN for each in endings) else 0
     return EXIT_CODE[Outcome(endings[-1]["outcome"])] if endings else 0
 
 
 def _is_so(document: Document) -> bool:
-    """Whether nothing was done because everything is as it was asked for."""
+    """Whether nothing was done because everything is in place already."""
     return {each["ground"] for each in document["refused"]["objections"]} == {Ground.NOTHING_TO_DO}
 
 
@@ -132,7 +135,7 @@ def show(document: Document, progress: StepProgress) -> None:
 
 
 def _show_notes(screen: Screen, document: Document) -> None:
-    """Print what others do or did meanwhile, and what waits."""
+    """Print the work of other processes and writers, and the plans that wait."""
     for each in document.get("not_recovered", ()):
         screen.say("note       {}", each, style="yellow")
     for each in document.get("late", ()):
@@ -141,7 +144,7 @@ def _show_notes(screen: Screen, document: Document) -> None:
         screen.say("note       {}", trouble, style="yellow")
     for name, keys in document.get("given_up", {}).items():
         for key in keys:
-            screen.say("key        {}: {} is given up: nothing brings it back", name, key, style="bold")
+            screen.say("key        {}: {} is given up and never used again", name, key, style="bold")
     for each in document.get("waiting", ()):
         said = Printable("approved") if each["approved"] else Printable("waits")
         screen.say("{:<10} {}, {}: {}", said, each["hash"][:16], each["kind"], each["shown"], style="cyan")
@@ -160,7 +163,7 @@ def _show_plan(screen: Screen, document: Document) -> None:
         screen.say("after      {}: {}", each["component"], _certificate(each["after"]))
     for each in plan["changes"]:
         before = each["before"]["sha256"][:16] if each["before"] else Printable("(missing)")
-        # The bytes of a keystore are others each time that the plan is made: what it says stays the same.
+        # Each plan has other bytes for a keystore; `says` identifies its content.
         after = (each["says"] or each["after"]["sha256"])[:16]
         if not each["changes"]:
             after = sentence("{}  (stays as it is)", before)
@@ -184,7 +187,7 @@ def _certificate(leaf: Mapping[str, Any] | None) -> Printable:
 
 
 def _when(at: str) -> Printable:
-    """Return an ISO 8601 time as people write it down."""
+    """Return an ISO 8601 time as people write it."""
     return harmless(at.replace("T", " "))
 
 
@@ -212,34 +215,34 @@ def _show_rulings(screen: Screen, document: Document) -> None:
 
 def _show_recovered(screen: Screen, document: Document) -> None:
     for name in document["thawed"]:
-        screen.say("thawed     {}: what went wrong is known, and it may be changed again", name)
+        screen.say("thawed     {}: it may be changed again", name)
     for name in document.get("not_frozen", ()):
-        screen.say("noted      {}: it was not frozen; what went wrong is known, and it may be changed", name)
+        screen.say("noted      {}: it was not frozen; the fault counts as known, and it may be changed", name)
     for each in document.get("unanswered", ()):
         _show_unanswered(screen, each)
     for path in document.get("kept", ()):
         screen.say(
-            "kept       {}: what it holds is in no backup set; remove it once it is not needed", path, style="yellow"
+            "kept       {}: no backup set has its content; remove it once it is not needed", path, style="yellow"
         )
     for candidate in document["released"]:
         screen.say("released   candidate {}: it may be tried again", candidate[:16])
     for key in document.get("reinstated", ()):
         screen.say("reinstated key {}: it may be used again", key)
     if not any(document.get(each) for each in _DONE):
-        screen.say("recovered  nothing was left half done: nothing was changed")
+        screen.say("recovered  no transaction was interrupted, and nothing was changed")
 
 
 def _show_unanswered(screen: Screen, of: Mapping[str, Any]) -> None:
-    """Print how a service is started that answers nobody: a reload may be a signal, which starts nothing."""
+    """Print the command that starts a service which answers nobody: a reload may be a signal, which starts nothing."""
     name = of["component"]
     if of["activates"]:
         screen.say(
-            "note       {0}: nobody is answered; `certvigil activate {0}` starts its service", name, style="yellow"
+            "note       {0}: its service answers nobody; `certvigil activate {0}` starts it", name, style="yellow"
         )
     else:
         command = harmless(shlex.join(of["start"]))
         screen.say(
-            "note       {}: nobody is answered; `{}` starts its service, a reload may not",
+            "note       {}: its service answers nobody; `{}` starts it, and a reload may not",
             name,
             command,
             style="yellow",
@@ -268,7 +271,7 @@ def _use(of: Mapping[str, Any]) -> Printable:
 
 
 def _marks(of: Mapping[str, Any]) -> Iterator[Printable]:
-    """Yield a word for each thing that sets a backup set apart."""
+    """Yield a word for each special property of a backup set."""
     if of["default"]:
         yield Printable("default")
     elif of["late"]:

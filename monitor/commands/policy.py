@@ -1,4 +1,4 @@
-"""`certvigil policy explain|test`: why is done what is done, and what will be done when."""
+"""`certvigil policy explain|test`: the reasons of present decisions, and the time of future ones."""
 
 from __future__ import annotations
 
@@ -30,40 +30,40 @@ from monitor.http.situations import SituationsError, situations_from_plain, situ
 
 UNUSABLE: Final = 3
 _DAYS: Final = 90.0
-"""How many to look at where no certificate is known."""
+"""The span where no certificate is known."""
 _MOST_DAYS: Final = 3660.0
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where policies and what they decide by come from."""
+    """The sources of policies and situations."""
 
     config: str
     """A file or a directory."""
     state: str | None
-    """A file as `explain --json` and the API make it; None for the daemon."""
+    """A file with the output of `explain --json` or the API; None to ask the daemon."""
     socket: str
 
 
 def explain(target: str, at: str | None, source: Source, *, as_json: bool) -> int:
-    """Print what each policy makes of `target`; return 3 where that cannot be told."""
+    """Print the decision of each policy about `target`; return 3 where it cannot be told."""
     return _guarded(Printable("explain"), lambda: _explain(target, at, source, as_json=as_json))
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which time to look at."""
+    """The simulated time."""
 
     at: str | None
-    """From when on; None for now."""
+    """Its begin; None for now."""
     days: int | None
-    """For how many; None for until a day after the certificates end."""
+    """Its length; None for until a day after the certificates end."""
     lifetime: str | None
-    """Where given, each certificate is taken to begin then and to last for so long, whatever is installed."""
+    """If given, certificates that begin then and last so long stand in for the installed ones."""
 
 
 def test(span: Span, assumptions: Assumptions, source: Source, *, as_json: bool) -> int:
-    """Print what would be decided and told in a span of time; return 3 where that cannot be told."""
+    """Print the decisions and messages in a span of time; return 3 where they cannot be told."""
     return _guarded(Printable("test"), lambda: _test(span, assumptions, source, as_json=as_json))
 
 
@@ -94,16 +94,16 @@ def _explain(target: str, at: str | None, source: Source, *, as_json: bool) -> N
             }
         )
         return
-    Screen().table(("policy", "does", "stands", "check", "holds", "from", "because"), _explained_rows(explained))
+    Screen().table(("policy", "action", "status", "check", "holds", "since", "because"), _explained_rows(explained))
 
 
 def _find(target: str, known: Sequence[Situation]) -> Situation:
-    """Return the situation of that subject, or of the one to which a target of that name belongs."""
+    """Return the situation of that subject, or of the subject with a target of that name."""
     for each in known:
         if target == each.subject or target in each.targets or target in dict(each.members):
             return each
     names = [name for each in known for name in (each.subject, *dict(each.members), *each.targets)]
-    one = f"'{printable(target, 200)}' stands for several: name one component or target"
+    one = f"'{printable(target, 200)}' fits several: name one component or target"
     raise UsageError(unknown([target], set(names), Printable("component or target")) or one)
 
 
@@ -180,7 +180,7 @@ def _test(span: Span, assumptions: Assumptions, source: Source, *, as_json: bool
         told = [{**asdict(each), "at": iso(each.at)} for each in happened if isinstance(each, ForeseenMessage)]
         _print_json({"schema": 1, "from": iso(start), "to": iso(end), "timeline": decisions, "messages": told})
         return
-    Screen().table(("when", "subject", "policy", "does", "stands", "because"), map(_row, happened))
+    Screen().table(("when", "subject", "policy", "action", "status", "because"), map(_row, happened))
     if span.lifetime is not None and not (config.channels and config.notifications.enabled):
         complain(
             "nobody would be told anything: no channel is configured"
@@ -190,7 +190,7 @@ def _test(span: Span, assumptions: Assumptions, source: Source, *, as_json: bool
 
 
 def _days(situations: Iterable[Situation], start: float, days: int | None) -> float:
-    """Return how many days to look at."""
+    """Return the number of days in the simulated span."""
     if days is not None:
         return days
     ends = [each.certificate.not_after for each in situations if each.certificate is not None]
@@ -219,7 +219,7 @@ def _config(source: Source) -> Config:
 
 
 def _situations(source: Source) -> tuple[Situation, ...]:
-    """Return what is known, from a file or from the daemon."""
+    """Return the situations from a file or from the daemon."""
     if source.state is None:
         answer = ask(source.socket, "/api/v1/situations")
         if isinstance(answer, NoDaemonAnswer):
@@ -228,7 +228,7 @@ def _situations(source: Source) -> tuple[Situation, ...]:
     else:
         answer, where = _read(source.state), source.state
     if not isinstance(answer, dict) or not isinstance(answer.get("situations"), list):
-        raise UsageError(f"{printable(where)}: no 'situations', expected what `policy explain --json` prints")
+        raise UsageError(f"{printable(where)}: no 'situations', expected the output of `policy explain --json`")
     try:
         return situations_from_plain(answer["situations"])
     except SituationsError as error:

@@ -10,7 +10,7 @@ from monitor.commands.complain import complain
 
 
 def reload(socket: str) -> int:
-    """Have the daemon read its configuration again; return 1 where it kept the old one, 3 where nobody answers."""
+    """Have the daemon read its configuration again; return 1 where it kept the old one, 3 where no daemon answers."""
     answer = ask(socket, "/api/v1/reload", method="POST")
     if isinstance(answer, NoDaemonAnswer):
         complain("certvigil reload: {}", answer.why)

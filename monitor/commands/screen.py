@@ -1,4 +1,4 @@
-"""What people see: colour and columns on a terminal, plain lines in a pipe."""
+"""The output for people: colour and columns on a terminal, plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ _STYLE: Final = {
     Severity.WARNING: "yellow",
     Severity.CRITICAL: "bold red",
 }
+_NONE: Final = Printable("")
 _LONG: Final = 200
-"""So many items are worth a progress bar."""
+"""From so many items on, there is a progress bar."""
 INDENT: Final = " " * 9
 _SHOWN_NAMES: Final = 20
 _UNITS: Final = ((DAY, Printable("days")), (3600, Printable("hours")), (60, Printable("minutes")))
 
 
 class Screen:
-    """Writes to standard output; progress goes to standard error, so that a pipe stays clean."""
+    """Writes to standard output. Progress goes to standard error, so that a pipe stays clean."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         """Write to `stream` instead where one is given."""
@@ -50,14 +51,14 @@ class Screen:
         )
 
     def aside(self) -> Screen:
-        """Return where to write what is no row of a table: standard error in a pipe, itself on a terminal."""
+        """Return the screen for lines beside a table: standard error in a pipe, itself on a terminal."""
         if self._on_terminal:
             return self
         self._stream.flush()
         return Screen(sys.stderr)
 
     def progress(self, items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-        """Yield `items`, with a bar on a terminal where there are many."""
+        """Yield `items`; on a terminal, a bar shows the progress of many."""
         if total < _LONG or not sys.stderr.isatty():
             yield from items
             return
@@ -75,7 +76,7 @@ class Screen:
     def target(
         self, target: Printable, verdict: Verdict, findings: Sequence[Finding], notes: Iterable[Printable] = ()
     ) -> None:
-        """Print one target with what is wrong, and `notes` about it."""
+        """Print one target with its findings, and `notes` about it."""
         self.entry(f"{verdict:<8} ", target, _STYLE[verdict], "bold")
         for found in sorted(findings, key=lambda each: -each.severity.rank):
             self.finding(found.severity, sentence("{}: {}", found.code, harmless(found.detail)))
@@ -86,7 +87,14 @@ class Screen:
         """Print one finding under its target."""
         self.entry(f"{INDENT}{severity:<8} ", text, _STYLE[severity])
 
-    def certificate(self, position: int, certificate: Certificate, now: float, issuer_key: str | None = None) -> None:
+    def certificate(
+        self,
+        position: int,
+        certificate: Certificate,
+        now: float,
+        issuer_key: str | None = None,
+        alias: Printable = _NONE,
+    ) -> None:
         """Print the facts by which people tell a certificate from another, and the key of its issuer where known."""
         ends = Printable("ends at an unknown time")
         if certificate.not_after is not None:
@@ -94,6 +102,7 @@ class Screen:
         subject = harmless(certificate.subject) or Printable("(no subject)")
         self.entry(f"{position:>4} ", sentence("{}, {}, {}", subject, harmless(str(certificate.key)), ends), "dim")
         facts = (
+            ("alias", harmless(alias)),
             ("names", _some(list(map(harmless, certificate.names)))),
             ("issuer", harmless(certificate.issuer) or Printable("(no name)")),
             ("serial", harmless(certificate.serial)),
@@ -105,7 +114,7 @@ class Screen:
                 self.entry(f"     {label:<8}", fact, "dim", "dim")
 
     def entry(self, label: str, text: Printable, label_style: str = "", style: str = "") -> None:
-        """Print `text` after `label`; what does not fit goes on below itself, no word broken."""
+        """Print `text` after `label`. Long text goes on in the next lines, below itself; no word is broken."""
         text = harmless(text)
         room = None if self.width is None else max(1, self.width - cell_len(label))
         for number, line in enumerate([text] if room is None else wrap(text, room)):
@@ -114,7 +123,7 @@ class Screen:
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Shown]], verdict_column: int | None = None) -> None:
         """Print rows under their columns, or below each other where the terminal is too narrow; no word is broken.
 
-        In a pipe each row is one line with tabs between, the first the names of the columns.
+        In a pipe each row is one line with tabs. The first line has the names of the columns.
         """
         cells = [tuple(harmless(str(cell)) for cell in row) for row in rows]
         if self.width is None:
@@ -140,7 +149,7 @@ class Screen:
         columns: Sequence[str],
         records: Iterable[tuple[Sequence[Shown], Sequence[tuple[str, Printable]]]],
     ) -> None:
-        """Print rows whose first cell is a verdict, and under each its details: a label, and a text."""
+        """Print rows with a verdict in the first cell. Under each row are its details: a label, and a text."""
         shown = [(tuple(harmless(str(cell)) for cell in row), details) for row, details in records]
         if not shown:
             return
@@ -159,12 +168,12 @@ class Screen:
                 self.entry(f"{INDENT}{label:<8} ", text, _style(label) or "dim")
 
     def _line(self, *parts: tuple[str, str]) -> None:
-        """Print one line as it is, whatever the width: all that a terminal is given, but for the lines of a pipe."""
+        """Print one line as it is, however wide. A terminal gets nothing but such lines."""
         line = Text.assemble(*((harmless(text), style) for text, style in parts))
         self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
 
     def say(self, template: str, *parts: Shown, style: str = "") -> None:
-        """Print a sentence, as `sentence` makes it; parts of a document, which may be anything, are escaped as well."""
+        """Print a sentence, as `sentence` makes it. Parts from a document are escaped as well."""
         self.entry("", sentence(template, *parts), style=style)
 
 
@@ -173,12 +182,12 @@ def _style(cell: str) -> str:
 
 
 def left(seconds: float) -> Printable:
-    """Say how long it is until an end, or since."""
+    """Say how long it is until an end, or since an end."""
     return sentence("ended {} ago", span(-seconds)) if seconds < 0 else sentence("{} left", span(seconds))
 
 
 def span(seconds: float) -> Printable:
-    """Return a span of time in its largest unit that is there twice."""
+    """Return a span of time in the largest unit of which it has two."""
     for size, unit in _UNITS:
         if seconds >= 2 * size:
             return sentence("{:.0f} {}", seconds / size, unit)

@@ -1,4 +1,4 @@
-"""`certvigil status`: what the daemon knows now, in words: what is wrong, since when, and what cures it."""
+"""`certvigil status`: the state of all targets in words: each fault, its begin and its cure."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StatusQuery:
-    """What is to be shown."""
+    """The targets that are to be shown."""
 
     names: tuple[str, ...] = ()
-    """Targets and components, or patterns; all where none is given."""
+    """Targets and components, or patterns; empty for all."""
     problems: bool = False
-    """Only what is not ok, or has something pending."""
+    """Only targets that are not ok, or that have a pending finding."""
     as_json: bool = False
 
 
 def status(socket: str, query: StatusQuery, *, healthy: bool) -> int:
-    """Print what the daemon knows and return the code of the worst verdict, 3 where it could not be asked.
+    """Print the state of targets and return the code of the worst verdict, 3 where no daemon answers.
 
     With `healthy`, print nothing and return 0 if the daemon is ready.
     """
@@ -106,10 +106,10 @@ def _failed(why: Printable, code: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What the daemon answered."""
+    """The daemon's answers."""
 
     own: Document
-    """What it knows of itself."""
+    """Its own status."""
     notifications: Document
     targets: Sequence[Document]
     components: Sequence[Document]
@@ -128,7 +128,7 @@ def _ask_all(socket: str) -> _Told | NoDaemonAnswer:
 
 
 def listing(socket: str, what: str) -> list[Document] | NoDaemonAnswer:
-    """Return every item of a listing; half of one would be taken for all."""
+    """Return all items of a listing. A part would be taken for all."""
     items: list[Document] = []
     while True:
         page = ask(socket, f"/api/v1/{what}?limit={_PAGE}&offset={len(items)}")
@@ -140,7 +140,7 @@ def listing(socket: str, what: str) -> list[Document] | NoDaemonAnswer:
 
 
 def _is_meant(target: Document, query: StatusQuery) -> bool:
-    """Whether a target is asked for by its own name or that of its component."""
+    """Whether a target is asked for, by its own name or the name of its component."""
     named = (target["target"], target["component"])
     return not query.names or any(name is not None and is_one_of(name, query.names) for name in named)
 
@@ -200,9 +200,9 @@ def _summary(target: Document) -> tuple[Printable, ...]:
 
 _COLUMNS: Final = (
     *("verdict", "target", "ends", "left", "last look"),
-    *("severity", "finding", "since", "what is wrong", "what cures it"),
+    *("severity", "finding", "since", "detail", "cure"),
 )
-"""In a pipe: a line for each thing that is wrong, or one for a target that is well."""
+"""In a pipe: a line for each finding, or one line for a target without findings."""
 
 
 def _rows(target: Document) -> Iterator[tuple[Printable, ...]]:
@@ -223,7 +223,7 @@ def _left(days: float | None) -> Printable:
 
 
 def _details(target: Document) -> Iterator[tuple[str, Printable]]:
-    """Yield a label and a sentence for each thing that is wrong or pending."""
+    """Yield a label and a sentence for each finding, pending findings included."""
     for each in _worst_first(target["findings"]):
         yield each["severity"], sentence("{}: {}", each["code"], harmless(without_cure(each["detail"])))
         yield "since", sentence("{}, for {}", _second(each["since"]), _so_far(each["since"]))
@@ -243,12 +243,12 @@ def _so_far(at: str) -> Printable:
 
 
 def show_components(screen: Screen, no_actor: Printable, components: Sequence[dict[str, Any]]) -> None:
-    """Print what waits to be done to each component, and why nothing can be."""
+    """Print the waiting action of each component, and why nothing can be done."""
     if not components:
         return
     screen.say("")
     screen.table(
-        ("state", "component", "mode", "what waits", "what was done last"),
+        ("state", "component", "mode", "waiting", "last action"),
         ((each["state"], _title(each), each["mode"], _waits(each), _last(each)) for each in components),
     )
     for each in components:
@@ -259,7 +259,7 @@ def show_components(screen: Screen, no_actor: Printable, components: Sequence[di
         for note in each["notes"]:
             screen.say("{}: {}", each["component"], note, style="cyan")
     if no_actor:
-        screen.say("certvigil only observes: {}", no_actor, style="yellow")
+        screen.say("certvigil observes only: {}", no_actor, style="yellow")
 
 
 def _title(component: dict[str, Any]) -> Printable:
@@ -307,7 +307,7 @@ def show_undelivered(screen: Screen, told: dict[str, Any]) -> None:
         given_up = delivery["fate"] == "dead"
         how = Printable("given up") if given_up else sentence("tried {} times", delivery["attempts"])
         screen.say(
-            "not told {}, {}: {}{}",
+            "not delivered to {}, {}: {}{}",
             delivery["channel"],
             how,
             delivery["title"],

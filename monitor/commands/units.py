@@ -10,11 +10,12 @@ from actions.world import Metadata, World, remove, write_new
 from config.text import harmless, printable
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
+from monitor.host.entry import HostUser, installed_at, why_no_entry
 from monitor.host.units import units as make
 
 
 def units(path: str, output: str | None) -> int:
-    """Print what systemd needs, or write it below the directory `output`, and return 1 where it cannot be made."""
+    """Print the units, or write them below the directory `output`; return 1 where they cannot be made."""
     config = loaded(path)
     if config is None:
         return 1
@@ -23,6 +24,9 @@ def units(path: str, output: str | None) -> int:
         for sentence in made:
             complain("certvigil: {}", harmless(sentence))
         return 1
+    places = (_command()[0], *installed_at())
+    if (why := why_no_entry(HostUser.named(config.settings.actor.daemon_user), places)) is not None:
+        complain("certvigil: warning: {}", why)
     if output is None:
         sys.stdout.write("\n".join(f"# {name}\n{text}" for name, text in made.items()))
         return 0
@@ -37,7 +41,7 @@ def units(path: str, output: str | None) -> int:
 
 
 def _command() -> tuple[str, ...]:
-    """Return how this program was started, which is how systemd is to start it."""
+    """Return the command by which this program was started: systemd is to start it in the same way."""
     own = os.path.abspath(sys.argv[0])
     if os.path.basename(own) == "certvigil" and os.access(own, os.X_OK):
         return (own,)

@@ -1,4 +1,4 @@
-"""Waiting until a plan that was approved has been carried out, by following the actor."""
+"""Waiting until an approved plan has been carried out, by following the actor."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from monitor.actor.request import Document
 from monitor.dialect import unix
 
 _SILENCE: Final = 60.0
-"""Seconds without a word after which the actor counts as gone: it says every second that it is there."""
+"""Seconds of silence after which the actor counts as gone: it sends a line in each second."""
 _OVER: Final = frozenset({Event.CLOSED, Event.FROZEN, Event.REFUSED})
-"""After these nothing more is heard of a transaction."""
+"""The last record of a transaction is one of these."""
 
 
 def wait_for_end(socket: str, approved: Document, told: Callable[[Mapping[str, Any]], None]) -> Document:
     """Return how the plan of an answer to an approval ended, as a part of an answer; `told` hears of each step.
 
-    Where it will not be carried out, that is said in its stead. Raises OSError.
+    Where it will not be carried out, the part says so. Raises OSError.
     """
     try:
         with talking(socket, Follower().begin(), _SILENCE) as documents:
             return _end(documents, str(approved["approved"]), unix(approved["until"]), told)
     except NoActor as error:
-        return {"expired": f"{error}, so nobody does"}
+        return {"expired": f"{error}, so nobody carries it out"}
 
 
 def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[[Mapping[str, Any]], None]) -> Document:
@@ -46,7 +46,7 @@ def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[
             record, ended = heard.record, heard.ended
             about = str(record.data.get("hash", "")) == plan
             if record.event is Event.APPROVED and about:
-                # What came of it before is another story.
+                # An earlier end of this plan does not count.
                 transaction, ending = "", None
             elif record.event is Event.BEGIN and about:
                 transaction = record.transaction
@@ -70,5 +70,5 @@ def _hopeless(journal_state: JournalState, plan: str, cases: frozenset[Case], un
     if plan not in journal_state.proposals and (word := journal_state.no_to(cases)) is not None:
         return f"it was rejected by {word.by}"
     if plan not in journal_state.proposals:
-        return "it waits no longer: its cause is gone, or what would be done is by now another plan"
+        return "it waits no longer: its cause is gone, or the plan is another by now"
     return "its approval has expired" if time.time() >= until else None

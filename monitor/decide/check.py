@@ -203,8 +203,8 @@ def _rejections(check: ClientRejects, situation: Situation) -> _Span:
 def _drift(check: DriftOlderThan, situation: Situation) -> _Span:
     since = situation.drift_since
     if since is None:
-        return _Span("what is on disk is served")
-    return _Span(f"what is on disk has not been served since {moment(since)}", since, delay=check.age)
+        return _Span("no endpoint is found not_served, which it is once 'not_served_after' of its component is over")
+    return _Span(f"the certificate on disk has not been served since {moment(since)}", since, delay=check.age)
 
 
 def _failures(check: FailedAttempts, situation: Situation) -> _Span:
@@ -239,5 +239,5 @@ def _worse(situation: Situation, replacement: Attempt, now: float) -> Iterator[t
     for each in situation.findings:
         broken = each.code in GROUP_MEMBERS[Group.CHAIN] and each.severity is Severity.CRITICAL
         # A look may have seen it before the transaction ended.
-        if each.live and (broken or each.code in _WRONG_LEAF) and is_later(each.since, replacement.began, now):
+        if each.at_endpoint and (broken or each.code in _WRONG_LEAF) and is_later(each.since, replacement.began, now):
             yield each.since, f"{printable(each.target)}: {each.code}"

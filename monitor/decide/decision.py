@@ -1,4 +1,4 @@
-"""Decisions as values: what a policy makes of a situation, and how far it has come."""
+"""Decisions as values: the result of a policy for a situation, and its status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monitor.decide.check import Reason
 
 
 class DecisionStatus(StrEnum):
-    """How far a decision has come, and what follows from it now."""
+    """The status of a decision, and its present consequence."""
 
     ACT = "act"
     """The actor is to do it, once; the actor records an attempt whatever its result, even if it did not begin."""

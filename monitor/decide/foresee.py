@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from actions.ending import Cause, Outcome
+from actions.journal_state import RecordedEnding
 from config.model import Config
 from config.policy import Notify
+from config.text import Printable, harmless, sentence
 from config.vocabulary import FileRole, KeyKind, TargetKind
 from monitor.decide.decision import Decision, DecisionStatus, kind_of
 from monitor.decide.situation import BY_TIME, FindingState, Situation, Validity, of_group
@@ -53,7 +55,7 @@ class Recipients:
         self._now = 0.0
 
     def learn(self, situation: Situation, now: float) -> None:
-        """Believe of a subject's targets what `situation` says, at Unix time `now`."""
+        """Set the states of a subject's targets from `situation`, at Unix time `now`."""
         believed = {each.target: each for each in _believed(situation, self._config, now)}
         for target in self._of.get(situation.subject, frozenset()) - believed.keys():
             self._registry.pop(target, None)
@@ -67,18 +69,19 @@ class Recipients:
         """Take note of a decision; a decision to act is assumed to succeed."""
         if decision.status is DecisionStatus.ACT and not isinstance(decision.action, Notify):
             kind, by = kind_of(decision.action), f"policy {decision.policy}"
-            self._committed.append(
-                ActionEnded(
-                    target=decision.subject,
-                    at=now,
-                    transaction=decision.identity,
-                    action=kind,
-                    outcome=Outcome.COMMITTED,
-                    cause=Cause.NONE,
-                    reason="",
-                    by=by,
-                )
+            ending = RecordedEnding(
+                transaction=decision.identity,
+                components=(decision.subject,),
+                outcome=Outcome.COMMITTED,
+                cause=Cause.NONE,
+                reason="",
+                at=now,
+                began=now,
+                kind=kind,
+                plan="",
+                by=by,
             )
+            self._committed.append(ActionEnded(decision.subject, ending))
 
     def tell(self, now: float) -> Iterator[ForeseenMessage]:
         """Yield the messages that are sent at Unix time `now`."""
@@ -90,18 +93,18 @@ class Recipients:
                 host = self._config.host
                 _, message = notice(each.name, each.channel, each.title, each.sentences, host=host, tone=Tone.SUCCESS)
                 yield ForeseenMessage(now, each.channel, message.title)
-        for delivery in self._outbox.review(now):
+        for delivery in self._outbox.write_due(now):
             self._outbox.amend(replace(delivery, fate=DeliveryFate.DELIVERED, ended_at=now))
             yield ForeseenMessage(now, delivery.channel, delivery.message.title)
 
     def next(self) -> float | None:
         """Return the Unix time of the next message that time alone may cause; None for never."""
-        at = self._outbox.next_review()
+        at = self._outbox.next_due()
         return None if at is None else max(at, self._now + _LEAST)
 
 
 def _believed(situation: Situation, config: Config, now: float) -> Iterator[TargetState]:
-    """Yield what is believed of each target that bears the certificate, or that something is wrong with."""
+    """Yield the state of each target that has the certificate, or a finding."""
     bearing = _bearing(situation, config)
     found: dict[str, list[FindingState]] = {target: [] for target in bearing}
     for each in situation.findings:
@@ -113,7 +116,10 @@ def _believed(situation: Situation, config: Config, now: float) -> Iterator[Targ
     for target, those in found.items():
         endpoint = config.endpoints.get(target)
         raised = [
-            Raised(Finding(each.code, each.severity, each.subject or "position 0", str(each.code)), each.since)
+            Raised(
+                Finding(each.code, each.severity, harmless(each.subject or "position 0"), harmless(str(each.code))),
+                each.since,
+            )
             for each in those
         ]
         yield TargetState(
@@ -151,14 +157,16 @@ def _certificate(situation: Situation, validity: Validity) -> Certificate:
     return Certificate(
         der=validity.sha256.encode(),
         sha256=validity.sha256,
-        subject=f"the certificate of {situation.subject}" if situation.is_component else "its certificate",
-        issuer="",
+        subject=sentence("the certificate of {}", harmless(situation.subject))
+        if situation.is_component
+        else Printable("its certificate"),
+        issuer=Printable(""),
         serial="",
         not_before=int(validity.not_before),
         not_after=int(validity.not_after),
         names=(),
         key=Key(KeyKind.UNKNOWN, 0),
-        signature_hash="",
+        signature_hash=Printable(""),
         is_ca=False,
         self_issued=False,
     )

@@ -1,4 +1,4 @@
-"""What decisions rest on, made of the states of the targets and of the records of the components."""
+"""The input of decisions, made of the states of the targets and of the records of the components."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from probes.chain import find_leaf
 
 @dataclass(frozen=True, slots=True)
 class ComponentRecord:
-    """What the journal and the inbox of a component tell."""
+    """The facts from the journal and the inbox of a component."""
 
     attempts: tuple[Attempt, ...] = ()
     candidate: KnownCandidate | None = None
@@ -48,7 +48,7 @@ def situation_of(
 ) -> Situation | None:
     """Return the situation of a group, a component or a target of neither, at Unix time `now`; None for anything else.
 
-    A member of a group has none of its own. `record` is what is known of a group or component beside its targets.
+    A member of a group has none of its own. `record` has the facts about a group or component beside its targets.
     """
     if subject in config.groups:
         return _group(config.groups[subject], config, state, now, record)
@@ -136,8 +136,10 @@ def _findings(state: Iterable[TargetState], config: Config, now: float) -> Itera
         for raised in each.findings.values():
             finding = raised.finding
             if (each.target, finding.code) not in waived:
-                live = each.kind is TargetKind.ENDPOINT
-                yield FindingState(each.target, finding.code, finding.severity, raised.since, finding.subject, live)
+                at_endpoint = each.kind is TargetKind.ENDPOINT
+                yield FindingState(
+                    each.target, finding.code, finding.severity, raised.since, finding.subject, at_endpoint
+                )
 
 
 def _edges(state: Iterable[TargetState], config: Config) -> Iterator[Accepts]:
@@ -154,8 +156,10 @@ def _edges(state: Iterable[TargetState], config: Config) -> Iterator[Accepts]:
 def _validity(state: Iterable[TargetState], config: Config) -> Validity | None:
     """Return the validity that ends first, of the certificates that endpoints present, or else of those in files."""
     presenting = [each for each in state if each.presented]
-    live = [each for each in presenting if each.kind is TargetKind.ENDPOINT]
-    ends = [(validity.not_after, validity) for each in live or presenting if (validity := _one_validity(each, config))]
+    served = [each for each in presenting if each.kind is TargetKind.ENDPOINT]
+    ends = [
+        (validity.not_after, validity) for each in served or presenting if (validity := _one_validity(each, config))
+    ]
     return min(ends, key=lambda end: end[0])[1] if ends else None
 
 

@@ -90,7 +90,7 @@ def _unmet(kind: Kind, situation: Situation, policies: Iterable[Policy], now: fl
     for each in doing:
         answer = evaluate(as_seen(each.when, unreached=situation.unreached), situation, now)
         because = "; ".join(reason.because for reason in answer.reasons)
-        said.append(f"policy {each.name} does not call for it by what is seen: {because}")
+        said.append(f"policy {each.name} does not call for it by the seen facts: {because}")
         until = min(until, answer.until)
     return "; ".join(said) + (f"; ask again after {moment(until)}" if until < NEVER else "")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from config.text import printable
+from config.text import Log, harmless, printable
 from monitor.decide.decision import Decision, DecisionMade, DecisionStatus, action_name
 from monitor.decide.gather import ComponentRecord, is_declared, situation_of
 from monitor.decide.situation import Situation
@@ -19,10 +19,10 @@ from monitor.state.events import Decided, Event
 from monitor.state.messages import CandidateConsidered, ComponentsChanged, DecisionInputsChanged, JournalNews
 from monitor.state.registry import TargetRegistry
 
-log = logging.getLogger("certvigil.decide")
+log: Log = logging.getLogger("certvigil.decide")
 
 GATHER: Final = 0.05
-"""Seconds to wait for the rest of what changes at once."""
+"""Seconds to wait for further changes at the same time."""
 SLICE: Final = 100
 """Subjects that are learnt and decided about before others get their turn."""
 ROUND: Final = 60.0
@@ -37,7 +37,7 @@ class Decider:
     def __init__(
         self, registry: TargetRegistry, table: DecisionTable, record: Callable[[str], ComponentRecord], bus: Bus
     ) -> None:
-        """Decide in `table`; `record` gives what is known of a component beside its targets."""
+        """Decide in `table`; `record` gives the facts about a component beside its targets."""
         self._registry = registry
         self._table = table
         self._record = record
@@ -88,7 +88,7 @@ class Decider:
         self._news.set()
 
     def situations(self) -> tuple[Situation, ...]:
-        """Return what decisions rest on now, of every subject."""
+        """Return the present input of decisions, for every subject."""
         return tuple(filter(None, map(self._situation, sorted(self._subjects()))))
 
     def begin(self) -> None:
@@ -144,11 +144,11 @@ class Decider:
         log.log(
             logging.INFO if decision.status in {DecisionStatus.ACT, DecisionStatus.NOTIFY} else logging.DEBUG,
             "%s of %s by %s: %s, because %s",
-            action,
+            harmless(action),
             printable(decision.subject),
-            decision.policy,
+            harmless(decision.policy),
             decision.status,
-            "; ".join(reasons),
+            harmless("; ".join(reasons)),
         )
         event = Decided(
             decision.subject,

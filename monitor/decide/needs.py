@@ -49,7 +49,7 @@ Need = Code | Trait | Threshold
 
 
 def needs(check: Check) -> frozenset[Need]:
-    """Return the things of which a situation must have at least one, or `check` cannot hold, now or by time alone."""
+    """Return things without all of which `check` cannot hold in a situation, now or by time alone."""
     match check:
         case AnyOf(checks):
             return frozenset[Need]().union(*map(needs, checks))

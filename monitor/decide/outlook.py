@@ -1,4 +1,4 @@
-"""The outlook of a subject in words: what certvigil will do by itself."""
+"""The outlook of a subject in words: the actions that certvigil will take by itself."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def _follows(decision: Decision) -> str:
 
 _DOES: Final = {
     Kind.REPLACE: "replace the certificate of {}",
-    Kind.ROLLBACK: "put back what {} had before",
-    Kind.ACTIVATE: "have {} serve what is on disk",
+    Kind.ROLLBACK: "put back the former files of {}",
+    Kind.ACTIVATE: "have {} load its files from disk",
 }

@@ -1,4 +1,4 @@
-"""Checks without the daemon's word: only what the actor can see itself is a reason to act without a person."""
+"""Checks without the daemon's word: only facts that the actor can see itself are a reason to act without a person."""
 
 from __future__ import annotations
 

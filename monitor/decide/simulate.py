@@ -51,7 +51,7 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """Assumptions about people and transactions, of which only the future knows."""
+    """Assumptions about people and transactions in the future."""
 
     candidates: bool = False
     """A candidate arrives as soon as a decision waits for it."""

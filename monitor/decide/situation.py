@@ -12,6 +12,7 @@ from actions.ending import CANDIDATES_FAULT, Cause, Outcome
 from actions.plan import Kind
 from config.model import Thresholds
 from config.vocabulary import Code, Mode, Severity
+from monitor.dialect import UnixTime
 from probes.lifetime import leaf_thresholds
 
 LEVELS: Final = (Severity.NOTICE, Severity.WARNING, Severity.CRITICAL)
@@ -29,11 +30,10 @@ class FindingState:
     target: str
     code: Code
     severity: Severity
-    since: float
-    """Unix time, as all times here."""
+    since: UnixTime
     subject: str = ""
-    live: bool = False
-    """Whether the target is an endpoint, so that clients meet the fault; a file is not live."""
+    at_endpoint: bool = False
+    """Whether the target is an endpoint, so that clients meet the fault; a file alone hurts no client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Accepts:
     client: str
     target: str
     accepts: bool
-    since: float
+    since: UnixTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Validity:
     """The validity of the certificate in use; where there are several, of the one that ends first."""
 
     sha256: str
-    not_before: float
-    not_after: float
+    not_before: UnixTime
+    not_after: UnixTime
     """Earliest end on the verified path."""
     thresholds: Thresholds | None = None
     """None for the defaults."""
@@ -79,10 +79,10 @@ class KnownCandidate:
 
     identity: str
     """A hash of its content."""
-    since: float
+    since: UnixTime
     quarantined: str = ""
     """Why it is in quarantine; empty where it is not."""
-    not_after: float | None = None
+    not_after: UnixTime | None = None
 
 
 class Result(StrEnum):
@@ -117,8 +117,8 @@ class Attempt:
     kind: Kind
     what: str
     """As `Decision.what`: the candidate that was installed, the leaf on disk, or the transaction that was undone."""
-    began: float
-    ended: float
+    began: UnixTime
+    ended: UnixTime
     result: Result
     transaction: str = ""
     leaf: str = ""
@@ -136,7 +136,7 @@ class Approval:
     case: str
     """As `Decision.case`."""
     approved: bool
-    until: float
+    until: UnixTime
     by: str = ""
 
 
@@ -148,8 +148,8 @@ class Said:
     what: str
     """As `Decision.what`."""
     approved: bool
-    until: float
-    """Unix time until which it holds."""
+    until: UnixTime
+    """It holds until then."""
     by: str = ""
 
 
@@ -184,7 +184,7 @@ class Situation:
     certificate: Validity | None = None
     on_disk: str = ""
     """SHA-256 of the leaf on disk; empty where it is not known."""
-    drift_since: float | None = None
+    drift_since: UnixTime | None = None
     """Unix time since when another leaf than the one on disk is served; None where that one is served."""
     candidate: KnownCandidate | None = None
     attempts: tuple[Attempt, ...] = ()

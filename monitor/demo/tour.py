@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import time
 
@@ -18,6 +19,9 @@ from monitor.lab.servers import replace_file
 def demo(scenario: Scenario, seconds: float | None, listen: str | None) -> int:
     """Run the demonstration; return 0 where everything went as it should."""
     screen = Screen()
+    # However it is ended, its servers and its directory go with it; a shell's background job ignores Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         return (
             bad_replacement(screen, listen)

@@ -1,1 +1,1 @@
-"""The host: systemd, sockets, the schedule, and what is known of earlier daemons."""
+"""The host: systemd, sockets, the schedule, and the record of earlier daemons."""

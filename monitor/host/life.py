@@ -1,4 +1,4 @@
-"""One daemon for each state directory, and what it knows of those before it: a lock, and a list of short lives."""
+"""One daemon for each state directory, and its record of earlier daemons: a lock, and a list of short lives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from config.text import Log, printable
+from config.text import Log, printable, sentence
 from config.vocabulary import Code
 from probes.finding import Finding, finding
 
@@ -63,9 +63,10 @@ class Life:
         """Return that the daemons before this one died soon, while that is not long ago for this one."""
         if len(self._deaths) < TOO_MANY or now - self._started > WINDOW:
             return ()
-        detail = (
-            f"certvigil ended {len(self._deaths)} times within a minute of its start, without being asked to, in the "
-            f"ten minutes before this start; its log says why"
+        detail = sentence(
+            "certvigil ended {} times within a minute of its start, without being asked to, in the "
+            "ten minutes before this start; its log says why",
+            len(self._deaths),
         )
         return (finding(Code.DAEMON_UNSTABLE, detail),)
 
@@ -75,7 +76,7 @@ class Life:
             self.end_well()
 
     def end_well(self) -> None:
-        """Note that this life is none of the short ones."""
+        """Note that this life is not a short one."""
         if not self._lasted and self._descriptor is not None:
             self._lasted = True
             _write(self._directory, self._deaths)
@@ -110,12 +111,12 @@ def begin(directory: str, now: float) -> Life | StateTaken:
 
 
 def own_files(directory: str) -> tuple[str, ...]:
-    """Return the paths of what `begin` keeps in a state directory."""
+    """Return the paths of the files that `begin` keeps in a state directory."""
     return tuple(os.path.join(directory, name) for name in (_LOCK, _STARTS, f"{_STARTS}.new"))
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock what was opened, for as long as that is open: no other descriptor of the file has a say in it.
+    """Lock the opened directory, for as long as it is open: no other descriptor of the file has a say in it.
 
     Helpers, which were forked, hold it too, until they end with the daemon that was killed: that takes a moment.
     """

@@ -1,4 +1,4 @@
-"""What the configuration names outside itself, and what a look at this host says of it before anything runs."""
+"""The things on this host that the configuration names, and the doubts that a look at them raises."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from typing import Final
 from config.channel import Channel
 from config.document import Document, Path, shown
 from config.model import Client, Component, Config, TrustStore
+from config.schema.component import UNKNOWN_UNIT
 from config.service import Command, Service
 from config.text import printable
 from config.trusted import changeable
+from monitor.host.entry import HostUser, installed_at, why_no_entry
 from monitor.state.trust import stores_in_use
 from probes.trust import TrustUnreadable, read_certificates, read_trust
 
@@ -34,7 +36,7 @@ class Doubt:
 
 
 def doubts(config: Config, document: Document) -> Iterator[Doubt]:
-    """Yield what is doubtful in `config`, which `document` declares, in no order; reads files, and loads apprise."""
+    """Yield the doubts about `config`, which `document` declares, in no order; reads files, and loads apprise."""
     in_use = stores_in_use(config)
     for name, store in config.trust_stores.items():
         if name in in_use or name in _section(document, "trust_stores"):
@@ -45,11 +47,21 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
         yield from _channel(channel)
     if config.settings.web.config_file is not None:
         yield from _web(config.settings.web.config_file)
+    yield from _entry(config)
     seen: set[Service] = set()
     for component in config.components.values():
-        if component.service is not None and component.service not in seen:
+        # The unit stands for a service with mistakes.
+        is_known = component.service is not None and component.service.unit != UNKNOWN_UNIT
+        if component.service is not None and is_known and component.service not in seen:
             seen.add(component.service)
             yield from _service(component.service, _service_path(component, document))
+
+
+def _entry(config: Config) -> Iterator[Doubt]:
+    """Yield that the daemon's user, where this host has it, may not enter the place where certvigil is installed."""
+    user = HostUser.named(config.settings.actor.daemon_user)
+    if user.exists and (why := why_no_entry(user, installed_at())) is not None:
+        yield Doubt(("actor", "daemon_user"), why)
 
 
 def _section(document: Document, name: str) -> dict[str, object]:
@@ -106,7 +118,7 @@ def _channel(channel: Channel) -> Iterator[Doubt]:
 
 def _ask_apprise(url: str) -> tuple[bool, Collection[str]]:
     """Return whether apprise takes `url`, and which schemes it knows; it connects to nothing for that."""
-    # What it logs may hold tokens.
+    # Its log may hold tokens.
     logging.getLogger("apprise").setLevel(_SILENT)
     with warnings.catch_warnings(action="ignore"):
         import apprise  # noqa: PLC0415 (takes a second)

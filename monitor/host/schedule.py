@@ -1,4 +1,4 @@
-"""When to look again at what: a heap on the monotonic clock, which no clock correction can silence."""
+"""The schedule of looks: a heap on the monotonic clock, which no clock correction can silence."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Agenda:
         self._due.pop(name, None)
 
     def take(self, now: float) -> Iterator[tuple[str, float]]:
-        """Yield what is due at monotonic time `now`, with its lag in seconds, and forget it."""
+        """Yield each entry that is due at monotonic time `now`, with its lag in seconds, and forget it."""
         while self._heap and self._heap[0][0] <= now:
             at, name = heapq.heappop(self._heap)
             if self._due.get(name) == at:

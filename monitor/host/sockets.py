@@ -16,7 +16,7 @@ from config.text import printable
 
 BACKLOG: Final = 128
 _NOT_HERE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
-"""What `localhost` gives for ::1 on a host without IPv6."""
+"""The error of `localhost` for ::1 on a host without IPv6."""
 
 
 class ListenError(Exception):

@@ -27,7 +27,7 @@ def reloading() -> None:
 
 
 def watchdog_interval() -> float | None:
-    """Return the seconds between two signs of life, half of what the manager waits for; None where it wants none."""
+    """Return the seconds between two signs of life, half of the manager's time limit; None where there is none."""
     limit = os.environ.get("WATCHDOG_USEC", "")
     for_us = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     return int(limit) / 2e6 if limit.isdigit() and int(limit) > 0 and for_us else None

@@ -1,4 +1,4 @@
-"""What systemd needs to run certvigil, made from the configuration: units, users and directories."""
+"""The files by which systemd runs certvigil, made from the configuration: units, users and directories."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _SHARED: Final = frozenset(
 def units(
     config: Config, command: Sequence[str], path: str, resolve: Callable[[str], str] = os.path.realpath
 ) -> Mapping[str, str] | tuple[str, ...]:
-    """Return the text of each file by its name below /etc, or what is wrong, in sentences.
+    """Return the text of each file by its name below /etc, or the faults, in sentences.
 
     `command` begins an invocation of certvigil, `path` is the configuration, `resolve` follows symbolic links.
     """
@@ -141,7 +141,7 @@ def _unit(service: Service) -> str | None:
 
 
 def _capabilities(services: Sequence[Service]) -> tuple[str, str]:
-    """Return what the actor may do because there are services, first why, then the lines of a unit."""
+    """Return the actor's rights for services: first the reason, then the lines of a unit."""
     because, named = "", []
     if services:
         because += """\

@@ -1,4 +1,4 @@
-"""What the daemon answers over HTTP. Loading it takes half a second: only the daemon does."""
+"""The daemon's answers over HTTP. Loading it takes half a second: only the daemon does."""
 
 from monitor.http.server import WebServer
 from monitor.http.view import DaemonStatus, DaemonView

@@ -1,4 +1,4 @@
-"""What the API answers with. Times are ISO 8601 in UTC; null where a fact is not known; text is printable."""
+"""The answers of the API. Times are ISO 8601 in UTC; an unknown fact is null; text is printable."""
 
 from __future__ import annotations
 
@@ -13,11 +13,22 @@ from actions.ending import Cause, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.model import DAY
-from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, UnreadableReason, Verdict
+from config.vocabulary import (
+    Code,
+    ComponentState,
+    EntryKind,
+    Integrity,
+    KeyKind,
+    Mode,
+    Severity,
+    TargetKind,
+    UnreadableReason,
+    Verdict,
+)
 from monitor.act.status import ComponentStatus, Waiting
 from monitor.decide import decision as decided
 from monitor.decide.decision import DecisionStatus
-from monitor.dialect import certificate_object, verdict_object
+from monitor.dialect import certificate_object, keystore_object, verdict_object
 from monitor.http.view import DaemonStatus
 from monitor.state.cure import cure
 from monitor.state.target import Raised, TargetState
@@ -34,12 +45,12 @@ Item = TypeVar("Item")
 
 
 def not_found(why: str) -> dict[int | str, dict[str, Any]]:
-    """Return what describes the answer 404 of a resource that is named by what there may not be."""
+    """Return the description of the answer 404, for a resource of a thing that may not exist."""
     return {404: {"description": why}}
 
 
 def moment(at: float) -> datetime:
-    """Return Unix time `at` as the answers give it: the nearest that can be written."""
+    """Return Unix time `at` for an answer: the nearest time that can be written."""
     return calendar(at)
 
 
@@ -54,12 +65,12 @@ class Answer(BaseModel):
 
 
 class Listing(Answer, Generic[Item]):
-    """Some of many."""
+    """One page of a listing."""
 
     total: int
-    """How many there are, on all pages."""
+    """The number of items on all pages."""
     offset: int
-    """How many come before these."""
+    """The number of items before this page."""
     items: Sequence[Item]
 
 
@@ -99,35 +110,56 @@ class CertificateAnswer(Answer):
         return cls.model_validate({**certificate_object(certificate), **more})
 
 
+class EntryAnswer(Answer):
+    """An entry of a keystore."""
+
+    kind: EntryKind
+    alias: str
+    """Empty where it has none."""
+    created: datetime | None
+    """Null where the format does not tell."""
+    certificates: Sequence[CertificateAnswer]
+    """The chain of a private key, its own certificate first; one of a trusted certificate; none of a secret key."""
+
+
+class KeystoreAnswer(Answer):
+    """A keystore."""
+
+    integrity: Integrity
+    default_password: bool
+    """Its password is `changeit`."""
+    entries: Sequence[EntryAnswer]
+
+
 class PresentedCertificate(CertificateAnswer):
-    """A certificate, and where it is."""
+    """A certificate with its targets."""
 
     targets: Sequence[str]
-    """Which present it."""
+    """The targets that present it."""
 
 
 class FindingAnswer(Answer):
-    """Something that is wrong."""
+    """A finding."""
 
     target: str
     code: Code
     severity: Severity
     subject: str
-    """What it is about within the target; empty for all of it."""
+    """Its subject within the target; empty for the whole target."""
     detail: str
     since: datetime
     cure: str
-    """What helps, a phrase without a full stop."""
+    """The cure, a phrase without a full stop."""
 
     @classmethod
     def of(cls, target: str, raised: Raised) -> FindingAnswer:
-        """Return what is wrong with `target`."""
+        """Return the findings on `target`."""
         found = raised.finding
         return cls._with(target, found, moment(raised.since), cure(found.code, found.detail))
 
     @classmethod
     def bare(cls, target: str, raised: Raised) -> FindingAnswer:
-        """Return what is wrong with `target`, where something else of it cannot be shown."""
+        """Return the findings on `target`, where another fact about it cannot be shown."""
         return cls._with(target, raised.finding, moment(0), _NOT_SHOWN)
 
     @classmethod
@@ -144,13 +176,13 @@ class FindingAnswer(Answer):
 
 
 class ClientAnswer(Answer):
-    """What a client makes of an endpoint."""
+    """The verdict of a client on an endpoint."""
 
     client: str
     target: str
     accepts: bool
     why: str
-    """Where it does not: the cause, and what would cure it."""
+    """Where it rejects: the cause and the cure."""
 
 
 class FailureAnswer(Answer):
@@ -161,7 +193,7 @@ class FailureAnswer(Answer):
 
 
 class Target(Answer):
-    """Something that is looked at, and its state."""
+    """A target and its state."""
 
     target: str
     kind: TargetKind
@@ -173,14 +205,14 @@ class Target(Answer):
     failure: FailureAnswer | None
     last_look: datetime | None
     expiry: datetime | None
-    """Earliest end on the verified path, or of what is presented where nothing is verified."""
+    """Earliest end on the verified path; without verification, of the presented certificates."""
     days_left: float | None
     """Until then; negative once it has passed."""
     presented: Sequence[str]
     """SHA-256 of each certificate, as last presented."""
     findings: Sequence[FindingAnswer]
     pending: Sequence[FindingAnswer]
-    """What was seen, but is not told yet: it does not count in the verdict."""
+    """Findings that are not told yet: they do not count in the verdict."""
     clients: Sequence[ClientAnswer]
 
     @classmethod
@@ -209,7 +241,7 @@ class Target(Answer):
 
     @classmethod
     def bare(cls, state: TargetState) -> Target:
-        """Return what is known of a target of which something cannot be shown, and that this is so."""
+        """Return the known facts about a target where one fact cannot be shown, and say so."""
         return Target(
             target=state.target,
             kind=state.kind,
@@ -229,7 +261,7 @@ class Target(Answer):
 
 
 class Address(Answer):
-    """What one address of an endpoint presented and negotiated."""
+    """One address of an endpoint: its chain, and the negotiated parameters."""
 
     address: str
     presented: Sequence[str]
@@ -248,10 +280,12 @@ class TargetInFull(Target):
     chain: Sequence[CertificateAnswer]
     addresses: Sequence[Address]
     """Of an endpoint, when one last answered."""
+    keystore: KeystoreAnswer | None
+    """Of a file that is one, when it was last read."""
 
     @classmethod
     def of_known(cls, state: TargetState, now: float) -> TargetInFull:
-        """Return everything known of a target at Unix time `now`."""
+        """Return all facts about a target at Unix time `now`."""
         since = moment(state.since) if state.presented else None
         addresses = [
             Address(
@@ -264,19 +298,24 @@ class TargetInFull(Target):
             for each in state.addresses
         ]
         return cls.of(
-            state, now, since=since, chain=list(map(CertificateAnswer.of, state.presented)), addresses=addresses
+            state,
+            now,
+            since=since,
+            chain=list(map(CertificateAnswer.of, state.presented)),
+            addresses=addresses,
+            keystore=state.keystore and keystore_object(state.keystore),
         )
 
 
 class ObjectionAnswer(Answer):
-    """Something that is wrong with a candidate."""
+    """A reason against a candidate."""
 
     ground: str
     detail: str
 
 
 class LastAction(Answer):
-    """How something that was done to a component ended."""
+    """The ending of the last action on a component."""
 
     transaction: str
     action: Kind
@@ -291,31 +330,22 @@ class LastAction(Answer):
 
     @classmethod
     def of(cls, ended: RecordedEnding) -> LastAction:
-        """Return how it ended."""
-        return cls(
-            transaction=ended.transaction,
-            action=ended.kind,
-            outcome=ended.outcome,
-            cause=ended.cause,
-            reason=ended.reason,
-            by=ended.by,
-            at=moment(ended.at),
-            group=ended.group or None,
-        )
+        """Return the ending."""
+        return cls(**ended.facts(), at=moment(ended.at), group=ended.group or None)
 
 
 class DecisionAnswer(Answer):
-    """What a policy makes of a component."""
+    """The decision of a policy about a component."""
 
     policy: str
     action: str
     status: DecisionStatus
-    """What follows from it now."""
+    """Its present consequence."""
     reasons: Sequence[str]
     waits_for: str
     """Empty where it waits for nothing."""
     until: datetime | None
-    """When it may come out otherwise though nothing else changes."""
+    """The time at which time alone may change it."""
 
     @classmethod
     def of(cls, decision: decided.Decision) -> DecisionAnswer:
@@ -341,7 +371,7 @@ class WaitingPlan(Answer):
     since: datetime
     approved_until: datetime | None
     about: str
-    """What tells it from the other plans for the same components."""
+    """The difference from other plans for the same components."""
 
     @classmethod
     def of(cls, waiting: Waiting) -> WaitingPlan:
@@ -366,7 +396,7 @@ class GivenUpKey(Answer):
 
 
 class ComponentAnswer(Answer):
-    """A component, or a group of components, that certvigil may change, and what waits to be done to it."""
+    """A component, or a group of components, that certvigil may change, with its decision and its plans."""
 
     component: str
     """Its name; of the group, where it is one."""
@@ -376,9 +406,9 @@ class ComponentAnswer(Answer):
     state: ComponentState
     inbox: str
     candidate_plan: str | None
-    """The hash of the plan that the candidate in its inbox would lead to."""
+    """The hash of the plan for the candidate in its inbox."""
     decision: DecisionAnswer | None
-    """What is to be done to it, or waits to be."""
+    """The present decision about it."""
     plan: str | None
     """The hash of the plan that waits for a person."""
     plans: Sequence[WaitingPlan]
@@ -386,17 +416,17 @@ class ComponentAnswer(Answer):
     given_up: Sequence[GivenUpKey]
     """Private keys of it that never return."""
     objections: Sequence[ObjectionAnswer]
-    """What is wrong with its candidate."""
+    """The reasons against its candidate."""
     approved_until: datetime | None
     frozen: str | None
     """Why nothing more is done to it."""
     last: LastAction | None
     notes: Sequence[str]
-    """What else is worth knowing of its candidate, and of who else changes its files."""
+    """Remarks on its candidate, and on other writers to its files."""
 
     @classmethod
     def of(cls, component: ComponentStatus) -> ComponentAnswer:
-        """Return what is known of a component."""
+        """Return the status of a component."""
         return cls(
             component=component.name,
             members=component.members,
@@ -419,7 +449,7 @@ class ComponentAnswer(Answer):
 
     @classmethod
     def bare(cls, component: ComponentStatus) -> ComponentAnswer:
-        """Return what is known of a component of which something cannot be shown, and that this is so."""
+        """Return the status of a component where one fact cannot be shown, and say so."""
         return cls(
             component=component.name,
             members=component.members,
@@ -440,7 +470,7 @@ class ComponentAnswer(Answer):
 
 
 class Happened(Answer):
-    """Something that happened; which fields are given depends on what it was."""
+    """An entry of the history; its fields depend on its kind."""
 
     at: datetime
     target: str
@@ -461,7 +491,7 @@ class Happened(Answer):
 
 
 class History(Answer):
-    """What happened, newest first."""
+    """Entries of the history, newest first."""
 
     items: Sequence[Happened]
 
@@ -473,11 +503,11 @@ class Configuration(Answer):
     sha256: str
     loaded: datetime
     stale: bool
-    """Whether what lies on disk differs."""
+    """Whether the configuration on disk is another."""
 
 
 class WaiverAnswer(Answer):
-    """A finding that is silenced until a date."""
+    """A finding that counts as a notice until a date."""
 
     target: str
     code: Code
@@ -497,23 +527,23 @@ class WatchAnswer(Answer):
 
 
 class StatusAnswer(Answer):
-    """What certvigil knows of itself."""
+    """The status of certvigil itself."""
 
     version: str
     host: str
-    """On which it runs, as the configuration calls it."""
+    """The name of its host, as configured."""
     started: datetime
     ready: bool
     not_ready: Sequence[str]
-    """Why it is not."""
+    """The reasons why it is not ready."""
     targets: dict[Verdict, int]
-    """How many, by verdict."""
+    """Their number, by verdict."""
     configuration: Configuration
     watch: WatchAnswer
     waivers: Sequence[WaiverAnswer]
     """In force."""
     no_actor: str
-    """Why nobody is there who has the rights to act; empty where somebody is."""
+    """Why no actor answers; empty where one does."""
     findings: Sequence[FindingAnswer]
     """About certvigil itself."""
 
@@ -556,4 +586,4 @@ class Reloaded(Answer):
     """The configuration was read again, and is in force unless there are mistakes."""
 
     mistakes: Sequence[str]
-    """With file, line, key and what was expected."""
+    """Each with file, line, key and the expected value."""

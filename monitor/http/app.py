@@ -1,4 +1,4 @@
-"""The application: metrics, health, and the API that shows what is known."""
+"""The web application: metrics, health, and the API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Annotated, Final, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from pydantic import AwareDatetime, BaseModel
 from starlette.routing import Route
 
@@ -36,7 +36,7 @@ log: Log = logging.getLogger("certvigil.http")
 Item = TypeVar("Item")
 
 BREATH: Final = 200
-"""Items gone through before others get their turn."""
+"""Items of one step; after it, other requests have their turn."""
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 LANDING: Final = """<!doctype html>
@@ -119,7 +119,7 @@ async def _listing(
     show: Callable[[Item], answers.Answer],
     bare: Callable[[Item], answers.Answer] | None = None,
 ) -> Response:
-    """Return some of `items`; one that cannot be shown is shown `bare`, or left out, so that the others are not."""
+    """Return some of `items`. An item that cannot be shown is shown `bare`, or left out; the others are shown."""
     page = [_or_bare(item, show, bare) async for item in _unhurried(items[offset : offset + limit])]
     return _json(answers.Listing(total=len(items), offset=offset, items=[each for each in page if each is not None]))
 
@@ -130,7 +130,7 @@ def _or_bare(
     try:
         return show(item)
     except Exception:
-        log.exception("something that is known cannot be shown, for no reason that was foreseen")
+        log.exception("something that is known cannot be shown, for no foreseen reason")
         return None if bare is None else bare(item)
 
 
@@ -139,8 +139,8 @@ def create_app(view: DaemonView, version: str) -> FastAPI:
     app = FastAPI(
         title="certvigil",
         version=version,
-        summary="What is known of certificates. Times are ISO 8601 in UTC; null is unknown.",
-        openapi_url=f"{API}/openapi.json",
+        summary="The state of certificates. Times are ISO 8601 in UTC; null is unknown.",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
@@ -153,9 +153,15 @@ def create_app(view: DaemonView, version: str) -> FastAPI:
     add_notifications(app, view.notifier)
     add_plans(app, view)
     add_situations(app, view)
-    # Made now, since it takes longer than a request should hold up the rest.
-    app.openapi()
+    _add_description(app)
     return app
+
+
+def _add_description(app: FastAPI) -> None:
+    @app.get(f"{API}/openapi.json", include_in_schema=False)
+    def described() -> JSONResponse:
+        # Made on a thread, since it takes longer than a request should hold up the rest.
+        return JSONResponse(app.openapi())
 
 
 def _add_health(app: FastAPI, view: DaemonView) -> None:
@@ -178,7 +184,7 @@ def _add_health(app: FastAPI, view: DaemonView) -> None:
 def _add_targets(app: FastAPI, view: DaemonView) -> None:
     @app.get(f"{API}/targets", response_model=answers.Listing[answers.Target])
     async def targets(verdict: Verdict | None = None, limit: Limit = 100, offset: Offset = 0) -> Response:
-        """List what is looked at, by name."""
+        """List the targets by name."""
         chosen = [
             state async for state in _unhurried(tuple(view.targets().values())) if verdict in {None, state.verdict}
         ]
@@ -192,7 +198,7 @@ def _add_targets(app: FastAPI, view: DaemonView) -> None:
         responses=answers.not_found("No such target."),
     )
     async def target(name: str) -> Response:
-        """Tell everything known of one target."""
+        """Tell all facts about one target."""
         state = view.targets().get(name)
         if state is None:
             raise HTTPException(404, "there is no such target")
@@ -203,7 +209,7 @@ def _add_targets(app: FastAPI, view: DaemonView) -> None:
     async def findings(
         code: Code | None = None, severity: Severity | None = None, limit: Limit = 100, offset: Offset = 0
     ) -> Response:
-        """List what is wrong, the worst first."""
+        """List the findings, the worst first."""
         found = [
             (state.target, raised)
             async for state in _unhurried(tuple(view.targets().values()))
@@ -231,7 +237,7 @@ def _add_certificates(app: FastAPI, view: DaemonView) -> None:
 
     @app.get(f"{API}/certificates", response_model=answers.Listing[answers.PresentedCertificate])
     async def certificates(limit: Limit = 100, offset: Offset = 0) -> Response:
-        """List the certificates that are presented somewhere, the first to end first."""
+        """List the presented certificates in the order of their ends."""
         where = await presented()
         ordered = sorted(where, key=lambda each: each.not_after or 0)
         return await _listing(
@@ -254,7 +260,7 @@ def _add_certificates(app: FastAPI, view: DaemonView) -> None:
 def _add_status(app: FastAPI, view: DaemonView) -> None:
     @app.get(f"{API}/status", response_model=answers.StatusAnswer)
     async def status() -> Response:
-        """Tell what certvigil knows of itself."""
+        """Tell the status of certvigil itself."""
         targets: Counter[Verdict] = Counter()
         async for state in _unhurried(tuple(view.targets().values())):
             targets[state.verdict] += 1
@@ -266,7 +272,7 @@ def _add_status(app: FastAPI, view: DaemonView) -> None:
 
     @app.get(f"{API}/components", response_model=answers.Listing[answers.ComponentAnswer])
     async def components(limit: Limit = 100, offset: Offset = 0) -> Response:
-        """List the components that certvigil may change, and what waits to be done to each."""
+        """List the components that certvigil may change, with their decisions and plans."""
         return await _listing(
             view.components(), offset, limit, answers.ComponentAnswer.of, answers.ComponentAnswer.bare
         )
@@ -278,7 +284,7 @@ def _add_status(app: FastAPI, view: DaemonView) -> None:
         until: AwareDatetime | None = None,
         limit: Limit = 100,
     ) -> Response:
-        """List what happened, newest first."""
+        """List the history, newest first."""
         if since is not None and until is not None and until < since:
             wrong = {
                 "type": "value_error",

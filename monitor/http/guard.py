@@ -1,4 +1,4 @@
-"""What every request passes before it is answered: the Host header, the password, the headers of the answer."""
+"""The checks before each answer: the Host header, the password, the headers of the answer."""
 
 from __future__ import annotations
 

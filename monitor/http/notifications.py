@@ -1,6 +1,6 @@
-"""The part of the API that shows what people were told, and takes that they know, or want silence.
+"""The part of the API for notifications: it shows alerts, and takes acknowledgements and silences.
 
-It names channels, never their URLs. What changes something is for the Unix socket alone, where the kernel says who
+It names channels, never their URLs. Changes are possible over the Unix socket only, where the kernel names the user who
 asks.
 """
 
@@ -35,7 +35,7 @@ class Acknowledged(Answer):
     who: str
     at: datetime
     until: datetime | None
-    """When it ends; null for not before the problem does."""
+    """When it ends; null for the end of the problem."""
 
     @classmethod
     def of(cls, known: lifecycle.Acknowledgement) -> Acknowledged:
@@ -44,7 +44,7 @@ class Acknowledged(Answer):
 
 
 class AlertAnswer(Answer):
-    """A problem that a channel was told of, and that is not resolved."""
+    """An open problem, as a channel was told of it."""
 
     problem: str
     """Its short name, the same for every channel."""
@@ -53,7 +53,7 @@ class AlertAnswer(Answer):
     headline: str
     codes: Sequence[Code]
     targets: int
-    """How many it was told to concern."""
+    """The number of its targets in the last message."""
     since: datetime
     told: datetime
     """When it was last told."""
@@ -62,7 +62,7 @@ class AlertAnswer(Answer):
 
     @classmethod
     def of(cls, alert: lifecycle.Alert) -> AlertAnswer:
-        """Return what a channel was told of a problem."""
+        """Return the alert."""
         known = alert.acknowledged
         return cls(
             problem=alert.problem,
@@ -89,11 +89,11 @@ class Notification(Answer):
     fate: DeliveryFate
     attempts: int
     why: str
-    """What befell the last attempt."""
+    """The result of the last attempt."""
 
     @classmethod
     def of(cls, undelivered: delivery.Delivery) -> Notification:
-        """Return what is known of a message."""
+        """Return the state of a message."""
         return cls(
             id=undelivered.id,
             channel=undelivered.channel,
@@ -106,10 +106,10 @@ class Notification(Answer):
 
 
 class SilenceAnswer(Answer):
-    """Findings that nobody is told of."""
+    """Findings that nobody is notified of."""
 
     id: str
-    """Empty where the configuration says so."""
+    """Empty for a silence of the configuration."""
     targets: Sequence[str]
     components: Sequence[str]
     kinds: Sequence[TargetKind]
@@ -119,23 +119,23 @@ class SilenceAnswer(Answer):
     until: datetime
 
     @classmethod
-    def of(cls, held: outbox.RequestedSilence) -> SilenceAnswer:
+    def of(cls, requested: outbox.RequestedSilence) -> SilenceAnswer:
         """Return a silence."""
-        match = held.silence.match
+        match = requested.silence.match
         return cls(
-            id=held.id,
+            id=requested.id,
             targets=list(map(printable, match.targets)),
             components=list(map(printable, match.components)),
             kinds=match.kinds,
             findings=match.codes,
-            reason=printable(held.silence.reason),
-            who=held.who,
-            until=moment(held.silence.until),
+            reason=printable(requested.silence.reason),
+            who=requested.who,
+            until=moment(requested.silence.until),
         )
 
 
 class NotificationsAnswer(Answer):
-    """What people were told, and what they are not."""
+    """The alerts, the undelivered messages, and the silences."""
 
     alerts: Sequence[AlertAnswer]
     undelivered: Sequence[Notification]
@@ -143,13 +143,13 @@ class NotificationsAnswer(Answer):
 
 
 class DoneAnswer(Answer):
-    """How many alerts or messages something was done to."""
+    """The number of alerts or messages that were changed."""
 
     count: int
 
 
 def who_asks(request: Request) -> str:
-    """Return who asks over the Unix socket; refuse whoever does otherwise."""
+    """Return the user who asks over the Unix socket; refuse all other requests."""
     peer = request.state.peer
     if peer is None:
         raise HTTPException(403, "only over the Unix socket")
@@ -161,7 +161,7 @@ def _json(answer: Answer) -> Response:
 
 
 def add_notifications(app: FastAPI, notifications: NotifierView) -> None:
-    """Add to `app` what concerns notifications."""
+    """Add the part for notifications to `app`."""
     refused: dict[int | str, dict[str, Any]] = {403: {"description": "Asked over TCP."}}
 
     @app.get(f"{API}/notifications", response_model=NotificationsAnswer)
@@ -181,7 +181,7 @@ def add_notifications(app: FastAPI, notifications: NotifierView) -> None:
         responses={**refused, **not_found("No such problem.")},
     )
     async def acknowledge(request: Request, problem: str, seconds: _MaybeSeconds = None) -> Response:
-        """Say that somebody knows of a problem: it is not told again until it gets worse or, perhaps, for some time."""
+        """Acknowledge a problem: it is not told again until it gets worse, or for some time."""
         until = None if seconds is None else time.time() + seconds
         count = notifications.acknowledge(problem, who_asks(request), until)
         if not count:
@@ -198,7 +198,7 @@ def add_notifications(app: FastAPI, notifications: NotifierView) -> None:
         component: _Names = [],  # noqa: B006
         finding: Annotated[list[Code], Query()] = [],  # noqa: B006
     ) -> Response:
-        """Have nobody told of some findings for some time."""
+        """Silence some findings for some time."""
         match = FindingMatch(tuple(target), tuple(component), (), tuple(finding))
         return _json(SilenceAnswer.of(notifications.silence(match, reason, time.time() + seconds, who_asks(request))))
 
@@ -215,12 +215,12 @@ def add_notifications(app: FastAPI, notifications: NotifierView) -> None:
 
     @app.post(f"{API}/notifications/retry", response_model=DoneAnswer, responses=refused)
     async def retry(request: Request, channel: str | None = None) -> Response:
-        """Deliver what was given up again."""
+        """Deliver messages that were given up again."""
         who_asks(request)
         return _json(DoneAnswer(count=notifications.retry(channel)))
 
     @app.post(f"{API}/notifications/drop", response_model=DoneAnswer, responses=refused)
     async def drop(request: Request, channel: str | None = None) -> Response:
-        """Forget what was given up."""
+        """Drop messages that were given up."""
         who_asks(request)
         return _json(DoneAnswer(count=notifications.drop(channel)))

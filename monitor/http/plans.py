@@ -16,7 +16,7 @@ _Why = Annotated[str, Query(max_length=300, description="For the record.")]
 
 
 class RulingAnswer(Answer):
-    """What was said of a plan is in the actor's journal."""
+    """The actor's journal has the answers to plans."""
 
     plan: str
     """Its hash."""
@@ -25,7 +25,7 @@ class RulingAnswer(Answer):
 
 
 def add_plans(app: FastAPI, view: DaemonView) -> None:
-    """Add to `app` what concerns approvals."""
+    """Add the part for approvals to `app`."""
     refused: dict[int | str, dict[str, Any]] = {
         403: {"description": "Neither over the Unix socket nor with a token for it."},
         409: {"description": "The actor does not take it; the detail says why."},

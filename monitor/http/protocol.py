@@ -54,7 +54,7 @@ class Connection(HttpToolsProtocol):
         self.origin = ""
         """Whose connection it is, as far as the network knows that."""
         self._since = 0
-        """When it began to do what it does: after all that have a lower number."""
+        """When it began its present work: after all that have a lower number."""
 
     @property
     def doing(self) -> tuple[int, int]:

@@ -18,17 +18,20 @@ from actions.journal import Event
 from actions.plan import Kind
 from config.vocabulary import Code, FileFormat, Severity, Verdict
 from monitor.decide.decision import DecisionStatus
+from monitor.decide.situation import Situation
 from monitor.http.answers import (
     Answer,
     CertificateAnswer,
     ComponentAnswer,
     Happened,
+    KeystoreAnswer,
     ObjectionAnswer,
     StatusAnswer,
     Target,
 )
 from monitor.http.notifications import AlertAnswer, Notification, NotificationsAnswer, SilenceAnswer
 from monitor.notify.deliver import SendOutcome
+from monitor.notify.explanation import Explanation
 
 
 class Published(Answer):
@@ -61,7 +64,7 @@ class CheckedCertificate(CertificateAnswer):
 
 
 class CheckedAddress(Published):
-    """An address of an endpoint, and what it negotiated."""
+    """An address of an endpoint, and the negotiated parameters."""
 
     address: str
     version: str
@@ -87,6 +90,7 @@ class CheckedTarget(Published):
     chain: Sequence[CheckedCertificate]
     addresses: Sequence[CheckedAddress]
     format: FileFormat | None
+    keystore: KeystoreAnswer | None
     key: CheckedKey | None
 
 
@@ -127,7 +131,7 @@ class ChangeObject(Published):
     in_place: bool
     """Written over rather than renamed onto."""
     says: str
-    """What identifies the content of a keystore, whose bytes are others each time."""
+    """Identifies the content of a keystore: its bytes are others in each plan."""
     changes: bool
 
 
@@ -162,7 +166,7 @@ class PlanObject(Published):
 
 
 class EffectObject(Published):
-    """A client's verdict on what a plan would have served, and on what is served now."""
+    """A client's verdicts on the chain of a plan, and on the chain that is served now."""
 
     client: str
     target: str
@@ -196,7 +200,7 @@ class EndingObject(Published):
 
 
 class LateObject(Published):
-    """What somebody wrote to files that had been replaced."""
+    """A late write to replaced files."""
 
     component: str
     transaction: str
@@ -251,7 +255,7 @@ class StartObject(Published):
 class ActDocument(PublishedDocument):
     """`certvigil plan`, `replace`, `rollback`, `activate`, `approve`, `reject`, `recover`, `backups`.
 
-    What there is of it depends on the command, and on how it went.
+    Its keys depend on the command, and on the result.
     """
 
     host: str = ""
@@ -312,32 +316,10 @@ class AuditLine(Published):
     """Of the event; its times are ISO 8601, too."""
 
 
-class ExplainedFinding(Published):
-    """A row of the catalogue of findings."""
-
-    code: Code
-    group: str
-    severity: Severity
-    informational: bool
-    meaning: str
-    otherwise: str
-    """When the severity is another; empty where it never is."""
-    cure: str
-    cures: Mapping[str, str]
-    """By the reason with which the detail of a finding begins."""
-    hurts: Mapping[str, str]
-    """By the kind of target."""
-    by_itself: str
-    advice: Mapping[str, Sequence[str]]
-    """By the kind of target."""
-    seen_by_actor: bool
-    grouping: str
-
-
 class ExplainDocument(PublishedDocument):
     """`certvigil explain`."""
 
-    findings: Sequence[ExplainedFinding]
+    findings: Sequence[Explanation]
 
 
 class NotifyDocument(PublishedDocument):
@@ -349,7 +331,7 @@ class NotifyDocument(PublishedDocument):
 
 
 class TriedUrl(Published):
-    """What became of a test message."""
+    """The result of a test message."""
 
     url: str
     outcome: SendOutcome
@@ -372,7 +354,7 @@ class ReasonObject(Published):
 
 
 class DecisionObject(Published):
-    """What a policy makes of a subject."""
+    """The decision of a policy about a subject."""
 
     subject: str
     policy: str
@@ -392,7 +374,7 @@ class TimedDecision(DecisionObject):
 
 
 class ExplainedPolicy(Published):
-    """A policy, and what it makes of a subject."""
+    """A policy, and its decisions about a subject."""
 
     policy: str
     applies: bool
@@ -408,8 +390,8 @@ class PolicyExplainDocument(PublishedDocument):
     at: datetime
     subject: str
     policies: Sequence[ExplainedPolicy]
-    situations: Sequence[Mapping[str, Any]]
-    """What decisions rest on, as `--state` takes it: the one part whose times are Unix times."""
+    situations: Sequence[Situation]
+    """The input of decisions, as `--state` takes it."""
 
 
 class ForeseenObject(Published):
@@ -449,5 +431,5 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
 
 
 def json_schema(command: str) -> dict[str, Any]:
-    """Return the JSON Schema of what a command prints with `--json`."""
+    """Return the JSON Schema of a command's output with `--json`."""
     return PUBLISHED[command].model_json_schema(mode="serialization")

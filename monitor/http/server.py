@@ -75,8 +75,8 @@ class WebServer:
     async def reload_web_config(self) -> tuple[str, ...]:
         """Read the web configuration, its certificate and key again, for connections from now on.
 
-        Return a sentence for each mistake, on which what was read before stays, and for each listener that is not up.
-        Those of TCP are tried again.
+        Return a sentence for each mistake, and for each listener that is not up. With mistakes, the earlier file stays
+        in force. Those of TCP are tried again.
         """
         path = self._settings.web.config_file
         web = WebConfig() if path is None else await asyncio.to_thread(read_web_config, path)
@@ -145,7 +145,7 @@ class WebServer:
                 os.unlink(self._settings.socket)
 
     async def _accept(self, web: WebConfig) -> None:
-        """Accept TCP connections as `web` says, in place of what was said before."""
+        """Accept TCP connections by `web`, in place of the earlier settings."""
         before, self._tcp_servers = self._tcp_servers, []
         for server in before:
             server.close()

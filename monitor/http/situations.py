@@ -1,6 +1,6 @@
-"""What decisions rest on, as the API gives it and as a file gives it back.
+"""The input of decisions in JSON, as the API gives it and as a file gives it back.
 
-Times are Unix times, unlike elsewhere: a simulation starts from exactly what the daemon decides by.
+Times have microseconds: a simulation starts from exactly the facts by which the daemon decides.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class SituationsError(ValueError):
 
 def situations_to_plain(situations: Iterable[Situation]) -> list[dict[str, Any]]:
     """Return situations as plain values."""
-    # A read-only mapping is none that pydantic knows: it warns, and leaves it to `fallback`.
+    # Pydantic knows no read-only mapping: it warns, and leaves the mapping to `fallback`.
     plain: list[dict[str, Any]] = _ADAPTER.dump_python(tuple(situations), mode="json", fallback=dict, warnings=False)
     return plain
 
 
 def situations_from_plain(plain: object) -> tuple[Situation, ...]:
-    """Return the situations of `situations_to_plain`, what is not given being as by default; raises SituationsError."""
+    """Return the situations of `situations_to_plain`; an absent key has its default. Raises SituationsError."""
     for position, each in enumerate(plain if isinstance(plain, list) else ()):
         for key in each if isinstance(each, dict) else ():
             if key not in _FIELDS:
@@ -51,11 +51,11 @@ def situations_from_plain(plain: object) -> tuple[Situation, ...]:
 
 
 def add_situations(app: FastAPI, view: DaemonView) -> None:
-    """Add what decisions rest on."""
+    """Add the input of decisions."""
 
     @app.get(f"{API}/situations")
     async def situations() -> Response:
-        """List what decisions rest on, for each component and each target that belongs to none."""
+        """List the input of decisions for each component, and for each target without a component."""
         found = sorted(view.situations(), key=lambda each: each.subject)
         return Response(
             json.dumps({"schema": 1, "situations": situations_to_plain(found)}), media_type="application/json"

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from config.document import Document, Mistake, Path, parse
-from config.schema.problem import problems
+from config.schema.problem import problems, schema_of
 from config.schema.section import Section, broken_rule
 from config.text import printable
 
@@ -131,7 +131,7 @@ class WebConfig:
 
 
 def read_web_config(path: str) -> WebConfig | tuple[Mistake, ...]:
-    """Return what the file at `path` says, certificate and key loaded, or everything that is wrong with it."""
+    """Return the settings in the file at `path`, with certificate and key loaded, or all its mistakes."""
     try:
         data = _read(path)
     except OSError as error:
@@ -144,7 +144,7 @@ def read_web_config(path: str) -> WebConfig | tuple[Mistake, ...]:
     try:
         root = WebConfigRoot.model_validate(document.values)
     except ValidationError as error:
-        found = problems(error, WebConfigRoot.model_json_schema(), document)
+        found = problems(error.errors(include_url=False), schema_of(WebConfigRoot), document)
         return tuple(document.mistake(problem.path, problem.text) for problem in found)
     users = {user: stored.encode() for user, stored in root.basic_auth_users.items()}
     tls = root.tls_server_config

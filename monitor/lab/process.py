@@ -22,21 +22,32 @@ _SERVER_DIRECTORIES: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 """Where Debian keeps servers; not on every user's PATH."""
 
 
+_OFTEN: Final = 0.005
+_SELDOM: Final = 0.1
+"""Seconds between two questions."""
+_PAUSES: Final = 4
+"""Times as long as a question takes, nothing is asked after it."""
+
+
 class LabError(Exception):
     """A server of the lab did not do what it was asked to; the message is printable."""
 
 
 def wait_for(condition: Callable[[], T | None], deadline: float = 10.0, what: str = "the condition") -> T:
-    """Return the first true value of `condition`, asked every few milliseconds.
+    """Return the first true value of `condition`, asked every few milliseconds, or more seldom where asking takes long.
 
     Raises TimeoutError where `deadline` seconds pass without one.
     """
     end = time.monotonic() + deadline
-    while not (value := condition()):
-        if time.monotonic() > end:
+    while True:
+        asked = time.monotonic()
+        if value := condition():
+            return value
+        now = time.monotonic()
+        if now > end:
             raise TimeoutError(f"{what} did not come about within {deadline:g} s")
-        time.sleep(0.005)
-    return value
+        # Asking again and again must not keep those at work who are waited for.
+        time.sleep(min(_SELDOM, max(_OFTEN, _PAUSES * (now - asked))))
 
 
 def find_command(name: str) -> str | None:

@@ -1,1 +1,1 @@
-"""Looking: at files, at the sets of components, at endpoints, and on demand; what a look finds goes to `state`."""
+"""Looking: at files, at the sets of components, at endpoints, and on demand; its findings go to `state`."""

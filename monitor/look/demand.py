@@ -31,10 +31,10 @@ MOST_REDIRECTS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """How a target is read, what is done there, and what counts as success beside that every client accepts."""
+    """How a target is read, the requests to it, and the condition of success beside the clients' verdicts."""
 
     prober: str
-    """What ssl_exporter calls it."""
+    """Its name in ssl_exporter."""
     default_port: int | None = None
     """The port of a target without one; where there is none, the target needs one."""
     asks: bool = False
@@ -110,7 +110,7 @@ def _address(target: str, module: Module) -> tuple[str, int, str]:
 
 
 _IN_PATH: Final = "/?:@!$&'()*+,;=-._~%[]"
-"""What stays as it is in a path or a query; everything else is percent-encoded."""
+"""Characters that stay as they are in a path or a query; everything else is percent-encoded."""
 
 
 class Prober:
@@ -119,12 +119,19 @@ class Prober:
     def __init__(self, worker: Executor, at_once: int) -> None:
         """Judge in `worker`."""
         self._worker = worker
+        self._at_once = at_once
         self._places = Places(at_once)
+
+    def reconfigure(self, at_once: int) -> None:
+        """Look at so many places at once from now on."""
+        if at_once != self._at_once:
+            self._at_once = at_once
+            self._places.resize(at_once)
 
     async def probe(
         self, target: str, module: Module, trust_context: TrustContext, seconds: float
     ) -> Probed | RefusedProbe:
-        """Return what is seen at `target` within `seconds`."""
+        """Return the observation of `target` within `seconds`."""
         place = place_of(target, module, trust_context)
         if isinstance(place, RefusedProbe):
             return place
@@ -140,7 +147,7 @@ class Prober:
     async def _probe(
         self, place: ProbeAddress, module: Module, trust_context: TrustContext, latest: float
     ) -> Probed | RefusedProbe:
-        """Return what is seen until monotonic time `latest`."""
+        """Return the observation until monotonic time `latest`."""
         begun = time.monotonic()
         deadline = min(latest, begun + place.endpoint.timeout)
         first = step = await self._step(place, module, trust_context, deadline)
@@ -185,7 +192,7 @@ class Prober:
             return RefusedProbe(f"probe.allow does not have every address of {printable(endpoint.host)}")
         fetched: Fetched | None = None
         if module.asks and observation.presented:
-            # Where several addresses answer, that which answers worst speaks for all: whoever meets it is not served.
+            # Where several addresses answer, the worst answer stands for all: whoever meets it is not served.
             left = _left(deadline)
             asking = (fetch(each.address, endpoint, place.path, left) for each in observation.presented)
             fetched = max(await asyncio.gather(*asking), key=_badness)
@@ -197,12 +204,12 @@ class Prober:
 
 
 MOST_REMEMBERED: Final = 10_000
-"""Places of which it is remembered that nobody answers."""
+"""Places that are remembered as unanswered."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What was found at one place of a chain of redirects."""
+    """The result at one place of a chain of redirects."""
 
     observation: EndpointObservation
     accepted: bool
@@ -262,7 +269,7 @@ def _is_good(answer: Response | NoResponse, module: Module) -> bool:
 
 
 def _asked(steps: Sequence[_Step]) -> Asked:
-    """Return what came of all requests: the last answer, and the time that all of them took."""
+    """Return the results of all requests: the last answer, and the time that all of them took."""
     seconds = {"resolve": sum(each.lookup for each in steps)}
     fetched = [each.fetched for each in steps if each.fetched is not None]
     for phase in PHASES:

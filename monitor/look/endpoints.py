@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Iterable
 from concurrent.futures import Executor
 
 from config.model import Endpoint
-from config.text import printable
+from config.text import Log, harmless, printable
 from config.vocabulary import LookOutcome, TargetKind, UnreachableReason
 from monitor.host.schedule import spread
 from monitor.look.job import UNFORESEEN
@@ -26,7 +26,7 @@ from probes.judge.source import UNREACHABLE_AFTER, judge_endpoint_source
 from probes.observation import EndpointObservation, Unreachable
 from probes.tls.drive import look
 
-log = logging.getLogger("certvigil.endpoints")
+log: Log = logging.getLogger("certvigil.endpoints")
 
 SECOND_LOOK = 1.0
 """Seconds from a failed look to the next, until it is sure that the endpoint does not answer. The pause is at least as
@@ -36,7 +36,7 @@ SOON = 0.001
 
 
 class EndpointMonitor:
-    """Looks at live endpoints."""
+    """Looks at endpoints."""
 
     def __init__(self, endpoints: EndpointRegistry, bus: Bus, worker: Executor) -> None:
         """Judge in `worker`."""
@@ -131,7 +131,7 @@ class EndpointMonitor:
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # a panic in Rust is no Exception
-            log.exception("looking at %s failed for no reason that was foreseen", endpoint.name)
+            log.exception("looking at %s failed for no foreseen reason", harmless(endpoint.name))
             self._learn_of_failure(endpoint)
         finally:
             if self._rounds.is_current(endpoint.name):
@@ -159,7 +159,7 @@ class EndpointMonitor:
     def _learn_of_failure(self, endpoint: Endpoint) -> None:
         """Note that the endpoint could not be looked at, so that its state does not look up to date."""
         now = time.time()
-        why = Unreachable(printable(endpoint.host), UnreachableReason.UNFORESEEN, UNFORESEEN)
+        why = Unreachable(printable(endpoint.host), UnreachableReason.UNFORESEEN, harmless(UNFORESEEN))
         observation = EndpointObservation(endpoint.name, now, (), (why,))
         context = self._endpoints.context(endpoint, failed=True)
         findings = judge_endpoint_source(observation, context.failures_in_a_row)
@@ -188,7 +188,7 @@ def is_silent(observation: EndpointObservation) -> bool:
 
 
 class Begun:
-    """When a look began, which may be twice; monotonic times, that of now before it begins."""
+    """When a look began, which may be twice; monotonic times; the present one is taken before the look begins."""
 
     def __init__(self) -> None:
         self.first = self.at = time.monotonic()
@@ -205,7 +205,7 @@ _Grounds = tuple[object, ...]
 
 
 def _grounds(endpoint: Endpoint, trust_context: TrustContext) -> _Grounds:
-    """Return all that an endpoint's looks and verdicts rest on, except for what is seen."""
+    """Return all settings for an endpoint's looks and verdicts."""
     config = trust_context.config
     return (
         endpoint,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -15,12 +13,13 @@ from functools import partial
 from typing import Final
 
 from config.model import Config, FileTarget, Watch
-from config.text import printable
-from config.vocabulary import Code, FileRole, LookOutcome, Severity, TargetKind, UnreadableReason
+from config.text import Log, harmless, printable
+from config.vocabulary import FileRole, LookOutcome, TargetKind, UnreadableReason
 from monitor.host.schedule import Agenda
 from monitor.look.job import FileJob, Result, run
 from monitor.look.searches import Searches, ways_up
 from monitor.look.sets import SetMonitor
+from monitor.look.unread import UnreadFiles, is_beneath
 from monitor.state.bus import Bus
 from monitor.state.files import FileRegistry
 from monitor.state.messages import Looked, TrustFilesChanged
@@ -28,19 +27,15 @@ from monitor.state.target import TargetState
 from monitor.watch.watcher import FileChange, Watcher, WatchState
 from probes.assess import FileContext, is_denied, is_worth_watching
 from probes.find import Found, find, tree_of
-from probes.finding import Finding, finding
+from probes.finding import Finding
 from probes.observation import FileIdentity, FileObservation
 
-log = logging.getLogger("certvigil.files")
+log: Log = logging.getLogger("certvigil.files")
 
 BATCH: Final = 32
 """Files in a batch: few enough that learning from them does not stall the event loop."""
 URGENT_FIRST: Final = 8
 """Batches of files that may have changed, after which a batch of other files has its turn."""
-_NAMED: Final = 3
-"""The most files or directories that a finding names."""
-_CALLED_KEY: Final = re.compile(r"(?:privkey|private|(?:^|[-_. ])key)\d*(?:\.[a-z0-9]{2,5})?$", re.IGNORECASE)
-"""The name of a file with a private key, which only its service should read."""
 SOON: Final = 0.01
 """Seconds after a moment at which a verdict changes, to be on its far side."""
 AT_ONCE: Final = 16
@@ -81,8 +76,8 @@ class FileMonitor:
     ) -> None:
         """Leave the files of components to `sets`, whose changes are noticed here.
 
-        Calls `unsearched` with what is not looked at in each watched tree, after the first look at every file and where
-        that changes. `helpers`, where given, take part in that first look.
+        Calls `unsearched` with the findings about unread files, after the first look at every file, and where they
+        change. `helpers`, where given, take part in that first look.
         """
         self.progress = Progress()
         self._files = files
@@ -93,18 +88,9 @@ class FileMonitor:
         self._event_latency = event_latency
         self._overflowed = overflowed
         self._sets = sets
-        self._tell_unsearched = unsearched
         # A search of a large tree must not keep looks waiting.
         self._searcher = ThreadPoolExecutor(1, "files-search")
-        self._unsearched: dict[str, str] = {}
-        """Why a directory is not searched, by its path."""
-        self._exceeded: dict[str, str] = {}
-        """Which limit was reached, by tree."""
-        self._denied: set[str] = set()
-        """Files that a pattern matches and the daemon may not read."""
-        self._is_said = False
-        """Whether `unsearched` was called with the current state."""
-        self._said: tuple[Finding, ...] | None = None
+        self._unread = UnreadFiles(self._tree, unsearched)
         self._watcher = Watcher(asyncio.get_running_loop(), self._changed, self._lost)
         self._targets: dict[str, FileTarget] = {}
         """By path."""
@@ -156,7 +142,7 @@ class FileMonitor:
         self._wake.set()
 
     def _lost(self, reason: str) -> None:
-        log.warning("looking at everything again: %s", reason)
+        log.warning("looking at everything again: %s", harmless(reason))
         self._overflowed()
         self.rescan()
 
@@ -235,7 +221,7 @@ class FileMonitor:
             members = len(self._sets.targets)
             found = len(self._targets) - len(self._not_targets) + members
             log.info("looked at every file once: %d are targets, %d of them of components", found, members)
-            self._say_unread()
+            self._report_unread()
 
     async def _find_all(self) -> None:
         found = await self._find("/")
@@ -259,7 +245,7 @@ class FileMonitor:
     async def _find_at(self, place: str, noticed: float) -> None:
         found = await self._find(place)
         matched = {target.path: target for target in found.targets if target.path not in self._sets.paths}
-        beneath = [place] if place in self._targets else [each for each in self._targets if _is_beneath(each, place)]
+        beneath = [place] if place in self._targets else [each for each in self._targets if is_beneath(each, place)]
         gone = [
             path
             for path in beneath
@@ -276,51 +262,14 @@ class FileMonitor:
     async def _find(self, under: str) -> Found:
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._searcher, partial(find, self.config.watches, under))
-        unsearched = {place: why for place, why in self._unsearched.items() if not _is_beneath(place, under)}
-        for place, failure in (*found.unreadable.items(), *found.unfollowed.items()):
-            unsearched[place] = f"{failure.reason}: {failure.detail}"
-        exceeded = {tree: why for tree, why in self._exceeded.items() if not _is_beneath(tree, under)}
-        exceeded |= found.exceeded
-        if (unsearched, exceeded) != (self._unsearched, self._exceeded):
-            self._unsearched, self._exceeded, self._is_said = unsearched, exceeded, False
-        self._say_unread()
+        self._unread.searched(found, under)
+        self._report_unread()
         return found
 
-    def _say_unread(self) -> None:
-        """Report the files in each tree that are not looked at, if they have changed."""
-        if self._is_said or not self.progress.finished:
-            return
-        self._is_said = True
-        unsearched: dict[str, list[str]] = {}
-        denied: dict[str, list[str]] = {}
-        for paths, by_tree in ((self._unsearched, unsearched), (self._denied, denied)):
-            for path in sorted(paths):
-                by_tree.setdefault(self._tree(path), []).append(path)
-        trees = sorted({*unsearched, *denied, *self._exceeded})
-        said = tuple(self._unread(tree, unsearched.get(tree, ()), denied.get(tree, ())) for tree in trees)
-        if said != self._said:
-            self._said = said
-            self._tell_unsearched(said)
-
-    def _unread(self, tree: str, unsearched: Sequence[str], denied: Sequence[str]) -> Finding:
-        """Return the finding about the files in a tree that are not looked at."""
-        wrong: list[str] = []
-        cures: list[str] = []
-        if unsearched:
-            why = self._unsearched[unsearched[0]]
-            where = "" if unsearched[0] == tree else f"{_some(unsearched, tree)}: "
-            several = f"{len(unsearched)} directories are not searched, " if len(unsearched) > 1 else ""
-            wrong.append(f"not every file is found: {several}{where}{why}")
-            cures.append("let certvigil's user search the directories, or exclude them")
-        if tree in self._exceeded:
-            wrong.append(f"not every file is found: {self._exceeded[tree]}")
-            cures.append("watch fewer directories, or exclude some")
-        if denied:
-            wrong.append(f"the daemon may not read {_some(denied, tree)}")
-            cures.append("let certvigil's user read what holds certificates, leave the modes of keys and exclude them")
-        severity = Severity.WARNING if unsearched or tree in self._exceeded else Severity.NOTICE
-        detail = f"{'; '.join(wrong)}; to cure it, {'; '.join(cures)}"
-        return finding(Code.UNREADABLE, detail, printable(tree or os.sep, 4096), severity)
+    def _report_unread(self) -> None:
+        """Report the files that are not looked at, once every file was looked at."""
+        if self.progress.finished:
+            self._unread.report()
 
     def _add(self, target: FileTarget) -> None:
         state = self._registry.targets.get(target.name)
@@ -334,7 +283,7 @@ class FileMonitor:
             target = self._targets.pop(path)
             del self._paths[target.name]
             self._not_targets.pop(path, None)
-            self._note_denied(path, denied=False)
+            self._unread.note_denied(path, denied=False)
             self._unrest.pop(path, None)
             self._agenda.forget(target.name)
             self._registry.remove(target.name, time.time())
@@ -364,7 +313,7 @@ class FileMonitor:
             self._bus.send(Looked(target.name, TargetKind.FILE, outcome, each, started - noticed))
             if urgent and outcome is not LookOutcome.UNCHANGED:
                 self._event_latency(time.monotonic() - noticed)
-        self._say_unread()
+        self._report_unread()
         if not urgent:
             self.progress.done += len(paths)
 
@@ -388,7 +337,7 @@ class FileMonitor:
                 self._registry.looked_again(target.name, now)
             return LookOutcome.UNCHANGED
         observation, assessment = result
-        self._note_denied(target.path, denied=is_denied(observation, context))
+        self._unread.note_denied(target.path, denied=is_denied(observation, context))
         if not is_worth_watching(observation, context):
             self._not_targets[target.path] = observation.identity
             self._registry.remove(target.name, now)
@@ -408,13 +357,6 @@ class FileMonitor:
         else:
             self._unrest.pop(target.path, None)
         return outcome
-
-    def _note_denied(self, path: str, *, denied: bool) -> None:
-        """Note whether a file may not be read; a private key should not be readable, so it is no finding."""
-        denied = denied and not _CALLED_KEY.search(os.path.basename(path))
-        if denied != (path in self._denied):
-            (self._denied.add if denied else self._denied.discard)(path)
-            self._is_said = False
 
     def _unrest_of(self, target: FileTarget, observation: FileObservation, now: float, at: float) -> _Unrest:
         """Return since when a file is as it was seen at Unix time `now`, monotonic time `at`."""
@@ -443,17 +385,6 @@ def _is_gone(result: Result) -> bool:
 def _is_hidden(path: str, found: Found) -> bool:
     """Whether it cannot be told if a file is still there."""
     return any(each in found.unreadable for each in (path, *ways_up(path)))
-
-
-def _is_beneath(path: str, place: str) -> bool:
-    return path == place or path.startswith(place.rstrip(os.sep) + os.sep)
-
-
-def _some(paths: Sequence[str], tree: str) -> str:
-    """Name a few of the paths in a tree."""
-    names = [printable(os.path.relpath(each, tree) if tree else each, 100) for each in paths[:_NAMED]]
-    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return f"{', '.join(names)}{more}"
 
 
 async def _sleep(wake: asyncio.Event, seconds: float | None) -> None:

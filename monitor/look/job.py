@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from config.text import Log, harmless
 from config.vocabulary import FileContent, UnreadableReason
 from probes.assess import FileContext, assess_file
 from probes.file import identify, look_at_file
@@ -14,7 +15,7 @@ from probes.finding import Assessment
 from probes.judge.source import judge_file_source
 from probes.observation import FileIdentity, FileObservation, Unreadable
 
-log = logging.getLogger("certvigil.files")
+log: Log = logging.getLogger("certvigil.files")
 
 UNFORESEEN: Final = "certvigil failed at it, its log tells where"
 
@@ -37,7 +38,7 @@ Result = tuple[FileObservation, Assessment] | None
 def run(jobs: Sequence[FileJob], now: float) -> list[Result]:
     """Return the result of each job at Unix time `now`, in order.
 
-    One that fails for no reason that was foreseen is logged and gives a file that cannot be read.
+    One that fails for no foreseen reason is logged and gives a file that cannot be read.
     """
     return [_run(job, now) for job in jobs]
 
@@ -46,9 +47,9 @@ def _run(job: FileJob, now: float) -> Result:
     try:
         return _look(job, now)
     except BaseException:  # a panic in Rust is no Exception
-        log.exception("looking at %s failed for no reason that was foreseen", job.context.target.name)
+        log.exception("looking at %s failed for no foreseen reason", harmless(job.context.target.name))
     target = job.context.target
-    why = Unreadable(UnreadableReason.UNFORESEEN, UNFORESEEN)
+    why = Unreadable(UnreadableReason.UNFORESEEN, harmless(UNFORESEEN))
     observation = FileObservation(target.name, now, None, FileContent.NOTHING, failure=why)
     had_certificate = bool(job.context.last_known)
     return observation, Assessment(tuple(judge_file_source(observation, target.role, had_certificate=had_certificate)))

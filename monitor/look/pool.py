@@ -39,7 +39,7 @@ def hire() -> Executor | None:
 
 
 def dismiss(helpers: Executor) -> None:
-    """End the processes, also what hangs in one."""
+    """End the processes, also one that hangs."""
     helpers.shutdown(wait=False, cancel_futures=True)
     for each in active_children():
         each.kill()

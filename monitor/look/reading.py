@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from config.model import FileTarget
-from config.text import printable
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import UnreadableReason
 from monitor.actor.facts import LONGEST_LINE, NotFactsError, from_document, reading_of
 from monitor.actor.request import Request, Verb, encode
@@ -39,7 +39,7 @@ _Identity = FileIdentity | Unreadable
 
 @dataclass(frozen=True, slots=True)
 class LastReading:
-    """What the actor told last of a component's files."""
+    """The actor's last answer about a component's files."""
 
     targets: tuple[FileTarget, ...]
     reading: SetReading
@@ -49,7 +49,7 @@ class LastReading:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What the daemon itself can tell of them."""
+    """The daemon's own facts about them."""
 
     reading: SetReading
     identities: tuple[_Identity, ...]
@@ -57,11 +57,12 @@ class Here:
 
 
 class NoFactsError(Exception):
-    """The actor told no facts; the text says why, a part of a sentence, printable."""
+    """The actor told no facts; `why` is a part of a sentence."""
 
-    def __init__(self, why: str, again: float | None = None) -> None:
+    def __init__(self, why: Printable, again: float | None = None) -> None:
         """`again`: the actor runs, and after so many seconds it is worth to ask it again."""
         super().__init__(why)
+        self.why = why
         self.again = again
 
 
@@ -83,10 +84,10 @@ class ArtefactReader:
         self._missed_at = time.monotonic() + missed_after
         self._kept: dict[str, LastReading] = {}
         self._again: dict[str, asyncio.TimerHandle] = {}
-        """By component: what asks the actor again."""
+        """By component: a request that the actor be asked again."""
 
     async def read(self, component: str, targets: Sequence[FileTarget], now: float) -> SetReading:
-        """Return what the files of a component hold at Unix time `now`, or why that cannot be told."""
+        """Return the content of a component's files at Unix time `now`, or why it cannot be told."""
         try:
             reading = await self._ask(component, targets, now)
         except NoFactsError as error:
@@ -99,7 +100,7 @@ class ArtefactReader:
                 elif early > 0:
                     self._ask_again(component, early + 0.1)
             kept, busy = self._kept.get(component), error.again is not None
-            return believed(here, targets, kept, str(error), now, early=early > 0, busy=busy)
+            return believed(here, targets, kept, error.why, now, early=early > 0, busy=busy)
         self._kept[component] = LastReading(tuple(targets), reading, now)
         return reading
 
@@ -109,7 +110,7 @@ class ArtefactReader:
         self._again[component] = asyncio.get_running_loop().call_later(after, self._look_again, ReadingDue(component))
 
     async def _ask(self, component: str, targets: Sequence[FileTarget], now: float) -> SetReading:
-        """Return what the actor tells; raises NoFactsError."""
+        """Return the actor's answer; raises NoFactsError."""
         path = self._socket()
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
@@ -121,20 +122,20 @@ class ArtefactReader:
                     writer.close()
             answer = json.loads(line)
         except (FileNotFoundError, ConnectionRefusedError):
-            raise NoFactsError(f"no actor answers on {printable(path)}: start it") from None
+            raise NoFactsError(sentence("no actor answers on {}: start it", printable(path))) from None
         except (OSError, ValueError, RecursionError) as error:
-            why = printable(str(error), 200) or "it took too long"
-            raise NoFactsError(f"the actor on {printable(path)} gave no answer: {why}") from None
+            why = printable(str(error), 200) or Printable("it took too long")
+            raise NoFactsError(sentence("the actor on {} gave no answer: {}", printable(path), why)) from None
         if not isinstance(answer, dict) or "facts" not in answer:
-            why = answer.get("cannot", "it gave no sense") if isinstance(answer, dict) else "it gave no sense"
+            reason = answer.get("cannot", "it gave no sense") if isinstance(answer, dict) else "it gave no sense"
             again: Any = answer.get("again") if isinstance(answer, dict) else None
             number = isinstance(again, int | float) and not isinstance(again, bool)
             later = float(again) if number and 0 <= again < _FOREVER else None
-            raise NoFactsError(f"the actor does not tell: {printable(str(why), 500)}", later)
+            raise NoFactsError(sentence("the actor does not tell: {}", printable(str(reason), 500)), later)
         try:
             return _explained(reading_of(from_document(answer["facts"]), targets, now))
         except NotFactsError as error:
-            raise NoFactsError(f"what the actor tells is of no use: {error}") from None
+            raise NoFactsError(sentence("the actor's answer is of no use: {}", harmless(str(error)))) from None
 
 
 def _read_here(targets: Sequence[FileTarget], now: float) -> Here:
@@ -143,13 +144,17 @@ def _read_here(targets: Sequence[FileTarget], now: float) -> Here:
 
 
 def _explained(reading: SetReading) -> SetReading:
-    """Return what the actor told, with what helps where its reader may not read a file either."""
+    """Return the actor's answer, with the cure where its reader may not read a file either."""
 
     def explained(seen: FileObservation) -> FileObservation:
         if seen.failure is None or not _is_denied(seen):
             return seen
-        cure = "give that link to root" if seen.failure.reason is UnreadableReason.UNSAFE_LINK else "run it as root"
-        detail = f"the actor's reader may not read it: {seen.failure.detail}: {cure}"
+        cure = (
+            Printable("give that link to root")
+            if seen.failure.reason is UnreadableReason.UNSAFE_LINK
+            else Printable("run it as root")
+        )
+        detail = sentence("the actor's reader may not read it: {}: {}", seen.failure.detail, cure)
         return replace(seen, failure=replace(seen.failure, detail=detail))
 
     return replace(reading, observations=tuple(map(explained, reading.observations)))
@@ -159,22 +164,22 @@ def believed(
     here: Here,
     targets: Sequence[FileTarget],
     kept: LastReading | None,
-    why: str,
+    why: Printable,
     now: float,
     *,
     early: bool,
     busy: bool = False,
 ) -> SetReading:
-    """Return what is to be believed of a component's files at Unix time `now`, while no actor tells because of `why`.
+    """Return the best facts about a component's files at Unix time `now`, while no actor answers because of `why`.
 
-    What the daemon may read is what it reads. Of what it may not, the facts that the actor told last stand, where no
-    file of the set is seen to be another since then: else a new certificate would be compared with an old key. Where
-    it cannot be seen of a file, they are shown, but the reading is `unsure` of all that it did not read now. `early`:
-    the actor is not missed yet. `busy`: it runs, and reads later.
+    The daemon reads the files that it may read. For the other files, the actor's last facts stand, unless a file of the
+    set has visibly changed since: else a new certificate would be compared with an old key. Where it cannot be seen of
+    a file, they are shown, but the reading is `unsure` of all that it did not read now. `early`: the actor is not
+    missed yet. `busy`: it runs, and reads later.
     """
     stands = kept is not None and kept.targets == tuple(targets) and not here.reading.moved and _is_same(here, kept)
     unseen = any(map(_is_unseen, here.identities))
-    why = curable(why, BUSY) if busy else why
+    why = curable(why, harmless(BUSY)) if busy else why
     observations: list[FileObservation] = []
     unsure: set[str] = set()
     lately = kept is not None and now - kept.at < STALE_AFTER
@@ -188,14 +193,14 @@ def believed(
             unsure.add(seen.target)
         if kept is not None and last.failure is None:
             reason = away if lately else seen.failure.reason
-            detail = f"believed as the actor read it at {moment(kept.at)}, and not read since: {why}"
+            detail = sentence("believed as the actor read it at {}, and not read since: {}", moment(kept.at), why)
             observations.append(replace(last, failure=Unreadable(reason, detail)))
         elif not _is_denied(last):
-            # What is wrong with it is known, and stands.
+            # Its fault is known, and stands.
             observations.append(last)
         else:
             reason = away if early or lately else seen.failure.reason
-            detail = f"the daemon may not read it, and {why}"
+            detail = sentence("the daemon may not read it, and {}", why)
             observations.append(replace(seen, failure=Unreadable(reason, detail)))
     return SetReading(tuple(observations), here.reading.moved, frozenset(unsure))
 

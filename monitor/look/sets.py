@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from config.model import Config, FileTarget
-from config.text import printable
+from config.text import Log, harmless, printable
 from config.vocabulary import FileContent, LookOutcome, TargetKind, UnreadableReason
 from monitor.host.schedule import spread
 from monitor.look.job import UNFORESEEN
@@ -35,7 +35,7 @@ from probes.finding import Assessment
 from probes.observation import FileObservation, Unreadable
 from probes.set import SetReading, read_set
 
-log = logging.getLogger("certvigil.sets")
+log: Log = logging.getLogger("certvigil.sets")
 
 READ_AT_ONCE: Final = 8
 UNREST: Final = 10.0
@@ -245,8 +245,8 @@ class SetMonitor:
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # a panic in Rust is no Exception
-            log.exception("looking at the files of %s failed for no reason that was foreseen", printable(name))
-            why = Unreadable(UnreadableReason.UNFORESEEN, UNFORESEEN)
+            log.exception("looking at the files of %s failed for no foreseen reason", printable(name))
+            why = Unreadable(UnreadableReason.UNFORESEEN, harmless(UNFORESEEN))
             reading = SetReading(
                 tuple(FileObservation(each.name, now, None, FileContent.NOTHING, failure=why) for each in targets)
             )

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: the page of targets, kept compressed, and the small families."""
+"""The metrics for Prometheus: the page of targets, kept compressed, and the small families."""
 
 from monitor.metrics.counters import Counters
 from monitor.metrics.page import Page

@@ -106,11 +106,14 @@ class Counters:
         stale = "Whether the configuration on disk differs from that in force."
         self._stale = self._gauge("config_stale", stale)
         self._degraded = self._gauge("database_degraded", "Whether history is not being recorded.")
+        left_out = "Changes of targets that history leaves out, because too many were on one day."
+        self._left_out = self._counter("history_changes_left_out", left_out)
+        self._left_out_before = 0
         self._gauge("build_info", "The version that runs.", "version").labels(version).set(1)
-        self._host = self._gauge("host_info", "What the configuration calls this host.", "host")
+        self._host = self._gauge("host_info", "The name of this host in the configuration.", "host")
 
     def _add_components(self) -> None:
-        state = "What is the matter with a component that may be changed: 1 for the state it is in."
+        state = "The state of a component that may be changed: 1 for the state it is in."
         self._states = self._gauge("component_state", state, "component", "state")
         waiting = "Plans for a component that wait for a person, or for their window."
         self._plans = self._gauge("plans_waiting", waiting, "component", "action")
@@ -128,7 +131,7 @@ class Counters:
         self._notifications_pending = self._gauge("notifications_pending", pending, "channel")
 
     def host(self, name: str) -> None:
-        """Say what the configuration calls this host."""
+        """Set the name of this host."""
         self._host.clear()
         self._host.labels(name).set(1)
 
@@ -172,8 +175,13 @@ class Counters:
         """Say whether history is not being recorded."""
         self._degraded.set(bool(message.problem))
 
+    def history_left_out(self, total: int) -> None:
+        """Say how many changes history has left out in this run."""
+        self._left_out.inc(total - self._left_out_before)
+        self._left_out_before = total
+
     def components(self, states: Mapping[str, ComponentState], *, actor: bool) -> None:
-        """Say in what state each component is, and whether an actor is there."""
+        """Set the state of each component, and whether an actor answers."""
         self._actor_up.set(actor)
         self._states.clear()
         for component, state in states.items():

@@ -21,7 +21,7 @@ class Family(Generic[Member]):
     """Labels, as they stand between the braces, and value."""
 
     def head(self) -> Piece:
-        """Return what precedes the samples."""
+        """Return the lines before the samples."""
         return piece(f"# HELP {self.name} {self.help}\n# TYPE {self.name} gauge\n".encode())
 
     def lines(self, members: Iterable[Member]) -> Piece:

@@ -1,8 +1,8 @@
 """The state of every target as Prometheus text (exposition format 0.0.4), made again only where it changed.
 
 Targets and certificates are spread over shards by a hash of their names. A shard keeps its text, compressed, until
-one of its members changes; so a change costs next to nothing when it happens, and a scrape costs what has changed
-since the last one.
+one of its members changes; so a change costs next to nothing at its time, and the cost of a scrape depends on the
+changes since the last one.
 """
 
 from __future__ import annotations
@@ -97,11 +97,11 @@ def _certificate(certificate: Certificate) -> Iterator[tuple[str, object]]:
 
 
 OF_TARGETS: Final[tuple[Family[TargetState], ...]] = (
-    Family("certvigil_target_info", "What is looked at.", _info),
+    Family("certvigil_target_info", "Targets that are looked at.", _info),
     Family("certvigil_target_up", "Whether the last look gave facts.", _up),
     Family(
         "certvigil_target_expiry_timestamp_seconds",
-        "Earliest end on the verified path, or of what is presented where nothing is verified: what to alert on.",
+        "Earliest end on the verified path; without verification, of the presented certificates. Alert on this.",
         _expiry,
     ),
     Family(
@@ -121,7 +121,7 @@ OF_TARGETS: Final[tuple[Family[TargetState], ...]] = (
         "How many things may be wrong, and are told only when they stay: a state between two writes, or two looks.",
         _pending,
     ),
-    Family("certvigil_client_accepts", "Whether a client accepts what is presented.", _accepts),
+    Family("certvigil_client_accepts", "Whether a client accepts the presented chain.", _accepts),
 )
 OF_LOOKS: Final = Family(
     "certvigil_target_last_look_timestamp_seconds", "When the target was last looked at.", _last_look
@@ -177,7 +177,7 @@ class Page:
     def __init__(
         self, *, x509_cert: bool = False, interval: Callable[[TargetState], float | None] = lambda _known: None
     ) -> None:
-        """Show what is in files as x509-certificate-exporter does, too, where that is wanted.
+        """Show certificates in files also as x509-certificate-exporter does, where it is wanted.
 
         `interval` returns within how many seconds a target is due to be looked at again; None where it never is.
         """
@@ -250,7 +250,7 @@ class Page:
                 yield OF_LOOKS.lines(shard.members.values())
 
     def _shown(self, state: TargetState) -> tuple[object, ...]:
-        """Return what the cached samples are made of."""
+        """Return the state on which the cached samples depend."""
         return (
             state.presented,
             state.findings,

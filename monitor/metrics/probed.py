@@ -1,6 +1,6 @@
 """One look at an endpoint as blackbox_exporter and ssl_exporter say it, for those who have their dashboards.
 
-Facts are there whether or not a client accepts them, and what is not known is not there.
+Facts are there whether or not a client accepts them; unknown facts are absent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prometheus_client.exposition import generate_latest
 
 from config.vocabulary import TLSVersion
 from monitor.metrics.names import NameLabels, decimal_serial, value, values
-from probes.certificate import Certificate
+from probes.certificate import Certificate, NameKind
 from probes.http.exchange import NoResponse, Response
 from probes.judge.presented import earliest_end
 from probes.observation import EndpointObservation, Presented
@@ -40,7 +40,7 @@ PHASES: Final = ("resolve", "connect", "tls", "processing", "transfer")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What came of a request, redirects included."""
+    """The result of a request, redirects included."""
 
     answer: Response | NoResponse
     """The last one."""
@@ -52,15 +52,15 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What a look found, and what the clients make of it."""
+    """The result of a look, and the verdicts of clients."""
 
     prober: str
-    """What ssl_exporter calls the way it was looked at."""
+    """The prober's name in ssl_exporter."""
     observation: EndpointObservation
     paths: tuple[tuple[Certificate, ...], ...]
     """The verified ones, each once, by clients that accept the endpoint."""
     accepted: bool
-    """Whether some address answered, every client accepts what is presented, and the answer is what is wanted."""
+    """Whether some address answered, every client accepts the presented chain, and the answer is the wanted one."""
     seconds: float
     """Duration of the look."""
     lookup: float = 0.0
@@ -134,7 +134,7 @@ def _as_http(asked: Asked) -> Families:
     yield "probe_http_duration_seconds", "Duration of each phase, over all redirects.", seconds
     yield "probe_http_redirects", "How many answers led elsewhere, followed or not.", [({}, asked.redirects)]
     answer = asked.answer
-    # 0 is what rules for blackbox_exporter take for the lack of an answer.
+    # Rules for blackbox_exporter take 0 for the lack of an answer.
     status = answer.status if isinstance(answer, Response) else 0
     yield "probe_http_status_code", "Status of the last answer, 0 where there was none.", [({}, status)]
     if isinstance(answer, Response):
@@ -191,7 +191,7 @@ def _leaf_labels(leaf: Certificate) -> Mapping[str, str]:
         "fingerprint_sha256": leaf.sha256,
         "subject": leaf.subject,
         "issuer": leaf.issuer,
-        "subjectalternative": ",".join(_names(leaf, "DNS")),
+        "subjectalternative": ",".join(_names(leaf, NameKind.DNS)),
         "serialnumber": leaf.serial.zfill(whole_octets),
     }
 
@@ -202,16 +202,15 @@ def _labels(certificate: Certificate) -> Mapping[str, str]:
         "serial_no": decimal_serial(certificate),
         "issuer_cn": value(names.issuer, "CN"),
         "cn": value(names.subject, "CN"),
-        "dnsnames": _listed(_names(certificate, "DNS")),
-        "ips": _listed(_names(certificate, "IP")),
-        "emails": _listed(_names(certificate, "email")),
+        "dnsnames": _listed(_names(certificate, NameKind.DNS)),
+        "ips": _listed(_names(certificate, NameKind.IP)),
+        "emails": _listed(_names(certificate, NameKind.EMAIL)),
         "ou": _listed(values(names.subject, "OU")),
     }
 
 
-def _names(certificate: Certificate, kind: str) -> tuple[str, ...]:
-    pairs = (name.partition(":") for name in certificate.names)
-    return tuple(name for its_kind, _, name in pairs if its_kind == kind)
+def _names(certificate: Certificate, kind: NameKind) -> tuple[str, ...]:
+    return tuple(each.value for each in certificate.alternative_names() if each.kind is kind)
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -105,7 +105,7 @@ def _filled(step: str, member: Member, site: AdviceContext) -> str:
 
 
 def hurts(members: Sequence[Member]) -> str:
-    """Return whom a problem hurts that no client was seen to reject, where its worst member comes first."""
+    """Return whom a problem hurts, where no client was seen to reject; its worst member comes first."""
     code = members[0].finding.code
     if code is Code.COMPONENT_FROZEN and answers_nobody(members[0].finding.detail):
         return "whoever connects, unless its service was started since: it answered nobody"
@@ -165,13 +165,13 @@ def _new_by_hand(member: Member, site: AdviceContext) -> str:
 def _chain_by_hand(member: Member, site: AdviceContext) -> str:
     component = site.component(member)
     files = {} if component is None else component.artefacts.files
-    what = "the intermediates that are needed, and no others"
+    what = "the needed intermediates, and no others"
     for role in (FileRole.CHAIN, FileRole.COMBINED, FileRole.CERTIFICATE, FileRole.KEYSTORE):
         if role in files:
             return f"put {what}, into {_word(files[role])}, and reload the server"
     if member.kind is TargetKind.FILE:
         return f"put {what}, into {_word(_where(member))}, and reload the server that uses it"
-    return f"have the server that answers at {_word(_where(member))} present {what}"
+    return f"have the server at {_word(_where(member))} present {what}"
 
 
 def _key_by_hand(member: Member, site: AdviceContext) -> str:
@@ -192,7 +192,7 @@ _rekey: Final = _Renewal("the certificate, its intermediates and the key that be
 def _activate(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
     changeable, others = _apart(members, site)
     for each in changeable[:_MOST]:
-        yield f"have its service take up what is on disk: certvigil activate {_word(each)}"
+        yield f"have its service load its files from disk: certvigil activate {_word(each)}"
     if len(changeable) > _MOST:
         yield f"the same for {len(changeable) - _MOST} more components"
     yield from _each(
@@ -226,10 +226,10 @@ def _see_cause(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
 def _show_plan(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
     for each in members[:_MOST]:
         name = _word(each.component or each.target)
-        command = f"activate {name} --dry-run" if each.finding.subject == Kind.ACTIVATE else f"plan {name}"
-        yield f"to see what it would do first: certvigil {command}"
+        command = f"activate {name} --dry-run" if each.finding.subject == str(Kind.ACTIVATE) else f"plan {name}"
+        yield f"to see the plan first: certvigil {command}"
         if names_cure(each.finding.detail):
-            yield f"to have it done or not: {_cure(each).replace('`', '')}"
+            yield f"to decide on it: {_cure(each).replace('`', '')}"
 
 
 def _have_read(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
@@ -238,7 +238,7 @@ def _have_read(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
 
 
 def _ask_history(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
-    yield f"{_cure(members[0])}; to see since when and what came before: certvigil history {_word(members[0].target)}"
+    yield f"{_cure(members[0])}; to see the events before: certvigil history {_word(members[0].target)}"
 
 
 def _ask_itself(_members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
@@ -257,7 +257,7 @@ _SPECIAL: Final[Mapping[tuple[Code, TargetKind], Remedy]] = {
     (Code.KEYS_UNREAD, TargetKind.FILE): _have_read,
     (Code.APPROVAL_PENDING, TargetKind.COMPONENT): _show_plan,
 }
-"""Of codes whose advice depends on more than the names of the place."""
+"""The remedies of codes whose advice depends on more than the names of the place."""
 
 
 # Parts of remedies

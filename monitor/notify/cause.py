@@ -1,14 +1,15 @@
-"""Which cause is behind a finding: targets that went dark together, and targets that come and go. No I/O.
+"""The cause behind findings: targets that went dark together, and targets that come and go. No I/O.
 
-What a finding is about alone gives its *base* (`monitor.notify.problem`). The key of a problem is that base, but where
+The subject of a finding gives its *base* (`monitor.notify.problem`). The key of a problem is this base, but for three
+cases:
 
-- the base begins with `outage`: of these there is one problem for each group of targets that went dark together in a
-  way in which an outage shows, or at one listener, or in one network. What is wrong with one server or one file alone
-  is a problem of its own. A target stays in its outage for as long as it is dark, however that spreads or ends;
-- the base begins with `certificate`: where a target presents another certificate in its place, with the fault by which
-  people know the problem, that goes on. Else each certificate of a peer that never presents one twice were a problem;
-- a target begins to be wrong again and again: then it is *flapping*, which is a problem of its own until it is calm.
-  What a transaction does to its component does not count.
+- The base begins with `outage`: there is one problem for each group of targets that went dark together, at one
+  listener, in one network, or in a manner that is typical of outages. A fault of a single server or file is its own
+  problem. A target stays in its outage as long as it is dark, even if the outage spreads or ends.
+- The base begins with `certificate`: a target presents another certificate with the fault that named the problem. Then
+  the problem goes on. Otherwise a peer that never presents a certificate twice would cause a new problem each time.
+- A target fails again and again: then it is *flapping*, which is a problem of its own until the target is calm. The
+  effects of a transaction on its component do not count.
 """
 
 from __future__ import annotations
@@ -29,30 +30,30 @@ from monitor.state.target import TargetState
 from probes.finding import Finding
 
 TOGETHER: Final = 60.0
-"""Seconds between two targets that go dark for one cause, at most."""
+"""The most seconds between two targets that go dark for one cause."""
 REFUSED_TOGETHER: Final = 15.0
-"""The same of a target whose host answers that nothing listens there: one service is down, unless more go with it."""
+"""The same for a target whose host answers that nothing listens there: probably only one service is down."""
 FLAP_TOGETHER: Final = 5.0
-"""Seconds between the beginnings of two targets that flap for one cause, at most."""
+"""The most seconds between the failures of two targets that flap for one cause."""
 SPREADS_FOR: Final = 300.0
-"""Seconds between the first and the last of these: most endpoints are looked at as often as that."""
+"""The most seconds between the first and the last of these: most endpoints are looked at within that time."""
 RETURNS_WITHIN: Final = 60.0
-"""Seconds for which a target that was wrong belongs to its problem still, should it be wrong again."""
+"""Seconds for which a target that has recovered belongs to its problem, if it fails again."""
 FLAPS: Final = 3
-"""So many beginnings within `FLAPS_WITHIN` seconds make a target flapping."""
+"""So many failures within `FLAPS_WITHIN` seconds make a target flapping."""
 FLAPS_WITHIN: Final = 1200.0
 CALM: Final = 600.0
-"""Seconds without a change after which a target is flapping no more: it is right, or it is wrong for good."""
+"""Seconds without a change after which a target is not flapping any more: it stays well, or it stays wrong."""
 _SPREAD_NETWORK: Final = 3
-"""Hosts of one network, and of no other, by which an outage is known to be that network's."""
+"""From so many hosts of one network on, and of no other network, an outage is known to be the network's."""
 _FLAPPING: Final = "flapping "
 
 
 class Spread(StrEnum):
-    """Beyond one server or one file, what a target may have gone dark with."""
+    """The thing beyond one server or one file with which a target may have gone dark."""
 
     NOTHING = "nothing"
-    """It is wrong in a way of its own."""
+    """Its fault is its own."""
     NETWORK = "network"
     SERVICE = "service"
     """Its host answers that nothing listens there."""
@@ -73,22 +74,22 @@ _SPREADS: Final[Mapping[tuple[Code, str], Spread]] = MappingProxyType(
         (Code.UNREADABLE, str(UnreadableReason.NO_READER)): Spread.READER,
     }
 )
-"""By code, and by the reason with which the detail of such a finding begins; whatever else spreads to nothing."""
+"""By code, and by the reason with which the detail of such a finding begins; other findings do not spread."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkPlace:
-    """Where a target is, and how it is dark there."""
+    """The place of a target, and how it is dark there."""
 
     listener: str = ""
-    """`host:port` of an endpoint, the component of a file; empty where there is neither."""
+    """`host:port` of an endpoint, or the component of a file; empty for other targets."""
     network: str = ""
-    """The /24 or /64 of its address; empty where that is not known, or is this host."""
+    """The /24 or /64 of its address; empty where it is not known, or is this host."""
     spread: Spread = Spread.NOTHING
 
 
 def place(known: TargetState) -> NetworkPlace:
-    """Return where a target is and how it is dark, as far as that says what it goes dark with."""
+    """Return the place of a target and how it is dark, as far as these tell the targets that go dark with it."""
     spread = next((_spread(each.finding) for each in known.findings.values() if each.finding.code in _DARK), None)
     if known.kind is not TargetKind.ENDPOINT:
         return NetworkPlace(f"component {known.component}" if known.component else "", "", spread or Spread.NOTHING)
@@ -109,7 +110,7 @@ def _network(address: str) -> str:
         ip = ipaddress.ip_address(address.strip("[]"))
     except ValueError:
         return ""
-    # What listens on one host fails service by service.
+    # Services on one host fail one by one.
     if ip.is_loopback or ip.is_unspecified:
         return ""
     return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 64), strict=False))
@@ -117,23 +118,23 @@ def _network(address: str) -> str:
 
 @dataclass(slots=True)
 class _Outage:
-    """What went dark together."""
+    """Targets that went dark together."""
 
     base: str
     first: float
     """Unix time at which its first target began to be dark, and its last."""
     last: float
     spread: Spread | None = None
-    """How its first target was dark; None where that is not known yet."""
+    """How its first target was dark; None where it is not known yet."""
     places: dict[str, NetworkPlace] = field(default_factory=dict)
     """Of the targets that are dark now."""
     listeners: Counter[str] = field(default_factory=Counter)
     networks: Counter[str] = field(default_factory=Counter)
 
     def takes(self, base: str, began: float, where: NetworkPlace) -> int:
-        """Return how good a reason there is that a target which is dark since Unix time `began` has the same cause.
+        """Return how probable it is that a target which is dark since Unix time `began` has the same cause: 0 to 3.
 
-        None is 0; the best is that it is where one is that is dark.
+        0 is no reason. 3 is the same listener as that of a dark target.
         """
         if base != self.base:
             return 0
@@ -165,7 +166,7 @@ class _Outage:
             self.networks[where.network] += 1
 
     def remove(self, target: str) -> None:
-        """Let a target out that is dark no more."""
+        """Remove a target that is not dark any more."""
         where = self.places.pop(target, NetworkPlace())
         for places, name in ((self.listeners, where.listener), (self.networks, where.network)):
             if where.listener:
@@ -176,32 +177,32 @@ class _Outage:
 
 @dataclass(slots=True)
 class _Track:
-    """What has become of one target and one base."""
+    """The course of one target and one base."""
 
     key: str
     since: float | None
-    """Unix time since when it is wrong; None while it is right."""
+    """Unix time since when it has findings; None while it has none."""
     seen: float
-    """Unix time at which it was seen to be wrong last."""
+    """Unix time at which its findings were last seen."""
     ended: float = 0.0
     begins: deque[float] = field(default_factory=lambda: deque(maxlen=FLAPS))
     flapping: float | None = None
-    """Unix time of the first beginning, while it is flapping."""
+    """Unix time of the first failure, while it is flapping."""
     flaps: int = 0
     members: tuple[Member, ...] = ()
-    """As they are, or were last."""
+    """Its findings, or its last ones."""
     named_by: tuple[str, str] = ("", "")
-    """Code and subject of the worst of these."""
+    """Code and subject of the worst finding."""
     listener: str = ""
 
     @property
     def calm_at(self) -> float:
-        """Unix time from which it is flapping no more, should it stay as it is."""
+        """Unix time from which it is not flapping any more, if it stays as it is."""
         return (self.ended if self.since is None else self.since) + CALM
 
     @property
     def shown(self) -> tuple[Member, ...]:
-        """Its members as they are to be told; none where it is right, and not flapping."""
+        """Its members for messages; empty where it has no finding and is not flapping."""
         if self.flapping is None:
             return self.members if self.since is not None else ()
         wrong_now = self.since is not None
@@ -218,17 +219,17 @@ class _Track:
         )
 
     def see(self, members: tuple[Member, ...], where: NetworkPlace, now: float) -> None:
-        """Note that it is wrong in this way."""
+        """Note these findings."""
         self.members, self.listener, self.seen = members, where.listener, now
         worst = worst_first(members)[0].finding
         self.named_by = worst.code, worst.subject
 
     def is_about(self, base: str, found: str) -> bool:
-        """Whether what it has as `base` is, or was last, what has the base `found` by itself."""
+        """Whether its findings under `base`, or its last ones, have the base `found` by themselves."""
         return any(each.base == found for each in self.members) if self.members else base == found
 
     def flaps_with(self, other: _Track) -> bool:
-        """Whether it began to be wrong when `other` did, again and again, or is where that is."""
+        """Whether it failed at the same times as `other`, or has the same listener."""
         if other.flapping is None:
             return False
         if self.listener and self.listener == other.listener:
@@ -240,7 +241,7 @@ class _Track:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A target belongs to the problem `key` from now on, and to no other of that base."""
+    """A target belongs to the problem `key` from now on, and to no other problem of that base."""
 
     target: str
     base: str
@@ -248,45 +249,45 @@ class Move:
 
 
 class Causes:
-    """The problems that each target is part of, by what happened to it and to the others."""
+    """The problems of each target, by its own course and the course of other targets."""
 
     def __init__(self) -> None:
         self._tracks: dict[str, dict[str, _Track]] = {}
         """By target, then by base."""
         self._problems: dict[str, dict[str, _Track]] = {}
-        """What is to be told, by the key of the problem, then by target."""
+        """The targets of each problem, by key, then by target."""
         self._outages: dict[str, _Outage] = {}
         self._unsettled: dict[tuple[str, str], None] = {}
-        """Target and base of what is right or flapping: that changes as time goes by."""
+        """Target and base of each track without findings or with flapping: time alone changes them."""
         self._moves: list[Move] = []
 
     def restore(
         self, key: str, what: str, since: float, flapping: Mapping[str, tuple[int, float]], targets: Iterable[str]
     ) -> None:
-        """Have `targets` be part of the problem `key`, as they were told to be, wrong since Unix time `since`.
+        """Make `targets` part of the problem `key`, as people were told, with findings since Unix time `since`.
 
-        The code `what` named it. Of those `flapping`, how often they had failed since which Unix time.
+        The code `what` named it. `flapping` gives the number of failures, and the Unix time since when.
         """
         base = base_of(key)
         if key.startswith(OUTAGE) and key not in self._outages:
             self._outages[key] = _Outage(base, since, since)
         for target in targets:
-            # Seen for ever: whatever is found first is what was there already.
+            # Seen for ever: the first findings count as those that were there before.
             track = self._tracks.setdefault(target, {})[base] = _Track(key, since, float("inf"), named_by=(what, ""))
             if target in flapping:
                 track.flaps, track.flapping = flapping[target]
                 self._unsettled[target, base] = None
 
     def targets(self) -> tuple[str, ...]:
-        """Return the targets that something is known of."""
+        """Return all known targets."""
         return tuple(self._tracks)
 
     def knows(self, target: str) -> bool:
-        """Whether something is known of a target."""
+        """Whether a target is known."""
         return target in self._tracks
 
     def keys(self) -> tuple[str, ...]:
-        """Return the keys of the problems that there are."""
+        """Return the keys of all problems."""
         return tuple(self._problems)
 
     def members(self, key: str) -> Iterator[Sequence[Member]]:
@@ -295,7 +296,7 @@ class Causes:
             yield track.shown
 
     def is_flapping(self, key: str, target: str) -> bool:
-        """Whether a target is flapping in that problem, whatever it is now."""
+        """Whether a target is flapping in that problem, with or without findings now."""
         return any(each.key == key and each.flapping is not None for each in self._tracks.get(target, {}).values())
 
     def observe(
@@ -306,9 +307,9 @@ class Causes:
         now: float,
         excused: tuple[float, float] | None = None,
     ) -> set[str]:
-        """Take note at Unix time `now` of all that is wrong with a target, by base; return the keys this concerns.
+        """Take note at Unix time `now` of all findings on a target, by base; return the keys of the problems concerned.
 
-        What began between the Unix times `excused` does not make it flapping: a transaction did it.
+        A failure that began between the Unix times `excused` is a transaction's, and does not count for flapping.
         """
         touched: set[str] = set()
         found = _succeeded(self._tracks.get(target, {}), found)
@@ -320,7 +321,7 @@ class Causes:
         return touched
 
     def forget(self, target: str) -> set[str]:
-        """Know nothing of a target any more; return the keys that this concerns."""
+        """Forget a target; return the keys of the problems concerned."""
         touched = set()
         for base, track in self._tracks.pop(target, {}).items():
             self._unsettled.pop((target, base), None)
@@ -329,7 +330,7 @@ class Causes:
         return touched
 
     def settle(self, now: float) -> set[str]:
-        """Let what is calm at Unix time `now` be so; return the keys that this concerns."""
+        """End the flapping of targets that are calm at Unix time `now`; return the keys of the problems concerned."""
         touched = set()
         for target, base in tuple(self._unsettled):
             track = self._tracks[target][base]
@@ -354,7 +355,7 @@ class Causes:
         return min((each.calm_at for each in times if each.flapping is not None), default=None)
 
     def take_moves(self) -> list[Move]:
-        """Return what became part of another problem since this was asked last."""
+        """Return the moves since the last call."""
         moves, self._moves = self._moves, []
         return moves
 
@@ -373,13 +374,13 @@ class Causes:
         if track is None:
             track = self._tracks[target][base] = _Track("", None, 0.0)
         elif track.since is None:
-            # What stood in another problem meanwhile began before this.
+            # Its findings were part of another problem in between, and began earlier than this.
             began = max(began, track.ended)
         counts = excused is None or not excused[0] <= began <= excused[1]
         if track.since is not None:
             if began <= track.seen:
                 return self._goes_on(target, track, those, began=began, where=where, now=now, counts=counts)
-            # It was right in between.
+            # It had no findings in between.
             track.ended = began
         before_key = track.key
         track.begins.extend([began] if counts else [])
@@ -436,7 +437,7 @@ class Causes:
         return {track.key}
 
     def _key(self, target: str, base: str, began: float, where: NetworkPlace) -> str:
-        """Return the key of the problem that a target belongs to which begins to be wrong."""
+        """Return the key of the problem for a target that begins to fail."""
         if not base.startswith(OUTAGE):
             return base
         those = [(why, each, key) for key, each in self._outages.items() if (why := each.takes(base, began, where))]
@@ -445,7 +446,7 @@ class Causes:
         return f"{base} {began!r} {target}"
 
     def _flapping_key(self, target: str, base: str, track: _Track) -> str:
-        """Return the key of the problem that a target belongs to which is flapping from now on."""
+        """Return the key of the problem for a target that is flapping from now on."""
         if not base.startswith(OUTAGE):
             return flapping(base)
         for key, those in self._problems.items():
@@ -477,10 +478,10 @@ class Causes:
 def _succeeded(
     tracks: Mapping[str, _Track], found: Mapping[str, tuple[Member, ...]]
 ) -> Mapping[str, tuple[Member, ...]]:
-    """Return what is wrong with a target by base, a certificate under that of the one that it took the place of.
+    """Return the findings on a target by base; a certificate has the base of the certificate whose place it took.
 
-    It took the place of one that is gone and named its problem by a fault which this one has, too. Where it took the
-    places of several, each of these faults stays in its own problem.
+    It took the place of a certificate that is gone, and that named its problem by a fault which both have. Where it
+    took the places of several certificates, each of these faults stays in its own problem.
     """
     named = {base: each for base, each in tracks.items() if base.startswith(CERTIFICATE)}
     gone = {base: each for base, each in named.items() if not any(each.is_about(base, one) for one in found)}
@@ -496,7 +497,7 @@ def _succeeded(
 
 
 def _named_by(found: Finding, tracks: Mapping[str, _Track]) -> str:
-    """Return the base of the track that a finding with that code named, if possible at that place; "" for none."""
+    """Return the base of a track that a finding with that code named, if possible with that subject; else empty."""
     those = [
         (each.named_by[1] == found.subject, each.since is not None, each.seen, base)
         for base, each in tracks.items()
@@ -506,7 +507,7 @@ def _named_by(found: Finding, tracks: Mapping[str, _Track]) -> str:
 
 
 def _is_asked_for(members: Sequence[Member]) -> bool:
-    """Whether it is about what is done to a component, or asked of people: each time is one of its own."""
+    """Whether all are about actions on a component, or about questions to people: each of them is news."""
     return all(each.finding.code in GROUP_MEMBERS[Group.ACTION] for each in members)
 
 
@@ -515,7 +516,7 @@ def _at_most_a_warning(found: Finding) -> Finding:
 
 
 def flapping(key: str) -> str:
-    """Return the key of the problem that targets of that one make which come and go."""
+    """Return the key of the problem of flapping targets, for the key of their former problem."""
     return key if key.startswith(_FLAPPING) else f"{_FLAPPING}{key}"
 
 

@@ -23,7 +23,7 @@ class SendOutcome(StrEnum):
     DELIVERED = "delivered"
     """The service took it."""
     REFUSED = "refused"
-    """The service did not, or nobody knows whether it did."""
+    """The service did not take it, or it is not known whether it did."""
     UNREACHABLE = "unreachable"
     TIMED_OUT = "timed_out"
     UNSUPPORTED = "unsupported"
@@ -33,22 +33,22 @@ class SendOutcome(StrEnum):
     NOT_STARTED = "not_started"
     """Nothing was tried: the process that delivers could not be started."""
     LOST = "lost"
-    """The process that delivers ended under way, so nobody knows what became of the message."""
+    """The delivering process ended under way, so it is not known whether the message was delivered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of one attempt; nothing in it comes from the URL."""
+    """The result of one attempt; nothing in it comes from the URL."""
 
     outcome: SendOutcome
     status: int | None = None
-    """What an HTTP service answered with, where that is known."""
+    """The status of an HTTP service's answer, where it is known."""
     cause: str = ""
-    """Why the process that delivers could not be started, in the words of the operating system."""
+    """Why the delivering process could not be started, in the words of the operating system."""
 
     @property
     def why(self) -> str:
-        """What happened, to follow the name of a URL in a sentence."""
+        """The result, for the end of a sentence that begins with the name of a URL."""
         why = _WHY[self.outcome] if self.status is None else f"answered with status {self.status}"
         return f"{why} ({self.cause})" if self.cause else why
 
@@ -76,7 +76,7 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message in the forms that services take; all text is printable, and what is hostile in it was escaped."""
+    """A message in the forms that services take; all text is printable, and hostile text in it was escaped."""
 
     title: str
     text: str
@@ -88,7 +88,7 @@ class Message:
 
 
 def deliver(message: Message, url: str) -> Receipt:
-    """Have apprise deliver `message` to `url`, and return what became of that; takes as long as the plug-in does.
+    """Have apprise deliver `message` to `url`, and return the result; it takes as long as the plug-in does.
 
     Never raises but what is no Exception.
     """
@@ -122,16 +122,16 @@ _MARKUP_ALWAYS: Final = frozenset(
         *("NotifySynology", "NotifyZulip"),
     }
 )
-"""Services, by their classes in apprise, that read what they are given as plain text as some Markdown all the same."""
+"""Services, by their classes in apprise, that read plain text as some Markdown all the same."""
 _NO_CODE: Final = frozenset({"NotifyWorkflows"})
 """Services that read Markdown and know no block of code in it: cards of Teams."""
 _LINK: Final = "Runbook: "
-"""How a line begins that is to lead somewhere."""
+"""The start of a line whose link must work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A message as one service is to be given it."""
+    """A message in the form for one service."""
 
     title: str
     body: str
@@ -140,7 +140,7 @@ class Form:
 
 
 def form_for(message: Message, plugin: Any) -> Form:
-    """Return the form of `message` in which nothing in it means anything to the service of an apprise `plugin`.
+    """Return `message` in a form in which no text has a special meaning to the service of an apprise `plugin`.
 
     Where a service reads Markdown, each reads another: what all of them show as it is is a block of code, so the title
     goes into it, too. Where it wants HTML, apprise escapes plain text.
@@ -164,7 +164,7 @@ def form_for(message: Message, plugin: Any) -> Form:
 
 
 def _code(text: str) -> str:
-    """Return a block of code that shows `text`, and below it what is to lead somewhere."""
+    """Return a block of code with `text`, and below it the lines whose links must work."""
     lines = text.split("\n")
     links = [line for line in lines if line.startswith(_LINK)]
     shown = "\n".join(line for line in lines if line not in links).replace("`", "'")
@@ -172,7 +172,7 @@ def _code(text: str) -> str:
 
 
 def _fitted(text: str, room: int) -> str:
-    """Return `text` with so many items of its list left out that it has room; where that is not enough, too long."""
+    """Return `text` without so many items of its list that it has room; it may still be too long."""
     more = "  and more: certvigil status"
     lines = text.split("\n")
     items = [number for number, line in enumerate(lines) if line.startswith("  ")]
@@ -185,7 +185,7 @@ def _fitted(text: str, room: int) -> str:
 
 
 class _Noted(logging.Handler):
-    """Takes from what apprise says only what no URL can hide in."""
+    """Takes from apprise's log only words in which no URL can hide."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -207,7 +207,7 @@ class _Noted(logging.Handler):
 
 
 def beat(url: str, timeout: float) -> Receipt:
-    """Ask for an `http` or `https` URL, and return whether it was answered well; each step waits `timeout` seconds."""
+    """Request an `http` or `https` URL, and return whether the answer was good; each step waits `timeout` seconds."""
     import urllib.error  # noqa: PLC0415 (loads much, for this alone)
     import urllib.request  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""A message to a channel, from when it is written until each of its URLs has it or it is given up. Pure."""
+"""The delivery of a message: from its writing until each URL of its channel has it, or it is given up. Pure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _BACK_OFF: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 600.0, 1800.0)
 
 
 class DeliveryFate(StrEnum):
-    """What has become of a message."""
+    """The state of a message."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead"
     """Given up: there were too many attempts."""
     DROPPED = "dropped"
-    """Given up, and somebody wants to hear no more of it."""
+    """Given up, and dropped by a person or with its channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Delivery:
     id: str
     channel: str
     problems: tuple[str, ...]
-    """The short names of what it is about: of the same, what was said first is delivered first."""
+    """The short names of its problems; messages about the same problem are delivered in order."""
     message: Message
     at: float
     """Unix time at which it was written."""
@@ -51,7 +51,7 @@ def waiting(delivery: Delivery, channel: Channel) -> tuple[int, ...]:
 
 
 def attempted(delivery: Delivery, receipts: Mapping[int, Receipt], channel: Channel, most: int, now: float) -> Delivery:
-    """Return the message after an attempt at the URLs of `channel` at those positions, which ended at Unix time `now`.
+    """Return the message after an attempt at some URLs of `channel`, by position, which ended at Unix time `now`.
 
     It is delivered once all URLs of the channel took it, and dead after `most` attempts that failed.
     """
@@ -71,7 +71,7 @@ def pause(delivery: Delivery) -> float:
 
 
 def deliverable(deliveries: Iterable[Delivery]) -> list[Delivery]:
-    """Return which of the pending `deliveries`, oldest first, do not wait for an earlier one about the same."""
+    """Return the pending `deliveries` that need not wait for an earlier one about the same problem, oldest first."""
     taken: set[tuple[str, str]] = set()
     free = []
     for each in deliveries:

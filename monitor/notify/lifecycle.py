@@ -1,7 +1,7 @@
-"""The life of a problem as one channel is told of it: raised, worsened, eased, reminded, resolved. Pure.
+"""The life of a problem in the messages to one channel: raised, worsened, eased, reminded, resolved. Pure.
 
-Every message tells the state at its time, and after it the channel believes exactly that: `Alert.targets`. Another
-message is sent where that belief has become wrong in a way that matters.
+Each message tells the state at its time. After it, the channel believes exactly this state: `Alert.targets`. Another
+message is sent where this belief has become wrong in a way that matters.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 from config.catalogue import CATALOGUE, ProblemScope
 from config.channel import Notifications
 from config.vocabulary import Code, Severity, TargetKind
-from monitor.notify.problem import THE_ACTOR, Member, problem_id, worst_first
+from monitor.notify.problem import CERTIFICATE, THE_ACTOR, Member, problem_id, worst_first
 
 HOLD: Final = 7.0
 """Seconds for which further findings of a problem wait after each message; with the gathering of news, ten at most.
@@ -28,8 +28,14 @@ GONE: Final = 60.0
 """Seconds after which a target without findings has left a problem that lasts; a finding on it is then news."""
 SOONEST: Final = 10_800.0
 """The least number of seconds between two reminders that a certificate ends."""
+STEADY_FOR: Final = 60.0
+"""Seconds, two looks apart at least, after which another certificate in place of the one that was told is news."""
+MOST_CERTIFICATES: Final = 5
+"""Certificates that a problem tells of, one after the other: of a peer that changes more often, no more is told."""
 _ASK_AGAIN: Final = 10.0
 """Seconds until the next check whether the last message has been delivered."""
+_LOOK_AGAIN: Final = 30.0
+"""Seconds until the next check whether another certificate is steady."""
 
 
 AlertKey = tuple[str, str]
@@ -101,6 +107,8 @@ class Alert:
     """All clients in messages about it that reject a certificate."""
     asking: frozenset[str] = frozenset()
     """The targets in it of which only a plan waits for a person."""
+    certificates: frozenset[str] = frozenset()
+    """The certificates that messages have named, by the bases of their problems; without those of a passing moment."""
 
     @property
     def problem(self) -> str:
@@ -146,38 +154,44 @@ class Note:
     """The findings now, the worst first; empty where the problem is resolved."""
     recovered: tuple[str, ...] = ()
     """Targets in earlier messages that are no longer part of it: without findings, or not watched any more."""
+    replaced: frozenset[str] = frozenset()
+    """Targets that present another certificate than the messages before have named, at several looks."""
+    restless: frozenset[str] = frozenset()
+    """Targets that present another certificate again and again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewed:
-    """The result of a review of a problem."""
+class AlertUpdate:
+    """The next state of an alert, and the message about the change, if it is worth one."""
 
     alert: Alert | None
     """None where the problem is not open."""
     note: Note | None = None
     next_at: float | None = None
-    """Unix time of the next review that time alone may need; None for never."""
+    """Unix time of the next check that time alone causes; None for never."""
 
 
-def review(
+def next_note(
     about: AlertKey,
     alert: Alert | None,
     members: Collection[Member],
-    held: AbstractSet[str] = frozenset(),
+    withheld: AbstractSet[str] = frozenset(),
     *,
     terms: Notifications,
     now: float,
     undelivered: bool = False,
-) -> Reviewed:
+    steady: AbstractSet[str] = frozenset(),
+) -> AlertUpdate:
     """Return the message at Unix time `now`, if any, about a problem with the findings `members`.
 
-    No message says anything about targets that are `held`, neither that they have findings nor that they have none.
-    While the message before is `undelivered`, only a higher severity is worth another one.
+    No message says anything about targets that are `withheld`: whether they have findings is not known, or not to be
+    told. Targets that are `steady` have presented the same certificates for `STEADY_FOR` seconds. While the message
+    before is `undelivered`, only a higher severity is worth another one.
     """
     ordered = tuple(worst_first(members))
     if alert is None:
         if not ordered:
-            return Reviewed(None)
+            return AlertUpdate(None)
         worst = ordered[0]
         channel, key = about
         alert = Alert(
@@ -192,29 +206,30 @@ def review(
             what="",
             messages=0,
         )
-        return _tell(AlertStep.RAISED, alert, ordered, held, terms, now=now)
-    alert = replace(alert, gone=_gone(alert, {each.target for each in members}, held, now))
+        return _tell(AlertStep.RAISED, alert, ordered, withheld, terms, now=now, steady=steady)
+    alert = replace(alert, gone=_gone(alert, {each.target for each in members}, withheld, now))
     if ordered:
-        return _open(replace(alert, cleared_at=None), ordered, held, terms, now=now, undelivered=undelivered)
-    if held & alert.targets:
-        return Reviewed(replace(alert, cleared_at=None))
+        alert = replace(alert, cleared_at=None)
+        return _open(alert, ordered, withheld, terms, now=now, undelivered=undelivered, steady=steady)
+    if withheld & alert.targets:
+        return AlertUpdate(replace(alert, cleared_at=None))
     if not alert.targets:
-        return Reviewed(None)
+        return AlertUpdate(None)
     cleared_at = now if alert.cleared_at is None else min(alert.cleared_at, now)
     due = cleared_at + terms.resolved_after
     if now < due:
-        return Reviewed(replace(alert, cleared_at=cleared_at), next_at=due)
+        return AlertUpdate(replace(alert, cleared_at=cleared_at), next_at=due)
     said = replace(alert, cleared_at=cleared_at, messages=alert.messages + 1, told_at=now)
-    return Reviewed(None, Note(AlertStep.RESOLVED, said, (), tuple(sorted(alert.wrong))))
+    return AlertUpdate(None, Note(AlertStep.RESOLVED, said, (), tuple(sorted(alert.wrong))))
 
 
-def _gone(alert: Alert, present: AbstractSet[str], held: AbstractSet[str], now: float) -> Mapping[str, float]:
+def _gone(alert: Alert, present: AbstractSet[str], withheld: AbstractSet[str], now: float) -> Mapping[str, float]:
     """Return the targets in earlier messages that have no finding, with the Unix time since when."""
     gone = {}
     for target in alert.targets:
         at = alert.gone.get(target)
-        if target in held or target in present:
-            # For less than that, it has never been right.
+        if target in withheld or target in present:
+            # A shorter absence does not count.
             if at is not None and now - at >= GONE:
                 gone[target] = at
         else:
@@ -225,39 +240,63 @@ def _gone(alert: Alert, present: AbstractSet[str], held: AbstractSet[str], now: 
 def _open(
     alert: Alert,
     members: tuple[Member, ...],
-    held: AbstractSet[str],
+    withheld: AbstractSet[str],
     terms: Notifications,
     *,
     now: float,
     undelivered: bool,
-) -> Reviewed:
+    steady: AbstractSet[str],
+) -> AlertUpdate:
     acknowledged = alert.acknowledged if alert.acknowledged and alert.acknowledged.holds(now) else None
     alert = replace(alert, acknowledged=acknowledged)
+
+    def tell(step: AlertStep) -> AlertUpdate:
+        return _tell(step, alert, members, withheld, terms, now=now, steady=steady)
+
     if alert.messages == 0 or members[0].finding.severity.rank > alert.severity.rank:
-        return _tell(AlertStep.WORSENED if alert.messages else AlertStep.RAISED, alert, members, held, terms, now=now)
+        return tell(AlertStep.WORSENED if alert.messages else AlertStep.RAISED)
     if undelivered:
-        return Reviewed(alert, next_at=now + _ASK_AGAIN)
+        return AlertUpdate(alert, next_at=now + _ASK_AGAIN)
     times = []
     # A clock that was set back must not put anything off for longer.
     free_at = alert.told_at + HOLD if now >= alert.told_at else now
-    if _is_worse(alert, members):
+    others = _other_certificates(alert, members)
+    is_worse = _is_worse(alert, members)
+    if is_worse or others & steady:
         if now >= free_at:
-            return _tell(_how(alert, members), alert, members, held, terms, now=now)
+            return tell(_how(alert, members) if is_worse else AlertStep.CHANGED)
         times.append(free_at)
+    elif others:
+        times.append(now + _LOOK_AGAIN)
     if acknowledged is not None:
         times += [] if acknowledged.until is None else [acknowledged.until]
-        return Reviewed(alert, next_at=min(times, default=None))
-    eased_at = _eased_at(alert, members, held)
+        return AlertUpdate(alert, next_at=min(times, default=None))
+    eased_at = _eased_at(alert, members, withheld)
     if eased_at is not None:
         if now >= max(eased_at, free_at):
-            return _tell(AlertStep.EASED, alert, members, held, terms, now=now)
+            return tell(AlertStep.EASED)
         times.append(max(eased_at, free_at))
     interval = _reminded_after(members, terms, alert.told_at)
     if interval is not None:
         if now >= alert.told_at + interval:
-            return _tell(AlertStep.REMINDED, alert, members, held, terms, now=now)
+            return tell(AlertStep.REMINDED)
         times.append(alert.told_at + interval)
-    return Reviewed(alert, next_at=min(times, default=None))
+    return AlertUpdate(alert, next_at=min(times, default=None))
+
+
+def _other_certificates(alert: Alert, members: Sequence[Member]) -> AbstractSet[str]:
+    """Return the targets in messages that present a certificate which no message has named.
+
+    None where so many were named that another one says nothing new.
+    """
+    if len(alert.certificates) >= MOST_CERTIFICATES:
+        return frozenset()
+    known = alert.certificates
+    return {each.target for each in members if _of_certificate(each) and each.base not in known} & alert.targets
+
+
+def _of_certificate(member: Member) -> bool:
+    return member.base.startswith(CERTIFICATE) and not member.flaps
 
 
 def _changes(alert: Alert, members: Sequence[Member]) -> list[Member]:
@@ -302,7 +341,7 @@ def _is_implied(member: Member, alert: Alert, members: Sequence[Member]) -> bool
 
 
 def _hurts_more(member: Member, told: Member) -> bool:
-    """Whether it hurts somebody at an endpoint, where only a file was `told`: nobody is served that."""
+    """Whether it hurts somebody at an endpoint, where only a file was `told`: a file alone hurts no client."""
     if member.kind is not TargetKind.ENDPOINT or told.kind is not TargetKind.FILE:
         return False
     hurts = CATALOGUE[member.finding.code].hurts
@@ -310,7 +349,7 @@ def _hurts_more(member: Member, told: Member) -> bool:
 
 
 def _asks(member: Member) -> bool:
-    """Whether it is no fault: a plan waits for a person."""
+    """Whether the finding is no fault, but a plan that waits for a person."""
     return member.finding.code is Code.APPROVAL_PENDING
 
 
@@ -325,16 +364,16 @@ def _how(alert: Alert, members: Sequence[Member]) -> AlertStep:
     if members[0].finding.severity.rank < alert.severity.rank:
         return AlertStep.CHANGED
     if alert.wrong - alert.asking and (new := _changes(alert, members)) and all(map(_asks, new)):
-        # That somebody may approve the cure is no harm.
+        # A cure that waits for approval is no harm.
         return AlertStep.CHANGED
     fewer = alert.targets - present and not present - alert.targets and not _more_clients(alert, members)
     return AlertStep.CHANGED if fewer else AlertStep.WORSENED
 
 
-def _eased_at(alert: Alert, members: Sequence[Member], held: AbstractSet[str]) -> float | None:
+def _eased_at(alert: Alert, members: Sequence[Member], withheld: AbstractSet[str]) -> float | None:
     """Return the Unix time from which half of the targets have had no finding for long enough; None without it."""
     told = alert.wrong
-    right = told - held - {each.target for each in members}
+    right = told - withheld - {each.target for each in members}
     times = sorted(at for target, at in alert.gone.items() if target in right)
     half = (len(told) + 1) // 2
     return times[half - 1] + GONE if 0 < half <= len(times) else None
@@ -344,21 +383,24 @@ def _tell(
     step: AlertStep,
     alert: Alert,
     members: tuple[Member, ...],
-    held: AbstractSet[str],
+    withheld: AbstractSet[str],
     terms: Notifications,
     *,
     now: float,
-) -> Reviewed:
+    steady: AbstractSet[str],
+) -> AlertUpdate:
     worst = members[0]
+    others = _other_certificates(alert, members) if alert.certificates else frozenset[str]()
+    named = {each.base for each in members if _of_certificate(each) and (not alert.messages or each.target in steady)}
     present = frozenset(each.target for each in members)
     since = min(each.since for each in members)
-    recovered = tuple(sorted(alert.wrong - present - held))
+    recovered = tuple(sorted(alert.wrong - present - withheld))
     severity = worst.finding.severity
     alert = replace(
         alert,
         severity=severity,
         codes=alert.codes.union(each.finding.code for each in members),
-        targets=present | (alert.targets & held),
+        targets=present | (alert.targets & withheld),
         since=since,
         told_at=now,
         what=str(worst.finding.code),
@@ -366,19 +408,22 @@ def _tell(
         messages=alert.messages + 1,
         cleared_at=None,
         acknowledged=None,
-        gone={target: at for target, at in alert.gone.items() if target in held},
-        begins=_begins(alert, members, held),
+        gone={target: at for target, at in alert.gone.items() if target in withheld},
+        begins=_begins(alert, members, withheld),
         asking=present - {each.target for each in members if not _asks(each)},
         hurt=alert.hurt.union(each.client for each in members if each.client),
         flapping={each.target: (each.flaps, each.since) for each in members if each.flaps},
+        certificates=alert.certificates | named,
     )
     interval = _reminded_after(members, terms, now)
-    return Reviewed(alert, Note(step, alert, members, recovered), None if interval is None else now + interval)
+    note = Note(step, alert, members, recovered, frozenset(others & steady), frozenset(others - steady))
+    times = [] if interval is None else [now + interval]
+    return AlertUpdate(alert, note, min([*times, now + _LOOK_AGAIN] if others - steady else times, default=None))
 
 
-def _begins(alert: Alert, members: Sequence[Member], held: AbstractSet[str]) -> Mapping[str, float]:
+def _begins(alert: Alert, members: Sequence[Member], withheld: AbstractSet[str]) -> Mapping[str, float]:
     """Return since when each target is part of the problem, with an earlier finding of another kind included."""
-    begins = {target: at for target, at in alert.begins.items() if target in alert.targets & held}
+    begins = {target: at for target, at in alert.begins.items() if target in alert.targets & withheld}
     for each in members:
         before = each.since if each.target in alert.gone else alert.begins.get(each.target, each.since)
         begins[each.target] = min(begins.get(each.target, before), before, each.since)
@@ -394,6 +439,6 @@ def _reminded_after(members: Sequence[Member], terms: Notifications, told_at: fl
     interval = terms.remind[members[0].finding.severity]
     ends = min((each.ends for each in members if each.ends is not None), default=None)
     if interval is None or ends is None or ends - told_at <= SOONEST:
-        # The next message is that it has ended.
+        # The next message says that it has ended.
         return interval
     return min(interval, max((ends - told_at) / 2, SOONEST))

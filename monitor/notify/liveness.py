@@ -13,7 +13,7 @@ _SLACK: Final = 30.0
 
 
 class Liveness:
-    """When something of each kind was last looked at, on the monotonic clock."""
+    """The monotonic time of the last look at each kind of target."""
 
     def __init__(self, now: float) -> None:
         self._began = now
@@ -24,7 +24,7 @@ class Liveness:
         self._last[kind] = now
 
     def goes_on(self, config: Config, kinds: Iterable[TargetKind], now: float) -> bool:
-        """Whether each of the `kinds` of targets that there are was looked at lately enough for its cadence."""
+        """Whether each of the existing `kinds` of targets was looked at recently enough for its interval."""
         cadence = {TargetKind.FILE: 2 * config.settings.rescan}
         if config.endpoints:
             endpoints = config.endpoints.values()

@@ -1,4 +1,4 @@
-"""Which components are under a transaction, so that nobody is told of them: what outlives it is told after it. Pure."""
+"""Components under a transaction: nobody is told of them until after it. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from config.vocabulary import TargetKind
 from monitor.state.target import TargetState
 
 ABOUT_TO: Final = "certvigil is about to"
-"""How an outlook begins where what is wrong is being mended at this moment: people are told if that does not help."""
+"""The start of an outlook where a fault is being mended at this moment: people are told if it does not help."""
 LONGEST: Final = 900.0
 """Seconds for which a transaction that does not end mutes its components."""
 SETTLE: Final = 3.0
 """Seconds after its end until its files are looked at again, at most."""
 GRACE: Final = 30.0
-"""Seconds after its end until its endpoints are looked at again, at most: then what is believed is told anyhow."""
+"""Seconds after its end until its endpoints are looked at again, at most: then their last state is told anyhow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class ComponentTransaction:
 
     @property
     def span(self) -> tuple[float, float]:
-        """The Unix times between which its component does what it has it do."""
+        """The Unix times between which its effects show on the component."""
         return self.began, self.began + LONGEST if self.ended is None else self.ended + GRACE
 
 
 def muted(transactions: Mapping[str, ComponentTransaction], known: Iterable[TargetState], now: float) -> frozenset[str]:
-    """Return the components that nobody is to be told of at Unix time `now`.
+    """Return the components about which nobody is told at Unix time `now`.
 
     They are those under a transaction, and those whose endpoints were not looked at since it ended.
     """

@@ -1,4 +1,4 @@
-"""What is told beside problems, only where a site asks for it: what was committed, and a digest. Pure."""
+"""Messages beside problems, for sites that ask for them: committed transactions, and the digest. Pure."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ Labels = Mapping[str, Mapping[str, str]]
 """Those of each component."""
 
 NEWS_FOR: Final = 3600.0
-"""Seconds after which what was committed is no news: a journal that is read for the first time holds old things."""
+"""Seconds after which a committed transaction is no news: a journal that is read for the first time has old ones."""
 _NAMED: Final = 3
 _LISTED: Final = 50
 _DONE: Final = {
     Kind.REPLACE: "the certificate of {} was replaced",
-    Kind.ROLLBACK: "{} was given back what it had before",
-    Kind.ACTIVATE: "{} was made to serve what is on disk",
+    Kind.ROLLBACK: "{} was rolled back to its former files",
+    Kind.ACTIVATE: "{} was made to load its files from disk",
 }
 _DONE_TO_SEVERAL: Final = {
     Kind.REPLACE: "the certificates of {} were replaced",
-    Kind.ROLLBACK: "{} were given back what they had before",
-    Kind.ACTIVATE: "{} were made to serve what is on disk",
+    Kind.ROLLBACK: "{} were rolled back to their former files",
+    Kind.ACTIVATE: "{} were made to load their files from disk",
 }
-_GAVE_WAY: Final = "{}: somebody else put a whole set in place meanwhile, which is served and accepted"
+_GAVE_WAY: Final = "{}: another writer's whole set is in place, which is served and accepted"
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """Something to tell one channel."""
+    """A message to one channel."""
 
     name: str
-    """The same for the same news, whoever is told."""
+    """The same for the same news, on each channel."""
     channel: str
     title: str
     sentences: tuple[str, ...]
@@ -56,26 +56,26 @@ def committed(
     labels: Labels,
     in_use: Mapping[str, str],
 ) -> Iterator[News]:
-    """Yield what each channel is told of transactions that were committed, or gave way: one line for each.
+    """Yield the news for each channel about transactions that were committed, or gave way.
 
-    `component_of` gives the component of each target, `in_use` says of a component what it uses now where that is
+    `component_of` gives the component of each target, `in_use` the certificate that a component uses now, where it is
     known. The news of a transaction has the same name each time.
     """
     if not terms.enabled:
         return
     wanted: dict[tuple[str, str], list[ActionEnded]] = {}
     for each in ended:
-        if each.outcome not in {Outcome.COMMITTED, Outcome.SUPERSEDED}:
+        if each.ending.outcome not in {Outcome.COMMITTED, Outcome.SUPERSEDED}:
             continue
         for route in terms.routes:
             if ToldEvent.COMMITTED in route.events and _is_meant(route.match, each.target, component_of, labels):
                 for channel in route.channels:
-                    those = wanted.setdefault((channel, each.transaction), [])
+                    those = wanted.setdefault((channel, each.ending.transaction), [])
                     if each not in those:
                         those.append(each)
     for (channel, transaction), those in wanted.items():
         names = list(dict.fromkeys(component_of.get(each.target, each.target) for each in those))
-        first = those[0]
+        first = those[0].ending
         what = "; ".join(dict.fromkeys(filter(None, (in_use.get(name, "") for name in names))))
         now = f"In use now: {what}. " if what else ""
         when = f"at {moment(first.at)} for {first.by}, transaction {transaction}."
@@ -83,7 +83,7 @@ def committed(
             sentence, title = f"{now}Begun by certvigil and left alone {when}", _GAVE_WAY.format(_named(names))
         else:
             done = _DONE if len(names) == 1 else _DONE_TO_SEVERAL
-            sentence, title = f"{now}Done {when}", done[first.action].format(_named(names))
+            sentence, title = f"{now}Done {when}", done[first.kind].format(_named(names))
         yield News(f"committed {transaction}", channel, title, (sentence,))
 
 
@@ -101,9 +101,9 @@ def _named(names: Sequence[str]) -> str:
 
 
 def in_use(component: str, known: Mapping[str, TargetState], since: float) -> str | None:
-    """Return what the file with the leaf of a component holds, subject and end; empty where it holds no certificate.
+    """Return subject and end of the certificate in the leaf's file of a component; empty where it has none.
 
-    None where it was not read at or after Unix time `since`: what was read before may have been replaced.
+    None where the file was not read at or after Unix time `since`: an earlier content may have been replaced.
     """
     for name in (f"{component}/{role}" for role in WITH_LEAF):
         if (file := known.get(name)) is None:

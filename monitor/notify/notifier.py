@@ -1,4 +1,4 @@
-"""Tells people: takes what changes, writes messages, keeps them, has them delivered, and calls the heartbeat."""
+"""Notifies people: takes events, has messages written, kept and delivered, and calls the heartbeat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from config.channel import FindingMatch, Silence
 from config.model import Config
 from config.policy import Window
-from config.text import Log, harmless, printable
+from config.text import Log, Printable, harmless, printable, sentence
 from config.vocabulary import Code, DeliveryOutcome, Severity
 from config.window import opening
 from monitor.notify import news
@@ -42,67 +42,67 @@ from probes.finding import Finding, finding
 log: Log = logging.getLogger("certvigil.notify")
 
 _QUIET: Final = 0.15
-"""Seconds without news after which what came is told."""
+"""Seconds without news after which the news so far are told."""
 _LONGEST: Final = 0.5
-"""Seconds that the first news waits for more at most."""
+"""The most seconds for which the first news waits for more."""
 _BURST: Final = 20
-"""So many targets at once are worth waiting for more."""
+"""From so many targets on, it waits longer for more."""
 _BURST_QUIET: Final = 0.5
 _BURST_LONGEST: Final = 3.0
-"""With `lifecycle.HOLD`, ten seconds: nothing new is told later than that."""
+"""Together with `lifecycle.HOLD`, ten seconds: the longest delay of news."""
 _RECORD_WITHIN: Final = 10.0
-"""Seconds that a message waits for its record, so that its id outlives a crash; then it is delivered anyhow."""
+"""Seconds for which a message waits for its record, so that its id outlives a crash; then it is delivered anyhow."""
 _FIRST_LOOK_WITHIN: Final = 60.0
-"""Seconds after which people are told although not everything was looked at: a file may hang for ever."""
+"""Seconds after which people are notified although not everything was looked at: a file may hang for ever."""
 _LOOK_ROUND: Final = 15.0
-"""Seconds between two looks at what is due, whatever the clock does."""
+"""Seconds between two checks of due messages, even if the clock jumps."""
 _FAILING: Final = 3
-"""Attempts after which it is a finding that a message was not delivered."""
+"""Attempts after which an undelivered message is a finding."""
 _AGAIN: Final = 1.0
-"""Seconds until whatever failed for no reason that was foreseen is tried again."""
+"""Seconds until a part that failed for no foreseen reason is tried again."""
 
 _DIGEST_WITHIN: Final = 300.0
-"""Seconds after its time at which a digest is written no more; who starts later waits for the next."""
+"""Seconds after its time in which a digest may still be written; a daemon that starts later waits for the next."""
 
 _READ_WITHIN: Final = 30.0
-"""Seconds that the message of a transaction waits until its files are read, to say what is in use."""
+"""Seconds for which the message of a transaction waits until its files are read, to name the certificate in use."""
 _READ_SOON: Final = 0.5
-"""Seconds until it is asked again whether they were."""
+"""Seconds until the next check whether they were read."""
 
 _TELLING_OF: Final = (FindingRaised, FindingChanged, FindingCleared, TargetRemoved)
 
 
 @dataclass(frozen=True, slots=True)
 class _Unread:
-    """Messages of transactions whose files were not read since their end: they wait to say what is in use."""
+    """Messages of transactions whose files were not read since: they wait, to name the certificate in use."""
 
     ended: tuple[ActionEnded, ...]
     component_of: Mapping[str, str]
     """The component of each target."""
     deliveries: frozenset[str]
     until: float
-    """Monotonic time from which they are delivered without that."""
+    """Monotonic time from which they are delivered anyhow."""
 
 
 class Keeper(Protocol):
-    """Keeps what must not be forgotten."""
+    """Keeps alerts, messages and silences in the database."""
 
     @property
     def usable(self) -> bool:
-        """Whether what is to be kept now is likely to be kept soon."""
+        """Whether a change can probably be kept soon."""
 
     def keep(self, changes: Changes, done: Callable[[], None] = ...) -> None:
         """Keep `changes` soon, and call `done` then, in some thread."""
 
 
 class DeliveryCounts(Protocol):
-    """Counts what was told."""
+    """Counts messages."""
 
     def notified(self, channel: str, outcome: DeliveryOutcome) -> None:
-        """Count a message that was delivered or given up, or an attempt that failed."""
+        """Count a delivered or abandoned message, or a failed attempt."""
 
     def notifications_pending(self, pending: Mapping[str, int]) -> None:
-        """Say how many messages to each channel are to be delivered."""
+        """Set the number of messages that are to be delivered to each channel."""
 
 
 def nothing_happens(_: Member) -> str:
@@ -111,13 +111,13 @@ def nothing_happens(_: Member) -> str:
 
 
 def gathering(since_first: float, since_last: float, targets: int) -> float:
-    """Return the seconds for which to wait for more, so many seconds after the first and the last news so far."""
+    """Return for how many seconds to wait for more news, given the seconds since the first and the last news."""
     quiet, longest = (_QUIET, _LONGEST) if targets < _BURST else (_BURST_QUIET, _BURST_LONGEST)
     return max(0.0, min(quiet - since_last, longest - since_first))
 
 
 class Notifier:
-    """All that tells people; one part that fails never stops another, nor the daemon."""
+    """Notifies people. A part that fails never stops another part, or the daemon."""
 
     def __init__(  # noqa: PLR0917 (its surroundings, in the order in which they are made)
         self,
@@ -128,7 +128,7 @@ class Notifier:
         counts: DeliveryCounts,
         report: Callable[[tuple[Finding, ...]], None],
     ) -> None:
-        """Deliver what lies in `outbox`; `report` takes what is wrong with notifications themselves."""
+        """Deliver the messages in `outbox`; `report` takes the findings about notifications themselves."""
         self._targets = targets
         self._keeper = keeper
         self._counts = counts
@@ -143,7 +143,7 @@ class Notifier:
         self._news, self._post = asyncio.Event(), asyncio.Event()
         self._looked_at_everything = asyncio.Event()
         self._ready: set[str] = set()
-        """Letters that were recorded, or that waited for that long enough."""
+        """Messages that were recorded, or that have waited long enough for their record."""
         self._unrecorded: set[str] = set()
         self._not_before: dict[str, float] = {}
         """Monotonic times."""
@@ -152,15 +152,15 @@ class Notifier:
         self._reported: tuple[Finding, ...] = ()
         self._loop = asyncio.get_running_loop()
 
-    # What comes in
+    # Input
 
     def restore(self, kept: OutboxState) -> None:
-        """Go on from what was kept."""
+        """Go on from the kept state."""
         self._outbox.restore(kept)
         self._ready.update(kept.deliveries)
 
     def take(self, events: Sequence[Event]) -> None:
-        """Take what happened: a subscriber of the bus."""
+        """Take events, as a subscriber of the bus."""
         for event in events:
             if isinstance(event, _TELLING_OF) or (isinstance(event, PresentedChanged) and self._is_wrong(event.target)):
                 self._touch(event.target)
@@ -171,19 +171,19 @@ class Notifier:
         self._liveness.looked(look.kind, time.monotonic())
 
     def looked_at_everything(self) -> None:
-        """Begin to tell, since the states are no longer only the remembered ones."""
+        """Begin to notify: the states are no longer those of the database only."""
         self._looked_at_everything.set()
         if self._config.channels:
-            # To keep the first message would take long if that had still to be made ready.
+            # The database is made ready now: the first message must not wait for that.
             self._keeper.keep(no_changes())
 
     def database_health_changed(self, message: DatabaseHealthChanged) -> None:
-        """Deliver what waits to be recorded, where that cannot be: notifications matter more."""
+        """Deliver messages without a record where the database fails: notifications matter more."""
         if message.problem:
             self._make_ready(tuple(self._unrecorded))
 
     def reconfigure(self, config: Config) -> None:
-        """Tell as `config` says from now on."""
+        """Go by `config` from now on."""
         self._config = config
         self._reconfigure_outbox()
         self._news.set()
@@ -192,9 +192,9 @@ class Notifier:
     def announce(
         self, name: str, channels: Iterable[str], title: str, sentences: Sequence[str], tone: Tone
     ) -> frozenset[str]:
-        """Tell channels of something that happened, as a decision; return the ids of the messages that are new.
+        """Tell channels of an event, such as a decision; return the ids of the new messages.
 
-        `name` is what tells it from anything else.
+        `name` identifies the event.
         """
         deliveries = []
         for channel in channels:
@@ -209,7 +209,7 @@ class Notifier:
         return frozenset(delivery.id for delivery in new)
 
     def _tell_committed(self, ended: Sequence[ActionEnded]) -> None:
-        """Tell whoever wants it what was committed just now, once its files were read; kept at once without that."""
+        """Tell of just committed transactions. The message is kept at once, and delivered once the files were read."""
         now = time.time()
         recent = [each for each in ended if now - each.at < news.NEWS_FOR]
         if not recent:
@@ -225,13 +225,13 @@ class Notifier:
             self._post.set()
 
     def _complete(self) -> None:
-        """Add what is in use now to the messages of what was committed, as far as it was read since."""
+        """Add the certificate in use to the messages of committed transactions, as far as it was read since."""
         for each in tuple(self._unread):
             try:
                 done = self._completed(each)
             except Exception:
                 # One message that cannot be completed must not keep the others.
-                log.exception("what is in use now cannot be said")
+                log.exception("the certificate in use could not be added to a message")
                 done = True
             if done:
                 self._unread.remove(each)
@@ -260,11 +260,11 @@ class Notifier:
         return None if None in used else "; ".join(dict.fromkeys(filter(None, used)))
 
     def _tell_digest(self, now: float) -> None:
-        """Tell what is informational, at the times for which that is asked."""
+        """Send the digest of informational findings at its times."""
         wanted = self._config.notifications.digest
         if wanted is None or not self._config.notifications.enabled or now < self._digest_at:
             return
-        # A clock that is set back must not put it off for longer.
+        # A clock that is set back must not delay it for longer.
         self._digest_at = now + _LOOK_ROUND
         since = opening(Window(wanted.cron, _DIGEST_WITHIN, wanted.timezone), now).since
         if since is None or since == self._digested:
@@ -289,7 +289,7 @@ class Notifier:
         return known is not None and bool(known.findings)
 
     def _touch(self, target: str) -> None:
-        """Have the outbox look at a target soon: `_review` does, once no more news comes."""
+        """Have the outbox look at a target soon: `_tell_problems` does so once no more news comes."""
         now = time.monotonic()
         if not self._touched:
             self._first_news = now
@@ -297,19 +297,19 @@ class Notifier:
         self._touched.add(target)
         self._news.set()
 
-    # What goes on
+    # Work
 
     async def run(self) -> None:
-        """Tell people until cancelled."""
+        """Notify people until cancelled."""
         self._reconfigure_outbox()
-        parts = (self._beat, self._review, self._deliver)
+        parts = (self._beat, self._tell_problems, self._deliver)
         try:
             await asyncio.gather(*map(self._again_and_again, parts))
         finally:
             self.end()
 
     def end(self) -> None:
-        """Have nothing delivered any more; what is on its way is tried again after the next start."""
+        """Stop all deliveries; a message that is on its way is tried again after the next start."""
         for task in self._under_way.values():
             task.cancel()
         self._workers.end()
@@ -319,16 +319,16 @@ class Notifier:
             try:
                 await part()
             except Exception:
-                log.exception("a part of the notifier failed for no reason that was foreseen")
+                log.exception("a part of the notifier failed for no foreseen reason")
             await asyncio.sleep(_AGAIN)
 
-    async def _review(self) -> None:
+    async def _tell_problems(self) -> None:
         if not self._looked_at_everything.is_set():
             try:
                 async with asyncio.timeout(_FIRST_LOOK_WITHIN):
                     await self._looked_at_everything.wait()
             except TimeoutError:
-                log.warning("people are told from now on, although not everything was looked at yet")
+                log.warning("people are notified from now on, although not everything was looked at yet")
                 self._looked_at_everything.set()
         while True:
             await self._gather()
@@ -336,13 +336,13 @@ class Notifier:
             touched, self._touched = self._touched, set()
             for target in touched:
                 self._outbox.observe(target)
-            self._keep(self._outbox.review(time.time()))
+            self._keep(self._outbox.write_due(time.time()))
             self._tell_digest(time.time())
             self._say_counts()
             await self._await_news()
 
     async def _await_news(self) -> None:
-        due = self._outbox.next_review()
+        due = self._outbox.next_due()
         pause = _LOOK_ROUND if due is None else min(_LOOK_ROUND, max(0.05, due - time.time()))
         try:
             async with asyncio.timeout(pause):
@@ -351,7 +351,7 @@ class Notifier:
             return
 
     async def _gather(self) -> None:
-        """Wait while more comes of what has come already."""
+        """Wait while more news comes."""
         while self._touched:
             now = time.monotonic()
             rest = gathering(now - self._first_news, now - self._last_news, len(self._touched))
@@ -360,7 +360,7 @@ class Notifier:
             await asyncio.sleep(rest)
 
     def _keep(self, deliveries: Iterable[Delivery] = ()) -> None:
-        """Have what changed in the outbox kept; deliver `deliveries` once they are, or when that takes too long."""
+        """Have changes of the outbox kept; deliver `deliveries` once they are kept, or when that takes too long."""
         new = [delivery.id for delivery in deliveries]
         changes = self._outbox.take_changes()
         if not changes:
@@ -368,7 +368,7 @@ class Notifier:
         if not new:
             self._keeper.keep(changes)
             return
-        # What the notifier goes on from while the database cannot be used is this process's memory.
+        # While the database cannot be used, the notifier goes on from the memory of this process.
         if not self._keeper.usable:
             self._make_ready(new)
             self._keeper.keep(changes)
@@ -413,7 +413,7 @@ class Notifier:
                 continue
 
     def _start(self, delivery: Delivery) -> float | None:
-        """Begin to deliver a message; where it is too early for that, return the monotonic time of the next attempt."""
+        """Begin to deliver a message; where it is too early, return the monotonic time of the next attempt."""
         if (
             delivery.id not in self._ready
             or delivery.id in self._under_way
@@ -431,7 +431,7 @@ class Notifier:
     def _ended(self, delivery: str) -> None:
         task = self._under_way.pop(delivery)
         if not task.cancelled() and task.exception() is not None:
-            log.error("delivering failed for no reason that was foreseen", exc_info=task.exception())
+            log.error("a delivery failed for no foreseen reason", exc_info=task.exception())
             self._not_before[delivery] = time.monotonic() + 60.0
         self._post.set()
 
@@ -450,14 +450,14 @@ class Notifier:
         after = attempted(delivery, receipts, channel, self._config.notifications.attempts, time.time())
         name, title = harmless(channel.name), harmless(after.message.title)
         if after.fate is DeliveryFate.DELIVERED:
-            log.info("told %s: %s", name, title)
+            log.info("delivered to %s: %s", name, title)
             self._counts.notified(channel.name, DeliveryOutcome.DELIVERED)
         else:
-            log.warning("could not tell %s: %s: %s", name, title, harmless(after.why))
+            log.warning("could not deliver to %s: %s: %s", name, title, harmless(after.why))
             self._counts.notified(channel.name, DeliveryOutcome.FAILED)
             self._not_before[delivery.id] = time.monotonic() + pause(after)
         if after.fate is DeliveryFate.DEAD:
-            log.error("gave up to tell %s: %s", name, title)
+            log.error("gave up the delivery to %s: %s", name, title)
             self._counts.notified(channel.name, DeliveryOutcome.DEAD)
         if after.fate is not DeliveryFate.PENDING:
             self._not_before.pop(delivery.id, None)
@@ -482,11 +482,18 @@ class Notifier:
                 failing.setdefault(delivery.channel, []).append(delivery)
         for name, deliveries in failing.items():
             dead = [delivery for delivery in deliveries if delivery.fate is DeliveryFate.DEAD]
-            why = next((delivery.why for delivery in reversed(deliveries) if delivery.why), "nobody knows why")
-            what = f"{len(dead)} messages to it were given up" if dead else "messages to it wait"
-            cure = "; certvigil notify test tries it, certvigil notify retry or drop decides on them"
+            why = next((delivery.why for delivery in reversed(deliveries) if delivery.why), "the reason is not known")
+            what = sentence("{} messages to it were given up", len(dead)) if dead else Printable("messages to it wait")
+            cure = Printable(
+                "; to test it: certvigil notify test; then: certvigil notify retry, or certvigil notify drop"
+            )
             severity = Severity.CRITICAL if dead else Severity.WARNING
-            yield finding(Code.DELIVERY_FAILED, f"the channel {name} fails, {what}: {why}{cure}", name, severity)
+            yield finding(
+                Code.DELIVERY_FAILED,
+                sentence("the channel {} fails, {}: {}{}", harmless(name), what, harmless(why), cure),
+                harmless(name),
+                severity,
+            )
 
     async def _beat(self) -> None:
         while True:
@@ -504,10 +511,10 @@ class Notifier:
                 log.error("the heartbeat stops: looks have stopped")
             await asyncio.sleep(max(0.0, beat.every - (time.monotonic() - begun)))
 
-    # What is asked
+    # Questions and orders of people
 
     def alerts(self) -> Sequence[Alert]:
-        """Return every problem that a channel was told of, and that is not resolved."""
+        """Return all open problems, as each channel was told of them."""
         return self._outbox.alerts()
 
     def undelivered(self) -> Sequence[Delivery]:
@@ -515,7 +522,7 @@ class Notifier:
         return self._outbox.undelivered()
 
     def silences(self) -> Sequence[RequestedSilence]:
-        """Return the silences in force: those of the configuration, which have no id, and those asked for."""
+        """Return the silences in force: the configuration's, which have no id, and those that people asked for."""
         now = time.time()
         declared = (
             RequestedSilence("", each, "the configuration", 0.0) for each in self._config.notifications.silences
@@ -523,21 +530,29 @@ class Notifier:
         return [each for each in (*declared, *self._outbox.silences()) if now < each.silence.until]
 
     def acknowledge(self, problem: str, who: str, until: float | None) -> int:
-        """Note that `who` knows of a problem; return how many channels were told of it."""
+        """Note that `who` knows of a problem; return the number of channels that were told of it."""
         found = self._outbox.acknowledge(problem, who, until, time.time())
-        log.info("%s acknowledged problem %s, which %d channels were told of", harmless(who), harmless(problem), found)
+        log.info(
+            "%s acknowledged problem %s; channels that were told of it: %d", harmless(who), harmless(problem), found
+        )
         self._changed()
         return found
 
     def silence(self, match: FindingMatch, reason: str, until: float, who: str) -> RequestedSilence:
-        """Tell nobody of what `match` means until Unix time `until`; a group stands for its members, too."""
+        """Notify nobody of the findings of `match` until Unix time `until`; a group stands for its members, too."""
         members = (each for name in match.components for each in (name, *self._config.members_of(name)))
         match = replace(match, components=tuple(dict.fromkeys(members)))
-        held = RequestedSilence(secrets.token_hex(4), Silence(match, reason, until), who, time.time())
-        log.info("%s asked for silence %s until %d: %s", harmless(who), harmless(held.id), until, printable(reason))
-        self._outbox.silence(held)
+        requested = RequestedSilence(secrets.token_hex(4), Silence(match, reason, until), who, time.time())
+        log.info(
+            "%s silenced findings (silence %s) until %d: %s",
+            harmless(who),
+            harmless(requested.id),
+            until,
+            printable(reason),
+        )
+        self._outbox.silence(requested)
         self._changed()
-        return held
+        return requested
 
     def unsilence(self, identifier: str, who: str) -> bool:
         """End a silence; return whether there was one."""
@@ -547,7 +562,7 @@ class Notifier:
         return found
 
     def retry(self, channel: str | None) -> int:
-        """Deliver what was given up again, to `channel` or to all; return how many messages that are."""
+        """Deliver messages that were given up again, to `channel` or to all; return their number."""
         count = self._outbox.retry(channel)
         self._not_before.clear()
         self._ready.update(delivery.id for delivery in self._outbox.pending())
@@ -555,7 +570,7 @@ class Notifier:
         return count
 
     def drop(self, channel: str | None) -> int:
-        """Forget what was given up, to `channel` or to all; return how many messages that are."""
+        """Drop the messages that were given up, to `channel` or to all; return their number."""
         count = self._outbox.drop(channel)
         self._changed()
         return count

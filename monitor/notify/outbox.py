@@ -1,6 +1,6 @@
-"""Where problems, what was told of them, messages and silences lie.
+"""The outbox: alerts (problems as each channel was told of them), messages that are not delivered yet, and silences.
 
-It lives on the event loop's thread and does no I/O.
+It turns the states of targets into messages. It lives on the event loop's thread and does no I/O.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from config.vocabulary import Code, Severity
 from monitor.notify.advice import AdviceContext
 from monitor.notify.cause import Causes, Move, base_of, flapping, place
 from monitor.notify.delivery import Delivery, DeliveryFate
-from monitor.notify.lifecycle import Acknowledgement, Alert, AlertKey, Note, review
+from monitor.notify.lifecycle import STEADY_FOR, Acknowledgement, Alert, AlertKey, Note, next_note
 from monitor.notify.mute import ABOUT_TO, ComponentTransaction, muted
 from monitor.notify.problem import OUTAGE, Member, members, problem_id
 from monitor.notify.text import Outlook, compose, digest
@@ -28,13 +28,13 @@ from monitor.state.target import TargetState
 log: Log = logging.getLogger("certvigil.notify")
 
 APART: Final = 5
-"""So many problems that come up at once are a message each; of more, there is one message about all."""
+"""Up to so many problems at once have a message each; more have one message about all."""
 _MENDED_WITHIN: Final = 60.0
-"""Seconds that something waits to be told which certvigil is about to mend."""
+"""Seconds for which a finding is not told, if certvigil is about to mend it."""
 _UNSEEN: Final = 5.0
-"""Seconds until it is asked again whether a target was looked at."""
+"""Seconds until the next check whether a target was looked at."""
 _MUTED: Final = 1.0
-"""Seconds until it is asked again whether a transaction has ended."""
+"""Seconds until the next check whether a transaction has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class OutboxState:
 
 @dataclass(slots=True)
 class Changes:
-    """What became of alerts, messages and silences; None for what is over."""
+    """Changes of alerts, messages and silences; None for alerts and silences that are over."""
 
     alerts: dict[AlertKey, Alert | None]
     deliveries: dict[str, Delivery]
@@ -69,19 +69,19 @@ class Changes:
         return bool(self.alerts or self.deliveries or self.silences)
 
     def add(self, later: Changes) -> None:
-        """Make these say what `later` says, too."""
+        """Add `later` changes."""
         self.alerts.update(later.alerts)
         self.deliveries.update(later.deliveries)
         self.silences.update(later.silences)
 
 
 def no_changes() -> Changes:
-    """Return that nothing changed."""
+    """Return an empty set of changes."""
     return Changes({}, {}, {})
 
 
 class Outbox:
-    """Turns the states of targets into messages, and keeps these until they are delivered."""
+    """The alerts, messages and silences of all channels."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Outbox:
         outlook: Outlook,
         transactions: Callable[[], Mapping[str, ComponentTransaction]] = dict,
     ) -> None:
-        """Begin with nothing told; `transactions` gives the newest one of each component."""
+        """Begin without any alert; `transactions` gives the newest transaction of each component."""
         self._targets = targets
         self._outlook = outlook
         self._transactions = transactions
@@ -102,20 +102,20 @@ class Outbox:
         self._news: set[str] = set()
         """Targets whose state may be new."""
         self._reached: dict[str, dict[tuple[Code, str], tuple[float, ...]]] = {}
-        """By target: since when each finding has been at least how severe."""
+        """By target and finding: for each severity, the Unix time since when the finding is at least that severe."""
         self._alerts: dict[str, dict[str, Alert]] = {}
         """By the key of the problem, then by channel."""
         self._deliveries: dict[str, Delivery] = {}
         self._silences: dict[str, RequestedSilence] = {}
         self._touched: set[str] = set()
         self._due: dict[str, float] = {}
-        """When to review a problem by itself, by its key."""
+        """The Unix time of the next check that time alone causes, by the key of the problem."""
         self._silent: frozenset[Silence] = frozenset()
         self._muted: frozenset[str] = frozenset()
         self._changes = no_changes()
 
     def restore(self, kept: OutboxState) -> None:
-        """Begin with what was kept."""
+        """Begin with the kept state."""
         for (channel, key), alert in sorted(kept.alerts.items(), key=lambda each: each[1].opened_at):
             self._alerts.setdefault(key, {})[channel] = alert
             self._touched.add(key)
@@ -130,9 +130,9 @@ class Outbox:
         labels: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
         site: AdviceContext | None = None,
     ) -> None:
-        """Tell these channels on these terms from now on; what was meant for others is forgotten.
+        """Tell these channels on these terms from now on; alerts and messages for other channels are forgotten.
 
-        `labels` gives those of each component, `site` what messages may speak of beside the problem.
+        `labels` gives the labels of each component, `site` the facts for messages beside the problem.
         """
         self._channels, self._terms, self._labels, self._site = channels, terms, labels, site or AdviceContext()
         least = min((route.severity.rank for route in terms.routes), default=Severity.WARNING.rank)
@@ -150,11 +150,11 @@ class Outbox:
         self._touched.update(self._causes.keys(), self._alerts)
 
     def observe(self, target: str) -> None:
-        """Take note, at the next review, of the state of a target then."""
+        """Have `write_due` take note of the state of a target."""
         self._news.add(target)
 
     def _take_in(self, now: float) -> None:
-        """Take note of the states of targets now, in the order in which something began to be wrong with them."""
+        """Take note of the states of targets, in the order in which their first findings began."""
         known, news, transactions = self._targets, [], self._transactions()
         for target in self._news:
             believed = known.get(target)
@@ -162,7 +162,7 @@ class Outbox:
                 self._reached.pop(target, None)
                 self._touched |= self._causes.forget(target)
             elif not believed.findings and believed.last_look is None:
-                # What was told of it stands until it is looked at.
+                # Its alerts stand until it is looked at.
                 continue
             elif believed.findings or target in self._reached or self._causes.knows(target):
                 began = min((each.since for each in believed.findings.values()), default=now)
@@ -180,7 +180,7 @@ class Outbox:
             self._move(move, now)
 
     def _members_of(self, believed: TargetState, now: float) -> Iterator[tuple[str, Member]]:
-        """Yield what is wrong with a target, as far as anybody may be told of it, with its base."""
+        """Yield the findings on a target that some route may want, each with the base of its problem."""
         before = self._reached.pop(believed.target, {})
         if not believed.findings:
             return
@@ -188,7 +188,7 @@ class Outbox:
         for base, member in members(believed):
             found = member.finding
             last = before.get((found.code, found.subject), (member.since,) * (found.severity.rank + 1))
-            # What is less severe again and then more is so since then.
+            # A finding that was less severe in between has the higher severity only since then.
             reached = last[: found.severity.rank + 1]
             after[found.code, found.subject] = reached = reached + (now,) * (found.severity.rank + 1 - len(reached))
             if found.severity.rank >= self._least.rank:
@@ -196,7 +196,7 @@ class Outbox:
                 yield base, replace(member, reached=late) if late else member
 
     def _move(self, move: Move, now: float) -> None:
-        """Have whoever was told of a target in another problem of that base be told of it in the one that it is in."""
+        """Move a target in the alerts from another problem of that base to the problem that it is part of now."""
         for key in tuple(self._alerts) if move.base.startswith(OUTAGE) else self._alerts.keys() & _forms(move.base):
             if key == move.key or base_of(key) != move.base:
                 continue
@@ -220,9 +220,10 @@ class Outbox:
             begins={},
             hurt=frozenset(),
             asking=frozenset(),
+            certificates=frozenset(),
         )
         target = move.target
-        # Gone for ever: that it is wrong is news, and that it is right need be told.
+        # Gone for ever: a finding on it is news, and its recovery is to be told.
         begins = {target: at for target, at in alert.begins.items() if target == move.target}
         there = replace(
             there,
@@ -241,16 +242,16 @@ class Outbox:
         )
         self._set_alert(alert.key, alert.channel, rest if left else None)
 
-    def review(self, now: float) -> tuple[Delivery, ...]:
-        """Return the messages that are to be written at Unix time `now`; they are in the outbox already."""
+    def write_due(self, now: float) -> tuple[Delivery, ...]:
+        """Write the messages that are due at Unix time `now` into the outbox, and return them."""
         self._take_in(now)
         self._muted = muted(self._transactions(), self._targets.values(), now)
         silences = frozenset(each for each in self._all_silences() if now < each.until)
         if silences != self._silent:
             self._silent = silences
             self._touched.update(self._causes.keys())
-        for identifier, held in tuple(self._silences.items()):
-            if now >= held.silence.until:
+        for identifier, requested in tuple(self._silences.items()):
+            if now >= requested.silence.until:
                 self._set_silence(identifier, None)
         due = {key for key, at in self._due.items() if at <= now}
         notes: dict[str, list[Note]] = {}
@@ -258,59 +259,77 @@ class Outbox:
         for key in sorted(self._touched | due):
             self._due.pop(key, None)
             try:
-                for note in self._review(key, waiting, now):
+                for note in self._next_notes(key, waiting, now):
                     notes.setdefault(note.alert.channel, []).append(note)
             except Exception:
-                # One problem that cannot be told must not keep the others from it.
+                # A failure in one problem must not keep the others from being told.
                 log.exception("the problem %s cannot be told", harmless(problem_id(key)))
         self._touched.clear()
         return tuple(delivery for channel, those in notes.items() for delivery in self._write(channel, those, now))
 
-    def next_review(self) -> float | None:
-        """Return the Unix time at which something may have to be said by itself; None for never."""
+    def next_due(self) -> float | None:
+        """Return the Unix time at which a message may be due because of time alone; None for never."""
         times = [*self._due.values(), *(each.until for each in self._silent)]
         calm = self._causes.next()
         return min(times if calm is None else [*times, calm], default=None)
 
-    def _review(self, key: str, waiting: set[tuple[str, str]], now: float) -> Iterator[Note]:
-        loud, held, times = self._audience(key, now)
+    def _next_notes(self, key: str, waiting: set[tuple[str, str]], now: float) -> Iterator[Note]:
+        loud, withheld, times = self._audience(key, now)
         for channel in sorted({*loud, *self._alerts.get(key, {})}):
             alert = self._alerts.get(key, {}).get(channel)
-            wrong, quiet = loud.get(channel, []), held.get(channel, set())
+            wrong, quiet = loud.get(channel, []), withheld.get(channel, set())
             if alert is not None:
                 unsure = self._unsure(alert, {each.target for each in wrong})
                 quiet |= unsure
                 times += [now + _UNSEEN] if unsure else []
             undelivered = alert is not None and (channel, alert.problem) in waiting
-            reviewed = review((channel, key), alert, wrong, quiet, terms=self._terms, now=now, undelivered=undelivered)
-            if reviewed.alert != alert:
-                self._set_alert(key, channel, reviewed.alert)
-            if reviewed.next_at is not None:
-                times.append(reviewed.next_at)
-            if reviewed.note is not None:
-                yield reviewed.note
+            update = next_note(
+                (channel, key),
+                alert,
+                wrong,
+                quiet,
+                terms=self._terms,
+                now=now,
+                undelivered=undelivered,
+                steady=self._steady(wrong),
+            )
+            if update.alert != alert:
+                self._set_alert(key, channel, update.alert)
+            if update.next_at is not None:
+                times.append(update.next_at)
+            if update.note is not None:
+                yield update.note
         if times:
             self._due[key] = min(times)
 
+    def _steady(self, wrong: Iterable[Member]) -> set[str]:
+        """Return the targets of these members that have presented the same for a while, at several looks."""
+        known = {each.target: self._targets[each.target] for each in wrong if each.target in self._targets}
+        return {
+            target
+            for target, state in known.items()
+            if state.last_look is not None and state.last_look - state.since >= STEADY_FOR
+        }
+
     def _audience(self, key: str, now: float) -> tuple[dict[str, list[Member]], dict[str, set[str]], list[float]]:
-        """Return what each channel is to be told of in a problem, of which targets it is not, and when to ask again."""
+        """Return the findings of a problem for each channel, the targets withheld from it, and times of next checks."""
         loud: dict[str, list[Member]] = {}
-        held: dict[str, set[str]] = {}
+        withheld: dict[str, set[str]] = {}
         times: list[float] = []
         for member in chain.from_iterable(self._causes.members(key)):
             for channel, at in self._told(member).items():
                 if now < at:
                     times.append(at)
                 if now < at or self._is_silenced(member):
-                    held.setdefault(channel, set()).add(member.target)
+                    withheld.setdefault(channel, set()).add(member.target)
                 else:
                     loud.setdefault(channel, []).append(member)
             if member.component in self._muted:
                 times.append(now + _MUTED)
-        return loud, held, times
+        return loud, withheld, times
 
     def _told(self, member: Member) -> dict[str, float]:
-        """Return the channels that are told of a finding, and the Unix time from which."""
+        """Return the channels for a finding, each with the Unix time from which it is told."""
         found = member.finding
         chosen: dict[str, float] = {}
         if not self._terms.enabled:
@@ -325,11 +344,11 @@ class Outbox:
                     for channel in route.channels:
                         chosen[channel] = min(at, chosen.get(channel, at))
         if found.code is Code.NOT_SERVED and chosen and ABOUT_TO in self._says(member):
-            # Nobody need hear of what is mended at once.
+            # A fault that is mended at once need not be told.
             soon = member.since + _MENDED_WITHIN
             chosen = {channel: max(at, soon) for channel, at in chosen.items()}
         if found.code is Code.DELIVERY_FAILED:
-            # That nothing reaches a channel is told elsewhere.
+            # Other channels are told that this channel fails.
             chosen.pop(found.subject, None)
         return chosen
 
@@ -341,7 +360,7 @@ class Outbox:
         return match.holds(member.target, member.component, member.kind, member.finding.code, labels)
 
     def _unsure(self, alert: Alert, wrong: set[str]) -> set[str]:
-        """Return the targets of an alert that are not known to be wrong, nor to be right again.
+        """Return the targets of an alert about which it is not known whether they have a finding.
 
         They were not looked at in this run, or are under a transaction, or are flapping.
         """
@@ -375,11 +394,11 @@ class Outbox:
             )
 
     def _says(self, member: Member) -> str:
-        """Return what will happen by itself; that this fails must not keep anybody from being told."""
+        """Return what will happen by itself. A failure here must not keep the message from being sent."""
         try:
             return self._outlook(member)
         except Exception:
-            log.exception("what will happen to %s by itself cannot be said", harmless(member.target))
+            log.exception("the course of %s by itself cannot be told", harmless(member.target))
             return ""
 
     def _post(self, delivery: Delivery) -> Delivery:
@@ -387,13 +406,13 @@ class Outbox:
         return delivery
 
     def announce(self, delivery: Delivery) -> bool:
-        """Write a message that is about no problem; return whether it was not written before."""
+        """Write a message that is about no problem; return whether it is new."""
         new = delivery.id not in self._deliveries
         if new:
             self._set_delivery(delivery)
         return new
 
-    # What is in the outbox
+    # The content of the outbox
 
     def pending(self) -> list[Delivery]:
         """Return the messages that are to be delivered, oldest first."""
@@ -404,23 +423,23 @@ class Outbox:
         return list(self._deliveries.values())
 
     def alerts(self) -> list[Alert]:
-        """Return every problem that a channel was told of, and that is not resolved."""
+        """Return all open problems, as each channel was told of them."""
         return [alert for by_channel in self._alerts.values() for alert in by_channel.values()]
 
     def silences(self) -> list[RequestedSilence]:
-        """Return the silences that were asked for while the daemon ran."""
+        """Return the silences that people asked for."""
         return list(self._silences.values())
 
     def counts(self) -> Counter[str]:
-        """Return how many messages are to be delivered, by channel."""
+        """Return the number of messages that are to be delivered, by channel."""
         return Counter(each.channel for each in self.pending())
 
     def amend(self, delivery: Delivery) -> None:
-        """Put a message back after an attempt to deliver it; one that is delivered is done with."""
+        """Put a message back after an attempt to deliver it; a delivered message is forgotten."""
         if delivery.id in self._deliveries:
             self._set_delivery(delivery)
         if delivery.fate is not DeliveryFate.PENDING:
-            # What happened meanwhile waited for this one.
+            # Later changes of its problems waited for this message.
             self._touched.update(
                 key
                 for key, by_channel in self._alerts.items()
@@ -428,7 +447,7 @@ class Outbox:
             )
 
     def retry(self, channel: str | None) -> int:
-        """Make the messages that were given up be delivered again, to `channel` or to all; return how many."""
+        """Have messages that were given up delivered again, to `channel` or to all; return their number."""
         dead = [
             each
             for each in self._deliveries.values()
@@ -439,7 +458,7 @@ class Outbox:
         return len(dead)
 
     def drop(self, channel: str | None) -> int:
-        """Forget the messages that were given up, to `channel` or to all; return how many."""
+        """Drop the messages that were given up, to `channel` or to all; return their number."""
         dead = [
             each
             for each in self._deliveries.values()
@@ -450,7 +469,7 @@ class Outbox:
         return len(dead)
 
     def acknowledge(self, problem: str, who: str, until: float | None, now: float) -> int:
-        """Note that `who` knows of the problem of that short name; return how many channels were told of it."""
+        """Note that `who` knows of the problem with that short name; return the number of its alerts."""
         count = 0
         for key, by_channel in tuple(self._alerts.items()):
             for channel, alert in tuple(by_channel.items()):
@@ -460,9 +479,9 @@ class Outbox:
                     count += 1
         return count
 
-    def silence(self, held: RequestedSilence) -> None:
-        """Tell nobody of what a silence means until it ends."""
-        self._set_silence(held.id, held)
+    def silence(self, requested: RequestedSilence) -> None:
+        """Notify nobody of the findings of a silence until it ends."""
+        self._set_silence(requested.id, requested)
 
     def unsilence(self, identifier: str) -> bool:
         """End a silence; return whether there was one."""
@@ -471,16 +490,16 @@ class Outbox:
             self._set_silence(identifier, None)
         return found
 
-    # What must be kept
+    # The state for the database
 
     def take_changes(self) -> Changes:
-        """Return what changed since this was asked last."""
+        """Return the changes since the last call."""
         changes, self._changes = self._changes, no_changes()
         return changes
 
     def everything(self) -> OutboxState:
-        """Return all that must be kept; nobody changes it."""
-        # Another thread asks, and each of these copies is made at once.
+        """Return the whole state that must be kept, as copies."""
+        # Another thread calls this; each of these copies is made in one step.
         alerts = {
             (channel, key): each for key, those in tuple(self._alerts.items()) for channel, each in tuple(those.items())
         }
@@ -488,8 +507,8 @@ class Outbox:
 
     def _all_silences(self) -> Iterable[Silence]:
         yield from self._terms.silences
-        for held in self._silences.values():
-            yield held.silence
+        for requested in self._silences.values():
+            yield requested.silence
 
     def _set_alert(self, key: str, channel: str, alert: Alert | None) -> None:
         self._changes.alerts[channel, key] = alert
@@ -508,14 +527,14 @@ class Outbox:
             self._deliveries.pop(delivery.id, None)
         self._changes.deliveries[delivery.id] = delivery
 
-    def _set_silence(self, identifier: str, held: RequestedSilence | None) -> None:
-        if held is None:
+    def _set_silence(self, identifier: str, requested: RequestedSilence | None) -> None:
+        if requested is None:
             self._silences.pop(identifier, None)
         else:
-            self._silences[identifier] = held
-        self._changes.silences[identifier] = held
+            self._silences[identifier] = requested
+        self._changes.silences[identifier] = requested
 
 
 def _forms(base: str) -> frozenset[str]:
-    """Return the keys that problems of a base have which is no outage's."""
+    """Return the possible keys of a problem with a base that is no outage."""
     return frozenset({base, flapping(base)})

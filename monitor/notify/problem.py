@@ -22,7 +22,7 @@ _OF_CERTIFICATE: Final = frozenset({ProblemScope.CERTIFICATE, ProblemScope.SERVE
 CERTIFICATE: Final = "certificate "
 """The start of the base of a problem with a certificate."""
 THE_ACTOR: Final = "the actor"
-"""What the problem that no actor answers is about."""
+"""The subject of the problem that no actor answers."""
 OUTAGE: Final = "outage "
 """The start of the base of a problem with a cause outside: `monitor.notify.cause` tells which targets share one."""
 _POSITION: Final = re.compile(r"position (\d{1,4})")
@@ -51,11 +51,11 @@ class Member:
     wrong_now: bool = True
     """Whether the finding stands at this moment; only on a flapping target it may not."""
     base: str = ""
-    """The base of its problem, by itself: what `members` yields with it."""
+    """The base of its problem, by itself, as `members` yields it."""
 
     @property
     def client(self) -> str:
-        """The client that does not accept the certificate; empty where it is about none, or that validates nothing."""
+        """The client that rejects the certificate; empty where there is no such client, or it does not validate."""
         found = self.finding
         rejects = found.code is Code.CLIENT_REJECTS and found.severity.rank > Severity.NOTICE.rank
         return found.subject if rejects else ""
@@ -118,7 +118,7 @@ def _is_cause(raised: Raised) -> bool:
 
 
 def _problem(known: TargetState, found: Finding) -> tuple[str, str]:
-    """Return the base of the problem of a finding, and what `Member.about` says; empty without that."""
+    """Return the base of the problem of a finding, and the value of `Member.about`."""
     if known.kind is TargetKind.SELF:
         return f"{found.code} {known.target} {found.subject}", ""
     scope = CATALOGUE[found.code].scope
@@ -132,7 +132,7 @@ def _problem(known: TargetState, found: Finding) -> tuple[str, str]:
             # The one actor of all components.
             return f"{found.code} {found.subject}", THE_ACTOR
         return f"{OUTAGE}{found.code}", ""
-    if found.code is Code.APPROVAL_PENDING and found.subject == Kind.ACTIVATE:
+    if found.code is Code.APPROVAL_PENDING and found.subject == str(Kind.ACTIVATE):
         # The plan that waits for approval cures `not_served`.
         return f"{Code.NOT_SERVED} {known.component or known.target}", ""
     return f"{found.code} {known.component or known.target}", ""

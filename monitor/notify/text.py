@@ -1,4 +1,4 @@
-"""What a message says, in plain text and in Markdown. Pure; everything that comes from outside is escaped for both."""
+"""The text of a message, plain and in Markdown. Pure; all text from outside is escaped for both."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from config.vocabulary import Code, Severity
 from monitor.notify.advice import AdviceContext, advice, by_itself, hurts
 from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, Note
-from monitor.notify.problem import Member
+from monitor.notify.problem import CERTIFICATE, Member
 from probes.judge.time import moment
 
 Outlook = Callable[[Member], str]
-"""Says what will happen by itself about a finding, and when: a sentence, empty where nothing will."""
+"""Returns the course of a finding by itself, with its time: a sentence; empty where nothing will happen."""
 
 LISTED: Final = 50
 """Targets that a message lists; the rest is counted."""
@@ -29,35 +29,36 @@ _LONGEST: Final = 300
 _LONGEST_BRIEF: Final = 150
 
 _SPECIAL: Final = re.compile(r"([\\`*_\[\]|~>])|^(?:([#+=-])|(\d{1,9})([.)]))")
-"""What means something in Markdown anywhere, and what does at the begin of a line."""
+"""Characters with a meaning in Markdown: anywhere, or at the start of a line."""
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _LINK: Final = re.compile(r"\bhttp(s?)://", re.IGNORECASE)
 _SCHEME: Final = re.compile(r"\b(?!hxxps?:)([a-z][a-z0-9+.-]{1,30}):(?=//)", re.IGNORECASE)
 _OPENING: Final = re.compile(r"@(?=\S)|<(?=\S)|\](?=[(\[])")
-"""What calls somebody, opens a tag, or makes a link of what stands in brackets, in one Markdown or another.
+"""Characters that call somebody, open a tag, or make a link of brackets, in one Markdown or another.
 
-An address of mail is no exception: behind an escaped character, what calls everybody looks like one.
+A mail address is no exception: behind an escaped character, a call to everybody looks like an address.
 """
 
 
 def shown(text: str, limit: int = _LONGEST) -> Printable:
-    """Return hostile `text` as it may stand in a plain message: on one line, calling nobody and leading nowhere.
+    """Return hostile `text` for a plain message: on one line, without calls to people and without links.
 
-    `http://` becomes `hxxp://`, as such addresses are usually passed on, and a space stands behind what would call
-    somebody, open a tag or make a link, so that whoever copies it sees what to put right. A bare name stays as it is:
-    where a service makes a link of it, that leads to what can be read.
+    `http://` becomes `hxxp://`, as is usual for such addresses. A space comes behind a character that would call
+    somebody, open a tag or make a link, so that a reader who copies the text sees it. A bare name stays as it is: where
+    a service makes a link of it, the link leads to the visible name.
     """
     bare = text.replace("\\", "")
     if printable(bare, len(bare)) != bare:
         text = printable(text, limit)
     elif len(text) > limit:
-        # What was made printable before keeps the backslashes that it was given then.
+        # Text that was made printable before keeps the backslashes that it got then.
         text = f"{text[: limit - 1]}…"
     text = _SCHEME.sub(r"\1: ", _LINK.sub(r"hxxp\1://", text))
     return harmless(_OPENING.sub(r"\g<0> ", text))
 
 
 def escaped(text: str) -> str:
-    """Return shown `text` as it may stand in Markdown (CommonMark 0.31, 2.4): every character means itself."""
+    """Return shown `text` for Markdown (CommonMark 0.31, 2.4): every character means itself."""
     return _SPECIAL.sub(
         lambda match: f"{match[3] or ''}\\{match[1] or match[2] or match[4]}",
         text.replace("&", "&amp;").replace("<", "&lt;"),
@@ -84,14 +85,14 @@ class _Line:
 
 
 def compose(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Message:
-    """Return the message that says `note` of a `site` at Unix time `now`."""
+    """Return the message for `note` about a `site` at Unix time `now`."""
     title = _title(note, site.host)
     lines = [_Line(title, heading=True), *_body(note, outlook, site, now), _signature(note, site.host)]
     return _message(title, lines, note.alert.message_id, _tone(note))
 
 
 def digest(notes: Sequence[Note], host: str, now: float) -> tuple[str, Message]:
-    """Return one message, and its id, that says many `notes` on different problems at Unix time `now`."""
+    """Return one message, and its id, for many `notes` on different problems at Unix time `now`."""
     name = blake2b("".join(note.alert.message_id for note in notes).encode(), digest_size=8).hexdigest()
     worst = max((note.alert.severity for note in notes if note.step is not AlertStep.RESOLVED), default=None, key=_rank)
     word = Printable("resolved") if worst is None else worst
@@ -141,7 +142,7 @@ _WORD: Final = {
 
 
 def test_message(channel: str, host: str, name: str, now: float) -> Message:
-    """Return a message that says only that messages arrive."""
+    """Return a test message."""
     title = sentence("[test] {}a message to {}", _of(host or "certvigil"), harmless(channel))
     where = sentence(" on {}", shown(host)) if host else _NOTHING
     text = sentence(
@@ -154,7 +155,7 @@ def test_message(channel: str, host: str, name: str, now: float) -> Message:
 
 def _message(title: Printable, lines: Sequence[_Line], name: str, tone: Tone) -> Message:
     brief = f"{title if len(title) <= _LONGEST_BRIEF else title[: _LONGEST_BRIEF - 1] + '…'} (message {name})"
-    # The title is a service's own affair in plain text; in Markdown it may have none.
+    # In plain text, each service shows the title itself; in Markdown, some do not.
     text = "\n".join(line.plain for line in lines if not line.heading)
     return Message(title, text, "\n".join(line.markdown for line in lines), brief, tone)
 
@@ -191,7 +192,9 @@ def _body(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Iter
     if note.step is AlertStep.RESOLVED:
         cleared = now if alert.cleared_at is None else alert.cleared_at
         yield _Line(
-            sentence("It was wrong from {} until {}. There is nothing to do.", moment(alert.began), moment(cleared))
+            sentence(
+                "The problem lasted from {} until {}. There is nothing to do.", moment(alert.began), moment(cleared)
+            )
         )
         yield from _were_concerned(note.recovered, site.host)
         return
@@ -203,6 +206,7 @@ def _body(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Iter
     if len(details) > _DETAILS:
         yield _Line(sentence("and {} more like these", len(details) - _DETAILS))
     yield _Line(sentence("Since {}.", moment(min(each.since for each in members))))
+    yield from _other_certificates(note)
     yield from _concerned([each for each in members if each.target in alert.wrong], site)
     yield from _recovered(note.recovered)
     yield _Line(sentence("Whom it hurts: {}.", _clients(members) or harmless(hurts(members))))
@@ -218,7 +222,7 @@ def _body(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Iter
 
 
 def _concerned(members: Sequence[Member], site: AdviceContext) -> Iterator[_Line]:
-    """Yield where it is wrong: each target, its path or address, what is wrong there, and its component."""
+    """Yield a line for each target: its path or address, its codes, its component and its group."""
     found: dict[str, list[Member]] = {}
     for each in members:
         found.setdefault(each.target, []).append(each)
@@ -245,7 +249,7 @@ def _belonging(component: str | None, site: AdviceContext) -> Printable:
 
 
 def _at(member: Member) -> Printable:
-    """Return the path or the address of a target, where its name does not say it."""
+    """Return the path or the address of a target, where its name does not contain it."""
     return (
         _NOTHING
         if not member.location or member.location in member.target
@@ -275,6 +279,30 @@ def _flapping(member: Member) -> Printable:
     return sentence(", flapping: {} times since {}{}", member.flaps, moment(member.since), now)
 
 
+def _other_certificates(note: Note) -> Iterator[_Line]:
+    """Yield which certificate a target presents in place of the one that a message named."""
+    found = {each.target: each for each in note.members if each.base.startswith(CERTIFICATE)}
+    for target in sorted(note.replaced & found.keys())[:_DETAILS]:
+        sha256 = _SHA256.fullmatch(found[target].base.removeprefix(CERTIFICATE))
+        hashed = sentence(" (sha256 {})", harmless(sha256[0])) if sha256 else _NOTHING
+        yield _Line(
+            sentence(
+                "{} presents another certificate than the messages before have named: {}{}.",
+                shown(target),
+                shown(found[target].about),
+                hashed,
+            )
+        )
+    if len(note.replaced) > _DETAILS:
+        yield _Line(sentence("and {} more like this", len(note.replaced) - _DETAILS))
+    if note.restless:
+        yield _Line(
+            sentence(
+                "The certificate changes again and again on {}.", listed(map(shown, sorted(note.restless)[:LISTED]))
+            )
+        )
+
+
 def _recovered(targets: Sequence[str]) -> Iterator[_Line]:
     if targets:
         more = sentence(" and {} more", len(targets) - LISTED) if len(targets) > LISTED else _NOTHING
@@ -282,15 +310,13 @@ def _recovered(targets: Sequence[str]) -> Iterator[_Line]:
 
 
 def _clients(members: Iterable[Member]) -> Printable:
-    """Return which clients do not accept it, and at how many endpoints; empty where none was seen not to."""
+    """Return the clients that reject, each with the number of endpoints; empty where no client rejects."""
     refusing = Counter(each.client for each in members if each.client)
     if not refusing:
         return _NOTHING
     many = listed(sentence("{} (at {})", shown(name), count) for name, count in refusing.most_common(10))
     more = sentence(" and {} more clients", len(refusing) - 10) if len(refusing) > 10 else _NOTHING
-    return sentence(
-        "{}{}, which does not accept it" if len(refusing) == 1 else "{}{}, which do not accept it", many, more
-    )
+    return sentence("{}{}, which rejects it" if len(refusing) == 1 else "{}{}, which reject it", many, more)
 
 
 def _signature(note: Note, host: str) -> _Line:

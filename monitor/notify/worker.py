@@ -1,4 +1,4 @@
-"""A process that delivers, one thing after the other: it can be killed, and what it prints goes nowhere.
+"""A process that delivers messages one by one: it can be killed, and its output goes nowhere.
 
 It is told what to do, URLs included, over a pipe: they are in no argument list. It ends with whoever started it.
 """
@@ -29,7 +29,7 @@ _MOST: Final = 65_536
 
 
 class DeliveryWorker:
-    """One such process, begun when it is first needed and again after it had to be killed.
+    """One such process. It is started when it is needed, and again after it had to be killed.
 
     Its methods wait, and are for one thread at a time; `end` may be called from any.
     """
@@ -39,7 +39,7 @@ class DeliveryWorker:
         self._lock = threading.Lock()
         self._busy = self._ended = False
         self._has_answered = False
-        """This process has, so that it had loaded what it needs."""
+        """Whether this process has delivered something, so that its modules are loaded."""
 
     @property
     def pid(self) -> int | None:
@@ -48,15 +48,15 @@ class DeliveryWorker:
         return process.pid if process is not None else None
 
     def deliver(self, message: Message, url: str, timeout: float) -> Receipt:
-        """Deliver `message` to `url` within `timeout` seconds, and return what became of that."""
+        """Deliver `message` to `url` within `timeout` seconds, and return the result."""
         return self._do({"deliver": asdict(message), "url": url}, timeout)
 
     def beat(self, url: str, timeout: float) -> Receipt:
-        """Ask for `url` within `timeout` seconds, and return whether it was answered well."""
+        """Request `url` within `timeout` seconds, and return whether the answer was good."""
         return self._do({"beat": timeout, "url": url}, timeout)
 
     def prepare(self, timeout: float) -> bool:
-        """Load what delivering needs; return whether that was done within `timeout` seconds."""
+        """Load the modules for a delivery; return whether it was done within `timeout` seconds."""
         return self._do({"prepare": True}, timeout).outcome is SendOutcome.DELIVERED
 
     def rest(self) -> None:
@@ -100,7 +100,7 @@ class DeliveryWorker:
         return receipt or lost
 
     def _why_lost(self, process: subprocess.Popen[bytes]) -> Receipt:
-        """Return what became of a delivery whose process ended: one that never answered and ended itself never began.
+        """Return the result of a delivery whose process ended: one that ended by itself without any answer never began.
 
         Once it works its errors go nowhere, so nothing in what it shows can come from a URL.
         """
@@ -118,7 +118,7 @@ class DeliveryWorker:
         return Receipt(SendOutcome.NOT_STARTED, cause=printable(cause, 200))
 
     def _begun(self) -> subprocess.Popen[bytes] | None:
-        """Return the process, None where there shall be none any more."""
+        """Return the process; None after the end."""
         with self._lock:
             if self._ended:
                 return None
@@ -154,7 +154,7 @@ class DeliveryWorker:
 
 
 def _exchange(process: subprocess.Popen[bytes], said: bytes, end: float) -> bytes | None:
-    """Write a line and return the one that is answered; None where it is too late, nothing where the process ended."""
+    """Write a line and return the answered line: None where it is too late, empty where the process ended."""
     into, out_of = (pipe.fileno() for pipe in (process.stdin, process.stdout) if pipe is not None)
     while said:
         if not _await(into, select.POLLOUT, end):
@@ -178,7 +178,7 @@ def _await(descriptor: int, what: int, end: float) -> bool:
 
 
 def _work() -> None:
-    """Do what is asked on standard input, until it is closed."""
+    """Carry out the requests on standard input, until it is closed."""
     for number in (signal.SIGINT, signal.SIGTERM):
         # It ends when its pipe is closed: a service manager that ends all processes at once must not end it first.
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""A bounded number of workers: what hangs holds one of them for a while, and never all."""
+"""A bounded number of workers: a delivery that hangs occupies one of them for a while, and never all."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from monitor.notify.deliver import Message, Receipt, SendOutcome
 from monitor.notify.worker import DeliveryWorker
 
 MOST: Final = 8
-"""Deliveries under way at once, one to each URL."""
+"""Deliveries at the same time, one to each URL."""
 _DOUBTFUL: Final = 4
-"""Of these, to URLs that did not take what they were given last."""
+"""Of these, deliveries to URLs that did not take their last message."""
 _SOON: Final = 0.3
-"""Seconds to wait for a worker that is busy: another one takes longer to begin."""
+"""Seconds to wait for a busy worker: the start of another worker takes longer."""
 TIMEOUT: Final = 30.0
 """Seconds for a delivery, and for a heartbeat."""
 _STARTING: Final = 60.0
-"""Seconds for a worker to load what it needs, on a busy host."""
+"""Seconds in which a worker loads its modules, on a busy host."""
 _IDLE: Final = 60.0
 """Seconds after which all workers but one are let go."""
 
@@ -39,7 +39,7 @@ class DeliveryWorkers:
         self._tidying: asyncio.TimerHandle | None = None
 
     async def deliver(self, message: Message, url: str) -> Receipt:
-        """Deliver `message` to `url`, and return what became of that."""
+        """Deliver `message` to `url`, and return the result."""
         async with self._turns[url]:
             if url not in self._doubtful:
                 receipt = await self._deliver(message, url)
@@ -54,7 +54,7 @@ class DeliveryWorkers:
         await self._send(lambda worker: worker.prepare(_STARTING))
 
     async def beat(self, url: str) -> Receipt:
-        """Call the URL of a heartbeat, whatever else goes on."""
+        """Call the URL of a heartbeat, also while all workers are busy."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._pacemaker.beat, url, TIMEOUT)
 

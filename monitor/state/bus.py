@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from config.text import Log, harmless
 from monitor.state.events import Event
 
-log = logging.getLogger("certvigil.bus")
+log: Log = logging.getLogger("certvigil.bus")
 
 Subscriber = Callable[[Sequence[Event]], None]
 M = TypeVar("M")
@@ -40,15 +41,20 @@ class Bus:
     def __init__(self, *subscribers: Subscriber, routes: Sequence[MessageRoute[Any]] = ()) -> None:
         self._subscribers: tuple[Subscriber, ...] = ()
         self._handlers: dict[type, tuple[Callable[[Any], None], ...]] = {}
-        self.connect(subscribers, routes)
+        self._connected = False
+        self._unrouted: set[type] = set()
+        """Kinds of messages that were sent in vain: each is logged once."""
+        if subscribers or routes:
+            self.connect(subscribers, routes)
 
     def connect(self, subscribers: Sequence[Subscriber], routes: Sequence[MessageRoute[Any]]) -> None:
         """Deliver events to `subscribers` and messages by `routes` from now on."""
         self._subscribers = tuple(subscribers)
         self._handlers = {each.message: each.handlers for each in routes}
+        self._connected = True
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Hand a batch of events to every subscriber; what a subscriber raises is logged."""
+        """Hand a batch of events to every subscriber; an exception of a subscriber is logged."""
         for subscriber in self._subscribers:
             try:
                 subscriber(events)
@@ -56,9 +62,16 @@ class Bus:
                 log.exception("a subscriber failed and missed %d events", len(events))
 
     def send(self, message: object) -> None:
-        """Hand a message to the handlers of its kind; what a handler raises is logged."""
-        for handler in self._handlers.get(type(message), ()):
+        """Hand a message to the handlers of its kind; an exception of a handler is logged.
+
+        A kind of message without a handler is logged once.
+        """
+        kind = type(message)
+        if self._connected and kind not in self._handlers and kind not in self._unrouted:
+            self._unrouted.add(kind)
+            log.error("nobody takes messages of the kind %s: it has no route", harmless(kind.__name__))
+        for handler in self._handlers.get(kind, ()):
             try:
                 handler(message)
             except Exception:
-                log.exception("a handler failed and missed a %s", type(message).__name__)
+                log.exception("a handler failed and missed a %s", harmless(type(message).__name__))

@@ -1,20 +1,21 @@
-"""What cures a finding, in words: the cure that the finding names itself, else the cure in the catalogue."""
+"""The cure of a finding in words: the cure that the finding names itself, else the cure in the catalogue."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from config.catalogue import CATALOGUE
+from config.text import Printable, sentence
 from config.vocabulary import Code, UnreadableReason
 
 BUSY: Final = CATALOGUE[Code.UNREADABLE].cure_for(UnreadableReason.READER_BUSY)
 """The cure where an actor runs and has not read the files that it was asked to read."""
-_NAMED: Final = "; to cure it, "
+_NAMED: Final = Printable("; to cure it, ")
 """The text before the cure in a finding that names its cure itself."""
 
 
 def cure(code: Code, detail: str = "") -> str:
-    """Return what cures a finding with that code and detail, a phrase without a full stop.
+    """Return the cure of a finding with that code and detail, a phrase without a full stop.
 
     A cure that the detail names itself comes first.
     """
@@ -28,9 +29,9 @@ def names_cure(detail: str) -> bool:
     return _NAMED in detail
 
 
-def curable(detail: str, by: str) -> str:
+def curable(detail: Printable, by: Printable) -> Printable:
     """Return the detail of a finding with the cure that the finding names itself."""
-    return f"{detail}{_NAMED}{by}"
+    return sentence("{}{}{}", detail, _NAMED, by)
 
 
 def without_cure(detail: str) -> str:

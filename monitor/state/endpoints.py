@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from config.model import Endpoint
+from config.text import harmless
 from config.vocabulary import Code, LookOutcome
 from monitor.state.pending import AGAIN, Darkness, awaits_second_look
 from monitor.state.sets import SetRegistry
@@ -46,7 +47,7 @@ class EndpointRegistry:
     """The endpoints in the registry."""
 
     def __init__(self, sets: SetRegistry) -> None:
-        """Compare what is served with what `sets` tells of the disk."""
+        """Compare served certificates with those on disk, which `sets` has."""
         self.registry = sets.registry
         self._sets = sets
         self._judged: dict[str, _JudgedEndpoint] = {}
@@ -69,7 +70,7 @@ class EndpointRegistry:
         state = self.registry.targets[endpoint.name]
         last = state.addresses
         if not last and state.presented:
-            last = (Presented(state.location, state.presented, "", "", ""),)
+            last = (Presented(harmless(state.location), state.presented, "", "", ""),)
         return EndpointContext(
             endpoint,
             self.registry.trust_context.views(endpoint.clients),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actions.ending import Cause, Outcome
+from actions.ending import Outcome
+from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.vocabulary import TargetKind
 from probes.certificate import Certificate
@@ -108,15 +109,12 @@ class ActionEnded:
     """A transaction ended, or was refused, as the actor's journal has it."""
 
     target: str
-    at: float
-    transaction: str
-    action: Kind
-    outcome: Outcome
-    cause: Cause
-    reason: str
-    """A sentence, printable."""
-    by: str
-    """On whose behalf, printable."""
+    ending: RecordedEnding
+
+    @property
+    def at(self) -> float:
+        """Unix time of the ending."""
+        return self.ending.at
 
 
 @dataclass(frozen=True, slots=True)

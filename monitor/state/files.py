@@ -81,6 +81,7 @@ class FileRegistry:
             now=now,
             # A file without certificates keeps the last known ones: it is read again, never judged by these.
             identity=observation.identity if observation.certificates else None,
+            keystore=observation.keystore,
             waits=partial(awaits_rest, left_alone=left_alone, settle=registry.config.settings.settle, now=now),
         )
         registry.update(new)

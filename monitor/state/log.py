@@ -132,19 +132,11 @@ def _line(event: Event) -> tuple[int, str, dict[str, str]] | None:
         case LookFailed(reason=reason, detail=detail):
             return logging.DEBUG, "failed", {"reason": reason, "detail": detail}
         case ActionEnded():
-            level = logging.INFO if event.outcome in {Outcome.COMMITTED, Outcome.SUPERSEDED} else logging.ERROR
-            return (
-                level,
-                "ended",
-                {
-                    "transaction": event.transaction,
-                    "action": event.action,
-                    "outcome": event.outcome,
-                    "cause": event.cause,
-                    "detail": event.reason,
-                    "by": event.by,
-                },
-            )
+            is_well = event.ending.outcome in {Outcome.COMMITTED, Outcome.SUPERSEDED}
+            level = logging.INFO if is_well else logging.ERROR
+            facts = {name: str(fact) for name, fact in event.ending.facts().items()}
+            # A line of the log calls the reason of anything its detail.
+            return level, "ended", {"detail" if name == "reason" else name: fact for name, fact in facts.items()}
         case LookRecovered() | TargetAdded() | TargetRemoved() | IdentityChanged():
             return logging.DEBUG, type(event).__name__, {}
         case _:

@@ -1,4 +1,4 @@
-"""Messages: what a part of the daemon tells others at once, without a record.
+"""Messages: news from one part of the daemon to others, at once and without a record.
 
 An event (`monitor.state.events`) says how a target changed, and is recorded. A message is counted, or says that
 something is due.
@@ -60,7 +60,7 @@ class JournalNews:
 
 @dataclass(frozen=True, slots=True)
 class CandidateConsidered:
-    """The actor was asked what lies in the inbox of a group or a component."""
+    """The actor was asked about the inbox of a group or a component."""
 
     subject: str
 
@@ -75,7 +75,7 @@ class DecisionInputsChanged:
 
 @dataclass(frozen=True, slots=True)
 class ComponentsChanged:
-    """What is shown, counted or found wrong of components that certvigil may change may be something else."""
+    """The status of components that certvigil may change may be another."""
 
 
 @dataclass(frozen=True, slots=True)

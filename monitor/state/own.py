@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
+from config.text import harmless
 from config.vocabulary import Code, TargetKind
 from monitor.state.messages import DatabaseHealthChanged
 from monitor.state.registry import TargetRegistry
@@ -36,11 +37,11 @@ class OwnFindings:
 
     def database_health_changed(self, message: DatabaseHealthChanged) -> None:
         """Say whether the database can be used."""
-        wrong = [finding(Code.DATABASE_DEGRADED, message.problem)] if message.problem else []
+        wrong = [finding(Code.DATABASE_DEGRADED, harmless(message.problem))] if message.problem else []
         self.report("database", wrong)
 
     def publish(self) -> None:
-        """Make all of them known, and from now on each change as it comes: what was remembered is in the registry."""
+        """Publish all of them, and from now on each change: the remembered findings are in the registry."""
         self._published = True
         findings = [each for group in self._groups.values() for each in group]
         self._registry.about(TargetState(SELF, TargetKind.SELF, SELF), findings, time.time())

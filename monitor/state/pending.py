@@ -21,9 +21,9 @@ _OF_WRITERS: Final = frozenset(
     for code in GROUP_MEMBERS[group]
     if code is not Code.KEY_EXPOSED
 )
-"""What a further write of the same renewal may mend; who has read an exposed key, no write undoes."""
+"""Findings that a further write of the same renewal may mend; who has read an exposed key, no write undoes."""
 _PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
-"""What a restart or a reload of a service looks like for a moment."""
+"""Findings that a restart or a reload of a service causes for a moment."""
 UNREST: Final = 30.0
 """Seconds for which a file that is written to without a pause is not judged."""
 RESTART: Final = 20.0

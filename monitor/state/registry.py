@@ -104,7 +104,7 @@ class TargetRegistry:
         *,
         waits: Callable[[Raised], bool] = lambda _raised: False,
     ) -> None:
-        """Give exactly these findings to what presents no certificate; with `failure`, it could not be looked at.
+        """Give exactly these findings to a target without certificates; with `failure`, it could not be looked at.
 
         A finding that is new and `waits` is pending.
         """
@@ -116,5 +116,6 @@ class TargetRegistry:
         self.publish(events)
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Publish what happened to targets that are watched."""
-        self._bus.publish(events)
+        """Publish the events of watched targets, where there are any."""
+        if events:
+            self._bus.publish(events)

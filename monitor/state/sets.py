@@ -55,7 +55,7 @@ class SetRegistry:
         self._at_rest: dict[str, TargetState] = {}
         """The state of each member of a set to which somebody is writing, as it was judged last."""
         self._unsure: set[str] = set()
-        """Components with files of which it cannot be seen whether they have changed."""
+        """Components with files that may have changed unseen."""
         self._outdated: set[str] = set()
         """Components whose certificate on disk cannot be read now, so that only an earlier one is known."""
         self._whole_since: dict[str, float] = {}
@@ -175,6 +175,7 @@ class SetRegistry:
                     identity=observation.identity,
                     failure=failure_of(observation),
                     last_look=now,
+                    keystore=observation.keystore or state.keystore,
                 )
             )
         return changed
@@ -223,6 +224,7 @@ class SetRegistry:
                 identity=observation.identity,
                 seen_at=glimpsed.since if presented == glimpsed.presented != state.presented else None,
                 waits=partial(_stays_pending, state) if reading.unsure else waits,
+                keystore=observation.keystore,
             )
             self.registry.update(new)
             events += found
@@ -249,7 +251,15 @@ class SetRegistry:
             if target is leaf:
                 found.append(judge_unrest(printable(component)))
             assessment = Assessment(tuple(found), state.edges, state.expiry)
-            new, changed = learn(state, state.presented, assessment, state.failure, now=now, identity=state.identity)
+            new, changed = learn(
+                state,
+                state.presented,
+                assessment,
+                state.failure,
+                now=now,
+                identity=state.identity,
+                keystore=state.keystore,
+            )
             self._at_rest[target.name] = new
             self.registry.update(replace(self.registry.targets[target.name], findings=new.findings))
             events += changed
@@ -281,10 +291,10 @@ def _never(_raised: Raised) -> bool:
 
 
 def _upheld(state: TargetState, assessment: Assessment, *, sure: bool) -> Assessment:
-    """Return the verdict that holds for a member of a set of which not every file could be seen.
+    """Return the verdict on a member of a set, some of whose files could not be seen.
 
-    Facts of two moments together prove nothing, neither that something is wrong nor that it is right again. So new is
-    only what follows from the file itself, where it is `sure`, and that others were not read.
+    Facts of two moments together prove nothing, neither that something is wrong nor that it is right again. So only
+    findings on the file itself are new, where it is `sure`, and the finding that others were not read.
     """
     new = _OF_ONE_FILE if sure else _OF_READING
     found = tuple(each for each in assessment.findings if each.code in new)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from config.model import Waiver
+from config.text import harmless, sentence
 from config.vocabulary import Code, Severity, TargetKind, Verdict
 from monitor.state.events import (
     Event,
@@ -22,6 +23,7 @@ from monitor.state.events import (
 from probes.certificate import Certificate
 from probes.finding import Assessment, Edge, Finding, verdict
 from probes.judge.time import moment
+from probes.keystore import Keystore
 from probes.observation import EndpointObservation, FileIdentity, Observation, Presented
 
 FindingKey = tuple[Code, str]
@@ -67,6 +69,8 @@ class TargetState:
     """Of an endpoint: the certificates of each address at the last look that was answered, in this run."""
     pending: Mapping[FindingKey, Raised] = field(default_factory=lambda: NO_FINDINGS)
     """Findings that may be a state between two writes or two looks: shown, and not told yet."""
+    keystore: Keystore[Certificate] | None = None
+    """Of a file that is one: its entries at the last look that could read them, in this run."""
 
     @property
     def up(self) -> bool | None:
@@ -86,7 +90,7 @@ def representative(presented: Sequence[Presented]) -> tuple[Certificate, ...]:
 
 
 def failure_of(observation: Observation) -> tuple[str, str] | None:
-    """Return reason and detail where a look gave no facts; an endpoint fails where none of its addresses answers."""
+    """Return reason and detail where a look gave no facts; an endpoint fails where no address answers."""
     if isinstance(observation, EndpointObservation):
         if observation.presented or not observation.failures:
             return None
@@ -105,11 +109,13 @@ def learn(
     addresses: tuple[Presented, ...] = (),
     seen_at: float | None = None,
     waits: Callable[[Raised], bool] = lambda _raised: False,
+    keystore: Keystore[Certificate] | None = None,
 ) -> tuple[TargetState, tuple[Event, ...]]:
     """Return the state after a look at Unix time `now`, and each change as an event.
 
     The same facts and verdict again give no event. `seen_at` is when what is presented was seen first, where that was
-    before it was judged. A finding that is new and `waits` is pending, which is no event.
+    before it was judged. A finding that is new and `waits` is pending, which is no event. `keystore` is None where the
+    file is none, or could not be read.
     """
     standing, pending = _set_aside(state, assessment.findings, now, waits)
     findings, events = _compare(state, standing, now)
@@ -130,6 +136,7 @@ def learn(
         failure=failure,
         last_look=now,
         pending=pending,
+        keystore=state.keystore if failure and keystore is None else keystore,
     )
     return new, (*_facts_changed(state, new, now), *events)
 
@@ -201,6 +208,6 @@ def waive(assessment: Assessment, target: str, waivers: Iterable[Waiver], now: f
 def _waived(found: Finding, waiver: Waiver | None) -> Finding:
     if waiver is None:
         return found
-    detail = f"{found.detail} (waived until {moment(waiver.until)}: {waiver.reason})"
+    detail = sentence("{} (waived until {}: {})", found.detail, moment(waiver.until), harmless(waiver.reason))
     severity = min(found.severity, Severity.NOTICE, key=lambda each: each.rank)
     return replace(found, severity=severity, detail=detail)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from config.model import DEFAULT_CLIENT, Client, Config
 from config.policy import Replace
-from config.text import printable
+from config.text import harmless, printable, sentence
 from config.vocabulary import Code, Severity
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
@@ -46,7 +46,7 @@ class TrustContext:
 
 
 def read_trust_context(config: Config, before: TrustContext | None = None) -> tuple[TrustContext, tuple[Finding, ...]]:
-    """Return what the files named by `config` hold, and a finding for each that cannot be used.
+    """Return the trust context from the files that `config` names, and a finding for each unusable file.
 
     Only stores and clients that something refers to are read. A store that holds the same as `before` is the same
     object, so that verdicts by it stay.
@@ -94,5 +94,8 @@ def stores_in_use(config: Config) -> tuple[str, ...]:
 
 def _unreadable(subject: str, path: str, detail: str) -> Finding:
     return finding(
-        Code.UNREADABLE, f"the {subject} cannot be used: {printable(path)}: {detail}", subject, Severity.WARNING
+        Code.UNREADABLE,
+        sentence("the {} cannot be used: {}: {}", harmless(subject), printable(path), harmless(detail)),
+        harmless(subject),
+        Severity.WARNING,
     )

@@ -1,4 +1,4 @@
-"""The memory: what every target was seen to present, what was wrong with it and since when, in SQLite.
+"""The memory: the certificates and findings of each target, with their times, in SQLite.
 
 Importing this package is cheap: SQLModel is loaded by the writer's thread when there is something to write, and alembic
 only when a database of an older certvigil is met. Reading needs neither.

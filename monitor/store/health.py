@@ -12,7 +12,7 @@ from config.text import printable
 
 
 class DegradedReason(StrEnum):
-    """What keeps the database from being read or written."""
+    """Why the database cannot be read or written."""
 
     MISSING = "missing"
     """There is no database."""
@@ -42,7 +42,7 @@ class Degraded:
 
 
 class UnusableError(Exception):
-    """What was read is not what certvigil writes."""
+    """The content is not as certvigil writes it."""
 
     def __init__(self, reason: DegradedReason, detail: str) -> None:
         super().__init__(detail)
@@ -69,7 +69,7 @@ _BY_ERRNO: Final = {
 
 
 def degraded(error: BaseException) -> Degraded:
-    """Return what `error` (of sqlite3, of the system, or wrapped by SQLAlchemy) says about the database."""
+    """Return the meaning of `error` (of sqlite3, of the system, or wrapped by SQLAlchemy) for the database."""
     cause = getattr(error, "orig", None) or error
     match cause:
         case UnusableError():

@@ -1,4 +1,4 @@
-"""What happened, read back from the memory."""
+"""The history, read from the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from probes.judge.time import moment
 
 
 class What(StrEnum):
-    """What happened to a target."""
+    """The kind of an entry."""
 
     ADDED = "added"
     REMOVED = "removed"
@@ -30,11 +30,13 @@ class What(StrEnum):
     RECOVERED = "recovered"
     ENDED = "ended"
     DECIDED = "decided"
+    LEFT_OUT = "left_out"
+    """Further changes on that day are not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One thing that happened; which of the fields with a default say something depends on what it was."""
+    """An event of the past. The fields with a default depend on its kind."""
 
     at: float
     """Unix time."""
@@ -52,7 +54,7 @@ class HistoryEntry:
     detail: str = ""
 
 
-# Every branch has the same columns: when, to whom, its place among what happened at once, what, and four facts.
+# Every branch has the same columns: time, target, order among events of the same time, kind, and four facts.
 _HISTORY: Final = """
 SELECT * FROM (
     SELECT added_at AS at, name, 0 AS place, 'added', kind, location, NULL, NULL FROM targets
@@ -79,10 +81,12 @@ SELECT * FROM (
     SELECT changed_at, name, 6, 'changed', code, severity, subject, detail
         FROM findings AS it JOIN targets ON targets.id = it.target WHERE changed_at IS NOT NULL
     UNION ALL
-    SELECT ended_at, name, 8, 'ended', action, outcome, reason, on_behalf_of
+    SELECT ended_at, name, 8, 'ended', action, outcome, reason, "by"
         FROM actions AS it JOIN targets ON targets.id = it.target
     UNION ALL
     SELECT decided_at, subject, 9, 'decided', action || ' by ' || policy, status, reasons, waits_for FROM decisions
+    UNION ALL
+    SELECT at, name, 10, 'left_out', left_out, NULL, NULL, NULL FROM days WHERE left_out > 0
     UNION ALL
     SELECT removed_at, name, 7, 'removed', NULL, NULL, NULL, NULL FROM targets WHERE removed_at IS NOT NULL
 )
@@ -104,9 +108,9 @@ def history(
     until: float | None = None,
     limit: int = 1000,
 ) -> list[HistoryEntry] | Degraded:
-    """Return what happened from Unix time `since` until just before `until`, newest first, at most `limit` entries.
+    """Return the events from Unix time `since` until just before `until`, newest first, at most `limit` of them.
 
-    `target` is one of them, or several, or None for all. Needs no daemon: any process that may read the file at `path`
+    `target` is one target, several, or None for all. Needs no daemon: any process that may read the file at `path`
     may ask.
     """
     one = stored(target) if isinstance(target, str) else None
@@ -123,7 +127,7 @@ def history(
 
 
 def names(path: str) -> dict[str, str | None] | Degraded:
-    """Return every target and component that something happened to, and to which component each target belongs."""
+    """Return every target and component with an entry, and the component of each target."""
     try:
         with reading(path) as connection:
             rows = connection.execute(_NAMES).fetchall()
@@ -141,6 +145,11 @@ def _entry(at: float, name: str | bytes, _place: int, what: str, *facts: Any) ->
             return HistoryEntry(at, target, happened, f"watched from now on{where}")
         case What.REMOVED:
             return HistoryEntry(at, target, happened, "no longer watched")
+        case What.LEFT_OUT:
+            count = int(facts[0])
+            changes = "one more change" if count == 1 else f"{count} more changes"
+            said = f"{changes} on this day, not recorded one by one: the target changes too often"
+            return HistoryEntry(at, target, happened, said)
         case What.PRESENTED:
             certificates, subject, not_after, *_ = facts
             chain = tuple(json.loads(certificates))

@@ -1,4 +1,4 @@
-"""What notifications must not forget, as rows: what was told of each problem, messages, silences.
+"""The state of notifications as rows: alerts, messages, silences.
 
 Each is read and written as a whole, so it is kept as one JSON document, beside the columns that are asked for.
 """
@@ -31,13 +31,13 @@ _SILENCES: Final = "SELECT id, content FROM silences"
 
 
 def load_kept(path: str) -> OutboxState | Degraded:
-    """Return what notifications must not forget, from the database at `path`; of messages, what is not done with."""
+    """Return the state of notifications from the database at `path`, with the messages that are not delivered yet."""
     try:
         with reading(path) as connection:
             return OutboxState(
                 {(alert.channel, alert.key): alert for alert in _alerts(connection)},
                 {delivery.id: delivery for delivery in _deliveries(connection)},
-                {held.id: held for held in _silences(connection)},
+                {requested.id: requested for requested in _silences(connection)},
             )
     except (OSError, sqlite3.Error, UnusableError) as error:
         return degraded(error)
@@ -46,7 +46,7 @@ def load_kept(path: str) -> OutboxState | Degraded:
 
 
 def alert_row(about: AlertKey, alert: Alert | None) -> Row:
-    """Return the row of what a channel was told of a problem; without content where that is over."""
+    """Return the row of an alert; without content where that is over."""
     channel, key = about
     row: Row = {"channel": channel, "key": stored(key), "content": None}
     if alert is not None:
@@ -69,6 +69,7 @@ def alert_row(about: AlertKey, alert: Alert | None) -> Row:
                 "begins": dict(alert.begins),
                 "hurt": sorted(alert.hurt),
                 "asking": sorted(alert.asking),
+                "certificates": sorted(alert.certificates),
             }
         )
     return row
@@ -95,18 +96,18 @@ def delivery_row(delivery: Delivery) -> Row:
     }
 
 
-def silence_row(identifier: str, held: RequestedSilence | None) -> Row:
+def silence_row(identifier: str, requested: RequestedSilence | None) -> Row:
     """Return the row of a silence; without content where it is over."""
     row: Row = {"id": identifier, "content": None}
-    if held is not None:
-        match = held.silence.match
+    if requested is not None:
+        match = requested.silence.match
         row["content"] = json.dumps(
             {
                 "match": [match.targets, match.components, match.kinds, match.codes, match.labels],
-                "reason": held.silence.reason,
-                "until": held.silence.until,
-                "who": held.who,
-                "since": held.since,
+                "reason": requested.silence.reason,
+                "until": requested.silence.until,
+                "who": requested.who,
+                "since": requested.since,
             }
         )
     return row
@@ -134,6 +135,7 @@ def _alerts(connection: sqlite3.Connection) -> Iterator[Alert]:
             begins=said["begins"],
             hurt=frozenset(said["hurt"]),
             asking=frozenset(said["asking"]),
+            certificates=frozenset(said["certificates"]),
         )
 
 

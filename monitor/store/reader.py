@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from config.text import harmless
 from config.vocabulary import Code, KeyKind, Severity, TargetKind
 from monitor.state.target import NO_FINDINGS, FindingKey, Raised, TargetState
 from monitor.store.database import reading
@@ -76,7 +77,7 @@ def newest_action(path: str) -> float | Degraded:
 
 
 def load(path: str) -> Mapping[str, TargetState] | Degraded:
-    """Return what was last recorded of each target still watched, by name: known, but not looked at in this run.
+    """Return the last record of each watched target, by name: known, but not looked at in this run.
 
     Edges, expiry and the number of failures in a row are not recorded.
     """
@@ -97,7 +98,7 @@ def counts(path: str) -> RowCounts | Degraded:
 
 
 def current(connection: sqlite3.Connection) -> dict[str, TargetState]:
-    """Return what is recorded as true now, by target.
+    """Return the records that are true now, by target.
 
     Raises sqlite3.Error, or UnusableError where the rows make no sense.
     """
@@ -149,7 +150,7 @@ def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certific
 
 
 def _documents(texts: Iterable[str]) -> list[Any]:
-    """Return what each text says; as one document they are read in a third of the time."""
+    """Return the value of each text; as one document they are read in a third of the time."""
     documents: list[Any] = json.loads(f"[{','.join(texts)}]")
     return documents
 
@@ -177,13 +178,13 @@ def _certificates(connection: sqlite3.Connection) -> dict[int, Certificate]:
                 sha256=sha256,
                 subject=subject,
                 # Thousands of certificates share an issuer.
-                issuer=one.setdefault(issuer, issuer),
+                issuer=harmless(one.setdefault(issuer, issuer)),
                 serial=serial,
                 not_before=begins,
                 not_after=ends,
                 names=tuple(names.split("\n")) if names else (),
                 key=key,
-                signature_hash=one.setdefault(digest, digest),
+                signature_hash=harmless(one.setdefault(digest, digest)),
                 is_ca=bool(ca),
                 self_issued=bool(own),
                 failures=tuple(failures.split("\n")) if failures else (),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from config.model import DAY
 from monitor.state.events import (
     ActionEnded,
     Decided,
@@ -21,24 +22,29 @@ from monitor.state.events import (
     TargetAdded,
     TargetRemoved,
 )
-from monitor.store.text import stored
+from monitor.store.text import restored, stored
 from probes.certificate import Certificate
 from probes.finding import Finding
 from probes.observation import FileIdentity
 
 Row = dict[str, Any]
 """Column to value."""
+MOST_PRESENTATIONS: Final = 24
+"""Presentations of a target that begin and end within a day, and are kept: a peer can present 100 KiB each time."""
+MOST_CHANGES: Final = 240
+"""The same for its findings and its failed looks together, and for the decisions about it."""
 
 
 @dataclass(slots=True)
 class Ledger:
-    """The rows of one table that are true now, and what became of them since they were read."""
+    """The rows of one table that are true now, and their changes since they were read."""
 
     current: dict[Hashable, Row]
-    """By what they are about."""
+    """By subject."""
     next_id: int
     new: dict[int, Row] = field(default_factory=dict)
     changed: dict[int, Row] = field(default_factory=dict)
+    gone: set[int] = field(default_factory=set)
 
     def begin(self, about: Hashable, row: Row) -> None:
         """Add a row that is true from now on."""
@@ -57,10 +63,17 @@ class Ledger:
         self.amend(about, **columns)
         del self.current[about]
 
+    def drop(self, about: Hashable) -> None:
+        """Keep nothing of the row that is true now."""
+        row = self.current.pop(about)
+        self.changed.pop(row["id"], None)
+        if self.new.pop(row["id"], None) is None:
+            self.gone.add(row["id"])
+
 
 @dataclass(slots=True)
 class Rows:
-    """What is recorded as true now of some targets, and what events make of it."""
+    """The records of some targets that are true now, and their changes by events."""
 
     certificates: Ledger
     """By SHA-256."""
@@ -76,16 +89,25 @@ class Rows:
     """Of this batch, by the target's row and the moment: they are only ever added."""
     decisions: Ledger
     """Of this batch, by identity: they are only ever added."""
+    days: Ledger
+    """By the name of a target, or of the subject of decisions, and the number of a day."""
     strangers: int = 0
     """Events about targets that are not watched: they came after the target had been removed."""
+    left_out: int = 0
+    """Changes that are not kept, because too many of that target were on that day: only what is true now is."""
+    restless: list[str] = field(default_factory=list)
+    """The targets of which the first change was left out."""
+    replaced: set[int] = field(default_factory=set)
+    """Certificates whose presentation is not kept: perhaps nothing refers to them any more."""
 
     def apply(self, event: Event) -> None:
-        """Make the rows say what `event` says."""
+        """Apply `event` to the rows."""
         name = stored(event.target)
         if isinstance(event, TargetAdded):
             self._added(name, event)
         elif isinstance(event, Decided):
-            self.decisions.begin(event.identity, _decision(event))
+            if self._is_kept(name, "others", event.at, event.at):
+                self.decisions.begin(event.identity, _decision(event))
         elif (watched := self.targets.current.get(name)) is None:
             self.strangers += 1
         else:
@@ -98,18 +120,38 @@ class Rows:
             case IdentityChanged():
                 self.targets.amend(name, identity=_identity(event.identity))
             case PresentedChanged():
-                self._presented(target, event)
+                self._presented(name, target, event)
             case FindingRaised() | FindingChanged():
-                self._found(target, event.finding, event.at)
+                self._found(name, target, event.finding, event.at)
             case FindingCleared():
-                self._cleared(target, event)
+                self._cleared(name, target, event)
             case LookFailed():
-                self._failed(target, event)
+                self._failed(name, target, event)
             case ActionEnded():
                 self.actions.begin((target, event.at), _action(target, event))
             case LookRecovered():
-                if target in self.failed_looks.current:
-                    self.failed_looks.end(target, recovered_at=event.at)
+                self._recovered(name, target, event)
+
+    def _is_kept(self, name: str | bytes, kind: str, began: float, at: float) -> bool:
+        """Whether a row that began at Unix time `began` is kept once it is true no longer, at `at`; counts it.
+
+        Rows of earlier days are: each day begins few of them. So whoever changes at each look fills nothing.
+        """
+        day = int(at // DAY)
+        if began < day * DAY:
+            return True
+        about = (name, day)
+        if about not in self.days.current:
+            self.days.begin(about, {"name": name, "day": day, "presentations": 0, "others": 0, "left_out": 0, "at": at})
+        counted = self.days.current[about]
+        if counted[kind] < _MOST[kind]:
+            self.days.amend(about, **{kind: counted[kind] + 1})
+            return True
+        if not counted["left_out"]:
+            self.restless.append(restored(name))
+        self.days.amend(about, left_out=counted["left_out"] + 1, at=at)
+        self.left_out += 1
+        return False
 
     def _added(self, name: str | bytes, event: TargetAdded) -> None:
         columns: Row = {
@@ -124,10 +166,15 @@ class Rows:
                 name, {"name": name, **columns, "identity": None, "added_at": event.at, "removed_at": None}
             )
 
-    def _presented(self, target: int, event: PresentedChanged) -> None:
+    def _presented(self, name: str | bytes, target: int, event: PresentedChanged) -> None:
         certificates = json.dumps([self._certificate(each) for each in event.after])
-        if target in self.presentations.current:
-            if self.presentations.current[target]["certificates"] == certificates:
+        before = self.presentations.current.get(target)
+        if before is not None:
+            if before["certificates"] == certificates:
+                return
+            if not self._is_kept(name, "presentations", before["since"], event.at):
+                self.replaced.update(json.loads(before["certificates"]))
+                self.presentations.amend(target, certificates=certificates, since=event.at)
                 return
             self.presentations.end(target, until=event.at)
         self.presentations.begin(
@@ -140,12 +187,15 @@ class Rows:
         row: int = self.certificates.current[state.sha256]["id"]
         return row
 
-    def _found(self, target: int, finding: Finding, at: float) -> None:
+    def _found(self, name: str | bytes, target: int, finding: Finding, at: float) -> None:
         about = _about(target, finding)
         form = {"severity": str(finding.severity), "detail": stored(finding.detail)}
         before = self.findings.current.get(about)
         if before is not None:
             if form.items() <= before.items():
+                return
+            if not self._is_kept(name, "others", _began(before, "changed_at", "raised_at"), at):
+                self.findings.amend(about, **form, changed_at=at)
                 return
             self.findings.end(about, superseded_at=at)
         self.findings.begin(
@@ -162,21 +212,46 @@ class Rows:
             },
         )
 
-    def _cleared(self, target: int, event: FindingCleared) -> None:
+    def _cleared(self, name: str | bytes, target: int, event: FindingCleared) -> None:
         about = _about(target, event.finding)
-        if about in self.findings.current:
+        before = self.findings.current.get(about)
+        if before is None:
+            return
+        if self._is_kept(name, "others", _began(before, "changed_at", "raised_at"), event.at):
             self.findings.end(about, cleared_at=event.at)
+        else:
+            self.findings.drop(about)
 
-    def _failed(self, target: int, event: LookFailed) -> None:
+    def _failed(self, name: str | bytes, target: int, event: LookFailed) -> None:
         why = {"reason": stored(event.reason), "detail": stored(event.detail)}
         before = self.failed_looks.current.get(target)
         if before is not None:
             if why.items() <= before.items():
                 return
+            if not self._is_kept(name, "others", before["failed_at"], event.at):
+                self.failed_looks.amend(target, **why, failed_at=event.at)
+                return
             self.failed_looks.end(target, superseded_at=event.at)
         self.failed_looks.begin(
             target, {"target": target, **why, "failed_at": event.at, "superseded_at": None, "recovered_at": None}
         )
+
+    def _recovered(self, name: str | bytes, target: int, event: LookRecovered) -> None:
+        before = self.failed_looks.current.get(target)
+        if before is None:
+            return
+        if self._is_kept(name, "others", before["failed_at"], event.at):
+            self.failed_looks.end(target, recovered_at=event.at)
+        else:
+            self.failed_looks.drop(target)
+
+
+_MOST: Final = {"presentations": MOST_PRESENTATIONS, "others": MOST_CHANGES}
+
+
+def _began(row: Row, *columns: str) -> float:
+    """Return the first of these times that a row has."""
+    return next(float(row[each]) for each in columns if row[each] is not None)
 
 
 def _certificate_columns(state: Certificate) -> Row:
@@ -199,16 +274,8 @@ def _certificate_columns(state: Certificate) -> Row:
 
 
 def _action(target: int, event: ActionEnded) -> Row:
-    return {
-        "target": target,
-        "ended_at": event.at,
-        "transaction_name": event.transaction,
-        "action": str(event.action),
-        "outcome": str(event.outcome),
-        "cause": str(event.cause),
-        "reason": stored(event.reason),
-        "on_behalf_of": stored(event.by),
-    }
+    facts = {name: stored(str(fact)) for name, fact in event.ending.facts().items()}
+    return {"target": target, "ended_at": event.at, **facts}
 
 
 def _decision(event: Decided) -> Row:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from config.text import Log, harmless
+from config.text import Log, harmless, printable
 from monitor.notify.outbox import Changes, OutboxState, no_changes
 from monitor.state.events import Event
 from monitor.state.target import TargetState
@@ -20,7 +20,7 @@ from monitor.store.outbox import load_kept
 from monitor.store.reader import current, decisions, load, newest_action
 
 if TYPE_CHECKING:
-    from monitor.store.writer import RowWriter
+    from monitor.store.writer import RowWriter, Written
 
 _GATHER: Final = 0.1
 """Seconds for which more events are awaited, so that many share one transaction."""
@@ -40,7 +40,7 @@ class Store:
     Nothing that befalls the database reaches the caller: events wait, at most `limit` of them; when there are more, or
     the database had to be begun anew, `snapshot` is asked for all states and the database is made to say these.
 
-    What notifications must not forget is kept in the same way: `kept` returns all of it, for a database begun anew.
+    The state of notifications is kept in the same way: `kept` returns all of it, for a database begun anew.
 
     `snapshot`, `kept` and `on_health` are called in the writer's thread (`on_health` also by `load`): the first two
     return a copy that nobody changes, the last is told each time that the database cannot be used, and None when it can
@@ -69,20 +69,22 @@ class Store:
         self._claim: int | None = None
         """A descriptor."""
         self._had_content = False
+        self.left_out = 0
+        """Changes of targets that were left out in this run, because too many were on one day."""
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
-        # What follows is shared between threads, under this condition.
+        # The attributes below are shared between threads, under this condition.
         self._changed = threading.Condition()
         self._events: list[Event] = []
         self._behind = False
         self._changes = no_changes()
         self._forgotten = False
-        """What was kept is not in the database."""
+        """The kept state is not in the database."""
         self._wait_for_changes: list[Callable[[], None]] = []
         self._prune_before: float | None = None
         self._closing = False
 
     def load(self) -> Mapping[str, TargetState]:
-        """Return what was last recorded of each target still watched, by name; nothing where that cannot be read.
+        """Return the last record of each watched target, by name; nothing where that cannot be read.
 
         To be called before `start`. An older database is migrated; one that cannot be read is dealt with once writing
         has started.
@@ -105,13 +107,13 @@ class Store:
         return result
 
     def load_kept(self) -> OutboxState:
-        """Return what notifications must not forget; to be called after `load`."""
+        """Return the state of notifications; to be called after `load`."""
         result = load_kept(self._path)
         return OutboxState({}, {}, {}) if isinstance(result, Degraded) else result
 
     @property
     def usable(self) -> bool:
-        """Whether what is recorded now is likely to be written soon."""
+        """Whether a record is probably written soon."""
         return self._thread.is_alive() and self._health is None and not self._closing
 
     def decisions(self) -> list[tuple[str, str, str]]:
@@ -151,13 +153,13 @@ class Store:
             self._changed.notify()
 
     def prune(self, before: float) -> None:
-        """Ask for everything to be forgotten that ended before that Unix time; what is true now always stays."""
+        """Have records deleted that ended before that Unix time; records that are true now always stay."""
         with self._changed:
             self._prune_before = before
             self._changed.notify()
 
     def close(self, timeout: float) -> bool:
-        """Write what waits, let go of the file, and return whether all that was done within `timeout` seconds."""
+        """Write the waiting records, close the file, and return whether all of it was done within `timeout` seconds."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -204,7 +206,7 @@ class Store:
         )
 
     def _work(self) -> None:
-        """Write what waits; what could not be written waits again. Raises whatever the database raises."""
+        """Write the waiting records; those that could not be written wait again. Raises any error of the database."""
         writer = self._connect()
         self._keep(writer)
         with self._changed:
@@ -218,12 +220,11 @@ class Store:
                     recorded = current(connection)
                 events = list(differences(recorded, self._snapshot(), self._clock()))
             while events:
-                strangers = writer.write(events[:_AT_ONCE])
+                written = writer.write(events[:_AT_ONCE])
                 del events[:_AT_ONCE]
                 self._had_content = True
                 self._keep(writer)
-                if strangers:
-                    _log.warning("%d events were about targets that are not watched", strangers)
+                self._note(written)
         except Exception:
             with self._changed:
                 self._behind |= behind
@@ -236,8 +237,18 @@ class Store:
                 if self._prune_before == before:
                     self._prune_before = None
 
+    def _note(self, written: Written) -> None:
+        """Log and count what was not written."""
+        self.left_out += written.left_out
+        if written.strangers:
+            _log.warning("%d events were about targets that are not watched", written.strangers)
+        for target in written.restless:
+            _log.warning(
+                "%s changes too often: of its changes today, only the last is recorded from now on", printable(target)
+            )
+
     def _keep(self, writer: RowWriter) -> None:
-        """Write what notifications must not forget; what could not be written waits again."""
+        """Write the state of notifications; changes that could not be written wait again."""
         with self._changed:
             changes, self._changes = self._changes, no_changes()
             done, self._wait_for_changes = self._wait_for_changes, []
@@ -313,4 +324,4 @@ class Store:
         try:
             self._on_health(health)
         except Exception:  # noqa: BLE001 (an event loop that was closed must not end the writer)
-            _log.exception("what is to be told of the database's health failed")
+            _log.exception("the report of the database's health failed")

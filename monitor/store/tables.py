@@ -58,7 +58,7 @@ class PresentationRow(SQLModel, table=True):
     id: int = Field(primary_key=True)
     target: int = Field(foreign_key="targets.id", ondelete="CASCADE", index=True)
     certificates: str
-    """JSON array of their rows, as presented: what is compared, written and read as a whole is kept as a whole."""
+    """JSON array of their rows, as presented: values that are compared, written and read together are in one column."""
     since: float
     until: float | None
 
@@ -83,19 +83,19 @@ class FindingRow(SQLModel, table=True):
 
 
 class ActionRow(SQLModel, table=True):
-    """How a transaction ended for one component, as the actor's journal has it."""
+    """How a transaction ended for one component: the columns are those of `actions.journal_state.EndingFacts`."""
 
     __tablename__ = "actions"
 
     id: int = Field(primary_key=True)
     target: int = Field(foreign_key="targets.id", ondelete="CASCADE", index=True)
     ended_at: float = Field(index=True)
-    transaction_name: str
+    transaction: str
     action: str
     outcome: str
     cause: str
     reason: str
-    on_behalf_of: str
+    by: str
 
 
 class DecisionRow(SQLModel, table=True):
@@ -116,6 +116,24 @@ class DecisionRow(SQLModel, table=True):
     waits_for: str
 
 
+class DayRow(SQLModel, table=True):
+    """How many changes of one target began and ended within one day (UTC), and how many of them were left out."""
+
+    __tablename__ = "days"
+    __table_args__ = (Index("ix_days_name", "name", "day", unique=True),)
+
+    id: int = Field(primary_key=True)
+    name: str
+    """Of a target, or of the subject of decisions."""
+    day: int
+    """Days since 1970-01-01."""
+    presentations: int
+    others: int
+    left_out: int
+    at: float
+    """When the last change was left out; before the first one, when the first change was counted."""
+
+
 class FailedLookRow(SQLModel, table=True):
     """A time in which a target could not be looked at, for one reason."""
 
@@ -132,12 +150,12 @@ class FailedLookRow(SQLModel, table=True):
 
 
 class AlertRow(SQLModel, table=True):
-    """What a channel was told of a problem that is not resolved."""
+    """An open problem, as a channel was told of it."""
 
     __tablename__ = "alerts"
 
     channel: str = Field(primary_key=True)
-    """Its name: what its URLs are stands nowhere here."""
+    """Its name: its URLs are stored nowhere."""
     key: str = Field(primary_key=True)
     content: str
     """JSON, as in the tables below."""

@@ -6,14 +6,22 @@ import json
 import os
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Column, Connection, Table, bindparam, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects import sqlite
 from sqlmodel import SQLModel
 
+from config.model import DAY
 from monitor.notify.outbox import Changes
-from monitor.state.events import Event, PresentedChanged
+from monitor.state.events import (
+    ActionEnded,
+    Event,
+    IdentityChanged,
+    PresentedChanged,
+    TargetAdded,
+    TargetRemoved,
+)
 from monitor.store import tables  # noqa: F401 (declares the tables)
 from monitor.store.outbox import alert_row, delivery_row, silence_row
 from monitor.store.rows import Ledger, Row, Rows
@@ -28,6 +36,7 @@ _FINDINGS: Final = _TABLES["findings"]
 _FAILED_LOOKS: Final = _TABLES["failed_looks"]
 _ACTIONS: Final = _TABLES["actions"]
 _DECISIONS: Final = _TABLES["decisions"]
+_DAYS: Final = _TABLES["days"]
 
 _ALERTS: Final = _TABLES["alerts"]
 _LETTERS: Final = _TABLES["deliveries"]
@@ -51,7 +60,8 @@ _ENDS: Final = {
 _DIALECT: Final = sqlite.dialect(paramstyle="named")
 # Compiled once and handed to the driver: where Core executes many rows, most of the time goes into their parameters.
 _INSERT: Final = {
-    table: str(insert(table).compile(dialect=_DIALECT)) for table in (_CERTIFICATES, _ACTIONS, _DECISIONS, *_ENDS)
+    table: str(insert(table).compile(dialect=_DIALECT))
+    for table in (_CERTIFICATES, _ACTIONS, _DECISIONS, _DAYS, *_ENDS)
 }
 _UPDATE: Final = {
     table: str(
@@ -60,7 +70,7 @@ _UPDATE: Final = {
         .values({column: bindparam(column.name) for column in table.c if not column.primary_key})
         .compile(dialect=_DIALECT)
     )
-    for table in _ENDS
+    for table in (_DAYS, *_ENDS)
 }
 
 _KEEP: Final = {
@@ -77,6 +87,21 @@ _FORGET: Final = {
 }
 
 
+_REPLACED: Final = 100
+"""Certificates that perhaps nothing refers to, after which that is looked up, in all presentations."""
+
+
+class Written(NamedTuple):
+    """What was not written of some events."""
+
+    strangers: int
+    """Events about targets that are not watched."""
+    left_out: int
+    """Changes that are not kept, as in `Rows`."""
+    restless: tuple[str, ...]
+    """The targets of which the first change on a day was left out."""
+
+
 class RowWriter:
     """The one connection that writes, for one thread. Its methods raise SQLAlchemy's errors."""
 
@@ -85,26 +110,34 @@ class RowWriter:
         self._engine = engine(path)
         self._connection = self._engine.connect()
         self._file = _file(path)
+        self._replaced: set[int] = set()
+        """Certificates that perhaps nothing refers to."""
 
     def is_current(self) -> bool:
         """Whether the file still has its name: SQLite would go on writing to one that was deleted."""
         return _file(self._path) == self._file
 
-    def write(self, events: Sequence[Event]) -> int:
-        """Record `events`, all or none; return how many were about targets that are not watched."""
+    def write(self, events: Sequence[Event]) -> Written:
+        """Record `events`, all or none; return what was not written of them."""
         with self._connection.begin():
             rows = _recorded(self._connection, events)
             for event in events:
                 rows.apply(event)
             _save(self._connection, rows)
-        return rows.strangers
+            self._replaced |= rows.replaced
+            if len(self._replaced) >= _REPLACED:
+                self._connection.execute(
+                    delete(_CERTIFICATES).where(_CERTIFICATES.c.id.in_(self._replaced), _UNREFERRED)
+                )
+                self._replaced = set()
+        return Written(rows.strangers, rows.left_out, tuple(rows.restless))
 
     def keep(self, changes: Changes) -> None:
-        """Keep what became of alerts, messages and silences, all or nothing."""
+        """Keep the changes of alerts, messages and silences, all or none of them."""
         rows = {
             _ALERTS: [alert_row(about, alert) for about, alert in changes.alerts.items()],
             _LETTERS: [delivery_row(delivery) for delivery in changes.deliveries.values()],
-            _SILENCES: [silence_row(identifier, held) for identifier, held in changes.silences.items()],
+            _SILENCES: [silence_row(identifier, requested) for identifier, requested in changes.silences.items()],
         }
         with self._connection.begin():
             for table, those in rows.items():
@@ -120,13 +153,14 @@ class RowWriter:
                     self._connection.exec_driver_sql(_FORGET[table], gone)
 
     def prune(self, before: float) -> None:
-        """Forget what ended before that Unix time, and the certificates that nothing refers to any more."""
+        """Delete records that ended before that Unix time, and certificates without a reference."""
         with self._connection.begin():
             for table, ends in _ENDS.items():
                 self._connection.execute(delete(table).where(or_(*(end < before for end in ends))))
             self._connection.execute(delete(_LETTERS).where(_LETTERS.c.ended_at < before))
             self._connection.execute(delete(_ACTIONS).where(_ACTIONS.c.ended_at < before))
             self._connection.execute(delete(_DECISIONS).where(_DECISIONS.c.decided_at < before))
+            self._connection.execute(delete(_DAYS).where(_DAYS.c.day < before // DAY))
             self._connection.execute(delete(_CERTIFICATES).where(_UNREFERRED))
 
     def close(self) -> None:
@@ -136,7 +170,7 @@ class RowWriter:
 
 
 def _recorded(connection: Connection, events: Iterable[Event]) -> Rows:
-    """Return what is recorded as true now of the targets that `events` are about."""
+    """Return the records of the targets of `events` that are true now."""
     presented = {each.sha256 for event in events if isinstance(event, PresentedChanged) for each in event.after}
     certificates = connection.exec_driver_sql(_CERTIFICATES_OF, (json.dumps(list(presented)),)).mappings()
     targets = _current(connection, _TARGETS, _TARGETS.c.name, {stored(event.target) for event in events})
@@ -154,7 +188,23 @@ def _recorded(connection: Connection, events: Iterable[Event]) -> Rows:
         failed_looks=_ledger(connection, _FAILED_LOOKS, {row["target"]: row for row in failed_looks}),
         actions=_ledger(connection, _ACTIONS, {}),
         decisions=_ledger(connection, _DECISIONS, {}),
+        days=_ledger(connection, _DAYS, _days(connection, events)),
     )
+
+
+def _days(connection: Connection, events: Iterable[Event]) -> dict[Hashable, Row]:
+    """Return the days of these events, with the targets that they are about."""
+    about = {(stored(each.target), int(each.at // DAY)) for each in events if not isinstance(each, _NO_CHANGE)}
+    days = {day for _, day in about}
+    return {
+        (row["name"], row["day"]): dict(row)
+        for some in _batches({name for name, _ in about})
+        for row in connection.execute(select(_DAYS).where(_DAYS.c.name.in_(some), _DAYS.c.day.in_(days))).mappings()
+    }
+
+
+_NO_CHANGE: Final = (TargetAdded, TargetRemoved, IdentityChanged, ActionEnded)
+"""Events that never end a row which began on the same day, or are few."""
 
 
 def _current(connection: Connection, table: Table, column: Column[Any], values: Iterable[object]) -> list[Row]:
@@ -180,8 +230,11 @@ def _save(connection: Connection, rows: Rows) -> None:
         (_FAILED_LOOKS, rows.failed_looks),
         (_ACTIONS, rows.actions),
         (_DECISIONS, rows.decisions),
+        (_DAYS, rows.days),
     ):
-        # First what ends, since its name may be taken by what begins.
+        if ledger.gone:
+            connection.execute(delete(table).where(table.c.id.in_(ledger.gone)))
+        # Ends come first, since a new target may take the name of an old one.
         if ledger.changed:
             connection.exec_driver_sql(_UPDATE[table], list(ledger.changed.values()))
         if ledger.new:

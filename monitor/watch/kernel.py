@@ -40,14 +40,14 @@ MASK: Final = Mask(
 
 
 class Sort(Enum):
-    """What sort of thing happened."""
+    """The kind of an event."""
 
     CREATED = "created"
     """A file or link came into being; if it is a file, its writer has yet to close it."""
     TOUCHED = "touched"
     """Mode, owner, times or link count changed; writers do that too before they are done."""
     DONE = "done"
-    """Everything else: what stands there now is complete, or gone."""
+    """Everything else: the file there is complete now, or gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Notices:
-    """What happened since the last time, in order."""
+    """The events since the last call, in order."""
 
     each: tuple[Notice, ...]
     since: float
@@ -123,11 +123,11 @@ class Kernel:
             self._remove(directory, *known)
 
     def take(self) -> Notices:
-        """Return what happened, once."""
+        """Return each event once."""
         since, self._since = self._since, None
         lost, self._lost = self._lost, False
         notices: list[Notice] = []
-        # What arrives meanwhile wakes us again.
+        # Events that arrive meanwhile wake us again.
         for _ in range(len(self._queue)):
             descriptor, mask, name = self._queue.popleft()
             notices += [_notice(directory, mask, name) for directory in self._directories.get(descriptor, ())]
@@ -142,7 +142,7 @@ class Kernel:
         self._inotify.join()
 
     def on_event(self, event: InotifyEvent) -> None:
-        """Take what watchdog's thread has read."""
+        """Take the events that watchdog's thread has read."""
         self._put(event.wd, event.mask, event.name)
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:

@@ -10,11 +10,11 @@ from enum import Enum
 from typing import Final
 
 DEPTH_LIMIT: Final = 200
-"""Names and links that one way adds, well below what recursion allows; what is deeper counts as not there."""
+"""The most names and links of one way, well below the limit of recursion; a deeper path counts as absent."""
 
 
-class EntryKind(Enum):
-    """What stands at a path, where it is no symbolic link."""
+class NodeKind(Enum):
+    """The kind of a file that is no symbolic link."""
 
     DIRECTORY = "directory"
     OTHER = "other"
@@ -28,23 +28,23 @@ class Link:
     to: str
 
 
-Seen = EntryKind | Link
+Seen = NodeKind | Link
 
 
 def see(path: str) -> Seen:
-    """Return what stands at `path`, without following a link in its last name."""
+    """Return the kind of the file at `path`, without following a link in its last name."""
     try:
         mode = os.lstat(path).st_mode
         if stat.S_ISLNK(mode):
             return Link(os.readlink(path))
     except (OSError, ValueError):
-        return EntryKind.NOTHING
-    return EntryKind.DIRECTORY if stat.S_ISDIR(mode) else EntryKind.OTHER
+        return NodeKind.NOTHING
+    return NodeKind.DIRECTORY if stat.S_ISDIR(mode) else NodeKind.OTHER
 
 
 @dataclass(frozen=True, slots=True)
 class Concerned:
-    """What a change of some entries concerns."""
+    """The paths that a change of some entries concerns."""
 
     files: frozenset[str]
     """Watched files that may now be others, or be gone."""
@@ -60,7 +60,7 @@ class _Node:
     """Without links; None where nothing is there, or while that is being found out, which is how a loop ends."""
     is_directory: bool = False
     seen: Seen | None = None
-    """What stands at the path itself; None where the path passes a link, so that another node stands for the entry."""
+    """The kind of the file at the path itself; None where the path passes a link, and another node is the entry."""
     needs: tuple[str, ...] = ()
     needed_by: set[str] | None = None
 
@@ -134,7 +134,7 @@ class PathGraph:
         self._leave_unused()
 
     def changed(self, entries: Iterable[str]) -> Concerned:
-        """Return what is concerned where these entries changed, and follow the ways through them anew."""
+        """Return the paths that a change of these entries concerns, and follow the ways through them anew."""
         entries = tuple(entries)
         affected = self._dependents(entries)
         orphans: set[str] = set()
@@ -207,8 +207,8 @@ class PathGraph:
         seen = node.seen = self._see(path)
         if isinstance(seen, Link):
             self._go_on(node, parent, os.path.join(parent, seen.to))
-        elif seen is not EntryKind.NOTHING:
-            node.leads_to, node.is_directory = path, seen is EntryKind.DIRECTORY
+        elif seen is not NodeKind.NOTHING:
+            node.leads_to, node.is_directory = path, seen is NodeKind.DIRECTORY
 
     def _go_on(self, node: _Node, parent: str, path: str) -> None:
         end = self._resolve(path)
@@ -260,7 +260,7 @@ class PathGraph:
         return affected
 
     def _drop(self, path: str) -> tuple[str, ...]:
-        """Forget a node, and return what it needed."""
+        """Forget a node, and return the nodes that it needed."""
         if path in self._listings:
             self._unlist(path)
         node = self._nodes.pop(path)
@@ -276,7 +276,7 @@ class PathGraph:
         return node.needs
 
     def _prune(self, paths: Iterable[str]) -> None:
-        """Forget those nodes, and what they need, that nobody needs."""
+        """Forget those of the nodes, and of the nodes that they need, which no other node needs."""
         todo = list(paths)
         while todo:
             path = todo.pop()

@@ -1,4 +1,4 @@
-"""What must be compared where the kernel gives no notices."""
+"""The facts to compare where the kernel gives no notices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def names_in(directory: str) -> str:
 
 
 def signature(path: str) -> Signature:
-    """Return what differs once something else stands at `path`, or the file there has changed."""
+    """Return a value that differs once another file is at `path`, or the file there has changed."""
     try:
         status = os.lstat(path)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Notices that files change, and says where to look; what is there now, it does not say."""
+"""Notices that files change, and says where to look; it does not say what the file contains."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHANGE_LIMIT: Final = 20_000
 SLICE: Final = 200
 """Paths handled before the event loop gets its turn."""
 POLL: Final = 2.0
-"""Seconds between two comparisons of what the kernel gives no notices of."""
+"""Seconds between two comparisons of paths for which the kernel gives no notices."""
 _TICK_NS: Final = 50_000_000
 
 
@@ -49,7 +49,7 @@ class WatchState:
 
     mode: WatchMode
     watched: int
-    """Directories of which the kernel gives notices."""
+    """Directories for which the kernel gives notices."""
     polled: int
     """Directories that must be polled."""
     reason: str
@@ -120,7 +120,7 @@ class Watcher:
     async def watch(self, files: Iterable[str], directories: Mapping[str, int | None]) -> None:
         """Watch exactly these, and make sure of what is watched already; a change that was missed is reported.
 
-        `directories` is what `find` gave: what is modified since is a place to search again.
+        `directories` is what `find` gave: a directory that was modified since is searched again.
         """
         files = set(files)
         for some in _slices(self._ways.files - files):
@@ -173,14 +173,14 @@ class Watcher:
             self._kernel.unwatch(directory)
 
     def _watch_directory(self, directory: str) -> bool:
-        """Watch what stands there now, or poll it; return whether it was not watched before."""
+        """Watch the present file there, or poll it; return whether it was not watched before."""
         try:
             if self._kernel is not None:
                 is_new = self._kernel.watch(directory)
                 self._polled.pop(directory, None)
                 return is_new
         except OSError as error:
-            # What is there no longer is noticed in the directory above, which was entered before.
+            # A removed directory is noticed in the directory above, which was entered before.
             if error.errno in {errno.ENOENT, errno.ENOTDIR}:
                 return False
             self._reason = _why(error)
@@ -190,7 +190,7 @@ class Watcher:
         return False
 
     async def _make_sure(self) -> None:
-        """Find what no notice told: it may have been lost, or never given, as when a file system is mounted."""
+        """Find changes without a notice: it may have been lost, or never given, as when a file system is mounted."""
         for directory in tuple(self._ways.directories):
             if directory not in self._ways.directories:
                 continue
@@ -262,7 +262,7 @@ class Watcher:
         self._settling[entry] = self._loop.call_later(SETTLE, settled)
 
     async def _poll(self) -> None:
-        """Compare what cannot be watched with what it was, for as long as there is any."""
+        """Compare paths that cannot be watched with their former state, as long as there are any."""
         while self._polled:
             await asyncio.sleep(self._poll_every)
             paths = {
@@ -313,7 +313,7 @@ def _why(error: OSError) -> str:
 
 
 def _slices(items: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    # Not lazily: what is handled may change what is iterated over.
+    # Not lazily: a handler may change the collection.
     rest = tuple(items)
     for start in range(0, len(rest), SLICE):
         yield rest[start : start + SLICE]

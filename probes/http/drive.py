@@ -10,31 +10,30 @@ from config.address import join_address
 from config.model import Endpoint
 from probes.http.exchange import Exchange, NoResponse, Response, Times
 from probes.observation import Presented
-from probes.tls.drive import converse
-from probes.tls.handshake import Handshake
+from probes.tls.drive import converse, handshake_with
 
 HTTPS_PORT = 443
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What one address answered, what it presented in the same connection, and how long each part took."""
+    """The answer of one address, its chain in the same connection, and the time of each part."""
 
     address: str
     presented: Presented | None
     answer: Response | NoResponse
     seconds: dict[str, float]
-    """Of connect, tls, processing and transfer; what was not reached is not there."""
+    """Of connect, tls, processing and transfer; parts that were not reached are absent."""
 
 
 async def fetch(address: str, endpoint: Endpoint, target: str, seconds: float) -> Fetched:
-    """Return what `address` of `endpoint` answers to a GET of `target`, a path and perhaps a query, within `seconds`.
+    """Return the answer of `address` of `endpoint` to a GET of `target`, a path and perhaps a query, within `seconds`.
 
     Raises ValueError where `target` cannot stand in a request.
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version, endpoint.key_type, goes_on=True)
+    handshake = handshake_with(endpoint, address, goes_on=True)
     exchange = Exchange(handshake, _host(endpoint), target, loop.time)
     error = await converse(exchange, address, endpoint.port, begun + max(0.0, seconds))
     answer = exchange.end() if error is None else exchange.outcome or exchange.end(_words(error, seconds))

@@ -25,7 +25,7 @@ LONGEST_LOCATION: Final = 8 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a server answered; where its body is no longer than `MOST_BODY`, all of it has arrived."""
+    """The answer of a server; where its body is no longer than `MOST_BODY`, all of it has arrived."""
 
     status: int
     version: str
@@ -83,7 +83,7 @@ class Exchange:
 
     @property
     def presented(self) -> Presented | Unreachable | None:
-        """What the server presented, or why it did not."""
+        """The chain of the server, or why there is none."""
         return self._handshake.outcome
 
     def start(self) -> bytes:

@@ -1,1 +1,1 @@
-"""Judging, one file for each group of findings: pure functions from what was seen to what is wrong with it."""
+"""Judging, one file for each group of findings: pure functions from observations to findings."""

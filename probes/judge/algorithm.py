@@ -9,6 +9,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from config.model import Client
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, KeyKind, Severity, VerifierName
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
@@ -59,8 +60,10 @@ _NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "2.16.840.1.101.3.4.3.19": "ML-DSA-87",
     }
 )
-_ANEW: Final = "have the certificate issued anew for an RSA key of 2048 bits or more, or an EC key on the curve P-256"
-_BY_ANOTHER_CA: Final = "have the certificate issued by a CA whose keys and signatures this client takes"
+_ANEW: Final = Printable(
+    "have the certificate issued anew for an RSA key of 2048 bits or more, or an EC key on the curve P-256"
+)
+_BY_ANOTHER_CA: Final = Printable("have the certificate issued by a CA whose keys and signatures this client takes")
 
 
 def judge_algorithms(
@@ -78,37 +81,45 @@ def judge_algorithms(
             yield from _judge_signature(certificate, level, subject)
 
 
-def _judge_key(certificate: Certificate, level: int | None, subject: str, *, leaf: bool) -> Iterator[Finding]:
+def _judge_key(certificate: Certificate, level: int | None, subject: Printable, *, leaf: bool) -> Iterator[Finding]:
     """Yield why the key is refused: by OpenSSL at that level (check_key_level in x509_vfy.c), else by the web PKI."""
     key, cure = certificate.key, _ANEW if leaf else _BY_ANOTHER_CA
-    has = f"{certificate.title} has a key of {_described_key(certificate)}"
+    has = sentence("{} has a key of {}", certificate.title, harmless(_described_key(certificate)))
     if key.kind is KeyKind.UNKNOWN:
-        yield _rejected(f"{has}, an algorithm that most clients do not know", subject, cure)
+        yield _rejected(sentence("{}, an algorithm that most clients do not know", has), subject, cure)
     elif leaf and (key.kind is KeyKind.DSA or _curve(certificate) not in {"", *_TLS_CURVES}):
-        yield _rejected(f"{has}, which no client takes by default", subject, cure)
+        yield _rejected(sentence("{}, which no client takes by default", has), subject, cure)
     elif level is None and key.kind is KeyKind.RSA and key.bits < _PUBLIC_RSA:
-        yield _weak(Code.WEAK_KEY, f"{has}, shorter than the {_PUBLIC_RSA} bits of the web PKI", subject, cure)
+        yield _weak(
+            Code.WEAK_KEY, sentence("{}, shorter than the {} bits of the web PKI", has, _PUBLIC_RSA), subject, cure
+        )
     elif level is None and not has_public_key(certificate):
-        yield _rejected(f"{has}, which the web PKI does not allow", subject, cure)
+        yield _rejected(sentence("{}, which the web PKI does not allow", has), subject, cure)
     elif level and key.bits < _LEAST_BITS[key.kind][level - 1]:
-        demanded = f"{_STRENGTH[level - 1]} bits of strength, as RSA {_USUAL_RSA[level - 1]} has"
-        yield _weak(Code.WEAK_KEY, f"{has}; OpenSSL's security level {level} demands {demanded}", subject, cure)
+        demanded = sentence("{} bits of strength, as RSA {} has", _STRENGTH[level - 1], _USUAL_RSA[level - 1])
+        yield _weak(
+            Code.WEAK_KEY, sentence("{}; OpenSSL's security level {} demands {}", has, level, demanded), subject, cure
+        )
 
 
-def _judge_signature(certificate: Certificate, level: int | None, subject: str) -> Iterator[Finding]:
+def _judge_signature(certificate: Certificate, level: int | None, subject: Printable) -> Iterator[Finding]:
     """Yield why the signature is refused: by OpenSSL at that level (check_sig_level), else by the web PKI."""
     oid = _signature_oid(certificate)
     strength = _STRENGTH_OF_HASH.get(certificate.signature_hash) or _STRENGTH_WITHOUT_HASH.get(oid)
-    made = f"{certificate.title} is signed with {certificate.signature_hash or _NAMES.get(oid, oid)}"
+    algorithm = certificate.signature_hash or harmless(_NAMES.get(oid, oid))
+    made = sentence("{} is signed with {}", certificate.title, algorithm)
     if strength is None:
-        yield _rejected(f"{made}, an algorithm that most clients do not know", subject, _BY_ANOTHER_CA)
+        yield _rejected(sentence("{}, an algorithm that most clients do not know", made), subject, _BY_ANOTHER_CA)
     elif level is None and strength < _STRENGTH[1]:
-        yield _weak(Code.WEAK_SIGNATURE, f"{made}, too weak for the web PKI", subject, _BY_ANOTHER_CA)
+        yield _weak(Code.WEAK_SIGNATURE, sentence("{}, too weak for the web PKI", made), subject, _BY_ANOTHER_CA)
     elif level is None and not has_public_signature(certificate):
-        yield _rejected(f"{made}, which the web PKI does not allow", subject, _BY_ANOTHER_CA)
+        yield _rejected(sentence("{}, which the web PKI does not allow", made), subject, _BY_ANOTHER_CA)
     elif level and strength < _STRENGTH[level - 1]:
         yield _weak(
-            Code.WEAK_SIGNATURE, f"{made}, too weak for OpenSSL's security level {level}", subject, _BY_ANOTHER_CA
+            Code.WEAK_SIGNATURE,
+            sentence("{}, too weak for OpenSSL's security level {}", made, level),
+            subject,
+            _BY_ANOTHER_CA,
         )
 
 
@@ -144,9 +155,9 @@ def _signature_oid(certificate: Certificate) -> str:
     return certificate.x509().signature_algorithm_oid.dotted_string
 
 
-def _weak(code: Code, detail: str, subject: str, cure: str) -> Finding:
+def _weak(code: Code, detail: Printable, subject: Printable, cure: Printable) -> Finding:
     return finding(code, detail, subject, Severity.CRITICAL, cure=cure)
 
 
-def _rejected(detail: str, subject: str, cure: str) -> Finding:
+def _rejected(detail: Printable, subject: Printable, cure: Printable) -> Finding:
     return finding(Code.PATH_REJECTED, detail, subject, cure=cure)

@@ -1,9 +1,10 @@
-"""Findings about how a chain is presented: order, what is in it without need."""
+"""Findings about how a chain is presented: order, and unneeded certificates."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code
 from probes.certificate import Certificate
 from probes.chain import named_path, presented_path
@@ -16,30 +17,39 @@ from probes.lifetime import has_ended
 def judge_presentation(
     presented: Sequence[Certificate], used: Collection[Certificate], now: float, subject_of: SubjectOf
 ) -> Iterator[Finding]:
-    """Yield what is untidy in `presented`, given the certificates that some client's path has `used` (none if unknown).
+    """Yield the faults of order in `presented`, given the certificates `used` by some client's path (none if unknown).
 
     TLS 1.2 wants each certificate to certify the one before it (RFC 5246, 7.4.2); TLS 1.3 tolerates other orders.
     """
     leading = presented_path(presented)
-    # Where a signature is bad, what would have been the issuer is at fault, but it is not there without need.
+    # Where a signature is bad, the certificate with the issuer's name is at fault, but it is not unneeded.
     linked = {*leading, *named_path(presented)}
     in_order = [each for each in dict.fromkeys(presented) if each in leading]
     if in_order != list(leading) or (leading and presented[0] != leading[0]):
         order = " > ".join(str(presented.index(each)) for each in leading)
-        yield finding(Code.WRONG_ORDER, f"the chain leads from leaf to issuer in the order of positions {order}")
+        yield finding(
+            Code.WRONG_ORDER,
+            sentence("the chain leads from leaf to issuer in the order of positions {}", harmless(order)),
+        )
     for certificate in dict.fromkeys(presented[1:]):
         if certificate == leading[0]:
             continue
         if certificate.self_issued and certificate in leading:
             yield finding(
                 Code.ROOT_PRESENTED,
-                f"{certificate.title} is a root, which clients must hold themselves",
+                sentence("{} is a root, which clients must hold themselves", certificate.title),
                 subject_of(certificate),
             )
         elif certificate not in used and (certificate not in linked or (used and has_ended(certificate, now))):
-            until = f", which ends at {moment(certificate.not_after)}" if certificate.not_after is not None else ""
+            until = (
+                sentence(", which ends at {}", moment(certificate.not_after))
+                if certificate.not_after is not None
+                else Printable("")
+            )
             yield finding(
-                Code.UNNEEDED_CERTIFICATE, f"no path needs {certificate.title}{until}", subject_of(certificate)
+                Code.UNNEEDED_CERTIFICATE,
+                sentence("no path needs {}{}", certificate.title, until),
+                subject_of(certificate),
             )
     if len(set(presented)) < len(presented):
-        yield finding(Code.UNNEEDED_CERTIFICATE, "a certificate is presented more than once")
+        yield finding(Code.UNNEEDED_CERTIFICATE, Printable("a certificate is presented more than once"))

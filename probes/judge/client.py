@@ -1,4 +1,4 @@
-"""Findings about clients: whether each one accepts, and if not, why and what would cure it."""
+"""Findings about clients: whether each accepts, and if not, the cause and the cure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cryptography import x509
 
 from config.catalogue import CATALOGUE
 from config.model import Client
+from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code, Severity, VerifierName
 from probes.certificate import Certificate
 from probes.chain import End, Path, find_leaf, paths
@@ -25,7 +26,7 @@ from probes.verifier import Accepted, verify_openssl, verify_webpki
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one client brings to the judgement of a chain."""
+    """The terms by which one client judges a chain."""
 
     client: Client
     trust: Trust
@@ -35,17 +36,17 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class ChainVerdict:
-    """What a verifier makes of a chain, names aside, and why."""
+    """The verdict of a verifier on a chain, names aside, with the causes."""
 
     accepted: bool
     path: tuple[Certificate, ...]
-    """The verified path; where there is none, the one with the least wrong."""
+    """The verified path; where there is none, the path with the fewest faults."""
     causes: tuple[Finding, ...]
-    """What is wrong with that path; where it is accepted, rules that only a stricter verifier enforces."""
+    """The faults of that path; where it is accepted, rules that only a stricter verifier enforces."""
 
 
 def cure_of(cause: Finding) -> str:
-    """Return what would put right a cause of a refusal, a clause."""
+    """Return the cure of a cause of a rejection, a clause."""
     entry = CATALOGUE[cause.code]
     return cause.cure or entry.client_cure or entry.cure
 
@@ -53,7 +54,7 @@ def cure_of(cause: Finding) -> str:
 def judge_chain(
     chain: tuple[Certificate, ...], view: View, now: float, elsewhere: tuple[Trust, ...] = ()
 ) -> ChainVerdict:
-    """Return what the client of `view` makes of a presented `chain` (not empty) at Unix time `now`.
+    """Return the verdict of the client of `view` on a presented `chain` (not empty) at Unix time `now`.
 
     Computed once for each chain, store, verifier and span of time within which nothing begins or ends.
     """
@@ -62,12 +63,12 @@ def judge_chain(
 
 @lru_cache(maxsize=64)
 def _as_verifier(client: Client) -> Client:
-    """Return what of `client` a verdict on a chain depends on, so that it is shared by all who are alike in that."""
+    """Return those properties of `client` on which a verdict depends, so that clients with the same ones share it."""
     return Client("", "", client.verifier, security_level=client.security_level)
 
 
 def chain_boundaries(chain: Sequence[Certificate], view: View) -> Iterator[float]:
-    """Yield the Unix times at which what `view` makes of `chain` may change."""
+    """Yield the Unix times at which the verdict of `view` on `chain` may change."""
     concerned = [*chain, *view.held]
     issuers = {each.outline().issuer for each in concerned}
     for issuer in issuers:
@@ -82,7 +83,7 @@ def _span(chain: Sequence[Certificate], view: View, now: float) -> float:
     return max((at for at in times if at <= now), default=times[0] - 1 if times else now)
 
 
-# A server may present another 100 KiB at every look, so what is kept is bounded.
+# A server may present another 100 KiB at every look, so the cache is bounded.
 @lru_cache(maxsize=512)
 def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
     chain: tuple[Certificate, ...],
@@ -105,7 +106,7 @@ def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
             return ChainVerdict(False, path, unfit)
         causes = tuple(judge_conformance(path, strict, subject_of))
         if trust.public:
-            # Who installs what a public CA issues cannot change how it does.
+            # The owner of a public CA's certificate cannot change how the CA issues.
             causes = tuple(replace(each, severity=Severity.INFORMATIONAL) for each in causes)
         return ChainVerdict(True, path, causes)
 
@@ -126,22 +127,24 @@ def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
 _SIGNED_BY_ANOTHER: Final = frozenset({End.MISSING, End.BAD_SIGNATURE})
 
 
-def _in_openssls_words(said: str, path: Sequence[Certificate]) -> Finding:
-    """Return why OpenSSL refuses where this has not found it out, with what on the path is likeliest to be it."""
+def _in_openssls_words(said: Printable, path: Sequence[Certificate]) -> Finding:
+    """Return OpenSSL's words for a refusal without a known cause, with the likeliest cause on the path."""
     limiting = [each.title for each in path[1:] if extension_of(each, x509.NameConstraints) is not None]
     if not limiting:
-        cure = "have the certificate issued anew, and show the CA what OpenSSL says"
-        return finding(Code.PATH_REJECTED, f"OpenSSL refuses the path: {said}", cure=cure)
+        cure = Printable("have the certificate issued anew, and show the CA OpenSSL's message")
+        return finding(Code.PATH_REJECTED, sentence("OpenSSL refuses the path: {}", said), cure=cure)
     return finding(
         Code.PATH_REJECTED,
-        f"OpenSSL refuses the path: {said}; it has name constraints, of {' and of '.join(limiting)}",
-        cure="have the certificate issued for names that these allow",
+        sentence("OpenSSL refuses the path: {}; it has name constraints, of {}", said, listed(limiting, " and of ")),
+        cure=Printable("have the certificate issued for names that these allow"),
     )
 
 
 def _too_large(certificate: Certificate, subject_of: SubjectOf) -> Finding:
-    detail = f"the key of {certificate.title}, {certificate.key}, is too large to verify with"
-    return finding(Code.PATH_REJECTED, detail, subject_of(certificate), cure="have it issued for a key of a usual size")
+    detail = sentence("the key of {}, {}, is too large to verify with", certificate.title, certificate.key.shown)
+    return finding(
+        Code.PATH_REJECTED, detail, subject_of(certificate), cure=Printable("have it issued for a key of a usual size")
+    )
 
 
 def _merit(path: Path, faults: Sequence[Finding]) -> tuple[bool, int, int]:
@@ -156,9 +159,9 @@ def judge_edge(
     now: float,
     elsewhere: tuple[Trust, ...] = (),
 ) -> Edge:
-    """Return what the client of `view` makes of all `chains` that an endpoint presents.
+    """Return the verdict of the client of `view` on all `chains` that an endpoint presents.
 
-    `wrong_names` gives for each leaf what is wrong with its names for this client.
+    `wrong_names` gives for each leaf the findings on its names for this client.
     """
     causes: list[Finding] = []
     for chain in chains:
@@ -169,18 +172,22 @@ def judge_edge(
     if not causes:
         return Edge(view.client.name, accepted=True)
     first = causes[0]
-    return Edge(view.client.name, not view.client.validates, f"{first.detail}; to cure it, {cure_of(first)}")
+    return Edge(
+        view.client.name,
+        not view.client.validates,
+        sentence("{}; to cure it, {}", first.detail, harmless(cure_of(first))),
+    )
 
 
 def judge_acceptance(edge: Edge, view: View, endpoint: str) -> Iterator[Finding]:
     """Yield that a client rejects; a notice where it does not validate and so connects all the same."""
     if not edge.why:
         return
-    name = view.client.name
+    name, where = harmless(view.client.name), harmless(endpoint)
     if view.client.validates:
-        yield finding(Code.CLIENT_REJECTS, f"{name} rejects {endpoint}: {edge.why}", name)
+        yield finding(Code.CLIENT_REJECTS, sentence("{} rejects {}: {}", name, where, edge.why), name)
     else:
-        detail = f"{name} would reject {endpoint} if it validated: {edge.why}"
+        detail = sentence("{} would reject {} if it validated: {}", name, where, edge.why)
         yield finding(Code.CLIENT_REJECTS, detail, name, Severity.NOTICE)
 
 
@@ -188,9 +195,9 @@ def subject_in(chain: Sequence[Certificate]) -> SubjectOf:
     """Return how findings name a certificate: by its position where it is presented, else by its subject."""
     positions = {certificate: position for position, certificate in reversed(tuple(enumerate(chain)))}
 
-    def subject(certificate: Certificate) -> str:
+    def subject(certificate: Certificate) -> Printable:
         position = positions.get(certificate)
-        return certificate.title if position is None else f"position {position}"
+        return certificate.title if position is None else sentence("position {}", position)
 
     return subject
 

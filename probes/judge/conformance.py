@@ -8,12 +8,13 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
 from probes.judge.algorithm import has_public_key, has_public_signature
 from probes.judge.path import SubjectOf, extension_of
-from probes.names import is_partial_wildcard
+from probes.names import is_misplaced_wildcard, is_partial_wildcard
 from probes.verifier import RefusedChain, Verification
 
 Rule = Callable[[Certificate, bool], bool]
@@ -47,7 +48,7 @@ def _signs_without_being_ca(certificate: Certificate, leaf: bool) -> bool:
 
 
 def _no_names(certificate: Certificate, leaf: bool) -> bool:
-    return leaf and not any(name.startswith(("DNS:", "IP:")) for name in certificate.names)
+    return leaf and not certificate.has_server_names
 
 
 def _names_criticality(certificate: Certificate, leaf: bool) -> bool:
@@ -78,7 +79,11 @@ def _improper_signature(certificate: Certificate, _leaf: bool) -> bool:
 
 
 def _partial_wildcard(certificate: Certificate, leaf: bool) -> bool:
-    return leaf and any(is_partial_wildcard(name[4:]) for name in certificate.names if name.startswith("DNS:"))
+    return leaf and any(map(is_partial_wildcard, certificate.dns_names()))
+
+
+def _misplaced_wildcard(certificate: Certificate, leaf: bool) -> bool:
+    return leaf and any(map(is_misplaced_wildcard, certificate.dns_names()))
 
 
 RULES: Final[Sequence[tuple[str, Rule]]] = (
@@ -92,6 +97,7 @@ RULES: Final[Sequence[tuple[str, Rule]]] = (
     ("Baseline Requirements 6.1.5: a key must be RSA of 2048 bits or EC on P-256, P-384 or P-521", _improper_key),
     ("Baseline Requirements 7.1.3.2: a signature must be made with SHA-256, SHA-384 or SHA-512", _improper_signature),
     ("RFC 9525 6.3: a wildcard must be a whole label", _partial_wildcard),
+    ("RFC 9525 6.3: a wildcard must be alone, in the left-most label", _misplaced_wildcard),
     ("Baseline Requirements 7.1.2.7: a server's certificate must not be a CA's", _leaf_is_ca),
     ("Baseline Requirements 7.1.2.7: a server's certificate must have subject alternative names", _no_names),
     ("Baseline Requirements 7.1.2.7.10: the extended key usage must name TLS servers", _no_server_use),
@@ -101,7 +107,7 @@ RULES: Final[Sequence[tuple[str, Rule]]] = (
 def judge_conformance(path: Sequence[Certificate], strict: Verification, subject_of: SubjectOf) -> Iterator[Finding]:
     """Yield the rules that the certificates of an accepted `path` break, its anchor aside.
 
-    Where none of these is why the `strict` verifier refuses the chain, its own words stand for the rule.
+    Where they do not explain why the `strict` verifier refuses the chain, its own words stand for the rule.
     """
     named = False
     for index, certificate in enumerate(path[:-1] or path):
@@ -109,10 +115,12 @@ def judge_conformance(path: Sequence[Certificate], strict: Verification, subject
         if broken:
             named = True
             yield finding(
-                Code.NONCONFORMING, f"{certificate.title} breaks {'; '.join(broken)}", subject_of(certificate)
+                Code.NONCONFORMING,
+                sentence("{} breaks {}", certificate.title, harmless(Printable("; ").join(broken))),
+                subject_of(certificate),
             )
     if isinstance(strict, RefusedChain) and not named:
-        yield finding(Code.NONCONFORMING, f"a verifier of the web PKI refuses it: {strict.said}")
+        yield finding(Code.NONCONFORMING, sentence("a verifier of the web PKI refuses it: {}", strict.said))
 
 
 def _breaks(breaks: Rule, certificate: Certificate, *, leaf: bool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from config.text import printable
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import Code, VerifierName
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
@@ -20,15 +20,19 @@ def judge_names(
     for name in wanted:
         if not names_server(leaf, name, verifier):
             shown = printable(name)
-            yield finding(Code.HOSTNAME_MISMATCH, f"{shown} is not among its names: {_names(leaf)}", shown)
+            yield finding(
+                Code.HOSTNAME_MISMATCH, sentence("{} is not among its names: {}", shown, harmless(_names(leaf))), shown
+            )
 
 
-def judge_common_name(leaf: Certificate, subject: str) -> Iterator[Finding]:
+def judge_common_name(leaf: Certificate, subject: Printable) -> Iterator[Finding]:
     """Yield whether `leaf` names its server by the common name alone (RFC 9525, 2)."""
-    if not any(name.startswith(("DNS:", "IP:")) for name in leaf.names) and "CN=" in leaf.subject:
+    if not leaf.has_server_names and leaf.common_names():
         yield finding(
             Code.COMMON_NAME_ONLY,
-            f"{leaf.title} names its server by the common name alone, which browsers, Go and others do not read",
+            sentence(
+                "{} names its server by the common name alone, which browsers, Go and others do not read", leaf.title
+            ),
             subject,
         )
 

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, VerifierName
 from probes.certificate import Certificate
 from probes.chain import End, Path, signed
@@ -20,7 +21,7 @@ from probes.trust import Trust
 
 Value = TypeVar("Value", bound=x509.ExtensionType)
 
-SubjectOf = Callable[[Certificate], str]
+SubjectOf = Callable[[Certificate], Printable]
 """Gives the subject of a finding about a certificate, such as `position 1`."""
 
 _UNDERSTOOD: Final = frozenset(
@@ -66,7 +67,7 @@ def judge_path(
     *,
     elsewhere: Sequence[Trust] = (),
 ) -> Iterator[Finding]:
-    """Yield what is wrong with `path` for whoever trusts `trust` and has that verifier, most telling first.
+    """Yield the faults of `path` for a client with that store and verifier, the most telling first.
 
     An issuer that is an anchor `elsewhere` is a root that this store lacks, not an intermediate that the server forgot.
     """
@@ -83,82 +84,120 @@ def judge_path(
 def _judge_end(
     path: Path, trust: Trust, verifier: VerifierName, subject_of: SubjectOf, elsewhere: Sequence[Trust]
 ) -> Iterator[Finding]:
-    last, store = path.last, trust.name
+    last, store = path.last, harmless(trust.name)
     alone = len(path.certificates) == 1
     subject = subject_of(last)
-    namesake = bool(trust.by_subject.get(last.outline().issuer))
+    namesakes = trust.by_subject.get(last.outline().issuer, ())
     match path.end:
         case End.ANCHOR:
             if verifier is VerifierName.OPENSSL and not _is_root(last):
                 yield finding(
                     Code.UNTRUSTED_ISSUER,
-                    f"{last.title} is in the store {store} but is no root, and OpenSSL by default accepts only a path "
-                    f"that ends at a root; {last.issuer}, which issued it, is not at hand",
+                    sentence(
+                        "{} is in the store {} but is no root, and OpenSSL by default accepts only a path "
+                        "that ends at a root; {}, which issued it, is not at hand",
+                        last.title,
+                        store,
+                        last.issuer,
+                    ),
                     subject,
-                    cure=f"add {last.issuer} to the client's store",
+                    cure=sentence("add {} to the client's store", last.issuer),
                 )
-        case End.SELF_SIGNED if namesake:
+        case End.SELF_SIGNED if namesakes:
             yield finding(
                 Code.UNTRUSTED_ISSUER,
-                f"the chain ends at {last.title} (sha256 {last.sha256[:16]}); the store {store} holds another "
-                "certificate of that name, with another key",
+                sentence(
+                    "the chain ends at {} (sha256 {}), which may be forged: the store {} holds another certificate of "
+                    "that name, with another key (sha256 {})",
+                    last.title,
+                    harmless(last.sha256),
+                    store,
+                    harmless(namesakes[0].sha256),
+                ),
                 subject,
-                cure=_NEW_ROOT,
+                cure=_OTHER_KEY,
             )
         case End.SELF_SIGNED if alone:
-            yield finding(Code.SELF_SIGNED, f"{last.title} is signed by itself and not in the store {store}", subject)
+            yield finding(
+                Code.SELF_SIGNED, sentence("{} is signed by itself and not in the store {}", last.title, store), subject
+            )
         case End.SELF_SIGNED:
             yield finding(
-                Code.UNTRUSTED_ISSUER, f"the chain ends at the root {last.title}, not in the store {store}", subject
+                Code.UNTRUSTED_ISSUER,
+                sentence("the chain ends at the root {}, not in the store {}", last.title, store),
+                subject,
             )
         case _ if signers := [(each, other.name) for other in elsewhere for each in _signers(last, other)]:
-            signer, other = signers[0]
-            what = "a root in" if _is_root(signer) else "which is in"
+            signer, other = signers[0][0], harmless(signers[0][1])
+            what = Printable("a root in") if _is_root(signer) else Printable("which is in")
             yield finding(
                 Code.UNTRUSTED_ISSUER,
-                f"the chain leads to {last.issuer}, {what} the store {other}, but not in the store {store}"
-                + (", which holds another of that name, with another key" if namesake else ""),
+                sentence(
+                    "the chain leads to {}, {} the store {}, but not in the store {}{}",
+                    last.issuer,
+                    what,
+                    other,
+                    store,
+                    _NAMESAKE if namesakes else _NOTHING,
+                ),
                 subject,
-                cure=_NEW_ROOT if namesake else "" if _is_root(signer) else _either(last),
+                cure=_OTHER_KEY if namesakes else _NOTHING if _is_root(signer) else _either(last),
             )
-        case End.MISSING if namesake:
+        case End.MISSING if namesakes:
             yield finding(
                 Code.UNTRUSTED_ISSUER,
-                f"{last.title} was signed with another key than that of {last.issuer} in the store {store}",
+                sentence(
+                    "{} was signed with another key than that of {} in the store {} (sha256 {}), and may be forged",
+                    last.title,
+                    last.issuer,
+                    store,
+                    harmless(namesakes[0].sha256),
+                ),
                 subject,
-                cure=_NEW_ROOT,
+                cure=_OTHER_KEY,
             )
         case End.BAD_SIGNATURE:
             yield finding(
                 Code.BAD_SIGNATURE,
-                f"the signature on {last.title} is not by its issuer {last.issuer}",
+                sentence("the signature on {} is not by its issuer {}", last.title, last.issuer),
                 subject,
-                cure=_NEW_ROOT_OR_CHAIN if namesake else "",
+                cure=_ORIGINALS_OR_OTHER_KEY if namesakes else _NOTHING,
             )
         case End.MISSING:
-            # Whether a server forgot an intermediate or a client lacks a root cannot be told: the first is likelier
-            # for what issued the server's certificate, the second for what issued a CA's.
+            # Whether a server forgot an intermediate or a client lacks a root cannot be told: the first is likelier for
+            # the issuer of the server's certificate, the second for the issuer of a CA's.
             yield finding(
                 Code.INCOMPLETE_CHAIN if alone or not last.is_ca else Code.UNTRUSTED_ISSUER,
-                f"the certificate of {last.issuer}, which issued {last.title}, is neither presented nor in the "
-                f"store {store}",
+                sentence(
+                    "the certificate of {}, which issued {}, is neither presented nor in the store {}",
+                    last.issuer,
+                    last.title,
+                    store,
+                ),
                 subject,
                 cure=_either(last),
             )
 
 
-_NEW_ROOT: Final = "add that CA's present certificate to the client's store, or serve a certificate of a CA it trusts"
-_NEW_ROOT_OR_CHAIN: Final = (
-    "install the certificate and the chain anew from the CA's originals; where the CA has a new key, add its present "
-    "certificate to the client's store"
+_NOTHING: Final = Printable("")
+_NAMESAKE: Final = Printable(", which holds another of that name, with another key")
+# Whoever forges a certificate gives it the name of a CA that is trusted: a name is no reason to trust another key.
+_COMPARED: Final = Printable(
+    "only where the CA has a new key, by a fingerprint that the CA itself publishes (compare it with `openssl x509 -in "
+    "FILE -noout -fingerprint -sha256`), add its new certificate to the client's store"
+)
+_OTHER_KEY: Final = sentence("serve a certificate of the CA that the store holds; {}", _COMPARED)
+_ORIGINALS_OR_OTHER_KEY: Final = sentence(
+    "install the certificate and the chain anew from the CA's originals; {}", _COMPARED
 )
 
 
-def _either(last: Certificate) -> str:
-    """Return what cures that the issuer of `last` is not at hand, be it an intermediate or a root."""
-    return (
-        f"append the certificate of {last.issuer} to what the server presents if it is an intermediate, or add it to "
-        "the client's store if it is a root"
+def _either(last: Certificate) -> Printable:
+    """Return the cure for a missing issuer of `last`, which may be an intermediate or a root."""
+    return sentence(
+        "append the certificate of {} to the server's chain if it is an intermediate, or add it to the client's store "
+        "if it is a root",
+        last.issuer,
     )
 
 
@@ -170,50 +209,62 @@ def _signers(certificate: Certificate, trust: Trust) -> Iterator[Certificate]:
     return (each for each in trust.by_subject.get(certificate.outline().issuer, ()) if signed(each, certificate))
 
 
-def _judge_authority(path: Sequence[Certificate], index: int, subject: str) -> Iterator[Finding]:
+def _judge_authority(path: Sequence[Certificate], index: int, subject: Printable) -> Iterator[Finding]:
     """Yield why the certificate at `index` may not have signed the one before it (RFC 5280, 6.1.4 k to n)."""
     certificate = path[index]
     signed = path[index - 1].title
     if not certificate.is_ca:
-        yield finding(Code.INVALID_CA, f"{certificate.title} signed {signed}, but is no CA", subject)
+        yield finding(Code.INVALID_CA, sentence("{} signed {}, but is no CA", certificate.title, signed), subject)
     usage = extension_of(certificate, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
-        yield finding(Code.INVALID_CA, f"{certificate.title} signed {signed}, but its key usage excludes that", subject)
+        yield finding(
+            Code.INVALID_CA,
+            sentence("{} signed {}, but its key usage excludes that", certificate.title, signed),
+            subject,
+        )
     basic = extension_of(certificate, x509.BasicConstraints)
     below = sum(not each.self_issued for each in path[1:index])
     if basic is not None and basic.path_length is not None and below > basic.path_length:
         yield finding(
             Code.INVALID_CA,
-            f"{certificate.title} allows {basic.path_length} CAs below itself, the path has {below}",
+            sentence("{} allows {} CAs below itself, the path has {}", certificate.title, basic.path_length, below),
             subject,
         )
 
 
-def _judge_use(certificate: Certificate, verifier: VerifierName, subject: str, *, leaf: bool) -> Iterator[Finding]:
-    """Yield what excludes `certificate` from a path to a TLS server."""
+def _judge_use(
+    certificate: Certificate, verifier: VerifierName, subject: Printable, *, leaf: bool
+) -> Iterator[Finding]:
+    """Yield each rule that excludes `certificate` from a path to a TLS server."""
     extended = extension_of(certificate, x509.ExtendedKeyUsage)
     uses = (_SERVER_USES if leaf else _ISSUER_USES)[verifier]
     if extended is not None and not uses.intersection(extended):
         yield finding(
-            Code.PATH_REJECTED, f"the extended key usage of {certificate.title} excludes TLS servers", subject
+            Code.PATH_REJECTED,
+            sentence("the extended key usage of {} excludes TLS servers", certificate.title),
+            subject,
         )
     usage = extension_of(certificate, x509.KeyUsage)
     serves = usage is None or usage.digital_signature or usage.key_encipherment or usage.key_agreement
     if leaf and not serves:
-        yield finding(Code.PATH_REJECTED, f"the key usage of {certificate.title} excludes TLS servers", subject)
+        yield finding(
+            Code.PATH_REJECTED, sentence("the key usage of {} excludes TLS servers", certificate.title), subject
+        )
     # One will do: an attacker may put in thousands.
     for oid in islice(_not_understood(certificate), 1):
         yield finding(
-            Code.PATH_REJECTED, f"{certificate.title} has the critical extension {oid}, which is not known", subject
+            Code.PATH_REJECTED,
+            sentence("{} has the critical extension {}, which is not known", certificate.title, harmless(oid)),
+            subject,
         )
 
 
-def _judge_constraints(path: Sequence[Certificate], index: int, subject: str) -> Iterator[Finding]:
+def _judge_constraints(path: Sequence[Certificate], index: int, subject: Printable) -> Iterator[Finding]:
     """Yield the names of the leaf that the certificate at `index` does not allow (RFC 5280, 4.2.1.10)."""
     if index and _excludes(path[index], path[0]):
         yield finding(
             Code.PATH_REJECTED,
-            f"the name constraints of {path[index].title} exclude a name of {path[0].title}",
+            sentence("the name constraints of {} exclude a name of {}", path[index].title, path[0].title),
             subject,
         )
 

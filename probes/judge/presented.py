@@ -31,7 +31,7 @@ class Audience:
     """To whom a chain is presented, and by which names they connect."""
 
     presenter: str
-    """How sentences call what presents it: the name of an endpoint, the path of a file."""
+    """The noun for the holder in sentences: the name of an endpoint, the path of a file."""
     views: tuple[View, ...]
     """Of each client that must accept it."""
     names: tuple[str, ...] = ()
@@ -43,20 +43,20 @@ class Audience:
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """What an audience makes of the chains presented to it."""
+    """The verdict of an audience on the chains presented to it."""
 
     findings: tuple[Finding, ...]
     """A `(code, subject)` may be there more than once: the most severe counts."""
     edges: tuple[Edge, ...]
     """One for each client, in the order of the views; none where nothing is presented."""
     expiry: int | None
-    """Earliest end on the verified paths, or of what is presented where no client accepts; Unix time."""
+    """Earliest end on the verified paths; of the presented certificates where no client accepts; Unix time."""
     boundaries: tuple[float, ...]
     """The Unix times at which the verdict may change by itself."""
 
 
 def judge_presented(presented: Iterable[Sequence[Certificate]], audience: Audience, now: float) -> Reception:
-    """Return what `audience` makes at Unix time `now` of the `presented` chains, each as it was presented.
+    """Return the verdict of `audience` at Unix time `now` on the `presented` chains, each as it was presented.
 
     `client_rejects` is among the findings for each client that refuses one of them.
     """
@@ -100,7 +100,7 @@ def _verified(chains: Iterable[tuple[Certificate, ...]], audience: Audience, now
 def _judge_for_anyone(
     presented: Sequence[Certificate], audience: Audience, used: Collection[Certificate], now: float
 ) -> Iterator[Finding]:
-    """Yield what is wrong with one presented chain whoever connects."""
+    """Yield the faults of one presented chain that do not depend on a client."""
     subject_of = subject_in(presented)
     leading = presented_path(presented)
     if any(view.trust.holds_as_public(each) for view in audience.views for each in used):

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from config.model import FileTarget
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, FileContent, FileRole, Keys, Severity, UnreadableReason
-from probes.container import called
+from probes.container.registry import called
 from probes.file import NOT_FOR_US
 from probes.finding import Finding, finding
 from probes.observation import EndpointObservation, FileObservation
@@ -17,11 +18,11 @@ UNREACHABLE_AFTER = 3
 _NOT_FAULTS: Final = NOT_FOR_US | {UnreadableReason.LOCKED, UnreadableReason.UNSUPPORTED}
 """Why nothing is known of a file that may be in order."""
 _BEARERS: Final = (FileRole.KEYSTORE, FileRole.COMBINED, FileRole.KEY, FileRole.CERTIFICATE, FileRole.CHAIN)
-"""Files of a component, the first of which that may not be read bears the finding about all."""
+"""Files of a component, in this order: the first unreadable one has the finding about all of them."""
 
 
 def judge_unread(targets: Sequence[FileTarget], observations: Sequence[FileObservation]) -> Mapping[str, Finding]:
-    """Return what is to be said, in place of `unreadable`, of the files of one component that nobody here may read.
+    """Return the findings, in place of `unreadable`, on the files of one component that nobody here may read.
 
     By the name of the target: one finding that counts for the component, about its key where that is one of them, and
     notices that point to it. `observations` are of `targets`, in order.
@@ -36,12 +37,16 @@ def judge_unread(targets: Sequence[FileTarget], observations: Sequence[FileObser
     bearer, failure = min(denied.values(), key=lambda each: _BEARERS.index(each[0].role))
     away = failure.reason in {UnreadableReason.NO_READER, UnreadableReason.READER_BUSY}
     meant = away or bearer.keys is Keys.UNREAD
-    cure = "" if meant else "; where that is meant, `keys: unread` in the configuration makes this a notice"
+    cure = (
+        Printable("")
+        if meant
+        else Printable("; where that is meant, `keys: unread` in the configuration makes this a notice")
+    )
     severity = Severity.NOTICE if meant else Severity.WARNING
-    found = {bearer.name: finding(Code.KEYS_UNREAD, f"{failure.detail}{cure}", severity=severity)}
+    found = {bearer.name: finding(Code.KEYS_UNREAD, sentence("{}{}", failure.detail, cure), severity=severity)}
     for target, why in denied.values():
         if target is not bearer:
-            detail = f"{why.reason}: see {Code.KEYS_UNREAD} of {bearer.name}"
+            detail = sentence("{}: see {} of {}", why.reason, Code.KEYS_UNREAD, harmless(bearer.name))
             found[target.name] = finding(Code.UNREADABLE, detail, severity=Severity.NOTICE)
     return found
 
@@ -58,23 +63,23 @@ def judge_file_source(observation: FileObservation, role: FileRole, *, had_certi
         if role is FileRole.LISTED and observation.failure.reason in _NOT_FAULTS and not had_certificate:
             # It may be in order, and whoever uses it may well be able to read it.
             severity = Severity.WARNING
-        detail = f"{observation.failure.reason}: {observation.failure.detail}"
+        detail = sentence("{}: {}", observation.failure.reason, observation.failure.detail)
         yield finding(Code.UNREADABLE, detail, severity=severity)
     elif role is FileRole.KEY:
         if observation.content is not FileContent.KEY and not observation.keys:
-            yield finding(Code.NO_CERTIFICATE, _instead(observation, "holds no private key"))
+            yield finding(Code.NO_CERTIFICATE, _instead(observation, Printable("holds no private key")))
     elif observation.content is FileContent.KEY and role is FileRole.LISTED:
         return
     elif not observation.certificates and (not found or had_certificate):
         another = role is FileRole.LISTED and called(observation.format) and not had_certificate
         severity = Severity.WARNING if found or another else Severity.CRITICAL
-        yield finding(Code.NO_CERTIFICATE, _instead(observation, "holds no certificate"), severity=severity)
+        yield finding(Code.NO_CERTIFICATE, _instead(observation, Printable("holds no certificate")), severity=severity)
 
 
-def _instead(observation: FileObservation, lacks: str) -> str:
-    """Say what a file lacks, and what it is where that is known."""
+def _instead(observation: FileObservation, lacks: Printable) -> Printable:
+    """Say what a file lacks, and its kind where it is known."""
     held = called(observation.format)
-    return f"{lacks}: it is {held}" if held else lacks
+    return sentence("{}: it is {}", lacks, harmless(held)) if held else lacks
 
 
 def judge_endpoint_source(observation: EndpointObservation, failures_in_a_row: int) -> Iterator[Finding]:
@@ -83,10 +88,10 @@ def judge_endpoint_source(observation: EndpointObservation, failures_in_a_row: i
     for failure in observation.failures:
         yield finding(
             Code.UNREACHABLE,
-            f"{failure.reason}: {failure.detail}",
+            sentence("{}: {}", failure.reason, failure.detail),
             failure.address,
             Severity.WARNING if observation.presented else severity,
         )
     for presented in observation.presented:
         if not presented.chain:
-            yield finding(Code.NO_CERTIFICATE, "the server presents no certificate", presented.address)
+            yield finding(Code.NO_CERTIFICATE, Printable("the server presents no certificate"), presented.address)

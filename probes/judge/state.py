@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from config.text import harmless, sentence
 from config.vocabulary import Code
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
@@ -34,15 +35,24 @@ def judge_served(presented: Sequence[Presented], on_disk: OnDisk, now: float) ->
             newest = on_disk.leaves[0]
             yield finding(
                 Code.NOT_SERVED,
-                f"{on_disk.where} holds {newest.title} (sha256 {newest.sha256[:16]}) since {moment(on_disk.since)}, "
-                f"but {each.chain[0].title} (sha256 {each.chain[0].sha256[:16]}) is served",
+                sentence(
+                    "{} holds {} (sha256 {}) since {}, but {} (sha256 {}) is served",
+                    harmless(on_disk.where),
+                    newest.title,
+                    newest.short_sha256,
+                    moment(on_disk.since),
+                    each.chain[0].title,
+                    each.chain[0].short_sha256,
+                ),
                 each.address,
             )
 
 
 def judge_agreement(presented: Sequence[Presented]) -> Iterator[Finding]:
     """Yield whether the addresses of an endpoint present different certificates."""
-    leaves = {each.address: each.chain[0].sha256[:16] for each in presented if each.chain}
+    leaves = {each.address: each.chain[0].short_sha256 for each in presented if each.chain}
     if len(set(leaves.values())) > 1:
         shown = ", ".join(f"{address} {sha256}" for address, sha256 in sorted(leaves.items()))
-        yield finding(Code.ENDPOINTS_DISAGREE, f"addresses present different certificates (sha256): {shown}")
+        yield finding(
+            Code.ENDPOINTS_DISAGREE, sentence("addresses present different certificates (sha256): {}", harmless(shown))
+        )

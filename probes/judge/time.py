@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from config.model import DAY, Thresholds
-from config.text import Printable, harmless
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, Severity
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
@@ -21,7 +21,7 @@ LATEST: Final = 253_402_300_799
 
 
 def _is_none(at: float) -> bool:
-    # An integer may be too large for what is asked of a float.
+    # An integer may be too large for `isnan`.
     return isinstance(at, float) and math.isnan(at)
 
 
@@ -45,9 +45,14 @@ def moment(at: float) -> Printable:
 
 
 def judge_time(
-    certificate: Certificate, subject: str, now: float, thresholds: Thresholds | None = None, *, anchor: bool = False
+    certificate: Certificate,
+    subject: Printable,
+    now: float,
+    thresholds: Thresholds | None = None,
+    *,
+    anchor: bool = False,
 ) -> Iterator[Finding]:
-    """Yield what is wrong with the validity of `certificate` at Unix time `now`; for a mere `anchor` it is a notice."""
+    """Yield the faults of the validity of `certificate` at Unix time `now`; for a mere `anchor` it is a notice."""
     at_most = Severity.NOTICE if anchor else None
     yield from judge_period(certificate, subject, now, at_most)
     if certificate.not_after is None or has_ended(certificate, now):
@@ -55,29 +60,31 @@ def judge_time(
     reached = [approach.severity for approach in approaches(certificate, thresholds) if now >= approach.at]
     if reached:
         worst = max(reached, key=lambda severity: severity.rank)
-        detail = f"{certificate.title} ends at {moment(certificate.not_after)}"
+        detail = sentence("{} ends at {}", certificate.title, moment(certificate.not_after))
         yield finding(Code.EXPIRING, detail, subject, at_most or worst)
 
 
 def judge_period(
-    certificate: Certificate, subject: str, now: float, severity: Severity | None = None
+    certificate: Certificate, subject: Printable, now: float, severity: Severity | None = None
 ) -> Iterator[Finding]:
     """Yield whether Unix time `now` lies before or after the validity of `certificate`."""
     if certificate.not_before is not None and now < certificate.not_before:
-        detail = f"{certificate.title} is valid only from {moment(certificate.not_before)}"
+        detail = sentence("{} is valid only from {}", certificate.title, moment(certificate.not_before))
         yield finding(Code.NOT_YET_VALID, detail, subject, severity)
     if certificate.not_after is not None and has_ended(certificate, now):
-        detail = f"{certificate.title} ended at {moment(certificate.not_after)}"
+        detail = sentence("{} ended at {}", certificate.title, moment(certificate.not_after))
         yield finding(Code.EXPIRED, detail, subject, severity)
 
 
-def judge_validity(leaf: Certificate, subject: str) -> Iterator[Finding]:
+def judge_validity(leaf: Certificate, subject: Printable) -> Iterator[Finding]:
     """Yield whether a public certificate is valid for longer than the CA/Browser Forum allows."""
     days = longest_validity(leaf)
     if days is not None and lifetime(leaf) > days * DAY:
         yield finding(
             Code.VALIDITY_TOO_LONG,
-            f"{leaf.title} is valid for {lifetime(leaf) / DAY:.0f} days, more than the {days} of its time",
+            sentence(
+                "{} is valid for {:.0f} days, more than the {} of its time", leaf.title, lifetime(leaf) / DAY, days
+            ),
             subject,
         )
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from config.text import harmless, listed, sentence
 from config.vocabulary import Code, Severity, TLSVersion
 from probes.finding import Finding, finding
 from probes.observation import Presented
@@ -23,11 +24,14 @@ def judge_tls(presented: Presented, allowed: frozenset[TLSVersion]) -> Iterator[
     if presented.version and presented.version not in allowed:
         yield finding(
             Code.OBSOLETE_PROTOCOL,
-            f"negotiated {presented.version}, allowed are {', '.join(sorted(allowed))}",
+            sentence("negotiated {}, allowed are {}", harmless(presented.version), listed(sorted(allowed))),
             presented.address,
         )
     if _NO_CIPHER.search(presented.cipher):
-        detail = f"negotiated {presented.cipher}, which protects nobody: it does not encrypt, or knows no certificate"
+        detail = sentence(
+            "negotiated {}, which protects nobody: it does not encrypt, or knows no certificate",
+            harmless(presented.cipher),
+        )
         yield finding(Code.WEAK_CIPHER, detail, presented.address, Severity.CRITICAL)
     elif _WEAK_CIPHER.search(presented.cipher):
-        yield finding(Code.WEAK_CIPHER, f"negotiated {presented.cipher}", presented.address)
+        yield finding(Code.WEAK_CIPHER, sentence("negotiated {}", harmless(presented.cipher)), presented.address)

@@ -1,1 +1,1 @@
-"""Looking at live TLS endpoints: a sans-I/O handshake and its drivers."""
+"""Looking at TLS endpoints: a sans-I/O handshake and its drivers."""

@@ -15,10 +15,11 @@ from typing import Final, Protocol, cast
 
 from config.address import is_ip_address
 from config.model import Endpoint
-from config.text import printable
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import UnreachableReason
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.tls.handshake import SAYS_NOTHING, Handshake
+from probes.tls.preamble.registry import preamble_of
 
 MOST_ADDRESSES: Final = 16
 
@@ -62,7 +63,9 @@ async def look(
     refused = [each for each in addresses if permits is not None and not permits(each)]
     if refused:
         why = UnreachableReason.NOT_PERMITTED
-        failures = (Unreachable(each, why, "this address may not be looked at") for each in refused)
+        failures = (
+            Unreachable(harmless(each), why, Printable("this address may not be looked at")) for each in refused
+        )
         return EndpointObservation(endpoint.name, now, (), tuple(failures))
     looks = (_look_at(address, endpoint, deadline) for address in addresses[:MOST_ADDRESSES])
     return _observation(endpoint, now, addresses, await asyncio.gather(*looks))
@@ -93,7 +96,7 @@ def _observation(
         # Clients on a host without IPv6 pass over such addresses too: that is no fault of the server.
         failures = [each for each in failures if ":" not in each.address or each.reason != UnreachableReason.NO_ROUTE]
     if len(addresses) > MOST_ADDRESSES:
-        detail = f"has {len(addresses)} addresses, only {MOST_ADDRESSES} of them are looked at"
+        detail = sentence("has {} addresses, only {} of them are looked at", len(addresses), MOST_ADDRESSES)
         failures.append(Unreachable(printable(endpoint.host), UnreachableReason.TOO_MUCH_DATA, detail))
     return EndpointObservation(endpoint.name, now, presented, tuple(failures))
 
@@ -121,7 +124,7 @@ _LOOKUPS: Final = BoundedSemaphore(256)
 
 
 def _unresolved(endpoint: Endpoint) -> Unreachable:
-    detail = f"the name was not resolved within {endpoint.timeout:g} s"
+    detail = sentence("the name was not resolved within {:g} s", endpoint.timeout)
     return Unreachable(printable(endpoint.host), UnreachableReason.TIMED_OUT, detail)
 
 
@@ -131,7 +134,7 @@ def _lookup_aside(host: str) -> Future[Addresses]:
     future.set_running_or_notify_cancel()
     if not _LOOKUPS.acquire(blocking=False):
         future.set_result(
-            Unreachable(printable(host), UnreachableReason.TIMED_OUT, "too many names wait for an answer")
+            Unreachable(printable(host), UnreachableReason.TIMED_OUT, Printable("too many names wait for an answer"))
         )
         return future
 
@@ -149,11 +152,11 @@ def _lookup(host: str) -> Addresses:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except ValueError:
-        return Unreachable(printable(host), UnreachableReason.NAME_NOT_FOUND, "this is not a host name")
+        return Unreachable(printable(host), UnreachableReason.NAME_NOT_FOUND, Printable("this is not a host name"))
     except socket.gaierror as error:
-        return Unreachable(printable(host), UnreachableReason.NAME_NOT_FOUND, str(error.strerror))
+        return Unreachable(printable(host), UnreachableReason.NAME_NOT_FOUND, harmless(str(error.strerror)))
     except OSError as error:
-        return Unreachable(printable(host), UnreachableReason.IO_ERROR, str(error.strerror))
+        return Unreachable(printable(host), UnreachableReason.IO_ERROR, harmless(str(error.strerror)))
     # Name servers rotate their answers, and the same addresses must make the same observation.
     return tuple(sorted({str(sockaddr[0]) for *_, sockaddr in found}))
 
@@ -217,28 +220,50 @@ async def converse(talk: Talk, address: str, port: int, deadline: float) -> OSEr
     raise error
 
 
-async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
-    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version, endpoint.key_type)
-    error = await converse(handshake, address, endpoint.port, deadline)
-    if error is None:
-        return handshake.end()
-    return handshake.outcome or _unreachable(address, endpoint, error, answered=handshake.answered)
-
-
-def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
-    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version, endpoint.key_type)
+def converse_blocking(talk: Talk, address: str, port: int, deadline: float) -> OSError | None:
+    """Do what `converse` does, without an event loop; `deadline` is of the monotonic clock."""
     try:
-        with socket.create_connection((address, endpoint.port), _time_left(deadline)) as connection:
-            connection.sendall(handshake.start())
-            while handshake.outcome is None:
+        with socket.create_connection((address, port), _time_left(deadline)) as connection:
+            connection.sendall(talk.start())
+            while talk.outcome is None:
                 connection.settimeout(_time_left(deadline))
                 data = connection.recv(_CHUNK)
                 if not data:
                     break
-                connection.sendall(handshake.receive(data))
+                connection.sendall(talk.receive(data))
     except OSError as error:
-        return handshake.outcome or _unreachable(address, endpoint, error, answered=handshake.answered)
-    return handshake.end()
+        return error
+    return None
+
+
+def handshake_with(endpoint: Endpoint, address: str, *, goes_on: bool = False) -> Handshake:
+    """Return a handshake with `endpoint` at one address, behind what its protocol says before it."""
+    return Handshake(
+        address,
+        endpoint.verified_name,
+        endpoint.minimum_version,
+        endpoint.key_type,
+        preamble=preamble_of(endpoint.protocol),
+        goes_on=goes_on,
+    )
+
+
+async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
+    handshake = handshake_with(endpoint, address)
+    error = await converse(handshake, address, endpoint.port, deadline)
+    return _outcome(handshake, address, endpoint, error)
+
+
+def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
+    handshake = handshake_with(endpoint, address)
+    error = converse_blocking(handshake, address, endpoint.port, deadline)
+    return _outcome(handshake, address, endpoint, error)
+
+
+def _outcome(handshake: Handshake, address: str, endpoint: Endpoint, error: OSError | None) -> Outcome:
+    if error is None:
+        return handshake.end()
+    return handshake.outcome or _unreachable(address, endpoint, error, answered=handshake.answered)
 
 
 def _time_left(deadline: float) -> float:
@@ -250,10 +275,10 @@ def _time_left(deadline: float) -> float:
 
 def _unreachable(address: str, endpoint: Endpoint, error: OSError, *, answered: bool) -> Unreachable:
     if isinstance(error, TimeoutError) and error.errno is None:
-        detail = f"no complete handshake within {endpoint.timeout:g} s"
-        return Unreachable(address, UnreachableReason.TIMED_OUT, detail)
+        detail = sentence("no complete handshake within {:g} s", endpoint.timeout)
+        return Unreachable(harmless(address), UnreachableReason.TIMED_OUT, detail)
     reason = _REASONS.get(error.errno or 0, UnreachableReason.IO_ERROR)
-    detail = os.strerror(error.errno) if error.errno else type(error).__name__
+    detail = harmless(os.strerror(error.errno) if error.errno else type(error).__name__)
     if reason is UnreachableReason.CONNECTION_RESET and not answered:
-        detail = f"{detail}: the server took a TLS hello and said nothing; {SAYS_NOTHING}"
-    return Unreachable(address, reason, detail)
+        detail = sentence("{}: the server took a TLS hello and said nothing; {}", detail, harmless(SAYS_NOTHING))
+    return Unreachable(harmless(address), reason, detail)

@@ -12,10 +12,12 @@ from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL, crypto
 
 from config.address import is_dns_name
-from config.text import printable
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import KeyKind, TLSVersion, UnreachableReason
 from probes.certificate import certificate
 from probes.observation import Presented, Unreachable
+from probes.tls.preamble.talk import MOST_BYTES as MOST_IN_CLEAR
+from probes.tls.preamble.talk import Agreed, Declined, Preamble
 
 MOST_BYTES: Final = 256 * 1024
 """That are taken from one server; OpenSSL itself takes a certificate message of 100 KiB at most."""
@@ -156,12 +158,18 @@ class Handshake:
         minimum: TLSVersion,
         key_type: KeyKind | None = None,
         *,
+        preamble: Preamble | None = None,
         goes_on: bool = False,
     ) -> None:
         """Ask for `server_name`, unless that is an address, and for a certificate with that type of key, RSA or EC.
 
-        `address` is only what the outcome is about. With `goes_on`, no close_notify is sent, and `speak` may follow.
+        `address` is only what the outcome is about. The handshake begins once the `preamble` is over. With `goes_on`,
+        no close_notify is sent, and `speak` may follow.
         """
+        self._preamble = preamble
+        """What is said in the clear; None once it is over."""
+        self._in_clear = 0
+        """Bytes received meanwhile."""
         self._goes_on = goes_on
         self.outcome: Presented | Unreachable | None = None
         self._address = address
@@ -174,31 +182,55 @@ class Handshake:
             self._connection.set_tlsext_host_name(server_name.encode("ascii"))
 
     def start(self) -> bytes:
-        """Return the ClientHello."""
-        return self._advance()
+        """Return the ClientHello, or what comes before it."""
+        if self._preamble is None:
+            return self._advance()
+        return self._begin_after(self._preamble, self._preamble.start())
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the server, return those for it."""
+        if self._preamble is not None:
+            self._in_clear += len(data)
+            return self._begin_after(self._preamble, self._preamble.receive(data))
         self._received += data
         if len(self._received) >= 2 and not _RECORD.match(self._received):
             return self._fail(UnreachableReason.NOT_TLS, _what_is_spoken(self._received))
         if len(self._received) > MOST_BYTES:
             return self._fail(UnreachableReason.TOO_MUCH_DATA, f"no handshake within {MOST_BYTES} bytes")
-        self._connection.bio_write(data)
+        if data:
+            # pyOpenSSL takes a write of nothing for a wish to read.
+            self._connection.bio_write(data)
         return self._advance()
+
+    def _begin_after(self, preamble: Preamble, to_send: bytes) -> bytes:
+        """Return what is to be sent, the ClientHello behind it once the server agreed to it."""
+        match preamble.outcome:
+            case Agreed():
+                self._preamble = None
+                return to_send + self._advance()
+            case Declined(why):
+                return self._fail(UnreachableReason.NOT_TLS, f"the server {why}")
+        if self._in_clear > MOST_IN_CLEAR:
+            return self._fail(UnreachableReason.TOO_MUCH_DATA, f"no TLS within {MOST_IN_CLEAR} bytes in the clear")
+        return to_send
 
     def end(self) -> Presented | Unreachable:
         """Return the outcome, now that the connection is closed; where that came too early, it says so."""
-        detail = "the server closed the connection in the middle of the handshake"
-        if not self.answered:
-            detail = f"the server closed the connection when it was sent a TLS hello, and said nothing: {SAYS_NOTHING}"
-        self.outcome = self.outcome or Unreachable(self._address, UnreachableReason.CONNECTION_CLOSED, detail)
+        detail = Printable("the server closed the connection in the middle of the handshake")
+        if self._preamble is not None:
+            detail = Printable("the server closed the connection before TLS began")
+        elif not self.answered:
+            detail = sentence(
+                "the server closed the connection when it was sent a TLS hello, and said nothing: {}",
+                harmless(SAYS_NOTHING),
+            )
+        self.outcome = self.outcome or Unreachable(harmless(self._address), UnreachableReason.CONNECTION_CLOSED, detail)
         return self.outcome
 
     @property
     def answered(self) -> bool:
         """Whether the server sent anything."""
-        return bool(self._received)
+        return bool(self._received) or bool(self._in_clear)
 
     def speak(self, to_send: bytes, received: bytes) -> Spoken:
         """Go on after a handshake that presented something: encrypt what is to be sent, decrypt what was received."""
@@ -259,21 +291,21 @@ class Handshake:
             self._fail(reason, f"the server refused{asking} with the alert {_ALERTS.get(theirs, theirs)}")
 
     def _fail(self, reason: UnreachableReason, detail: str) -> bytes:
-        self.outcome = Unreachable(self._address, reason, detail)
+        self.outcome = Unreachable(harmless(self._address), reason, harmless(detail))
         return b""
 
     def _presented(self) -> Presented | Unreachable:
         stack = self._connection.get_peer_cert_chain() or []
         if len(stack) > MOST_CERTIFICATES:
-            detail = f"presents {len(stack)} certificates, at most {MOST_CERTIFICATES} are looked at"
-            return Unreachable(self._address, UnreachableReason.TOO_MUCH_DATA, detail)
+            detail = sentence("presents {} certificates, at most {} are looked at", len(stack), MOST_CERTIFICATES)
+            return Unreachable(harmless(self._address), UnreachableReason.TOO_MUCH_DATA, detail)
         try:
             chain = tuple(certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, each)) for each in stack)
         except ValueError as error:
-            detail = f"presents a certificate that cannot be decoded: {printable(str(error), 200)}"
-            return Unreachable(self._address, UnreachableReason.HANDSHAKE_FAILED, detail)
+            detail = sentence("presents a certificate that cannot be decoded: {}", printable(str(error), 200))
+            return Unreachable(harmless(self._address), UnreachableReason.HANDSHAKE_FAILED, detail)
         return Presented(
-            self._address,
+            harmless(self._address),
             chain,
             self._connection.get_protocol_version_name(),
             self._connection.get_cipher_name() or "",

@@ -12,7 +12,8 @@ from actions.candidate import Candidate, PrivateKey
 from config.model import Artefacts
 from config.vocabulary import FileRole
 from monitor.lab.ca import Issued, KeyType, self_signed
-from probes.certificate import certificates_in
+from probes.certificate import decodable
+from probes.container.registry import open_container
 from tests.kit.candidates import ISSUING, NAME, ROOT, made, value
 
 UPPER = ROOT.intermediate("Upper")
@@ -76,7 +77,8 @@ def test_what_was_rendered_reads_back_the_same(artefacts: Artefacts, kind: KeyTy
     assert render(candidate, artefacts) == files
     assert files.keys() == artefacts.files.keys()
     assert all(data.endswith(b"-----\n") and b"\r" not in data for data in files.values())
-    certificates = [each for role, data in files.items() if role is not FileRole.KEY for each in certificates_in(data)]
+    held = [open_container(data).blocks.certificates for role, data in files.items() if role is not FileRole.KEY]
+    certificates = [each for ders in held for each in decodable(ders)]
     alone = artefacts.chain is not None and not chain
     assert certificates == [*candidate.presented, *([value(ROOT)] if alone else [])]
     keys = [each for data in files.values() for each in keys_in(data)]

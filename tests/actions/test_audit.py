@@ -17,7 +17,7 @@ from actions.audit import NOTHING, Break, Entry, Segment, add, chain
 from actions.compact import compact
 from actions.journal import Event, Record
 from actions.world import World
-from tests.kit.power_loss import Disk, FilmedWorld, ModelWorld
+from tests.kit.power_loss import FilmedWorld, ModelWorld, VolatileDisk
 from tests.kit.scene import Scene
 from tests.kit.worlds import KILLED, Fault, Names, StepWorld, cells, in_a_process, kill
 
@@ -210,7 +210,7 @@ def test_killed_at_any_step_it_has_each_entry_once_after_the_next_start(room: Pa
 
 
 def test_power_lost_at_any_step_takes_nothing_that_was_added_and_nothing_comes_twice(small: None) -> None:
-    disk = Disk()
+    disk = VolatileDisk()
     ModelWorld(disk).make_directory("/state")
     disk.sync()
     add(ModelWorld(disk), "/state/audit", RECORDS[:2])

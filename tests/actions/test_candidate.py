@@ -7,9 +7,12 @@ import pickle
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -24,6 +27,7 @@ from hypothesis import strategies as st
 from actions.candidate import (
     MOST_BYTES,
     MOST_CERTIFICATES,
+    MOST_PARTS,
     Candidate,
     Candidates,
     Flaw,
@@ -35,6 +39,7 @@ from actions.candidate import (
 from actions.candidate import read_candidate as read
 from monitor.lab.ca import Authority, Issued, KeyType, self_signed
 from probes.certificate import certificate
+from tests.kit import java_keystore
 from tests.kit.keystore import indefinite
 from tests.kit.keystore import keystore as keystore_of
 
@@ -62,8 +67,20 @@ def keystore(password: bytes | None) -> bytes:
     return keystore_of(LEAF, password, chain=[UPPER, ISSUING])
 
 
+def java_store() -> bytes:
+    key = java_keystore.locked(key_der(LEAF, NoEncryption()), PASSWORD)
+    entry = java_keystore.private("site", key, [each.der() for each in LEAF.chain])
+    return java_keystore.store(entry, password=PASSWORD)
+
+
 def signed_data(encoding: Encoding) -> bytes:
     return pkcs7.serialize_certificates([each.certificate for each in (UPPER, LEAF, ISSUING)], encoding)
+
+
+def crl(encoding: Encoding) -> bytes:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ISSUING.subject).last_update(at)
+    return builder.next_update(at + timedelta(days=7)).sign(ISSUING.key, SHA256()).public_bytes(encoding)
 
 
 def candidate(*files: Given, password: bytes | None = None) -> Candidate:
@@ -151,6 +168,16 @@ def test_files_in_order_need_nothing_put_right() -> None:
             id="a stray file",
         ),
         pytest.param(
+            [given_pem(LEAF.chain_pem(), LEAF.key_pem()), Given("ca.crl", crl(Encoding.DER))],
+            "ca.crl was passed over: it is a certificate revocation list",
+            id="a CRL",
+        ),
+        pytest.param(
+            [given_pem(LEAF.chain_pem(), LEAF.key_pem()), Given("ca.crl", crl(Encoding.PEM))],
+            "ca.crl was passed over: it is a certificate revocation list",
+            id="a CRL as PEM",
+        ),
+        pytest.param(
             [
                 Given("l.crt", LEAF.der()),
                 Given("i.crt", ISSUING.der()),
@@ -193,6 +220,7 @@ def test_disorder_is_put_right_and_said(files: list[Given], said: str) -> None:
     "file",
     [
         pytest.param(Given("site.p12", keystore(PASSWORD)), id="PKCS#12"),
+        pytest.param(Given("site.jks", java_store()), id="JKS"),
         pytest.param(given_pem(LEAF.chain_pem(), locked_key(LEAF)), id="PKCS#8"),
         pytest.param(given_pem(LEAF.chain_pem(), locked_key(LEAF, PrivateFormat.TraditionalOpenSSL)), id="traditional"),
         pytest.param(
@@ -348,6 +376,18 @@ def test_a_key_that_is_used_again_is_said_of_the_certificate_that_came_without_o
             Flaw.UNDECODABLE,
             "of a kind that no TLS server uses",
             id="a key that signs nothing",
+        ),
+        pytest.param(
+            [given_pem(LEAF.chain_pem(), LEAF.key_pem()), Given("site.jks", bytes.fromhex("feedfeed") + bytes(28))],
+            Flaw.UNDECODABLE,
+            "site.jks: a JKS keystore that has version 0, which certvigil does not read",
+            id="a keystore that is not read",
+        ),
+        pytest.param(
+            [Given("pile.der", bytes.fromhex("3081030a0106") * (MOST_PARTS + 1))],
+            Flaw.UNDECODABLE,
+            "pile.der: it is joined from more than 256 parts",
+            id="a pile of nothing",
         ),
         pytest.param([Given("zeros", bytes(MOST_BYTES + 1))], Flaw.TOO_LARGE, "more than", id="too large"),
         pytest.param(

@@ -18,7 +18,7 @@ from actions.rehearse import RehearsalStage
 from actions.world import World
 from monitor.lab.ca import DAY, Authority, Issued, KeyType
 from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, made, presented, value, view
-from tests.kit.component_site import Disk, site
+from tests.kit.component_site import SiteDisk, site
 
 ISSUER = Issuers("our CA", value(ISSUING).public_key_sha256())
 STRANGER = ROOT.intermediate("Stranger")
@@ -131,11 +131,11 @@ def test_where_none_can_be_used_the_newest_is_told() -> None:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path / "web")
+def disk(tmp_path: Path) -> SiteDisk:
+    return SiteDisk(tmp_path / "web")
 
 
-def prepared(disk: Disk, *files: Given, quarantined: dict[str, str] | None = None) -> Prepared | RefusedPlan:
+def prepared(disk: SiteDisk, *files: Given, quarantined: dict[str, str] | None = None) -> Prepared | RefusedPlan:
     candidates = read_candidates(files)
     assert isinstance(candidates, Candidates), candidates
     return plan_replacement([site(disk.pair())], candidates, World(), NOW, quarantined=quarantined or {})
@@ -149,7 +149,7 @@ def whole(name: str, leaf: Issued) -> Given:
     return pem(name, leaf.chain_pem(), leaf.key_pem())
 
 
-def test_candidates_of_different_names_do_not_pile_up_to_an_objection(disk: Disk) -> None:
+def test_candidates_of_different_names_do_not_pile_up_to_an_objection(disk: SiteDisk) -> None:
     """A hook that writes a file of another name at each renewal, as ACME clients have them."""
     plan = prepared(disk, whole("2026-09.pem", OLD), whole("2026-10.pem", MIDDLE), whole("2026-11.pem", NEW))
     assert isinstance(plan, Prepared)
@@ -158,7 +158,7 @@ def test_candidates_of_different_names_do_not_pile_up_to_an_objection(disk: Disk
     assert [value(each).sha256[:16] in said for each, said in zip((MIDDLE, OLD), told, strict=True)] == [True, True]
 
 
-def test_after_the_commit_older_ones_go_and_what_may_still_be_wanted_stays(disk: Disk) -> None:
+def test_after_the_commit_older_ones_go_and_what_may_still_be_wanted_stays(disk: SiteDisk) -> None:
     other = of_age(1, "other.example.com", key=KeyType.P384)
     files = [
         whole("old.pem", OLD),
@@ -183,7 +183,7 @@ def _named(plan: Prepared) -> str:
     return candidate_of(changes)
 
 
-def test_a_set_in_quarantine_gives_way_to_another_and_is_told_where_there_is_none(disk: Disk) -> None:
+def test_a_set_in_quarantine_gives_way_to_another_and_is_told_where_there_is_none(disk: SiteDisk) -> None:
     newest = prepared(disk, whole("new.pem", NEW), whole("old.pem", OLD))
     assert isinstance(newest, Prepared)
     held = {_named(newest): "its configuration test failed"}
@@ -198,7 +198,7 @@ def test_a_set_in_quarantine_gives_way_to_another_and_is_told_where_there_is_non
     assert _named(last) in held, "whoever holds it back says so"
 
 
-def test_what_is_installed_already_is_done_with_though_a_newer_one_lacks_its_key(disk: Disk) -> None:
+def test_what_is_installed_already_is_done_with_though_a_newer_one_lacks_its_key(disk: SiteDisk) -> None:
     installed = of_age(3)
     disk.pair(installed)
     candidates = read_candidates([whole("a.pem", installed), pem("b.crt", of_age(1, key=KeyType.P384).chain_pem())])
@@ -210,8 +210,8 @@ def test_what_is_installed_already_is_done_with_though_a_newer_one_lacks_its_key
     assert refused.remainder.is_done_with(identities(whole("a.pem", installed)))
 
 
-def test_components_of_different_names_each_take_their_own_of_one_pile(disk: Disk, tmp_path: Path) -> None:
-    mail = Disk(tmp_path / "mail")
+def test_components_of_different_names_each_take_their_own_of_one_pile(disk: SiteDisk, tmp_path: Path) -> None:
+    mail = SiteDisk(tmp_path / "mail")
     old = of_age(20, "mail.example.com")
     stage = RehearsalStage(
         replace(ENDPOINT, name="mail", server_name="mail.example.com"), (view(ROOT),), presented([old, ISSUING])
@@ -228,7 +228,7 @@ def test_components_of_different_names_each_take_their_own_of_one_pile(disk: Dis
     assert plan.remainder.is_done_with(identities(whole("web.pem", NEW)))
 
 
-def test_a_forgotten_intermediate_is_added_from_the_installed_chain(disk: Disk) -> None:
+def test_a_forgotten_intermediate_is_added_from_the_installed_chain(disk: SiteDisk) -> None:
     plan = prepared(disk, pem("new.pem", NEW.pem(), NEW.key_pem()))
     assert isinstance(plan, Prepared), plan
     assert NEW.chain_pem() in plan.order.content.values()
@@ -236,7 +236,7 @@ def test_a_forgotten_intermediate_is_added_from_the_installed_chain(disk: Disk) 
     assert said in plan.remarks
 
 
-def test_a_forgotten_intermediate_is_added_from_what_a_client_holds(disk: Disk) -> None:
+def test_a_forgotten_intermediate_is_added_from_what_a_client_holds(disk: SiteDisk) -> None:
     other = ROOT.intermediate("Other Issuing")
     new = of_age(1, authority=other)
     holding = replace(view(ROOT, name="fetching"), held=(value(other),))
@@ -249,7 +249,7 @@ def test_a_forgotten_intermediate_is_added_from_what_a_client_holds(disk: Disk) 
     assert any("was added from the certificates of the client fetching" in each for each in plan.remarks)
 
 
-def test_an_intermediate_that_nobody_knows_is_told_once_and_not_for_each_client(disk: Disk) -> None:
+def test_an_intermediate_that_nobody_knows_is_told_once_and_not_for_each_client(disk: SiteDisk) -> None:
     views = tuple(view(ROOT, name=name) for name in ("browser", "java", "finder"))
     where = site(disk.pair(), stage=RehearsalStage(ENDPOINT, views, presented([OLD, ISSUING])))
     other = ROOT.intermediate("Other Issuing")
@@ -263,7 +263,7 @@ def test_an_intermediate_that_nobody_knows_is_told_once_and_not_for_each_client(
     )
 
 
-def test_a_root_is_never_added(disk: Disk) -> None:
+def test_a_root_is_never_added(disk: SiteDisk) -> None:
     plan = prepared(disk, pem("new.pem", NEW.pem(), NEW.key_pem()))
     assert isinstance(plan, Prepared)
     assert not any(ROOT.pem() in each for each in plan.order.content.values())

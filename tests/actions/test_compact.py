@@ -23,7 +23,7 @@ from actions.lock import Locks, acquire
 from actions.plan import Kind
 from actions.world import World
 from monitor.actor.context import _committed
-from tests.kit.power_loss import Disk, FilmedWorld, ModelWorld, Moment
+from tests.kit.power_loss import CutMoment, FilmedWorld, ModelWorld, VolatileDisk
 from tests.kit.scene import Scene
 from tests.kit.worlds import KILLED, Fault, Names, StepWorld, cells, fail, in_a_process, kill
 
@@ -32,7 +32,7 @@ LATER = 10 * YOUNG
 COMPONENTS = ("mail", "web")
 
 
-class Story:
+class JournalStory:
     """A journal as certvigil writes it, of which a source of choices says how it goes on."""
 
     def __init__(self, choose: Callable[[Sequence[Any]], Any]) -> None:
@@ -185,7 +185,7 @@ class Story:
 
 def told(length: int, seed: int = 0) -> list[Record]:
     """Return a story of so many things."""
-    story = Story(random.Random(seed).choice)
+    story = JournalStory(random.Random(seed).choice)
     for _ in range(length):
         story.go_on()
     story.close()
@@ -201,13 +201,13 @@ def made_short(records: Sequence[Record], now: float = LATER) -> list[Record]:
 @settings(deadline=None, max_examples=80)
 @given(st.data())
 def test_the_account_of_a_compacted_journal_is_the_one_before_and_again_after_more(data: st.DataObject) -> None:
-    story = Story(lambda among: data.draw(st.sampled_from(among)))
+    story = JournalStory(lambda among: data.draw(st.sampled_from(among)))
     for _ in range(data.draw(st.integers(1, 25))):
         story.go_on()
     story.close()
     short = made_short(story.records)
     assert JournalState.of(short) == JournalState.of(story.records)
-    more = Story(lambda among: data.draw(st.sampled_from(among)))
+    more = JournalStory(lambda among: data.draw(st.sampled_from(among)))
     more.records, more.names = list(story.records), story.names
     for _ in range(data.draw(st.integers(0, 5))):
         more.go_on()
@@ -261,7 +261,7 @@ def test_each_field_of_an_account_has_something_in_the_stories() -> None:
     seen: set[str] = set()
     for seed in range(40):
         for length in (10, 60):
-            story = Story(random.Random(seed).choice)
+            story = JournalStory(random.Random(seed).choice)
             for _ in range(length):
                 story.go_on()
             journal_state = JournalState.of(story.records)
@@ -291,7 +291,7 @@ def test_it_is_due_when_it_is_large_and_again_when_it_is_twice_what_stayed() -> 
 
 
 def test_what_is_remembered_of_commits_is_bounded_and_refusals_do_not_push_it_out() -> None:
-    story = Story(random.Random(1).choice)
+    story = JournalStory(random.Random(1).choice)
     while len(JournalState.of(story.records).changes.get("web", ())) < 3:
         story.transaction()
     story.close()
@@ -462,7 +462,7 @@ def test_an_error_at_any_step_loses_nothing_and_is_said(room: Path) -> None:
 
 
 def test_power_lost_at_any_step_leaves_the_old_journal_or_the_new_one() -> None:
-    disk = Disk()
+    disk = VolatileDisk()
     ModelWorld(disk).make_directory("/state")
     write("/state/journal", numbered(5), ModelWorld(disk))
     disk.sync()
@@ -480,14 +480,14 @@ def test_power_lost_at_any_step_leaves_the_old_journal_or_the_new_one() -> None:
 
 def test_what_is_appended_after_a_kill_amid_compaction_outlives_the_power() -> None:
     """One is killed with the new name not on the medium, another appends and is told that it is kept."""
-    disk = Disk()
+    disk = VolatileDisk()
     ModelWorld(disk).make_directory("/state")
     write("/state/journal", numbered(5), ModelWorld(disk))
     disk.sync()
     world = FilmedWorld(disk)
     shorten("/state/journal", world)
     chance = random.Random(7)
-    moments: Sequence[Moment] = world.end()
+    moments: Sequence[CutMoment] = world.end()
     for moment in moments:
         told_kept = moment.disk.copy()
         write("/state/journal", [Record(7.0, "next", Event.STAGED)], ModelWorld(told_kept))

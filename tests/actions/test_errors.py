@@ -95,7 +95,7 @@ def failures(trace: Sequence[Step]) -> list[Fails]:
     ]
 
 
-class Rooms:
+class ErrorRooms:
     """New directories, one for each cell."""
 
     def __init__(self, parent: Path, name: str) -> None:
@@ -125,7 +125,7 @@ def after_fault(scene: Scene, cell: Fails) -> list[str]:
 @pytest.mark.parametrize("shard", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(1, _SHARDS))])
 @pytest.mark.parametrize("name", SCENES)
 def test_an_error_at_any_step_ends_whole_and_says_what_is_on_disk(name: str, shard: int, room: Path) -> None:
-    rooms = Rooms(room, name)
+    rooms = ErrorRooms(room, name)
     wrong = played(
         lambda: failures(trace_of(rooms.scene())),
         lambda cell: after_fault(rooms.scene(), cell),
@@ -139,7 +139,7 @@ def test_an_error_at_any_step_ends_whole_and_says_what_is_on_disk(name: str, sha
 def test_a_disk_that_fails_for_good_at_any_step_is_recovered_from_once_it_works(
     name: str, number: int, room: Path
 ) -> None:
-    rooms = Rooms(room, name)
+    rooms = ErrorRooms(room, name)
 
     def play(step: Step) -> list[str]:
         scene = rooms.scene()
@@ -163,7 +163,7 @@ def test_a_disk_that_fails_for_good_at_any_step_is_recovered_from_once_it_works(
 
 @pytest.mark.parametrize("name", SCENES)
 def test_a_write_that_takes_only_half_is_gone_on_with(name: str, room: Path) -> None:
-    rooms = Rooms(room, name)
+    rooms = ErrorRooms(room, name)
     clean = rooms.scene()
     trace = trace_of(clean)
     for step in [each for each in trace if each.name == "write_at"]:
@@ -179,7 +179,7 @@ def test_a_write_that_takes_only_half_is_gone_on_with(name: str, room: Path) -> 
 @pytest.mark.parametrize("name", SCENES)
 def test_a_directory_that_vanishes_at_any_step_and_comes_back_holds_one_whole_set(name: str, room: Path) -> None:
     """Unmounted, say, or moved away: what is said at the end is so once it is there again."""
-    rooms = Rooms(room, name)
+    rooms = ErrorRooms(room, name)
 
     def play(step: Step) -> list[str]:
         scene = rooms.scene()
@@ -206,7 +206,7 @@ def test_a_directory_that_vanishes_at_any_step_and_comes_back_holds_one_whole_se
 @pytest.mark.parametrize("shard", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(1, 2 * _SHARDS))])
 @pytest.mark.parametrize("name", SCENES)
 def test_an_error_at_any_step_of_recovery_is_made_up_for_by_the_next(name: str, shard: int, room: Path) -> None:
-    rooms, switch = Rooms(room, name), _SWITCHES.get(name, "exchange")
+    rooms, switch = ErrorRooms(room, name), _SWITCHES.get(name, "exchange")
     switched = [each for each in trace_of(rooms.scene()) if each.name == switch]
     half = Cell(switched[len(switched) // 2], "after")
 
@@ -237,7 +237,7 @@ def test_an_error_at_any_step_of_recovery_is_made_up_for_by_the_next(name: str, 
 def test_a_process_that_is_told_to_end_at_any_step_ends_whole_without_recovery(
     name: str, number: signal.Signals, room: Path
 ) -> None:
-    rooms = Rooms(room, name)
+    rooms = ErrorRooms(room, name)
 
     def play(step: Step) -> list[str]:
         scene = rooms.scene()

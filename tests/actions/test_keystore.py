@@ -29,7 +29,8 @@ from config.model import Artefacts, Component
 from config.vocabulary import FileRole
 from monitor.lab.ca import DAY, KeyType, new_key
 from monitor.lab.process import find_command
-from probes.pkcs12 import seal_of
+from probes.container.pkcs12 import seal_of
+from tests.kit import java_keystore
 from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, made, presented, value, view
 from tests.kit.keystore import PASSWORD, keystore
 
@@ -105,6 +106,12 @@ def test_what_else_a_keystore_holds_would_be_lost() -> None:
     )
 
 
+def test_a_keystore_of_another_format_would_be_lost_as_a_whole() -> None:
+    why = loss(bytes.fromhex("feedfeed") + bytes(28), PASSWORD)
+    assert why is not None
+    assert why.startswith("is a JKS keystore, and certvigil writes PKCS#12 alone")
+
+
 def test_the_second_key_in_a_keystore_would_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Java writes such keystores, the tools at hand do not: so one with a single key is taken for it."""
     old = keystore(OLD)
@@ -116,7 +123,7 @@ def test_the_second_key_in_a_keystore_would_be_lost(monkeypatch: pytest.MonkeyPa
 # In a plan
 
 
-class Java:
+class JavaComponent:
     """A component whose one file is a keystore."""
 
     def __init__(self, directory: Path) -> None:
@@ -144,11 +151,11 @@ class Java:
 
 
 @pytest.fixture
-def java(tmp_path: Path) -> Java:
-    return Java(tmp_path)
+def java(tmp_path: Path) -> JavaComponent:
+    return JavaComponent(tmp_path)
 
 
-def test_a_plan_has_the_same_hash_each_time_though_the_bytes_never_are_the_same(java: Java) -> None:
+def test_a_plan_has_the_same_hash_each_time_though_the_bytes_never_are_the_same(java: JavaComponent) -> None:
     first, second = java.plan().order, java.plan().order
     assert first.content != second.content
     assert first.plan.changes != second.plan.changes, "what is on disk is compared with is bytes"
@@ -160,7 +167,7 @@ def test_a_plan_has_the_same_hash_each_time_though_the_bytes_never_are_the_same(
         assert plan_from_json(plan_to_json(order.plan)) == order.plan
 
 
-def test_the_hash_of_a_plan_binds_what_a_keystore_is_to_say(java: Java) -> None:
+def test_the_hash_of_a_plan_binds_what_a_keystore_is_to_say(java: JavaComponent) -> None:
     first = java.plan().order.plan
     other = plan_replacement([java.site], Candidates((made(ISSUING.issue(NAME), ISSUING),)), World(), NOW)
     assert isinstance(other, Prepared)
@@ -170,35 +177,46 @@ def test_the_hash_of_a_plan_binds_what_a_keystore_is_to_say(java: Java) -> None:
     assert java.plan().order.plan.hash != first.hash, "another file is on disk"
 
 
-def test_what_is_served_and_is_to_be_is_read_from_keystores(java: Java) -> None:
+def test_what_is_served_and_is_to_be_is_read_from_keystores(java: JavaComponent) -> None:
     plan = java.plan().order.plan
     new, old, issuing = (value(each).sha256 for each in (NEW, OLD, ISSUING))
     assert plan.serves[0].chains[0] == (new, issuing)
     assert plan.served[0].chains == ((old, issuing),)
 
 
-def test_there_is_nothing_to_do_where_a_keystore_says_so_already(java: Java) -> None:
+def test_there_is_nothing_to_do_where_a_keystore_says_so_already(java: JavaComponent) -> None:
     java.write(keystore(NEW, old=True, name=b"another"))
     assert java.grounds().keys() == {Ground.NOTHING_TO_DO}
 
 
-def test_no_password_is_shown(java: Java) -> None:
+def test_no_password_is_shown(java: JavaComponent) -> None:
     prepared = java.plan()
     assert PASSWORD.decode() not in repr(prepared) + repr(plan_to_json(prepared.order.plan))
 
 
-def test_a_keystore_that_its_password_does_not_open_is_not_replaced(java: Java) -> None:
+def test_a_keystore_that_its_password_does_not_open_is_not_replaced(java: JavaComponent) -> None:
     java.secret.write_bytes(b"wrong")
     assert java.grounds()[Ground.KEYSTORE_WOULD_BE_LOST].startswith(f"{java.path} cannot be opened, so its service")
 
 
-def test_a_keystore_with_more_in_it_is_not_replaced(java: Java) -> None:
+@pytest.mark.parametrize(("magic", "form"), [(java_keystore.JKS, "JKS"), (java_keystore.JCEKS, "JCEKS")])
+@pytest.mark.parametrize("entries", [(), (b"damaged",)])
+def test_a_keystore_in_a_format_of_java_s_own_is_not_written(
+    java: JavaComponent, magic: bytes, form: str, entries: tuple[bytes, ...]
+) -> None:
+    java.write(java_keystore.store(*entries, magic=magic))
+    said = java.grounds()[Ground.KEYSTORE_WOULD_BE_LOST]
+    assert said.startswith(f"{java.path} is a {form} keystore, and certvigil writes PKCS#12 alone; convert it")
+    assert "-deststoretype PKCS12" in said
+
+
+def test_a_keystore_with_more_in_it_is_not_replaced(java: JavaComponent) -> None:
     java.write(keystore(OLD, chain=[ISSUING, ROOT.intermediate("Another")]))
     assert java.grounds().keys() == {Ground.KEYSTORE_WOULD_BE_LOST}
 
 
 @pytest.mark.parametrize(("secret", "why"), [(None, "No such file or directory"), (b"\xff", "no UTF-8 text")])
-def test_a_password_that_cannot_be_read_is_an_objection(java: Java, secret: bytes | None, why: str) -> None:
+def test_a_password_that_cannot_be_read_is_an_objection(java: JavaComponent, secret: bytes | None, why: str) -> None:
     java.secret.unlink()
     if secret is not None:
         java.secret.write_bytes(secret)
@@ -207,13 +225,13 @@ def test_a_password_that_cannot_be_read_is_an_objection(java: Java, secret: byte
     assert why in detail
 
 
-def test_a_keystore_that_is_missing_is_made_for_its_owner_alone(java: Java) -> None:
+def test_a_keystore_that_is_missing_is_made_for_its_owner_alone(java: JavaComponent) -> None:
     java.path.unlink()
     (change,) = java.plan().order.plan.changes
     assert (change.before, change.after.mode, change.after.owner) == (None, 0o600, os.getuid())
 
 
-def test_a_rollback_gives_back_the_very_bytes_and_says_nothing_of_putting_right(java: Java) -> None:
+def test_a_rollback_gives_back_the_very_bytes_and_says_nothing_of_putting_right(java: JavaComponent) -> None:
     old = java.path.read_bytes()
     java.write(keystore(NEW))
     rolled = plan_rollback([java.site], {str(java.path): old}, World(), NOW)
@@ -223,7 +241,7 @@ def test_a_rollback_gives_back_the_very_bytes_and_says_nothing_of_putting_right(
     assert not [each for each in rolled.remarks if "PKCS#12" in each]
 
 
-def test_a_rollback_to_a_keystore_of_another_password_is_refused(java: Java) -> None:
+def test_a_rollback_to_a_keystore_of_another_password_is_refused(java: JavaComponent) -> None:
     old = keystore(OLD, b"before")
     refused = plan_rollback([java.site], {str(java.path): old}, World(), NOW)
     assert isinstance(refused, RefusedPlan)
@@ -231,16 +249,16 @@ def test_a_rollback_to_a_keystore_of_another_password_is_refused(java: Java) -> 
     assert "cannot be opened with this password" in refused.objections[0].detail
 
 
-def test_what_an_administrator_put_into_a_keystore_is_activated(java: Java) -> None:
+def test_what_an_administrator_put_into_a_keystore_is_activated(java: JavaComponent) -> None:
     java.write(keystore(NEW))
     prepared = plan_activation([java.site], World(), NOW)
     assert isinstance(prepared, Prepared)
     assert prepared.order.plan.serves[0].chains[0][0] == value(NEW).sha256
 
 
-def test_the_key_in_a_keystore_is_at_hand_for_a_certificate_that_comes_without_one(java: Java) -> None:
+def test_the_key_in_a_keystore_is_at_hand_for_a_certificate_that_comes_without_one(java: JavaComponent) -> None:
     assert keys_at_hand(java.component, World()) == (PrivateKey(OLD.key),)
 
 
-def test_a_keystore_is_the_only_file_of_its_component(java: Java) -> None:
+def test_a_keystore_is_the_only_file_of_its_component(java: JavaComponent) -> None:
     assert java.component.artefacts.files == {FileRole.KEYSTORE: str(java.path)}

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from actions.ending import Outcome
+from actions.recover import MOST_ATTEMPTS
 from tests.kit.matrix import EVERYTHING, Share, played, some
 from tests.kit.scene import PATIENT, Scene, broken, torn
 from tests.kit.worlds import Cell, Step, StepWorld, WatchedWorld, cells, killed
@@ -22,7 +23,7 @@ _SHARDS: Final = 4
 Act = Callable[[Scene, StepWorld], object]
 
 
-class Case(NamedTuple):
+class KillCase(NamedTuple):
     """A scene, how its replacement ends, and whether it begins unlike that of any other scene."""
 
     given: Mapping[str, Any]
@@ -30,23 +31,25 @@ class Case(NamedTuple):
     begins: bool = False
 
 
-SCENES: Final[Mapping[str, Case]] = {
-    "commits": Case({"missing_chain": True}, Outcome.COMMITTED, begins=True),
-    "commits two components": Case({"components": ("mail", "web"), "group": "both"}, Outcome.COMMITTED, begins=True),
-    "commits a group of which a member has the files": Case(
+SCENES: Final[Mapping[str, KillCase]] = {
+    "commits": KillCase({"missing_chain": True}, Outcome.COMMITTED, begins=True),
+    "commits two components": KillCase(
+        {"components": ("mail", "web"), "group": "both"}, Outcome.COMMITTED, begins=True
+    ),
+    "commits a group of which a member has the files": KillCase(
         {"components": ("mail", "web"), "group": "both", "has_it": ("mail",)}, Outcome.COMMITTED
     ),
-    "is stopped for the switch": Case({"quiesce": True}, Outcome.COMMITTED),
-    "is written in place": Case({"in_place": True}, Outcome.COMMITTED),
-    "is written in place, and one file made": Case({"in_place": True, "missing_chain": True}, Outcome.COMMITTED),
-    "fails its test": Case({"new": {"web": b"BAD"}, "missing_chain": True}, Outcome.ROLLED_BACK),
-    "loses a client": Case(
+    "is stopped for the switch": KillCase({"quiesce": True}, Outcome.COMMITTED),
+    "is written in place": KillCase({"in_place": True}, Outcome.COMMITTED),
+    "is written in place, and one file made": KillCase({"in_place": True, "missing_chain": True}, Outcome.COMMITTED),
+    "fails its test": KillCase({"new": {"web": b"BAD"}, "missing_chain": True}, Outcome.ROLLED_BACK),
+    "loses a client": KillCase(
         {"components": ("mail", "web"), "group": "both", "new": {"web": b"GOOD no java"}}, Outcome.ROLLED_BACK
     ),
 }
 
 
-class Rooms:
+class KillRooms:
     """New directories, one for each cell."""
 
     def __init__(self, parent: Path, given: Mapping[str, Any]) -> None:
@@ -97,14 +100,14 @@ def after_recovery(scene: Scene, order: Any) -> list[str]:
     return wrong + broken(scene, order)
 
 
-def _played(rooms: Rooms, cell: Cell) -> list[str]:
+def _played(rooms: KillRooms, cell: Cell) -> list[str]:
     scene = rooms.scene()
     order = scene.order()
     killed(partial(replace, scene), cell)
     return after_recovery(scene, order)
 
 
-def _replaced(rooms: Rooms, outcome: Outcome) -> list[Step]:
+def _replaced(rooms: KillRooms, outcome: Outcome) -> list[Step]:
     scene = rooms.scene()
     trace = traced(scene)
     assert scene.ends() == [outcome]
@@ -121,19 +124,19 @@ def _replaced(rooms: Rooms, outcome: Outcome) -> list[Step]:
 )
 def test_a_transaction_killed_at_any_step_is_finished_or_undone(name: str, shard: int, room: Path) -> None:
     given, outcome, begins = SCENES[name]
-    rooms = Rooms(room, given)
+    rooms = KillRooms(room, given)
     chosen = cells if begins else from_the_intent
     wrong = played(lambda: chosen(_replaced(rooms, outcome)), partial(_played, rooms), Share(shard, _SHARDS))
     assert wrong == []
 
 
-def _pairs(rooms: Rooms, first: Cell) -> Iterator[Pair]:
+def _pairs(rooms: KillRooms, first: Cell) -> Iterator[Pair]:
     template = rooms.scene()
     killed(partial(replace, template), first)
     return (Pair(first, second) for second in cells(traced(template, recover)))
 
 
-def _killed_twice(rooms: Rooms, pair: Pair) -> list[str]:
+def _killed_twice(rooms: KillRooms, pair: Pair) -> list[str]:
     scene = rooms.scene()
     order = scene.order()
     killed(partial(replace, scene), pair.first)
@@ -141,7 +144,7 @@ def _killed_twice(rooms: Rooms, pair: Pair) -> list[str]:
     return after_recovery(scene, order)
 
 
-def _killed_again(rooms: Rooms, first: Cell, stride: int) -> list[str]:
+def _killed_again(rooms: KillRooms, first: Cell, stride: int) -> list[str]:
     """Kill a transaction, then its recovery at one step of so many, then recover."""
     # Before it is in the journal that something began, and after the end, there is nothing to recover.
     share = some(stride, str(first))
@@ -162,7 +165,7 @@ def _telling(trace: Sequence[Step]) -> list[Cell]:
 
 @pytest.mark.parametrize("name", ["commits", "commits two components", "loses a client"])
 def test_a_recovery_that_is_killed_as_well_is_finished_by_the_next(name: str, room: Path) -> None:
-    rooms = Rooms(room, SCENES[name].given)
+    rooms = KillRooms(room, SCENES[name].given)
     assert played(lambda: _telling(traced(rooms.scene())), lambda first: _killed_again(rooms, first, 7)) == []
 
 
@@ -170,7 +173,7 @@ def test_a_recovery_that_is_killed_as_well_is_finished_by_the_next(name: str, ro
 @pytest.mark.parametrize("shard", range(_SHARDS))
 @pytest.mark.parametrize("name", SCENES)
 def test_no_pair_of_kills_leaves_anything_half_done(name: str, shard: int, room: Path) -> None:
-    rooms = Rooms(room, SCENES[name].given)
+    rooms = KillRooms(room, SCENES[name].given)
 
     def firsts() -> Iterator[Cell]:
         trace = traced(rooms.scene())
@@ -188,12 +191,12 @@ def _last_switch(room: str) -> Step:
 def test_recovery_killed_at_every_attempt_freezes_rather_than_goes_on_for_ever(room: Path) -> None:
     scene = Scene(f"{room}/scene")
     killed(partial(replace, scene), Cell(_last_switch(f"{room}/clean"), "after"))
-    for _ in range(3):
+    for _ in range(MOST_ATTEMPTS):
         test = next(each for each in traced(_copy(scene, room), recover) if each.name == "run")
         killed(partial(recover, scene), Cell(test, "before"))
     (ending,) = scene.recover()
     assert ending.outcome is Outcome.FROZEN
-    assert "interrupted 3 times" in ending.sentence
+    assert f"interrupted {MOST_ATTEMPTS} times" in ending.sentence
     assert scene.recover() == ()
     assert scene.replace().outcome is Outcome.REFUSED
 
@@ -208,7 +211,7 @@ def _copy(scene: Scene, parent: Path) -> Scene:
 
 @pytest.mark.parametrize("name", ["commits", "is stopped for the switch", "is written in place", "fails its test"])
 def test_before_services_are_started_files_are_put_right_and_services_left_alone(name: str, room: Path) -> None:
-    rooms = Rooms(room, SCENES[name].given)
+    rooms = KillRooms(room, SCENES[name].given)
 
     def chosen() -> Iterator[Cell]:
         telling = ("rename", "exchange", "run", "link", "sync_directory")
@@ -219,7 +222,7 @@ def test_before_services_are_started_files_are_put_right_and_services_left_alone
         order = scene.order()
         killed(partial(replace, scene), cell)
         world = StepWorld()
-        scene.recover(world, live=False)
+        scene.recover(world, services_run=False)
         return broken(scene, order, served=False) + [f"ran {each.what}" for each in world.trace if each.name == "run"]
 
     assert played(chosen, play) == []

@@ -31,7 +31,7 @@ from monitor.lab.servers import Lighttpd, Nginx, write_site
 from tests.kit.matrix import Share, played
 from tests.kit.real_server import Real, service_of
 from tests.kit.workers import WORKERS, Workers
-from tests.kit.worlds import Cell, Later, Step, StepWorld, WatchedWorld, cells, killed, names_of
+from tests.kit.worlds import Cell, LaterWorld, Step, StepWorld, WatchedWorld, cells, killed, names_of
 
 _SHARDS: Final = 6
 _TERMS: Final = Terms(successes=2, interval=0.05, deadline=30.0)
@@ -42,7 +42,7 @@ Act = Callable[[World], object]
 
 
 @dataclass
-class Estate:
+class KilledEstate:
     """Real servers as the components of one transaction."""
 
     webs: Mapping[str, Real]
@@ -104,7 +104,7 @@ class Estate:
 
     def look_later(self) -> Compared:
         """Have let go what stays linked, as ten minutes later."""
-        context = self.context(Later())
+        context = self.context(LaterWorld())
         with closing(context.journal):
             return look_again(context)
 
@@ -139,7 +139,7 @@ def _accepted(names: Iterator[str]) -> frozenset[Acceptance]:
 
 
 @contextmanager
-def estate(kinds: Sequence[Server], room: Path) -> Iterator[Estate]:
+def estate(kinds: Sequence[Server], room: Path) -> Iterator[KilledEstate]:
     ca, webs = Authority.root(), {}
     with ExitStack() as stack:
         for name, kind in zip(("mail", "web"), kinds, strict=False):
@@ -147,7 +147,7 @@ def estate(kinds: Sequence[Server], room: Path) -> Iterator[Estate]:
             server = kind(f"{room}/{name}-server", [site])
             stack.enter_context(server)
             webs[name] = Real(server, site, ca, "")
-        yield Estate(webs, ca, str(room))
+        yield KilledEstate(webs, ca, str(room))
 
 
 def servers(*kinds: Server) -> Any:
@@ -170,13 +170,13 @@ every_estate = pytest.mark.parametrize(
 both_ways = pytest.mark.parametrize("holds", [True, False], ids=["commits", "is undone"])
 
 
-def traced(of: Estate, act: Act) -> list[Step]:
+def traced(of: KilledEstate, act: Act) -> list[Step]:
     world = of.watched()
     act(world)
     return world.trace
 
 
-def wrong_after(of: Estate, issuer: Authority, *chosen: Cell) -> list[str]:
+def wrong_after(of: KilledEstate, issuer: Authority, *chosen: Cell) -> list[str]:
     """Kill a replacement, and each recovery from it but the last; returns what is wrong then."""
     of.anew()
     order = of.order(issuer)
@@ -186,13 +186,13 @@ def wrong_after(of: Estate, issuer: Authority, *chosen: Cell) -> list[str]:
     return of.broken(order)
 
 
-def trace_of(of: Estate, issuer: Authority) -> list[Step]:
+def trace_of(of: KilledEstate, issuer: Authority) -> list[Step]:
     of.anew()
     order = of.order(issuer)
     return traced(of, lambda world: of.replace(world, order))
 
 
-def trace_of_recovery(of: Estate, issuer: Authority, first: Cell) -> list[Step]:
+def trace_of_recovery(of: KilledEstate, issuer: Authority, first: Cell) -> list[Step]:
     of.anew()
     order = of.order(issuer)
     killed(lambda world: of.replace(world, order), first)
@@ -203,7 +203,7 @@ def named(trace: Sequence[Step], name: str) -> list[Step]:
     return [each for each in trace if each.name == name]
 
 
-def chosen(of: Estate, issuer: Authority, *, all_of_them: bool) -> list[Cell]:
+def chosen(of: KilledEstate, issuer: Authority, *, all_of_them: bool) -> list[Cell]:
     """Return the cells, from the intent on where what comes before it is another estate's to prove."""
     trace = trace_of(of, issuer)
     (intent,) = (each for each in trace if each.what.endswith(" intent"))

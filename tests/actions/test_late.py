@@ -28,7 +28,7 @@ from actions.transaction import transact
 from actions.world import World
 from tests.kit.late_writer import LATE, Writer
 from tests.kit.scene import Scene, broken
-from tests.kit.worlds import KILLED, Later, StepWorld, cells, in_a_process, intrude, kill
+from tests.kit.worlds import KILLED, LaterWorld, StepWorld, cells, in_a_process, intrude, kill
 
 
 class LaterSteps(StepWorld):
@@ -80,7 +80,7 @@ def test_what_was_replaced_stays_linked_for_its_owner_alone_and_goes_after_ten_m
         assert os.path.basename(path).endswith(".old"), "no server takes it for a certificate"
     assert look(scene) == Compared()
     assert hidden(scene) == paths
-    assert look(scene, Later()) == Compared()
+    assert look(scene, LaterWorld()) == Compared()
     assert hidden(scene) == []
     assert not waiting(scene.records())
 
@@ -92,14 +92,14 @@ def test_what_is_written_to_the_old_file_after_the_commit_is_kept_as_a_backup_se
     ending = scene.replace()
     assert (ending.outcome, ending.remarks) == (Outcome.COMMITTED, ())
     writer.write()
-    (late,) = look(scene, Later()).late
+    (late,) = look(scene, LaterWorld()).late
     assert (late.component, late.transaction) == ("web", ending.transaction)
     assert late.paths == (scene.certificate("web"),)
     assert late_set(scene) == {scene.certificate("web"): LATE, scene.key("web"): b"old key\n" * 9}
     for word in (scene.certificate("web"), late.backup_set, late.kept, ending.transaction):
         assert word in late.sentence
     assert JournalState.of(scene.records()).late == {"web": late}
-    assert look(scene, Later()) == Compared()
+    assert look(scene, LaterWorld()) == Compared()
     assert hidden(scene) == []
     assert broken(scene, order) == []
 
@@ -118,7 +118,7 @@ def test_what_is_written_between_the_exchange_and_the_commit_is_told_with_the_en
     assert late_set(scene)[scene.certificate("web")] == LATE
     assert look(scene) == Compared(), "it is told once"
     writer.write(b"GOOD and once more")
-    assert look(scene, Later()) == Compared()
+    assert look(scene, LaterWorld()) == Compared()
     assert late_set(scene)[scene.certificate("web")] == b"GOOD and once more"
 
 
@@ -162,7 +162,7 @@ def test_within_the_ten_minutes_another_transaction_takes_its_way_and_both_old_f
         assert second.outcome is Outcome.COMMITTED
         second_writer.write(b"GOOD written to the second")
         writer.write()
-        found = look(scene, Later()).late
+        found = look(scene, LaterWorld()).late
     assert [(each.transaction, each.paths) for each in found] == [
         (first.transaction, (scene.certificate("web"),)),
         (second.transaction, (scene.certificate("web"),)),
@@ -191,10 +191,10 @@ def test_a_component_that_is_at_work_has_its_turn_later(scene: Scene) -> None:
     scene.replace()
     locks = acquire(World(), f"{scene.root}/state/locks", ("web",))
     assert isinstance(locks, Locks)
-    assert look(scene, Later()) == Compared()
+    assert look(scene, LaterWorld()) == Compared()
     assert len(hidden(scene)) == 2
     locks.release()
-    assert look(scene, Later()) == Compared()
+    assert look(scene, LaterWorld()) == Compared()
     assert hidden(scene) == []
 
 
@@ -211,17 +211,17 @@ def test_what_cannot_be_kept_stays_linked_and_that_is_said(scene: Scene, writer:
     assert found.late == ()
     assert "web: replaced files could not be compared" in found.troubles[0]
     assert len(hidden(scene)) == 2
-    assert len(look(scene, Later()).late) == 1
+    assert len(look(scene, LaterWorld()).late) == 1
 
 
 def test_what_is_too_large_to_be_kept_is_told_and_left_where_it_is(scene: Scene, writer: Writer) -> None:
     scene.replace()
     writer.write(b"x" * (16 * 2**20 + 1))
-    (late,) = look(scene, Later()).late
+    (late,) = look(scene, LaterWorld()).late
     (left,) = hidden(scene)
     assert (late.backup_set, late.kept) == ("", left)
     assert left in late.sentence
-    assert look(scene, Later()) == Compared()
+    assert look(scene, LaterWorld()) == Compared()
 
 
 def test_a_clock_that_is_put_back_ends_it_rather_than_never(scene: Scene) -> None:
@@ -281,7 +281,7 @@ def test_who_is_killed_at_any_step_of_the_end_or_of_a_look_loses_nothing_and_lea
             scene = make(f"{steps.__name__}-{number}")
             assert in_a_process(partial(deed, scene, steps(kill(cell.step, cell.when)))) == KILLED, cell
             scene.recover()
-            look(scene, Later())
+            look(scene, LaterWorld())
             wrong += [f"{cell}: left {each}" for each in hidden(scene)]
             if late_set(scene)[scene.certificate("web")] != LATE:
                 wrong.append(f"{cell}: lost")
@@ -318,7 +318,7 @@ def test_whoever_writes_again_and_again_is_told_of_once_and_has_one_set_with_wha
     assert [each.event for each in scene.records()].count(Event.WRITTEN_LATE) == 1
     size = os.path.getsize(f"{scene.root}/state/journal.jsonl")
     writer.write(b"GOOD at the end")
-    assert look(scene, Later()) == Compared()
+    assert look(scene, LaterWorld()) == Compared()
     assert late_set(scene)[scene.certificate("web")] == b"GOOD at the end"
     assert hidden(scene) == []
     assert os.path.getsize(f"{scene.root}/state/journal.jsonl") <= size + 1000
@@ -336,7 +336,7 @@ def test_what_is_larger_than_any_certificate_is_told_with_its_hash_and_size_and_
     root = f"{scene.root}/state/backups"
     assert [each.late for each in backup.sets(World(), root, "web")] == [False]
     writer.write(large + b"y")
-    assert look(scene, Later()) == Compared()
+    assert look(scene, LaterWorld()) == Compared()
     (left,) = hidden(scene)
     assert left == late.kept, "what is copied nowhere stays where it is"
 
@@ -351,7 +351,7 @@ def test_what_was_kept_and_becomes_too_large_is_told_once_more_and_stays(scene: 
         writer.write()
         assert look(scene) == Compared()
     assert late_set(scene)[scene.certificate("web")] == LATE
-    assert look(scene, Later()) == Compared()
+    assert look(scene, LaterWorld()) == Compared()
     assert len(hidden(scene)) == 1
 
 

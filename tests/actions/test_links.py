@@ -19,7 +19,7 @@ from actions.transaction import transact
 from actions.world import World
 from config.model import Artefacts, Component
 from probes.opening import RefusedError
-from tests.kit.component_site import Disk, grounds, plan, site
+from tests.kit.component_site import SiteDisk, grounds, plan, site
 from tests.kit.scene import Scene, after
 
 SITE = 64_001
@@ -31,15 +31,15 @@ NOBODY_ELSE: frozenset[int] = frozenset()
 
 
 @pytest.fixture
-def alpha(room: Path) -> Disk:
+def alpha(room: Path) -> SiteDisk:
     """Return the files of another component, which are root's."""
-    return Disk(room / "alpha")
+    return SiteDisk(room / "alpha")
 
 
 @pytest.fixture
-def web(room: Path) -> Disk:
+def web(room: Path) -> SiteDisk:
     """Return the files of the component that is attacked."""
-    return Disk(room / "web")
+    return SiteDisk(room / "web")
 
 
 def laid(link: Path | str, to: Path | str, owner: int) -> str:
@@ -58,7 +58,7 @@ def change_of(given: str, *, in_place: bool = False) -> Change:
 @as_root
 @pytest.mark.parametrize("kind", ["the file", "a directory on its way"])
 def test_a_link_of_the_service_to_another_components_file_is_followed_nowhere(
-    alpha: Disk, web: Disk, kind: str
+    alpha: SiteDisk, web: SiteDisk, kind: str
 ) -> None:
     """The hash of a file of root's, its keys and what is put into its place were the service's to choose."""
     hers, _ = alpha.pair(), web.pair()
@@ -99,7 +99,7 @@ def test_a_transaction_refuses_a_file_behind_a_link_of_its_service(room: Path) -
 
 
 @as_root
-def test_a_way_that_is_changed_after_it_was_resolved_leads_to_no_other_file(alpha: Disk, web: Disk) -> None:
+def test_a_way_that_is_changed_after_it_was_resolved_leads_to_no_other_file(alpha: SiteDisk, web: SiteDisk) -> None:
     key = alpha.write("site.key", HERS)
     (web.path / "sub").mkdir()
     path = f"{web.path}/sub/site.key"
@@ -115,7 +115,7 @@ def test_a_way_that_is_changed_after_it_was_resolved_leads_to_no_other_file(alph
 
 @as_root
 @pytest.mark.parametrize("owner", [0, SITE])
-def test_links_of_root_and_of_whoever_has_the_file_are_followed(alpha: Disk, web: Disk, owner: int) -> None:
+def test_links_of_root_and_of_whoever_has_the_file_are_followed(alpha: SiteDisk, web: SiteDisk, owner: int) -> None:
     """As those of certbot, from live to archive."""
     theirs = alpha.pair()
     assert theirs.certificate
@@ -132,7 +132,7 @@ def test_links_of_root_and_of_whoever_has_the_file_are_followed(alpha: Disk, web
 
 @as_root
 def test_a_user_who_acts_on_his_own_links_and_files_may(room: Path) -> None:
-    home = Disk(room / "home")
+    home = SiteDisk(room / "home")
     home.pair()
     os.symlink("site.crt", home.path / "link.crt")
     for each in (room, home.path, *home.path.iterdir()):
@@ -147,7 +147,9 @@ def test_a_user_who_acts_on_his_own_links_and_files_may(room: Path) -> None:
 
 
 @as_root
-def test_a_link_of_roots_in_a_directory_of_a_lesser_user_is_no_way_to_a_file_of_roots(alpha: Disk, web: Disk) -> None:
+def test_a_link_of_roots_in_a_directory_of_a_lesser_user_is_no_way_to_a_file_of_roots(
+    alpha: SiteDisk, web: SiteDisk
+) -> None:
     link = laid(web.path / "site.crt", alpha.write("site.crt", HERS), 0)
     assert obstacle(World(), change_of(link), NOBODY_ELSE) is None
     os.chown(web.path, SITE, SITE)
@@ -155,7 +157,7 @@ def test_a_link_of_roots_in_a_directory_of_a_lesser_user_is_no_way_to_a_file_of_
     assert why == f"{alpha.path}/site.crt: a symbolic link leads to it, and {web.path} can be changed by a lesser user"
 
 
-def test_a_link_to_a_file_of_a_component_that_is_not_asked_for_is_an_objection(alpha: Disk, web: Disk) -> None:
+def test_a_link_to_a_file_of_a_component_that_is_not_asked_for_is_an_objection(alpha: SiteDisk, web: SiteDisk) -> None:
     hers, mine = alpha.pair(), web.pair()
     assert mine.key
     os.unlink(mine.key)
@@ -191,13 +193,13 @@ def test_what_takes_the_name_of_the_file_that_is_kept_is_not_shut(
     os.unlink(change.path)
     Scene.write(change.path, b"GOOD new", 0o644)
 
-    class Taken(World):
+    class TakenByLink(World):
         def open(self, path: str) -> int:
             os.unlink(path)
             lay(victim, path)
             return super().open(path)
 
-    target.keep_aside(Taken(), change, "tx")
+    target.keep_aside(TakenByLink(), change, "tx")
     assert stat.S_IMODE(os.stat(victim).st_mode) == 0o644
 
 
@@ -234,14 +236,14 @@ def test_the_file_that_is_written_over_is_the_one_that_was_looked_at(room: Path)
     victim = f"{room}/victim"
     Scene.write(victim, HERS)
 
-    class Taken(World):
+    class TakenByFile(World):
         def open(self, path: str) -> int:
             if path == change.path:
                 os.rename(victim, path)
             return super().open(path)
 
     with pytest.raises(target.ThirdPartyError):
-        target.switch(Taken(), change, "tx")
+        target.switch(TakenByFile(), change, "tx")
     assert Path(change.path).read_bytes() == HERS
 
 
@@ -252,7 +254,7 @@ def test_a_file_of_another_owner_is_not_written_over_when_the_old_one_is_put_bac
     Scene.write(victim, HERS)
     os.chown(victim, SITE, SITE)
 
-    class Taken(World):
+    class TakenLater(World):
         opened = 0
 
         def open(self, path: str) -> int:
@@ -262,5 +264,5 @@ def test_a_file_of_another_owner_is_not_written_over_when_the_old_one_is_put_bac
                     os.rename(victim, path)
             return super().open(path)
 
-    assert scene.replace(Taken()).outcome is Outcome.FROZEN
+    assert scene.replace(TakenLater()).outcome is Outcome.FROZEN
     assert (Path(scene.certificate("web")).read_bytes(), os.stat(scene.certificate("web")).st_uid) == (HERS, SITE)

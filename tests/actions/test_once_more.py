@@ -313,7 +313,7 @@ def test_services_are_left_alone_at_boot_also_where_they_answer_nobody(room: Pat
     os.unlink(f"{scene.root}/web.memory")
     context = scene.context(web=dying(scene))
     with closing(context.journal):
-        (ending,) = recover(context, live=False)
+        (ending,) = recover(context, services_run=False)
     assert ending.outcome is Outcome.FROZEN
     assert ran(scene) == []
     assert "answers nobody" not in ending.sentence

@@ -65,7 +65,7 @@ def fates(scene: Scene) -> list[str]:
     return [str(each.data["fate"]) for each in scene.records() if each.event is Event.COMMAND_OVER]
 
 
-class Waiting(StepWorld):
+class WaitingWorld(StepWorld):
     """A world in which the first wait lets a command end, and nothing may be changed before it has."""
 
     def __init__(self, go: Path, over: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_service_command_that_a_killed_process_left_is_waited_for_before_anyth
         last = scene.records()[-1]
         assert (last.event, last.data["what"]) == (Event.COMMAND, what)
         assert ProcessId.from_json(last.data) == process
-        world = Waiting(room / "go", room / "over")
+        world = WaitingWorld(room / "go", room / "over")
         with closing((context := scene.context(world, web=plain)).journal):
             recover(context)
         assert world.waited, "it was not waited for"
@@ -145,7 +145,7 @@ def test_a_command_past_its_time_limit_is_killed_with_its_session_and_a_daemon_i
     assert broken(scene, order) == []
 
 
-class Later(World):
+class LaterStart(World):
     """The real world, a minute later for whoever asks how long a command has run."""
 
     def age(self, one: ProcessId) -> float | None:
@@ -172,7 +172,7 @@ def test_a_command_that_has_become_the_server_is_left_alone(listener: tuple[str,
     plain = scene.service("web")
     foreground = replace(plain, timeout=LONG, restart=once(room, f"exec {command}", plain.restart))
     with killed(scene, room / "server", web=foreground):
-        scene.recover(Later())
+        scene.recover(LaterStart())
         assert accepts(*address)
     assert fates(scene) == ["serves"]
 
@@ -186,7 +186,7 @@ def test_a_server_that_hangs_in_the_session_of_its_start_script_is_left_and_the_
     script = f"echo $$ >{room}/pid\n{command} &\nwait"
     with killed(scene, room / "server", web=replace(plain, timeout=LONG, restart=once(room, script, plain.restart))):
         leader = identify(pid_in(room / "pid"))
-        scene.recover(Later())
+        scene.recover(LaterStart())
         assert not runs(leader)
         assert accepts(*address)
     assert fates(scene) == ["killed"]
@@ -196,7 +196,7 @@ def test_a_test_that_listens_is_no_server(listener: tuple[str, tuple[str, int]],
     scene = Scene(f"{room}/s")
     command, address = listener
     with killed(scene, room / "server", web=replace(scene.service("web"), timeout=LONG, test=shell(command))):
-        assert scene.recover(Later()) == ()
+        assert scene.recover(LaterStart()) == ()
         assert not accepts(*address)
     assert fates(scene) == ["killed"]
 
@@ -347,7 +347,7 @@ def test_a_job_of_systemd_is_waited_for_when_its_client_is_gone(room: Path) -> N
         os.kill(pid_in(room / "pid"), signal.SIGKILL)
         assert scene.records()[-1].data["job"] == "demo.service/restart"
         done = room / "done"
-        world = Waiting(done, done)
+        world = WaitingWorld(done, done)
         with closing((context := scene.context(world, web=unit)).journal):
             endings = recover(context)
         assert world.waited

@@ -24,7 +24,7 @@ from actions.journal_state import frozen
 from actions.plan import Kind, Order
 from actions.target import state
 from actions.transaction import transact
-from tests.kit.power_loss import Disk, FilmedWorld, Kept, ModelWorld, Moment
+from tests.kit.power_loss import CutMoment, FilmedWorld, Kept, ModelWorld, VolatileDisk
 from tests.kit.scene import Scene, broken
 
 ROOT: Final = "/scene"
@@ -50,16 +50,16 @@ class Film(NamedTuple):
     scene: Scene
     order: Order
     outcome: Outcome
-    moments: tuple[Moment, ...]
+    moments: tuple[CutMoment, ...]
 
-    def at(self, disk: Disk) -> Scene:
+    def at(self, disk: VolatileDisk) -> Scene:
         """Return the scene as it is on another disk."""
         return replace(self.scene, disk=ModelWorld(disk))
 
 
 @cache
 def film(name: str) -> Film:
-    disk = Disk(exchanges=name != _RENAMES)
+    disk = VolatileDisk(exchanges=name != _RENAMES)
     scene = Scene(ROOT, **SCENES[name], disk=ModelWorld(disk))
     order = scene.order()
     if name == _GOES_BACK:
@@ -97,7 +97,7 @@ def after_the_power_is_back(scene: Scene, order: Order, *, at_boot: bool) -> lis
     Where there is no such service, the daemon is the first to. Returns what is wrong then.
     """
     if at_boot:
-        scene.recover(live=False)
+        scene.recover(services_run=False)
         wrong = broken(scene, order, served=False)
     else:
         wrong = []
@@ -138,7 +138,7 @@ def subsets(parts: int, seed: str, *, thorough: bool) -> Iterator[Kept]:
         yield partial(next, iter([each != one for each in range(parts)]))
 
 
-def lost(disk: Disk, kept: Kept) -> Disk:
+def lost(disk: VolatileDisk, kept: Kept) -> VolatileDisk:
     """Return a copy of the disk after the power was cut."""
     copy = disk.copy()
     copy.lose(kept)
@@ -151,20 +151,20 @@ class Tried:
     def __init__(self) -> None:
         self._seen: set[Hashable] = set()
 
-    def first(self, disk: Disk, *how: bool) -> bool:
+    def first(self, disk: VolatileDisk, *how: bool) -> bool:
         """Whether nothing like it was tried before."""
         size = len(self._seen)
         self._seen.add((disk.lying, how))
         return len(self._seen) > size
 
 
-def recovery(of: Film, disk: Disk, *, at_boot: bool) -> tuple[Moment, ...]:
+def recovery(of: Film, disk: VolatileDisk, *, at_boot: bool) -> tuple[CutMoment, ...]:
     """Return each moment of the recovery of what is on a disk."""
     scene = of.at(disk)
     if not at_boot:
         boot(scene, of.order)
     world = FilmedWorld(disk)
-    scene.recover(world, live=not at_boot)
+    scene.recover(world, services_run=not at_boot)
     return world.end()
 
 
@@ -243,7 +243,7 @@ def test_any_subset_lost_at_any_two_moments_leaves_all_old_or_all_new(data: st.D
 
 def test_the_disk_forgets_names_and_bytes_that_were_not_synced_and_nothing_else() -> None:
     """A model that forgets nothing proves nothing."""
-    disk = Disk()
+    disk = VolatileDisk()
     world = ModelWorld(disk)
     world.make_directory("/d")
     disk.sync()
@@ -263,11 +263,11 @@ def test_the_disk_forgets_names_and_bytes_that_were_not_synced_and_nothing_else(
 
 def test_a_record_that_was_lost_with_the_power_leaves_no_hole_before_another() -> None:
     """One process is killed amid a record, the next writes another behind it, and then the power is cut."""
-    disk = Disk()
+    disk = VolatileDisk()
     ModelWorld(disk).make_directory("/state")
     disk.sync()
 
-    def written(disk: Disk, transaction: str) -> tuple[Moment, ...]:
+    def written(disk: VolatileDisk, transaction: str) -> tuple[CutMoment, ...]:
         world = FilmedWorld(disk)
         Journal(world, "/state/journal").append(Record(1.0, transaction, Event.STAGED, {"why": "x" * 200}))
         return world.end()

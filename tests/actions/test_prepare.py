@@ -26,15 +26,15 @@ from config.model import Artefacts, Component
 from config.vocabulary import KeyKind, WriteMode
 from monitor.lab.ca import DAY, Authority, KeyType, new_key, self_signed
 from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, good, made, presented, value, view
-from tests.kit.component_site import CANDIDATE, NEW, OLD, SERVED, Disk, grounds, plan, site
+from tests.kit.component_site import CANDIDATE, NEW, OLD, SERVED, SiteDisk, grounds, plan, site
 
 OTHER_ROOT = Authority.root("Other Root")
 PARAMETERS = b"-----BEGIN DH PARAMETERS-----\nMIIBCAKCAQEA\n-----END DH PARAMETERS-----\n"
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path / "web")
+def disk(tmp_path: Path) -> SiteDisk:
+    return SiteDisk(tmp_path / "web")
 
 
 def state(path: str, data: bytes | None = None) -> FileState:
@@ -43,7 +43,7 @@ def state(path: str, data: bytes | None = None) -> FileState:
     return FileState(hashlib.sha256(content).hexdigest(), found.st_mode & 0o7777, found.st_uid, found.st_gid)
 
 
-def test_a_plan_says_of_every_file_what_it_is_and_what_it_is_to_be(disk: Disk) -> None:
+def test_a_plan_says_of_every_file_what_it_is_and_what_it_is_to_be(disk: SiteDisk) -> None:
     artefacts = disk.pair()
     assert artefacts.certificate
     assert artefacts.key
@@ -57,43 +57,43 @@ def test_a_plan_says_of_every_file_what_it_is_and_what_it_is_to_be(disk: Disk) -
         assert change.after == state(change.path, order.content[change.path])
 
 
-def test_making_a_plan_touches_nothing(disk: Disk) -> None:
+def test_making_a_plan_touches_nothing(disk: SiteDisk) -> None:
     before = [(each.name, each.read_bytes(), each.stat().st_mtime_ns) for each in disk.path.iterdir()]
     plan(site(disk.pair()))
     assert {each[:2] for each in before} <= {(each.name, each.read_bytes()) for each in disk.path.iterdir()}
     assert len(list(disk.path.iterdir())) == 2
 
 
-def test_the_hash_of_a_plan_is_the_same_for_the_same_disk(disk: Disk, tmp_path: Path) -> None:
-    portal = site(Disk(tmp_path / "portal").pair(), "portal")
+def test_the_hash_of_a_plan_is_the_same_for_the_same_disk(disk: SiteDisk, tmp_path: Path) -> None:
+    portal = site(SiteDisk(tmp_path / "portal").pair(), "portal")
     web = site(disk.pair())
     hashes = {plan(*sites).order.plan.hash for sites in [(web, portal), (portal, web), (web, portal)]}
     assert len(hashes) == 1
 
 
 @pytest.mark.parametrize("edit", ["content", "mode"])
-def test_the_hash_of_a_plan_changes_with_what_is_on_disk(disk: Disk, edit: str) -> None:
+def test_the_hash_of_a_plan_changes_with_what_is_on_disk(disk: SiteDisk, edit: str) -> None:
     artefacts = disk.pair()
     first = plan(site(artefacts)).order.plan.hash
     disk.write("site.crt", b"# edited\n" + OLD.chain_pem() if edit == "content" else OLD.chain_pem(), 0o600)
     assert plan(site(artefacts)).order.plan.hash != first
 
 
-def test_nothing_shows_the_content_of_an_order(disk: Disk) -> None:
+def test_nothing_shows_the_content_of_an_order(disk: SiteDisk) -> None:
     prepared = plan(site(disk.pair()))
     secret = NEW.key_pem().decode().splitlines()[1]
     assert secret not in repr(prepared) + repr(prepared.order)
 
 
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
-def test_there_is_nothing_to_do_where_the_files_say_so_already(disk: Disk, form: PrivateFormat) -> None:
+def test_there_is_nothing_to_do_where_the_files_say_so_already(disk: SiteDisk, form: PrivateFormat) -> None:
     disk.pair(NEW)
     key = disk.write("site.key", NEW.key.private_bytes(Encoding.PEM, form, NoEncryption()))
     certificate = disk.write("site.crt", b"# comment\n" + NEW.chain_pem())
     assert grounds(site(Artefacts(certificate=certificate, key=key))) == {Ground.NOTHING_TO_DO}
 
 
-def test_a_file_that_says_the_same_stays_in_the_plan_as_it_is(disk: Disk) -> None:
+def test_a_file_that_says_the_same_stays_in_the_plan_as_it_is(disk: SiteDisk) -> None:
     """So it is compared and backed up with the others."""
     renewed = ISSUING.issue(NAME, key=OLD.key)
     artefacts = disk.pair()
@@ -104,14 +104,14 @@ def test_a_file_that_says_the_same_stays_in_the_plan_as_it_is(disk: Disk) -> Non
     assert order.content[key] == b"# ours\n" + OLD.key_pem()
 
 
-def test_a_component_that_has_the_candidate_already_is_left_out(disk: Disk, tmp_path: Path) -> None:
-    order = plan(site(disk.pair(NEW)), site(Disk(tmp_path / "portal").pair(), "portal")).order
+def test_a_component_that_has_the_candidate_already_is_left_out(disk: SiteDisk, tmp_path: Path) -> None:
+    order = plan(site(disk.pair(NEW)), site(SiteDisk(tmp_path / "portal").pair(), "portal")).order
     assert order.plan.components == ("portal",)
     assert {change.component for change in order.plan.changes} == {"portal"}
 
 
-def test_one_candidate_takes_its_form_in_each_of_several_components(disk: Disk, tmp_path: Path) -> None:
-    console = Disk(tmp_path / "console")
+def test_one_candidate_takes_its_form_in_each_of_several_components(disk: SiteDisk, tmp_path: Path) -> None:
+    console = SiteDisk(tmp_path / "console")
     combined = console.write("certificate.pem", OLD.key_pem() + OLD.pem(), 0o600)
     chain = console.write("intermediate.crt", ISSUING.pem(), 0o644)
     web = disk.pair()
@@ -128,8 +128,8 @@ RSA_OLD = ISSUING.issue(NAME, not_before=NOW - 70 * DAY, not_after=NOW + 20 * DA
 RSA_NEW = ISSUING.issue(NAME, key=new_key(KeyType.RSA2048))
 
 
-def test_of_two_candidates_each_component_gets_the_one_of_its_own_kind_of_key(disk: Disk, tmp_path: Path) -> None:
-    ec, rsa = disk.pair(), Disk(tmp_path / "rsa").pair(RSA_OLD)
+def test_of_two_candidates_each_component_gets_the_one_of_its_own_kind_of_key(disk: SiteDisk, tmp_path: Path) -> None:
+    ec, rsa = disk.pair(), SiteDisk(tmp_path / "rsa").pair(RSA_OLD)
     prepared = plan_replacement(
         [site(rsa, "rsa"), site(ec, "ec")], Candidates((CANDIDATE, made(RSA_NEW, ISSUING))), World(), NOW
     )
@@ -140,14 +140,14 @@ def test_of_two_candidates_each_component_gets_the_one_of_its_own_kind_of_key(di
     assert prepared.remarks == ()
 
 
-def test_a_candidate_that_no_component_has_the_kind_of_key_for_is_left_out_and_that_is_said(disk: Disk) -> None:
+def test_a_candidate_that_no_component_has_the_kind_of_key_for_is_left_out_and_that_is_said(disk: SiteDisk) -> None:
     prepared = plan_replacement([site(disk.pair())], Candidates((made(RSA_NEW, ISSUING), CANDIDATE)), World(), NOW)
     assert isinstance(prepared, Prepared)
     assert NEW.key_pem() in prepared.order.content.values()
-    assert prepared.remarks == (f"CN={NAME}, for a key of rsa, is for none of these components",)
+    assert prepared.remarks == (f"CN={NAME}, for a key of rsa, fits no component of these",)
 
 
-def test_a_component_without_files_gets_the_candidate_that_its_endpoint_asks_for(disk: Disk) -> None:
+def test_a_component_without_files_gets_the_candidate_that_its_endpoint_asks_for(disk: SiteDisk) -> None:
     where = Artefacts(str(disk.path / "site.crt"), str(disk.path / "site.key"))
     candidates = Candidates((CANDIDATE, made(RSA_NEW, ISSUING)))
     asking = RehearsalStage(replace(ENDPOINT, key_type=KeyKind.RSA), (view(ROOT),))
@@ -169,7 +169,7 @@ def test_a_component_without_files_gets_the_candidate_that_its_endpoint_asks_for
 
 
 @pytest.mark.parametrize("link", [True, False], ids=["over a link", "as it stands"])
-def test_two_components_cannot_share_a_path(disk: Disk, link: bool) -> None:
+def test_two_components_cannot_share_a_path(disk: SiteDisk, link: bool) -> None:
     artefacts = disk.pair()
     assert artefacts.certificate
     shared = artefacts.certificate
@@ -180,7 +180,7 @@ def test_two_components_cannot_share_a_path(disk: Disk, link: bool) -> None:
     assert grounds(site(artefacts), site(other, "portal")) == {Ground.PATH_SHARED}
 
 
-def test_a_symbolic_link_is_followed_and_both_ends_are_known(disk: Disk) -> None:
+def test_a_symbolic_link_is_followed_and_both_ends_are_known(disk: SiteDisk) -> None:
     artefacts = disk.pair()
     assert artefacts.certificate
     link = str(disk.path / "current.crt")
@@ -190,7 +190,7 @@ def test_a_symbolic_link_is_followed_and_both_ends_are_known(disk: Disk) -> None
     assert order.plan.changes[1].given == ""
 
 
-def test_files_that_are_missing_get_the_owner_of_their_neighbours_and_a_mode_that_fits(disk: Disk) -> None:
+def test_files_that_are_missing_get_the_owner_of_their_neighbours_and_a_mode_that_fits(disk: SiteDisk) -> None:
     certificate = disk.write("site.crt", OLD.chain_pem(), 0o644)
     order = plan(site(Artefacts(certificate=certificate, key=str(disk.path / "site.key")))).order
     key = order.plan.changes[1]
@@ -199,19 +199,19 @@ def test_files_that_are_missing_get_the_owner_of_their_neighbours_and_a_mode_tha
 
 
 @pytest.mark.parametrize("stage", [None, RehearsalStage(ENDPOINT, (view(ROOT),))])
-def test_a_component_without_any_file_can_be_given_its_first(disk: Disk, stage: RehearsalStage | None) -> None:
+def test_a_component_without_any_file_can_be_given_its_first(disk: SiteDisk, stage: RehearsalStage | None) -> None:
     paths = [str(disk.path / name) for name in ("site.crt", "site.key", "chain.crt")]
     order = plan(site(Artefacts(*paths), stage=stage)).order
     assert [change.after.mode for change in order.plan.changes] == [0o644, 0o600, 0o644]
     assert order.plan.served == (replace(order.plan.served[0], chains=()),)
 
 
-def test_parameters_in_a_combined_file_are_kept(disk: Disk) -> None:
+def test_parameters_in_a_combined_file_are_kept(disk: SiteDisk) -> None:
     combined = disk.write("all.pem", OLD.key_pem() + OLD.chain_pem() + PARAMETERS)
     assert plan(site(Artefacts(combined=combined))).order.content[combined].endswith(NEW.chain_pem() + PARAMETERS)
 
 
-def test_what_is_to_be_served_and_what_was_is_part_of_the_plan(disk: Disk) -> None:
+def test_what_is_to_be_served_and_what_was_is_part_of_the_plan(disk: SiteDisk) -> None:
     order = plan(site(disk.pair()), candidate=made(NEW, ISSUING, root=ROOT)).order
     new, old, issuing, root = (value(each).sha256 for each in (NEW, OLD, ISSUING, ROOT))
     assert [(each.endpoint, each.chains) for each in order.plan.serves] == [
@@ -220,7 +220,7 @@ def test_what_is_to_be_served_and_what_was_is_part_of_the_plan(disk: Disk) -> No
     assert [(each.endpoint, each.chains) for each in order.plan.served] == [("web", ((old, issuing),))]
 
 
-def test_whatever_is_against_the_candidate_is_told_at_once(disk: Disk) -> None:
+def test_whatever_is_against_the_candidate_is_told_at_once(disk: SiteDisk) -> None:
     candidate = good("other.example.com", not_before=NOW - 80 * DAY, not_after=NOW + DAY, key=KeyType.RSA1024)
     found = grounds(site(disk.pair()), candidate=candidate)
     # A key that is too short for OpenSSL's default security level is refused by its clients, too.
@@ -233,7 +233,7 @@ def test_whatever_is_against_the_candidate_is_told_at_once(disk: Disk) -> None:
     }
 
 
-def test_losing_a_client_blocks_unless_it_may_be_lost(disk: Disk) -> None:
+def test_losing_a_client_blocks_unless_it_may_be_lost(disk: SiteDisk) -> None:
     candidate = made(OTHER_ROOT.issue(NAME), root=OTHER_ROOT)
     stage = RehearsalStage(ENDPOINT, (view(ROOT, OTHER_ROOT), view(ROOT, name="java")), SERVED)
     where = site(disk.pair(), stage=stage)
@@ -248,30 +248,30 @@ def test_losing_a_client_blocks_unless_it_may_be_lost(disk: Disk) -> None:
     assert prepared.order.plan.expected_losses == ("java",)
 
 
-def test_where_nothing_is_served_the_files_show_who_accepts_today(disk: Disk) -> None:
+def test_where_nothing_is_served_the_files_show_who_accepts_today(disk: SiteDisk) -> None:
     stage = RehearsalStage(ENDPOINT, (view(ROOT), view(OTHER_ROOT, name="new")))
     candidate = made(OTHER_ROOT.issue(NAME), root=OTHER_ROOT)
     assert grounds(site(disk.pair(), stage=stage), candidate=candidate) == {Ground.CLIENT_LOST}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-def test_an_address_that_only_says_where_to_look_is_no_name_to_cover(disk: Disk, host: str) -> None:
+def test_an_address_that_only_says_where_to_look_is_no_name_to_cover(disk: SiteDisk, host: str) -> None:
     stage = RehearsalStage(replace(ENDPOINT, host=host, server_name=None), (view(ROOT, names=(NAME,)),), SERVED)
     plan(site(disk.pair(), stage=stage))
 
 
-def test_the_host_is_a_name_to_cover_where_it_is_one(disk: Disk) -> None:
+def test_the_host_is_a_name_to_cover_where_it_is_one(disk: SiteDisk) -> None:
     stage = RehearsalStage(replace(ENDPOINT, host="other.example.com", server_name=None), (view(ROOT),), SERVED)
     assert Ground.NAMES_MISSING in grounds(site(disk.pair(), stage=stage))
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o666, 0o660])
-def test_a_key_is_not_written_into_a_file_that_others_may_read(disk: Disk, mode: int) -> None:
+def test_a_key_is_not_written_into_a_file_that_others_may_read(disk: SiteDisk, mode: int) -> None:
     combined = disk.write("all.pem", OLD.chain_pem(), mode)
     assert grounds(site(Artefacts(combined=combined))) == {Ground.KEY_WOULD_BE_EXPOSED}
 
 
-def test_a_file_that_others_may_read_keeps_its_mode_where_it_holds_a_key_already(disk: Disk) -> None:
+def test_a_file_that_others_may_read_keeps_its_mode_where_it_holds_a_key_already(disk: SiteDisk) -> None:
     """Whoever made it so may have had a reason, and `key_exposed` tells of it."""
     combined = disk.write("all.pem", OLD.key_pem() + OLD.chain_pem(), 0o644)
     (change,) = plan(site(Artefacts(combined=combined))).order.plan.changes
@@ -279,13 +279,13 @@ def test_a_file_that_others_may_read_keeps_its_mode_where_it_holds_a_key_already
 
 
 @pytest.mark.parametrize("mode", WriteMode)
-def test_a_plan_says_whether_files_are_written_over(disk: Disk, mode: WriteMode) -> None:
+def test_a_plan_says_whether_files_are_written_over(disk: SiteDisk, mode: WriteMode) -> None:
     where = site(disk.pair())
     changes = plan(replace(where, component=replace(where.component, write_mode=mode))).order.plan.changes
     assert {change.in_place for change in changes} == {mode is WriteMode.IN_PLACE}
 
 
-def test_a_plan_names_the_files_beside_it_that_keep_what_is_replaced(disk: Disk) -> None:
+def test_a_plan_names_the_files_beside_it_that_keep_what_is_replaced(disk: SiteDisk) -> None:
     """As in a directory of certbot's: only two of its four files are the component's."""
     pair = disk.pair()
     cert = disk.write("cert.pem", OLD.pem())
@@ -298,14 +298,14 @@ def test_a_plan_names_the_files_beside_it_that_keep_what_is_replaced(disk: Disk)
     assert plan(site(Artefacts(certificate=pair.certificate, key=pair.key, chain=cert))).remarks == ()
 
 
-def test_what_the_policy_allows_is_held_to_each_component(disk: Disk) -> None:
+def test_what_the_policy_allows_is_held_to_each_component(disk: SiteDisk) -> None:
     where = replace(site(disk.pair()), allowed_issuers=(Issuers("nobody", "0" * 64),))
     shorter = good(not_before=NOW - 80 * DAY, not_after=NOW + 10 * DAY)
     assert grounds(where, candidate=shorter) == {Ground.ISSUER_NOT_ALLOWED, Ground.TOO_SHORT}
     assert grounds(replace(where, allow_shorter=True), candidate=shorter) == {Ground.ISSUER_NOT_ALLOWED}
 
 
-def test_a_chain_file_is_not_emptied(disk: Disk) -> None:
+def test_a_chain_file_is_not_emptied(disk: SiteDisk) -> None:
     chain = disk.write("chain.crt", ISSUING.pem())
     artefacts = replace(disk.pair(), chain=chain)
     direct = ROOT.issue(NAME)
@@ -313,12 +313,12 @@ def test_a_chain_file_is_not_emptied(disk: Disk) -> None:
     assert plan(site(artefacts), candidate=made(direct, root=ROOT)).order.content[chain] == ROOT.pem()
 
 
-def test_a_chain_file_that_never_was_is_not_missed(disk: Disk) -> None:
+def test_a_chain_file_that_never_was_is_not_missed(disk: SiteDisk) -> None:
     artefacts = replace(disk.pair(), chain=str(disk.path / "chain.crt"))
     assert artefacts.chain not in plan(site(artefacts), candidate=made(ROOT.issue(NAME))).order.content
 
 
-def test_without_a_key_file_only_a_certificate_for_the_same_key_fits(disk: Disk) -> None:
+def test_without_a_key_file_only_a_certificate_for_the_same_key_fits(disk: SiteDisk) -> None:
     only = site(Artefacts(certificate=disk.write("site.crt", OLD.chain_pem())))
     assert grounds(only) == {Ground.KEY_MISMATCH}
     plan(only, candidate=made(ISSUING.issue(NAME, key=OLD.key), ISSUING))
@@ -329,21 +329,21 @@ class Denied(World):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
-def test_a_file_that_cannot_be_read_is_an_objection(disk: Disk) -> None:
+def test_a_file_that_cannot_be_read_is_an_objection(disk: SiteDisk) -> None:
     refused = plan_replacement([site(disk.pair())], Candidates((CANDIDATE,)), Denied(), NOW)
     assert isinstance(refused, RefusedPlan)
     assert [each.ground for each in refused.objections] == [Ground.UNREADABLE, Ground.UNREADABLE]
     assert refused.objections[0].detail.endswith("site.crt: Permission denied")
 
 
-def test_a_damaged_file_can_be_replaced(disk: Disk) -> None:
+def test_a_damaged_file_can_be_replaced(disk: SiteDisk) -> None:
     artefacts = disk.pair()
     disk.write("site.crt", b"\x00 -----BEGIN CERTIFICATE-----")
     disk.write("site.key", b"")
     plan(site(artefacts))
 
 
-def test_what_is_worth_knowing_is_remarked(disk: Disk) -> None:
+def test_what_is_worth_knowing_is_remarked(disk: SiteDisk) -> None:
     old = ISSUING.issue(NAME, "legacy.example.com")
     artefacts = disk.pair(old)
     disk.write("site.key", old.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")))
@@ -356,7 +356,7 @@ def test_what_is_worth_knowing_is_remarked(disk: Disk) -> None:
     )
 
 
-def test_the_keys_that_a_component_has_are_at_hand(disk: Disk) -> None:
+def test_the_keys_that_a_component_has_are_at_hand(disk: SiteDisk) -> None:
     assert keys_at_hand(Component("web", disk.pair()), World()) == (PrivateKey(OLD.key),)
     assert keys_at_hand(Component("web", Artefacts(key=str(disk.path / "none"))), World()) == ()
 
@@ -365,7 +365,7 @@ def activation(where: ComponentSite) -> Prepared | RefusedPlan:
     return plan_activation([where], World(), NOW)
 
 
-def test_what_is_on_disk_is_activated_without_a_change(disk: Disk) -> None:
+def test_what_is_on_disk_is_activated_without_a_change(disk: SiteDisk) -> None:
     prepared = activation(site(disk.pair(NEW)))
     assert isinstance(prepared, Prepared)
     order = prepared.order
@@ -374,7 +374,7 @@ def test_what_is_on_disk_is_activated_without_a_change(disk: Disk) -> None:
     assert order.plan.serves[0].chains == ((value(NEW).sha256, value(ISSUING).sha256),)
 
 
-def test_the_hash_of_an_activation_binds_what_is_to_be_served(disk: Disk) -> None:
+def test_the_hash_of_an_activation_binds_what_is_to_be_served(disk: SiteDisk) -> None:
     hashes = set()
     for leaf in (OLD, NEW):
         prepared = activation(replace(site(disk.pair(leaf)), allow_shorter=True))
@@ -383,7 +383,7 @@ def test_the_hash_of_an_activation_binds_what_is_to_be_served(disk: Disk) -> Non
     assert len(hashes) == 2
 
 
-def test_what_is_served_today_is_what_an_activation_takes_the_place_of(disk: Disk) -> None:
+def test_what_is_served_today_is_what_an_activation_takes_the_place_of(disk: SiteDisk) -> None:
     where = site(disk.pair(OLD), stage=RehearsalStage(ENDPOINT, (view(ROOT),), presented([NEW, ISSUING])))
     refused = activation(where)
     assert isinstance(refused, RefusedPlan)
@@ -405,7 +405,7 @@ def test_what_is_served_today_is_what_an_activation_takes_the_place_of(disk: Dis
     ],
 )
 def test_a_service_is_never_restarted_onto_a_set_that_does_not_hold(
-    disk: Disk, certificate: bytes, key: bytes, ground: Ground
+    disk: SiteDisk, certificate: bytes, key: bytes, ground: Ground
 ) -> None:
     artefacts = disk.pair()
     disk.write("site.crt", certificate)
@@ -415,7 +415,7 @@ def test_a_service_is_never_restarted_onto_a_set_that_does_not_hold(
     assert ground in {each.ground for each in refused.objections}
 
 
-def test_a_missing_file_is_not_activated(disk: Disk) -> None:
+def test_a_missing_file_is_not_activated(disk: SiteDisk) -> None:
     artefacts = disk.pair(NEW)
     (disk.path / "site.key").unlink()
     refused = activation(site(artefacts))

@@ -74,7 +74,7 @@ def test_a_file_that_is_neither_the_old_nor_the_new_one_freezes_and_is_left_alon
     scene = Scene(f"{room}/s")
     killed(scene, "exchange", 1)
     Scene.write(scene.certificate("web"), b"GOOD of someone else")
-    (ending,) = scene.recover(live=live)
+    (ending,) = scene.recover(services_run=live)
     assert ending.outcome is Outcome.FROZEN
     assert f"{scene.certificate('web')} is neither the old nor the new file: it was left alone" in ending.sentence
     assert Path(scene.certificate("web")).read_bytes() == b"GOOD of someone else"

@@ -27,7 +27,7 @@ ILLS: Final = {"web": Ill.DEAD}
 
 
 @dataclass
-class Broken:
+class BrokenSet:
     """A component whose certificate fails the configuration test, which names it or does not."""
 
     scene: Scene
@@ -87,11 +87,11 @@ class Broken:
 
 
 @pytest.fixture
-def broken(room: Path) -> Broken:
-    return Broken(Scene(f"{room}/scene"))
+def broken(room: Path) -> BrokenSet:
+    return BrokenSet(Scene(f"{room}/scene"))
 
 
-def test_a_set_that_is_broken_is_replaced_though_the_test_fails_before(broken: Broken) -> None:
+def test_a_set_that_is_broken_is_replaced_though_the_test_fails_before(broken: BrokenSet) -> None:
     ending = broken.transact()
     assert ending.outcome is Outcome.COMMITTED, ending
     assert broken.scene.memory("web") == broken.scene.read(broken.path) != BROKEN
@@ -99,7 +99,7 @@ def test_a_set_that_is_broken_is_replaced_though_the_test_fails_before(broken: B
     assert (begin.data["mends"], begin.data["failing"]) == ({"web": "dead"}, True)
 
 
-def test_a_test_that_fails_with_a_good_set_refuses(broken: Broken) -> None:
+def test_a_test_that_fails_with_a_good_set_refuses(broken: BrokenSet) -> None:
     broken.ills.clear()
     before = broken.looks()
     assert broken.transact().cause is Cause.CONFIG_TEST_BEFORE
@@ -107,7 +107,7 @@ def test_a_test_that_fails_with_a_good_set_refuses(broken: Broken) -> None:
 
 
 def test_where_the_test_fails_afterwards_too_everything_is_as_it_was_and_nothing_was_started(room: Path) -> None:
-    broken = Broken(Scene(f"{room}/scene", new={"web": b"BAD as well"}))
+    broken = BrokenSet(Scene(f"{room}/scene", new={"web": b"BAD as well"}))
     before, memory = broken.looks(), broken.scene.memory("web")
     ending = broken.transact()
     assert (ending.outcome, ending.cause) == (Outcome.ROLLED_BACK, Cause.CONFIG_TEST_BEFORE)
@@ -130,7 +130,7 @@ def test_where_the_test_fails_afterwards_too_everything_is_as_it_was_and_nothing
 def test_with_nobody_attending_the_test_must_name_what_is_broken(
     names: bool, ill: Ill, outcome: Outcome, room: Path
 ) -> None:
-    broken = Broken(Scene(f"{room}/scene"), names, {"web": ill}, attended=False)
+    broken = BrokenSet(Scene(f"{room}/scene"), names, {"web": ill}, attended=False)
     before = broken.looks()
     ending = broken.transact()
     assert ending.outcome is outcome, ending
@@ -141,12 +141,12 @@ def test_with_nobody_attending_the_test_must_name_what_is_broken(
 
 
 def test_a_person_has_mended_what_the_test_does_not_name(room: Path) -> None:
-    broken = Broken(Scene(f"{room}/scene"), names=False, ills={"web": Ill.EXPIRED})
+    broken = BrokenSet(Scene(f"{room}/scene"), names=False, ills={"web": Ill.EXPIRED})
     assert broken.transact().outcome is Outcome.COMMITTED
 
 
 def test_the_test_of_another_service_is_not_explained_by_this_set(room: Path) -> None:
-    broken = Broken(Scene(f"{room}/scene", components=("mail", "web")))
+    broken = BrokenSet(Scene(f"{room}/scene", components=("mail", "web")))
     broken.services["mail"] = replace(broken.scene.service("mail"), test=("/bin/false",))
     before = broken.looks()
     assert broken.transact().cause is Cause.CONFIG_TEST_BEFORE
@@ -157,7 +157,7 @@ def test_the_test_of_another_service_is_not_explained_by_this_set(room: Path) ->
 @pytest.mark.parametrize("names", [True, False])
 @pytest.mark.parametrize("ills", [{}, ILLS], ids=["good", "broken"])
 def test_a_dry_run_refuses_what_the_run_would(room: Path, attended: bool, names: bool, ills: dict[str, Ill]) -> None:
-    broken = Broken(Scene(f"{room}/scene"), names, dict(ills), attended)
+    broken = BrokenSet(Scene(f"{room}/scene"), names, dict(ills), attended)
     before = broken.looks()
     foreseen = broken.refusal()
     assert (broken.looks(), broken.started, broken.scene.records()) == (before, 0, ())
@@ -169,7 +169,7 @@ def test_a_dry_run_refuses_what_the_run_would(room: Path, attended: bool, names:
 
 
 def test_where_the_new_set_cannot_be_activated_what_runs_is_left_alone_and_the_old_one_is_not_started(
-    broken: Broken,
+    broken: BrokenSet,
 ) -> None:
     memory = broken.scene.memory("web")
     ending = broken.transact(activate=Activation.RELOAD, reload=("/bin/false",))
@@ -183,14 +183,14 @@ def test_where_the_new_set_cannot_be_activated_what_runs_is_left_alone_and_the_o
     assert frozen(broken.scene.records())
 
 
-def test_a_service_that_was_down_for_the_broken_set_is_started_with_the_new_one(broken: Broken) -> None:
+def test_a_service_that_was_down_for_the_broken_set_is_started_with_the_new_one(broken: BrokenSet) -> None:
     os.unlink(broken.memory)
     ending = broken.transact(activate=Activation.RELOAD, reload=("/bin/false",))
     assert ending.outcome is Outcome.COMMITTED, ending
     assert broken.scene.memory("web") == broken.scene.read(broken.path)
 
 
-def test_a_mended_service_that_still_does_not_answer_is_not_committed(broken: Broken) -> None:
+def test_a_mended_service_that_still_does_not_answer_is_not_committed(broken: BrokenSet) -> None:
     os.unlink(broken.memory)
     nothing = ("/bin/true",)
     service = replace(broken.service(), restart=nothing)
@@ -200,7 +200,7 @@ def test_a_mended_service_that_still_does_not_answer_is_not_committed(broken: Br
     assert b"GOOD" in broken.scene.read(broken.path), "the new set is whole, the old one is not"
 
 
-def test_a_dead_set_is_not_gone_back_to_where_there_is_no_test(broken: Broken) -> None:
+def test_a_dead_set_is_not_gone_back_to_where_there_is_no_test(broken: BrokenSet) -> None:
     failing = f"grep -q GOOD {broken.path} && exit 3; cp {broken.path} {broken.memory}"
     broken.services["web"] = Service(restart=("/bin/sh", "-c", failing))
     ending = broken.transact()
@@ -210,18 +210,18 @@ def test_a_dead_set_is_not_gone_back_to_where_there_is_no_test(broken: Broken) -
 
 
 def test_a_lost_client_is_no_reason_to_go_back_to_a_dead_set(room: Path) -> None:
-    broken = Broken(Scene(f"{room}/scene", new={"web": b"GOOD no java"}))
+    broken = BrokenSet(Scene(f"{room}/scene", new={"web": b"GOOD no java"}))
     ending = broken.transact()
     assert (ending.outcome, ending.cause) == (Outcome.FAILED_FORWARD, Cause.CLIENT_LOST)
     assert broken.scene.memory("web") == b"GOOD no java"
 
 
 def test_what_runs_is_stopped_only_once_the_new_set_has_passed_the_test(room: Path) -> None:
-    broken = Broken(Scene(f"{room}/scene", new={"web": b"BAD as well"}, quiesce=True))
+    broken = BrokenSet(Scene(f"{room}/scene", new={"web": b"BAD as well"}, quiesce=True))
     memory = broken.scene.memory("web")
     assert broken.transact().outcome is Outcome.ROLLED_BACK
     assert (broken.started, broken.scene.memory("web")) == (0, memory)
-    good = Broken(Scene(f"{room}/another", quiesce=True))
+    good = BrokenSet(Scene(f"{room}/another", quiesce=True))
     assert good.transact().outcome is Outcome.COMMITTED
     assert good.started == 1
 
@@ -229,8 +229,8 @@ def test_what_runs_is_stopped_only_once_the_new_set_has_passed_the_test(room: Pa
 @pytest.mark.parametrize("live", [True, False], ids=["live", "at boot"])
 @pytest.mark.parametrize("quiesce", [False, True], ids=["restarted", "stopped"])
 def test_killed_at_any_step_no_service_is_put_onto_the_dead_set(live: bool, quiesce: bool, room: Path) -> None:
-    def made(name: object) -> Broken:
-        return Broken(Scene(f"{room}/{name}", quiesce=quiesce))
+    def made(name: object) -> BrokenSet:
+        return BrokenSet(Scene(f"{room}/{name}", quiesce=quiesce))
 
     world = StepWorld()
     made("traced").transact(world)
@@ -240,7 +240,7 @@ def test_killed_at_any_step_no_service_is_put_onto_the_dead_set(live: bool, quie
         killed(broken.transact, cell)
         context = broken.scene.context(None, web=broken.service())
         with closing(context.journal):
-            recover(context, live=live)
+            recover(context, services_run=live)
         held = [data for _, _, data in broken.looks()]
         old, new = held[0] == BROKEN, b"GOOD new" in held[0]
         if not ((old and held[1].startswith(b"old")) or (new and held[1].startswith(b"the new"))):

@@ -136,8 +136,8 @@ def test_a_unit_that_cannot_be_stopped_is_left_as_it_was(make: Callable[..., tup
     [
         ({"restart": ("systemctl", "restart")}, "begins with an absolute path"),
         ({"restart": ()}, "begins with an absolute path"),
-        ({"restart": ("/r",), "activate": Activation.RELOAD}, "needs a reload command"),
-        ({"restart": ("/r",), "quiesce": True, "stop": ("/s",)}, "needs a stop and a start command"),
+        ({"restart": ("/r",), "activate": Activation.RELOAD}, "without 'reload'"),
+        ({"restart": ("/r",), "quiesce": True, "stop": ("/s",)}, "without 'stop' and 'start'"),
     ],
 )
 def test_a_service_that_could_not_do_its_part_cannot_be_declared(given: dict[str, object], message: str) -> None:

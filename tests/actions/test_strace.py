@@ -24,7 +24,7 @@ from tests.kit.authority import fresh
 from tests.kit.daemon import CERTVIGIL
 from tests.kit.matrix import Share, played
 from tests.kit.openssl_client import presented
-from tests.kit.web import Web, serving
+from tests.kit.web import WebComponent, serving
 from tests.kit.worlds import NotReachedError
 
 pytestmark = [pytest.mark.server("strace"), pytest.mark.server("nginx")]
@@ -103,7 +103,7 @@ def may_trace() -> None:
 class Act:
     """Replacements of one component, each with a state of its own; `fails` has the new files fail the test."""
 
-    def __init__(self, web: Web, *, fails: bool) -> None:
+    def __init__(self, web: WebComponent, *, fails: bool) -> None:
         self.web = web
         self._fails = fails
         self._log = web.directory / "strace.log"

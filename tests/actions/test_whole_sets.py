@@ -17,7 +17,7 @@ import pytest
 from actions.ending import Cause, Ending, Outcome
 from actions.journal import Event
 from actions.journal_state import frozen
-from actions.recover import KeptPaths, NotWhole, recover, thaw
+from actions.recover import MOST_ATTEMPTS, KeptPaths, NotWhole, recover, thaw
 from actions.target import state
 from actions.transaction_state import TransactionContext
 from actions.validate import Live, Worth
@@ -80,9 +80,9 @@ def judged(scene: Scene, worth: Worth) -> TransactionContext:
     return replace(scene.context(), live=Live(scene.look, scene.judge, worth=judge))
 
 
-def recovered(context: TransactionContext, *, live: bool = True) -> tuple[Ending, ...]:
+def recovered(context: TransactionContext, *, services_run: bool = True) -> tuple[Ending, ...]:
     with closing(context.journal):
-        return recover(context, live=live)
+        return recover(context, services_run=services_run)
 
 
 def lose_the_old(scene: Scene) -> None:
@@ -116,10 +116,22 @@ def test_recoveries_killed_before_the_set_is_whole_do_not_count_and_freeze_no_ha
     switched(scene, 3)
     for attempt in range(10):
         name = "sync_directory" if attempt % 2 and when == "before" else "exchange"
-        ended = in_a_process(partial(scene.recover, StepWorld(dying(at(name), when)), live=live))
+        ended = in_a_process(partial(scene.recover, StepWorld(dying(at(name), when)), services_run=live))
         assert ended == (KILLED if when == "before" or attempt < 3 else 0)
-    assert len(scene.recover(live=live)) == (when == "before")
+    assert len(scene.recover(services_run=live)) == (when == "before")
     assert broken(scene, order, served=live) == []
+    assert frozen(scene.records()) == {}
+
+
+def test_recoveries_killed_ten_times_amid_their_commands_still_end_live_on_one_set(room: Path) -> None:
+    """After three of them one service went on with the old set, and the new one lay on disk."""
+    scene = Scene(f"{room}/s", ("mail", "web"), quiesce=True)
+    order = scene.order()
+    switched(scene, 3)
+    for _ in range(10):
+        assert in_a_process(partial(scene.recover, StepWorld(dying(at("run"))))) == KILLED
+    assert len(scene.recover()) == 1
+    assert broken(scene, order) == []
     assert frozen(scene.records()) == {}
 
 
@@ -127,11 +139,11 @@ def test_a_recovery_that_is_interrupted_with_a_whole_set_on_disk_counts(room: Pa
     scene = Scene(f"{room}/s", quiesce=True)
     order = scene.order()
     switched(scene, 1)
-    for _ in range(3):
+    for _ in range(MOST_ATTEMPTS):
         assert in_a_process(partial(scene.recover, StepWorld(dying(at("run"))))) == KILLED
     (ending,) = scene.recover()
     assert ending.outcome is Outcome.FROZEN
-    assert "interrupted 3 times" in ending.sentence
+    assert f"interrupted {MOST_ATTEMPTS} times" in ending.sentence
     assert [state(World(), each.path) for each in order.plan.changes] == [each.before for each in order.plan.changes]
 
 
@@ -151,7 +163,7 @@ def test_up_to_ten_recoveries_interrupted_in_a_row_leave_a_whole_set(name: str, 
     order = scene.order()
     story = [_killed_at(drawn.randint(0, 130), scene.replace)]
     lives = [drawn.random() < 0.7 for _ in range(drawn.randint(1, 10))]
-    story += [_killed_at(drawn.randint(0, 40), partial(scene.recover, live=live)) for live in lives]
+    story += [_killed_at(drawn.randint(0, 40), partial(scene.recover, services_run=live)) for live in lives]
     endings = scene.recover()
     now = [state(scene.disk, each.path) for each in order.plan.changes]
     befores, afters = ([getattr(each, side) for each in order.plan.changes] for side in ("before", "after"))
@@ -185,7 +197,7 @@ def _killed_at(number: int, act: Callable[[World], object]) -> str:
 def test_all_new_goes_forward_where_the_old_set_is_of_no_use(worth: Worth, live: bool, room: Path) -> None:
     scene = Scene(f"{room}/s")
     switched(scene, 2)
-    (ending,) = recovered(judged(scene, worth), live=live)
+    (ending,) = recovered(judged(scene, worth), services_run=live)
     assert ending.outcome is (Outcome.COMMITTED if live else Outcome.FAILED_FORWARD)
     assert on_disk(scene) == {"new"}
     assert scene.recover() == ()
@@ -199,7 +211,7 @@ def test_all_new_goes_forward_at_boot_where_no_client_accepts_the_old_set_any_mo
         new = {path: data for path, data in files.items() if b"old" not in data}
         return scene.judge(components, new, now)
 
-    (ending,) = recovered(replace(scene.context(), live=Live(scene.look, judge)), live=False)
+    (ending,) = recovered(replace(scene.context(), live=Live(scene.look, judge)), services_run=False)
     assert ending.outcome is Outcome.FAILED_FORWARD
     assert on_disk(scene) == {"new"}
 
@@ -208,7 +220,7 @@ def test_all_new_goes_forward_at_boot_where_no_client_accepts_the_old_set_any_mo
 def test_half_a_set_is_completed_where_the_key_of_the_old_was_given_up(live: bool, room: Path) -> None:
     scene = Scene(f"{room}/s")
     switched(scene, 1)
-    (ending,) = recovered(judged(scene, Worth(Old.BARRED, "its key was given up")), live=live)
+    (ending,) = recovered(judged(scene, Worth(Old.BARRED, "its key was given up")), services_run=live)
     assert ending.outcome is (Outcome.COMMITTED if live else Outcome.FAILED_FORWARD)
     assert on_disk(scene) == {"new"}
     assert scene.beside() == []
@@ -218,7 +230,7 @@ def test_half_a_set_is_completed_where_the_key_of_the_old_was_given_up(live: boo
 def test_half_a_set_is_undone_where_the_old_has_only_expired(live: bool, room: Path) -> None:
     scene = Scene(f"{room}/s")
     switched(scene, 1)
-    (ending,) = recovered(judged(scene, Worth(Old.SPENT, "it has expired")), live=live)
+    (ending,) = recovered(judged(scene, Worth(Old.SPENT, "it has expired")), services_run=live)
     assert ending.outcome is Outcome.ROLLED_BACK
     assert on_disk(scene) == {"old"}
 
@@ -257,7 +269,7 @@ def test_a_file_that_is_missing_is_put_back(live: bool, files: int, room: Path) 
     order = scene.order()
     switched(scene, files)
     os.unlink(scene.key("web"))
-    (ending,) = scene.recover(live=live)
+    (ending,) = scene.recover(services_run=live)
     assert ending.outcome is Outcome.ROLLED_BACK
     assert broken(scene, order, served=live) == []
 
@@ -267,10 +279,10 @@ def test_only_a_component_with_somebody_elses_file_is_frozen_half_and_half(live:
     scene = Scene(f"{room}/s", ("mail", "web"))
     switched(scene, 4)
     world = StepWorld(dying(at("exchange", which=2), "after"))
-    assert in_a_process(partial(scene.recover, world, live=False)) == KILLED
+    assert in_a_process(partial(scene.recover, world, services_run=False)) == KILLED
     Scene.write(scene.key("web"), b"of someone else")
     assert b"new" in scene.read(scene.key("mail"))
-    (ending,) = scene.recover(live=live)
+    (ending,) = scene.recover(services_run=live)
     assert ending.outcome is Outcome.FROZEN
     assert f"{scene.key('web')} is neither the old nor the new file: it was left alone" in ending.sentence
     assert scene.read(scene.key("web")) == b"of someone else"
@@ -298,7 +310,7 @@ def test_half_a_set_whose_old_half_is_lost_is_made_whole_with_the_new(live: bool
     scene = Scene(f"{room}/s")
     switched(scene, 1)
     lose_the_old(scene)
-    (ending,) = scene.recover(live=live)
+    (ending,) = scene.recover(services_run=live)
     assert ending.outcome is (Outcome.COMMITTED if live else Outcome.FAILED_FORWARD)
     assert on_disk(scene) == {"new"}
 

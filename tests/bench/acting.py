@@ -24,7 +24,7 @@ from monitor.state.trust import read_trust_context
 from tests.bench.commands import median_seconds
 from tests.bench.report import Measurement
 from tests.kit.authority import NAME, fresh
-from tests.kit.component import Component, Machine, order_of
+from tests.kit.component import InstalledComponent, ServerMachine, order_of
 from tests.kit.load import Load
 
 ROUNDS: Final = 5
@@ -94,9 +94,11 @@ def _worst(seconds: dict[str, list[float]]) -> float:
     return round(max(map(statistics.median, seconds.values())), 3)
 
 
-def _component(directory: Path, kind: type[BackgroundServer], running: ExitStack) -> tuple[Component, BackgroundServer]:
+def _component(
+    directory: Path, kind: type[BackgroundServer], running: ExitStack
+) -> tuple[InstalledComponent, BackgroundServer]:
     directory.mkdir(parents=True)
-    machine = Machine(directory, running)
+    machine = ServerMachine(directory, running)
     machine.old = fresh(_OTHER_NAME)
     server = machine.start(kind, machine.site())
     component = machine.component(server)
@@ -104,7 +106,7 @@ def _component(directory: Path, kind: type[BackgroundServer], running: ExitStack
     return component, server
 
 
-def _replace(component: Component) -> float:
+def _replace(component: InstalledComponent) -> float:
     """Return the seconds of a whole replacement, from the candidate on, without what the service and the terms take."""
     issued, config, world = fresh(_OTHER_NAME), component.declare(), Timed(component.service)
     started = time.monotonic()
@@ -116,7 +118,7 @@ def _replace(component: Component) -> float:
     return seconds - sum(took for _, took in world.activations) - (terms.successes - 1) * terms.interval
 
 
-def _roll_back(component: Component) -> float:
+def _roll_back(component: InstalledComponent) -> float:
     """Return the seconds from the record that validation failed to the one that the old set is served again."""
     # Planned before a client was known that connects by a name which the candidate lacks.
     order = component.order(fresh())

@@ -22,7 +22,7 @@ PATIENCE: Final = 120.0
 """Seconds after which whatever is waited for has failed."""
 
 
-class Daemon:
+class MeasuredDaemon:
     """Runs `certvigil run` inside the block, which begins once it is ready; its log goes to `LOG` in `directory`."""
 
     def __init__(

@@ -23,7 +23,7 @@ _ENDS_SOON_EVERY: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Estate:
+class MeasuredEstate:
     """A directory of directories of PEM files."""
 
     directory: str
@@ -58,7 +58,7 @@ def configuration(
     )
 
 
-def build(directory: str, files: int = FILES) -> Estate:
+def build(directory: str, files: int = FILES) -> MeasuredEstate:
     """Make the estate below `directory`, on both cores."""
     paths = tuple(os.path.join(directory, f"{number % DIRECTORIES:03}", f"{number:05}.pem") for number in range(files))
     for parent in {os.path.dirname(path) for path in paths}:
@@ -66,7 +66,7 @@ def build(directory: str, files: int = FILES) -> Estate:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for done in [pool.submit(_write, paths[half::2], half) for half in range(2)]:
             done.result()
-    return Estate(directory, paths)
+    return MeasuredEstate(directory, paths)
 
 
 def _write(paths: tuple[str, ...], first: int) -> None:

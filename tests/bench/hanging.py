@@ -24,7 +24,7 @@ from typing import Final
 from monitor.host.schedule import spread
 from monitor.lab.ca import Authority
 from monitor.lab.servers import write_site
-from tests.bench.daemon import PATIENCE, Daemon
+from tests.bench.daemon import PATIENCE, MeasuredDaemon
 from tests.bench.report import Measurement
 
 HEALTHY: Final = 700
@@ -49,7 +49,7 @@ def measure(directory: str, seconds: float = SECONDS) -> Iterator[Measurement]:
                 endpoints = {f"healthy {n}": f"{_host(n)}:{healthy}" for n in range(HEALTHY)}
                 endpoints |= {f"hanging {n}": f"{_host(n)}:{hanging}" for n in range(HANGING)}
                 started = time.monotonic()
-                with Daemon(place, endpoints=endpoints, every=f"{EVERY:g}s") as daemon:
+                with MeasuredDaemon(place, endpoints=endpoints, every=f"{EVERY:g}s") as daemon:
                     ready = time.monotonic()
                     time.sleep(SETTLE + seconds)
                     end = time.monotonic()

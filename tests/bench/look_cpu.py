@@ -54,7 +54,7 @@ def measure() -> Iterator[Measurement]:
         with (
             Nginx(os.path.join(directory, "rsa"), sites[:1]) as rsa,
             Nginx(os.path.join(directory, "ec"), sites[1:]) as ec,
-            Blackbox(directory, ca_file, _SERVER_NAME) as blackbox,
+            MeasuredBlackbox(directory, ca_file, _SERVER_NAME) as blackbox,
             Monitored(ca_file, [(rsa.host, rsa.port), (ec.host, ec.port)]) as monitored,
         ):
             addresses = [rsa.address, ec.address]
@@ -127,7 +127,7 @@ class Monitored:
             self._all_looked.set()
 
 
-class Blackbox(lab.Blackbox):
+class MeasuredBlackbox(lab.Blackbox):
     """Debian's prometheus-blackbox-exporter, asked by clients whose own CPU time is not counted."""
 
     def __enter__(self) -> Self:

@@ -32,7 +32,7 @@ LOOKS: Final = 100_000
 
 
 @dataclass(slots=True)
-class Seen:
+class SeenLooks:
     """What happened inside, by the monotonic clock, which all processes share."""
 
     stalls: list[tuple[float, float]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Seen:
     looks: int = 0
 
 
-SEEN: Final = Seen()
+SEEN: Final = SeenLooks()
 
 
 class _Page(Page):
@@ -86,8 +86,8 @@ class _Daemon(daemon.Daemon):
     async def _look_at_all_again(self) -> None:
         before = SEEN.looks
         while SEEN.looks - before < LOOKS:
-            enough = SEEN.looks + self.parts.files.progress.total
-            self.parts.files.rescan()
+            enough = SEEN.looks + self.parts.look.files.progress.total
+            self.parts.look.files.rescan()
             while SEEN.looks < enough:  # noqa: ASYNC110 (the monitor tells nobody when it is through)
                 await asyncio.sleep(0.01)
         _write(f"{self.path}.looked", SEEN.looks - before)

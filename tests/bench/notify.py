@@ -15,7 +15,7 @@ from threading import Thread
 from typing import Final
 
 from monitor.lab.ca import DAY, Authority
-from tests.bench.daemon import PATIENCE, Daemon
+from tests.bench.daemon import PATIENCE, MeasuredDaemon
 from tests.bench.report import Measurement
 
 FINDINGS: Final = 200
@@ -37,7 +37,7 @@ def measure(directory: str) -> Iterator[Measurement]:
     ]
     told: dict[str, float] = {}
     server = _receiver(told)
-    daemon = Daemon(here, os.path.join(here, "*.pem"))
+    daemon = MeasuredDaemon(here, os.path.join(here, "*.pem"))
     with open(daemon.config_file, "r+", encoding="utf-8") as file:
         config = json.load(file)
         config["channels"] = {"bench": {"urls": ["json://{}:{}/".format(*server.server_address[:2])]}}
@@ -72,7 +72,7 @@ def measure(directory: str) -> Iterator[Measurement]:
 def _receiver(told: dict[str, float]) -> ThreadingHTTPServer:
     """Return a server that notes when a message about each path arrives first."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class NotifyHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             arrived = time.time()
             said = self.rfile.read(int(self.headers["Content-Length"]))
@@ -85,6 +85,6 @@ def _receiver(told: dict[str, float]) -> ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), NotifyHandler)
     Thread(target=server.serve_forever, daemon=True).start()
     return server

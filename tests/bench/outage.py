@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
 from monitor.lab.servers import Site, write_site
-from tests.bench.daemon import PATIENCE, Daemon
+from tests.bench.daemon import PATIENCE, MeasuredDaemon
 from tests.bench.report import Measurement
 
 ENDPOINTS: Final = 100
@@ -40,7 +40,7 @@ def measure(directory: str) -> Iterator[Measurement]:
     addresses = {f"endpoint {number}": free_address() for number in range(ENDPOINTS)}
     flapper = free_address()
     endpoints = {name: "{}:{}".format(*each) for name, each in {**addresses, "flapper": flapper}.items()}
-    daemon = Daemon(here, endpoints=endpoints)
+    daemon = MeasuredDaemon(here, endpoints=endpoints)
     with open(daemon.config_file, "r+", encoding="utf-8") as file:
         config = json.load(file)
         config["channels"] = {"bench": {"urls": ["json://{}:{}/".format(*receiver.server_address[:2])]}}
@@ -129,7 +129,7 @@ class _Listeners:
 def _receiver(told: list[tuple[float, str]]) -> ThreadingHTTPServer:
     """Return a server that notes when which message arrives."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class OutageHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             arrived = time.time()
             said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -141,6 +141,6 @@ def _receiver(told: list[tuple[float, str]]) -> ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), OutageHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server

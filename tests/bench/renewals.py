@@ -19,10 +19,10 @@ from typing import Final
 
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.servers import LocalServer, Site, write_site
-from tests.bench.daemon import Daemon
+from tests.bench.daemon import MeasuredDaemon
 from tests.bench.report import Measurement
-from tests.kit.receivers import Receiver
-from tests.kit.renewals import OnDisk, Shape
+from tests.kit.receivers import MessageReceiver
+from tests.kit.renewals import RenewalShape, RenewedFiles
 
 COMPONENTS: Final = 100
 GAPS: Final = (0.0, 0.0, 0.2, 0.2, 1.0, 3.0, 5.0, 10.0, 30.0, 120.0)
@@ -40,8 +40,8 @@ def measure(directory: str, gaps: Sequence[float] = GAPS) -> Iterator[Measuremen
     issuing = root.intermediate()
     names = [f"{number}.renewals.example" for number in range(COMPONENTS)]
     disks = [
-        OnDisk(os.path.join(here, f"on-disk-{number}"), shape)
-        for number, shape in enumerate(islice(cycle(Shape), COMPONENTS))
+        RenewedFiles(os.path.join(here, f"on-disk-{number}"), shape)
+        for number, shape in enumerate(islice(cycle(RenewalShape), COMPONENTS))
     ]
     sites = []
     os.makedirs(here)
@@ -52,11 +52,11 @@ def measure(directory: str, gaps: Sequence[float] = GAPS) -> Iterator[Measuremen
     bundle = os.path.join(here, "root.pem")
     with open(bundle, "wb") as file:
         file.write(root.pem())
-    receiver = Receiver().start()
+    receiver = MessageReceiver().start()
     with ExitStack() as running:
         servers = [running.enter_context(LocalServer(sites[first::SERVERS])) for first in range(SERVERS)]
         locks = [Lock() for _ in servers]
-        daemon = Daemon(here)
+        daemon = MeasuredDaemon(here)
         with open(daemon.config_file, "r+", encoding="utf-8") as config_file:
             config = json.load(config_file) | {
                 "trust_stores": {"lab": {"bundle": bundle}},
@@ -108,7 +108,9 @@ def _number(target: str) -> int:
     return int(re.sub(r"^c(\d+)/.*", r"\1", target))
 
 
-def _live(gaps: Sequence[float], issue: Callable[[], Issued], disk: OnDisk, take_up: Callable[[Issued], None]) -> None:
+def _live(
+    gaps: Sequence[float], issue: Callable[[], Issued], disk: RenewedFiles, take_up: Callable[[Issued], None]
+) -> None:
     """Renew a component once with each gap, and have it served each time."""
     for gap in gaps:
         issued = issue()

@@ -45,7 +45,7 @@ _POLICIES: Final[Sequence[Mapping[str, object]]] = [
 ]
 
 
-class House:
+class RogueHouse:
     """An actor, components to which nothing may be done without a person, and a person who replaces now and then."""
 
     def __init__(self, directory: str, *, free: bool = False) -> None:
@@ -119,7 +119,7 @@ class House:
         return [each.data for each in records if each.event == "begin" and each.data.get("by") == ROGUE.name]
 
 
-def play(house: House, requests: int, seed: int) -> None:
+def play(house: RogueHouse, requests: int, seed: int) -> None:
     """Ask for so many things, chosen by chance and by the answers so far."""
     chance = random.Random(seed)
     names = sorted(house.modes)
@@ -161,6 +161,6 @@ def measure(directory: str) -> Iterator[Measurement]:
     """Measure how much is done for a rogue daemon that nobody but it wants."""
     home = os.path.join(directory, "rogue")
     os.makedirs(home, mode=0o755)
-    house = House(home)
+    house = RogueHouse(home)
     play(house, REQUESTS, random.SystemRandom().randrange(2**32))
     yield Measurement("unattended_actions_by_rogue_daemon", len(house.begun()), "", 0)

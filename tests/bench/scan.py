@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from tests.bench.daemon import Daemon
-from tests.bench.estate import Estate
+from tests.bench.daemon import MeasuredDaemon
+from tests.bench.estate import MeasuredEstate
 from tests.bench.report import Measurement
 
 ROUNDS: Final = 5
@@ -20,7 +20,7 @@ SETTLED: Final = 2.0
 """Seconds after which what an idle daemon holds no longer changes."""
 
 
-def measure(directory: str, estate: Estate) -> Iterator[Measurement]:
+def measure(directory: str, estate: MeasuredEstate) -> Iterator[Measurement]:
     """Measure the daemon on `estate`; in the end, its state is left in `directory`."""
     yield _idle(os.path.join(directory, "idle"))
     against_floor, against_first, against_first_with_start = [], [], []
@@ -29,12 +29,12 @@ def measure(directory: str, estate: Estate) -> Iterator[Measurement]:
         floor = _floor(estate)
         _warm(estate)
         shutil.rmtree(os.path.join(directory, "state"), ignore_errors=True)
-        with Daemon(directory, estate.pattern) as first:
+        with MeasuredDaemon(directory, estate.pattern) as first:
             first.await_recorded(len(estate.files))
             first.scrape()
             time.sleep(SETTLED)
             resident = first.resident_mb()
-        with Daemon(directory, estate.pattern) as again:
+        with MeasuredDaemon(directory, estate.pattern) as again:
             pass
         against_floor.append(first.since_loaded / floor)
         against_first.append(again.since_loaded / first.since_loaded)
@@ -50,20 +50,20 @@ def measure(directory: str, estate: Estate) -> Iterator[Measurement]:
 
 def _idle(directory: str) -> Measurement:
     os.makedirs(directory)
-    with Daemon(directory) as daemon:
+    with MeasuredDaemon(directory) as daemon:
         daemon.scrape()
         time.sleep(SETTLED)
         return Measurement("rss_idle_mb", round(daemon.resident_mb(), 1), "MB", 100)
 
 
-def _warm(estate: Estate) -> None:
+def _warm(estate: MeasuredEstate) -> None:
     """Have every file in the page cache: the disk is not what is measured."""
     for path in estate.files:
         with open(path, "rb") as file:
             file.read()
 
 
-def _floor(estate: Estate) -> float:
+def _floor(estate: MeasuredEstate) -> float:
     command = (sys.executable, "-m", "tests.bench.floor", estate.directory)
     return float(subprocess.run(command, capture_output=True, check=True).stdout)
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from monitor.lab.ca import Authority
 from monitor.lab.servers import Nginx, write_site
-from tests.bench.daemon import Daemon
-from tests.bench.estate import Estate
+from tests.bench.daemon import MeasuredDaemon
+from tests.bench.estate import MeasuredEstate
 from tests.bench.report import Measurement
 from tests.kit.dashboards import RULES, expressions_of_dashboards
 from tests.kit.prometheus import Prometheus
@@ -25,13 +25,13 @@ POINTS: Final = 240
 """Of a line; Grafana asks for about as many as it is wide."""
 
 
-def measure(directory: str, estate: Estate) -> Iterator[Measurement]:
+def measure(directory: str, estate: MeasuredEstate) -> Iterator[Measurement]:
     """Measure with one daemon that watches all files."""
     site = write_site(os.path.join(directory, "shown"), Authority.root().intermediate().issue("localhost"))
     with Nginx(os.path.join(directory, "shown-nginx"), [site]) as server:
         endpoints = {f"endpoint {number}": server.address for number in range(ENDPOINTS)}
         with (
-            Daemon(directory, estate.pattern, endpoints=endpoints) as daemon,
+            MeasuredDaemon(directory, estate.pattern, endpoints=endpoints) as daemon,
             Prometheus(os.path.join(directory, "prometheus"), [daemon.listen], [str(RULES)], every="15s") as prometheus,
         ):
             ((_, series),) = prometheus.wait_until("scrape_samples_scraped > 1e5", deadline=60)

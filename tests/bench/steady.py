@@ -15,8 +15,8 @@ from typing import Final
 from monitor.lab.ca import Authority
 from monitor.lab.servers import Nginx, write_site
 from monitor.store import database_path
-from tests.bench.daemon import PATIENCE, Daemon
-from tests.bench.estate import Estate
+from tests.bench.daemon import PATIENCE, MeasuredDaemon
+from tests.bench.estate import MeasuredEstate
 from tests.bench.measured import LOOKS
 from tests.bench.report import Measurement
 
@@ -27,12 +27,12 @@ ENDPOINTS: Final = 20
 _COMMAND: Final = ("-m", "tests.bench.measured")
 
 
-def measure_scrapes(directory: str, estate: Estate) -> Iterator[Measurement]:
+def measure_scrapes(directory: str, estate: MeasuredEstate) -> Iterator[Measurement]:
     """Measure scraping, while files are looked at every two seconds and endpoints forty times a second."""
     site = write_site(os.path.join(directory, "site"), Authority.root().intermediate().issue("localhost"))
     with Nginx(os.path.join(directory, "nginx"), [site]) as server:
         endpoints = {f"endpoint {number}": server.address for number in range(ENDPOINTS)}
-        with Daemon(directory, estate.pattern, rescan="2s", endpoints=endpoints, command=_COMMAND) as daemon:
+        with MeasuredDaemon(directory, estate.pattern, rescan="2s", endpoints=endpoints, command=_COMMAND) as daemon:
             ready = time.monotonic()
             scrapes = []
             for _ in range(SCRAPES):
@@ -47,9 +47,9 @@ def measure_scrapes(directory: str, estate: Estate) -> Iterator[Measurement]:
     yield Measurement("loop_stall_max_ms", round(max(stalls, default=0.0) * 1000, 1), "ms", 50)
 
 
-def measure_rows(directory: str, estate: Estate) -> Iterator[Measurement]:
+def measure_rows(directory: str, estate: MeasuredEstate) -> Iterator[Measurement]:
     """Measure how the database grows while nothing changes."""
-    with Daemon(directory, estate.pattern, command=_COMMAND) as daemon:
+    with MeasuredDaemon(directory, estate.pattern, command=_COMMAND) as daemon:
         daemon.await_recorded(len(estate.files))
         before = _rows(daemon.state)
         done = f"{daemon.config_file}.looked"
@@ -72,7 +72,7 @@ def _rows(state: str) -> int:
         return sum(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0] for table in tables)
 
 
-def _seen(daemon: Daemon) -> dict[str, list[list[float]]]:
+def _seen(daemon: MeasuredDaemon) -> dict[str, list[list[float]]]:
     with open(f"{daemon.config_file}.seen", encoding="utf-8") as file:
         seen: dict[str, list[list[float]]] = json.load(file)
     return seen

@@ -111,8 +111,8 @@ def test_a_url_is_called_by_its_place_and_kind() -> None:
     [
         (f"json://{SECRET}", 0o644, "readable by everybody (mode 0644), expected its owner and group alone"),
         (f"json://{SECRET}", 0o660, "writable by group or others (mode 0660), expected its owner alone"),
-        (f"# chat\njson://a\n{SECRET}", 0o600, "line 3 is not as it must be, expected a URL such as slack://..."),
-        ("# nobody\n\n", 0o600, "holds nothing, expected one on each line"),
+        (f"# chat\njson://a\n{SECRET}", 0o600, "line 3 has a mistake, expected a URL such as slack://..."),
+        ("# nobody\n\n", 0o600, "is empty, expected one value on each line"),
         ("json://a\n" * 10_000, 0o600, "too large, expected at most 65536 bytes"),
         (None, 0o600, "not a regular file, expected one"),
     ],

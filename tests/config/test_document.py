@@ -91,21 +91,62 @@ def test_each_key_given_twice_is_a_mistake_with_both_lines() -> None:
         ("a: &x [1, *x]\n", "a.yaml:1: there is no '&x' above, expected an anchor that stands in this file"),
         ("a: &x 1\nb: &x 2\n", "a.yaml:2: there is an anchor '&x' in line 1 already, expected another name"),
         ("&x a: 1\n", "a.yaml:1: an anchor before a key, expected it before a value"),
-        ("a: &x 1\n*x : 1\n", "a.yaml:2: a key that is no text, expected a word followed by a colon"),
+        ("a: &x 1\n*x : 1\n", "a.yaml:2: a key that is not text, expected a word followed by a colon"),
         (
             "a: !!python/object/apply:os.system [id]\n",
-            "a.yaml:1: found a tag, expected none: text in quotes is text, everything else is plain",
+            "a.yaml:1: found a tag, which begins with '!', expected the value alone: text is text in quotes",
         ),
-        ("? [a]\n: 1\n", "a.yaml:1: a key that is no text, expected a word followed by a colon"),
-        ("a: 1\nb: [\n", "a.yaml:3: while parsing a flow node did not find expected node content, expected YAML"),
+        ("? [a]\n: 1\n", "a.yaml:1: a key that is not text, expected a word followed by a colon"),
+        (
+            "a: 1\nb: [\n",
+            "a.yaml:3: found no value, expected one, or the ']' that ends a list",
+        ),
+        (
+            "a: {b: 1\nc: 2\n",
+            (
+                "a.yaml:2: found no ',' and no '}', expected one of them after each value in '{...}'; this is about "
+                "what begins in line 1"
+            ),
+        ),
+        (
+            "a: {b: 1\n",
+            (
+                "a.yaml:2: found no ',' and no '}', expected one of them after each value in '{...}'; this is about "
+                "what begins in line 1"
+            ),
+        ),
+        (
+            "a: 'b\nc: 1\n",
+            (
+                "a.yaml:3: found the end of the file, expected the quotation mark that ends a text; this is about what "
+                "begins in line 1"
+            ),
+        ),
+        (
+            "a:\n  - b\n   - c\n- d\n",
+            (
+                "a.yaml:4: found no key, expected each key of a mapping with the same indentation; this is about what "
+                "begins in line 1"
+            ),
+        ),
+        ("a: *\n", "a.yaml:1: found '*' or '&' without a name, expected quotes around a text that begins so"),
         (
             "a:\n\tb: 1\n",
-            "a.yaml:2: while scanning for the next token found character that cannot start any token, expected YAML",
+            (
+                "a.yaml:2: found a character that begins no value, such as a tab, '@' or '%', expected spaces for the "
+                "indentation, and quotes around such a text"
+            ),
         ),
         (b"a: 1\nb: \xff\n", "a.yaml:2: bytes that are no UTF-8, expected UTF-8 text"),
         ("a: 1\nb: \x1b[2J\n", "a.yaml:2: control characters are not allowed, expected YAML"),
         ("[" * 500, "a.yaml:1: nested too deeply, expected at most 32 levels"),
-        ("a: " * 3 + "b", "a.yaml:1: mapping values are not allowed in this context, expected YAML"),
+        (
+            "a: " * 3 + "b",
+            (
+                "a.yaml:1: found a ':' where no key may stand, expected quotes around a text with ': ' in it, and the "
+                "indentation of the lines above"
+            ),
+        ),
     ],
 )
 def test_what_is_no_document_is_refused(data: bytes | str, mistake: str) -> None:
@@ -172,8 +213,8 @@ def test_what_was_written_is_kept_beside_what_a_variable_holds() -> None:
     ("text", "problem"),
     [
         ("${MISSING}", "${MISSING} is not set, expected it in the environment"),
-        ("${", "found '${' without a name, expected ${NAME}, or $${ for '${' itself"),
-        ("${a-b}", "found '${' without a name, expected ${NAME}, or $${ for '${' itself"),
+        ("${", "found '${' that begins no variable, expected ${NAME}, or $${ for '${' itself"),
+        ("${a-b}", "found '${' that begins no variable, expected ${NAME}, or $${ for '${' itself"),
     ],
 )
 def test_a_variable_that_cannot_be_replaced_is_a_mistake(text: str, problem: str) -> None:

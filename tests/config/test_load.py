@@ -46,7 +46,7 @@ from config.schema.root import json_schema
 from config.service import Activation, Service, systemd
 from config.shipped import shipped_policies
 from config.text import printable
-from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
+from config.vocabulary import Code, EndpointProtocol, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
 from tests.kit.configuration import GOOD, Loaded, Write
 
 
@@ -233,6 +233,14 @@ def test_endpoints_that_differ_in_the_type_of_key_alone_have_names_of_their_own(
     }
 
 
+def test_an_endpoint_speaks_the_protocol_that_is_named(loaded: Loaded) -> None:
+    addresses = {each: f"{{address: '{each}.example.com:1', protocol: {each}}}" for each in EndpointProtocol}
+    config = loaded(f"endpoints: [{', '.join(addresses.values())}]")
+    assert {name: each.protocol for name, each in config.endpoints.items()} == {
+        f"{each}.example.com:1": each for each in EndpointProtocol
+    }
+
+
 def test_what_is_always_there_can_be_redefined(loaded: Loaded) -> None:
     config = loaded(
         """
@@ -325,6 +333,65 @@ def test_all_mistakes_are_said_at_once(write: Write) -> None:
         (12, "waivers[0].until"),
         (13, "socket"),
     ]
+
+
+def test_one_mistake_hides_no_other_that_does_not_depend_on_it(write: Write) -> None:
+    path = write(
+        """\
+        endpoints:
+          - {address: mail:25, evry: 5m}
+          - {evry: 5m, name: ldap}
+        components:
+          web:
+            artefacts: {combined: /x}
+            mode: auto
+            modus: auto
+            timeout: 5
+            service: {unit: nginx, restart: [/bin/true], tmeout: 5s}
+          shop: {artefacts: {combined: /y}, clients: [nobody]}
+        policies:
+          - {name: a, when: {finding: expired}, match: {target: [mali:25, ldap, web/no, shop/combined]}, do: [activate]}
+          - {name: b, when: {finding: expired}, mode: auto, do: [replace], windws: []}
+        waivers:
+          - {target: mial, finding: weak_key, reason: x, until: 2027-01-01}
+        """
+    )
+    found = load(path, {})
+    assert isinstance(found, tuple)
+    said = [(each.line, each.key, each.problem.partition(",")[0]) for each in found]
+    assert said == [
+        (2, "endpoints[0].evry", "unknown key (did you mean 'every'?)"),
+        (3, "endpoints[1].address", "missing"),
+        (3, "endpoints[1].evry", "unknown key (did you mean 'every'?)"),
+        (8, "components.web.modus", "unknown key (did you mean 'mode'?)"),
+        (9, "components.web.timeout", "unknown key"),
+        (10, "components.web.service.tmeout", "unknown key (did you mean 'timeout'?)"),
+        (10, "components.web.service", "'unit' beside commands of its own"),
+        (11, "components.shop.clients[0]", "there is no client 'nobody'"),
+        (13, "policies[0].match.target[0]", "there is no target 'mali:25' (did you mean 'mail:25'?)"),
+        (14, "policies[1].windws", "unknown key (did you mean 'windows'?)"),
+        (16, "waivers[0].target", "there is no target 'mial'"),
+    ]
+
+
+def test_a_rule_says_nothing_where_a_key_that_it_reads_has_a_mistake_of_its_own(write: Write) -> None:
+    path = write(
+        """\
+        components:
+          a: {artefacts: {combined: /x}, mode: auto, allowed_issuer: [], service: {unit: nginx}}
+          b: {artefacts: {combined: /y}, mode: auto, allowed_issuers: [{trust_store: system}], service: {unt: nginx}}
+          c: {artefacts: {combined: /z}, mode: auto, rescan: 5m}
+        """
+    )
+    found = load(path, {})
+    assert isinstance(found, tuple)
+    assert [(each.line, each.key) for each in found] == [
+        (2, "components.a.allowed_issuer"),
+        (3, "components.b.service.unt"),
+        (4, "components.c.rescan"),
+        (4, "components.c"),
+    ]
+    assert found[3].problem.startswith("'mode: auto' without 'allowed_issuers'")
 
 
 def test_a_mistake_in_what_an_alias_repeats_is_said_of_both_at_its_line(write: Write) -> None:

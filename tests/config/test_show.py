@@ -35,6 +35,11 @@ DOCUMENTS = {
           - {files: [/a], thresholds: {}}
           - {files: [/b], thresholds: {notice: {share: 33.333333%, days: 59.5}, critical: 36h}}
         """,
+    "protocols that ask for TLS in the clear": """
+        endpoints:
+          - {address: "mail.example.com:587", protocol: smtp}
+          - {address: "db.example.com:5432", protocol: postgres}
+        """,
     "what others may ask for": """
         probe: {allow: [{networks: [10.0.0.0/8, "fd00::/8"], ports: [443, 8443]}]}
         metrics: {x509_cert: true}

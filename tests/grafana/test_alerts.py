@@ -14,8 +14,8 @@ import yaml
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command, wait_for
 from monitor.lab.servers import Nginx, Site, write_site
-from tests.kit.alertmanager import Alertmanager, Receiver
-from tests.kit.daemon import Running, certvigil
+from tests.kit.alertmanager import Alertmanager, AlertReceiver
+from tests.kit.daemon import RunningDaemon, certvigil
 from tests.kit.dashboards import GRAFANA, RULES, rules
 from tests.kit.prometheus import Prometheus
 from tests.kit.start import StartServer
@@ -26,12 +26,12 @@ pytestmark = pytest.mark.server("prometheus-alertmanager")
 
 
 @pytest.fixture
-def receiver(cleanup: ExitStack) -> Receiver:
-    return cleanup.enter_context(Receiver())
+def receiver(cleanup: ExitStack) -> AlertReceiver:
+    return cleanup.enter_context(AlertReceiver())
 
 
 @pytest.fixture
-def alertmanager(tmp_path: Path, cleanup: ExitStack, receiver: Receiver) -> Alertmanager:
+def alertmanager(tmp_path: Path, cleanup: ExitStack, receiver: AlertReceiver) -> Alertmanager:
     config = yaml.safe_load((GRAFANA / "alertmanager.yaml").read_text())
     return cleanup.enter_context(Alertmanager(str(tmp_path / "alertmanager"), config, receiver.url))
 
@@ -52,16 +52,17 @@ def component(server: Nginx, site: Site) -> Mapping[str, Any]:
 def test_a_certificate_that_runs_out_is_told_and_told_to_be_replaced(
     start_nginx: StartServer[Nginx],
     alertmanager: Alertmanager,
-    receiver: Receiver,
+    receiver: AlertReceiver,
     cleanup: ExitStack,
     tmp_path: Path,
 ) -> None:
+    """It takes long: a daemon, Prometheus and Alertmanager at work for as long as an alert waits."""
     root = Authority.root()
     site = write_site(str(tmp_path / "site"), root.issue(NAME))
     server = start_nginx(site)
     (tmp_path / "root.pem").write_bytes(root.pem())
     daemon = cleanup.enter_context(
-        Running(
+        RunningDaemon(
             {
                 "actor": {"directory": str(tmp_path / "actor")},
                 "trust_stores": {"corporate": {"bundle": str(tmp_path / "root.pem")}},
@@ -104,7 +105,7 @@ def test_a_certificate_that_runs_out_is_told_and_told_to_be_replaced(
     ],
 )
 def test_what_follows_from_something_worse_is_not_told(
-    alertmanager: Alertmanager, receiver: Receiver, source: str, inhibited: set[str], free: set[str]
+    alertmanager: Alertmanager, receiver: AlertReceiver, source: str, inhibited: set[str], free: set[str]
 ) -> None:
     labels = {"job": "certvigil", "instance": "web1:9790", "target": "web/www:443", "component": "web"}
     labels |= {"code": "incomplete_chain", "severity": "critical"}
@@ -123,7 +124,7 @@ def test_what_follows_from_something_worse_is_not_told(
         wait_for(lambda each=each: receiver.told(each, "firing"), 10, each)  # type: ignore[misc]
 
 
-def test_one_certificate_on_many_hosts_is_one_message(alertmanager: Alertmanager, receiver: Receiver) -> None:
+def test_one_certificate_on_many_hosts_is_one_message(alertmanager: Alertmanager, receiver: AlertReceiver) -> None:
     config = yaml.safe_load((GRAFANA / "alertmanager.yaml").read_text())
     assert config["route"]["group_by"] == ["alertname", "sha256"]
     hosts = [f"web{number}:9790" for number in range(3)]
@@ -133,7 +134,9 @@ def test_one_certificate_on_many_hosts_is_one_message(alertmanager: Alertmanager
     assert {each["receiver"] for each in receiver.notices} == {"team"}
 
 
-def test_a_watcher_that_is_gone_is_told_to_those_who_run_it(alertmanager: Alertmanager, receiver: Receiver) -> None:
+def test_a_watcher_that_is_gone_is_told_to_those_who_run_it(
+    alertmanager: Alertmanager, receiver: AlertReceiver
+) -> None:
     watching = [rule["alert"] for rule in rules() if rule.get("alert", "").startswith("Certvigil")]
     alertmanager.fire([{"alertname": each, "severity": "critical", "instance": "web1:9790"} for each in watching])
     wait_for(lambda: {each["labels"]["alertname"] for each in receiver.notices} == set(watching), 10, "all of them")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any, Final
@@ -82,6 +81,7 @@ def test_grafana_finds_the_dashboards_and_shows_one(services: Any) -> None:
 
 @pytest.mark.server("prometheus")
 def test_prometheus_reaches_the_demonstration_where_it_is_told_to_listen(tmp_path: Path) -> None:
+    """It takes long: the demonstration is started as its user starts it."""
     address = "{}:{}".format(*free_address())
     with (
         Prometheus(str(tmp_path / "prometheus"), [address]) as prometheus,
@@ -93,5 +93,5 @@ def test_prometheus_reaches_the_demonstration_where_it_is_told_to_listen(tmp_pat
             assert any(f"http://{address}/metrics" in line for line in demo.stdout)
             prometheus.wait_until('count(certvigil_target_info{kind="endpoint"}) == 4', deadline=30)
         finally:
-            demo.send_signal(signal.SIGINT)
+            demo.terminate()
             demo.communicate(timeout=20)

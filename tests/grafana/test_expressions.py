@@ -13,10 +13,10 @@ import pytest
 
 from monitor.lab.process import wait_for
 from monitor.look.slots import SLOW_FOR_EACH
-from tests.kit.daemon import Running
+from tests.kit.daemon import RunningDaemon
 from tests.kit.dashboards import RULES, Expression, expressions_of_dashboards, expressions_of_rules
 from tests.kit.estate import Estate, sha256
-from tests.kit.peers import Behaviour, Peer
+from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.prometheus import Prometheus
 
 NOT_HERE: Final = ('code="component_frozen"',)
@@ -64,6 +64,7 @@ def expected() -> list[Expression]:
 
 
 def test_every_expression_finds_something(estate: Estate, start_prometheus: Callable[..., Prometheus]) -> None:
+    """It takes long: five daemons on which everything is wrong, and each expression of ours."""
     prometheus = start_prometheus(*estate.addresses, rules=[str(RULES)])
     values = {**VALUES, "sha256": sha256(estate.served)}
 
@@ -97,14 +98,14 @@ def test_that_nobody_is_scraped_is_found(start_prometheus: Callable[..., Prometh
 @pytest.mark.slow
 def test_that_looks_start_a_minute_late_is_found(
     start_prometheus: Callable[..., Prometheus],
-    start_peer: Callable[[Behaviour], Peer],
+    start_peer: Callable[[Behaviour], HostilePeer],
     cleanup: ExitStack,
 ) -> None:
     silent = start_peer(Behaviour.SILENT)
     # There is room for half of them, once none has answered.
     endpoint = {"address": f"{silent.host}:{silent.port}", "timeout": "65s"}
     endpoints = [{**endpoint, "name": name} for name in map(str, range(2 * SLOW_FOR_EACH))]
-    daemon = cleanup.enter_context(Running({"concurrency": 1, "endpoints": endpoints}))
+    daemon = cleanup.enter_context(RunningDaemon({"concurrency": 1, "endpoints": endpoints}))
     start_prometheus(daemon.web).wait_until(of_rule("CertvigilLate"), deadline=240)
 
 

@@ -24,7 +24,7 @@ def read(path: Path) -> Any:
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = find_command("promtool")
     assert command is not None
-    return subprocess.run([command, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([command, *arguments], capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_every_alert_fires_and_resolves_as_promtool_is_told() -> None:

@@ -41,7 +41,7 @@ ALONE: Final = Right(Role.DAEMON)
 """The daemon asks, and no person has approved the plan."""
 
 
-class Actor:
+class StartedActor:
     """A real actor; as a context manager it runs inside the block, and never after it."""
 
     def __init__(self, config_file: str, socket: str, log_file: str, wrapper: Sequence[str] = ()) -> None:
@@ -101,7 +101,7 @@ class Actor:
 
 
 @dataclass
-class House:
+class ActorHouse:
     """A component that may be changed, below a directory that only root and we ourselves can write to."""
 
     directory: str
@@ -162,9 +162,9 @@ class House:
             json.dump(self.document(component, **actor), file)
         os.rename(new, self.config_file)
 
-    def actor(self) -> Actor:
+    def actor(self) -> StartedActor:
         """Return an actor, not running yet."""
-        return Actor(self.config_file, f"{self.directory}/actor.sock", f"{self.directory}/actor.log")
+        return StartedActor(self.config_file, f"{self.directory}/actor.sock", f"{self.directory}/actor.log")
 
     def put(self, issued: Issued, issuing: Authority = ISSUING, *, key: bool = True) -> None:
         """Put a candidate into the inbox, file after file."""
@@ -197,7 +197,7 @@ class House:
 
 
 @contextmanager
-def house(old: Issued | None = None) -> Iterator[House]:
+def house(old: Issued | None = None) -> Iterator[ActorHouse]:
     """Give a house with its server running."""
     with tempfile.TemporaryDirectory(prefix="cv-") as directory:
         os.chmod(directory, 0o755)
@@ -205,6 +205,6 @@ def house(old: Issued | None = None) -> Iterator[House]:
         Path(directory, "root.pem").write_bytes(ROOT.pem())
         site = write_site(f"{directory}/tls", old)
         with Nginx(f"{directory}/nginx", [site]) as server:
-            made = House(directory, server, site, old)
+            made = ActorHouse(directory, server, site, old)
             made.configure()
             yield made

@@ -17,7 +17,7 @@ Notice = Mapping[str, Any]
 _AT_ONCE: Final = {"group_wait": "100ms", "group_interval": "100ms"}
 
 
-class Receiver:
+class AlertReceiver:
     """Takes what Alertmanager sends to a webhook."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Receiver:
         """Each alert of each message, with the name of the receiver that it was meant for as `receiver`."""
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class AlertHandler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 receiver.notices += [{**alert, "receiver": message["receiver"]} for alert in message["alerts"]]
@@ -35,7 +35,7 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), AlertHandler)
 
     @property
     def url(self) -> str:

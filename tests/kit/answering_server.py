@@ -24,7 +24,7 @@ def page(status: str, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join([*head, "", ""]).encode() + body
 
 
-class Answering:
+class AnsweringServer:
     """Serves one site; as a context manager it listens inside the block."""
 
     def __init__(self, site: Site, answer: Answer, address: tuple[str, int] | None = None) -> None:
@@ -45,7 +45,7 @@ class Answering:
         return [request.split(b" ")[1].decode() for request in self.requests]
 
     def __enter__(self) -> Self:
-        self._tcp = _TCPServer(self)
+        self._tcp = _AnsweringTCPServer(self)
         threading.Thread(target=self._tcp.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
@@ -55,21 +55,21 @@ class Answering:
         self._tcp.server_close()
 
 
-class _TCPServer(socketserver.ThreadingTCPServer):
+class _AnsweringTCPServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, answering: Answering) -> None:
+    def __init__(self, answering: AnsweringServer) -> None:
         self.answering = answering
-        super().__init__((answering.host, answering.port), _Handler)
+        super().__init__((answering.host, answering.port), _AnsweringHandler)
 
 
-class _Handler(socketserver.BaseRequestHandler):
+class _AnsweringHandler(socketserver.BaseRequestHandler):
     request: socket.socket
     server: Any
 
     def handle(self) -> None:
-        answering: Answering = self.server.answering
+        answering: AnsweringServer = self.server.answering
         self.request.settimeout(5.0)
         with suppress(OSError), answering.context.wrap_socket(self.request, server_side=True) as connection:
             request = b""

@@ -23,7 +23,7 @@ from monitor.lab.ca import Issued
 from monitor.lab.process import find_command
 from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Site, replace_file, write_site
 from monitor.state.trust import read_trust_context
-from tests.kit.actor import ISSUER, PERSON, Actor, Right
+from tests.kit.actor import ISSUER, PERSON, Right, StartedActor
 from tests.kit.authority import NAME, ROOT, fresh
 from tests.kit.daemon import certvigil
 from tests.kit.liar import Shifted
@@ -115,9 +115,9 @@ class Appliance:
         """Return what each component says where nobody is to be asked."""
         return {name: {"mode": "auto", "allowed_issuers": [ISSUER]} for name in self.servers}
 
-    def actor(self) -> Actor:
+    def actor(self) -> StartedActor:
         """Return an actor, not running yet."""
-        return Actor(self.config_file, f"{self.directory}/actor.sock", f"{self.directory}/actor.log")
+        return StartedActor(self.config_file, f"{self.directory}/actor.sock", f"{self.directory}/actor.log")
 
     def inbox(self, name: str = "") -> str:
         """Return the inbox of the group, or of a component."""

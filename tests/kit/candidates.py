@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from actions.candidate import Candidate, PrivateKey
 from config.model import Client, Endpoint
+from config.text import Printable
 from config.vocabulary import VerifierName
 from monitor.lab.ca import Authority, Issued
 from probes.certificate import Certificate, certificate
@@ -44,4 +45,4 @@ def view(*anchors: Issued, name: str = "browser", **more: object) -> View:
 
 
 def presented(chain: Sequence[Issued]) -> tuple[Presented, ...]:
-    return (Presented("127.0.0.1", tuple(map(value, chain)), "TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519"),)
+    return (Presented(Printable("127.0.0.1"), tuple(map(value, chain)), "TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519"),)

@@ -49,7 +49,7 @@ def on_disk(directory: str | Path, actor: str | Path) -> dict[str, bytes]:
 
 
 @dataclass
-class Component:
+class InstalledComponent:
     """The component `web`: its files, its service, where it is served, and who must accept it."""
 
     directory: str
@@ -144,7 +144,7 @@ class Component:
         return on_disk(Path(self.site.certificate).parent, f"{self.directory}/actor")
 
 
-class Machine:
+class ServerMachine:
     """A machine in a directory of its own, with one component and servers that run until `cleanup`."""
 
     def __init__(self, directory: Path, cleanup: ExitStack) -> None:
@@ -163,11 +163,11 @@ class Machine:
         self.cleanup.enter_context(server)
         return server
 
-    def component(self, server: BackgroundServer, service: Service | None = None) -> Component:
+    def component(self, server: BackgroundServer, service: Service | None = None) -> InstalledComponent:
         """Return the component that a running server is, honest or driven as `service` says."""
         return self.declared(server.sites[0], service or service_of(server), {"address": server.address, "name": NAME})
 
-    def supervised(self, with_the_new: str) -> tuple[Component, Lighttpd]:
+    def supervised(self, with_the_new: str) -> tuple[InstalledComponent, Lighttpd]:
         """Return a component on a lighttpd that a supervisor runs otherwise `with_the_new` certificate."""
         site = self.site()
         server = Lighttpd(str(self.directory / "server"), [site])
@@ -180,10 +180,10 @@ class Machine:
         component.service = systemd("web.service", systemctl=manager.systemctl)
         return component, server
 
-    def declared(self, site: Site, service: Service, *endpoints: dict[str, str]) -> Component:
+    def declared(self, site: Site, service: Service, *endpoints: dict[str, str]) -> InstalledComponent:
         """Return the component that has the files of `site` and is looked at where the configuration would say."""
         replace_file(str(self.directory / "kept.crt"), Path(site.certificate).read_bytes())
-        return Component(str(self.directory / "certvigil"), site, service, endpoints)
+        return InstalledComponent(str(self.directory / "certvigil"), site, service, endpoints)
 
     def unless_old(self, site: Site, then: str) -> str:
         """Return the beginning of a line of shell that does something where the certificate on disk is a new one."""
@@ -215,4 +215,4 @@ def _declared(service: Service) -> dict[str, object]:
     }
 
 
-NOT_FROZEN = "noted      web: it was not frozen; what went wrong is known, and it may be changed"
+NOT_FROZEN = "noted      web: it was not frozen; the fault counts as known, and it may be changed"

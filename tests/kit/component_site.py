@@ -27,7 +27,7 @@ CANDIDATE = made(NEW, ISSUING)
 SERVED = presented([OLD, ISSUING])
 
 
-class Disk:
+class SiteDisk:
     """A component's directory, with the old set in it."""
 
     def __init__(self, path: Path) -> None:

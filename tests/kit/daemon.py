@@ -54,7 +54,7 @@ def certvigil(*arguments: str, **environment: str) -> subprocess.CompletedProces
 
 def _forked(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        process = Forked(parent().address, arguments, output.fileno(), errors.fileno())
+        process = Forked(parent(), arguments, output.fileno(), errors.fileno())
         try:
             code = process.wait(60)
         except subprocess.TimeoutExpired:
@@ -82,7 +82,7 @@ def on_a_terminal(*arguments: str, columns: int = 200) -> Shown:
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)}
     for name in ("NO_COLOR", "FORCE_COLOR"):
         environment.pop(name, None)
-    process = Forked(parent().address, arguments, its_output, its_errors, environment)
+    process = Forked(parent(), arguments, its_output, its_errors, environment)
     os.close(its_output)
     os.close(its_errors)
     with ThreadPoolExecutor(2) as readers:
@@ -111,7 +111,7 @@ def start(
     trust_context = os.environ | environment
     with open(log_file, "ab") as log:
         if not wrapper:
-            return Forked(parent().address, arguments, log.fileno(), environment=trust_context)
+            return Forked(parent(), arguments, log.fileno(), environment=trust_context)
         setpriv = find_command("setpriv")
         assert setpriv is not None
         command = [setpriv, "--pdeathsig", "KILL", *wrapper, *CERTVIGIL, *arguments]
@@ -146,7 +146,7 @@ class Manager:
         self._socket.close()
 
 
-class Running:
+class RunningDaemon:
     """A real daemon in a directory of its own; as a context manager it runs inside the block, and never after it."""
 
     def __init__(
@@ -169,6 +169,9 @@ class Running:
         self._wrapper = tuple(wrapper)
         self._log_format = log_format
         self._process: Child | None = None
+        self._log: list[LogLine] = []
+        self._read = 0
+        """Bytes of the log that are in `_log`."""
         self.configure(config)
 
     def configure(self, config: Mapping[str, object]) -> None:
@@ -254,9 +257,15 @@ class Running:
             return file.read()
 
     @property
-    def log(self) -> list[LogLine]:
+    def log(self) -> Sequence[LogLine]:
         """Every whole line of its log; fails where one is not JSON."""
-        return [json.loads(line) for line in self.text.split("\n")[:-1]]
+        with open(self.log_file, "rb") as file:
+            file.seek(self._read)
+            whole, _, _ = file.read().rpartition(b"\n")
+        if whole:
+            self._log += map(json.loads, whole.decode().split("\n"))
+            self._read += len(whole) + 1
+        return self._log
 
     def happened(self, what: str, **facts: str) -> list[LogLine]:
         """Return the events in its log that have these facts, oldest first."""

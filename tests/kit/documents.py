@@ -33,7 +33,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class _DocumentParts:
     blocks: tuple[Text, ...]
     lines: tuple[Text, ...]
     """Every line that is in no fenced code block."""
@@ -85,7 +85,7 @@ def anchors(path: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def _parts(path: Path) -> _Parts:
+def _parts(path: Path) -> _DocumentParts:
     in_blocks: list[Text] = []
     outside: list[Text] = []
     fence, language, start, body = "", "", 0, list[str]()
@@ -102,4 +102,4 @@ def _parts(path: Path) -> _Parts:
         else:
             outside.append(Text(f"{name(path)}:{number}", line))
     assert not fence, f"{name(path)}: a code block has no end"
-    return _Parts(tuple(in_blocks), tuple(outside))
+    return _DocumentParts(tuple(in_blocks), tuple(outside))

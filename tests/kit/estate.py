@@ -15,8 +15,8 @@ from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, Site, replace_file, write_site
 from tests.kit.actor import house
 from tests.kit.authority import fresh
-from tests.kit.daemon import Running
-from tests.kit.peers import Behaviour, Peer
+from tests.kit.daemon import RunningDaemon
+from tests.kit.peers import Behaviour, HostilePeer
 
 NAME: Final = "www.example.com"
 SOON: Final = "0.5s"
@@ -86,7 +86,7 @@ class Estate:
         running = (self.busy, self.cut_off, self.blind, self.acting, self.undoing)
         return (*(each.web for each in running), self.dead)
 
-    def _acting(self, ending: str, **service: object) -> Running:
+    def _acting(self, ending: str, **service: object) -> RunningDaemon:
         """Return a daemon beside an actor that replaced something once, and waits for approval of the next."""
         where = self._stack.enter_context(house())
         ours = {"activate": "reload", **where.component()["service"], **service}  # type: ignore[dict-item]
@@ -105,7 +105,7 @@ class Estate:
                 }
             ],
         }
-        daemon = self._stack.enter_context(Running({**where.document(component), **telling}))
+        daemon = self._stack.enter_context(RunningDaemon({**where.document(component), **telling}))
         where.put(fresh())
         files = [f"--from={where.inbox}/{name}" for name in ("chain.pem", "new.key")]
         _, said = where.command("replace", "web", *files)
@@ -124,12 +124,12 @@ class Estate:
     def _issued(self, begin: float, end: float) -> Issued:
         return self.issuing.issue(NAME, not_before=begin, not_after=end)
 
-    def _daemon(self, config: Mapping[str, object], *, ready: bool = True) -> Running:
+    def _daemon(self, config: Mapping[str, object], *, ready: bool = True) -> RunningDaemon:
         common = {
             "trust_stores": {name: {"bundle": path} for name, path in self._bundles.items()},
             "clients": {"browser": {"trusts": "corporate"}, "java": {"trusts": "elsewhere"}},
         }
-        daemon = Running({**common, **config})
+        daemon = RunningDaemon({**common, **config})
         self._stack.callback(daemon.close)
         daemon.start(ready=ready)
         return daemon
@@ -148,7 +148,7 @@ class Estate:
         return "{}:{}".format(*free_address())
 
     def _peer(self, behaviour: Behaviour) -> str:
-        peer = self._stack.enter_context(Peer(behaviour))
+        peer = self._stack.enter_context(HostilePeer(behaviour))
         return f"{peer.host}:{peer.port}"
 
     def _write(self, name: str, data: bytes) -> str:

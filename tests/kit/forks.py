@@ -1,23 +1,15 @@
-"""Commands of certvigil without their start: `python -m tests.kit.forks SOCKET` has loaded all of them.
+"""Commands of certvigil without their start: they are forked off from a process that has loaded all of them.
 
 Each is a process of its own that does what `certvigil` does with its arguments, forked off instead of started anew,
-which takes a tenth of the time. The processes that a command starts from certvigil's own modules (readers, deliveries,
-trials) are forked off as well. Whoever connects sends module, arguments, environment and directory as JSON with the
-descriptors of input, output and errors, is told the process id, and once it has ended, how, each as a line.
+which takes a tenth of the time; `tests.kit.fork_server` is what they are forked from.
 """
 
 from __future__ import annotations
 
 import array
 import atexit
-import ctypes
-import gc
-import importlib.util
 import json
 import os
-import pkgutil
-import runpy
-import select
 import signal
 import socket
 import subprocess
@@ -28,19 +20,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-import apprise
-
-# What the commands load only when they are called.
-import monitor.actor.server
-import monitor.commands
-import monitor.daemon
-import monitor.main
 from monitor.lab.process import wait_for
 
-_LONG: Final = 262_144
-_PR_SET_PDEATHSIG: Final = 1
+_SHARED: Final = "CERTVIGIL_TESTS_FORKS"
+"""The variable of the environment that holds the address of a parent that was started before."""
 
 
 class Child(Protocol):
@@ -154,12 +139,12 @@ class Parent:
     """The process from which commands are forked; it ends with whoever started it."""
 
     def __init__(self) -> None:
-        """Start it; return once it listens."""
+        """Start it; it listens at `address` a little later."""
         self._directory = tempfile.mkdtemp(prefix="cv-forks-")
         self.address = os.path.join(self._directory, "socket")
-        command = [sys.executable, "-m", "tests.kit.forks", self.address]
+        command = [sys.executable, "-m", "tests.kit.fork_server", self.address]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
-        wait_for(lambda: os.path.exists(self.address), 180.0, "what commands are forked from")
+        atexit.register(self.close)
 
     def close(self) -> None:
         """End it, and all that were forked from it."""
@@ -171,167 +156,14 @@ class Parent:
             os.rmdir(self._directory)
 
 
+def share() -> None:
+    """Start the parent of all that this process and those below it fork off."""
+    os.environ[_SHARED] = Parent().address
+
+
 @cache
-def parent() -> Parent:
-    """Return the parent of all that this process has forked off."""
-    made = Parent()
-    atexit.register(made.close)
-    return made
-
-
-def end_with_parent() -> None:
-    """Have this process be killed once the one that started it has ended."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-_OWN: Final = ("monitor.actor.reading", "monitor.notify.worker", "probes.trial")
-"""The modules that certvigil starts as processes."""
-_BEFORE: Final = [sys.executable, "-P", "-m"]
-
-
-class Popen(subprocess.Popen[Any]):
-    """A process as any, but for those of certvigil's own modules, which are forked off from `address`.
-
-    It overrides private methods of the standard library: what it replaces has no other seam.
-    """
-
-    address = ""
-    _forked: Forked | None = None
-
-    def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, close_fds: Any, *rest: Any) -> None:
-        if not (isinstance(args, list | tuple) and list(args[:3]) == _BEFORE and args[3] in _OWN):
-            super()._execute_child(args, executable, preexec_fn, close_fds, *rest)  # type: ignore[misc]
-            return
-        (
-            _,
-            cwd,
-            env,
-            _,
-            _,
-            _,
-            theirs_in,
-            ours_in,
-            ours_out,
-            theirs_out,
-            ours_errors,
-            theirs_errors,
-            _,
-            _,
-            _,
-            _,
-            _,
-            session,
-            *_,
-        ) = rest
-        start = Start(args[3], cwd or "", bool(session), theirs_in)
-        self._forked = Forked(self.address, args[4:], _or(theirs_out, 1), _or(theirs_errors, 2), env, start=start)
-        self.pid = self._forked.pid
-        self._child_created = True
-        self._close_pipe_fds(theirs_in, ours_in, ours_out, theirs_out, ours_errors, theirs_errors)  # type: ignore[attr-defined]
-
-    def _internal_poll(self, *given: Any, **more: Any) -> int | None:
-        if self._forked is None:
-            return super()._internal_poll(*given, **more)  # type: ignore[misc, no-any-return]
-        if self.returncode is None:
-            self.returncode = self._forked.poll()
-        return self.returncode
-
-    def _wait(self, timeout: float | None) -> int:
-        if self._forked is None:
-            return super()._wait(timeout)  # type: ignore[misc, no-any-return]
-        if self.returncode is None:
-            self.returncode = self._forked.wait(timeout)
-        return self.returncode
-
-
-def _or(descriptor: int, inherited: int) -> int:
-    return inherited if descriptor < 0 else descriptor
-
-
-def _load() -> None:
-    for package in (monitor.commands, monitor.actor):
-        for each in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            importlib.import_module(each.name)
-    # The first URL has it load all plug-ins.
-    apprise.Apprise.instantiate("json://localhost")
-
-
-def main(address: str) -> None:
-    """Fork until standard input ends."""
-    _load()
-    # Whoever is forked twice is nobody's to wait for.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(f"{address}.new")
-    listener.listen(64)
-    os.rename(f"{address}.new", address)
-    gc.freeze()
-    while True:
-        if _has_ended(listener):
-            os._exit(0)
-        connection, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            given = _attend(connection)
-            break
-        connection.close()
-    Popen.address = address
-    subprocess.Popen = Popen  # type: ignore[misc]
-    sys.argv = [given["module"], *given["arguments"]]
-    if given["module"] == "monitor.main":
-        # As `python -m monitor.main` has it.
-        sys.modules["__main__"].__spec__ = importlib.util.find_spec("monitor.main")
-        monitor.main.main()
-    else:
-        sys.modules.pop(given["module"], None)
-        runpy.run_module(given["module"], run_name="__main__")
-
-
-def _has_ended(listener: socket.socket) -> bool:
-    """Wait for a connection; whether standard input ended before."""
-    poll = select.poll()
-    poll.register(0, select.POLLIN)
-    poll.register(listener, select.POLLIN)
-    return any(descriptor == 0 for descriptor, _ in poll.poll())
-
-
-def _attend(connection: socket.socket) -> Any:
-    """Fork once more, and return there what is asked for; here, never return."""
-    end_with_parent()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    data, rights, _, _ = connection.recvmsg(_LONG, socket.CMSG_SPACE(12))
-    while not data.endswith(b"\n"):
-        data += connection.recv(_LONG)
-    descriptors = array.array("i", rights[0][2])
-    child = os.fork()
-    if child == 0:
-        end_with_parent()
-        connection.close()
-        given = json.loads(data)
-        _become(given, descriptors)
-        return given
-    for each in descriptors:
-        os.close(each)
-    with suppress(OSError):
-        connection.sendall(f"{child}\n".encode())
-    _, status = os.waitpid(child, 0)
-    with suppress(OSError):
-        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
-    os._exit(0)
-
-
-def _become(given: Mapping[str, Any], descriptors: Sequence[int]) -> None:
-    """Take on the surroundings of whoever asked."""
-    if given["session"]:
-        os.setsid()
-    for number, descriptor in enumerate(descriptors):
-        os.dup2(descriptor, number)
-    for descriptor in descriptors:
-        os.close(descriptor)
-    os.environ.clear()
-    os.environ.update(given["environment"])
-    os.chdir(given["directory"])
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+def parent() -> str:
+    """Return the address of the parent of all that this process forks off, where it listens."""
+    address = os.environ.get(_SHARED) or Parent().address
+    wait_for(lambda: os.path.exists(address), 180.0, "what commands are forked from")
+    return address

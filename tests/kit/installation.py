@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from monitor.lab.ca import Issued
 from monitor.lab.process import find_command
-from tests.kit.actor import Actor
+from tests.kit.actor import StartedActor
 from tests.kit.authority import ISSUING, ROOT, fresh
-from tests.kit.daemon import CERTVIGIL, PATIENCE, Running
+from tests.kit.daemon import CERTVIGIL, PATIENCE, RunningDaemon
 from tests.kit.keystore import PASSWORD, keystore
 
 DAEMON: Final = 64_010
@@ -27,7 +27,7 @@ WITHOUT_RIGHTS: Final = ("--reuid", str(DAEMON), "--regid", str(DAEMON), "--clea
 
 
 @dataclass
-class Host:
+class InstalledHost:
     """Services with the owners and modes that their packages and their guides give their files."""
 
     directory: str
@@ -91,17 +91,17 @@ class Host:
             "components": components,
         }
 
-    def actor(self, config_file: str) -> Actor:
+    def actor(self, config_file: str) -> StartedActor:
         """Return an actor, not running yet."""
-        return Actor(config_file, f"{self.directory}/actor-run/actor.sock", f"{self.directory}/actor.log")
+        return StartedActor(config_file, f"{self.directory}/actor-run/actor.sock", f"{self.directory}/actor.log")
 
 
 @contextmanager
-def host() -> Iterator[Host]:
+def host() -> Iterator[InstalledHost]:
     """Give a host with the layouts of certbot, nginx, postfix, dovecot, lighttpd, HAProxy, Java and PostgreSQL."""
     with TemporaryDirectory(prefix="cv-") as directory:
         os.chmod(directory, 0o755)
-        made = Host(directory)
+        made = InstalledHost(directory)
         parts = made.components
         made.make("pki/certs", 0o755)
         made.put("pki/certs/root.pem", ROOT.pem(), 0o644)
@@ -152,9 +152,11 @@ def host() -> Iterator[Host]:
 
 
 @contextmanager
-def installed(made: Host, document: Mapping[str, object], *, actor: bool = True) -> Iterator[tuple[Running, Actor]]:
+def installed(
+    made: InstalledHost, document: Mapping[str, object], *, actor: bool = True
+) -> Iterator[tuple[RunningDaemon, StartedActor]]:
     """Give the daemon, which runs as a user without rights, and the actor, which runs as root where it does."""
-    daemon = Running(document, wrapper=WITHOUT_RIGHTS)
+    daemon = RunningDaemon(document, wrapper=WITHOUT_RIGHTS)
     # One configuration for both, which only root may write.
     daemon.config_file = f"{made.directory}/certvigil.yaml"
     beside = made.actor(daemon.config_file)
@@ -173,7 +175,7 @@ def installed(made: Host, document: Mapping[str, object], *, actor: bool = True)
         beside.kill()
 
 
-def status(daemon: Running, *arguments: str) -> tuple[int, str]:
+def status(daemon: RunningDaemon, *arguments: str) -> tuple[int, str]:
     """Return the exit code and the output of `certvigil status`, run as the user of the daemon."""
     setpriv = find_command("setpriv")
     assert setpriv is not None
@@ -188,7 +190,7 @@ def status(daemon: Running, *arguments: str) -> tuple[int, str]:
     return ran.returncode, ran.stdout + ran.stderr
 
 
-def wrong(daemon: Running) -> Sequence[tuple[str, str, str, str]]:
+def wrong(daemon: RunningDaemon) -> Sequence[tuple[str, str, str, str]]:
     """Return target, code, severity and detail of each finding that is more than a notice."""
     code, text = status(daemon, "--json")
     assert text.startswith("{"), (code, text)

@@ -59,12 +59,8 @@ def hiding(issued: Issued, rounds: int) -> bytes:
 
     It takes `rounds`, or says so where they are too many to be done here.
     """
-    key, salt, vector = (
-        issued.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
-        os.urandom(8),
-        os.urandom(16),
-    )
-    inner = _element(0x30, _scheme(rounds, salt, vector), _element(0x04, _encrypted(key, min(rounds, 2), salt, vector)))
+    salt, vector = os.urandom(8), os.urandom(16)
+    inner = encrypted_key(issued, rounds)
     bag = _element(0x30, _identifier("2a864886f70d010c0a0102"), _element(0xA0, inner))
     outer = _element(0x80, _encrypted(_element(0x30, bag), 1, salt, vector))
     content = _element(0x30, b"\2\1\0", _element(0x30, _identifier(_DATA), _scheme(1, salt, vector), outer))
@@ -73,6 +69,13 @@ def hiding(issued: Issued, rounds: int) -> bytes:
     mac = _element(0x30, _element(0x30, _identifier("2b0e03021a"), b"\5\0"), _element(0x04, digest))
     data = _element(0x30, _identifier(_DATA), _element(0xA0, _element(0x04, safe)))
     return _element(0x30, b"\2\1\3", data, _element(0x30, mac, _element(0x04, salt), b"\2\1\1"))
+
+
+def encrypted_key(issued: Issued, rounds: int) -> bytes:
+    """Return the key as PKCS#8 under the password; it takes `rounds`, or says so where they are too many."""
+    key = issued.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    salt, vector = os.urandom(8), os.urandom(16)
+    return _element(0x30, _scheme(rounds, salt, vector), _element(0x04, _encrypted(key, min(rounds, 2), salt, vector)))
 
 
 _DATA: Final = "2a864886f70d010701"
@@ -136,7 +139,7 @@ class KeystoreServer(Server):
         return self._process.pid
 
     def start(self) -> None:
-        command = (sys.executable, keystore_server.__file__, self.host, str(self.port), *self._files)
+        command = (sys.executable, "-P", keystore_server.__file__, self.host, str(self.port), *self._files)
         self._process = ServerProcess(command, self._log)
         self._process.wait_until(lambda: accepts(self.host, self.port), f"listening on {self.address}")
 

@@ -31,7 +31,7 @@ def read(keystore: str, password_file: str) -> SSL.Context:
     return context
 
 
-class Server:
+class JavaTlsServer:
     """Listens at one address, by whatever was read last."""
 
     def __init__(self, host: str, port: int, keystore: str, password_file: str) -> None:
@@ -65,7 +65,7 @@ class Server:
 def main() -> None:
     """Run by the command line's arguments."""
     host, port, keystore, password_file = sys.argv[1:]
-    server = Server(host, int(port), keystore, password_file)
+    server = JavaTlsServer(host, int(port), keystore, password_file)
     signal.signal(signal.SIGHUP, lambda *_: server.reload())
     server.run()
 

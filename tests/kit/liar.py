@@ -20,7 +20,7 @@ from monitor.actor.request import Document, Request, Verb
 from monitor.actor.sightings import Sightings
 from monitor.actor.work import Work
 from monitor.state.trust import read_trust_context
-from tests.kit.actor import ALONE, PERSON, House, Right, house
+from tests.kit.actor import ALONE, PERSON, ActorHouse, Right, house
 from tests.kit.authority import fresh
 
 REPLACE = ActionRequest(Kind.REPLACE, ("web",))
@@ -42,7 +42,7 @@ class Shifted(World):
 class Liar:
     """A daemon that asks for what it likes, and a person."""
 
-    web: House
+    web: ActorHouse
     world: Shifted
     sightings: Sightings
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from config.text import Printable, harmless, sentence
 from config.vocabulary import KeyKind, TargetKind
 from monitor.metrics import Page, plain
 from monitor.state.target import TargetState
@@ -21,14 +22,14 @@ def some_certificate(name: str = "www.example.com", *, not_after: int | None = 1
     return Certificate(
         der=der,
         sha256=hashlib.sha256(der).hexdigest(),
-        subject=f"CN={name}",
-        issuer="CN=Lab Issuing CA",
+        subject=sentence("CN={}", harmless(name)),
+        issuer=Printable("CN=Lab Issuing CA"),
         serial="2a",
         not_before=1_700_000_000,
         not_after=not_after,
         names=(f"DNS:{name}",),
         key=Key(KeyKind.EC, 256),
-        signature_hash="sha256",
+        signature_hash=Printable("sha256"),
         is_ca=False,
         self_issued=False,
     )

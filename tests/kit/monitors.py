@@ -133,7 +133,7 @@ def config_with(**more: object) -> Config:
 
 
 @dataclass
-class Watched(Kept):
+class WatchedEndpoints(Kept):
     """What a monitor of endpoints said."""
 
     def configure(self, config: Config) -> None:
@@ -148,8 +148,8 @@ class Watched(Kept):
 
 
 @asynccontextmanager
-async def keep_looking(config: Config) -> AsyncIterator[Watched]:
-    kept = Watched()
+async def keep_looking(config: Config) -> AsyncIterator[WatchedEndpoints]:
+    kept = WatchedEndpoints()
     registry = registry_of(config, kept)
     with ThreadPoolExecutor(1) as worker:
         monitor = EndpointMonitor(EndpointRegistry(SetRegistry(registry)), kept.bus, worker)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from config.channel import Channel, FindingMatch, Notifications, Silence
 from config.model import Artefacts, Component
 from config.service import Service
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.deliver import Message, Tone
 from monitor.notify.delivery import Delivery, DeliveryFate
@@ -23,9 +24,9 @@ from tests.kit.store import LEAF
 
 OPS = Channel("ops", ("json://ops.example.com",))
 CHAT = Channel("chat", ("json://chat.example.com",))
-EXPIRED = finding(Code.EXPIRED, "CN=a.example ended at 2026-11-01 00:00:00Z", "position 0")
-EXPIRING = finding(Code.EXPIRING, "CN=a.example ends at 2027-01-01 00:00:00Z", "position 0")
-UNREACHABLE = finding(Code.UNREACHABLE, "timed_out: no answer within 10 s")
+EXPIRED = finding(Code.EXPIRED, Printable("CN=a.example ended at 2026-11-01 00:00:00Z"), Printable("position 0"))
+EXPIRING = finding(Code.EXPIRING, Printable("CN=a.example ends at 2027-01-01 00:00:00Z"), Printable("position 0"))
+UNREACHABLE = finding(Code.UNREACHABLE, Printable("timed_out: no answer within 10 s"))
 PAIR = Artefacts(certificate="/etc/nginx/tls/site.crt", key="/etc/nginx/tls/site.key")
 WITH_SERVICE = Component("web", PAIR, service=Service(("/usr/bin/systemctl", "restart", "nginx")))
 WITHOUT_SERVICE = Component("mail", Artefacts(combined="/etc/postfix/all.pem"))
@@ -64,7 +65,7 @@ def at(severity: Severity, found: Finding = EXPIRING) -> Finding:
 
 def rejected(client: str) -> Finding:
     """Return that a client rejects what is served."""
-    return finding(Code.CLIENT_REJECTS, f"{client} rejects it", client)
+    return finding(Code.CLIENT_REJECTS, sentence("{} rejects it", harmless(client)), harmless(client))
 
 
 REJECTED = rejected("browser")
@@ -98,7 +99,7 @@ class Office:
 
     def at(self, now: float) -> list[str]:
         """Review at that time, and return the titles of what was written."""
-        written = self.outbox.review(now)
+        written = self.outbox.write_due(now)
         self.deliveries += written
         return [f"{each.channel}: {each.message.title}" for each in written]
 

@@ -117,7 +117,9 @@ userdb {{
 
 
 class Postfix(BackgroundServer):
-    """postfix, for SMTP over TLS."""
+    """postfix, for SMTP over TLS, or with STARTTLS."""
+
+    begins_with_tls = True
 
     @property
     def _command(self) -> tuple[str, ...]:
@@ -174,7 +176,7 @@ alias_maps =
     def _config(self) -> str:
         return f"""\
 {self.address} inet n - n - 5 smtpd
-    -o smtpd_tls_wrappermode=yes
+    -o smtpd_tls_wrappermode={"yes" if self.begins_with_tls else "no"}
 tlsmgr unix - - n 1000? 1 tlsmgr
 anvil unix - - n - 1 anvil
 proxymap unix - - n - - proxymap

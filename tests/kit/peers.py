@@ -45,7 +45,7 @@ class Behaviour(Enum):
     """Sends one byte at a time of a record that never ends, so that no single read is slow."""
 
 
-class Peer:
+class HostilePeer:
     """A TCP listener with one behaviour; as a context manager it listens inside the block."""
 
     def __init__(self, behaviour: Behaviour) -> None:
@@ -54,11 +54,11 @@ class Peer:
         self.connections = 0
         """How many have been accepted so far."""
         self.ending = threading.Event()
-        self._tcp: _TCPServer | None = None
+        self._tcp: _PeerServer | None = None
 
     def start(self) -> None:
         if self.behaviour is not Behaviour.REFUSES:
-            self._tcp = _TCPServer(self)
+            self._tcp = _PeerServer(self)
             threading.Thread(target=self._tcp.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def stop(self) -> None:
@@ -76,19 +76,19 @@ class Peer:
         self.stop()
 
 
-class _TCPServer(socketserver.ThreadingTCPServer):
+class _PeerServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: HostilePeer) -> None:
         self.peer = peer
-        super().__init__((peer.host, peer.port), _Handler)
+        super().__init__((peer.host, peer.port), _PeerHandler)
 
 
-class _Handler(socketserver.BaseRequestHandler):
+class _PeerHandler(socketserver.BaseRequestHandler):
     request: Any
-    server: _TCPServer
+    server: _PeerServer
 
     def handle(self) -> None:
         self.server.peer.connections += 1
@@ -96,7 +96,7 @@ class _Handler(socketserver.BaseRequestHandler):
         with suppress(OSError):
             self._behave(self.request, self.server.peer)
 
-    def _behave(self, connection: socket.socket, peer: Peer) -> None:
+    def _behave(self, connection: socket.socket, peer: HostilePeer) -> None:
         match peer.behaviour:
             case Behaviour.SILENT:
                 peer.ending.wait()

@@ -40,7 +40,7 @@ class Gap(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class PkitsCase:
     """One test."""
 
     number: str
@@ -69,10 +69,10 @@ def all_certificates() -> frozenset[str]:
     return frozenset(file.removesuffix(".crt") for file in os.listdir(_CERTIFICATES))
 
 
-def _cases() -> Iterator[Case]:
+def _cases() -> Iterator[PkitsCase]:
     with open(_TABLE, encoding="ascii", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t"):
-            yield Case(
+            yield PkitsCase(
                 number=row["number"],
                 name=row["name"],
                 settings=row["settings"],

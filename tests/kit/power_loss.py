@@ -111,7 +111,7 @@ def _directory() -> Node[Names]:
 
 
 @dataclass(slots=True)
-class Disk:
+class VolatileDisk:
     """Everything that outlives a process, and what of it outlives a power cut."""
 
     files: dict[int, Node[Content]] = field(default_factory=dict)
@@ -120,11 +120,11 @@ class Disk:
     exchanges: bool = True
     """Whether two names can be exchanged at once."""
 
-    def copy(self) -> Disk:
+    def copy(self) -> VolatileDisk:
         """Return another disk in the same state."""
         files = {number: each.copy() for number, each in self.files.items()}
         directories = {number: each.copy() for number, each in self.directories.items()}
-        return Disk(files, directories, self.time, self.exchanges)
+        return VolatileDisk(files, directories, self.time, self.exchanges)
 
     @property
     def _nodes(self) -> tuple[Node[Any], ...]:
@@ -163,7 +163,7 @@ def _is_memory(name: str) -> bool:
 class ModelWorld(World):
     """The world as one process sees it whose files are on such a disk; one process at a time."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: VolatileDisk) -> None:
         self._disk = disk
         self._open: dict[int, int] = {}
         self._descriptors = count(3)
@@ -400,26 +400,26 @@ def _error(number: int, path: str) -> OSError:
     return OSError(number, os.strerror(number), path)
 
 
-class Moment(NamedTuple):
+class CutMoment(NamedTuple):
     """What a disk was before a step; the last one is after everything."""
 
     about: str
-    disk: Disk
+    disk: VolatileDisk
 
 
 class FilmedWorld(StepWorld, ModelWorld):
     """A world that keeps what its disk was before each step that changes something."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: VolatileDisk) -> None:
         StepWorld.__init__(self, self._film)
         ModelWorld.__init__(self, disk)
-        self.moments: list[Moment] = []
+        self.moments: list[CutMoment] = []
 
     def _film(self, step: Step, act: Callable[[], Any], _given: tuple[Any, ...]) -> Any:
         if step.changes:
-            self.moments.append(Moment(f"before {step}", self._disk.copy()))
+            self.moments.append(CutMoment(f"before {step}", self._disk.copy()))
         return act()
 
-    def end(self) -> tuple[Moment, ...]:
+    def end(self) -> tuple[CutMoment, ...]:
         """Return every moment."""
-        return (*self.moments, Moment("after the end", self._disk.copy()))
+        return (*self.moments, CutMoment("after the end", self._disk.copy()))

@@ -23,7 +23,7 @@ from config.service import Activation, Service
 from monitor.lab.ca import Authority, Issued
 from monitor.lab.process import find_command
 from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Site
-from tests.kit.worlds import Later, StepWorld, names_of
+from tests.kit.worlds import LaterWorld, StepWorld, names_of
 
 
 def service_of(server: BackgroundServer) -> Service:
@@ -59,7 +59,7 @@ class Real:
 
     def let_go(self) -> None:
         """Have let go what stays linked, as ten minutes later."""
-        context = self.context(Later())
+        context = self.context(LaterWorld())
         with closing(context.journal):
             assert look_again(context) == Compared()
 

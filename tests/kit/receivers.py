@@ -20,7 +20,7 @@ from monitor.lab.process import free_address
 _MESSAGE: Final = re.compile(r"message ([0-9a-f]{16})\b")
 
 
-class Manner(Enum):
+class ReceiverManner(Enum):
     """How a receiver answers."""
 
     WELL = "well"
@@ -37,7 +37,7 @@ class Manner(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Got:
+class ReceivedMessage:
     """A message as it arrived."""
 
     title: str
@@ -54,14 +54,14 @@ class Got:
 
 
 @dataclass
-class Receiver:
+class MessageReceiver:
     """Receives messages over HTTP, as `json://` sends them, at an address that stays while it is down."""
 
     address: tuple[str, int] = field(default_factory=free_address)
-    manner: Manner = Manner.WELL
-    accepted: list[Got] = field(default_factory=list)
+    manner: ReceiverManner = ReceiverManner.WELL
+    accepted: list[ReceivedMessage] = field(default_factory=list)
     """What was answered with 200."""
-    seen: list[Got] = field(default_factory=list)
+    seen: list[ReceivedMessage] = field(default_factory=list)
     """All that arrived whole, however it was answered."""
     beats: int = 0
     """GET requests."""
@@ -80,7 +80,7 @@ class Receiver:
         """Listen."""
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class ReceiverHandler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 receiver.beats += 1
                 self._answer(200)
@@ -96,12 +96,12 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 pass
 
-        class Server(ThreadingHTTPServer):
+        class ReceiverServer(ThreadingHTTPServer):
             daemon_threads = True
             # Whoever sends may be killed while it does.
             handle_error = staticmethod(lambda *_: None)  # type: ignore[assignment]
 
-        self._server = Server(self.address, Handler)
+        self._server = ReceiverServer(self.address, ReceiverHandler)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
@@ -121,21 +121,21 @@ class Receiver:
     def handle(self, request: Any) -> None:
         """Take one message."""
         length = int(request.headers["Content-Length"])
-        if self.manner is Manner.CLOSING:
+        if self.manner is ReceiverManner.CLOSING:
             request.rfile.read(length // 2)
             request.connection.shutdown(socket.SHUT_RDWR)
             return
         said = json.loads(request.rfile.read(length))
-        got = Got(said["title"], said["message"])
+        got = ReceivedMessage(said["title"], said["message"])
         self.seen.append(got)
-        if self.manner is Manner.NOT_AT_ALL:
+        if self.manner is ReceiverManner.NOT_AT_ALL:
             threading.Event().wait(120)
-        if self.manner is Manner.TOO_LATE:
+        if self.manner is ReceiverManner.TOO_LATE:
             request.connection.shutdown(socket.SHUT_RDWR)
             return
-        if self.manner is Manner.SLOWLY:
+        if self.manner is ReceiverManner.SLOWLY:
             threading.Event().wait(1.0)
-        if self.manner is Manner.WITH_AN_ERROR:
+        if self.manner is ReceiverManner.WITH_AN_ERROR:
             request._answer(500)
             return
         self.accepted.append(got)
@@ -146,19 +146,19 @@ class MailServer:
     """Takes mail (RFC 5321), and keeps it."""
 
     def __init__(self) -> None:
-        self.mails: list[Got] = []
+        self.mails: list[ReceivedMessage] = []
         self.address = free_address()
         server = self
 
-        class Handler(socketserver.StreamRequestHandler):
+        class MailHandler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 server.converse(self)
 
-        class Server(socketserver.ThreadingTCPServer):
+        class MailTCPServer(socketserver.ThreadingTCPServer):
             daemon_threads = True
             allow_reuse_address = True
 
-        self._server = Server(self.address, Handler)
+        self._server = MailTCPServer(self.address, MailHandler)
 
     @property
     def url(self) -> str:
@@ -192,7 +192,7 @@ class MailServer:
                     mail = message_from_bytes(data, policy=default)
                     parts = [each for each in mail.walk() if each.get_content_maintype() == "text"]
                     text = "\n".join(str(each.get_content()) for each in parts)
-                    self.mails.append(Got(str(mail["Subject"]), text))
+                    self.mails.append(ReceivedMessage(str(mail["Subject"]), text))
                     say("250 kept")
                 case b"QUIT":
                     say("221 bye")

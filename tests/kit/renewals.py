@@ -14,7 +14,7 @@ from tests.kit.keystore import keystore
 Pause = Callable[[float], None]
 
 
-class Shape(StrEnum):
+class RenewalShape(StrEnum):
     """What a component has on disk, and how it is written."""
 
     KEY_FIRST = "key_first"
@@ -35,11 +35,11 @@ class Shape(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class OnDisk:
+class RenewedFiles:
     """The files of one component below `directory`."""
 
     directory: str
-    shape: Shape
+    shape: RenewalShape
     owner: int = 0
     """The user whose the files are; for others than root, only root can give them away."""
 
@@ -51,11 +51,11 @@ class OnDisk:
     def artefacts(self) -> dict[str, str]:
         """The section `artefacts` of the component."""
         match self.shape:
-            case Shape.COMBINED | Shape.COMBINED_SLOWLY:
+            case RenewalShape.COMBINED | RenewalShape.COMBINED_SLOWLY:
                 return {"combined": self.path("site.pem")}
-            case Shape.KEYSTORE:
+            case RenewalShape.KEYSTORE:
                 return {"keystore": self.path("site.p12"), "password_file": self.path("password")}
-            case Shape.SEPARATE_CHAIN:
+            case RenewalShape.SEPARATE_CHAIN:
                 return {name: self.path(f"site.{name}") for name in ("certificate", "key", "chain")}
             case _:
                 return {name: self.path(f"site.{name}") for name in ("certificate", "key")}
@@ -63,7 +63,7 @@ class OnDisk:
     def create(self, issued: Issued) -> None:
         """Write the first certificate."""
         os.makedirs(self.directory)
-        if self.shape is Shape.KEYSTORE:
+        if self.shape is RenewalShape.KEYSTORE:
             self._replace(self.path("password"), b"changeit\n")
         self.renew(issued, 0.0, lambda _: None)
 
@@ -77,28 +77,28 @@ class OnDisk:
     def _writes(self, issued: Issued) -> Iterator[Callable[[], None]]:
         whole = issued.key_pem() + issued.chain_pem()
         match self.shape:
-            case Shape.COMBINED:
+            case RenewalShape.COMBINED:
                 yield lambda: self._replace(self.path("site.pem"), whole)
-            case Shape.COMBINED_SLOWLY:
+            case RenewalShape.COMBINED_SLOWLY:
                 half = len(issued.key_pem()) + len(issued.pem()) // 2
                 yield lambda: self._write_over(self.path("site.pem"), whole[:half])
                 yield lambda: _append(self.path("site.pem"), whole[half:])
-            case Shape.KEYSTORE:
+            case RenewalShape.KEYSTORE:
                 data = keystore(issued, b"changeit")
                 yield lambda: self._replace(self.path("site.p12"), data)
-            case Shape.SEPARATE_CHAIN:
+            case RenewalShape.SEPARATE_CHAIN:
                 yield lambda: self._replace(self.path("site.key"), issued.key_pem())
                 yield lambda: self._replace(self.path("site.certificate"), issued.pem())
                 yield lambda: self._replace(self.path("site.chain"), bundle(issued.chain[1:]))
-            case Shape.SYMLINKS:
+            case RenewalShape.SYMLINKS:
                 yield from self._turn_links(issued)
-            case Shape.CERTIFICATE_FIRST:
+            case RenewalShape.CERTIFICATE_FIRST:
                 yield lambda: self._replace(self.path("site.certificate"), issued.chain_pem())
                 yield lambda: self._replace(self.path("site.key"), issued.key_pem())
-            case Shape.IN_PLACE:
+            case RenewalShape.IN_PLACE:
                 yield lambda: self._write_over(self.path("site.certificate"), issued.chain_pem())
                 yield lambda: self._write_over(self.path("site.key"), issued.key_pem())
-            case Shape.KEY_FIRST:
+            case RenewalShape.KEY_FIRST:
                 yield lambda: self._replace(self.path("site.key"), issued.key_pem())
                 yield lambda: self._replace(self.path("site.certificate"), issued.chain_pem())
 

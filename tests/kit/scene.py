@@ -21,11 +21,12 @@ from actions.transaction_state import TransactionContext
 from actions.validate import Acceptance, Live, LiveView, Served, Terms
 from actions.world import Metadata, World, write_new
 from config.service import Service
-from tests.kit.worlds import Step, StepWorld, names_of
+from tests.kit.worlds import HastyWorld, Step, StepWorld, names_of
 
-FAST: Final = Terms(successes=2, interval=0.0, deadline=0.2)
-PATIENT: Final = replace(FAST, deadline=10.0)
-"""Where a busy machine is no reason for another end than a quiet one has."""
+FAST: Final = Terms(successes=2, interval=0.05, deadline=0.2)
+"""The pauses take no time; what takes time all the same may last until the deadline."""
+PATIENT: Final = Terms(successes=2, interval=1.0, deadline=10.0)
+"""Where a busy machine is no reason for another end than a quiet one has; the pauses take no time either."""
 CLIENTS: Final = ("browser", "java")
 
 
@@ -51,7 +52,7 @@ class Scene:
     """The group of which all of them are."""
     has_it: tuple[str, ...] = ()
     """Components whose files are the new ones before the replacement, as of a member of a group that has them."""
-    disk: World = field(default_factory=World)
+    disk: World = field(default_factory=HastyWorld)
     """Where it is; there it is made unless it is there."""
 
     def __post_init__(self) -> None:
@@ -98,6 +99,8 @@ class Scene:
     def context(self, world: World | None = None, **services: Service) -> TransactionContext:
         world = world or self.disk
         services = {each: self.service(each) for each in self.components} | services
+        if isinstance(world, HastyWorld):
+            world.hastens = self.terms in (FAST, PATIENT)
         if isinstance(world, StepWorld):
             around = os.path.dirname(self.root)
             world.spelling = names_of(services, (f"{self.root}/", ""), (self.root, "."), (around, ".."))
@@ -178,10 +181,10 @@ class Scene:
         with closing(context.journal):
             return transact(context, order)
 
-    def recover(self, world: World | None = None, *, live: bool = True) -> tuple[Ending, ...]:
+    def recover(self, world: World | None = None, *, services_run: bool = True) -> tuple[Ending, ...]:
         context = self.context(world)
         with closing(context.journal):
-            return recover(context, live=live)
+            return recover(context, services_run=services_run)
 
     def records(self) -> tuple[Record, ...]:
         with closing(Journal(self.disk, f"{self.root}/state/journal.jsonl")) as journal:

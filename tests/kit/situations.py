@@ -53,7 +53,7 @@ def validity(days: float = 90, left: float | None = None, sha256: str = "old") -
 
 
 def found(code: Code, since: float = NOW - HOUR, severity: Severity | None = None) -> FindingState:
-    return FindingState("web/443", code, severity or CATALOGUE[code].severity, since, live=True)
+    return FindingState("web/443", code, severity or CATALOGUE[code].severity, since, at_endpoint=True)
 
 
 def has(code: Code, lasting: float = 0.0) -> HasFinding:

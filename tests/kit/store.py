@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, KeyKind, Severity, TargetKind
 from monitor.state.events import (
     Event,
@@ -36,21 +37,21 @@ def make_certificate(name: str, size: int = 200) -> Certificate:
     return Certificate(
         der,
         hashlib.sha256(der).hexdigest(),
-        f"CN={name}",
-        "CN=Issuing CA",
+        sentence("CN={}", harmless(name)),
+        Printable("CN=Issuing CA"),
         "1f",
         1_700_000_000,
         1_800_000_000,
         (f"DNS:{name}", f"DNS:www.{name}"),
         Key(KeyKind.EC, 256),
-        "sha256",
+        Printable("sha256"),
         is_ca=False,
         self_issued=False,
     )
 
 
 LEAF, OTHER, ISSUER = make_certificate("a.example"), make_certificate("b.example"), make_certificate("ca.example")
-EXPIRING = Finding(Code.EXPIRING, Severity.WARNING, "0", "ends on 2027-01-15")
+EXPIRING = Finding(Code.EXPIRING, Severity.WARNING, Printable("0"), Printable("ends on 2027-01-15"))
 EXPIRING_SOON = replace(EXPIRING, severity=Severity.CRITICAL)
 
 

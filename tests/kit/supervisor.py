@@ -43,11 +43,11 @@ class Supervisor:
 
     def __enter__(self) -> Supervisor:
         os.makedirs(self.directory)
-        ask = f'exec "{sys.executable}" "{__file__}" ask "{self.directory}" "$@"\n'
+        ask = f'exec "{sys.executable}" -P "{__file__}" ask "{self.directory}" "$@"\n'
         with open(self.systemctl, "w", encoding="utf-8") as file:
             file.write(f"#!/bin/sh\n{ask}")
         os.chmod(self.systemctl, 0o755)
-        program = (sys.executable, __file__, self._how, self.directory, *self._command)
+        program = (sys.executable, "-P", __file__, self._how, self.directory, *self._command)
         self._process = ServerProcess(program, os.path.join(self.directory, "log"))
         try:
             self._process.wait_until(lambda: accepts(*self._address), "accepting connections")

@@ -22,7 +22,7 @@ from tests.kit.scene import kept_aside
 
 
 @dataclass
-class Web:
+class WebComponent:
     """nginx as a component, whose client trusts one CA."""
 
     directory: Path
@@ -88,18 +88,18 @@ class Web:
 
 
 @contextmanager
-def serving(directory: Path) -> Iterator[Web]:
+def serving(directory: Path) -> Iterator[WebComponent]:
     """Give the component in a directory, with its server running."""
     old = fresh()
     (directory / "root.pem").write_bytes(ROOT.pem())
     site = write_site(str(directory / "tls"), old)
     with Nginx(str(directory / "nginx"), [site]) as server:
-        web = Web(directory, server, site, old)
+        web = WebComponent(directory, server, site, old)
         web.declare()
         yield web
 
 
 @pytest.fixture
-def web(tmp_path: Path) -> Iterator[Web]:
+def web(tmp_path: Path) -> Iterator[WebComponent]:
     with serving(tmp_path) as web:
         yield web

@@ -147,7 +147,7 @@ class FakeView:
         return self.mistakes
 
 
-class Running:
+class RunningServer:
     """A server that answers."""
 
     def __init__(self, server: WebServer, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
@@ -175,12 +175,12 @@ class Running:
 
 
 @contextmanager
-def running(view: FakeView, settings: Settings) -> Iterator[Running]:
+def running(view: FakeView, settings: Settings) -> Iterator[RunningServer]:
     """Run a server in the loop that the daemon uses, too."""
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server = Running(WebServer(view, settings), settings, loop)
+    server = RunningServer(WebServer(view, settings), settings, loop)
     try:
         server.problems = server.run(server.server.start())
         yield server

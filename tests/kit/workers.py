@@ -36,7 +36,8 @@ class Workers(BackgroundServer):
 
     @property
     def _command(self) -> tuple[str, ...]:
-        return (sys.executable, _PROGRAM, self.config_file)
+        # Without its own directory on the path: modules here have the names of rooms.
+        return (sys.executable, "-P", _PROGRAM, self.config_file)
 
     @property
     def test_command(self) -> tuple[str, ...]:

@@ -118,7 +118,27 @@ def names_of(services: Mapping[str, Service], *places: tuple[str, str]) -> Names
 Fault = Callable[[Step, Callable[[], Any], tuple[Any, ...]], Any]
 
 
-class StepWorld(World):
+class HastyWorld(World):
+    """The real world, in which pauses take no time where that is wanted: both clocks are put forward instead."""
+
+    hastens = False
+    ahead = 0.0
+    """Seconds."""
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+    def sleep(self, seconds: float) -> None:
+        if self.hastens:
+            self.ahead += seconds
+        else:
+            super().sleep(seconds)
+
+
+class StepWorld(HastyWorld):
     """The real world, each step of which passes through a fault."""
 
     def __init__(self, fault: Fault | None = None) -> None:
@@ -162,7 +182,7 @@ class StepWorld(World):
             raise NotReachedError(step)
 
 
-class Later(World):
+class LaterWorld(World):
     """The real world, as it will be once what stays linked is to be let go."""
 
     def now(self) -> float:

@@ -21,23 +21,23 @@ from monitor.lab.ca import DAY, Authority, Issued
 from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import LocalServer, write_site
 from monitor.store import Degraded, load
-from tests.kit.daemon import Running, certvigil
+from tests.kit.daemon import RunningDaemon, certvigil
 from tests.kit.metrics import Series, series
-from tests.kit.peers import Behaviour, Peer
+from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.start import StartServer
 
 NAME = "www.example.com"
 ROOT = Authority.root()
 
-Start = Callable[..., Running]
+Start = Callable[..., RunningDaemon]
 
 
 @pytest.fixture
 def start(cleanup: ExitStack) -> Start:
     """Start a daemon that ends with the test."""
 
-    def started(config: Mapping[str, object], **more: Any) -> Running:
-        return cleanup.enter_context(Running(config, **more))
+    def started(config: Mapping[str, object], **more: Any) -> RunningDaemon:
+        return cleanup.enter_context(RunningDaemon(config, **more))
 
     return started
 
@@ -75,11 +75,14 @@ DEGRADED = finding("certvigil", "database_degraded", "warning")
 
 
 def test_it_is_ready_once_every_endpoint_answered_or_had_its_time(
-    cleanup: ExitStack, start_local: StartServer[LocalServer], start_peer: Callable[[Behaviour], Peer], tmp_path: Path
+    cleanup: ExitStack,
+    start_local: StartServer[LocalServer],
+    start_peer: Callable[[Behaviour], HostilePeer],
+    tmp_path: Path,
 ) -> None:
     server, silent = start_local(write_site(str(tmp_path / "server"), issue())), start_peer(Behaviour.SILENT)
     good, bad = endpoint("good", server.address), endpoint("bad", f"{silent.host}:{silent.port}", timeout="3s")
-    daemon = Running({"endpoints": [good, bad]})
+    daemon = RunningDaemon({"endpoints": [good, bad]})
     cleanup.callback(daemon.close)
     daemon.start(ready=False)
     daemon.wait_until("presents", target="good")
@@ -94,10 +97,10 @@ def test_it_is_ready_once_every_endpoint_answered_or_had_its_time(
 
 @pytest.mark.slow
 def test_the_service_manager_waits_for_no_endpoint_longer_than_it_waits_for_a_start(
-    cleanup: ExitStack, start_peer: Callable[[Behaviour], Peer]
+    cleanup: ExitStack, start_peer: Callable[[Behaviour], HostilePeer]
 ) -> None:
     silent = start_peer(Behaviour.SILENT)
-    daemon = Running({"endpoints": [endpoint("bad", f"{silent.host}:{silent.port}", timeout="120s")]})
+    daemon = RunningDaemon({"endpoints": [endpoint("bad", f"{silent.host}:{silent.port}", timeout="120s")]})
     cleanup.callback(daemon.close)
     daemon.start(ready=False)
     started = time.monotonic()
@@ -106,7 +109,7 @@ def test_the_service_manager_waits_for_no_endpoint_longer_than_it_waits_for_a_st
     assert not_ready(daemon) is not None
 
 
-def not_ready(daemon: Running) -> str | None:
+def not_ready(daemon: RunningDaemon) -> str | None:
     """Return what `/readyz` answers where it is not ready, and once somebody answers."""
     try:
         with urllib.request.urlopen(f"http://{daemon.web}/readyz", timeout=10):
@@ -119,7 +122,9 @@ def not_ready(daemon: Running) -> str | None:
 # The end
 
 
-def test_it_ends_in_time_while_an_endpoint_says_nothing(start: Start, start_peer: Callable[[Behaviour], Peer]) -> None:
+def test_it_ends_in_time_while_an_endpoint_says_nothing(
+    start: Start, start_peer: Callable[[Behaviour], HostilePeer]
+) -> None:
     silent = start_peer(Behaviour.SILENT)
     daemon = start({"endpoints": [endpoint("silent", f"{silent.host}:{silent.port}", every="1s", timeout="1s")]})
     wait_for(lambda: silent.connections)
@@ -136,7 +141,7 @@ def test_it_ends_in_time_in_the_middle_of_its_first_scan(tmp_path: Path, cleanup
     first = write(tmp_path / "0.pem")
     for number in range(1, 20_000):
         os.link(first, tmp_path / f"{number}.pem")
-    daemon = Running(watch(tmp_path))
+    daemon = RunningDaemon(watch(tmp_path))
     cleanup.callback(daemon.close)
     daemon.start(ready=False)
     daemon.wait_for(lambda: any(" of 20000 files" in line for line in daemon.manager.said), "the first scan")
@@ -272,7 +277,7 @@ def test_it_needs_no_rights_and_says_what_it_may_not_read(tmp_path: Path, cleanu
     inside = write(hidden / "cert.pem")
     artefacts = {"certificate": str(tmp_path / "web.crt"), "key": str(secret)}
     config = {**watch(readable, hidden / "*.pem"), "components": {"web": {"artefacts": artefacts}}}
-    daemon = Running(config, wrapper=WITHOUT_RIGHTS)
+    daemon = RunningDaemon(config, wrapper=WITHOUT_RIGHTS)
     cleanup.callback(daemon.close)
     os.mkdir(daemon.state, 0o500)
     cleanup.callback(os.chmod, hidden, 0o700)
@@ -308,7 +313,7 @@ def test_it_needs_no_rights_and_says_what_it_may_not_read(tmp_path: Path, cleanu
 
 def test_whatever_befalls_the_database_looking_and_exporting_go_on(tmp_path: Path, cleanup: ExitStack) -> None:
     path = write(tmp_path / "cert.pem")
-    daemon = Running(watch(path))
+    daemon = RunningDaemon(watch(path))
     cleanup.callback(daemon.close)
     os.mkdir(daemon.state)
     database = Path(daemon.state) / "certvigil.db"
@@ -341,7 +346,7 @@ def test_whatever_befalls_the_database_looking_and_exporting_go_on(tmp_path: Pat
     assert {entry["what"] for entry in told["entries"]} == {"presented", "added"}, "what is believed, written anew"
 
 
-def changed(daemon: Running, path: Path, days_left: float) -> None:
+def changed(daemon: RunningDaemon, path: Path, days_left: float) -> None:
     """Replace a file, and wait until the metrics say so."""
     before = daemon.metrics()[expiry(path)]
     write(path, days_left)
@@ -350,7 +355,7 @@ def changed(daemon: Running, path: Path, days_left: float) -> None:
 
 def test_a_database_locked_from_the_start_is_caught_up_with(tmp_path: Path, cleanup: ExitStack) -> None:
     path = write(tmp_path / "cert.pem", 5)
-    daemon = Running(watch(path))
+    daemon = RunningDaemon(watch(path))
     cleanup.callback(daemon.close)
     os.mkdir(daemon.state)
     database = Path(daemon.state) / "certvigil.db"
@@ -402,16 +407,16 @@ def test_a_restart_raises_nothing_twice_and_remembers_since_when(
     assert daemon.stop() == 0
 
 
-def severities(daemon: Running, target: str) -> set[str]:
+def severities(daemon: RunningDaemon, target: str) -> set[str]:
     return {severity for name, _, severity, _ in findings(daemon) if name == target}
 
 
-def findings(daemon: Running) -> set[tuple[str, str, str, str]]:
+def findings(daemon: RunningDaemon) -> set[tuple[str, str, str, str]]:
     found = daemon.ask("/api/v1/findings")["items"]
     return {(each["target"], each["code"], each["severity"], each["since"]) for each in found}
 
 
-def recorded(daemon: Running) -> set[tuple[str, str, str]]:
+def recorded(daemon: RunningDaemon) -> set[tuple[str, str, str]]:
     known = load(os.path.join(daemon.state, "certvigil.db"))
     if isinstance(known, Degraded):
         return set()
@@ -427,7 +432,7 @@ def test_what_is_not_searched_is_known_since_before_a_restart(cleanup: ExitStack
     laid = tmp_path / "root"
     laid.symlink_to("/")
     os.chown(laid, 1234, 1234, follow_symlinks=False)
-    daemon = cleanup.enter_context(Running({"watch": [{"files": [f"{tmp_path}/**/*.pem"]}]}))
+    daemon = cleanup.enter_context(RunningDaemon({"watch": [{"files": [f"{tmp_path}/**/*.pem"]}]}))
     (before,) = daemon.wait_for(lambda: findings(daemon), "what is not searched")
     assert before[:3] == ("certvigil", "unreadable", "warning")
     assert daemon.stop() == 0

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from config.vocabulary import LogFormat
 from monitor.lab.ca import DAY, HOSTILE_TEXT, Authority, Issued, KeyType, PrivateKey, new_key
 from monitor.lab.servers import LocalServer, write_site
-from tests.kit.daemon import Running, Shown, certvigil, on_a_terminal
+from tests.kit.daemon import RunningDaemon, Shown, certvigil, on_a_terminal
 
 NAME = "www.example.com"
 FILES = (
@@ -49,17 +49,17 @@ def hostile() -> Issued:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class HostileWorld:
     """Daemons over the same hostile files and server, one for each form of the log."""
 
-    daemon: Running
-    text: Running
+    daemon: RunningDaemon
+    text: RunningDaemon
     directory: str
     server: str
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileWorld]:
     """Keep vigil over hostile files and a hostile server; one of the files gets unreadable."""
     directory, issued = tmp_path_factory.mktemp("hostile"), hostile()
     for name in FILES:
@@ -74,14 +74,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "trust_stores": {"corporate": {"bundle": str(directory / "root.pem")}},
             "clients": {"browser": {"trusts": "corporate"}},
         }
-        text, daemon = (running.enter_context(Running(config, log_format=each)) for each in LogFormat)
+        text, daemon = (running.enter_context(RunningDaemon(config, log_format=each)) for each in LogFormat)
         with open(os.path.join(os.fsencode(directory), FILES[0]), "wb") as file:
             file.write(issued.pem()[:200])
         for each in (text, daemon):
             each.wait_for(lambda each=each: "presents live" in each.text, "a look at the endpoint")
             each.wait_for(lambda each=each: "unreadable" in each.text, "the file that is broken")
         daemon.wait_for(lambda: daemon.ask("/api/v1/history").get("items"), "the history")
-        yield World(daemon, text, str(directory), server.address)
+        yield HostileWorld(daemon, text, str(directory), server.address)
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -111,12 +111,12 @@ def assert_harmless_on_a_terminal(shown: Shown) -> None:
     assert "script" in ours
 
 
-def test_files_of_any_name_are_targets_of_their_own(world: World) -> None:
+def test_files_of_any_name_are_targets_of_their_own(world: HostileWorld) -> None:
     targets = {dict(labels)["target"] for name, labels in world.daemon.metrics() if name == "certvigil_target_info"}
     assert len(targets) == len(FILES) + len(["root.pem", "live", "certvigil"])
 
 
-def test_labels_are_harmless(world: World) -> None:
+def test_labels_are_harmless(world: HostileWorld) -> None:
     page = world.daemon.page()
     values = [value for _, labels in world.daemon.metrics() for _, value in labels]
     assert any("script" in value for value in values)
@@ -126,7 +126,7 @@ def test_labels_are_harmless(world: World) -> None:
 
 
 @pytest.mark.parametrize("command", ["check", "status", "history"])
-def test_a_terminal_shows_it_and_does_nothing_else(world: World, command: str) -> None:
+def test_a_terminal_shows_it_and_does_nothing_else(world: HostileWorld, command: str) -> None:
     arguments = {
         "check": (world.directory, world.server),
         "status": ("--socket", world.daemon.socket),
@@ -136,7 +136,7 @@ def test_a_terminal_shows_it_and_does_nothing_else(world: World, command: str) -
 
 
 @pytest.mark.parametrize("command", ["check", "status", "history"])
-def test_a_pipe_gets_one_line_for_each_thing(world: World, command: str) -> None:
+def test_a_pipe_gets_one_line_for_each_thing(world: HostileWorld, command: str) -> None:
     arguments = {
         "check": (world.directory, world.server),
         "status": ("--socket", world.daemon.socket),
@@ -152,7 +152,7 @@ def test_a_pipe_gets_one_line_for_each_thing(world: World, command: str) -> None
         assert len(ran.stdout.splitlines()) == 1 + len(document["entries"]), "the first names the columns"
 
 
-def test_the_log_has_one_harmless_line_for_each_event(world: World) -> None:
+def test_the_log_has_one_harmless_line_for_each_event(world: HostileWorld) -> None:
     events = [line for line in world.daemon.log if "event" in line]
     assert events
     for line in world.daemon.log:
@@ -164,7 +164,7 @@ def test_the_log_has_one_harmless_line_for_each_event(world: World) -> None:
 
 
 @pytest.mark.parametrize("resource", ["status", "targets", "findings", "certificates", "history"])
-def test_the_api_says_it_as_printable_text(world: World, resource: str) -> None:
+def test_the_api_says_it_as_printable_text(world: HostileWorld, resource: str) -> None:
     found = list(strings(world.daemon.ask(f"/api/v1/{resource}")))
     assert found
     for text in found:
@@ -172,7 +172,7 @@ def test_the_api_says_it_as_printable_text(world: World, resource: str) -> None:
     assert any("script" in text for text in found) == (resource != "status")
 
 
-def test_every_target_can_be_asked_for_by_its_name(world: World) -> None:
+def test_every_target_can_be_asked_for_by_its_name(world: HostileWorld) -> None:
     for target in world.daemon.ask("/api/v1/targets")["items"]:
         path = urllib.parse.quote(target["target"], safe="")
         assert world.daemon.ask(f"/api/v1/targets/{path}")["target"] == target["target"]
@@ -237,7 +237,7 @@ def test_no_trace_of_a_private_key_is_found_anywhere(tmp_path: Path) -> None:
         },
     }
     said: dict[str, bytes] = {}
-    with Running(config) as daemon:
+    with RunningDaemon(config) as daemon:
         daemon.wait_for(lambda: daemon.findings("mail/combined") == {"key_exposed"}, "the exposed key")
         # A key that does not belong, a torn one, and one in the wrong place have more to be said of them.
         for data in (exposed.key_pem(), exposed.key_pem()[:200], exposed.pem()):

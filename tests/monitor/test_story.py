@@ -13,7 +13,7 @@ import pytest
 
 from monitor.lab.ca import DAY, Authority, Issued
 from monitor.lab.servers import LocalServer, Nginx, Site, write_site
-from tests.kit.daemon import LogLine, Running, certvigil
+from tests.kit.daemon import LogLine, RunningDaemon, certvigil
 from tests.kit.metrics import Series, series
 from tests.kit.start import StartServer
 
@@ -24,21 +24,21 @@ pytestmark = pytest.mark.server("nginx")
 
 
 @pytest.fixture
-def keep_vigil(tmp_path: Path, cleanup: ExitStack, root_ca: Authority) -> Callable[..., Running]:
+def keep_vigil(tmp_path: Path, cleanup: ExitStack, root_ca: Authority) -> Callable[..., RunningDaemon]:
     """Start a daemon whose client `browser` trusts the lab's CA."""
     (tmp_path / "root.pem").write_bytes(root_ca.pem())
 
-    def start(**config: object) -> Running:
+    def start(**config: object) -> RunningDaemon:
         everywhere = {
             "trust_stores": {"corporate": {"bundle": str(tmp_path / "root.pem")}},
             "clients": {"browser": {"trusts": "corporate", "verifier": "webpki"}},
         }
-        return cleanup.enter_context(Running({**everywhere, **config}))
+        return cleanup.enter_context(RunningDaemon({**everywhere, **config}))
 
     return start
 
 
-def history(daemon: Running, target: str) -> list[tuple[str, str | None]]:
+def history(daemon: RunningDaemon, target: str) -> list[tuple[str, str | None]]:
     """Return what happened to a target and the code that it was about, oldest first, by the command line."""
     told = json.loads(certvigil("history", "--json", "--config", daemon.config_file, target).stdout)
     return [(entry["what"], entry["code"]) for entry in reversed(told["entries"])]
@@ -53,18 +53,18 @@ def end_of(issued: Issued) -> float:
     return issued.certificate.not_valid_after_utc.timestamp()
 
 
-def ends(daemon: Running, target: str) -> float | None:
+def ends(daemon: RunningDaemon, target: str) -> float | None:
     """Return when what a target presents ends, by the metrics."""
     return daemon.metrics().get(series("not_after_timestamp_seconds", target=target, position="0"))
 
 
-def codes(daemon: Running, target: str) -> set[str]:
+def codes(daemon: RunningDaemon, target: str) -> set[str]:
     """Return what is wrong with a target, by the API."""
     return {found["code"] for found in daemon.ask(f"/api/v1/targets/{target}")["findings"]}
 
 
 def test_a_renewal_is_not_served_until_the_server_is_reloaded(
-    keep_vigil: Callable[..., Running],
+    keep_vigil: Callable[..., RunningDaemon],
     start_nginx: StartServer[Nginx],
     issuing_ca: Authority,
     tmp_path: Path,
@@ -132,7 +132,7 @@ FACTS = {
 }
 
 
-def facts(daemon: Running, target: str) -> dict[Series, float]:
+def facts(daemon: RunningDaemon, target: str) -> dict[Series, float]:
     """Return the metrics that tell what a target presents; fails where one is missing."""
     shown = daemon.metrics()
     told = {each: value for each, value in shown.items() if each[0] in FACTS and ("target", target) in each[1]}
@@ -142,16 +142,16 @@ def facts(daemon: Running, target: str) -> dict[Series, float]:
     return told
 
 
-def accepts(daemon: Running, target: str) -> float | None:
+def accepts(daemon: RunningDaemon, target: str) -> float | None:
     return daemon.metrics().get(series("client_accepts", client="browser", target=target))
 
 
-def up(daemon: Running, target: str) -> float | None:
+def up(daemon: RunningDaemon, target: str) -> float | None:
     return daemon.metrics().get(series("target_up", target=target))
 
 
 def test_an_endpoint_keeps_its_facts_whatever_is_wrong_with_it(
-    keep_vigil: Callable[..., Running],
+    keep_vigil: Callable[..., RunningDaemon],
     start_nginx: StartServer[Nginx],
     start_local: StartServer[LocalServer],
     issuing_ca: Authority,
@@ -219,7 +219,7 @@ def test_an_endpoint_keeps_its_facts_whatever_is_wrong_with_it(
 
 
 def test_an_expired_file_and_a_corrupted_one_keep_their_facts(
-    keep_vigil: Callable[..., Running], issuing_ca: Authority, tmp_path: Path
+    keep_vigil: Callable[..., RunningDaemon], issuing_ca: Authority, tmp_path: Path
 ) -> None:
     now = time.time()
     issued = issuing_ca.issue(NAME, not_before=now - 40 * DAY, not_after=now - DAY)

@@ -16,7 +16,7 @@ from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import find_command
 from monitor.lab.servers import Nginx, Site, write_site
 from tests.kit.component import on_disk
-from tests.kit.daemon import Running, certvigil
+from tests.kit.daemon import RunningDaemon, certvigil
 from tests.kit.openssl_client import presented
 
 NAME: Final = "www.example.com"
@@ -144,7 +144,7 @@ def test_where_the_rsa_certificate_is_new_and_the_ec_one_old_both_are_undone(dua
 def test_a_renewal_that_is_not_served_is_found_for_its_type_of_key_alone(dual: Dual) -> None:
     targets = {kind: f"web-{kind}/{dual.server.address}/{kind}" for kind in MADE}
     with ExitStack() as stack:
-        daemon = stack.enter_context(Running(dual.declare()))
+        daemon = stack.enter_context(RunningDaemon(dual.declare()))
         dual.owned[KeyKind.EC].install(fresh()[KeyKind.EC])
         daemon.wait_until("raised", target=targets[KeyKind.EC], code="not_served")
         assert "not_served" in daemon.findings(targets[KeyKind.EC])

@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,51 @@ def test_a_message_goes_to_its_handlers_in_order_and_one_that_fails_stops_no_oth
         raise RuntimeError
 
     bus = Bus(routes=(route(ReadingDue, taken.append, fail, lambda due: taken.append(due.component)),))
-    bus.send(ComponentsChanged())
     with caplog.at_level(logging.ERROR):
         bus.send(ReadingDue("web"))
     assert taken == [ReadingDue("web"), "web"]
     assert "missed a ReadingDue" in caplog.text
+
+
+def test_a_message_that_nobody_takes_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    bus = Bus()
+    bus.send(ComponentsChanged())
+    assert not caplog.text, "nobody takes anything before all parts are made"
+    bus.connect((), (route(ReadingDue, lambda _: None),))
+    for _ in range(3):
+        bus.send(ComponentsChanged())
+        bus.send(ReadingDue("web"))
+    assert [each.getMessage() for each in caplog.records] == [
+        "nobody takes messages of the kind ComponentsChanged: it has no route"
+    ]
+
+
+def test_a_reload_changes_how_many_places_are_probed_at_once(tmp_path: Path) -> None:
+    async def most_at_once(parts: wiring.Parts) -> int:
+        """Return how many of a hundred looks are under way at once, in the first tenth of a second."""
+        under_way, go = 0, asyncio.Event()
+
+        async def look() -> None:
+            nonlocal under_way
+            under_way += 1
+            await go.wait()
+
+        places = parts.look.prober._places
+        looks = [asyncio.create_task(places.take(str(each), look, lambda _: False)) for each in range(100)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        go.set()
+        found = under_way
+        await asyncio.gather(*looks)
+        return found
+
+    async def story() -> None:
+        parts = parts_at(tmp_path)
+        before = parts.state.registry.config.settings.concurrency
+        assert await most_at_once(parts) == before
+        config = parts.state.registry.config
+        fewer = replace(config, settings=replace(config.settings, concurrency=3))
+        wiring.reconfigure(parts, read_trust_context(fewer)[0])
+        assert await most_at_once(parts) == 3
+
+    asyncio.run(story())

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.model import CertifiStore, Client, Endpoint, TrustStore
+from config.text import Printable, harmless
 from config.vocabulary import Code, Severity, TLSVersion, UnreachableReason, Verdict, VerifierName
 from monitor.lab.ca import DAY, UNKNOWN_CRITICAL, Authority, Issued, KeyType, Knobs
 from probes.assess import EndpointContext, assess_endpoint
@@ -43,7 +46,7 @@ def view(store: Trust, verifier: VerifierName = VerifierName.OPENSSL, name: str 
 
 
 def presented(*chain: Issued, address: str = "127.0.0.1") -> Presented:
-    return Presented(address, tuple(map(value, chain)), "TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519")
+    return Presented(harmless(address), tuple(map(value, chain)), "TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519")
 
 
 def judge(
@@ -80,7 +83,7 @@ def test_a_missing_intermediate_is_named_with_its_cure(verifier: VerifierName) -
     assert "CN=Issuing" in assessment.findings[0].detail
     (edge,) = assessment.edges
     assert not edge.accepted
-    assert "append the certificate of CN=Issuing to what the server presents if it is an intermediate" in edge.why
+    assert "append the certificate of CN=Issuing to the server's chain if it is an intermediate" in edge.why
 
 
 def test_a_client_that_holds_the_intermediate_accepts_an_incomplete_chain() -> None:
@@ -230,6 +233,13 @@ def test_a_common_name_alone_is_a_name_to_openssl_and_none_to_the_web_pki() -> N
     assert Code.HOSTNAME_MISMATCH in codes(judge(chain, view(trust(ROOT), VerifierName.WEBPKI)))
 
 
+def test_what_only_looks_like_a_common_name_is_none() -> None:
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"CN={NAME}")])
+    leaf = ISSUING.issue(subject=subject)
+    assert "CN=" in value(leaf).subject
+    assert Code.COMMON_NAME_ONLY not in codes(judge((leaf, ISSUING)))
+
+
 def test_a_presented_root_is_a_notice() -> None:
     (found,) = judge((ISSUING.issue(NAME), ISSUING, ROOT)).findings
     assert (found.code, found.severity) == (Code.ROOT_PRESENTED, Severity.NOTICE)
@@ -325,14 +335,14 @@ def test_a_cipher_that_protects_nobody_is_critical(cipher: str, severity: str | 
 
 @pytest.mark.parametrize(("failures", "severity"), [(1, "warning"), (2, "warning"), (3, "critical"), (9, "critical")])
 def test_unreachable_grows_critical_over_three_looks(failures: int, severity: str) -> None:
-    refused = Unreachable("127.0.0.1", UnreachableReason.CONNECTION_REFUSED, "port 443 is closed")
+    refused = Unreachable(Printable("127.0.0.1"), UnreachableReason.CONNECTION_REFUSED, Printable("port 443 is closed"))
     context = EndpointContext(ENDPOINT, (view(trust(ROOT)),), failures_in_a_row=failures)
     (found,) = assess_endpoint(EndpointObservation("web", NOW, (), (refused,)), context, NOW).findings
     assert (found.code, found.severity) == (Code.UNREACHABLE, severity)
 
 
 def test_what_was_presented_is_still_judged_while_nothing_answers() -> None:
-    refused = Unreachable("127.0.0.1", UnreachableReason.CONNECTION_REFUSED, "port 443 is closed")
+    refused = Unreachable(Printable("127.0.0.1"), UnreachableReason.CONNECTION_REFUSED, Printable("port 443 is closed"))
     context = EndpointContext(ENDPOINT, (view(trust(ROOT)),), last_known=(presented(ISSUING.issue(NAME)),))
     assessment = assess_endpoint(EndpointObservation("web", NOW, (), (refused,)), context, NOW)
     assert codes(assessment) == {Code.UNREACHABLE, Code.INCOMPLETE_CHAIN, Code.CLIENT_REJECTS}

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from config.catalogue import CATALOGUE
 from config.model import Client
 from config.vocabulary import Code, KeyKind, Severity, VerifierName
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, Knobs, new_key
@@ -63,7 +64,9 @@ def test_a_missing_upper_intermediate_may_be_appended(verifier: VerifierName) ->
     """Whether it is an intermediate or a root is not to be seen: both are said, neither is claimed."""
     found = cause(judge((LOWER.issue(NAME), LOWER), trust(ROOT), verifier))
     assert "the certificate of CN=Issuing, which issued CN=Lower, is neither presented nor in" in found.detail
-    assert cure_of(found).startswith("append the certificate of CN=Issuing to what the server presents if it is an int")
+    assert cure_of(found).startswith(
+        "append the certificate of CN=Issuing to the server's chain if it is an intermediate"
+    )
 
 
 @BOTH
@@ -78,7 +81,7 @@ def test_a_leaf_under_a_root_that_another_store_holds_needs_that_root(verifier: 
     found = cause(judge((STRANGER.issue(NAME),), store, verifier, store, trust(STRANGER, name="theirs")))
     assert found.code is Code.UNTRUSTED_ISSUER
     assert "a root in the store theirs, but not in the store corp" in found.detail
-    assert cure_of(found).startswith("add that root to the client's store")
+    assert cure_of(found).endswith("add that root to the client's store")
 
 
 @BOTH
@@ -89,7 +92,30 @@ def test_a_root_with_a_new_key_is_not_said_to_be_in_the_store_and_not(verifier: 
     found = cause(judge((leaf,), store, verifier, store))
     assert found.code is (Code.UNTRUSTED_ISSUER if identified else Code.BAD_SIGNATURE)
     assert "but not in the store" not in found.detail
-    assert re.search(r"add (that CA's|its) present certificate to the client's store", cure_of(found))
+    assert cure_of(found).endswith("add its new certificate to the client's store")
+
+
+@BOTH
+def test_a_root_under_the_name_of_a_trusted_one_is_called_perhaps_forged_and_trusted_by_fingerprint_alone(
+    verifier: VerifierName,
+) -> None:
+    forged = REKEYED
+    found = cause(judge((forged.issue(NAME), forged), trust(ROOT), verifier))
+    assert found.code is Code.UNTRUSTED_ISSUER
+    assert value(forged).sha256 in found.detail
+    assert value(ROOT).sha256 in found.detail
+    assert "may be forged" in found.detail
+    cure = cure_of(found)
+    assert cure.startswith("serve a certificate of the CA that the store holds")
+    assert "by a fingerprint that the CA itself publishes" in cure
+    assert cure.index("openssl x509 -in FILE -noout -fingerprint -sha256") < cure.index("add its new certificate")
+
+
+def test_no_advice_of_the_catalogue_has_anybody_trusted_without_a_fingerprint() -> None:
+    texts = [text for each in CATALOGUE.values() for text in (each.cure, each.client_cure, *each.cures.values())]
+    trusting = [text for text in texts if re.search(r"\badd (that|this|its)\b.* store|have the client trust", text)]
+    assert len(trusting) == 3
+    assert all("fingerprint" in each for each in trusting)
 
 
 @BOTH
@@ -256,6 +282,13 @@ def test_a_wildcard_beside_a_part_of_a_label_is_named_in_a_notice() -> None:
     verdict = judge((ISSUING.issue("w*.example.com"), ISSUING), trust(ROOT), VerifierName.OPENSSL)
     assert "a wildcard must be a whole label" in verdict.causes[0].detail
     assert not judge((ISSUING.issue("w*.example.com"), ISSUING), trust(ROOT), VerifierName.WEBPKI).accepted
+
+
+@pytest.mark.parametrize("name", ["www.*.example.com", "*.*.example.com"])
+def test_a_wildcard_outside_the_left_most_label_is_named_as_such(name: str) -> None:
+    found = judge((ISSUING.issue(name), ISSUING), trust(ROOT), VerifierName.OPENSSL).causes[0]
+    assert "RFC 9525 6.3: a wildcard must be alone, in the left-most label" in found.detail
+    assert "a whole label" not in found.detail
 
 
 def test_names_that_a_ca_may_not_certify_are_laid_to_its_constraints() -> None:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from config.model import FileTarget
+from config.text import Printable
 from config.vocabulary import FileContent, FileFormat, FileRole, UnreadableReason
 from monitor.lab.ca import Authority, KeyType, bundle, self_signed
 from probes import file
@@ -116,7 +117,7 @@ def test_a_damaged_key_is_told_without_any_of_it(tmp_path: Path) -> None:
     lines[2] = b""
     observation = holding(tmp_path, LEAF.pem() + b"\n".join(lines), FileRole.COMBINED)
     assert observation.certificates == (certificate(LEAF.der()),)
-    assert observation.failure == Unreadable(UnreadableReason.BAD_PEM, "private key 1 cannot be decoded")
+    assert observation.failure == Unreadable(UnreadableReason.BAD_PEM, Printable("private key 1 cannot be decoded"))
 
 
 def test_a_bad_certificate_is_the_failure_while_the_others_stay_facts(tmp_path: Path) -> None:
@@ -208,8 +209,8 @@ def test_what_cannot_be_read_has_a_reason(
 
 
 def test_a_path_that_no_file_can_have_has_a_reason() -> None:
-    assert look(Path("/a\0b")).failure == Unreadable(UnreadableReason.NOT_FOUND, "there is no such file")
-    assert look(Path("/" + "x" * 300)).failure == Unreadable(UnreadableReason.IO_ERROR, "File name too long")
+    assert look(Path("/a\0b")).failure == Unreadable(UnreadableReason.NOT_FOUND, Printable("there is no such file"))
+    assert look(Path("/" + "x" * 300)).failure == Unreadable(UnreadableReason.IO_ERROR, Printable("File name too long"))
 
 
 def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:

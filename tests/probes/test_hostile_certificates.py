@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.model import Client, Endpoint, FileTarget
+from config.text import Printable
 from config.vocabulary import Code, FileContent, FileRole, KeyKind, VerifierName
 from monitor.lab.ca import Authority, KeyType
 from probes.assess import EndpointContext, FileContext, assess_endpoint, assess_file
 from probes.certificate import MOST_BYTES, Certificate, certificate
 from probes.chain import signed
-from probes.encoding import split
+from probes.container.registry import open_container
 from probes.finding import Assessment
 from probes.judge.client import View
 from probes.observation import EndpointObservation, FileObservation, Presented
@@ -117,7 +118,7 @@ def views(store: Trust) -> tuple[View, ...]:
 def judge(*chain: bytes, store: Trust | None = None) -> Assessment:
     store = store or Trust("store", (certificate(ROOT.der()),))
     certificates = tuple(map(certificate, chain))
-    observation = EndpointObservation("web", NOW, (Presented("192.0.2.1", certificates, "TLSv1.3", "", ""),))
+    observation = EndpointObservation("web", NOW, (Presented(Printable("192.0.2.1"), certificates, "TLSv1.3", "", ""),))
     clients = tuple(each.client.name for each in views(store))
     context = EndpointContext(Endpoint("web", NAME, 443, clients=clients), views(store))
     in_file = FileObservation("file", NOW, None, FileContent.LEAF, certificates)
@@ -135,7 +136,7 @@ def test_whatever_is_in_a_certificate_nothing_but_value_error_is_raised(
     whole = (LEAF.der(), ISSUING.der(), ROOT.der())
     refused: list[str] = []
     for position, mutant in enumerate((leaf, issuing, root)):
-        split(mutant)
+        open_container(mutant)
         try:
             decoded = certificate(mutant)
         except ValueError as error:

@@ -9,7 +9,7 @@ import pytest
 from probes.certificate import certificate
 from probes.trust import Trust
 from probes.verifier import Accepted, verify_openssl
-from tests.kit.pkits import ANCHOR, CASES, PUBLISHED, Case, Gap, all_certificates, read
+from tests.kit.pkits import ANCHOR, CASES, PUBLISHED, Gap, PkitsCase, all_certificates, read
 
 IN_2026 = 1_790_000_000.0
 """Within the validity of everything that is meant to be valid, as is the time of publication."""
@@ -25,22 +25,22 @@ def accepts(leaf_der: bytes, intermediates_der: Sequence[bytes], anchor_der: byt
     return isinstance(verify_openssl(leaf, intermediates, trust(anchor_der), now), Accepted)
 
 
-def accepted(case: Case, now: float) -> bool:
+def accepted(case: PkitsCase, now: float) -> bool:
     return accepts(read(case.end_entity), [read(each) for each in case.intermediates], read(ANCHOR), now)
 
 
-def named(case: Case) -> str:
+def named(case: PkitsCase) -> str:
     return f"{case.number} {case.name}"
 
 
 @pytest.mark.parametrize("now", [PUBLISHED, IN_2026], ids=["2011", "2026"])
 @pytest.mark.parametrize("case", [each for each in CASES if each.supported], ids=named)
-def test_a_supported_case_gets_the_published_verdict(case: Case, now: float) -> None:
+def test_a_supported_case_gets_the_published_verdict(case: PkitsCase, now: float) -> None:
     assert accepted(case, now) is case.valid
 
 
 @pytest.mark.parametrize("case", [each for each in CASES if each.gap in {Gap.REVOCATION, Gap.POLICY}], ids=named)
-def test_a_case_is_unsupported_only_while_the_verdict_is_wrong(case: Case) -> None:
+def test_a_case_is_unsupported_only_while_the_verdict_is_wrong(case: PkitsCase) -> None:
     assert accepted(case, PUBLISHED) is not case.valid
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from config.address import split_address
 from config.model import Client, Endpoint, FileTarget
+from config.text import Printable
 from config.vocabulary import Code, FileContent, FileRole, Severity, VerifierName
 from monitor.lab.ca import DAY, UNKNOWN_CRITICAL, Authority, Issued, KeyType, bundle, self_signed
 from monitor.lab.servers import LocalServer, Site
@@ -76,7 +77,7 @@ def in_file(chain: Sequence[Issued], seen: View, names: tuple[str, ...] = (NAME,
 
 def over_a_socket(chain: Sequence[Issued], seen: View, name: str = NAME) -> list[Finding]:
     certificates = tuple(certificate(each.der()) for each in chain)
-    presented = Presented("192.0.2.1", certificates, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519")
+    presented = Presented(Printable("192.0.2.1"), certificates, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519")
     context = EndpointContext(Endpoint("it", name, 443), (seen,))
     return ordered(assess_endpoint(EndpointObservation("it", NOW, (presented,)), context, NOW).findings)
 

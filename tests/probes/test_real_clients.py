@@ -36,7 +36,7 @@ REKEYED: Final = Authority.root("Root", key=new_key(KeyType.P256))
 
 
 @dataclass(frozen=True)
-class Case:
+class ClientCase:
     """What a server presents to who asks for `host`, and what the clients make of it that trust `anchor`."""
 
     chain: Sequence[Issued]
@@ -57,32 +57,36 @@ CLIENTS_CA = ROOT.intermediate("For clients", purposes=[ExtendedKeyUsageOID.CLIE
 ANY_CA = ROOT.intermediate("For anything", purposes=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
 
 CASES: Final = {
-    "good": Case(below(ISSUING), True),
-    "leaf of RSA 2048": Case(below(ISSUING, key=KeyType.RSA2048), True),
-    "leaf of Ed25519": Case(below(ISSUING, key=KeyType.ED25519), True),
-    "leaf of RSA 1024": Case(below(ISSUING, key=KeyType.RSA1024), False),
-    "leaf on a curve that no client offers": Case(below(ISSUING, key=ec.generate_private_key(ec.SECP224R1())), False),
-    "leaf signed with SHA-1": Case(below(RSA_ISSUING, signature_hash="sha1"), False),
-    "leaf signed with MD5": Case(below(RSA_ISSUING, signature_hash="md5"), False),
-    "intermediate of RSA 1024": Case(below(SHORT_CA), False),
-    "intermediate signed with SHA-1": Case((*below(OLD_HASH_CA), RSA_ISSUING), False),
-    "root of RSA 1024": Case(below(SHORT_ROOT)[:1], False, anchor=SHORT_ROOT),
-    "root signed with SHA-1": Case(below(OLD_HASH_ROOT)[:1], True, anchor=OLD_HASH_ROOT),
-    "root with a new key": Case(below(ISSUING), False, anchor=REKEYED),
-    "for any purpose": Case(below(ISSUING, purposes=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), False),
-    "for clients": Case(below(ISSUING, purposes=[ExtendedKeyUsageOID.CLIENT_AUTH]), False),
-    "by a CA for clients": Case(below(CLIENTS_CA), False),
-    "by a CA for any purpose": Case(below(ANY_CA), False),
-    "intermediate as the anchor": Case(below(ISSUING)[:1], False, anchor=ISSUING, unlike=frozenset({"curl"})),
-    "common name alone": Case((ISSUING.issue(subject="alone.example.com"), ISSUING), True, "alone.example.com"),
-    "common name beside other names": Case(below(ISSUING, subject="cn.example.com"), False, "cn.example.com"),
-    "another name": Case(below(ISSUING, "other.example.com"), False, "another.example.com"),
-    "wildcard": Case(below(ISSUING, "*.example.com"), True, "wild.example.com"),
-    "wildcard over two labels": Case(below(ISSUING, "*.example.com"), False, "a.wild.example.com"),
-    "wildcard in a common name": Case((ISSUING.issue(subject="*.example.com"), ISSUING), True, "star.example.com"),
-    "A-label under a wildcard": Case(below(ISSUING, "*.example.com"), True, "xn--bcher-kva.example.com"),
-    "A-label": Case(below(ISSUING, "xn--bcher-kva.example.org"), True, "xn--bcher-kva.example.org"),
-    "partial wildcard": Case(
+    "good": ClientCase(below(ISSUING), True),
+    "leaf of RSA 2048": ClientCase(below(ISSUING, key=KeyType.RSA2048), True),
+    "leaf of Ed25519": ClientCase(below(ISSUING, key=KeyType.ED25519), True),
+    "leaf of RSA 1024": ClientCase(below(ISSUING, key=KeyType.RSA1024), False),
+    "leaf on a curve that no client offers": ClientCase(
+        below(ISSUING, key=ec.generate_private_key(ec.SECP224R1())), False
+    ),
+    "leaf signed with SHA-1": ClientCase(below(RSA_ISSUING, signature_hash="sha1"), False),
+    "leaf signed with MD5": ClientCase(below(RSA_ISSUING, signature_hash="md5"), False),
+    "intermediate of RSA 1024": ClientCase(below(SHORT_CA), False),
+    "intermediate signed with SHA-1": ClientCase((*below(OLD_HASH_CA), RSA_ISSUING), False),
+    "root of RSA 1024": ClientCase(below(SHORT_ROOT)[:1], False, anchor=SHORT_ROOT),
+    "root signed with SHA-1": ClientCase(below(OLD_HASH_ROOT)[:1], True, anchor=OLD_HASH_ROOT),
+    "root with a new key": ClientCase(below(ISSUING), False, anchor=REKEYED),
+    "for any purpose": ClientCase(below(ISSUING, purposes=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), False),
+    "for clients": ClientCase(below(ISSUING, purposes=[ExtendedKeyUsageOID.CLIENT_AUTH]), False),
+    "by a CA for clients": ClientCase(below(CLIENTS_CA), False),
+    "by a CA for any purpose": ClientCase(below(ANY_CA), False),
+    "intermediate as the anchor": ClientCase(below(ISSUING)[:1], False, anchor=ISSUING, unlike=frozenset({"curl"})),
+    "common name alone": ClientCase((ISSUING.issue(subject="alone.example.com"), ISSUING), True, "alone.example.com"),
+    "common name beside other names": ClientCase(below(ISSUING, subject="cn.example.com"), False, "cn.example.com"),
+    "another name": ClientCase(below(ISSUING, "other.example.com"), False, "another.example.com"),
+    "wildcard": ClientCase(below(ISSUING, "*.example.com"), True, "wild.example.com"),
+    "wildcard over two labels": ClientCase(below(ISSUING, "*.example.com"), False, "a.wild.example.com"),
+    "wildcard in a common name": ClientCase(
+        (ISSUING.issue(subject="*.example.com"), ISSUING), True, "star.example.com"
+    ),
+    "A-label under a wildcard": ClientCase(below(ISSUING, "*.example.com"), True, "xn--bcher-kva.example.com"),
+    "A-label": ClientCase(below(ISSUING, "xn--bcher-kva.example.org"), True, "xn--bcher-kva.example.org"),
+    "partial wildcard": ClientCase(
         below(ISSUING, "w*.example.com"), True, "world.example.com", unlike=frozenset({"curl", "python"})
     ),
 }

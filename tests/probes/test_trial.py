@@ -20,8 +20,8 @@ from config.vocabulary import FileRole, UnreadableReason
 from monitor.lab.ca import Authority, KeyType
 from monitor.lab.process import wait_for
 from probes import trial
+from probes.container.pkcs12 import seal_of, unlock
 from probes.file import look_at_file
-from probes.pkcs12 import seal_of, unlock
 from probes.trial import Sealed, too_much_work
 from tests.kit.keystore import PASSWORD, hiding, keystore
 from tests.kit.worlds import in_a_process
@@ -64,7 +64,7 @@ def test_an_encrypted_key_is_tried_elsewhere_first(monkeypatch: pytest.MonkeyPat
         tried.append((sealed, password))
         return "takes too much"
 
-    monkeypatch.setattr("actions.candidate.too_much_work", too_dear)
+    monkeypatch.setattr("probes.container.private_key.too_much_work", too_dear)
     key = LEAF.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     made = read_candidates([Given("site.key", key)], b"secret", [])
     assert isinstance(made, NoCandidate)
@@ -92,6 +92,41 @@ def test_a_result_is_remembered_and_a_wrong_password_is_none(monkeypatch: pytest
     assert not too_much_work(Sealed.KEYSTORE, data, b"wrong")
     monkeypatch.setattr(trial, "_tried", lambda *_: pytest.fail("it was tried before"))
     assert not too_much_work(Sealed.KEYSTORE, data, b"wrong")
+
+
+@pytest.mark.parametrize("password", [None, b"wrong"])
+def test_all_passwords_of_a_keystore_are_tried_in_one_trial(
+    monkeypatch: pytest.MonkeyPatch, password: bytes | None
+) -> None:
+    tried: list[str] = []
+    real = trial._tried
+
+    def counted(sealed: Sealed, said: str, data: bytes) -> str:
+        tried.append(said)
+        return real(sealed, said, data)
+
+    monkeypatch.setattr(trial, "_tried", counted)
+    (fault,) = unlock(keystore(LEAF), password).faults
+    assert fault.reason is UnreadableReason.WRONG_PASSWORD
+    assert tried == ["-,=" if password is None else f"={b64encode(password).decode()},-,="]
+
+
+@pytest.mark.parametrize("first", [PASSWORD, b"wrong"])
+def test_a_trial_ends_with_the_first_password_that_fits_or_costs_too_much(
+    monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    tried: list[bytes | None] = []
+
+    def load(_data: bytes, password: bytes | None) -> None:
+        tried.append(password)
+        if password != PASSWORD:
+            raise ValueError
+
+    monkeypatch.setattr("cryptography.hazmat.primitives.serialization.pkcs12.load_pkcs12", load)
+    monkeypatch.setattr("resource.setrlimit", lambda *_: None)
+    monkeypatch.setattr("signal.setitimer", lambda *_: None)
+    trial._open(Sealed.KEYSTORE, b"", [first, PASSWORD, b"never"])
+    assert tried == [*dict.fromkeys((first, PASSWORD))]
 
 
 def children() -> set[int]:

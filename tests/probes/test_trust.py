@@ -7,6 +7,7 @@ from pathlib import Path
 
 import certifi
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from config.model import CertifiStore, Client, PemBundle, SystemStore, TrustStore
 from config.vocabulary import Code
@@ -15,7 +16,9 @@ from probes import trust
 from probes.certificate import certificate
 from probes.judge.client import View
 from probes.judge.presented import Audience, judge_presented
-from probes.trust import Trust, read_trust
+from probes.trust import Trust, TrustUnreadable, read_trust
+from tests.kit import java_keystore
+from tests.kit.keystore import keystore
 
 NOW = time.time()
 OWN = Authority.root("Corp Root")
@@ -45,6 +48,31 @@ def test_anchors_of_a_file_are_not_the_web_pkis(tmp_path: Path) -> None:
     read = read_trust(TrustStore("corp", PemBundle(str(tmp_path / "roots.pem"))))
     assert isinstance(read, Trust)
     assert not read.holds_as_public(read.anchors[0])
+
+
+@pytest.mark.parametrize("encoding", [Encoding.PEM, Encoding.DER])
+def test_a_store_may_be_pkcs7(tmp_path: Path, encoding: Encoding) -> None:
+    (tmp_path / "roots.p7b").write_bytes(pkcs7.serialize_certificates([OWN.certificate], encoding))
+    read = read_trust(TrustStore("corp", PemBundle(str(tmp_path / "roots.p7b"))))
+    assert isinstance(read, Trust)
+    assert read.anchors == (certificate(OWN.der()),)
+
+
+@pytest.mark.parametrize("magic", [java_keystore.JKS, java_keystore.JCEKS])
+def test_a_store_may_be_java_s_of_which_only_trusted_entries_are_anchors(tmp_path: Path, magic: bytes) -> None:
+    leaf = OWN.issue("www.example.com")
+    own = java_keystore.private("site", java_keystore.locked(b"key"), [leaf.der()])
+    data = java_keystore.store(own, java_keystore.trusted("corp", OWN.der()), magic=magic)
+    (tmp_path / "cacerts").write_bytes(data)
+    read = read_trust(TrustStore("java", PemBundle(str(tmp_path / "cacerts"))))
+    assert isinstance(read, Trust)
+    assert read.anchors == (certificate(OWN.der()),)
+
+
+def test_a_store_is_no_keystore_that_takes_work_to_open(tmp_path: Path) -> None:
+    (tmp_path / "cacerts").write_bytes(keystore(OWN.issue("www.example.com"), None))
+    read = read_trust(TrustStore("corp", PemBundle(str(tmp_path / "cacerts"))))
+    assert isinstance(read, TrustUnreadable)
 
 
 @pytest.mark.parametrize("public", [True, False], ids=["of the web PKI", "a site's own"])

@@ -15,12 +15,12 @@ from typing import Any, Final
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import LabError
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, Site, write_site
-from tests.kit.actor import Actor
-from tests.kit.daemon import Running
+from tests.kit.actor import StartedActor
+from tests.kit.daemon import RunningDaemon
 from tests.kit.installation import DAEMON, WITHOUT_RIGHTS
 from tests.kit.packaged_servers import Dovecot, HAProxy, JavaServer, Postfix, PostgreSQL
-from tests.kit.receivers import Receiver
-from tests.kit.renewals import OnDisk, Shape
+from tests.kit.receivers import MessageReceiver
+from tests.kit.renewals import RenewalShape, RenewedFiles
 
 EVERY: Final = 10.0
 """Seconds between two looks at an endpoint."""
@@ -31,11 +31,11 @@ ISSUING: Final = ROOT.intermediate("Scene Issuing CA")
 
 
 @dataclass
-class Service:
+class SceneService:
     """One service: its files, and what serves them."""
 
     name: str
-    disk: OnDisk
+    disk: RenewedFiles
     server: Server
     has_endpoint: bool = True
 
@@ -61,14 +61,16 @@ class Service:
 
 
 @dataclass
-class Host:
+class SceneHost:
     """All of it, running."""
 
     directory: str
-    services: dict[str, Service] = field(default_factory=dict)
+    services: dict[str, SceneService] = field(default_factory=dict)
     fleet: list[LocalServer] = field(default_factory=list)
-    receivers: Mapping[str, Receiver] = field(default_factory=lambda: {"ops": Receiver(), "pager": Receiver()})
-    daemon: Running | None = None
+    receivers: Mapping[str, MessageReceiver] = field(
+        default_factory=lambda: {"ops": MessageReceiver(), "pager": MessageReceiver()}
+    )
+    daemon: RunningDaemon | None = None
 
     def configuration(self) -> dict[str, Any]:
         """Return the configuration of daemon and actor: everything that can be left at its default is."""
@@ -98,29 +100,29 @@ class Host:
         }
 
 
-def _disks(directory: str) -> Mapping[str, OnDisk]:
+def _disks(directory: str) -> Mapping[str, RenewedFiles]:
     postgres = pwd.getpwnam("postgres").pw_uid
     shapes = {
-        "shop": Shape.SYMLINKS,
-        "blog": Shape.KEY_FIRST,
-        "edge": Shape.COMBINED_SLOWLY,
-        "panel": Shape.IN_PLACE,
-        "imap": Shape.CERTIFICATE_FIRST,
-        "smtp": Shape.IN_PLACE,
-        "db": Shape.KEY_FIRST,
-        "app": Shape.KEYSTORE,
+        "shop": RenewalShape.SYMLINKS,
+        "blog": RenewalShape.KEY_FIRST,
+        "edge": RenewalShape.COMBINED_SLOWLY,
+        "panel": RenewalShape.IN_PLACE,
+        "imap": RenewalShape.CERTIFICATE_FIRST,
+        "smtp": RenewalShape.IN_PLACE,
+        "db": RenewalShape.KEY_FIRST,
+        "app": RenewalShape.KEYSTORE,
     }
     return {
-        name: OnDisk(os.path.join(directory, name, "tls"), shape, postgres if name == "db" else 0)
+        name: RenewedFiles(os.path.join(directory, name, "tls"), shape, postgres if name == "db" else 0)
         for name, shape in shapes.items()
     }
 
 
 @contextmanager
-def host(directory: str) -> Iterator[Host]:
+def host(directory: str) -> Iterator[SceneHost]:
     """Give the host, everything on it running, below `directory`; needs root."""
     os.chmod(directory, 0o755)
-    made = Host(directory)
+    made = SceneHost(directory)
     with open(os.path.join(directory, "root.pem"), "wb") as file:
         file.write(ROOT.pem())
     disks = _disks(directory)
@@ -135,7 +137,7 @@ def host(directory: str) -> Iterator[Host]:
         yield made
 
 
-def _serve(made: Host, disks: Mapping[str, OnDisk], running: ExitStack) -> None:
+def _serve(made: SceneHost, disks: Mapping[str, RenewedFiles], running: ExitStack) -> None:
     """Start every server."""
 
     def site(name: str) -> Site:
@@ -163,7 +165,7 @@ def _serve(made: Host, disks: Mapping[str, OnDisk], running: ExitStack) -> None:
         running.enter_context(server)
     for name, server in servers.items():
         # PostgreSQL wants a word of its own protocol before TLS.
-        made.services[name] = Service(name, disks[name], server, has_endpoint=name != "db")
+        made.services[name] = SceneService(name, disks[name], server, has_endpoint=name != "db")
     fleet = write_site(os.path.join(made.directory, "fleet"), ISSUING.issue("fleet.example.com"))
     made.fleet = [running.enter_context(LocalServer([fleet])) for _ in range(FLEET)]
 
@@ -188,9 +190,9 @@ def _may_be_run(program: str) -> bool:
     return subprocess.run(command, stderr=subprocess.DEVNULL, check=False, timeout=60).returncode == 0
 
 
-def _install(made: Host, running: ExitStack) -> None:
+def _install(made: SceneHost, running: ExitStack) -> None:
     """Start the actor as root and the daemon as a user without rights, as their units do."""
-    daemon = made.daemon = Running(made.configuration(), wrapper=(*WITHOUT_RIGHTS, *_interpreter()))
+    daemon = made.daemon = RunningDaemon(made.configuration(), wrapper=(*WITHOUT_RIGHTS, *_interpreter()))
     running.callback(daemon.close)
     daemon.config_file = os.path.join(made.directory, "certvigil.yaml")
     daemon.configure(made.configuration())
@@ -198,6 +200,6 @@ def _install(made: Host, running: ExitStack) -> None:
     os.chmod(daemon.config_file, 0o640)
     for path in (daemon.directory, daemon.manager.address):
         os.chown(path, DAEMON, DAEMON)
-    actor = Actor(daemon.config_file, f"{made.directory}/actor-run/actor.sock", f"{made.directory}/actor.log")
+    actor = StartedActor(daemon.config_file, f"{made.directory}/actor-run/actor.sock", f"{made.directory}/actor.log")
     running.enter_context(actor)
     daemon.start()

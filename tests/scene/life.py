@@ -9,20 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from monitor.lab.servers import LocalServer
-from tests.scene.host import Host, Service
+from tests.scene.host import SceneHost, SceneService
 from tests.scene.stage import Stage
 
-Part = Callable[[Host, Stage], None]
+Part = Callable[[SceneHost, Stage], None]
 
 
-def renew(service: Service, gap: float, *, take_up: bool = True) -> None:
+def renew(service: SceneService, gap: float, *, take_up: bool = True) -> None:
     """Write another certificate as this service's files are written, and have it served."""
     service.disk.renew(service.issue(), gap)
     if take_up:
         service.server.reload()
 
 
-def shop(host: Host, stage: Stage) -> None:
+def shop(host: SceneHost, stage: Stage) -> None:
     """Play certbot, whose deploy hook fails once."""
     service = host.services["shop"]
     for _ in range(2):
@@ -39,7 +39,7 @@ def shop(host: Host, stage: Stage) -> None:
     )
 
 
-def blog(host: Host, stage: Stage) -> None:
+def blog(host: SceneHost, stage: Stage) -> None:
     """Play a person, who copies the key first and has a coffee."""
     service = host.services["blog"]
     for gap in (30.0, 120.0):
@@ -60,7 +60,7 @@ def blog(host: Host, stage: Stage) -> None:
     )
 
 
-def edge(host: Host, stage: Stage) -> None:
+def edge(host: SceneHost, stage: Stage) -> None:
     """Play configuration management, with a slow copy of one combined file."""
     service = host.services["edge"]
     for gap in (0.2, 5.0):
@@ -78,7 +78,7 @@ def edge(host: Host, stage: Stage) -> None:
     )
 
 
-def panel(host: Host, stage: Stage) -> None:
+def panel(host: SceneHost, stage: Stage) -> None:
     """Play a server that only a restart makes take up files, and whose package is upgraded."""
     service = host.services["panel"]
     with stage.quietly("panel", "key and certificate are written over 5 s apart, lighttpd is restarted"):
@@ -92,7 +92,7 @@ def panel(host: Host, stage: Stage) -> None:
         time.sleep(15)
 
 
-def imap(host: Host, stage: Stage) -> None:
+def imap(host: SceneHost, stage: Stage) -> None:
     """Reload onto an incomplete chain."""
     service = host.services["imap"]
     with stage.quietly("imap", "the certificate is copied, 30 s later the key, dovecot is reloaded"):
@@ -115,7 +115,7 @@ def imap(host: Host, stage: Stage) -> None:
     )
 
 
-def smtp(host: Host, stage: Stage) -> None:
+def smtp(host: SceneHost, stage: Stage) -> None:
     """Go down for good."""
     service = host.services["smtp"]
     with stage.quietly("smtp", "cp key, cp certificate 0.2 s apart, postfix is reloaded"):
@@ -131,7 +131,7 @@ def smtp(host: Host, stage: Stage) -> None:
     )
 
 
-def db(host: Host, stage: Stage) -> None:
+def db(host: SceneHost, stage: Stage) -> None:
     """Renew what is not looked at over the network, since it wants a word of its own protocol first."""
     service = host.services["db"]
     for gap in (0.2, 5.0, 60.0):
@@ -140,7 +140,7 @@ def db(host: Host, stage: Stage) -> None:
         time.sleep(10)
 
 
-def app(host: Host, stage: Stage) -> None:
+def app(host: SceneHost, stage: Stage) -> None:
     """Play Java, which is away for seconds whenever it is restarted."""
     service = host.services["app"]
     for _ in range(2):
@@ -149,7 +149,7 @@ def app(host: Host, stage: Stage) -> None:
         time.sleep(20)
 
 
-def fleet(host: Host, stage: Stage) -> None:
+def fleet(host: SceneHost, stage: Stage) -> None:
     """Have one endpoint flap; then all the others go dark."""
     flapper, others = host.fleet[0], host.fleet[1:]
     done: list[bool] = []
@@ -198,7 +198,7 @@ PARTS: Final[Mapping[str, Part]] = {
 }
 
 
-def live(host: Host, stage: Stage, parts: Sequence[str]) -> None:
+def live(host: SceneHost, stage: Stage, parts: Sequence[str]) -> None:
     """Have these parts happen, side by side; what breaks one of them is raised once all are over."""
     with ThreadPoolExecutor(len(parts)) as pool:
         for done in [pool.submit(PARTS[name], host, stage) for name in parts]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.kit.receivers import Got, Receiver
+from tests.kit.receivers import MessageReceiver, ReceivedMessage
 
 AFTERWARDS: Final = 20.0
 """Seconds after an event for which what is said of the same place counts as said about it."""
@@ -24,7 +24,7 @@ It does where another server refuses connections in the same seconds, as the one
 
 
 @dataclass
-class Row:
+class StageRow:
     """One event, and what came of it."""
 
     where: str
@@ -33,7 +33,7 @@ class Row:
     began: float
     """Unix time."""
     ended: float = 0.0
-    said: list[tuple[str, Got]] = field(default_factory=list)
+    said: list[tuple[str, ReceivedMessage]] = field(default_factory=list)
     """By channel."""
     missed: str = ""
     """What was not said, or not in time."""
@@ -55,8 +55,8 @@ class Row:
 class Stage:
     """Keeps the account; each part of the play runs in a thread of its own."""
 
-    receivers: Mapping[str, Receiver]
-    rows: list[Row] = field(default_factory=list)
+    receivers: Mapping[str, MessageReceiver]
+    rows: list[StageRow] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
@@ -91,13 +91,13 @@ class Stage:
         self._await(row, lambda got: f" {code}: " in got.title and is_of_a_cure(got), _CURED_WITHIN)
         row.ended = time.time()
 
-    def _row(self, where: str, what: str, expected: str) -> Row:
-        row = Row(where, what, expected, time.time())
+    def _row(self, where: str, what: str, expected: str) -> StageRow:
+        row = StageRow(where, what, expected, time.time())
         with self._lock:
             self.rows.append(row)
         return row
 
-    def _await(self, row: Row, is_it: Callable[[Got], bool], within: float) -> None:
+    def _await(self, row: StageRow, is_it: Callable[[ReceivedMessage], bool], within: float) -> None:
         while time.time() < row.began + within:
             for channel, got in self._since(row.began):
                 if is_it(got) and is_about(got, row.where):
@@ -106,16 +106,16 @@ class Stage:
             time.sleep(0.1)
         row.missed = f"not told within {within:.0f} s"
 
-    def _since(self, at: float) -> Iterator[tuple[str, Got]]:
+    def _since(self, at: float) -> Iterator[tuple[str, ReceivedMessage]]:
         for channel, receiver in self.receivers.items():
             yield from ((channel, got) for got in tuple(receiver.accepted) if got.at >= at)
 
-    def settle_accounts(self) -> list[tuple[str, Got]]:
+    def settle_accounts(self) -> list[tuple[str, ReceivedMessage]]:
         """Give each message that nobody waited for to the event that it is about; return those that fit none.
 
         A message to a second channel, and one that says that a told fault became worse, belong to that fault.
         """
-        left: list[tuple[str, Got]] = []
+        left: list[tuple[str, ReceivedMessage]] = []
         counted = {id(got) for row in self.rows for _, got in row.said}
         for channel, got in self._since(0.0):
             if id(got) in counted:
@@ -135,17 +135,17 @@ class Stage:
         return left
 
 
-def is_of_a_cure(got: Got) -> bool:
+def is_of_a_cure(got: ReceivedMessage) -> bool:
     """Whether a message says that something is right again, or most of it."""
     return got.title.startswith("[resolved]") or "less than before" in got.title
 
 
-def is_about(got: Got, where: str) -> bool:
+def is_about(got: ReceivedMessage, where: str) -> bool:
     """Whether a message names a target of that component, or an endpoint that this pattern matches."""
     return re.search(rf"(?<![\w-])(?:{where})(?![\w-])", f"{got.title}\n{got.text}") is not None
 
 
-def table(rows: list[Row], left: list[tuple[str, Got]], width: int = 150) -> str:
+def table(rows: list[StageRow], left: list[tuple[str, ReceivedMessage]], width: int = 150) -> str:
     """Return the account as text."""
     lines = [_line(("", "where", "event", "expected", "said"), width)]
     for row in sorted(rows, key=lambda each: each.began):

@@ -1,4 +1,4 @@
-"""What alembic runs: the caller's connection, in the caller's transaction."""
+"""The script that alembic runs: the caller's connection, in the caller's transaction."""
 
 from alembic import context
 from sqlmodel import SQLModel

@@ -22,20 +22,20 @@ from typing import Final
 
 from monitor.lab.process import LabError
 from tests.bench.report import Measurement
-from tests.bench.unsafe.draw import Round, What, one, rounds
-from tests.bench.unsafe.house import Cast, House
+from tests.bench.unsafe.draw import DrawnContent, Round, one, rounds
+from tests.bench.unsafe.house import Cast, UnsafeHouse
 from tests.bench.unsafe.judge import remarks, scene, wrong
 from tests.bench.unsafe.play import Play
 from tests.kit.forks import parent
 
-NUMBERS: Final[Mapping[What, int]] = {What.KILL: 200, What.FOREIGN: 100, What.CHAIN: 50}
+NUMBERS: Final[Mapping[DrawnContent, int]] = {DrawnContent.KILL: 200, DrawnContent.FOREIGN: 100, DrawnContent.CHAIN: 50}
 
 _TRIES: Final = 5
 """Houses that may come to nothing, of each cast."""
 
 
 @dataclass
-class Result:
+class RoundResult:
     """What came out of many rounds."""
 
     seed: int
@@ -48,7 +48,7 @@ class Result:
     """How often what happened."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, house: House, drawn: Round) -> bool:
+    def take(self, house: UnsafeHouse, drawn: Round) -> bool:
         """Play a round and take it into account; returns whether the house can be used again."""
         play = Play(house, drawn)
         try:
@@ -79,7 +79,12 @@ class Result:
         return not thawed
 
     def _report(
-        self, house: House, drawn: Round, play: Play, found: Sequence[str], records: Sequence[Mapping[str, object]]
+        self,
+        house: UnsafeHouse,
+        drawn: Round,
+        play: Play,
+        found: Sequence[str],
+        records: Sequence[Mapping[str, object]],
     ) -> None:
         lines = [
             "",
@@ -109,7 +114,7 @@ def _outcome(records: Sequence[Mapping[str, object]]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class PlayedWay:
     """How rounds are played."""
 
     jobs: int = 2
@@ -120,7 +125,7 @@ class Way:
     """Where commands are forked from; empty where each is started anew."""
 
 
-def play_all(chosen: Sequence[Round], result: Result, way: Way = Way()) -> None:
+def play_all(chosen: Sequence[Round], result: RoundResult, way: PlayedWay = PlayedWay()) -> None:
     """Play rounds, those with the same cast in one house."""
     end = time.monotonic() + way.seconds
     by_cast: dict[Cast, list[Round]] = {}
@@ -131,7 +136,7 @@ def play_all(chosen: Sequence[Round], result: Result, way: Way = Way()) -> None:
         waiting, tries = list(several), 0
         while waiting and time.monotonic() < end:
             try:
-                with House(waiting[0].cast, way.forks) as house:
+                with UnsafeHouse(waiting[0].cast, way.forks) as house:
                     while waiting and time.monotonic() < end and result.take(house, waiting.pop(0)):
                         pass
             except (TimeoutError, AssertionError, LabError) as error:
@@ -162,11 +167,11 @@ def main(arguments: Sequence[str]) -> int:
     sys.stderr.write(f"seed {seed}\n")
     if given.only:
         names = [each.rpartition("-") for each in given.only]
-        chosen: Sequence[Round] = [one(seed, What(what), int(number)) for what, _, number in names]
+        chosen: Sequence[Round] = [one(seed, DrawnContent(what), int(number)) for what, _, number in names]
     else:
         chosen = rounds(seed, scaled(given.rounds))
-    result = Result(seed, given.keep)
-    play_all(chosen, result, Way(given.jobs, given.seconds, "" if given.starts else parent().address))
+    result = RoundResult(seed, given.keep)
+    play_all(chosen, result, PlayedWay(given.jobs, given.seconds, "" if given.starts else parent()))
     for what, times in sorted(result.outcomes.items()):
         sys.stderr.write(f"{times:5}  {what}\n")
     sys.stderr.write(f"{result.played} rounds of seed {seed}; unsafe: {', '.join(result.unsafe) or 'none'}\n")
@@ -175,7 +180,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if number.ok else 1
 
 
-def scaled(rounds_in_all: int | None) -> dict[What, int]:
+def scaled(rounds_in_all: int | None) -> dict[DrawnContent, int]:
     """Return how many rounds of each kind there are if there are so many in all; by default 200, 100 and 50."""
     whole = sum(NUMBERS.values())
     return {what: -(-many * (rounds_in_all or whole) // whole) for what, many in NUMBERS.items()}

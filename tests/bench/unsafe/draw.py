@@ -8,7 +8,7 @@ from enum import StrEnum
 from random import Random
 from typing import Final
 
-from tests.bench.unsafe.house import CASTS, Cast, Shape
+from tests.bench.unsafe.house import CASTS, ArtefactShape, Cast
 
 _STEPS: Final = 9
 """Records of a transaction that commits, beside one for each file that is switched."""
@@ -17,7 +17,7 @@ MOST_RECOVERIES: Final = 10
 """Recoveries in a row that are interrupted, at most."""
 
 
-class What(StrEnum):
+class DrawnContent(StrEnum):
     """The kinds of rounds."""
 
     KILL = "kill"
@@ -38,7 +38,7 @@ class Victim(StrEnum):
     """A command of the service, run by whoever does the work."""
 
 
-class Manner(StrEnum):
+class WritingManner(StrEnum):
     """What somebody else leaves on disk."""
 
     HALF = "half"
@@ -48,7 +48,7 @@ class Manner(StrEnum):
     GARBAGE = "garbage"
 
 
-class Way(StrEnum):
+class DrawnWay(StrEnum):
     """How somebody else writes."""
 
     IN_PLACE = "in_place"
@@ -58,7 +58,7 @@ class Way(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class DrawnMoment:
     """When something happens."""
 
     after: int
@@ -71,22 +71,22 @@ class Moment:
 class Foreign:
     """What somebody else does."""
 
-    manner: Manner
-    way: Way
+    manner: WritingManner
+    way: DrawnWay
     component: int
     key_first: bool
     gap: float
     """Seconds between two files."""
     hook: bool
     """Has the service take up what was written, as the hooks of ACME clients do."""
-    moment: Moment
+    moment: DrawnMoment
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
     """One round."""
 
-    what: What
+    what: DrawnContent
     number: int
     cast: Cast
     by_hand: bool
@@ -94,12 +94,12 @@ class Round:
     slow: float
     """Seconds that the service manager takes for whatever it is asked."""
     victim: Victim
-    moment: Moment
+    moment: DrawnMoment
     """When the victim is killed."""
     command: int
     """Which command of the service is killed, counted from 1."""
     foreign: Foreign | None
-    recoveries: tuple[Moment, ...]
+    recoveries: tuple[DrawnMoment, ...]
     """When each recovery is killed."""
     boot: bool
     """The machine has lost power: servers start again once a recovery has ended that leaves them alone."""
@@ -110,29 +110,29 @@ class Round:
         return f"{self.what}-{self.number}"
 
 
-def rounds(seed: int, numbers: dict[What, int]) -> Sequence[Round]:
+def rounds(seed: int, numbers: dict[DrawnContent, int]) -> Sequence[Round]:
     """Return so many rounds of each kind."""
     return [one(seed, what, number) for what, many in numbers.items() for number in range(many)]
 
 
-def one(seed: int, what: What, number: int) -> Round:
+def one(seed: int, what: DrawnContent, number: int) -> Round:
     """Return one round of a run; it depends on nothing else."""
     chance = Random(f"{seed} {what} {number}")
     # In turn, so that few rounds meet many of them.
     cast = CASTS[(number + Random(f"{seed} {what}").randrange(len(CASTS))) % len(CASTS)]
     # Whoever kills a command that only asks the actor interrupts no recovery.
-    by_hand = not cast.actor or (what is not What.CHAIN and chance.random() < 0.25)
+    by_hand = not cast.actor or (what is not DrawnContent.CHAIN and chance.random() < 0.25)
     slow = chance.choice([0.0, 0.0, round(chance.uniform(0.1, 1.5), 3)])
-    changes = sum(2 if part.shape is Shape.PAIR else 1 for part in cast.parts)
+    changes = sum(2 if part.shape is ArtefactShape.PAIR else 1 for part in cast.parts)
     victims = [Victim.COMMAND] * 3 if by_hand else [Victim.ACTOR] * 3 + [Victim.COMMAND]
-    victim = chance.choice([*victims, *([Victim.SERVICE] if what is What.KILL else [])])
-    if what is What.CHAIN:
+    victim = chance.choice([*victims, *([Victim.SERVICE] if what is DrawnContent.KILL else [])])
+    if what is DrawnContent.CHAIN:
         victim = victims[0]
     moment = _moment(chance, _STEPS + changes - 1, slow)
-    if what is What.CHAIN:
+    if what is DrawnContent.CHAIN:
         # What has switched nothing is soon recovered from.
-        moment = Moment(chance.randint(4, _STEPS + changes - 1), moment.delay)
-    many = chance.randint(1, MOST_RECOVERIES) if what is What.CHAIN else 0
+        moment = DrawnMoment(chance.randint(4, _STEPS + changes - 1), moment.delay)
+    many = chance.randint(1, MOST_RECOVERIES) if what is DrawnContent.CHAIN else 0
     return Round(
         what,
         number,
@@ -142,24 +142,24 @@ def one(seed: int, what: What, number: int) -> Round:
         victim,
         moment,
         chance.randint(1, 2 * len(cast.parts) + 1),
-        _foreign(chance, cast, _STEPS + changes, slow) if what is What.FOREIGN else None,
+        _foreign(chance, cast, _STEPS + changes, slow) if what is DrawnContent.FOREIGN else None,
         tuple(_moment(chance, _RECOVERY_STEPS, slow) for _ in range(many)),
-        chance.random() < 0.25 and what is not What.FOREIGN and victim is not Victim.SERVICE,
+        chance.random() < 0.25 and what is not DrawnContent.FOREIGN and victim is not Victim.SERVICE,
     )
 
 
-def _moment(chance: Random, steps: int, slow: float) -> Moment:
+def _moment(chance: Random, steps: int, slow: float) -> DrawnMoment:
     after = chance.randint(0, steps)
     if after == 0:
-        return Moment(0, round(chance.uniform(0.0, 1.5), 3))
-    return Moment(after, round(chance.uniform(0.0, chance.choice([0.004, 0.04, 0.2, max(0.1, slow)])), 4))
+        return DrawnMoment(0, round(chance.uniform(0.0, 1.5), 3))
+    return DrawnMoment(after, round(chance.uniform(0.0, chance.choice([0.004, 0.04, 0.2, max(0.1, slow)])), 4))
 
 
 def _foreign(chance: Random, cast: Cast, steps: int, slow: float) -> Foreign:
     moment = _moment(chance, steps, slow)
     return Foreign(
-        chance.choice(list(Manner)),
-        chance.choice(list(Way)),
+        chance.choice(list(WritingManner)),
+        chance.choice(list(DrawnWay)),
         chance.randrange(len(cast.parts)),
         chance.random() < 0.5,
         chance.choice([0.0, round(chance.uniform(0.0, 0.3), 3), round(chance.uniform(0.3, 1.5), 3)]),

@@ -52,7 +52,7 @@ _STEP_OF_A_STEP: Final = re.compile(rb'"event":"(command|aside|let_go|written_la
 Record = Mapping[str, Any]
 
 
-class Kind(StrEnum):
+class ServerKind(StrEnum):
     """A server."""
 
     NGINX = "nginx"
@@ -62,7 +62,7 @@ class Kind(StrEnum):
     """Reads a keystore, as servers in Java do."""
 
 
-class Shape(StrEnum):
+class ArtefactShape(StrEnum):
     """The files of a component."""
 
     PAIR = "pair"
@@ -71,11 +71,11 @@ class Shape(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class HousePart:
     """A component of a house."""
 
-    kind: Kind
-    shape: Shape
+    kind: ServerKind
+    shape: ArtefactShape
     in_place: bool = False
     """Its files are written over, not replaced."""
     quiesce: bool = False
@@ -86,7 +86,7 @@ class Part:
 class Cast:
     """What is in a house."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[HousePart, ...]
     actor: bool
     """Whether there is an actor; else the command line does the work itself."""
 
@@ -98,28 +98,28 @@ class Cast:
         return f"{'+'.join(each)} {'with' if self.actor else 'without'} the actor"
 
 
-_KEYSTORE: Final = Part(Kind.KEYSTORE, Shape.KEYSTORE)
+_KEYSTORE: Final = HousePart(ServerKind.KEYSTORE, ArtefactShape.KEYSTORE)
 _PARTS: Final = (
-    (Part(Kind.NGINX, Shape.PAIR),),
-    (Part(Kind.LIGHTTPD, Shape.PAIR),),
-    (Part(Kind.WORKERS, Shape.PAIR),),
-    (Part(Kind.NGINX, Shape.COMBINED),),
-    (Part(Kind.LIGHTTPD, Shape.COMBINED),),
-    (Part(Kind.WORKERS, Shape.COMBINED),),
+    (HousePart(ServerKind.NGINX, ArtefactShape.PAIR),),
+    (HousePart(ServerKind.LIGHTTPD, ArtefactShape.PAIR),),
+    (HousePart(ServerKind.WORKERS, ArtefactShape.PAIR),),
+    (HousePart(ServerKind.NGINX, ArtefactShape.COMBINED),),
+    (HousePart(ServerKind.LIGHTTPD, ArtefactShape.COMBINED),),
+    (HousePart(ServerKind.WORKERS, ArtefactShape.COMBINED),),
     (_KEYSTORE,),
-    (Part(Kind.LIGHTTPD, Shape.PAIR, in_place=True),),
-    (Part(Kind.NGINX, Shape.PAIR, in_place=True),),
-    (Part(Kind.LIGHTTPD, Shape.PAIR, quiesce=True),),
-    (Part(Kind.NGINX, Shape.PAIR), Part(Kind.LIGHTTPD, Shape.PAIR)),
-    (Part(Kind.LIGHTTPD, Shape.COMBINED), Part(Kind.WORKERS, Shape.PAIR)),
-    (Part(Kind.WORKERS, Shape.COMBINED), _KEYSTORE),
-    (Part(Kind.NGINX, Shape.COMBINED), _KEYSTORE),
+    (HousePart(ServerKind.LIGHTTPD, ArtefactShape.PAIR, in_place=True),),
+    (HousePart(ServerKind.NGINX, ArtefactShape.PAIR, in_place=True),),
+    (HousePart(ServerKind.LIGHTTPD, ArtefactShape.PAIR, quiesce=True),),
+    (HousePart(ServerKind.NGINX, ArtefactShape.PAIR), HousePart(ServerKind.LIGHTTPD, ArtefactShape.PAIR)),
+    (HousePart(ServerKind.LIGHTTPD, ArtefactShape.COMBINED), HousePart(ServerKind.WORKERS, ArtefactShape.PAIR)),
+    (HousePart(ServerKind.WORKERS, ArtefactShape.COMBINED), _KEYSTORE),
+    (HousePart(ServerKind.NGINX, ArtefactShape.COMBINED), _KEYSTORE),
 )
 CASTS: Final = tuple(Cast(parts, actor) for parts in _PARTS for actor in (False, True))
 
 
 @dataclass(frozen=True, slots=True)
-class OnDisk:
+class FilesOnDisk:
     """What the files of a component are."""
 
     leaf: str
@@ -128,10 +128,10 @@ class OnDisk:
     """Whether a server can load them."""
 
 
-class Component:
+class UnsafeComponent:
     """A component on a server of its own, which only a service manager starts and stops."""
 
-    def __init__(self, name: str, directory: str, part: Part) -> None:
+    def __init__(self, name: str, directory: str, part: HousePart) -> None:
         self.name, self.directory, self.part = name, directory, part
         os.makedirs(directory, mode=0o755)
         self.server = self._server()
@@ -145,18 +145,18 @@ class Component:
     def artefacts(self) -> dict[str, str]:
         """The section `artefacts`."""
         match self.part.shape:
-            case Shape.COMBINED:
+            case ArtefactShape.COMBINED:
                 return {"combined": self._path("site.pem")}
-            case Shape.KEYSTORE:
+            case ArtefactShape.KEYSTORE:
                 return {"keystore": self._path("site.p12"), "password_file": f"{self.directory}/password"}
         return {"certificate": self._path("site.crt"), "key": self._path("site.key")}
 
     def files(self, issued: Issued) -> dict[str, bytes]:
         """Return what the files hold, by path, for a certificate."""
         match self.part.shape:
-            case Shape.COMBINED:
+            case ArtefactShape.COMBINED:
                 return {self._path("site.pem"): issued.key_pem() + issued.chain_pem()}
-            case Shape.KEYSTORE:
+            case ArtefactShape.KEYSTORE:
                 return {self._path("site.p12"): keystore(issued)}
         return {self._path("site.crt"): issued.chain_pem(), self._path("site.key"): issued.key_pem()}
 
@@ -166,33 +166,33 @@ class Component:
         for path, data in self.files(issued).items():
             replace_file(path, data, 0o644 if path.endswith(".crt") else 0o600)
 
-    def on_disk(self) -> OnDisk:
+    def on_disk(self) -> FilesOnDisk:
         """Return what the files are, as a server would load them."""
         first, *rest = self.artefacts.values()
         leaf = ""
         try:
-            if self.part.shape is Shape.KEYSTORE:
+            if self.part.shape is ArtefactShape.KEYSTORE:
                 keystore_server.read(first, *rest).check_privatekey()
                 with open(first, "rb") as file:
                     held = pkcs12.load_pkcs12(file.read(), PASSWORD)
                 assert held.cert is not None
                 der = held.cert.certificate.public_bytes(Encoding.DER)
-                return OnDisk(hashlib.sha256(der).hexdigest(), whole=True)
+                return FilesOnDisk(hashlib.sha256(der).hexdigest(), whole=True)
             with open(first, encoding="ascii", errors="replace") as file:
                 leaf = _first_certificate(file.read())
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*self.artefacts.values())
         except (OSError, ValueError, SSL.Error):
-            return OnDisk(leaf, whole=False)
-        return OnDisk(leaf, whole=True)
+            return FilesOnDisk(leaf, whole=False)
+        return FilesOnDisk(leaf, whole=True)
 
     def _server(self) -> BackgroundServer | None:
         paths = list(self.artefacts.values())
-        if self.part.kind is Kind.KEYSTORE:
+        if self.part.kind is ServerKind.KEYSTORE:
             return None
-        kinds: Mapping[Kind, type[Nginx | Lighttpd | Workers]] = {
-            Kind.NGINX: Nginx,
-            Kind.LIGHTTPD: Lighttpd,
-            Kind.WORKERS: Workers,
+        kinds: Mapping[ServerKind, type[Nginx | Lighttpd | Workers]] = {
+            ServerKind.NGINX: Nginx,
+            ServerKind.LIGHTTPD: Lighttpd,
+            ServerKind.WORKERS: Workers,
         }
         return kinds[self.part.kind](f"{self.directory}/server", [Site(paths[0], paths[-1])])
 
@@ -229,7 +229,7 @@ class Component:
     @property
     def activation(self) -> str:
         """The verb by which the server is put onto what is on disk."""
-        return "restart" if self.part.kind is Kind.LIGHTTPD else "reload"
+        return "restart" if self.part.kind is ServerKind.LIGHTTPD else "reload"
 
     def section(self) -> dict[str, object]:
         """Return the component as it is configured."""
@@ -276,10 +276,10 @@ def _first_certificate(text: str) -> str:
         return ""
 
 
-class Actor:
+class UnsafeActor:
     """The actor of a house, which runs only when it is told to."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: UnsafeHouse) -> None:
         self._house = house
         self._process: Child | None = None
 
@@ -318,7 +318,7 @@ class Actor:
             self._process.wait(PATIENCE)
 
 
-class House:
+class UnsafeHouse:
     """Components, a daemon that watches them, and perhaps an actor: inside the block, and never after it."""
 
     def __init__(self, cast: Cast, forks: str = "") -> None:
@@ -331,7 +331,7 @@ class House:
         self._daemon: Child | None = None
         os.chmod(self.directory, 0o755)
         self.components = [
-            Component(name, f"{self.directory}/{name}", part)
+            UnsafeComponent(name, f"{self.directory}/{name}", part)
             for name, part in zip(("web", "mail"), cast.parts, strict=False)
         ]
         self.issued: dict[str, Issued] = {}
@@ -339,7 +339,7 @@ class House:
         self._stack = ExitStack()
         self._known = _Known()
         self.config_file = f"{self.directory}/certvigil.yaml"
-        self.actor = Actor(self)
+        self.actor = UnsafeActor(self)
 
     @property
     def names(self) -> list[str]:
@@ -530,7 +530,7 @@ class House:
         return [
             f"{each.name}: put right and thawed, it is not served"
             for each in self.components
-            if each.served() != {leaf_of(issued)} or each.on_disk() != OnDisk(leaf_of(issued), whole=True)
+            if each.served() != {leaf_of(issued)} or each.on_disk() != FilesOnDisk(leaf_of(issued), whole=True)
         ]
 
     def is_well(self) -> bool:

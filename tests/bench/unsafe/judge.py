@@ -12,8 +12,8 @@ from typing import Any, Final
 from monitor.act.journal import RECONNECT
 from monitor.commands.outcome import EXIT_CODE
 from monitor.lab.process import wait_for
-from tests.bench.unsafe.house import Component, House, OnDisk, Record, frozen
-from tests.bench.unsafe.play import Story
+from tests.bench.unsafe.house import FilesOnDisk, Record, UnsafeComponent, UnsafeHouse, frozen
+from tests.bench.unsafe.play import UnsafeStory
 
 _PAUSE: Final = 0.3
 _SOON: Final = 6.0
@@ -23,7 +23,7 @@ _NOTICED: Final = 0.5
 _ENDS: Final = frozenset({"committed", "rolled_back", "failed_forward", "superseded"})
 
 
-def wrong(house: House, story: Story) -> list[str]:
+def wrong(house: UnsafeHouse, story: UnsafeStory) -> list[str]:
     """Return what is wrong after a round, as sentences."""
     found = [each for component in house.components for each in _unsafe(component, story)]
     found += _mixed(house, story)
@@ -39,7 +39,7 @@ def wrong(house: House, story: Story) -> list[str]:
     return found
 
 
-def remarks(house: House, story: Story) -> list[str]:
+def remarks(house: UnsafeHouse, story: UnsafeStory) -> list[str]:
     """Return what is safe and yet not as it should be, as sentences."""
     held = frozen(house.records())
     return [
@@ -49,7 +49,7 @@ def remarks(house: House, story: Story) -> list[str]:
     ]
 
 
-def scene(house: House) -> Iterator[str]:
+def scene(house: UnsafeHouse) -> Iterator[str]:
     """Yield what is on disk and what is served, as lines."""
     for each in house.components:
         disk = each.on_disk()
@@ -61,7 +61,7 @@ def _called(leaf: str) -> str:
     return leaf[:16] or "nothing"
 
 
-def _unsafe(component: Component, story: Story) -> Iterator[str]:
+def _unsafe(component: UnsafeComponent, story: UnsafeStory) -> Iterator[str]:
     """Yield how a component is not live on a whole set."""
     name, disk = component.name, component.on_disk()
     expected = {disk.leaf}
@@ -89,16 +89,16 @@ def _unsafe(component: Component, story: Story) -> Iterator[str]:
             yield f"{name} is dead: its service was told to end and start {since:.1f} s after its files were broken"
 
 
-def _mixed(house: House, story: Story) -> Iterator[str]:
+def _mixed(house: UnsafeHouse, story: UnsafeStory) -> Iterator[str]:
     """Yield how the set is neither all old nor all new, where nobody else wrote."""
     if story.written:
         return
     disks = {each.on_disk() for each in house.components}
-    if disks not in ({OnDisk(story.old, whole=True)}, {OnDisk(story.new, whole=True)}):
+    if disks not in ({FilesOnDisk(story.old, whole=True)}, {FilesOnDisk(story.new, whole=True)}):
         yield "what is on disk is neither all old nor all new"
 
 
-def _journal(house: House, story: Story, records: Sequence[Record]) -> Iterator[str]:
+def _journal(house: UnsafeHouse, story: UnsafeStory, records: Sequence[Record]) -> Iterator[str]:
     """Yield how the journal does not say what happened."""
     begun = {each["transaction"]: each for each in records if each["event"] == "begin"}
     ends = {name: [each for each in records if each["transaction"] == name and _ends(each)] for name in begun}
@@ -128,7 +128,7 @@ def _ends(record: Record) -> bool:
     return record["event"] in _ENDS
 
 
-def _as_recorded(begin: Record, event: str, story: Story) -> Iterator[str]:
+def _as_recorded(begin: Record, event: str, story: UnsafeStory) -> Iterator[str]:
     """Yield which files are not what the end of the transaction says."""
     if event not in {"committed", "rolled_back", "failed_forward"}:
         return
@@ -140,7 +140,7 @@ def _as_recorded(begin: Record, event: str, story: Story) -> Iterator[str]:
             yield f"the journal says {event}, and {path} is another file"
 
 
-def _audit(house: House, records: Sequence[Record]) -> Iterator[str]:
+def _audit(house: UnsafeHouse, records: Sequence[Record]) -> Iterator[str]:
     """Yield how the audit does not tell what is in the journal."""
     code, said = house.run("audit", "--json")
     try:
@@ -153,7 +153,7 @@ def _audit(house: House, records: Sequence[Record]) -> Iterator[str]:
         yield f"certvigil audit exits with {code} and tells {told[-len(journal) :]}, the journal {journal}"
 
 
-def _status(house: House, story: Story, records: Sequence[Record]) -> Iterator[str]:
+def _status(house: UnsafeHouse, story: UnsafeStory, records: Sequence[Record]) -> Iterator[str]:
     """Yield how the status is not what is served, and not what the journal says."""
     began = time.monotonic()
     while differs := list(_differs(house, status := house.status(), records)):
@@ -165,7 +165,7 @@ def _status(house: House, story: Story, records: Sequence[Record]) -> Iterator[s
         time.sleep(_PAUSE)
 
 
-def _differs(house: House, status: Mapping[str, Any], records: Sequence[Record]) -> Iterator[str]:
+def _differs(house: UnsafeHouse, status: Mapping[str, Any], records: Sequence[Record]) -> Iterator[str]:
     targets = {each["component"]: each for each in status.get("targets", ()) if each["kind"] == "endpoint"}
     acting = {each["component"]: each for each in status.get("components", ())}
     held = frozen(house.records())

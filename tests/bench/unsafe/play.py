@@ -15,8 +15,8 @@ from typing import Any, Final
 from monitor.lab.ca import Issued
 from monitor.lab.process import wait_for
 from monitor.lab.servers import replace_file
-from tests.bench.unsafe.draw import Foreign, Manner, Moment, Round, Victim
-from tests.bench.unsafe.house import PATIENCE, Component, House, Shape, gone, kill, leaf_of, until
+from tests.bench.unsafe.draw import DrawnMoment, Foreign, Round, Victim, WritingManner
+from tests.bench.unsafe.house import PATIENCE, ArtefactShape, UnsafeComponent, UnsafeHouse, gone, kill, leaf_of, until
 from tests.kit import foreign_writer as foreign
 from tests.kit.forks import Child
 
@@ -25,7 +25,7 @@ _GARBAGE: Final = b"-----BEGIN CERTIFICATE-----\nnothing of the kind\n" * 40
 
 
 @dataclass
-class Story:
+class UnsafeStory:
     """What happened in a round."""
 
     old: str
@@ -57,21 +57,21 @@ class Story:
 class Play:
     """One round in one house."""
 
-    def __init__(self, house: House, drawn: Round) -> None:
+    def __init__(self, house: UnsafeHouse, drawn: Round) -> None:
         self.house, self.drawn = house, drawn
         self.old = house.issued[house.components[0].on_disk().leaf]
         self.new = house.issue()
-        self.story = Story(leaf_of(self.old), leaf_of(self.new), len(house.records()))
+        self.story = UnsafeStory(leaf_of(self.old), leaf_of(self.new), len(house.records()))
         self._known = house.recorded()
         self._left: list[int] = []
         """Commands of services whose certvigil was killed."""
 
-    def run(self) -> Story:
+    def run(self) -> UnsafeStory:
         """Play it to its end."""
         drawn, house = self.drawn, self.house
         for each in house.components:
             each.delay(drawn.slow)
-        theirs = _Writer(house, drawn.foreign, self.story) if drawn.foreign else None
+        theirs = _RoundWriter(house, drawn.foreign, self.story) if drawn.foreign else None
         client = self._begin()
         over = _over(client)
         if theirs is not None and drawn.foreign is not None:
@@ -104,7 +104,7 @@ class Play:
         self.story.note(f"certvigil replace {' '.join([*self.house.names, *options])}")
         return self.house.spawn("replace", *self.house.names, *options)
 
-    def _await(self, moment: Moment, known: int, over: Callable[[], bool]) -> None:
+    def _await(self, moment: DrawnMoment, known: int, over: Callable[[], bool]) -> None:
         """Return at a moment, counted from so many records of the journal on, or once it is over."""
         begun = time.monotonic()
         while moment.after and self.house.recorded() < known + moment.after:
@@ -161,7 +161,7 @@ class Play:
             if not self._interrupted(moment):
                 break
         if drawn.boot:
-            self._run("recover", "--no-live")
+            self._run("recover", "--no-services")
             house.boot()
             self.story.note("the servers are started")
         if house.cast.actor and not house.actor.running:
@@ -177,7 +177,7 @@ class Play:
         self.story.note(f"certvigil {' '.join(arguments)} exits with {code}")
         return code, said
 
-    def _interrupted(self, moment: Moment) -> bool:
+    def _interrupted(self, moment: DrawnMoment) -> bool:
         """Whether a recovery was killed before it ended."""
         house = self.house
         known = house.recorded()
@@ -186,7 +186,7 @@ class Play:
             pid = house.actor.launch()
             over, what = self._actor_is_through, "the actor, which recovers"
         else:
-            process = house.spawn("recover", *(["--no-live"] if self.drawn.boot else []))
+            process = house.spawn("recover", *(["--no-services"] if self.drawn.boot else []))
             pid, over, what = process.pid, _over(process), "certvigil recover"
         self._await(moment, known, over)
         if over():
@@ -213,10 +213,10 @@ def _over(process: Child) -> Callable[[], bool]:
     return lambda: process.poll() is not None
 
 
-class _Writer:
+class _RoundWriter:
     """Somebody else, in a process of his own that waits for a word."""
 
-    def __init__(self, house: House, drawn: Foreign, story: Story) -> None:
+    def __init__(self, house: UnsafeHouse, drawn: Foreign, story: UnsafeStory) -> None:
         self._story = story
         component = house.components[drawn.component]
         issued = house.issue()
@@ -255,11 +255,11 @@ def _said(step: Mapping[str, Any]) -> str:
     return f"{step['do']} {detail}"
 
 
-def _steps(component: Component, drawn: Foreign, issued: Issued, place: str) -> Sequence[Mapping[str, Any]]:
+def _steps(component: UnsafeComponent, drawn: Foreign, issued: Issued, place: str) -> Sequence[Mapping[str, Any]]:
     content: Mapping[str, bytes] = component.files(issued)
-    if drawn.manner is Manner.GARBAGE:
+    if drawn.manner is WritingManner.GARBAGE:
         content = dict.fromkeys(list(content)[:1], _GARBAGE)
-    elif drawn.manner is Manner.HALF:
+    elif drawn.manner is WritingManner.HALF:
         content = _half(component, issued, key=drawn.key_first)
     paths = sorted(content, key=lambda path: path.endswith(".key") is not drawn.key_first)
     steps: list[Mapping[str, Any]] = []
@@ -269,15 +269,15 @@ def _steps(component: Component, drawn: Foreign, issued: Issued, place: str) -> 
         data = f"{place}-{number}"
         replace_file(data, content[path], 0o600)
         steps.append({"do": drawn.way, "path": path, "data": data, "sha256": hashlib.sha256(content[path]).hexdigest()})
-    if drawn.hook and drawn.manner is Manner.WHOLE and component.manager is not None:
+    if drawn.hook and drawn.manner is WritingManner.WHOLE and component.manager is not None:
         steps.append({"do": "run", "command": [component.manager.systemctl, component.activation]})
     return steps
 
 
-def _half(component: Component, issued: Issued, *, key: bool) -> Mapping[str, bytes]:
+def _half(component: UnsafeComponent, issued: Issued, *, key: bool) -> Mapping[str, bytes]:
     """Return files that no server can load with what else is there."""
     content = component.files(issued)
-    if component.part.shape is Shape.PAIR:
+    if component.part.shape is ArtefactShape.PAIR:
         return {path: data for path, data in content.items() if path.endswith(".key") is key}
     ((path, data),) = content.items()
     return {path: data[: len(data) // 2]}

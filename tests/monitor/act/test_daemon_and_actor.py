@@ -29,12 +29,12 @@ from monitor.actor.work import Work
 from monitor.lab.ca import DAY
 from monitor.lab.servers import replace_file
 from monitor.state.trust import read_trust_context
-from tests.kit.actor import ISSUER, Actor, House, house
+from tests.kit.actor import ISSUER, ActorHouse, StartedActor, house
 from tests.kit.authority import NAME, fresh
-from tests.kit.daemon import Running, certvigil
+from tests.kit.daemon import RunningDaemon, certvigil
 from tests.kit.metrics import series
 from tests.kit.openssl_client import presented
-from tests.kit.receivers import Receiver
+from tests.kit.receivers import MessageReceiver
 
 SECRET = "32 random bytes"
 
@@ -42,41 +42,41 @@ pytestmark = pytest.mark.server("nginx")
 
 
 @pytest.fixture
-def web() -> Iterator[House]:
+def web() -> Iterator[ActorHouse]:
     with house() as made:
         yield made
 
 
 @contextmanager
 def both(
-    web: House, component: Mapping[str, object], rescan: str = "5s", **more: object
-) -> Iterator[tuple[Running, Actor]]:
+    web: ActorHouse, component: Mapping[str, object], rescan: str = "5s", **more: object
+) -> Iterator[tuple[RunningDaemon, StartedActor]]:
     """Give a daemon and an actor that go by the same configuration."""
     document = {**web.document(component, approvals_over_api=True), "rescan": rescan, **more}
-    daemon = Running(document)
+    daemon = RunningDaemon(document)
     token = {"sha256": hashlib.sha256(SECRET.encode()).hexdigest(), "scopes": ["approve"]}
     daemon.configure({**document, "web": {"listen": [daemon.web], "tokens": {"robot": token}}})
-    actor = Actor(daemon.config_file, web.actor().socket, web.actor().log_file)
+    actor = StartedActor(daemon.config_file, web.actor().socket, web.actor().log_file)
     with actor, daemon:
         daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")
         yield daemon, actor
 
 
-def component_of(daemon: Running) -> Any:
+def component_of(daemon: RunningDaemon) -> Any:
     (found,) = daemon.ask("/api/v1/components")["items"]
     return found
 
 
-def in_state(daemon: Running, state: str) -> Any:
+def in_state(daemon: RunningDaemon, state: str) -> Any:
     return daemon.wait_for(lambda: (found := component_of(daemon))["state"] == state and found, f"state {state}")
 
 
-def that_waits(daemon: Running) -> Any:
+def that_waits(daemon: RunningDaemon) -> Any:
     """Return the component once its plan waits for a person."""
     return daemon.wait_for(lambda: (found := component_of(daemon))["plan"] and found, "a plan that waits")
 
 
-def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(web: House) -> None:
+def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(web: ActorHouse) -> None:
     new = fresh()
     with both(web, {"mode": "approve"}) as (daemon, _):
         in_state(daemon, "idle")
@@ -127,7 +127,7 @@ def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(
         assert len(daemon.happened("ended")) == 2, "an ending that is recorded is no news after a restart"
 
 
-def approve(daemon: Running, plan: str) -> None:
+def approve(daemon: RunningDaemon, plan: str) -> None:
     """Approve a plan over the API, as a script somewhere else would."""
     request = urllib.request.Request(
         f"http://{daemon.web}/api/v1/plans/{plan}/approve", method="POST", headers={"Authorization": f"Bearer {SECRET}"}
@@ -136,12 +136,27 @@ def approve(daemon: Running, plan: str) -> None:
         assert json.load(answer)["by"] == "token robot"
 
 
-def _history(daemon: Running) -> str:
+def _history(daemon: RunningDaemon) -> str:
     ran = certvigil("history", "web/actions", "--config", daemon.config_file)
     return ran.stdout
 
 
-def test_with_mode_auto_nobody_is_asked(web: House) -> None:
+def test_where_nothing_happens_it_rests(web: ActorHouse) -> None:
+    """What it publishes of components by itself must not have it look at them again."""
+    with both(web, {"mode": "approve"}) as (daemon, _):
+        web.put(fresh())
+        that_waits(daemon)
+        worked = cpu_seconds(daemon.pid)
+        time.sleep(1.5)
+        assert cpu_seconds(daemon.pid) - worked < 0.5
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_with_mode_auto_nobody_is_asked(web: ActorHouse) -> None:
     new = fresh()
     with both(web, {"mode": "auto", "allowed_issuers": [ISSUER]}) as (daemon, _):
         web.put(new)
@@ -151,7 +166,9 @@ def test_with_mode_auto_nobody_is_asked(web: House) -> None:
 
 
 @contextmanager
-def both_as_they_are_installed(web: House, component: Mapping[str, object]) -> Iterator[tuple[Running, Actor]]:
+def both_as_they_are_installed(
+    web: ActorHouse, component: Mapping[str, object]
+) -> Iterator[tuple[RunningDaemon, StartedActor]]:
     """Give a daemon without rights, which is no operator to the actor, and the actor."""
     if os.getuid() != 0:
         pytest.skip("only root can become others")
@@ -160,7 +177,7 @@ def both_as_they_are_installed(web: House, component: Mapping[str, object]) -> I
     document = {**web.document(component, **theirs), "rescan": "5s"}
     # The only right that it keeps, since an interpreter may lie where only root may look.
     keeps = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
-    daemon = Running(document, wrapper=["--reuid", "64010", "--regid", "64010", "--clear-groups", *keeps])
+    daemon = RunningDaemon(document, wrapper=["--reuid", "64010", "--regid", "64010", "--clear-groups", *keeps])
     for path in (daemon.directory, daemon.config_file, daemon.manager.address):
         os.chown(path, 64010, 64010)
     with web.actor() as actor, daemon:
@@ -168,7 +185,7 @@ def both_as_they_are_installed(web: House, component: Mapping[str, object]) -> I
         yield daemon, actor
 
 
-def test_what_only_a_person_may_have_done_waits_for_one_and_is_done_once_approved(web: House) -> None:
+def test_what_only_a_person_may_have_done_waits_for_one_and_is_done_once_approved(web: ActorHouse) -> None:
     older = fresh(not_before=time.time() - 30 * DAY)
     with both_as_they_are_installed(web, {"mode": "auto", "allowed_issuers": [ISSUER]}) as (daemon, actor):
         web.put(older)
@@ -183,14 +200,14 @@ def test_what_only_a_person_may_have_done_waits_for_one_and_is_done_once_approve
         assert presented(web.server)[0] == older.der()
 
 
-def test_a_candidate_is_noticed_as_it_comes_and_not_at_the_next_rescan(web: House) -> None:
+def test_a_candidate_is_noticed_as_it_comes_and_not_at_the_next_rescan(web: ActorHouse) -> None:
     with both(web, {"mode": "plan"}, rescan="1h") as (daemon, _):
         in_state(daemon, "idle")
         web.put(fresh())
         in_state(daemon, "pending")
 
 
-def test_what_failed_is_said_and_not_tried_again_at_once(web: House) -> None:
+def test_what_failed_is_said_and_not_tried_again_at_once(web: ActorHouse) -> None:
     """The reload does nothing: the old certificate is served, so the candidate is undone; after a minute, again."""
     service = {**web.component()["service"], "reload": ["/bin/true"], "restart": ["/bin/true"]}  # type: ignore[dict-item]
     with both(web, {"mode": "auto", "allowed_issuers": [ISSUER], "service": service}) as (daemon, _):
@@ -207,7 +224,7 @@ def test_what_failed_is_said_and_not_tried_again_at_once(web: House) -> None:
         assert presented(web.server)[0] == web.old.der()
 
 
-def test_with_mode_observe_an_inbox_is_left_alone_and_with_mode_plan_it_is_only_shown(web: House) -> None:
+def test_with_mode_observe_an_inbox_is_left_alone_and_with_mode_plan_it_is_only_shown(web: ActorHouse) -> None:
     before = web.on_disk()
     with both(web, {"mode": "observe"}) as (daemon, actor):
         web.put(fresh())
@@ -223,7 +240,7 @@ def test_with_mode_observe_an_inbox_is_left_alone_and_with_mode_plan_it_is_only_
         daemon.wait_until("ended", outcome="committed")
 
 
-def test_an_inbox_that_others_may_fill_is_not_used_and_said(web: House) -> None:
+def test_an_inbox_that_others_may_fill_is_not_used_and_said(web: ActorHouse) -> None:
     with both(web, {"mode": "auto", "allowed_issuers": [ISSUER]}) as (daemon, _):
         os.chmod(web.inbox, 0o777)
         web.put(fresh())
@@ -231,17 +248,17 @@ def test_an_inbox_that_others_may_fill_is_not_used_and_said(web: House) -> None:
         assert presented(web.server)[0] == web.old.der()
 
 
-def test_an_actor_that_goes_away_is_missed_and_one_that_comes_back_is_met(web: House) -> None:
+def test_an_actor_that_goes_away_is_missed_and_one_that_comes_back_is_met(web: ActorHouse) -> None:
     with both(web, {"mode": "approve"}) as (daemon, actor):
         daemon.wait_for(lambda: "web/actions" in _targets(daemon), "the target")
         actor.stop(patience=60.0)
         daemon.wait_for(lambda: "unreachable" in daemon.findings("web/actions"), "its absence")
-        assert "certvigil only observes" in certvigil("status", "--socket", daemon.socket).stderr
+        assert "certvigil observes only" in certvigil("status", "--socket", daemon.socket).stderr
         actor.start()
         daemon.wait_for(lambda: "unreachable" not in daemon.findings("web/actions"), "its return")
 
 
-def test_an_actor_is_given_its_time_at_the_start_of_the_daemon_before_it_is_missed(web: House) -> None:
+def test_an_actor_is_given_its_time_at_the_start_of_the_daemon_before_it_is_missed(web: ActorHouse) -> None:
     with both(web, {"mode": "approve"}) as (daemon, actor):
         daemon.wait_for(lambda: "web/actions" in _targets(daemon), "the target")
         daemon.stop()
@@ -255,14 +272,14 @@ def test_an_actor_is_given_its_time_at_the_start_of_the_daemon_before_it_is_miss
         assert not daemon.happened("raised", code="unreachable")
 
 
-def _no_actor(daemon: Running) -> str:
+def _no_actor(daemon: RunningDaemon) -> str:
     return str(daemon.ask("/api/v1/status")["no_actor"])
 
 
 def test_an_endpoint_that_is_dark_while_its_server_is_restarted_by_a_transaction_is_nobodys_news(
-    web: House, cleanup: ExitStack
+    web: ActorHouse, cleanup: ExitStack
 ) -> None:
-    receiver = cleanup.enter_context(Receiver())
+    receiver = cleanup.enter_context(MessageReceiver())
     nginx = [str(each) for each in web.component()["service"]["reload"]]  # type: ignore[index]
     # To anybody who connects meanwhile it does not answer.
     pause = 'p=$(cat {0}); all="$p $(pgrep -P $p)"; kill -STOP $all; sleep 5; kill -CONT $all; exec {1}'
@@ -285,12 +302,12 @@ def test_an_endpoint_that_is_dark_while_its_server_is_restarted_by_a_transaction
         assert [got.title.partition(": ")[2] for got in receiver.accepted] == ["config_rejected: certvigil"]
 
 
-def _targets(daemon: Running) -> list[str]:
+def _targets(daemon: RunningDaemon) -> list[str]:
     return [each["target"] for each in daemon.ask("/api/v1/targets")["items"]]
 
 
-def test_without_an_actor_the_daemon_observes_and_does_not_nag(web: House) -> None:
-    with Running(web.document({"mode": "approve"})) as daemon:
+def test_without_an_actor_the_daemon_observes_and_does_not_nag(web: ActorHouse) -> None:
+    with RunningDaemon(web.document({"mode": "approve"})) as daemon:
         assert component_of(daemon)["state"] == "observed"
         assert "web/actions" not in _targets(daemon)
         status = json.loads(certvigil("status", "--socket", daemon.socket, "--json").stdout)
@@ -303,19 +320,19 @@ END = float(int(time.time()) + 90 * DAY)
 """Of all certificates here: none is refused for ending before another."""
 
 
-def write_back(web: House, files: Mapping[str, bytes]) -> None:
+def write_back(web: ActorHouse, files: Mapping[str, bytes]) -> None:
     """Write files as another tool does, the key first, each by rename."""
     for path in (web.site.key, web.site.certificate):
         replace_file(path, files[path], 0o600 if path == web.site.key else 0o644)
 
 
 @pytest.fixture
-def web_of_equals() -> Iterator[House]:
+def web_of_equals() -> Iterator[ActorHouse]:
     with house(fresh(not_after=END)) as made:
         yield made
 
 
-def test_where_another_tool_reverts_it_twice_it_stops_and_names_the_other_writer(web_of_equals: House) -> None:
+def test_where_another_tool_reverts_it_twice_it_stops_and_names_the_other_writer(web_of_equals: ActorHouse) -> None:
     web = web_of_equals
     old = web.on_disk()
     with both(web, AUTO) as (daemon, _):
@@ -339,7 +356,7 @@ def test_where_another_tool_reverts_it_twice_it_stops_and_names_the_other_writer
         assert "reverted_by_another" not in daemon.findings("web/actions")
 
 
-def test_the_actor_itself_does_nothing_unattended_that_somebody_else_reverts(web_of_equals: House) -> None:
+def test_the_actor_itself_does_nothing_unattended_that_somebody_else_reverts(web_of_equals: ActorHouse) -> None:
     web = web_of_equals
     old = web.on_disk()
     with web.actor():
@@ -364,13 +381,13 @@ def test_the_actor_itself_does_nothing_unattended_that_somebody_else_reverts(web
             assert answer["endings"][-1]["outcome"] == "committed"
 
 
-def config_of(web: House) -> Config:
+def config_of(web: ActorHouse) -> Config:
     config = load(web.config_file, {})
     assert isinstance(config, Config), config
     return config
 
 
-def test_of_several_candidates_the_newest_counts_and_all_are_removed_with_it(web: House) -> None:
+def test_of_several_candidates_the_newest_counts_and_all_are_removed_with_it(web: ActorHouse) -> None:
     now = time.time()
     old, new = fresh(not_before=now - 5 * DAY), fresh(not_before=now - DAY)
     with both(web, {"mode": "approve"}) as (daemon, _):
@@ -388,7 +405,7 @@ def test_of_several_candidates_the_newest_counts_and_all_are_removed_with_it(web
         daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
 
 
-def test_an_approval_that_is_waited_for_exits_by_how_it_ended(web: House) -> None:
+def test_an_approval_that_is_waited_for_exits_by_how_it_ended(web: ActorHouse) -> None:
     service = {**web.component()["service"], "reload": ["/bin/true"], "restart": ["/bin/true"]}  # type: ignore[dict-item]
     with both(web, {"mode": "approve", "service": service}) as (daemon, _):
         web.put(fresh())
@@ -396,7 +413,7 @@ def test_an_approval_that_is_waited_for_exits_by_how_it_ended(web: House) -> Non
         ran = certvigil("approve", plan, "--wait", "--config", daemon.config_file)
         assert ran.returncode == 2, ran.stdout + ran.stderr
         assert "rolled_back" in ran.stdout
-        assert "undoing it" in ran.stderr
+        assert "rolling back" in ran.stderr
         # What failed goes with its candidate.
         found = daemon.wait_for(lambda: "action_failed" in daemon.findings("web/actions"), "the finding")
         assert found
@@ -405,18 +422,18 @@ def test_an_approval_that_is_waited_for_exits_by_how_it_ended(web: House) -> Non
         daemon.wait_for(lambda: "action_failed" not in daemon.findings("web/actions"), "its end with the candidate's")
 
 
-def test_a_candidate_that_is_installed_already_is_told_once_and_taken_out(web: House) -> None:
+def test_a_candidate_that_is_installed_already_is_told_once_and_taken_out(web: ActorHouse) -> None:
     with both(web, {"mode": "approve"}) as (daemon, _):
         in_state(daemon, "idle")
         web.put_file("same.pem", web.old.chain_pem() + web.old.key_pem())
         daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
         daemon.wait_for(lambda: component_of(daemon)["notes"], "the note")
-        assert "is what is installed" in certvigil("status", "--socket", daemon.socket).stderr
+        assert "is installed already" in certvigil("status", "--socket", daemon.socket).stderr
         said = certvigil("audit", "--config", daemon.config_file).stdout
         assert said.count("unneeded") == 1
 
 
-def test_an_activation_whose_cause_is_gone_is_not_offered_any_more(web: House) -> None:
+def test_an_activation_whose_cause_is_gone_is_not_offered_any_more(web: ActorHouse) -> None:
     new = fresh()
     with both(web, {"mode": "approve", "not_served_after": "1s"}) as (daemon, actor):
         write_back(web, {web.site.certificate: new.chain_pem(), web.site.key: new.key_pem()})
@@ -428,7 +445,9 @@ def test_an_activation_whose_cause_is_gone_is_not_offered_any_more(web: House) -
         assert certvigil("approve", plan, "--config", daemon.config_file).returncode == 4
 
 
-def test_a_journal_that_is_compacted_under_the_daemon_takes_nothing_from_it_and_tells_nothing_twice(web: House) -> None:
+def test_a_journal_that_is_compacted_under_the_daemon_takes_nothing_from_it_and_tells_nothing_twice(
+    web: ActorHouse,
+) -> None:
     replaced = series("actions_total", component="web", action="replace", outcome="committed")
     with both(web, {"mode": "plan"}) as (daemon, actor):
         for number in (1, 2):

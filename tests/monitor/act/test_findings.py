@@ -11,6 +11,7 @@ from actions.aside import Late
 from actions.ending import Cause, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
+from config.text import Printable, printable
 from config.vocabulary import Code, ComponentState, Mode, Severity
 from monitor.act.findings import findings_of
 from monitor.act.status import CandidateStatus, ComponentStatus
@@ -40,7 +41,7 @@ def ended(outcome: Outcome, cause: Cause, reason: str) -> RecordedEnding:
     ],
 )
 def test_no_code_is_said_twice(ground: str, detail: str, code: Code, said: str) -> None:
-    offer = CandidateStatus(objections=((ground, detail),))
+    offer = CandidateStatus(objections=((printable(ground), printable(detail)),))
     component = ComponentStatus("web", Mode.AUTO, ComponentState.IDLE, "/inbox", offer, None, "", None, None, None)
     (found,) = findings_of(component)
     assert (found.code, found.detail) == (code, said)
@@ -59,7 +60,7 @@ def test_what_was_written_late_is_told_with_where_it_is_kept_and_how_to_go_on() 
         "somebody wrote at 2027-01-15 08:00:00Z to a file that certvigil had replaced before, by transaction tx1: "
         "/etc/site.crt; no service reads it. The written content is kept as backup set tx1-late-0a, in "
         "/backups/web/tx1-late-0a; `certvigil rollback web --to tx1-late-0a` puts it in place, and `certvigil recover "
-        "--thaw web` says that it is known"
+        "--thaw web` clears this"
     )
 
 
@@ -87,7 +88,10 @@ def test_that_a_component_is_frozen_is_one_finding_until_it_is_thawed() -> None:
 
 def test_what_a_person_rejected_is_no_more_than_a_notice() -> None:
     offer = CandidateStatus(
-        objections=(("rejected", "this replace was rejected by root"), ("too_short", "it ends soon"))
+        objections=(
+            (Printable("rejected"), Printable("this replace was rejected by root")),
+            (Printable("too_short"), Printable("it ends soon")),
+        )
     )
     component = ComponentStatus("web", Mode.AUTO, ComponentState.IDLE, "/inbox", offer, None, "", None, None, None)
     assert [each.severity for each in findings_of(component)] == [Severity.NOTICE, Severity.WARNING]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from monitor.actor.request import Request, Verb
-from tests.kit.actor import Actor
+from tests.kit.actor import StartedActor
 from tests.kit.appliance import Appliance, appliance
 from tests.kit.authority import fresh
-from tests.kit.daemon import Running, certvigil
+from tests.kit.daemon import RunningDaemon, certvigil
 from tests.kit.metrics import series
 
 pytestmark = [pytest.mark.server("nginx"), pytest.mark.server("lighttpd")]
@@ -28,18 +28,18 @@ def primary() -> Iterator[Appliance]:
 @contextmanager
 def both(
     primary: Appliance, components: Mapping[str, Mapping[str, object]] | None = None, **more: object
-) -> Iterator[tuple[Running, Actor]]:
+) -> Iterator[tuple[RunningDaemon, StartedActor]]:
     """Give a daemon and an actor that go by the same configuration."""
     document = primary.document(components, rescan="5s", **more)
     del document["state_directory"]
-    daemon = Running(document)
-    actor = Actor(daemon.config_file, f"{primary.directory}/actor.sock", f"{primary.directory}/actor.log")
+    daemon = RunningDaemon(document)
+    actor = StartedActor(daemon.config_file, f"{primary.directory}/actor.sock", f"{primary.directory}/actor.log")
     with actor, daemon:
         daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")
         yield daemon, actor
 
 
-def only(daemon: Running) -> Any:
+def only(daemon: RunningDaemon) -> Any:
     (found,) = daemon.ask("/api/v1/components")["items"]
     return found
 
@@ -150,7 +150,7 @@ def test_without_an_actor_nothing_is_found_asked_or_done_for_a_group(primary: Ap
     plain = {name: {**each, "service": None} for name, each in document["components"].items()}
     seen: list[tuple[set[str], int]] = []
     for components, groups in ((plain, {}), (document["components"], document["groups"])):
-        with Running({**document, "components": components, "groups": groups}) as daemon:
+        with RunningDaemon({**document, "components": components, "groups": groups}) as daemon:
             primary.put(fresh())
             daemon.wait_for(
                 lambda daemon=daemon: all(each["last_look"] for each in daemon.ask("/api/v1/targets")["items"]),

@@ -29,9 +29,9 @@ from monitor.lab.ca import bundle
 from monitor.lab.servers import write_site
 from monitor.state.registry import TargetRegistry
 from probes.certificate import certificate
-from tests.kit.actor import ISSUER, House, house
+from tests.kit.actor import ISSUER, ActorHouse, house
 from tests.kit.authority import ISSUING, fresh
-from tests.kit.daemon import Running
+from tests.kit.daemon import RunningDaemon
 from tests.kit.metrics import series
 from tests.kit.monitors import Kept, config_with, registry_of
 from tests.kit.openssl_client import presented
@@ -42,14 +42,14 @@ AUTO: Final = {"mode": "auto", "allowed_issuers": [ISSUER]}
 
 
 @pytest.fixture
-def web() -> Iterator[House]:
+def web() -> Iterator[ActorHouse]:
     with house() as made:
         yield made
 
 
 @pytest.mark.server("nginx")
 def test_an_automatic_replacement_has_its_plan_made_twice_and_no_other_component_considered(
-    web: House, cleanup: ExitStack
+    web: ActorHouse, cleanup: ExitStack
 ) -> None:
     """Once when the candidate comes, and once by the actor as it carries the plan out; then the inbox is empty."""
     mail = write_site(f"{web.directory}/mail", fresh())
@@ -66,7 +66,7 @@ def test_an_automatic_replacement_has_its_plan_made_twice_and_no_other_component
         json.dump(document, file)
     cleanup.enter_context(web.actor())
     asked_there = {**document, "actor": {**document["actor"], "socket": relay.path}}
-    daemon = cleanup.enter_context(Running(asked_there))
+    daemon = cleanup.enter_context(RunningDaemon(asked_there))
     daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")
     daemon.wait_for(lambda: relay.acts("web") and relay.acts("mail"), "both being considered")
     daemon.wait_for(lambda: relay.is_quiet(3.0), "the start being over")
@@ -113,7 +113,7 @@ def test_a_plan_is_forgotten_once_nothing_is_decided_about_its_case_any_more() -
     asyncio.run(story())
 
 
-class Answering(ActorConnection):
+class AnsweringActor(ActorConnection):
     """An actor that gives one answer to whoever wants a plan, and one to whoever has it carried out."""
 
     def __init__(self, registry: TargetRegistry, answer: Document, plan: Document) -> None:
@@ -129,7 +129,7 @@ async def ordered(answer: Document, times: int) -> tuple[Orders, Components]:
     kept = Kept()
     service = Component("web", Artefacts(combined="/a"), service=systemd("nginx.service"))
     registry = registry_of(config_with(components={"web": service}), kept)
-    actor = Answering(registry, answer, {"plan": {"hash": "aa" * 32}})
+    actor = AnsweringActor(registry, answer, {"plan": {"hash": "aa" * 32}})
     journal = JournalFollower(registry, actor, kept.bus)
     table, inboxes = (
         DecisionTable([policy(has(Code.NOT_SERVED), ACTIVATE)]),
@@ -151,7 +151,7 @@ def test_what_an_inbox_holds_amid_a_transaction_is_not_judged() -> None:
         service = Component("web", Artefacts(combined="/a"), service=systemd("nginx.service"), mode=Mode.AUTO)
         registry = registry_of(config_with(components={"web": service}), kept)
         objections = [{"ground": "target", "detail": "/a has 2 names"}]
-        actor = Answering(registry, {}, {"refused": {"objections": objections}, "under_way": ["web"]})
+        actor = AnsweringActor(registry, {}, {"refused": {"objections": objections}, "under_way": ["web"]})
         journal = JournalFollower(registry, actor, kept.bus)
         journal.no_actor = None
         inboxes = Inboxes(registry, actor, journal, kept.bus)

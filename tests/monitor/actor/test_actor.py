@@ -33,7 +33,7 @@ from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
 from monitor.lab.servers import write_site
 from monitor.state.trust import read_trust_context
-from tests.kit.actor import ALONE, ISSUER, PERSON, Actor, House, Right, house
+from tests.kit.actor import ALONE, ISSUER, PERSON, ActorHouse, Right, StartedActor, house
 from tests.kit.authority import fresh
 from tests.kit.openssl_client import presented
 
@@ -43,18 +43,18 @@ REPLACE = ActionRequest(Kind.REPLACE, ("web",))
 
 
 @pytest.fixture
-def web() -> Iterator[House]:
+def web() -> Iterator[ActorHouse]:
     with house() as made:
         yield made
 
 
-def plan_of(actor: Actor, verb: Verb = Verb.PLAN) -> str:
+def plan_of(actor: StartedActor, verb: Verb = Verb.PLAN) -> str:
     answer = actor.ask(Request(verb, REPLACE))
     assert "plan" in answer, answer
     return str(answer["plan"]["hash"])
 
 
-def test_a_candidate_in_the_inbox_is_planned_shown_and_carried_out_by_hash(web: House) -> None:
+def test_a_candidate_in_the_inbox_is_planned_shown_and_carried_out_by_hash(web: ActorHouse) -> None:
     new = fresh()
     web.put(new)
     with web.actor() as actor:
@@ -77,7 +77,7 @@ def test_a_candidate_in_the_inbox_is_planned_shown_and_carried_out_by_hash(web: 
     assert "PRIVATE KEY" not in web.actor().text
 
 
-def test_another_candidate_than_the_one_that_was_planned_is_not_carried_out(web: House) -> None:
+def test_another_candidate_than_the_one_that_was_planned_is_not_carried_out(web: ActorHouse) -> None:
     before = web.on_disk()
     web.put(fresh())
     with web.actor() as actor:
@@ -88,7 +88,7 @@ def test_another_candidate_than_the_one_that_was_planned_is_not_carried_out(web:
     assert web.on_disk() == before
 
 
-def test_an_approval_is_recorded_with_who_gave_it_and_ends_with_the_candidate(web: House) -> None:
+def test_an_approval_is_recorded_with_who_gave_it_and_ends_with_the_candidate(web: ActorHouse) -> None:
     web.put(fresh())
     with web.actor() as actor:
         plan = plan_of(actor, Verb.PROPOSE)
@@ -101,10 +101,10 @@ def test_an_approval_is_recorded_with_who_gave_it_and_ends_with_the_candidate(we
         web.put(fresh())
         code, said = web.command("approve", plan[:12])
         assert code == 4
-        assert "by now another plan" in said
+        assert "the plan is another by now" in said
 
 
-def test_a_plan_that_was_rejected_is_not_proposed_again(web: House) -> None:
+def test_a_plan_that_was_rejected_is_not_proposed_again(web: ActorHouse) -> None:
     web.put(fresh())
     with web.actor() as actor:
         plan = plan_of(actor, Verb.PROPOSE)
@@ -117,7 +117,7 @@ def test_a_plan_that_was_rejected_is_not_proposed_again(web: House) -> None:
         assert web.command("approve", plan[:12])[0] == 4
 
 
-def test_first_files_come_back_by_reset_to_default(web: House) -> None:
+def test_first_files_come_back_by_reset_to_default(web: ActorHouse) -> None:
     before = web.on_disk()
     with web.actor():
         for _ in range(2):
@@ -133,7 +133,7 @@ def test_first_files_come_back_by_reset_to_default(web: House) -> None:
 
 
 @pytest.mark.parametrize("step", ["begin", "staged", "intent", "switched", "activated", "validated", "committed"])
-def test_the_actor_finishes_what_a_crash_left_before_it_answers_anybody(web: House, step: str) -> None:
+def test_the_actor_finishes_what_a_crash_left_before_it_answers_anybody(web: ActorHouse, step: str) -> None:
     """Killed as soon as it told of a step: the next actor leaves the one set or the other, and that is served."""
     before, new = web.on_disk(), fresh()
     web.put(new)
@@ -174,7 +174,7 @@ def test_the_actor_finishes_what_a_crash_left_before_it_answers_anybody(web: Hou
         (b"[" * 4000, "no request"),
     ],
 )
-def test_what_is_no_request_is_answered_with_a_sentence(web: House, line: bytes, why: str) -> None:
+def test_what_is_no_request_is_answered_with_a_sentence(web: ActorHouse, line: bytes, why: str) -> None:
     with web.actor() as actor, socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(20)
         asking.connect(actor.socket)
@@ -183,7 +183,7 @@ def test_what_is_no_request_is_answered_with_a_sentence(web: House, line: bytes,
             assert why in answers.readline()
 
 
-def test_a_peer_that_says_too_much_or_nothing_is_let_go(web: House) -> None:
+def test_a_peer_that_says_too_much_or_nothing_is_let_go(web: ActorHouse) -> None:
     with web.actor() as actor:
         for said in (b"x" * 20_000, b""):
             with socket.socket(socket.AF_UNIX) as asking:
@@ -196,7 +196,7 @@ def test_a_peer_that_says_too_much_or_nothing_is_let_go(web: House) -> None:
         assert actor.ask(Request(Verb.STATE))["under_way"] == []
 
 
-def test_a_stranger_may_ask_for_nothing_and_the_daemon_for_what_modes_allow(web: House) -> None:
+def test_a_stranger_may_ask_for_nothing_and_the_daemon_for_what_modes_allow(web: ActorHouse) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can become others")
     before = web.on_disk()
@@ -222,7 +222,7 @@ def test_a_stranger_may_ask_for_nothing_and_the_daemon_for_what_modes_allow(web:
         assert "daemon (uid " in [each for each in web.records() if each["event"] == "begin"][-1]["by"]
 
 
-def test_the_daemon_learns_no_hash_of_a_key_that_is_in_use(web: House) -> None:
+def test_the_daemon_learns_no_hash_of_a_key_that_is_in_use(web: ActorHouse) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can become others")
     web.configure(daemon_user="daemon", group="0")
@@ -235,7 +235,35 @@ def test_the_daemon_learns_no_hash_of_a_key_that_is_in_use(web: House) -> None:
             assert {each for each in held.values() if each in answer} == told, answer
 
 
-def test_neither_a_plan_nor_a_key_given_up_is_about_the_files_of_another_component(web: House) -> None:
+def test_the_daemon_learns_no_hash_of_a_key_that_is_to_be_used_or_was_used_before(web: ActorHouse) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can become others")
+    web.configure(daemon_user="daemon", group="0")
+    web.put(fresh())
+    with web.actor() as actor:
+        planned = ask_as("daemon", actor, Request(Verb.PLAN, REPLACE))
+        before = hashlib.sha256(web.on_disk()[web.site.key]).hexdigest()
+        assert actor.ask(Request(Verb.CARRY_OUT, REPLACE))["endings"][0]["outcome"] == "committed"
+        after = hashlib.sha256(web.on_disk()[web.site.key]).hexdigest()
+        assert before != after
+        (aside,) = [each for each in web.records() if each["event"] == "aside"]
+        assert before in json.dumps(aside)
+        for name, _, beside, _ in aside["files"]:
+            assert name == "web"
+            # A writer who comes late: the content is kept, and what is known of it is told.
+            Path(beside).write_bytes(b"x" * 2**21)
+        actor.ask(Request(Verb.RECOVER))
+        assert [each for each in web.records() if each["event"] == "written_late"]
+        large = hashlib.sha256(b"x" * 2**21).hexdigest()
+        followed = {user: ask_as(user, actor, Request(Verb.FOLLOW)) for user in ("root", "daemon")}
+    assert [each for each in (before, large) if each not in followed["root"]] == [], "an operator is told everything"
+    for told in (planned, followed["daemon"]):
+        assert [each for each in (before, after, large) if each in told] == []
+    assert '"aside"' in followed["daemon"]
+    assert "2097152 bytes" in followed["daemon"]
+
+
+def test_neither_a_plan_nor_a_key_given_up_is_about_the_files_of_another_component(web: ActorHouse) -> None:
     """As the user of a service has it who owns his key, and lays a link in its place."""
     if os.getuid() != 0:
         pytest.skip("only root can become others")
@@ -258,7 +286,7 @@ def test_neither_a_plan_nor_a_key_given_up_is_about_the_files_of_another_compone
     assert {each: each.read_bytes() for each in alpha.iterdir()} == before
 
 
-def test_no_key_is_given_up_that_another_component_has_over_a_link(web: House) -> None:
+def test_no_key_is_given_up_that_another_component_has_over_a_link(web: ActorHouse) -> None:
     alpha = Path(web.directory, "alpha")
     alpha.mkdir()
     for path in (web.site.certificate, web.site.key):
@@ -277,8 +305,8 @@ def test_no_key_is_given_up_that_another_component_has_over_a_link(web: House) -
     assert web.on_disk() == before
 
 
-def ask_as(user: str, actor: Actor, request: Request) -> str:
-    """Return all that the actor answers to somebody else."""
+def ask_as(user: str, actor: StartedActor, request: Request) -> str:
+    """Return all that the actor answers to somebody else; of what it tells those who follow, all that there is."""
     import pwd  # noqa: PLC0415
 
     from monitor.actor.request import encode  # noqa: PLC0415
@@ -293,7 +321,13 @@ def ask_as(user: str, actor: Actor, request: Request) -> str:
                 asking.connect(actor.socket)
                 asking.sendall(encode(request))
                 with asking.makefile("rb") as answers:
-                    os.write(writing, answers.read()[:60_000])
+                    told = bytearray()
+                    for line in answers:
+                        told += line
+                        if line.startswith(b'{"here"'):
+                            # There is no end to what is told to whoever follows.
+                            break
+                    os.write(writing, told[:60_000])
         except BaseException as error:  # noqa: BLE001 (nothing may come back into the test that forked)
             os.write(writing, repr(error).encode())
         finally:
@@ -305,7 +339,7 @@ def ask_as(user: str, actor: Actor, request: Request) -> str:
     return said
 
 
-def test_told_to_end_it_ends_within_seconds_and_leaves_the_socket_to_the_next(web: House) -> None:
+def test_told_to_end_it_ends_within_seconds_and_leaves_the_socket_to_the_next(web: ActorHouse) -> None:
     actor = web.actor()
     for number in (signal.SIGTERM, signal.SIGINT):
         actor.start()
@@ -314,7 +348,7 @@ def test_told_to_end_it_ends_within_seconds_and_leaves_the_socket_to_the_next(we
         assert actor.ask(Request(Verb.STATE))["clock"] is None
 
 
-def test_told_to_read_its_configuration_again_it_keeps_the_good_one_where_the_new_has_mistakes(web: House) -> None:
+def test_told_to_read_its_configuration_again_it_keeps_the_good_one_where_the_new_has_mistakes(web: ActorHouse) -> None:
     with web.actor() as actor:
         web.configure({"mode": "plan"})
         actor.signal(signal.SIGHUP)
@@ -326,7 +360,7 @@ def test_told_to_read_its_configuration_again_it_keeps_the_good_one_where_the_ne
 
 
 def test_whoever_follows_hears_of_the_clock_by_the_configuration_as_it_is_now(
-    web: House, monkeypatch: pytest.MonkeyPatch
+    web: ActorHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(World, "synchronised", lambda _self: False)
     web.configure(require_synchronised_clock=True)
@@ -350,7 +384,7 @@ def test_whoever_follows_hears_of_the_clock_by_the_configuration_as_it_is_now(
         following.join(30.0)
 
 
-def test_what_a_reload_leaves_as_it_was_until_the_next_start_is_said(web: House) -> None:
+def test_what_a_reload_leaves_as_it_was_until_the_next_start_is_said(web: ActorHouse) -> None:
     with web.actor() as actor:
         web.configure({"mode": "plan"}, group="0")
         actor.signal(signal.SIGHUP)
@@ -358,7 +392,39 @@ def test_what_a_reload_leaves_as_it_was_until_the_next_start_is_said(web: House)
         assert actor.ask(Request(Verb.STATE))["components"]["web"]["mode"] == "plan"
 
 
-def test_an_inbox_comes_into_being_with_the_reload_that_needs_it(web: House) -> None:
+@pytest.mark.parametrize("left", ["component", "service"])
+def test_a_plan_of_a_component_that_left_the_configuration_goes_at_the_reload_and_that_is_said(
+    left: str, web: ActorHouse
+) -> None:
+    web.put(fresh())
+    document = web.document()
+    with web.actor() as actor:
+        plan = plan_of(actor, Verb.PROPOSE)
+        fewer = json.loads(json.dumps(document))
+        if left == "component":
+            del fewer["components"]["web"]
+        else:
+            del fewer["components"]["web"]["service"]
+        Path(web.config_file).write_text(json.dumps(fewer), encoding="utf-8")
+        actor.signal(signal.SIGHUP)
+        said = {
+            "component": "the component web is no longer in the configuration",
+            "service": "the component web no longer has a 'service' in the configuration",
+        }[left]
+        wait_for(lambda: f"withdrew the plan {plan[:16]}, a replace: {said}" in actor.text, 10.0, "the withdrawal")
+        assert actor.ask(Request(Verb.STATE))["proposals"] == {}
+        withdrawn = [each for each in web.records() if each["event"] == "withdrawn"]
+        assert [(each["hash"], each["reason"]) for each in withdrawn] == [(plan, said)]
+        code, told = web.command("audit")
+        assert code == 0
+        assert said in told
+        Path(web.config_file).write_text(json.dumps(document), encoding="utf-8")
+        actor.signal(signal.SIGHUP)
+        code, told = web.command("approve", plan[:12])
+        assert (code, "no plan that waits begins with" in told) == (4, True), told
+
+
+def test_an_inbox_comes_into_being_with_the_reload_that_needs_it(web: ActorHouse) -> None:
     with web.actor() as actor:
         assert os.listdir(os.path.dirname(web.inbox)) == ["web"]
         document = web.document()
@@ -371,7 +437,7 @@ def test_an_inbox_comes_into_being_with_the_reload_that_needs_it(web: House) -> 
         assert made.stat().st_mode & 0o7777 == 0o755
 
 
-def test_what_was_replaced_as_one_is_undone_as_one_while_nobody_else_changed_it(web: House) -> None:
+def test_what_was_replaced_as_one_is_undone_as_one_while_nobody_else_changed_it(web: ActorHouse) -> None:
     twin = write_site(f"{web.directory}/twin", web.old)
     document = web.document()
     document["components"]["twin"] = {
@@ -413,7 +479,7 @@ def test_what_was_replaced_as_one_is_undone_as_one_while_nobody_else_changed_it(
     assert files() == after
 
 
-def test_a_journal_that_is_damaged_keeps_the_actor_from_starting_and_says_so(web: House) -> None:
+def test_a_journal_that_is_damaged_keeps_the_actor_from_starting_and_says_so(web: ActorHouse) -> None:
     web.put(fresh())
     with web.actor():
         assert web.command("replace", "web")[0] == 0
@@ -426,7 +492,7 @@ def test_a_journal_that_is_damaged_keeps_the_actor_from_starting_and_says_so(web
     assert "line 1 of the journal is not what was written" in said
 
 
-def test_a_certificate_of_an_issuer_that_is_not_allowed_is_refused(web: House) -> None:
+def test_a_certificate_of_an_issuer_that_is_not_allowed_is_refused(web: ActorHouse) -> None:
     web.configure({"allowed_issuers": [{"spki_sha256": "0" * 64}]})
     web.put(fresh())
     with web.actor() as actor:
@@ -434,7 +500,7 @@ def test_a_certificate_of_an_issuer_that_is_not_allowed_is_refused(web: House) -
         assert "issuer_not_allowed" in {each["ground"] for each in answer["refused"]["objections"]}
 
 
-def test_text_in_a_candidate_does_nothing_to_the_log_or_the_terminal(web: House) -> None:
+def test_text_in_a_candidate_does_nothing_to_the_log_or_the_terminal(web: ActorHouse) -> None:
     hostile = Authority.root("Evil\x1b]0;pwned\x07\n%s ${HOME} {0} <script>")
     web.put(fresh(issuing=hostile))
     with web.actor() as actor:

@@ -24,7 +24,7 @@ from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import Document, Request, Verb, decode, encode
 from monitor.actor.server import ActorProcess
 from monitor.lab.process import wait_for
-from tests.kit.actor import Actor, House, house
+from tests.kit.actor import ActorHouse, StartedActor, house
 from tests.kit.authority import fresh
 from tests.kit.daemon import PATIENCE
 
@@ -34,12 +34,12 @@ READ = Request(Verb.READ, components=("web",))
 
 
 @pytest.fixture
-def web() -> Iterator[House]:
+def web() -> Iterator[ActorHouse]:
     with house() as made:
         yield made
 
 
-def configure(web: House, **service: object) -> None:
+def configure(web: ActorHouse, **service: object) -> None:
     """Configure the house, on a host with a name."""
     document = {**web.document({"service": {**web.component()["service"], **service}}), "host": "a.example.com"}  # type: ignore[dict-item]
     Path(web.config_file).write_text(json.dumps(document), encoding="utf-8")
@@ -49,7 +49,7 @@ def keys_of(answer: Document) -> list[str]:
     return [key for file in answer["facts"]["files"] for key in file["keys"]]
 
 
-def followed(actor: Actor) -> Queue[Any]:
+def followed(actor: StartedActor) -> Queue[Any]:
     """Return what the actor says to somebody who follows it, as it comes."""
     said: Queue[Any] = Queue()
 
@@ -67,7 +67,7 @@ def followed(actor: Actor) -> Queue[Any]:
     return said
 
 
-def test_it_tells_facts_while_a_transaction_is_under_way(web: House, tmp_path: Path) -> None:
+def test_it_tells_facts_while_a_transaction_is_under_way(web: ActorHouse, tmp_path: Path) -> None:
     """The service's own test waits until the facts are there."""
     told = tmp_path / "told"
     script = f"for i in $(seq 600); do [ -e {told} ] && exit 0; sleep 0.1; done; exit 1"
@@ -95,7 +95,7 @@ def test_it_tells_facts_while_a_transaction_is_under_way(web: House, tmp_path: P
     assert len(during) == 1
 
 
-def test_it_says_where_to_look_again_to_whoever_follows(web: House) -> None:
+def test_it_says_where_to_look_again_to_whoever_follows(web: ActorHouse) -> None:
     configure(web)
     closed = f"{web.directory}/tls"
     os.chmod(closed, 0o700)
@@ -120,7 +120,7 @@ def test_it_says_where_to_look_again_to_whoever_follows(web: House) -> None:
     assert document == {"look": "web", "host": "a.example.com"}
 
 
-def test_each_answer_and_each_record_says_on_which_host(web: House) -> None:
+def test_each_answer_and_each_record_says_on_which_host(web: ActorHouse) -> None:
     configure(web)
     web.put(fresh())
     with web.actor() as actor:
@@ -146,7 +146,7 @@ def test_a_component_is_named_by_its_name_and_one_at_a_time(components: tuple[st
     assert isinstance(decode(encode(Request(Verb.READ, components=components))), str)
 
 
-def test_where_it_does_not_read_now_it_says_when_to_ask_again(web: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_it_does_not_read_now_it_says_when_to_ask_again(web: ActorHouse, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(web)
     config = load(web.config_file, {})
     assert isinstance(config, Config)

@@ -15,6 +15,7 @@ from config.load import load
 from config.model import ComponentGroup, Config
 from config.policy import CandidatePresent, Policy, PolicyMatch, Replace
 from monitor.actor.authority import Role, min_lifetime_of, objection
+from monitor.actor.handlers import HANDLERS, unusable
 from monitor.actor.request import Request, Verb
 
 NOW = 1_800_000_000.0
@@ -92,6 +93,33 @@ def test_the_daemon_undoes_all_that_was_replaced_as_one(
 def test_nothing_else_is_done_by_the_daemon_to_several_at_once(config: Config, kind: Kind) -> None:
     request = Request(Verb.CARRY_OUT, ActionRequest(kind, ("console", "portal")), PLAN)
     assert "one component" in (objection(Role.DAEMON, request, config, BOTH) or "")
+
+
+def test_what_no_rule_permits_the_daemon_is_for_an_operator(config: Config) -> None:
+    """A verb that is added is not permitted to the daemon until a rule says so."""
+    permitted = {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE, Verb.READ, Verb.CARRY_OUT}
+    for verb in set(Verb) - permitted:
+        assert objection(Role.DAEMON, Request(verb), config, BOTH) == (
+            f"the daemon may not ask for '{verb}': that is for an operator"
+        )
+        assert objection(Role.OPERATOR, Request(verb), config, BOTH) is None
+
+
+def test_each_verb_that_is_an_act_has_a_handler() -> None:
+    looks = {Verb.STATE, Verb.READ, Verb.FOLLOW, Verb.AUDIT}
+    assert set(HANDLERS) == set(Verb) - looks
+
+
+def test_only_what_changes_a_service_needs_one(config: Config) -> None:
+    console = config.components["console"]
+    watched = replace(config, components={"console": replace(console, service=None)})
+    told = {verb: unusable(watched, Request(verb, components=("console",))) for verb in (Verb.RECOVER, Verb.BACKUPS)}
+    assert told == {
+        Verb.RECOVER: "component console has no 'service' in the configuration: certvigil only watches it",
+        Verb.BACKUPS: None,
+    }
+    for verb in Verb:
+        assert "there is no component" in (unusable(watched, Request(verb, components=("none",))) or "")
 
 
 @pytest.mark.parametrize("verb", [Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT])

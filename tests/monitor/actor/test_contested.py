@@ -24,7 +24,7 @@ ENDED = {"outcome": "committed", "cause": "none", "reason": "the files are in us
 
 
 @dataclass
-class Bench:
+class ContestBench:
     """What the question needs of a context."""
 
     config: Config
@@ -58,7 +58,7 @@ def test_what_a_transaction_has_written_is_nobody_else_s(tmp_path: Path, end: Ev
     world = World()
     now = world.now()
     web = Component("web", Artefacts(certificate=str(path)))
-    bench = Bench(config_with(components=MappingProxyType({"web": web})), world, str(tmp_path))
+    bench = ContestBench(config_with(components=MappingProxyType({"web": web})), world, str(tmp_path))
     context, records = cast("ActorContext", bench), bench.told
     records += [
         Record(now - 90, "t1", Event.BEGIN, {"plan": plan_to_json(change(path, theirs, first))}),

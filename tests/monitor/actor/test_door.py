@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pwd
@@ -25,10 +26,10 @@ from monitor.actor import dispatch, server
 from monitor.actor.authority import Peer
 from monitor.actor.client import talking
 from monitor.actor.conversation import _has_left
-from monitor.actor.door import LINES_SPAN, MOST_AT_ONCE, MOST_LINES, Door, Lines, Turn
+from monitor.actor.door import LINES_SPAN, MOST_AT_ONCE, MOST_LINES, BoundedLog, Door, Turn
 from monitor.actor.request import Document, Request, Verb, encode
 from monitor.lab.process import wait_for
-from tests.kit.actor import House, house
+from tests.kit.actor import ActorHouse, house
 from tests.kit.authority import fresh
 
 DAEMON, STRANGER = (pwd.getpwnam(each).pw_uid for each in ("daemon", "nobody"))
@@ -39,7 +40,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become othe
 
 
 @pytest.fixture
-def web() -> Iterator[House]:
+def web() -> Iterator[ActorHouse]:
     with house() as made:
         yield made
 
@@ -85,7 +86,7 @@ def flood(act: str, path: str) -> None:
 
 @as_root
 @pytest.mark.server("nginx")
-def test_root_is_heard_while_a_stranger_and_the_daemon_s_user_flood_the_socket(web: House) -> None:
+def test_root_is_heard_while_a_stranger_and_the_daemon_s_user_flood_the_socket(web: ActorHouse) -> None:
     web.configure(daemon_user="daemon", group=str(GROUP))
     with web.actor() as actor:
         with (
@@ -101,7 +102,7 @@ def test_root_is_heard_while_a_stranger_and_the_daemon_s_user_flood_the_socket(w
 
 @as_root
 @pytest.mark.server("nginx")
-def test_the_socket_is_for_root_and_one_group_and_others_are_told_so(web: House) -> None:
+def test_the_socket_is_for_root_and_one_group_and_others_are_told_so(web: ActorHouse) -> None:
     web.configure(daemon_user="daemon", group=str(GROUP))
     with web.actor() as actor:
         status = os.stat(actor.socket)
@@ -111,7 +112,7 @@ def test_the_socket_is_for_root_and_one_group_and_others_are_told_so(web: House)
 
 
 @pytest.mark.server("nginx")
-def test_without_its_group_the_socket_is_for_root_alone(web: House) -> None:
+def test_without_its_group_the_socket_is_for_root_alone(web: ActorHouse) -> None:
     web.configure(group="no-such-group")
     with web.actor() as actor:
         assert stat.S_IMODE(os.stat(actor.socket).st_mode) == 0o600
@@ -179,8 +180,55 @@ def test_an_operator_has_the_next_turn_however_many_others_wait_longer() -> None
     assert order == ["operator", *["daemon"] * 5]
 
 
+def test_who_waits_is_told_of_each_act_that_has_the_turn_meanwhile() -> None:
+    turn, told, taken = Turn(), list[str](), threading.Event()
+
+    def wait() -> None:
+        with turn.taken(30.0, act=Printable("the last"), waits=told.append) as free:
+            assert free
+            taken.set()
+
+    waiting = threading.Thread(target=wait)
+    with turn.taken(act=Printable("one")):
+        waiting.start()
+        wait_for(lambda: told == ["one"], 10.0, "the first act")
+        # Another has the turn before whoever waits wakes up.
+        turn._act = Printable("another")
+        with turn._changed:
+            turn._changed.notify_all()
+        wait_for(lambda: told == ["one", "another"], 10.0, "the second act")
+        assert not taken.is_set()
+    waiting.join(10.0)
+    assert taken.is_set()
+
+
+def test_what_was_asked_for_is_judged_by_the_configuration_of_its_turn(
+    web: ActorHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "SOON", 0.01)
+    config = load(web.config_file, {})
+    assert isinstance(config, Config)
+    actor, told, answers = server.ActorProcess(web.config_file, config), threading.Event(), list[Document]()
+    request = Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, ("web",)))
+
+    def ask() -> None:
+        caller = dispatch.Caller(lambda _: told.set())
+        answers.append(actor.dispatcher.do(request, Peer(0, Printable("root")), caller))
+
+    with closing(actor):
+        asking = threading.Thread(target=ask)
+        with actor.dispatcher.turn.taken(act=Printable("something")):
+            asking.start()
+            assert told.wait(30.0)
+            document = web.document()
+            del document["components"]["web"]["service"]
+            Path(web.config_file).write_text(json.dumps(document), encoding="utf-8")
+        asking.join(30.0)
+    assert "certvigil only watches it" in answers[0]["cannot"]
+
+
 def test_an_operator_is_told_what_is_waited_for_and_who_has_left_has_nothing_done(
-    web: House, monkeypatch: pytest.MonkeyPatch
+    web: ActorHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "SOON", 0.01)
     config = load(web.config_file, {})
@@ -201,7 +249,7 @@ def test_an_operator_is_told_what_is_waited_for_and_who_has_left_has_nothing_don
         answers[name] = actor.dispatcher.do(left, root, dispatch.Caller(tell, lambda: has_left))
 
     with closing(actor):
-        with actor.dispatcher.turn.taken(act=Printable("'propose web' for daemon")):
+        with actor.dispatcher.turn.taken(act=Printable("a plan for the replace of web, asked for by daemon")):
             asking = [
                 threading.Thread(target=ask, args=(name,), kwargs={"has_left": name == "gone"})
                 for name in ("there", "gone")
@@ -212,7 +260,9 @@ def test_an_operator_is_told_what_is_waited_for_and_who_has_left_has_nothing_don
                 assert told.acquire(timeout=30.0)
         for each in asking:
             each.join(30.0)
-    assert [each["step"]["act"] for each in heard] == ["'propose web' for daemon"] * 2
+    acts = [each["step"]["act"] for each in heard]
+    assert acts[:2] == ["a plan for the replace of web, asked for by daemon"] * 2
+    assert set(acts[2:]) <= {"the rejection of plan 00000000, asked for by root"}, "one may have to wait for the other"
     assert "no plan that waits" in answers["there"]["cannot"]
     assert "ask again" in answers["gone"]["cannot"]
 
@@ -229,7 +279,7 @@ def test_who_waits_is_there_until_the_connection_is_closed() -> None:
 
 
 @pytest.mark.server("nginx")
-def test_an_operator_who_waits_for_the_turn_has_it_and_is_answered(web: House) -> None:
+def test_an_operator_who_waits_for_the_turn_has_it_and_is_answered(web: ActorHouse) -> None:
     with web.actor() as actor, ThreadPoolExecutor(2) as threads:
         # Each takes its time, so that one of them waits for the other.
         waiting: list[str] = []
@@ -247,13 +297,13 @@ def test_what_a_user_causes_in_the_log_is_bounded_and_what_root_causes_is_not(
 ) -> None:
     caplog.set_level(logging.INFO, "certvigil.actor")
     now = 0.0
-    lines = Lines(lambda: now)
+    lines = BoundedLog(lambda: now)
     for _ in range(1000):
         lines.write(STRANGER, logging.INFO, "refused %s", Printable("nobody"))
     lines.write(DAEMON, logging.INFO, "refused %s", Printable("daemon"))
     said = [each.getMessage() for each in caplog.records]
     assert len(said) == MOST_LINES + 1
-    assert "is not logged" in said[MOST_LINES - 1]
+    assert "are not logged" in said[MOST_LINES - 1]
     assert said[-1] == "refused daemon"
     now += LINES_SPAN
     lines.write(STRANGER, logging.INFO, "refused again")

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actions.audit import summary
 from actions.compact import YOUNG, shorter
 from actions.journal import Event, Journal, Record, Shorter, birth
 from actions.journal_state import JournalState
 from actions.world import World
+from monitor.actor.documents import record_document
 from monitor.actor.follow import Follower, JournalPosition, behind
 from monitor.actor.request import Document, Request, Verb, decode, encode
 
 
-class Actor:
+class TalkingActor:
     """What an actor tells of a journal."""
 
     def __init__(self, path: str) -> None:
@@ -52,7 +52,7 @@ class Actor:
         records, place, anew = behind(self.journal.records(), JournalPosition(request.epoch, request.after))
         if anew:
             yield {"anew": place.epoch}
-        yield from ({"record": summary(each)} for each in records)
+        yield from (record_document(each, to_operator=True) for each in records)
         yield {"here": place.sequence, "epoch": place.epoch}
 
     def __del__(self) -> None:
@@ -60,7 +60,7 @@ class Actor:
         self.journal.close()
 
 
-def follow(follower: Follower, actor: Actor, stop_after: int | None = None) -> list[str]:
+def follow(follower: Follower, actor: TalkingActor, stop_after: int | None = None) -> list[str]:
     """Return the names of the transactions whose end is news; the connection breaks after so many words."""
     asked = decode(encode(follower.begin()))
     assert isinstance(asked, Request)
@@ -84,7 +84,7 @@ THINGS = st.one_of(
 def test_each_ending_is_news_once_and_what_is_known_is_what_the_journal_has(
     things: list[str | int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    actor, follower, news = Actor(str(tmp_path_factory.mktemp("follow") / "journal")), Follower(), []
+    actor, follower, news = TalkingActor(str(tmp_path_factory.mktemp("follow") / "journal")), Follower(), []
     for thing in things:
         if thing == "end":
             actor.end()
@@ -101,7 +101,7 @@ def test_each_ending_is_news_once_and_what_is_known_is_what_the_journal_has(
 
 
 def test_whoever_was_there_at_the_last_record_is_told_to_begin_anew_and_hears_nothing_as_new(tmp_path: Path) -> None:
-    actor, follower = Actor(str(tmp_path / "journal")), Follower()
+    actor, follower = TalkingActor(str(tmp_path / "journal")), Follower()
     for _ in range(40):
         actor.end()
     assert len(follow(follower, actor)) == 40
@@ -116,7 +116,7 @@ def test_whoever_was_there_at_the_last_record_is_told_to_begin_anew_and_hears_no
 
 
 def test_a_journal_that_was_begun_anew_is_another_and_all_that_it_has_is_new(tmp_path: Path) -> None:
-    actor, follower = Actor(str(tmp_path / "journal")), Follower()
+    actor, follower = TalkingActor(str(tmp_path / "journal")), Follower()
     for _ in range(3):
         actor.end()
     follow(follower, actor)
@@ -133,7 +133,7 @@ def test_a_journal_that_was_begun_anew_is_another_and_all_that_it_has_is_new(tmp
 
 
 def test_of_a_journal_that_is_told_for_the_first_time_that_is_said_of_each_record(tmp_path: Path) -> None:
-    actor, follower = Actor(str(tmp_path / "journal")), Follower()
+    actor, follower = TalkingActor(str(tmp_path / "journal")), Follower()
     actor.end()
     assert [heard.is_first for each in actor.told(follower.begin()) if (heard := follower.take(each))] == [True] * 3
     actor.end()

@@ -26,9 +26,9 @@ from monitor.actor.work import Work
 from monitor.lab.ca import Issued
 from monitor.lab.process import wait_for
 from probes.certificate import certificate
-from tests.kit.actor import House, house
+from tests.kit.actor import ActorHouse, house
 from tests.kit.authority import fresh
-from tests.kit.daemon import Running
+from tests.kit.daemon import RunningDaemon
 from tests.kit.late_writer import Writer
 from tests.kit.lease import leased
 from tests.kit.openssl_client import presented
@@ -39,13 +39,13 @@ REPLACE = ActionRequest(Kind.REPLACE, ("web",))
 
 
 @pytest.fixture
-def web() -> Iterator[House]:
+def web() -> Iterator[ActorHouse]:
     with house() as made:
         yield made
 
 
 @contextmanager
-def actor_of(web: House) -> Iterator[ActorProcess]:
+def actor_of(web: ActorHouse) -> Iterator[ActorProcess]:
     """Give an actor in this process, which does not serve."""
     config = load(web.config_file, {})
     assert isinstance(config, Config), config
@@ -58,7 +58,7 @@ def actor_of(web: House) -> Iterator[ActorProcess]:
 
 
 def replaced(
-    web: House, actor: ActorProcess, told: Callable[[Record], None] = lambda _: None, kept_for: float = 600.0
+    web: ActorHouse, actor: ActorProcess, told: Callable[[Record], None] = lambda _: None, kept_for: float = 600.0
 ) -> Document:
     web.put(fresh())
     with actor.current.context() as context:
@@ -77,15 +77,15 @@ def outcomes(answer: Document) -> list[str]:
     return [each["outcome"] for each in answer["endings"]]
 
 
-def events(web: House) -> list[str]:
+def events(web: ActorHouse) -> list[str]:
     return [str(each["event"]) for each in web.records()]
 
 
-def hidden(web: House) -> list[str]:
+def hidden(web: ActorHouse) -> list[str]:
     return [each for each in os.listdir(os.path.dirname(web.site.key)) if each.startswith(".")]
 
 
-def test_the_actor_compares_at_the_end_of_the_time_though_nobody_asks(web: House) -> None:
+def test_the_actor_compares_at_the_end_of_the_time_though_nobody_asks(web: ActorHouse) -> None:
     with actor_of(web) as actor, closing(Writer(web.site.certificate)) as writer:
         assert outcomes(replaced(web, actor, kept_for=1.0)) == ["committed"]
         assert len(hidden(web)) == 2
@@ -97,7 +97,7 @@ def test_the_actor_compares_at_the_end_of_the_time_though_nobody_asks(web: House
         assert late["files"][0][0] == web.site.certificate
 
 
-def test_a_running_actor_finishes_what_a_killed_command_left_half_done(web: House) -> None:
+def test_a_running_actor_finishes_what_a_killed_command_left_half_done(web: ActorHouse) -> None:
     with actor_of(web) as actor:
         child = os.fork()
         if child == 0:
@@ -112,8 +112,8 @@ def test_a_running_actor_finishes_what_a_killed_command_left_half_done(web: Hous
         assert {web.on_disk()[each] for each in (web.site.certificate, web.site.key)} == before
 
 
-def test_a_person_hears_of_it_with_the_component_the_file_the_time_and_where_it_is_kept(web: House) -> None:
-    daemon = Running(web.document({"mode": "approve"}))
+def test_a_person_hears_of_it_with_the_component_the_file_the_time_and_where_it_is_kept(web: ActorHouse) -> None:
+    daemon = RunningDaemon(web.document({"mode": "approve"}))
     with actor_of(web) as actor, closing(Writer(web.site.certificate)) as writer:
         assert outcomes(replaced(web, actor)) == ["committed"]
         writer.write()
@@ -131,7 +131,7 @@ def test_a_person_hears_of_it_with_the_component_the_file_the_time_and_where_it_
         daemon.wait_for(lambda: "written_late" not in daemon.findings("web/actions"), "that it is known")
 
 
-def copy(web: House, issued: Issued) -> None:
+def copy(web: ActorHouse, issued: Issued) -> None:
     """Do what a deploy hook does: copy the pair, and have the server reload."""
     Path(web.site.key).write_bytes(issued.key_pem())
     Path(web.site.certificate).write_bytes(issued.chain_pem())
@@ -139,7 +139,7 @@ def copy(web: House, issued: Issued) -> None:
     subprocess.run(reload["reload"], check=True, capture_output=True)
 
 
-def test_a_hook_that_copies_a_newer_pair_while_it_is_validated_supersedes_it(web: House) -> None:
+def test_a_hook_that_copies_a_newer_pair_while_it_is_validated_supersedes_it(web: ActorHouse) -> None:
     theirs = fresh()
 
     def hook(record: Record) -> None:
@@ -156,7 +156,7 @@ def test_a_hook_that_copies_a_newer_pair_while_it_is_validated_supersedes_it(web
 
 
 @pytest.mark.parametrize("spoil", ["half", "missing", "garbage"])
-def test_what_is_on_disk_is_whole_only_with_its_key(spoil: str, web: House) -> None:
+def test_what_is_on_disk_is_whole_only_with_its_key(spoil: str, web: ActorHouse) -> None:
     with actor_of(web) as actor, actor.current.context() as context:
         whole = context.transaction.live.whole(("web",))
         assert whole is not None
@@ -175,7 +175,7 @@ class Cut(BaseException):
     """The end of a process, amid its work."""
 
 
-def test_a_lease_on_what_a_crash_left_keeps_the_actor_from_nothing_else(web: House) -> None:
+def test_a_lease_on_what_a_crash_left_keeps_the_actor_from_nothing_else(web: ActorHouse) -> None:
     def cut(record: Record) -> None:
         if record.event is Event.COMMITTED:
             raise Cut
@@ -191,7 +191,7 @@ def test_a_lease_on_what_a_crash_left_keeps_the_actor_from_nothing_else(web: Hou
         assert served.ask(Request(Verb.STATE))["under_way"] == []
 
 
-def test_the_daemon_has_what_was_replaced_compared_once_a_minute_and_a_person_at_once(web: House) -> None:
+def test_the_daemon_has_what_was_replaced_compared_once_a_minute_and_a_person_at_once(web: ActorHouse) -> None:
     pace = Pace()
 
     def ask(actor: ActorProcess, attended: bool) -> Document:

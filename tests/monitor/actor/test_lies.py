@@ -18,11 +18,12 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from actions.ending import Cause, Ending, Outcome
 from config.service import Service
+from monitor.actor.authority import ourselves
 from monitor.lab.ca import DAY, HOUR, Issued
 from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import Lighttpd, Nginx, Server, Site, replace_file
 from tests.kit.authority import NAME, fresh
-from tests.kit.component import Component, Machine
+from tests.kit.component import InstalledComponent, ServerMachine
 from tests.kit.daemon import CERTVIGIL, certvigil
 from tests.kit.openssl_client import presented
 from tests.kit.real_server import service_of
@@ -34,8 +35,8 @@ needs_lighttpd = pytest.mark.server("lighttpd")
 
 
 @pytest.fixture
-def machine(tmp_path: Path, cleanup: ExitStack) -> Machine:
-    return Machine(tmp_path, cleanup)
+def machine(tmp_path: Path, cleanup: ExitStack) -> ServerMachine:
+    return ServerMachine(tmp_path, cleanup)
 
 
 def shell(line: str) -> tuple[str, ...]:
@@ -50,7 +51,7 @@ def serves(server: Server, issued: Issued, name: str | None = NAME) -> bool:
     return presented(server, name) == [each.der() for each in issued.chain]
 
 
-def quarantined(component: Component) -> bool:
+def quarantined(component: InstalledComponent) -> bool:
     return b'"quarantined"' in Path(f"{component.directory}/actor/journal.jsonl").read_bytes()
 
 
@@ -58,7 +59,7 @@ def quarantined(component: Component) -> bool:
 
 
 @needs_lighttpd
-def test_a_restart_that_succeeds_and_does_nothing_is_found_out_by_the_old_certificate(machine: Machine) -> None:
+def test_a_restart_that_succeeds_and_does_nothing_is_found_out_by_the_old_certificate(machine: ServerMachine) -> None:
     server = machine.start(Lighttpd, machine.site())
     component = machine.component(server, Service(restart=("/bin/true",)))
     before = component.on_disk()
@@ -71,7 +72,7 @@ def test_a_restart_that_succeeds_and_does_nothing_is_found_out_by_the_old_certif
 
 
 @needs_lighttpd
-def test_a_restart_that_fails_is_undone_though_the_new_certificate_is_served(machine: Machine) -> None:
+def test_a_restart_that_fails_is_undone_though_the_new_certificate_is_served(machine: ServerMachine) -> None:
     site = machine.site()
     server = machine.start(Lighttpd, site)
     honest = service_of(server)
@@ -87,7 +88,7 @@ def test_a_restart_that_fails_is_undone_though_the_new_certificate_is_served(mac
 
 
 @needs_lighttpd
-def test_a_restart_that_hangs_is_ended_and_undone(machine: Machine) -> None:
+def test_a_restart_that_hangs_is_ended_and_undone(machine: ServerMachine) -> None:
     site = machine.site()
     server = machine.start(Lighttpd, site)
     honest = service_of(server)
@@ -104,7 +105,7 @@ def test_a_restart_that_hangs_is_ended_and_undone(machine: Machine) -> None:
 
 
 @needs_lighttpd
-def test_a_service_under_a_supervisor_is_restarted_and_proven_by_its_new_process(machine: Machine) -> None:
+def test_a_service_under_a_supervisor_is_restarted_and_proven_by_its_new_process(machine: ServerMachine) -> None:
     component, server = machine.supervised(":")
     new = fresh()
     assert component.replace(new).outcome is Outcome.COMMITTED
@@ -121,7 +122,7 @@ def test_a_service_under_a_supervisor_is_restarted_and_proven_by_its_new_process
     ],
 )
 def test_a_service_that_does_not_live_with_the_new_certificate_is_brought_back_with_the_old(
-    with_the_new: str, machine: Machine
+    with_the_new: str, machine: ServerMachine
 ) -> None:
     component, server = machine.supervised(with_the_new)
     # Longer than its supervisor tries: else each look might meet it in one of its moments.
@@ -137,7 +138,7 @@ def test_a_service_that_does_not_live_with_the_new_certificate_is_brought_back_w
 # Some who ask get the new certificate, others the old one
 
 
-def with_a_lying_worker(machine: Machine) -> tuple[Component, Workers]:
+def with_a_lying_worker(machine: ServerMachine) -> tuple[InstalledComponent, Workers]:
     """Return a component whose reload leaves one worker of four as it was, and its server."""
     server = machine.start(Workers, machine.site())
     component = machine.component(server, replace(service_of(server), reload=server.lying_command))
@@ -146,7 +147,7 @@ def with_a_lying_worker(machine: Machine) -> tuple[Component, Workers]:
     return component, server
 
 
-def test_one_worker_of_four_that_keeps_the_old_certificate_is_found_out(machine: Machine) -> None:
+def test_one_worker_of_four_that_keeps_the_old_certificate_is_found_out(machine: ServerMachine) -> None:
     component, server = with_a_lying_worker(machine)
     before = component.on_disk()
     ending = component.replace(fresh())
@@ -156,7 +157,9 @@ def test_one_worker_of_four_that_keeps_the_old_certificate_is_found_out(machine:
     assert all(serves(server, machine.old) for _ in range(12))
 
 
-def test_one_worker_of_four_that_keeps_an_expired_certificate_is_no_reason_to_give_it_to_all(machine: Machine) -> None:
+def test_one_worker_of_four_that_keeps_an_expired_certificate_is_no_reason_to_give_it_to_all(
+    machine: ServerMachine,
+) -> None:
     now = time.time()
     machine.old = fresh(not_before=now - 90 * DAY, not_after=now - DAY)
     component, server = with_a_lying_worker(machine)
@@ -171,7 +174,7 @@ def test_one_worker_of_four_that_keeps_an_expired_certificate_is_no_reason_to_gi
 
 
 @needs_nginx
-def test_an_expired_certificate_is_replaced_like_any_other(machine: Machine) -> None:
+def test_an_expired_certificate_is_replaced_like_any_other(machine: ServerMachine) -> None:
     now = time.time()
     machine.old = fresh(not_before=now - 90 * DAY, not_after=now - DAY)
     server = machine.start(Nginx, machine.site())
@@ -182,7 +185,7 @@ def test_an_expired_certificate_is_replaced_like_any_other(machine: Machine) -> 
 
 @needs_nginx
 def test_an_ipv6_address_that_keeps_the_old_certificate_is_found_out(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: ServerMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host, _ = free_address()
     try:
@@ -220,7 +223,7 @@ def resolver(known: dict[str, tuple[str, ...]]) -> Callable[..., Any]:
 
 
 @needs_nginx
-def test_a_name_that_is_served_from_other_files_than_the_default_one_is_found_out(machine: Machine) -> None:
+def test_a_name_that_is_served_from_other_files_than_the_default_one_is_found_out(machine: ServerMachine) -> None:
     site, forgotten = machine.site(), machine.site("forgotten", name=NAME)
     server = machine.start(Nginx, site, forgotten)
     by_name = {"address": server.address, "name": NAME}
@@ -239,7 +242,7 @@ def test_a_name_that_is_served_from_other_files_than_the_default_one_is_found_ou
 
 
 @needs_nginx
-def test_a_client_that_no_longer_accepts_what_another_does_undoes_and_is_named(machine: Machine) -> None:
+def test_a_client_that_no_longer_accepts_what_another_does_undoes_and_is_named(machine: ServerMachine) -> None:
     """The plan was made before anybody knew of the second client, or it would have been refused."""
     machine.old = fresh("legacy.example.com")
     server = machine.start(Nginx, machine.site())
@@ -256,7 +259,7 @@ def test_a_client_that_no_longer_accepts_what_another_does_undoes_and_is_named(m
 
 
 @needs_lighttpd
-def test_a_candidate_that_expires_while_the_service_restarts_is_undone(machine: Machine) -> None:
+def test_a_candidate_that_expires_while_the_service_restarts_is_undone(machine: ServerMachine) -> None:
     site = machine.site()
     server = machine.start(Lighttpd, site)
     honest = service_of(server)
@@ -278,7 +281,7 @@ def test_a_candidate_that_expires_while_the_service_restarts_is_undone(machine: 
 
 
 @needs_nginx
-def test_a_configuration_that_is_broken_before_is_left_alone(machine: Machine) -> None:
+def test_a_configuration_that_is_broken_before_is_left_alone(machine: ServerMachine) -> None:
     server = machine.start(Nginx, machine.site())
     component = machine.component(server)
     order = component.order(fresh())
@@ -297,25 +300,27 @@ def test_a_configuration_that_is_broken_before_is_left_alone(machine: Machine) -
 # On the command line
 
 
-def act(component: Component, *arguments: str) -> tuple[int, str]:
+def act(component: InstalledComponent, *arguments: str) -> tuple[int, str]:
     ran = certvigil(*arguments, "--config", component.config_file)
     assert "PRIVATE KEY" not in ran.stdout + ran.stderr
     return ran.returncode, ran.stdout + ran.stderr
 
 
-def candidate(machine: Machine, issued: Issued, key: bytes | None = None) -> list[str]:
+def candidate(machine: ServerMachine, issued: Issued, key: bytes | None = None) -> list[str]:
     path = machine.directory / "candidate.pem"
     path.write_bytes(issued.chain_pem() + (key or issued.key_pem()))
     return ["--from", str(path)]
 
 
 @pytest.fixture
-def component(machine: Machine) -> Component:
+def component(machine: ServerMachine) -> InstalledComponent:
     return machine.component(machine.start(Nginx, machine.site()))
 
 
 @needs_nginx
-def test_who_comes_while_another_is_at_work_is_told_who_that_is(machine: Machine) -> None:
+def test_who_comes_while_another_is_at_work_is_told_who_that_is_and_waits_and_is_judged_anew(
+    machine: ServerMachine,
+) -> None:
     server = machine.start(Nginx, machine.site())
     gate = str(machine.directory / "gate")
     os.mkfifo(gate)
@@ -323,28 +328,50 @@ def test_who_comes_while_another_is_at_work_is_told_who_that_is(machine: Machine
     assert honest.reload is not None
     component = machine.component(server, replace(honest, reload=shell(f"cat {gate}; {' '.join(honest.reload)}")))
     component.declare()
-    new = fresh()
-    command = [*CERTVIGIL, "replace", "web", *candidate(machine, new), "--config", component.config_file]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+    new, before = fresh(), component.on_disk()
+    files = candidate(machine, new)
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*CERTVIGIL, *arguments, "--config", component.config_file],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    with begin("replace", "web", *files) as first:
         # Opening waits until the reload of the first has come as far as to read.
         with open(gate, "wb"):
-            for arguments in (["rollback", "web"], ["replace", "web", *candidate(machine, fresh())]):
-                during = component.on_disk()
-                code, said = act(component, *arguments)
-                assert code == 1, said
-                assert f"process {first.pid} is at work on web; nothing was changed." in said
-                assert f"note       web: not recovered now: process {first.pid} is at work on web.\n" in said
-                assert said.count("refused") == 1
-                assert component.on_disk() == during
+            during = component.on_disk()
             code, said = act(component, "recover")
-            assert (code, said) == (0, f"note       web: not recovered now: process {first.pid} is at work on web.\n")
+            who = f"process {first.pid} is at work on web (replace of web for {ourselves().name})"
+            assert (code, said) == (0, f"note       web: not recovered now: {who}.\n")
+            code, said = act(component, "replace", "web", *files, "--dry-run")
+            assert "nothing to do" in said, "by the files of now, that certificate is there already"
+            same, back = begin("replace", "web", *files), begin("rollback", "web")
+            for each in (same, back):
+                assert each.stderr is not None
+                waits = f"waiting for {who.replace(' is at work', ', which is at work')}"
+                assert waits in each.stderr.readline()
+            assert component.on_disk() == during
+            # The first has it open; no later reload waits at it.
+            os.unlink(gate)
+            Path(gate).touch()
         said = first.communicate(timeout=60)[0]
         assert first.returncode == 0, said
-    assert serves(server, new)
+    told = {}
+    for name, each in (("same", same), ("back", back)):
+        with each:
+            out, err = each.communicate(timeout=120)
+            told[name] = (each.returncode, out + err)
+    assert told["same"][0] == 0, told
+    assert told["back"][0] == 0, told
+    # Whichever came first: the same certificate is not there any more, or there is nothing to do.
+    assert component.on_disk() in (before, during)
 
 
 @needs_nginx
-def test_a_record_that_a_crash_tore_is_no_obstacle(component: Component) -> None:
+def test_a_record_that_a_crash_tore_is_no_obstacle(component: InstalledComponent) -> None:
     assert component.replace(fresh()).outcome is Outcome.COMMITTED
     journal = Path(f"{component.directory}/actor/journal.jsonl")
     whole = journal.read_bytes().rstrip(b"\0")
@@ -356,7 +383,9 @@ def test_a_record_that_a_crash_tore_is_no_obstacle(component: Component) -> None
 
 
 @needs_nginx
-def test_a_journal_that_was_tampered_with_stops_everything_and_is_named(machine: Machine, component: Component) -> None:
+def test_a_journal_that_was_tampered_with_stops_everything_and_is_named(
+    machine: ServerMachine, component: InstalledComponent
+) -> None:
     assert component.replace(fresh()).outcome is Outcome.COMMITTED
     journal = Path(f"{component.directory}/actor/journal.jsonl")
     data = bytearray(journal.read_bytes())
@@ -373,7 +402,7 @@ def test_a_journal_that_was_tampered_with_stops_everything_and_is_named(machine:
 
 
 @needs_nginx
-def test_a_backup_with_a_flipped_bit_is_not_given_back(machine: Machine, component: Component) -> None:
+def test_a_backup_with_a_flipped_bit_is_not_given_back(machine: ServerMachine, component: InstalledComponent) -> None:
     assert component.replace(fresh()).outcome is Outcome.COMMITTED
     (copy,) = Path(f"{component.directory}/actor/backups/web").glob("*/0000")
     data = bytearray(copy.read_bytes())
@@ -387,7 +416,7 @@ def test_a_backup_with_a_flipped_bit_is_not_given_back(machine: Machine, compone
 
 
 @needs_nginx
-def test_an_encrypted_key_is_asked_a_password_for(machine: Machine, component: Component) -> None:
+def test_an_encrypted_key_is_asked_a_password_for(machine: ServerMachine, component: InstalledComponent) -> None:
     new, before = fresh(), component.on_disk()
     locked = new.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     options = candidate(machine, new, locked)
@@ -404,7 +433,7 @@ def test_an_encrypted_key_is_asked_a_password_for(machine: Machine, component: C
 
 
 @needs_nginx
-def test_a_lineage_of_certbot_is_refused_with_advice(machine: Machine) -> None:
+def test_a_lineage_of_certbot_is_refused_with_advice(machine: ServerMachine) -> None:
     live, archive = machine.directory / "live" / NAME, machine.directory / "archive" / NAME
     live.mkdir(parents=True)
     archive.mkdir(parents=True)

@@ -17,7 +17,7 @@ from monitor.lab.servers import Site
 from monitor.state.trust import read_trust_context
 from probes.certificate import certificate
 from tests.kit.authority import ISSUING, NAME, fresh
-from tests.kit.component import Component, Machine
+from tests.kit.component import InstalledComponent, ServerMachine
 
 
 def encrypted(issued: Issued) -> bytes:
@@ -25,17 +25,17 @@ def encrypted(issued: Issued) -> bytes:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+def machine(tmp_path: Path) -> Iterator[ServerMachine]:
     with ExitStack() as cleanup:
-        yield Machine(tmp_path, cleanup)
+        yield ServerMachine(tmp_path, cleanup)
 
 
-def declared(machine: Machine, site: Site) -> Component:
+def declared(machine: ServerMachine, site: Site) -> InstalledComponent:
     # Nobody needs to listen there: only files are looked at.
     return machine.declared(site, Service(("/bin/true",)), {"address": "127.0.0.1:1", "name": NAME})
 
 
-def whole(web: Component) -> tuple[Serving, ...] | None:
+def whole(web: InstalledComponent) -> tuple[Serving, ...] | None:
     with actor_context(read_trust_context(web.declare())[0]) as context:
         return context.transaction.live.whole(("web",))
 
@@ -61,7 +61,7 @@ def sha256(*chain: Issued) -> tuple[str, ...]:
     ],
 )
 def test_a_set_with_which_a_server_may_start_is_whole(
-    write: Callable[[Site, Issued], object], presented: Callable[[Issued], tuple[Issued, ...]], machine: Machine
+    write: Callable[[Site, Issued], object], presented: Callable[[Issued], tuple[Issued, ...]], machine: ServerMachine
 ) -> None:
     site, new = machine.site(), fresh()
     web = declared(machine, site)
@@ -80,14 +80,16 @@ def test_a_set_with_which_a_server_may_start_is_whole(
         pytest.param(lambda site: Path(site.key).write_bytes(b"-----BEGIN PRIVATE KEY-----\n"), id="half a key"),
     ],
 )
-def test_a_set_with_which_no_server_starts_is_not_whole(spoil: Callable[[Site], object], machine: Machine) -> None:
+def test_a_set_with_which_no_server_starts_is_not_whole(
+    spoil: Callable[[Site], object], machine: ServerMachine
+) -> None:
     site = machine.site()
     web = declared(machine, site)
     spoil(site)
     assert whole(web) is None
 
 
-def test_a_set_whose_chain_file_is_missing_is_whole_as_its_server_may_not_need_it(machine: Machine) -> None:
+def test_a_set_whose_chain_file_is_missing_is_whole_as_its_server_may_not_need_it(machine: ServerMachine) -> None:
     site = machine.site(separate_chain=True)
     web = declared(machine, site)
     assert site.chain is not None

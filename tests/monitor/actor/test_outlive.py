@@ -17,7 +17,7 @@ from actions.process import ProcessId, identify, runs
 from monitor.actor.client import NoActor, ask
 from monitor.actor.request import Request, Verb
 from monitor.lab.process import accepts, find_command, wait_for
-from tests.kit.actor import House, house
+from tests.kit.actor import ActorHouse, house
 from tests.kit.authority import fresh
 from tests.kit.daemon import CERTVIGIL, PATIENCE
 from tests.kit.openssl_client import presented
@@ -54,7 +54,7 @@ class ByHand:
 
 
 @contextmanager
-def by_hand(web: House) -> Iterator[ByHand]:
+def by_hand(web: ActorHouse) -> Iterator[ByHand]:
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(CERTVIGIL[0], [*CERTVIGIL, "actor", "--config", web.config_file])
@@ -66,11 +66,11 @@ def by_hand(web: House) -> Iterator[ByHand]:
         actor.kill()
 
 
-def tell(web: House, request: Request) -> None:
+def tell(web: ActorHouse, request: Request) -> None:
     ask(web.settings["socket"], request, lambda _: None, timeout=PATIENCE)
 
 
-def answers(web: House) -> bool:
+def answers(web: ActorHouse) -> bool:
     try:
         tell(web, Request(Verb.STATE))
     except (NoActor, OSError):
@@ -87,7 +87,7 @@ kill -QUIT $(cat nginx.pid) && while test -e nginx.pid; do sleep 0.01; done
 
 
 @contextmanager
-def started_by_itself(start: str) -> Iterator[House]:
+def started_by_itself(start: str) -> Iterator[ActorHouse]:
     """Give a house whose server is restarted by a script, and is no child of the test's from then on."""
     with house() as web:
         directory = web.server.directory
@@ -107,7 +107,7 @@ def started_by_itself(start: str) -> Iterator[House]:
                 os.kill(master(web).pid, signal.SIGTERM)
 
 
-def master(web: House) -> ProcessId:
+def master(web: ActorHouse) -> ProcessId:
     return identify(int(Path(web.server.directory, "nginx.pid").read_text()))
 
 

@@ -16,9 +16,9 @@ from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from monitor.actor.request import Request, Verb
 from monitor.lab.process import find_command
-from tests.kit.actor import ISSUER, House, house
+from tests.kit.actor import ISSUER, ActorHouse, house
 from tests.kit.authority import fresh
-from tests.kit.daemon import CERTVIGIL, PATIENCE, Running
+from tests.kit.daemon import CERTVIGIL, PATIENCE, RunningDaemon
 from tests.kit.metrics import series
 from tests.kit.openssl_client import presented
 
@@ -31,26 +31,26 @@ USER: Final = "nobody"
 NOBODY: Final = pwd.getpwnam(USER)
 WITHOUT_RIGHTS: Final = ("--reuid", str(NOBODY.pw_uid), "--regid", str(NOBODY.pw_gid), "--clear-groups")
 
-Watch = Callable[..., Running]
+Watch = Callable[..., RunningDaemon]
 
 
 MAY_ASK: Final[dict[str, Any]] = {"daemon_user": USER, "group": str(NOBODY.pw_gid)}
 
 
 @pytest.fixture
-def web() -> Iterator[House]:
+def web() -> Iterator[ActorHouse]:
     with house() as made:
         made.configure(**MAY_ASK)
         yield made
 
 
 @pytest.fixture
-def keep_vigil(web: House, cleanup: ExitStack) -> Watch:
+def keep_vigil(web: ActorHouse, cleanup: ExitStack) -> Watch:
     """Start the daemon as a user without rights, on a component in a mode."""
 
-    def start(**component: object) -> Running:
+    def start(**component: object) -> RunningDaemon:
         web.configure(component, **MAY_ASK)
-        daemon = Running(web.document(component, **MAY_ASK), wrapper=WITHOUT_RIGHTS)
+        daemon = RunningDaemon(web.document(component, **MAY_ASK), wrapper=WITHOUT_RIGHTS)
         cleanup.callback(daemon.close)
         for path in (daemon.directory, daemon.config_file, daemon.manager.address):
             os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
@@ -60,13 +60,13 @@ def keep_vigil(web: House, cleanup: ExitStack) -> Watch:
     return start
 
 
-def wait_for_state(daemon: Running, state: str) -> None:
+def wait_for_state(daemon: RunningDaemon, state: str) -> None:
     """Wait until a component is in a state by the metrics."""
     wanted = series("component_state", component="web", state=state)
     daemon.wait_for(lambda: daemon.metrics().get(wanted) == 1, f"the state {state}")
 
 
-def told_by_nobody(web: House, *arguments: str) -> subprocess.CompletedProcess[str]:
+def told_by_nobody(web: ActorHouse, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as the user that the daemon is."""
     setpriv = find_command("setpriv")
     assert setpriv is not None
@@ -81,7 +81,7 @@ def told_by_nobody(web: House, *arguments: str) -> subprocess.CompletedProcess[s
 
 
 def test_without_an_actor_the_daemon_changes_nothing_and_with_one_what_the_mode_allows(
-    web: House, keep_vigil: Watch
+    web: ActorHouse, keep_vigil: Watch
 ) -> None:
     before, new = web.on_disk(), fresh()
     web.put(new)
@@ -106,8 +106,9 @@ def test_without_an_actor_the_daemon_changes_nothing_and_with_one_what_the_mode_
 
 @pytest.mark.parametrize(("mode", "state"), [("observe", "observed"), ("plan", "pending"), ("approve", "pending")])
 def test_a_candidate_leads_no_further_than_the_mode_without_an_approval(
-    web: House, keep_vigil: Watch, mode: str, state: str
+    web: ActorHouse, keep_vigil: Watch, mode: str, state: str
 ) -> None:
+    """It takes long: what a user without rights starts is forked off from nothing."""
     before = web.on_disk()
     with web.actor() as actor:
         daemon = keep_vigil(mode=mode)

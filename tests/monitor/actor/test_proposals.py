@@ -47,7 +47,7 @@ class AnHourLater(World):
 
 
 @dataclass
-class Bench:
+class ProposalBench:
     """A component without endpoints, and whoever asks for things at its actor's bench."""
 
     directory: str
@@ -127,11 +127,11 @@ class Bench:
 
 
 @pytest.fixture
-def web(tmp_path: Path) -> Bench:
+def web(tmp_path: Path) -> ProposalBench:
     tmp_path.chmod(0o755)
     old = fresh()
     (tmp_path / "root.pem").write_bytes(ROOT.pem())
-    made = Bench(str(tmp_path), write_site(f"{tmp_path}/tls", old), old)
+    made = ProposalBench(str(tmp_path), write_site(f"{tmp_path}/tls", old), old)
     made.configure("approve")
     return made
 
@@ -144,7 +144,7 @@ def grounds(answer: Document) -> list[str]:
 # Keys that were given up
 
 
-def test_a_key_that_was_given_up_is_brought_back_by_nothing(web: Bench) -> None:
+def test_a_key_that_was_given_up_is_brought_back_by_nothing(web: ProposalBench) -> None:
     answer = web.replaced(fresh(), COMPROMISED)
     (key,) = answer["given_up"]["web"]
     assert key in web.journal_state().given_up
@@ -168,7 +168,7 @@ def test_a_key_that_was_given_up_is_brought_back_by_nothing(web: Bench) -> None:
     assert "alice" in of["never"]
 
 
-def test_the_same_key_again_is_refused_and_given_up_all_the_same(web: Bench) -> None:
+def test_the_same_key_again_is_refused_and_given_up_all_the_same(web: ProposalBench) -> None:
     web.put(same_key(web.old))
     assert grounds(web.ask(Verb.PLAN, COMPROMISED)) == ["key_given_up"]
     assert not web.journal_state().given_up, "a dry run gives nothing up"
@@ -182,14 +182,16 @@ def test_the_same_key_again_is_refused_and_given_up_all_the_same(web: Bench) -> 
     assert len(web.events(Event.KEY_GIVEN_UP)) == 1
 
 
-def test_what_is_installed_already_is_refused_where_its_key_is_given_up(web: Bench) -> None:
+def test_what_is_installed_already_is_refused_where_its_key_is_given_up(web: ProposalBench) -> None:
     web.put(web.old)
     assert grounds(web.ask(Verb.PLAN, COMPROMISED)) == ["key_given_up"]
     assert grounds(web.ask(Verb.CARRY_OUT, COMPROMISED)) == ["key_given_up"]
     assert len(web.journal_state().given_up) == 1
 
 
-def test_another_candidate_of_the_inbox_is_taken_where_the_newest_has_a_key_that_was_given_up(web: Bench) -> None:
+def test_another_candidate_of_the_inbox_is_taken_where_the_newest_has_a_key_that_was_given_up(
+    web: ProposalBench,
+) -> None:
     web.ask(Verb.CARRY_OUT, COMPROMISED)
     good, newer = fresh(), same_key(web.old)
     web.put(good)
@@ -200,7 +202,7 @@ def test_another_candidate_of_the_inbox_is_taken_where_the_newest_has_a_key_that
     assert good.pem() in Path(web.site.certificate).read_bytes()
 
 
-def test_a_key_that_was_given_up_by_mistake_is_taken_back_by_its_hash(web: Bench) -> None:
+def test_a_key_that_was_given_up_by_mistake_is_taken_back_by_its_hash(web: ProposalBench) -> None:
     (key,) = web.ask(Verb.CARRY_OUT, COMPROMISED)["given_up"]["web"]
     assert "no key that was given up" in web.ask(Verb.RECOVER, key="0" * 8)["cannot"]
     assert web.ask(Verb.RECOVER, key=key[:8])["reinstated"] == [key]
@@ -209,7 +211,7 @@ def test_a_key_that_was_given_up_by_mistake_is_taken_back_by_its_hash(web: Bench
 
 
 @pytest.mark.parametrize("verb", [Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT, Verb.RECOVER])
-def test_only_an_operator_gives_up_a_key_or_takes_that_back(web: Bench, verb: Verb) -> None:
+def test_only_an_operator_gives_up_a_key_or_takes_that_back(web: ProposalBench, verb: Verb) -> None:
     request = Request(verb, key="0" * 8) if verb is Verb.RECOVER else Request(verb, COMPROMISED)
     assert "operator" in (objection(Role.DAEMON, request, web.config, JournalState()) or "")
     assert objection(Role.OPERATOR, request, web.config, JournalState()) is None
@@ -237,7 +239,7 @@ def test_a_key_is_given_up_only_with_its_replacement_and_named_only_to_take_it_b
     [(REPLACE, {"rolled_back", "frozen"}, True), (COMPROMISED, {"failed_forward", "frozen"}, False)],
 )
 def test_a_replacement_that_fails_is_undone_but_never_onto_a_key_that_was_given_up(
-    web: Bench, action: ActionRequest, outcomes: set[str], is_back: bool
+    web: ProposalBench, action: ActionRequest, outcomes: set[str], is_back: bool
 ) -> None:
     web.configure("approve", "/bin/false")
     web.put(fresh())
@@ -248,27 +250,27 @@ def test_a_replacement_that_fails_is_undone_but_never_onto_a_key_that_was_given_
 
 @pytest.mark.parametrize("live", [False, True], ids=["at boot", "live"])
 @pytest.mark.parametrize("at", [Event.SWITCHED, Event.CONFIG_TESTED])
-def test_recovery_brings_no_key_back_that_was_given_up(web: Bench, at: Event, live: bool) -> None:
+def test_recovery_brings_no_key_back_that_was_given_up(web: ProposalBench, at: Event, live: bool) -> None:
     new = fresh()
     web.put(new)
     web.killed(at, COMPROMISED)
     with actor_context(read_trust_context(web.config)[0]) as context:
-        (ending,) = handle(Work(context, "recovery", live=live), Request(Verb.RECOVER))["endings"]
+        (ending,) = handle(Work(context, "recovery", services_run=live), Request(Verb.RECOVER))["endings"]
     assert ending["outcome"] in {"committed", "failed_forward"}, ending
     assert Path(web.site.key).read_bytes() == new.key_pem()
     assert new.pem() in Path(web.site.certificate).read_bytes()
 
 
-def test_recovery_does_bring_back_a_key_that_is_not_given_up(web: Bench) -> None:
+def test_recovery_does_bring_back_a_key_that_is_not_given_up(web: ProposalBench) -> None:
     web.put(fresh())
     web.killed(Event.SWITCHED, REPLACE)
     web.configure("approve", "/bin/false")
     with actor_context(read_trust_context(web.config)[0]) as context:
-        handle(Work(context, "recovery", live=False), Request(Verb.RECOVER))
+        handle(Work(context, "recovery", services_run=False), Request(Verb.RECOVER))
     assert Path(web.site.key).read_bytes() == web.old.key_pem()
 
 
-def test_the_commands_give_a_key_up_say_so_in_backups_and_take_it_back(web: Bench) -> None:
+def test_the_commands_give_a_key_up_say_so_in_backups_and_take_it_back(web: ProposalBench) -> None:
     config = ("--config", f"{web.directory}/certvigil.yaml")
     web.put(fresh())
     ran = certvigil("replace", "web", "--key-compromised", *config)
@@ -287,7 +289,7 @@ def test_the_commands_give_a_key_up_say_so_in_backups_and_take_it_back(web: Benc
 # Plans that wait
 
 
-def test_plans_wait_side_by_side_and_none_pushes_out_another(web: Bench) -> None:
+def test_plans_wait_side_by_side_and_none_pushes_out_another(web: ProposalBench) -> None:
     first, second = fresh(), fresh()
     web.put(first)
     one = web.propose()
@@ -298,19 +300,19 @@ def test_plans_wait_side_by_side_and_none_pushes_out_another(web: Bench) -> None
     assert set(shown) == {one, two}
     assert shown[one] != shown[two]
     assert "DNS:www.example.com" in shown[one]
-    assert "by now another plan" in web.ask(Verb.APPROVE, plan=one)["cannot"]
+    assert "the plan is another by now" in web.ask(Verb.APPROVE, plan=one)["cannot"]
     web.put(first)
     assert web.ask(Verb.APPROVE, plan=one)["approved"] == one
 
 
-def test_what_is_put_into_use_makes_the_other_plans_for_the_component_another(web: Bench) -> None:
+def test_what_is_put_into_use_makes_the_other_plans_for_the_component_another(web: ProposalBench) -> None:
     web.put(fresh())
     web.propose()
     web.replaced(fresh())
     assert not web.journal_state().proposals
 
 
-def test_so_many_plans_wait_and_those_that_still_hold_are_kept(web: Bench) -> None:
+def test_so_many_plans_wait_and_those_that_still_hold_are_kept(web: ProposalBench) -> None:
     web.put(fresh())
     approved = web.propose()
     web.ask(Verb.APPROVE, plan=approved)
@@ -324,7 +326,7 @@ def test_so_many_plans_wait_and_those_that_still_hold_are_kept(web: Bench) -> No
     assert len(web.events(Event.WITHDRAWN)) == 1
 
 
-def test_where_every_plan_that_waits_still_holds_there_is_no_room_for_more(web: Bench) -> None:
+def test_where_every_plan_that_waits_still_holds_there_is_no_room_for_more(web: ProposalBench) -> None:
     for _ in range(MOST_PLANS + 1):
         web.replaced(fresh())
     sets = [each["set"] for each in web.ask(Verb.BACKUPS)["sets"]]
@@ -336,7 +338,7 @@ def test_where_every_plan_that_waits_still_holds_there_is_no_room_for_more(web: 
     web.propose(), "another kind has room of its own"
 
 
-def test_proposals_that_change_nothing_are_not_appended(web: Bench) -> None:
+def test_proposals_that_change_nothing_are_not_appended(web: ProposalBench) -> None:
     web.replaced(fresh())
     web.put(fresh())
     back = ActionRequest(Kind.ROLLBACK, ("web",), "default")
@@ -353,7 +355,9 @@ def test_proposals_that_change_nothing_are_not_appended(web: Bench) -> None:
 # What a person rejected
 
 
-def test_the_daemon_has_only_so_much_written_about_a_component_within_an_hour_and_a_person_is_heard(web: Bench) -> None:
+def test_the_daemon_has_only_so_much_written_about_a_component_within_an_hour_and_a_person_is_heard(
+    web: ProposalBench,
+) -> None:
     pace = Pace(most_records=4)
     request = Request(Verb.PROPOSE, REPLACE)
     for _ in range(4):
@@ -372,7 +376,7 @@ def test_the_daemon_has_only_so_much_written_about_a_component_within_an_hour_an
     assert pace.wait(("web",), AnHourLater()) == 0.0
 
 
-def test_the_daemon_cannot_have_a_recovery_tried_more_often_than_it_is_tried_unasked(web: Bench) -> None:
+def test_the_daemon_cannot_have_a_recovery_tried_more_often_than_it_is_tried_unasked(web: ProposalBench) -> None:
     pace = Pace()
     web.put(fresh())
     web.ask_as_daemon(Request(Verb.CARRY_OUT, REPLACE), pace)
@@ -385,7 +389,7 @@ def test_the_daemon_cannot_have_a_recovery_tried_more_often_than_it_is_tried_una
 
 
 @pytest.mark.parametrize("at", [Event.BEGIN, Event.COMMITTED])
-def test_a_plan_amid_a_transaction_says_that_one_is_under_way(web: Bench, at: Event) -> None:
+def test_a_plan_amid_a_transaction_says_that_one_is_under_way(web: ProposalBench, at: Event) -> None:
     web.put(fresh())
     assert "under_way" not in web.ask(Verb.PLAN, REPLACE)
     web.killed(at, REPLACE)
@@ -394,7 +398,7 @@ def test_a_plan_amid_a_transaction_says_that_one_is_under_way(web: Bench, at: Ev
     assert "under_way" not in web.ask(Verb.PLAN, REPLACE, ALONE)
 
 
-def test_a_rejection_is_of_the_candidate_and_not_of_the_hash_of_a_moment(web: Bench) -> None:
+def test_a_rejection_is_of_the_candidate_and_not_of_the_hash_of_a_moment(web: ProposalBench) -> None:
     unwanted = fresh()
     web.put(unwanted)
     plan = web.propose()
@@ -417,7 +421,7 @@ def test_a_rejection_is_of_the_candidate_and_not_of_the_hash_of_a_moment(web: Be
     assert web.ask(Verb.CARRY_OUT, REPLACE)["endings"][-1]["outcome"] == "committed", "an operator may change his mind"
 
 
-def test_a_rejected_rollback_is_of_its_set_and_bars_no_replacement(web: Bench) -> None:
+def test_a_rejected_rollback_is_of_its_set_and_bars_no_replacement(web: ProposalBench) -> None:
     web.replaced(fresh())
     undone = web.journal_state().last["web"].transaction
     action = ActionRequest(Kind.ROLLBACK, ("web",), undone)
@@ -441,7 +445,9 @@ def test_an_approval_ends_with_the_plan_that_is_withdrawn() -> None:
     assert journal_state.approved == {}
 
 
-def test_the_journal_is_taken_in_once_until_somebody_writes_to_it(web: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_journal_is_taken_in_once_until_somebody_writes_to_it(
+    web: ProposalBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken: list[int] = []
     take_in = JournalState.of
 

@@ -20,11 +20,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.model import FileTarget
-from config.vocabulary import FileContent, FileRole, UnreadableReason
+from config.text import Printable
+from config.vocabulary import EntryKind, FileContent, FileRole, Integrity, UnreadableReason
 from monitor.actor.confine import Machine, numbers, program
 from monitor.actor.facts import (
     MOST_CERTIFICATES,
@@ -42,10 +44,12 @@ from monitor.actor.request import Document
 from monitor.lab.ca import Authority, KeyType
 from monitor.lab.process import wait_for
 from probes.certificate import certificate
+from probes.container.pkcs12 import MOST_WORK
 from probes.file import look_at_file
+from probes.keystore import Keystore, KeystoreEntry
 from probes.observation import FileObservation, Unreadable
-from probes.pkcs12 import MOST_WORK
 from probes.set import SetReading, read_set
+from tests.kit import java_keystore
 from tests.kit.keystore import PASSWORD, keystore, sealed
 
 ISSUING: Final = Authority.root().intermediate()
@@ -322,7 +326,9 @@ def test_more_keys_than_any_file_has_are_not_decoded(tmp_path: Path) -> None:
         helper.end()
     assert isinstance(found, Facts)
     failure = found.files[0].failure
-    assert failure == Unreadable(UnreadableReason.TOO_LARGE, "it holds 30000 private keys, at most 100 are looked at")
+    assert failure == Unreadable(
+        UnreadableReason.TOO_LARGE, Printable("it holds 30000 private keys, at most 100 are looked at")
+    )
     assert found.files[0].keys == ()
     assert work < 1.5
 
@@ -452,6 +458,49 @@ def test_whatever_took_it_over_could_do_nothing_but_read(tmp_path: Path) -> None
     assert os.listdir(tmp_path) == ["file"]
 
 
+UNFILTERED: Final = """
+    import sys
+    from monitor.actor import confine, reading
+    confine._MACHINES = {}
+    sys.argv = ["reading", "30", "10"]
+    sys.exit(reading.main())
+"""
+"""A reader on a processor whose system calls are not known."""
+
+
+@as_root
+@pytest.mark.parametrize("forbidden", [True, False], ids=["without namespaces", "with namespaces"])
+def test_a_reader_that_nothing_keeps_from_the_network_does_not_read(forbidden: bool) -> None:
+    wrapper = ["setpriv", "--bounding-set", "-sys_admin"] if forbidden else []
+    ran = subprocess.run(
+        [*wrapper, sys.executable, "-c", textwrap.dedent(UNFILTERED)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        text=True,
+    )
+    said = json.loads(ran.stdout)
+    if forbidden:
+        assert ran.returncode == 1
+        assert said["refused"].startswith("nothing keeps it from the network")
+    else:
+        assert said == {"ready": ["system calls are not filtered on this kind of processor"]}, ran.stderr
+
+
+def test_why_a_reader_is_not_confined_is_said_with_each_file_that_it_does_not_read(
+    pair: tuple[FileTarget, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = written(tmp_path / "python", b'#!/bin/sh\necho \'{"refused": "nothing keeps it"}\'\n', 0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    reader = Reader()
+    found = reader.read("web", pair)
+    reader.end()
+    assert isinstance(found, NotNow)
+    assert found.why == "the reader cannot be confined: nothing keeps it"
+    assert "no file is read: the reader cannot be confined: nothing keeps it" in caplog.text
+
+
 def test_work_without_end_ends(tmp_path: Path) -> None:
     script = """
         import os, sys
@@ -509,6 +558,18 @@ def observation(**more: Any) -> FileObservation:
 ASKED: Final = (FileTarget("web/key", "/k\udcff", FileRole.KEY, "web"),)
 
 
+STORE: Final = Keystore(
+    (
+        KeystoreEntry(EntryKind.PRIVATE_KEY, Printable("site"), 1.5, (certificate(LEAF.der()),)),
+        KeystoreEntry(EntryKind.TRUSTED, Printable("ä\\x1b"), None, (certificate(ISSUING.der()),)),
+        KeystoreEntry(EntryKind.SECRET_KEY, Printable(""), -1e15, ()),
+    ),
+    Integrity.VERIFIED,
+    default_password=True,
+    locked_keys=3,
+)
+
+
 def test_every_fact_of_an_observation_is_told_as_it_is() -> None:
     told = {
         "target",
@@ -521,12 +582,14 @@ def test_every_fact_of_an_observation_is_told_as_it_is() -> None:
         "failure",
         "encrypted_keys",
         "format",
+        "keystore",
     }
     assert {each.name for each in fields(FileObservation)} == told | {"at"}, "tell the new one, too, or say why not"
     seen = observation(
         identity=look_at_file(FileTarget("x", __file__, FileRole.LISTED), NOW).identity,
-        failure=Unreadable(UnreadableReason.BAD_PEM, "broken"),
+        failure=Unreadable(UnreadableReason.BAD_PEM, Printable("broken")),
         encrypted_keys=2,
+        keystore=STORE,
     )
     document = json.loads(json.dumps(to_document(facts_of(SetReading((seen,), moved=True), ASKED))))
     assert reading_of(from_document(document), ASKED, NOW) == SetReading((seen,), moved=True)
@@ -542,7 +605,22 @@ def test_more_certificates_than_fit_into_an_answer_are_not_told_of() -> None:
         from_document(to_document(Facts((found,), moved=False)))
 
 
+def test_more_entries_than_fit_into_an_answer_are_not_told_of() -> None:
+    entry = KeystoreEntry(EntryKind.TRUSTED, Printable("x" * 200), None, (certificate(LEAF.der()),))
+    for entries in ((entry,) * (MOST_CERTIFICATES + 1), (replace(entry, alias=Printable("x" * 2000)),) * 200):
+        keystore = Keystore(entries, Integrity.UNVERIFIED)
+        found = facts_of(SetReading((observation(keystore=keystore),)), ASKED).files[0]
+        assert (found.certificates, found.keystore) == ((), None)
+        assert found.failure is not None
+        assert found.failure.reason is UnreadableReason.TOO_LARGE
+        from_document(to_document(Facts((found,), moved=False)))
+
+
 PLAIN: Final[Document] = to_document(facts_of(SetReading((observation(),)), ASKED))
+PLAIN_STORE: Final[Document] = to_document(facts_of(SetReading((observation(keystore=STORE),)), ASKED))["files"][0][
+    "keystore"
+]
+ENTRY: Final[Document] = PLAIN_STORE["entries"][0]
 
 
 @pytest.mark.parametrize(
@@ -564,6 +642,19 @@ PLAIN: Final[Document] = to_document(facts_of(SetReading((observation(),)), ASKE
         ("mode", True),
         ("owner", -1),
         ("encrypted_keys", 1 << 40),
+        ("keystore", {}),
+        ("keystore", {**PLAIN_STORE, "more": ["not base64!"]}),
+        ("keystore", {**PLAIN_STORE, "more": [], "entries": [{**ENTRY, "certificates": [1]}]}),
+        ("keystore", {**PLAIN_STORE, "entries": [{**ENTRY, "certificates": [-1]}]}),
+        ("keystore", {**PLAIN_STORE, "entries": [{**ENTRY, "created": float("nan")}]}),
+        ("keystore", {**PLAIN_STORE, "entries": [{**ENTRY, "created": "yesterday"}]}),
+        ("keystore", {**PLAIN_STORE, "entries": [{**ENTRY, "kind": "secret"}]}),
+        ("keystore", {**PLAIN_STORE, "entries": [{**ENTRY, "alias": "x" * 2401}]}),
+        ("keystore", {**PLAIN_STORE, "entries": [{"alias": "x"}]}),
+        ("keystore", {**PLAIN_STORE, "entries": [ENTRY] * (MOST_CERTIFICATES + 1)}),
+        ("keystore", {**PLAIN_STORE, "integrity": "whole"}),
+        ("keystore", {**PLAIN_STORE, "default_password": 1}),
+        ("keystore", {**PLAIN_STORE, "locked_keys": 101}),
         ("failure", ["unheard_of", ""]),
         ("failure", ["bad_pem", "x" * 1001]),
         ("failure", ["bad_pem"]),
@@ -594,6 +685,33 @@ def test_what_is_damaged_or_about_other_files_is_no_answer() -> None:
     for plain in shapes:
         with pytest.raises(NotFactsError):
             from_document(plain)
+
+
+def test_an_alias_that_is_told_is_printable() -> None:
+    entries = [{**ENTRY, "alias": "\x1b[2J\u202e\n"}]
+    hostile = {**PLAIN["files"][0], "keystore": {**PLAIN_STORE, "entries": entries}}
+    keystore = from_document({**PLAIN, "files": [hostile]}).files[0].keystore
+    assert keystore is not None
+    assert keystore.entries[0].alias.isprintable()
+
+
+def test_it_tells_the_entries_of_java_s_keystores(reader: Reader, tmp_path: Path) -> None:
+    own = LEAF.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    entries = (
+        java_keystore.private("site", java_keystore.locked(own), [each.der() for each in LEAF.chain]),
+        java_keystore.private("other", java_keystore.locked(own, b"another"), []),
+        java_keystore.trusted("root", ISSUING.der()),
+    )
+    password = written(tmp_path / "password", PASSWORD + b"\n")
+    asked = target(written(tmp_path / "site.jks", java_keystore.store(*entries)), FileRole.KEYSTORE, password)
+    found = reader.read("web", [asked])
+    assert isinstance(found, Facts)
+    assert reading_of(found, [asked], NOW) == read_set([asked], NOW)
+    (file,) = found.files
+    assert (len(file.keys), file.encrypted_keys, file.failure) == (1, 1, None)
+    assert file.keystore is not None
+    assert [each.alias for each in file.keystore.entries] == ["site", "other", "root"]
+    assert KEY.hex() not in json.dumps(to_document(found))
 
 
 def test_text_that_is_told_is_printable() -> None:

@@ -22,18 +22,18 @@ from monitor.lab.servers import Lighttpd
 from monitor.state.trust import read_trust_context
 from probes.certificate import certificate
 from tests.kit.authority import fresh
-from tests.kit.component import NOT_FROZEN, Component, Machine
+from tests.kit.component import NOT_FROZEN, InstalledComponent, ServerMachine
 from tests.kit.daemon import certvigil
 
 
 @pytest.fixture
-def web(tmp_path: Path) -> Iterator[Component]:
+def web(tmp_path: Path) -> Iterator[InstalledComponent]:
     with ExitStack() as cleanup:
-        machine = Machine(tmp_path, cleanup)
+        machine = ServerMachine(tmp_path, cleanup)
         yield machine.component(machine.start(Lighttpd, machine.site()))
 
 
-def intruded(web: Component) -> None:
+def intruded(web: InstalledComponent) -> None:
     """Have somebody write another key between the test of the new files and the restart."""
     theirs = Path(web.directory).parent / "theirs.key"
     theirs.write_bytes(fresh().key_pem())
@@ -42,13 +42,13 @@ def intruded(web: Component) -> None:
     web.service = replace(web.service, test=("/bin/sh", "-c", script))
 
 
-def act(web: Component, *arguments: str) -> tuple[int, str]:
+def act(web: InstalledComponent, *arguments: str) -> tuple[int, str]:
     ran = certvigil(*arguments, "--config", web.config_file)
     return ran.returncode, ran.stdout + ran.stderr
 
 
 @pytest.mark.server("lighttpd")
-def test_half_a_pair_is_never_put_to_use_nor_thawed_and_a_whole_one_is(web: Component) -> None:
+def test_half_a_pair_is_never_put_to_use_nor_thawed_and_a_whole_one_is(web: InstalledComponent) -> None:
     intruded(web)
     ending = web.replace(fresh())
     assert ending.outcome == "frozen", ending
@@ -67,7 +67,7 @@ def test_half_a_pair_is_never_put_to_use_nor_thawed_and_a_whole_one_is(web: Comp
     code, said = act(web, "recover", "--thaw", "web")
     assert (code, "thawed     web" in said) == (0, True), said
     assert set(web.on_disk()) == {Path(each).name for each in (web.site.certificate, web.site.key)}
-    assert act(web, "recover") == (0, "recovered  nothing was left half done: nothing was changed\n")
+    assert act(web, "recover") == (0, "recovered  no transaction was interrupted, and nothing was changed\n")
 
 
 def copied_as_told(said: str) -> list[str]:
@@ -80,7 +80,7 @@ def copied_as_told(said: str) -> list[str]:
 
 
 @pytest.mark.server("lighttpd")
-def test_half_a_pair_becomes_whole_by_the_kept_files_that_are_named(web: Component) -> None:
+def test_half_a_pair_becomes_whole_by_the_kept_files_that_are_named(web: InstalledComponent) -> None:
     old = Path(web.site.certificate).read_bytes()
     intruded(web)
     assert web.replace(fresh()).outcome == "frozen"
@@ -95,7 +95,7 @@ def test_half_a_pair_becomes_whole_by_the_kept_files_that_are_named(web: Compone
 
 
 @pytest.mark.server("lighttpd")
-def test_half_a_pair_of_which_nothing_is_kept_is_told_what_it_takes(web: Component) -> None:
+def test_half_a_pair_of_which_nothing_is_kept_is_told_what_it_takes(web: InstalledComponent) -> None:
     intruded(web)
     assert web.replace(fresh()).outcome == "frozen"
     for each in Path(web.directory).rglob("*"):
@@ -109,32 +109,32 @@ def test_half_a_pair_of_which_nothing_is_kept_is_told_what_it_takes(web: Compone
 @pytest.mark.server("lighttpd")
 def test_after_a_thaw_it_is_not_said_that_a_reload_starts_a_service_that_is_dead(tmp_path: Path) -> None:
     with ExitStack() as cleanup:
-        machine = Machine(tmp_path, cleanup)
+        machine = ServerMachine(tmp_path, cleanup)
         server = machine.start(Lighttpd, machine.site())
         web = machine.component(server)
         web.service = replace(web.service, activate=Activation.RELOAD, reload=("/bin/kill", "-HUP", "1"))
         web.declare()
         server.stop()
         said = act(web, "recover", "--thaw", "web")[1]
-        assert f"`{shlex.join(web.service.restart)}` starts its service, a reload may not" in said
+        assert f"`{shlex.join(web.service.restart)}` starts it, and a reload may not" in said
 
 
 @pytest.mark.server("lighttpd")
 def test_after_a_thaw_with_a_dead_service_it_is_said_how_that_is_started(tmp_path: Path) -> None:
     with ExitStack() as cleanup:
-        machine = Machine(tmp_path, cleanup)
+        machine = ServerMachine(tmp_path, cleanup)
         server = machine.start(Lighttpd, machine.site())
         web = machine.component(server)
         web.declare()
         code, said = act(web, "recover", "--thaw", "web")
         assert (code, said) == (0, f"{NOT_FROZEN}\n")
         server.stop()
-        note = "note       web: nobody is answered; `certvigil activate web` starts its service"
+        note = "note       web: its service answers nobody; `certvigil activate web` starts it"
         assert act(web, "recover", "--thaw", "web") == (0, f"{NOT_FROZEN}\n{note}\n")
 
 
 @pytest.mark.server("lighttpd")
-def test_a_set_on_disk_fits_where_it_passes_the_whole_precheck(web: Component) -> None:
+def test_a_set_on_disk_fits_where_it_passes_the_whole_precheck(web: InstalledComponent) -> None:
     with actor_context(read_trust_context(web.declare())[0]) as context:
         fit = context.transaction.live.fit
         assert fit is not None
@@ -144,7 +144,7 @@ def test_a_set_on_disk_fits_where_it_passes_the_whole_precheck(web: Component) -
 
 
 @pytest.mark.server("lighttpd")
-def test_what_a_set_is_worth_is_told_with_its_key(web: Component) -> None:
+def test_what_a_set_is_worth_is_told_with_its_key(web: InstalledComponent) -> None:
     trust_context = read_trust_context(web.declare())[0]
     with actor_context(trust_context) as context:
         now, certificate_file, key_file = time.time(), web.site.certificate, web.site.key

@@ -173,7 +173,7 @@ def test_an_address_of_this_host_is_told_from_anothers(address: str, own: bool) 
 
 def test_a_rogue_daemon_gets_nothing_done_that_no_policy_calls_for(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    house = rogue.House(str(tmp_path), free=True)
+    house = rogue.RogueHouse(str(tmp_path), free=True)
     try:
         rogue.play(house, 400, seed=1)
     finally:

@@ -13,23 +13,23 @@ from actions.ending import Ending, Outcome
 from monitor.lab.ca import Issued
 from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Server
 from tests.kit.authority import NAME, fresh
-from tests.kit.component import Component, Machine
+from tests.kit.component import InstalledComponent, ServerMachine
 from tests.kit.load import Load, chain_of
 from tests.kit.stunnel import Stunnel
 from tests.kit.workers import Workers
 
-Start = Callable[[Machine], tuple[Component, Server]]
+Start = Callable[[ServerMachine], tuple[InstalledComponent, Server]]
 
 
 def honest(kind: type[BackgroundServer]) -> Start:
-    def start(machine: Machine) -> tuple[Component, Server]:
+    def start(machine: ServerMachine) -> tuple[InstalledComponent, Server]:
         server = machine.start(kind, machine.site())
         return machine.component(server), server
 
     return start
 
 
-def restarted(machine: Machine) -> tuple[Component, Server]:
+def restarted(machine: ServerMachine) -> tuple[InstalledComponent, Server]:
     return machine.supervised(":")
 
 
@@ -46,7 +46,8 @@ def restarted(machine: Machine) -> tuple[Component, Server]:
 def test_nobody_ever_sees_anything_but_the_whole_old_or_the_whole_new_set(
     start: Start, fails: bool, tmp_path: Path, cleanup: ExitStack
 ) -> None:
-    machine = Machine(tmp_path, cleanup)
+    """It takes long, since clients shake hands all the time through four transactions."""
+    machine = ServerMachine(tmp_path, cleanup)
     machine.old = first = fresh("legacy.example.com")
     component, server = start(machine)
     second, third, fourth = fresh("legacy.example.com"), fresh("legacy.example.com"), fresh()

@@ -13,19 +13,20 @@ from pathlib import Path
 import pytest
 
 from monitor.lab.ca import Authority, KeyType, new_key
+from monitor.lab.process import find_command
 from monitor.lab.servers import write_site
 from tests.kit.authority import ISSUING, NAME, fresh
 from tests.kit.component import NOT_FROZEN
 from tests.kit.daemon import certvigil
 from tests.kit.openssl_client import presented
-from tests.kit.web import Web, web
+from tests.kit.web import WebComponent, web
 
 __all__ = ["web"]
 
 pytestmark = pytest.mark.server("nginx")
 
 
-def test_a_candidate_in_disorder_is_replaced_verified_and_rolled_back(web: Web) -> None:
+def test_a_candidate_in_disorder_is_replaced_verified_and_rolled_back(web: WebComponent) -> None:
     before, new = web.on_disk(), fresh()
     code, said = web.act("replace", "web", *web.candidate(new), "--dry-run")
     assert code == 0, said
@@ -48,7 +49,7 @@ def test_a_candidate_in_disorder_is_replaced_verified_and_rolled_back(web: Web) 
     assert presented(web.server)[0] == web.old.der()
 
 
-def test_where_nothing_is_to_be_done_that_is_said_and_is_no_failure(web: Web) -> None:
+def test_where_nothing_is_to_be_done_that_is_said_and_is_no_failure(web: WebComponent) -> None:
     options = web.candidate(fresh())
     assert web.act("replace", "web", *options)[0] == 0
     code, said = web.act("replace", "web", *options)
@@ -61,7 +62,7 @@ def test_where_nothing_is_to_be_done_that_is_said_and_is_no_failure(web: Web) ->
     assert web.on_disk() == before
 
 
-def test_steps_are_shown_as_they_come_and_kept_from_what_a_script_reads(web: Web) -> None:
+def test_steps_are_shown_as_they_come_and_kept_from_what_a_script_reads(web: WebComponent) -> None:
     ran = certvigil("replace", "web", *web.candidate(fresh()), "--config", web.config)
     assert ran.returncode == 0, ran.stderr
     for step in ("copied the old files aside", "switched a file", "every endpoint serves the new chain", "committed"):
@@ -73,7 +74,7 @@ def test_steps_are_shown_as_they_come_and_kept_from_what_a_script_reads(web: Web
     assert json.loads(quiet.stdout)["endings"][0]["outcome"] == "committed"
 
 
-def test_a_certificate_without_a_key_takes_the_installed_one_and_the_plan_says_so(web: Web) -> None:
+def test_a_certificate_without_a_key_takes_the_installed_one_and_the_plan_says_so(web: WebComponent) -> None:
     renewed = ISSUING.issue(NAME, key=web.old.key)
     file = web.directory / "renewed.pem"
     file.write_bytes(renewed.chain_pem())
@@ -84,7 +85,7 @@ def test_a_certificate_without_a_key_takes_the_installed_one_and_the_plan_says_s
     assert presented(web.server)[0] == renewed.der()
 
 
-def test_an_approved_plan_is_carried_out_only_while_it_is_the_same(web: Web) -> None:
+def test_an_approved_plan_is_carried_out_only_while_it_is_the_same(web: WebComponent) -> None:
     options = web.candidate(fresh())
     code, said = web.act("replace", "web", *options, "--dry-run", "--json")
     plan = json.loads(said)["plan"]["hash"]
@@ -95,7 +96,7 @@ def test_an_approved_plan_is_carried_out_only_while_it_is_the_same(web: Web) -> 
     assert web.on_disk() == before
 
 
-def test_a_candidate_that_a_client_would_reject_is_refused_before_anything_is_touched(web: Web) -> None:
+def test_a_candidate_that_a_client_would_reject_is_refused_before_anything_is_touched(web: WebComponent) -> None:
     before = web.on_disk()
     stranger = Authority.root("Stranger").issue(NAME, key=new_key(KeyType.P256))
     code, said = web.act("replace", "web", *web.candidate(stranger))
@@ -105,7 +106,7 @@ def test_a_candidate_that_a_client_would_reject_is_refused_before_anything_is_to
     assert web.on_disk() == before
 
 
-def test_a_reload_that_lies_is_found_out_and_undone(web: Web) -> None:
+def test_a_reload_that_lies_is_found_out_and_undone(web: WebComponent) -> None:
     """The command exits with 0, and the old certificate is still served: exit codes prove nothing."""
     web.declare(reload=["/bin/true"], restart=["/bin/true"])
     before = web.on_disk()
@@ -118,7 +119,7 @@ def test_a_reload_that_lies_is_found_out_and_undone(web: Web) -> None:
     assert web.beside() == set()
 
 
-def test_what_an_administrator_put_on_disk_is_activated_only_if_it_is_whole(web: Web) -> None:
+def test_what_an_administrator_put_on_disk_is_activated_only_if_it_is_whole(web: WebComponent) -> None:
     new = fresh()
     Path(web.site.certificate).write_bytes(new.chain_pem())
     code, said = web.act("activate", "web")
@@ -130,8 +131,26 @@ def test_what_an_administrator_put_on_disk_is_activated_only_if_it_is_whole(web:
     assert presented(web.server)[0] == new.der()
 
 
+def test_a_service_that_serves_what_is_on_disk_is_left_alone_unless_that_is_asked_for(web: WebComponent) -> None:
+    nginx = " ".join([str(find_command("nginx")), *web.server.test_command[1:-1]])
+    reloads = web.directory / "reloads"
+    web.declare(reload=["/bin/sh", "-c", f"echo once >>{reloads}; exec {nginx} -s reload"])
+    for given in ((), ("--dry-run",)):
+        code, said = web.act("activate", "web", *given)
+        assert (code, said.splitlines()[0]) == (0, "unchanged  nothing to do: the set on disk is served already")
+    assert not reloads.exists()
+    code, said = web.act("activate", "web", "--force", "--dry-run")
+    assert (code, "nothing to do" in said) == (0, False), said
+    code, said = web.act("activate", "web", "--force")
+    assert code == 0, said
+    assert reloads.read_text() == "once\n"
+    web.server.stop()
+    code, said = web.act("activate", "web", "--dry-run")
+    assert "served already" not in said, "an endpoint that does not answer serves nothing"
+
+
 @pytest.fixture
-def mounted(web: Web) -> Iterator[Web]:
+def mounted(web: WebComponent) -> Iterator[WebComponent]:
     """Have each file of the component be a mount point, as where a container is given single files."""
     with ExitStack() as unmount:
         for path in web.on_disk():
@@ -143,7 +162,7 @@ def mounted(web: Web) -> Iterator[Web]:
         yield web
 
 
-def test_a_mounted_file_is_refused_with_the_setting_that_helps_and_then_written_over(mounted: Web) -> None:
+def test_a_mounted_file_is_refused_with_the_setting_that_helps_and_then_written_over(mounted: WebComponent) -> None:
     before, new = mounted.on_disk(), fresh()
     code, said = mounted.act("replace", "web", *mounted.candidate(new))
     assert code == 1, said
@@ -163,7 +182,7 @@ def test_a_mounted_file_is_refused_with_the_setting_that_helps_and_then_written_
 
 
 @pytest.mark.parametrize("linked", [False, True], ids=["files", "links into the archive"])
-def test_a_dry_run_refuses_what_the_run_would_refuse(web: Web, linked: bool) -> None:
+def test_a_dry_run_refuses_what_the_run_would_refuse(web: WebComponent, linked: bool) -> None:
     """As a lineage of certbot, into which nobody else should write."""
     live = web.directory / "letsencrypt" / "live" / "www.example.com"
     (web.directory / "letsencrypt" / "renewal").mkdir(parents=True)
@@ -183,7 +202,7 @@ def test_a_dry_run_refuses_what_the_run_would_refuse(web: Web, linked: bool) -> 
         assert "belongs to certbot, which would undo the change: give the service a copy by a deploy hook" in said
 
 
-def test_a_backup_set_is_named_to_go_back_further_than_the_last_change(web: Web) -> None:
+def test_a_backup_set_is_named_to_go_back_further_than_the_last_change(web: WebComponent) -> None:
     first = web.on_disk()
     for _ in range(2):
         assert web.act("replace", "web", *web.candidate(fresh()))[0] == 0
@@ -193,7 +212,7 @@ def test_a_backup_set_is_named_to_go_back_further_than_the_last_change(web: Web)
     assert web.on_disk() == first
 
 
-def test_a_candidate_at_fault_is_in_quarantine_until_it_is_released(web: Web) -> None:
+def test_a_candidate_at_fault_is_in_quarantine_until_it_is_released(web: WebComponent) -> None:
     kept = web.directory / "kept.crt"
     kept.write_bytes(Path(web.site.certificate).read_bytes())
     web.declare(test=["/bin/sh", "-c", f"cmp -s {web.site.certificate} {kept}"])
@@ -215,13 +234,13 @@ def test_a_candidate_at_fault_is_in_quarantine_until_it_is_released(web: Web) ->
     assert (code, "committed" in said) == (0, True), said
 
 
-def test_recovering_when_nothing_is_left_to_do_changes_nothing(web: Web) -> None:
+def test_recovering_when_nothing_is_left_to_do_changes_nothing(web: WebComponent) -> None:
     before = web.on_disk()
-    assert web.act("recover") == (0, "recovered  nothing was left half done: nothing was changed\n")
+    assert web.act("recover") == (0, "recovered  no transaction was interrupted, and nothing was changed\n")
     assert web.on_disk() == before
 
 
-def test_a_plan_says_each_command_once_as_a_shell_takes_it_and_no_test_that_there_is_none(web: Web) -> None:
+def test_a_plan_says_each_command_once_as_a_shell_takes_it_and_no_test_that_there_is_none(web: WebComponent) -> None:
     spaced = web.directory / "a test.sh"
     spaced.write_text("#!/bin/sh\n")
     spaced.chmod(0o755)
@@ -231,7 +250,7 @@ def test_a_plan_says_each_command_once_as_a_shell_takes_it_and_no_test_that_ther
     assert said.count(f"web: '{spaced}'\n") == 1, said
     web.declare(test=None)
     code, said = web.act("replace", "web", *options)
-    assert (code, "the service took them up" in said, "configuration test" in said) == (0, True, False), said
+    assert (code, "the service loaded the new files" in said, "configuration test" in said) == (0, True, False), said
     assert "\twhich\tfiles" in web.act("backups")[1]
 
 
@@ -244,7 +263,7 @@ def test_a_plan_says_each_command_once_as_a_shell_takes_it_and_no_test_that_ther
         (("rollback", "web"), "there is no backup set of web"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(web: Web, arguments: tuple[str, ...], reason: str) -> None:
+def test_what_cannot_be_done_is_said_in_one_line(web: WebComponent, arguments: tuple[str, ...], reason: str) -> None:
     code, said = web.act(*arguments)
     assert code == 4
     assert reason in said

@@ -61,7 +61,7 @@ def audit(config: str, *arguments: str) -> list[tuple[str, str]]:
     ran = certvigil("audit", "--config", config, *arguments)
     assert (ran.returncode, ran.stderr) == (0, "")
     header, *rows = [line.split("\t") for line in ran.stdout.splitlines()]
-    assert header == ["when", "what", "transaction or plan", "who", "why"]
+    assert header == ["when", "event", "transaction or plan", "who", "why"]
     return [(row[1], row[3]) for row in rows]
 
 
@@ -109,7 +109,7 @@ def test_json_has_each_record_whole_and_is_filtered_as_well(config: str) -> None
     [
         (["wbe"], "there is no component 'wbe'; did you mean 'web'?"),
         (["--action", "replce"], "did you mean 'replace'?"),
-        (["--since", "soon"], "--since soon: write how far back"),
+        (["--since", "soon"], "--since soon: write a span of time"),
         (["--since", "2026-11-25", "--until", "2026-11-24"], "--until 2026-11-24 is before --since 2026-11-25"),
     ],
 )
@@ -121,7 +121,7 @@ def test_what_is_not_known_is_an_error_that_suggests_what_is(config: str, argume
 
 def test_nothing_that_fits_is_said(config: str) -> None:
     ran = certvigil("audit", "--config", config, "--who", "carol")
-    assert (ran.returncode, ran.stdout) == (0, "no record fits that\n")
+    assert (ran.returncode, ran.stdout) == (0, "no record fits these options\n")
 
 
 def test_a_terminal_shows_it_without_breaking_a_word(config: str) -> None:
@@ -181,7 +181,7 @@ def test_an_audit_that_cannot_be_written_keeps_nobody_from_acting(
     assert isinstance(loaded, Config)
     with actor_context(read_trust_context(loaded)[0]) as context:
         context.transaction.journal.append(Record(START + 9 * DAY, "", Event.THAWED, {"components": []}))
-    assert "is not in the audit yet" in caplog.text
+    assert "are not in the audit yet" in caplog.text
     (directory / "audit").unlink()
     with actor_context(read_trust_context(loaded)[0]) as context:
         context.audit()

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from monitor.lab.ca import Authority, Issued, KeyType, bundle
+from tests.kit import java_keystore
 from tests.kit.daemon import CERTVIGIL, certvigil, on_a_terminal
 from tests.kit.keystore import PASSWORD, keystore
 
@@ -49,6 +50,36 @@ def codes(document: Any, target: str = "") -> set[str]:
 
 def sealed(issued: Issued) -> bytes:
     return issued.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(PASSWORD))
+
+
+def test_a_keystore_of_java_is_shown_entry_by_entry(tmp_path: Path) -> None:
+    own = SITE.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    entries = (
+        java_keystore.private(
+            "web site", java_keystore.locked(own, java_keystore.CHANGEIT), [SITE.der(), ISSUING.der()]
+        ),
+        java_keystore.trusted("the root\x1b[1m", ROOT.der()),
+    )
+    data = java_keystore.store(*entries, password=java_keystore.CHANGEIT)
+    put(tmp_path, {"app.jks": data, "own.jks": java_keystore.store(entries[1])})
+    code, document = check(tmp_path / "app.jks")
+    (target,) = document["targets"]
+    assert (code, codes(document), target["format"]) == (1, {"default_store_password"}, "jks")
+    assert target["key"] == {"where": str(tmp_path / "app.jks"), "belongs": True, "why": ""}
+    store = target["keystore"]
+    assert (store["integrity"], store["default_password"]) == ("verified", True)
+    assert [(each["kind"], each["alias"]) for each in store["entries"]] == [
+        ("private_key", "web site"),
+        ("trusted", r"the root\x1b[1m"),
+    ]
+    assert [each["subject"] for each in store["entries"][1]["certificates"]] == [
+        ROOT.certificate.subject.rfc4514_string()
+    ]
+    text = certvigil("check", str(tmp_path / "app.jks"), str(tmp_path / "own.jks")).stdout
+    assert "a keystore, verified by its password; trusted certificates: 1, private keys: 1" in text
+    assert "a keystore, not verified; trusted certificates: 1" in text
+    assert re.search(r"alias +web site\n", text)
+    assert re.search(r"alias +the root\\x1b\[1m\n", text)
 
 
 @pytest.mark.parametrize(
@@ -194,9 +225,12 @@ def test_a_keystore_is_opened_with_its_password(tmp_path: Path) -> None:
 
 
 def test_a_file_that_holds_no_certificate_by_its_nature_is_unknown_and_called_by_its_name(tmp_path: Path) -> None:
-    jks = bytes.fromhex("feedfeed0000000200000000") + bytes(20)
+    jks = bytes.fromhex("feedfeed0000000300000000") + bytes(20)
     put(tmp_path, {"a.jks": jks, "k.pub": b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 me\n"})
-    for name, called in (("a.jks", "a JKS keystore, which certvigil does not read yet"), ("k.pub", "a public key")):
+    for name, called in (
+        ("a.jks", "a JKS keystore that has version 3, which certvigil does not read"),
+        ("k.pub", "a public key"),
+    ):
         code, document = check(tmp_path / name)
         assert (code, document["targets"][0]["verdict"]) == (3, "unknown")
         assert called in document["targets"][0]["findings"][0]["detail"]

@@ -18,13 +18,15 @@ import jsonschema
 import pytest
 import yaml
 
-from config.vocabulary import FileFormat
+from config.model import Endpoint
+from config.vocabulary import EndpointProtocol, FileFormat
+from monitor.commands.given import read_given
 from monitor.lab.ca import DAY, Authority, Issued, bundle
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
 from monitor.main import main
-from tests.kit.daemon import CERTVIGIL, Running, certvigil, on_a_terminal
-from tests.kit.peers import Behaviour, Peer
+from tests.kit.daemon import CERTVIGIL, RunningDaemon, certvigil, on_a_terminal
+from tests.kit.peers import Behaviour, HostilePeer
 
 NAME = "www.example.com"
 
@@ -110,7 +112,7 @@ CHECK_SCHEMA = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class RanCommand:
     """What a command wrote, and its exit code."""
 
     code: int
@@ -132,20 +134,20 @@ class Ran:
         return {found["code"] for target in self.targets for found in target["findings"]}
 
 
-Run = Callable[..., Ran]
+Run = Callable[..., RanCommand]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """Run a command in this process, its output going into pipes."""
 
-    def ran(*arguments: str) -> Ran:
+    def ran(*arguments: str) -> RanCommand:
         monkeypatch.setattr(sys, "argv", ["certvigil", *arguments])
         capfd.readouterr()
         with pytest.raises(SystemExit) as exited:
             main()
         assert isinstance(exited.value.code, int)
-        return Ran(exited.value.code, *capfd.readouterr())
+        return RanCommand(exited.value.code, *capfd.readouterr())
 
     return ran
 
@@ -237,6 +239,20 @@ def test_https_without_a_port_means_443(run: Run) -> None:
     assert ran.targets[0]["findings"][0]["detail"].startswith("connection_refused")
 
 
+@pytest.mark.parametrize(
+    ("url", "port", "protocol"),
+    [
+        ("smtp://mail.example.com", 25, EndpointProtocol.SMTP),
+        ("SMTP://mail.example.com:587", 587, EndpointProtocol.SMTP),
+        ("postgres://mail.example.com/db", 5432, EndpointProtocol.POSTGRES),
+        ("postgresql://mail.example.com:5433", 5433, EndpointProtocol.POSTGRES),
+    ],
+)
+def test_a_url_says_which_protocol_asks_for_tls(url: str, port: int, protocol: EndpointProtocol) -> None:
+    (target,) = read_given([url], NAME, 1.0).targets
+    assert target == Endpoint(url, "mail.example.com", port, NAME, timeout=1.0, protocol=protocol)
+
+
 def test_certificates_are_told_as_they_are(run: Run, lab: dict[str, str], ca: Authority) -> None:
     (target,) = run("check", "--json", lab["ok.pem"]).targets
     leaf, issuer = target["chain"]
@@ -295,7 +311,7 @@ def test_a_file_is_judged_as_a_chain_where_a_ca_file_is_given(run: Run, lab: dic
         (["/no/such/file"], "/no/such/file"),
         (["no.such.file"], "HOST:PORT"),
         (["host:99999"], "host:99999"),
-        (["smtp://host:25"], "smtp"),
+        (["imap://host:143"], "imap"),
         (["http://host/"], "no TLS"),
         (["https://host:port/"], "not a URL"),
         (["tls://host"], "tls://HOST:PORT"),
@@ -332,7 +348,7 @@ def test_targets_are_answered_in_the_order_in_which_they_were_given(run: Run, la
 
 
 def test_an_endpoint_that_never_answers_ends_at_its_time_limit(
-    run: Run, start_peer: Callable[[Behaviour], Peer]
+    run: Run, start_peer: Callable[[Behaviour], HostilePeer]
 ) -> None:
     peer = start_peer(Behaviour.SILENT)
     started = time.monotonic()
@@ -499,27 +515,27 @@ def test_the_configuration_in_effect_is_itself_a_configuration(run: Run, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Iterator[Running]:
+def lived(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Iterator[RunningDaemon]:
     """Give a daemon that saw a renewal and has ended."""
     directory = tmp_path_factory.mktemp("files")
     now = time.time()
     for name in ("a", "b"):
         soon = ca.issue(NAME, not_before=now - 80 * DAY, not_after=now + 5 * DAY)
         (directory / f"{name}.pem").write_bytes(soon.pem())
-    with Running({"watch": [{"files": [f"{directory}/*.pem"]}]}) as daemon:
+    with RunningDaemon({"watch": [{"files": [f"{directory}/*.pem"]}]}) as daemon:
         (directory / "a.pem").write_bytes(ca.issue(NAME).pem())
         daemon.wait_until("cleared", target=f"{directory}/a.pem")
         assert daemon.stop() == 0
         yield daemon
 
 
-def entries(ran: Ran) -> list[tuple[str, str]]:
+def entries(ran: RanCommand) -> list[tuple[str, str]]:
     assert (ran.code, ran.errors) == (0, "")
     assert ran.document["schema"] == 1
     return [(os.path.basename(entry["target"]), entry["what"]) for entry in ran.document["entries"]]
 
 
-def test_history_tells_what_happened_newest_first(run: Run, lived: Running) -> None:
+def test_history_tells_what_happened_newest_first(run: Run, lived: RunningDaemon) -> None:
     told = entries(run("history", "--json", "--config", lived.config_file))
     assert [each for each in told if each[0] == "a.pem"] == [
         ("a.pem", what) for what in ("cleared", "presented", "raised", "presented", "added")
@@ -530,7 +546,7 @@ def test_history_tells_what_happened_newest_first(run: Run, lived: Running) -> N
     assert ("certvigil", "added") in told
 
 
-def test_history_is_filtered(run: Run, lived: Running) -> None:
+def test_history_is_filtered(run: Run, lived: RunningDaemon) -> None:
     database = ("--database", os.path.join(lived.state, "certvigil.db"))
     (of_a,) = {line["target"] for line in lived.happened("cleared")}
     assert len(entries(run("history", "--json", *database, of_a))) == 5
@@ -545,7 +561,7 @@ def test_history_is_filtered(run: Run, lived: Running) -> None:
     assert len(entries(run("history", "--json", *database, "--since", "1w"))) >= 8
 
 
-def test_history_is_plain_in_a_pipe_and_a_table_on_a_terminal(run: Run, lived: Running) -> None:
+def test_history_is_plain_in_a_pipe_and_a_table_on_a_terminal(run: Run, lived: RunningDaemon) -> None:
     piped = run("history", "--config", lived.config_file)
     header, first, *_ = piped.output.splitlines()
     assert header == "when\ttarget\twhat\thow"
@@ -556,7 +572,7 @@ def test_history_is_plain_in_a_pipe_and_a_table_on_a_terminal(run: Run, lived: R
     assert shown.output.splitlines()[0].startswith("\x1b[1mwhen")
 
 
-def test_history_of_an_unknown_target_is_an_error_that_suggests_one(run: Run, lived: Running) -> None:
+def test_history_of_an_unknown_target_is_an_error_that_suggests_one(run: Run, lived: RunningDaemon) -> None:
     (of_a,) = {line["target"] for line in lived.happened("cleared")}
     ran = run("history", "--config", lived.config_file, of_a.removesuffix("m"))
     assert (ran.code, ran.output) == (3, "")
@@ -565,20 +581,20 @@ def test_history_of_an_unknown_target_is_an_error_that_suggests_one(run: Run, li
     assert run("history", "--config", lived.config_file, "shop/*").code == 3
 
 
-def test_history_says_so_where_nothing_happened(run: Run, lived: Running) -> None:
+def test_history_says_so_where_nothing_happened(run: Run, lived: RunningDaemon) -> None:
     (of_a,) = {line["target"] for line in lived.happened("cleared")}
     ran = run("history", "--config", lived.config_file, "--since", "0s", of_a)
     assert (ran.code, ran.errors) == (0, "")
-    assert ran.output.startswith(f"nothing is recorded to have happened to {of_a} since ")
+    assert ran.output.startswith(f"no event to {of_a} is recorded since ")
 
 
 def test_history_of_a_target_that_is_configured_and_was_not_looked_at_yet_is_no_error(
-    run: Run, lived: Running, tmp_path: Path
+    run: Run, lived: RunningDaemon, tmp_path: Path
 ) -> None:
     config = yaml.safe_load(Path(lived.config_file).read_text())
     config["endpoints"] = [{"name": "mail", "address": "127.0.0.1:1"}]
     path = write_config(tmp_path, json.dumps(config))
-    assert "nothing is recorded" in run("history", "--config", path, "mail").output
+    assert "no event to mail is recorded" in run("history", "--config", path, "mail").output
     assert "did you mean 'mail'" in run("history", "--config", path, "mial").errors
 
 

@@ -11,7 +11,7 @@ import pytest
 from config.catalogue import CATALOGUE
 from config.vocabulary import Code, Severity, TargetKind
 from docs.generate.findings import page
-from monitor.commands.explanation import advice_lines, by_kind, explanation
+from monitor.notify.explanation import advice_lines, by_kind, explanation
 from tests.kit.daemon import certvigil, on_a_terminal
 
 ROOT = Path(__file__).parents[3]

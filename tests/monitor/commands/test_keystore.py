@@ -7,12 +7,14 @@ import stat
 from contextlib import ExitStack
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from monitor.lab.servers import replace_file
 from tests.kit.authority import fresh
 from tests.kit.component import on_disk
-from tests.kit.daemon import Running
+from tests.kit.daemon import RunningDaemon
 from tests.kit.java import Java, java
+from tests.kit.java_keystore import locked, private, store
 from tests.kit.keystore import PASSWORD, keystore
 
 __all__ = ["java"]
@@ -77,6 +79,18 @@ def test_a_keystore_whose_password_is_not_known_is_left_alone(java: Java) -> Non
     assert java.path.read_bytes() == before
 
 
+def test_a_keystore_of_java_s_own_format_is_not_written(java: Java) -> None:
+    chain = [each.der() for each in java.old.chain]
+    key = java.old.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    before = store(private("site", locked(key), chain))
+    java.path.write_bytes(before)
+    code, said = java.replace(fresh())
+    assert code == 1, said
+    assert "keystore_would_be_lost" in said
+    assert "is a JKS keystore, and certvigil writes PKCS#12 alone; convert it" in said
+    assert java.path.read_bytes() == before
+
+
 def test_no_password_is_written_anywhere(java: Java) -> None:
     assert java.replace(fresh())[0] == 0
     written = [path for path in java.directory.rglob("*") if path.is_file() and path != java.secret]
@@ -87,7 +101,7 @@ def test_no_password_is_written_anywhere(java: Java) -> None:
 def test_a_keystore_is_watched_with_its_password(java: Java) -> None:
     target, endpoint = "java/keystore", f"java/{java.server.address}"
     with ExitStack() as stack:
-        daemon = stack.enter_context(Running(java.declare()))
+        daemon = stack.enter_context(RunningDaemon(java.declare()))
         daemon.wait_until("presents", target=target)
         assert daemon.findings(target) == set()
 

@@ -152,8 +152,8 @@ def test_the_daemon_is_asked_where_no_file_is_given(run: Run, write: Write, tmp_
     ("arguments", "says"),
     [
         (("explain", "wbe"), "there is no component or target 'wbe'; did you mean 'web'?"),
-        (("explain", "web", "--at", "soon"), "--at soon: not a time"),
-        (("test", "--at", "soon"), "--at soon: not a time"),
+        (("explain", "web", "--at", "soon"), "--at soon: this is not a time"),
+        (("test", "--at", "soon"), "--at soon: this is not a time"),
     ],
 )
 def test_what_cannot_be_told_says_why(arguments: tuple[str, ...], says: str, run: Run, given: Given) -> None:

@@ -21,10 +21,10 @@ from monitor.actor.context import actor_context
 from monitor.lab.ca import DAY, Issued
 from monitor.lab.process import find_command, wait_for
 from monitor.state.trust import read_trust_context
-from tests.kit.actor import APPROVED, ISSUER, House, house
+from tests.kit.actor import APPROVED, ISSUER, ActorHouse, house
 from tests.kit.authority import ISSUING, NAME, fresh
 from tests.kit.authority import fresh as fresh_for_machine
-from tests.kit.component import Component, Machine, on_disk
+from tests.kit.component import InstalledComponent, ServerMachine, on_disk
 from tests.kit.java import Java, java
 from tests.kit.keystore import keystore
 from tests.kit.liar import REPLACE, Liar, lying
@@ -36,7 +36,7 @@ _AUTO: Final = {"mode": "auto", "allowed_issuers": [ISSUER]}
 _USE: Final = {"name": "use", "when": {"candidate_present": True}, "mode": "auto", "do": ["replace"]}
 
 
-def candidate(web: House, issued: Issued) -> tuple[str, ...]:
+def candidate(web: ActorHouse, issued: Issued) -> tuple[str, ...]:
     """Return the options that hand a candidate over."""
     chain, key = Path(web.directory, "given.pem"), Path(web.directory, "given.key")
     chain.write_bytes(issued.pem() + ISSUING.pem())
@@ -44,20 +44,20 @@ def candidate(web: House, issued: Issued) -> tuple[str, ...]:
     return "--from", str(chain), "--from", str(key)
 
 
-def looks(web: House) -> list[tuple[int, int, bytes]]:
+def looks(web: ActorHouse) -> list[tuple[int, int, bytes]]:
     """Return inode, mode and content of each file."""
     paths = (web.site.certificate, web.site.key)
     return [(os.stat(each).st_ino, os.stat(each).st_mode, Path(each).read_bytes()) for each in paths]
 
 
-def break_configuration(web: House, *, first: bool = False) -> None:
+def break_configuration(web: ActorHouse, *, first: bool = False) -> None:
     """Leave a mistake in the server's configuration, as whoever is at work on it does, after or before all else."""
     path, mistake = Path(web.server.config_file), "half a line\n"
     rest = path.read_text(encoding="ascii")
     path.write_text(f"{mistake}{rest}" if first else f"{rest}{mistake}", encoding="ascii")
 
 
-BREAK: Final[Mapping[str, Callable[[House], object]]] = {
+BREAK: Final[Mapping[str, Callable[[ActorHouse], object]]] = {
     "mismatched pair": lambda web: Path(web.site.key).write_bytes(fresh().key_pem()),
     "missing key": lambda web: Path(web.site.key).unlink(),
     "truncated certificate": lambda web: Path(web.site.certificate).write_bytes(web.old.chain_pem()[:200]),
@@ -228,7 +228,7 @@ def test_nobody_accepts_a_set_whose_key_is_not_its_own(belongs: bool) -> None:
 def test_a_server_that_its_broken_set_has_killed_for_good_is_started_with_the_new_one(tmp_path: Path) -> None:
     """Its supervisor has given it up, as systemd does."""
     with ExitStack() as stack:
-        component, server = Machine(tmp_path, stack).supervised(":")
+        component, server = ServerMachine(tmp_path, stack).supervised(":")
         test = (find_command("lighttpd") or "", *server.test_command[1:])
         component.service = replace(component.service, test=test)
         assert component.replace(fresh_for_machine()).outcome is Outcome.COMMITTED
@@ -245,7 +245,7 @@ def test_a_server_that_its_broken_set_has_killed_for_good_is_started_with_the_ne
         assert Path(component.site.key).read_bytes() != good
 
 
-def gave_up(component: Component) -> bool:
+def gave_up(component: InstalledComponent) -> bool:
     """Whether a restart is refused, as one that was repeated too quickly."""
     return subprocess.run(component.service.restart, check=False, stdout=subprocess.DEVNULL).returncode != 0
 

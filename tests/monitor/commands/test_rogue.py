@@ -23,7 +23,7 @@ import typer.main
 from config.vocabulary import Code, Severity
 from monitor.commands import app
 from monitor.decide.situation import FindingState
-from monitor.dialect import iso
+from monitor.dialect import dated, iso, iso_exactly
 from monitor.http.situations import situations_to_plain
 from monitor.main import main
 from monitor.state.events import FindingRaised
@@ -136,10 +136,10 @@ ANSWERS: Mapping[str, list[Any]] = {
     "follow": [
         *(
             {
-                "record": {
+                "record": dated({
                     "at": NOW, "transaction": t, "event": e, "data": d,
                     "host": EVIL, "epoch": EVIL, "sequence": number,
-                }
+                }, iso_exactly)
             }
             for number, (t, e, d) in enumerate(RECORDS, 1)
         ),
@@ -181,13 +181,13 @@ class AsActor(socketserver.StreamRequestHandler):
             self.wfile.write(json.dumps(each).encode() + b"\n")
 
 
-class Server(socketserver.ThreadingUnixStreamServer):
+class RogueServer(socketserver.ThreadingUnixStreamServer):
     """Either, at a path."""
 
     daemon_threads = True
 
 
-class Host:
+class RogueHost:
     """Where root types commands."""
 
     def __init__(self, directory: Path) -> None:
@@ -209,9 +209,9 @@ class Host:
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    made = Host(tmp_path_factory.mktemp("rogue"))
-    with Server(made.daemon, AsDaemon) as daemon, Server(made.actor, AsActor) as actor:
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RogueHost]:
+    made = RogueHost(tmp_path_factory.mktemp("rogue"))
+    with RogueServer(made.daemon, AsDaemon) as daemon, RogueServer(made.actor, AsActor) as actor:
         for each in (daemon, actor):
             threading.Thread(target=each.serve_forever, args=(0.01,), daemon=True).start()
         yield made
@@ -269,7 +269,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_nothing_that_it_is_told_does_more_than_show(
-    host: Host, command: str, stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
+    host: RogueHost, command: str, stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = run(host, command, stream, monkeypatch)
     assert "evil" in said
@@ -279,7 +279,7 @@ def test_nothing_that_it_is_told_does_more_than_show(
 @pytest.mark.parametrize(
     "command", [each for each in COMMANDS if COMMANDS[each][-1] == "--config" and each != "history"]
 )
-def test_nor_does_the_reason_why_not(host: Host, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nor_does_the_reason_why_not(host: RogueHost, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = {"refused": {"objections": [{"ground": EVIL, "detail": EVIL}], "effects": [EFFECT]}}
     for answers in ({}, {key: [refused] for key in ANSWERS.keys() - {"follow"}}):
         monkeypatch.setattr(AsActor, "answers", answers)
@@ -288,7 +288,7 @@ def test_nor_does_the_reason_why_not(host: Host, command: str, monkeypatch: pyte
         assert_harmless(said)
 
 
-def run(host: Host, command: str, stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) -> str:
+def run(host: RogueHost, command: str, stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) -> str:
     words = COMMANDS[command]
     said = stream()
     said.reconfigure = lambda **_: None  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from config.model import DAY, Settings, Web
+from config.text import Printable
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.commands.layout import fit, wrap
 from monitor.http.view import DaemonStatus
@@ -29,9 +30,11 @@ SINCE = 1_795_000_000.0
 LONG = "/etc/letsencrypt/live/portal.customer.example.com/fullchain-with-a-long-name.pem"
 CLIENT_REJECTS = finding(
     Code.CLIENT_REJECTS,
-    "browser rejects shop/127.0.0.1:443: the certificate of CN=Issuing CA 3 is neither presented nor in the store "
-    "mozilla; to cure it, append the missing intermediate to what the server presents",
-    "browser",
+    Printable(
+        "browser rejects shop/127.0.0.1:443: the certificate of CN=Issuing CA 3 is neither presented nor in the store "
+        "mozilla; to cure it, append the missing intermediate to the certificates that the server presents"
+    ),
+    Printable("browser"),
 )
 
 
@@ -58,15 +61,20 @@ def known(
 def socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     view = FakeView()
     view.add(
-        known("shop/127.0.0.1:443", CLIENT_REJECTS, finding(Code.WEAK_CIPHER, "negotiated RC4-SHA"), component="shop"),
+        known(
+            "shop/127.0.0.1:443",
+            CLIENT_REJECTS,
+            finding(Code.WEAK_CIPHER, Printable("negotiated RC4-SHA")),
+            component="shop",
+        ),
         known("shop/certificate", component="shop"),
         known(
             "portal/certificate",
             component="portal",
-            pending=(finding(Code.KEY_MISMATCH, "the private key in /x.key does not belong to CN=portal"),),
+            pending=(finding(Code.KEY_MISMATCH, Printable("the private key in /x.key does not belong to CN=portal")),),
         ),
-        known(LONG, finding(Code.EXPIRED, "CN=old ended at 2026-11-01 00:00:00Z"), days=-3.2),
-        known("/etc/ssl/good.pem", finding(Code.ROOT_PRESENTED, "CN=Root is presented")),
+        known(LONG, finding(Code.EXPIRED, Printable("CN=old ended at 2026-11-01 00:00:00Z")), days=-3.2),
+        known("/etc/ssl/good.pem", finding(Code.ROOT_PRESENTED, Printable("CN=Root is presented"))),
         replace(known("evil", days=None), location="x", target="evil\x1b[31m\u202e"),
         known(SELF, days=None),
     )
@@ -84,16 +92,16 @@ def rows(said: str) -> list[dict[str, str]]:
 def test_a_pipe_gets_a_header_and_a_line_for_each_thing_that_is_wrong(socket: str) -> None:
     ran = certvigil("status", "--socket", socket)
     assert (ran.returncode, ran.stderr) == (2, "")
-    assert ran.stdout.startswith("verdict\ttarget\tends\tleft\tlast look\tseverity\tfinding\tsince\twhat is wrong\t")
+    assert ran.stdout.startswith("verdict\ttarget\tends\tleft\tlast look\tseverity\tfinding\tsince\tdetail\t")
     of_shop = [each for each in rows(ran.stdout) if each["target"] == "shop/127.0.0.1:443"]
     assert [each["finding"] for each in of_shop] == ["client_rejects", "weak_cipher"]
     first = of_shop[0]
     assert (first["verdict"], first["severity"], first["left"]) == ("critical", "critical", "80 days")
     assert first["since"] == "2026-11-18T11:06:40Z"
-    assert first["what is wrong"].endswith("nor in the store mozilla")
-    assert first["what cures it"] == "append the missing intermediate to what the server presents"
+    assert first["detail"].endswith("nor in the store mozilla")
+    assert first["cure"] == "append the missing intermediate to the certificates that the server presents"
     (old,) = [each for each in rows(ran.stdout) if each["target"] == LONG]
-    assert (old["left"], old["what cures it"]) == ("ended 3 days ago", "replace the certificate")
+    assert (old["left"], old["cure"]) == ("ended 3 days ago", "replace the certificate")
 
 
 def test_what_is_pending_is_shown_and_does_not_count(socket: str) -> None:
@@ -197,12 +205,12 @@ def test_what_flaps_is_shown_once_although_it_may_be_well_now(tmp_path: Path) ->
 
 
 def test_a_daemon_that_answers_half_is_not_taken_for_one_where_all_is_well(tmp_path: Path) -> None:
-    class Broken(FakeView):
+    class BrokenView(FakeView):
         def components(self) -> list[None]:  # type: ignore[override]
             raise RuntimeError
 
     path = str(tmp_path / "s")
-    with running(Broken(), Settings(socket=path, web=Web(listen=("127.0.0.1:0",)))):
+    with running(BrokenView(), Settings(socket=path, web=Web(listen=("127.0.0.1:0",)))):
         ran = certvigil("status", "--socket", path)
     assert (ran.returncode, ran.stdout) == (3, "")
 
@@ -256,5 +264,5 @@ def test_a_silence_that_matches_nothing_now_says_so_and_holds(socket: str) -> No
     arguments = ("notify", "silence", "--socket", socket, "--for", "1h", "--reason", "work")
     ran = certvigil(*arguments, "--target", "nosuch*", "--target", "shop/*")
     assert (ran.returncode, "silent until" in ran.stdout) == (0, True)
-    assert "nothing matches now: there is no target 'nosuch*'" in ran.stderr
+    assert "a name matches nothing now: there is no target 'nosuch*'" in ran.stderr
     assert ran.stderr.count("\n") == 1

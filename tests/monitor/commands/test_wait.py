@@ -14,6 +14,7 @@ from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from monitor.actor.request import Document
 from monitor.commands.wait import _end
+from monitor.dialect import dated, iso_exactly
 
 NOW = time.time()
 LATER = NOW + 86_400
@@ -25,7 +26,8 @@ ACTION_REQUEST = ActionRequest(Kind.REPLACE, ("web",)).to_json()
 
 def record(event: str, transaction: str = "", **data: Any) -> Document:
     place = {"epoch": "aaaaaaaa-1", "sequence": next(NUMBERS)}
-    return {"record": {"at": NOW, "transaction": transaction, "event": event, "data": data, **place}}
+    plain = {"at": NOW, "transaction": transaction, "event": event, "data": data, **place}
+    return {"record": dated(plain, iso_exactly)}
 
 
 def begin(plan: str, transaction: str = "t1", component: str = "web") -> Document:
@@ -108,7 +110,7 @@ def test_a_plan_that_was_refused_when_its_turn_came_has_ended() -> None:
         ),
         pytest.param(
             [begin("p2"), end("committed", Outcome.COMMITTED), record("closed", "t1"), HERE],
-            "by now another plan",
+            "the plan is another by now",
             id="something else was done",
         ),
         pytest.param([record("withdrawn", hash="p1"), HERE], "its cause is gone", id="withdrawn"),

@@ -421,7 +421,7 @@ def test_a_broken_chain_or_a_wrong_leaf_soon_after_a_replacement_has_it_undone(c
 @pytest.mark.parametrize("code", [Code.INCOMPLETE_CHAIN, Code.KEY_MISMATCH, Code.HOSTNAME_MISMATCH, Code.BAD_SIGNATURE])
 def test_a_finding_about_files_alone_is_no_reason_to_undo_what_is_served(code: Code) -> None:
     """As the shipped `undo-regression` did to correct replacements, whose key was looked at before the rest."""
-    about_a_file = replace(found(code, NOW - 60), target="web/certificate", live=False)
+    about_a_file = replace(found(code, NOW - 60), target="web/certificate", at_endpoint=False)
     facts = replace(WATCHED, findings=(about_a_file,))
     assert decide(facts, (UNDO,), NOW).decisions == ()
     assert decide(facts, shipped_policies(), NOW).decisions == ()

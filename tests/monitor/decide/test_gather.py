@@ -6,6 +6,7 @@ from types import MappingProxyType
 from actions.plan import Kind
 from config.model import AllowedIssuer, Artefacts, Client, Component, ComponentGroup, Config, Endpoint, Waiver
 from config.service import systemd
+from config.text import Printable, harmless
 from config.vocabulary import Code, Mode, TargetKind
 from monitor.decide.gather import ComponentRecord, situation_of
 from monitor.decide.situation import Accepts, Attempt, FindingState, KnownCandidate, Result, Situation, Validity
@@ -39,7 +40,7 @@ def config(**more: object) -> Config:
 
 
 def raised(code: Code, since: float, subject: str = "") -> dict[tuple[Code, str], Raised]:
-    return {(code, subject): Raised(finding(code, "because", subject), since)}
+    return {(code, subject): Raised(finding(code, Printable("because"), harmless(subject)), since)}
 
 
 FILE = TargetState("web/combined", TargetKind.FILE, "/a", "web", (NEW,))
@@ -100,7 +101,7 @@ def test_a_target_of_its_own_is_a_situation_of_its_own_and_certvigil_itself_is_n
     found = of([mail, itself], config())
     assert set(found) == {"mail", "web"}
     assert found["mail"].findings == (
-        FindingState("mail", Code.WEAK_KEY, finding(Code.WEAK_KEY, "").severity, NOW, live=True),
+        FindingState("mail", Code.WEAK_KEY, finding(Code.WEAK_KEY, Printable("")).severity, NOW, at_endpoint=True),
     )
     assert found["mail"].mode is None
 

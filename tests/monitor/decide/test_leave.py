@@ -157,7 +157,7 @@ ROWS: Final[Sequence[tuple[str, Situation, Policy, str, str]]] = [
     ),
     (
         "a rollback for a finding in a file",
-        situation(attempts=(REPLACED,), findings=(replace(found(Code.EXPIRED), live=False),)),
+        situation(attempts=(REPLACED,), findings=(replace(found(Code.EXPIRED), at_endpoint=False),)),
         policy(has(Code.EXPIRED), ROLLBACK),
         "t1",
         "nobody is worse off",

@@ -14,12 +14,12 @@ import pytest
 from monitor.lab.ca import DAY, Authority, bundle
 from monitor.lab.servers import replace_file
 from probes.certificate import certificate
-from tests.kit.actor import Actor, House, house
+from tests.kit.actor import ActorHouse, StartedActor, house
 from tests.kit.authority import ROOT, fresh
-from tests.kit.daemon import Running, certvigil
+from tests.kit.daemon import RunningDaemon, certvigil
 from tests.kit.metrics import series
 from tests.kit.openssl_client import presented
-from tests.kit.receivers import Receiver
+from tests.kit.receivers import MessageReceiver
 
 pytestmark = pytest.mark.server("nginx")
 
@@ -28,7 +28,7 @@ NEXT_ISSUING = NEXT_ROOT.intermediate("Next Issuing CA")
 
 
 @pytest.fixture
-def web() -> Iterator[House]:
+def web() -> Iterator[ActorHouse]:
     """Give one whose certificate has two hours left of a hundred days."""
     now = time.time()
     old = fresh(not_before=now - 100 * DAY, not_after=now + 7_200)
@@ -36,15 +36,15 @@ def web() -> Iterator[House]:
         yield made
 
 
-def trust(web: House, *roots: Authority) -> None:
+def trust(web: ActorHouse, *roots: Authority) -> None:
     replace_file(f"{web.directory}/root.pem", bundle(roots))
 
 
-def test_from_the_end_of_a_certificate_to_a_rollback_that_nobody_asked_for(web: House) -> None:
+def test_from_the_end_of_a_certificate_to_a_rollback_that_nobody_asked_for(web: ActorHouse) -> None:
     trust(web, ROOT, NEXT_ROOT)
     opens = datetime.now(UTC) + timedelta(minutes=1)
     issuer = {"spki_sha256": certificate(NEXT_ISSUING.der()).public_key_sha256()}
-    with Receiver() as receiver:
+    with MessageReceiver() as receiver:
         config = {
             **web.document(),
             "rescan": "2s",
@@ -61,8 +61,8 @@ def test_from_the_end_of_a_certificate_to_a_rollback_that_nobody_asked_for(web: 
                 }
             ],
         }
-        daemon = Running(config)
-        actor = Actor(daemon.config_file, web.actor().socket, web.actor().log_file)
+        daemon = RunningDaemon(config)
+        actor = StartedActor(daemon.config_file, web.actor().socket, web.actor().log_file)
         with actor, daemon:
             daemon.wait_for(lambda: _standing(daemon) == "await_candidate", "a candidate being waited for")
             new = fresh(issuing=NEXT_ISSUING)
@@ -90,12 +90,12 @@ def test_from_the_end_of_a_certificate_to_a_rollback_that_nobody_asked_for(web: 
             assert ["renew-web" in asked[0]["why"], "undo-regression" in asked[1]["why"]] == [True, True]
 
 
-def _standing(daemon: Running) -> str:
+def _standing(daemon: RunningDaemon) -> str:
     (found,) = daemon.ask("/api/v1/components")["items"]
     return str((found["decision"] or {}).get("status"))
 
 
-def _committed(daemon: Running) -> bool:
+def _committed(daemon: RunningDaemon) -> bool:
     return bool(daemon.happened("ended", outcome="committed"))
 
 
@@ -103,29 +103,31 @@ def _tells_why(message: str) -> bool:
     return "rolled back by itself" in message and "browser no longer accepts" in message
 
 
-def _messages(receiver: Receiver) -> list[str]:
+def _messages(receiver: MessageReceiver) -> list[str]:
     return [f"{each.title} {each.text}" for each in receiver.accepted]
 
 
-def _history(daemon: Running) -> str:
+def _history(daemon: RunningDaemon) -> str:
     return certvigil("history", "--config", daemon.config_file, "--limit", "500").stdout
 
 
-def _journal(web: House) -> list[str]:
+def _journal(web: ActorHouse) -> list[str]:
     return Path(f"{web.directory}/actor/journal.jsonl").read_bytes().rstrip(b"\0").decode().splitlines()
 
 
-def test_what_was_committed_while_the_daemon_was_dead_is_told_with_the_end_of_the_new_certificate(web: House) -> None:
+def test_what_was_committed_while_the_daemon_was_dead_is_told_with_the_end_of_the_new_certificate(
+    web: ActorHouse,
+) -> None:
     new = fresh()
     end = datetime.fromtimestamp(certificate(new.der()).not_after or 0, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    with Receiver() as receiver:
+    with MessageReceiver() as receiver:
         config = {
             **web.document({"mode": "observe"}),
             "channels": {"ops": {"urls": [receiver.url()]}},
             "notifications": {"routes": [{"channels": ["ops"], "severity": "critical", "events": ["committed"]}]},
         }
-        daemon = Running(config)
-        actor = Actor(daemon.config_file, web.actor().socket, web.actor().log_file)
+        daemon = RunningDaemon(config)
+        actor = StartedActor(daemon.config_file, web.actor().socket, web.actor().log_file)
         with actor, daemon:
             daemon.wait_for(lambda: "web/certificate" in _history(daemon), "the old certificate being recorded")
             daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,8 +80,8 @@ def test_a_bad_replacement_passes_every_check_fails_live_and_is_undone_by_itself
         r'client_accepts\{client="browser",target="console/\S+"\} 1',
         r"client     browser at console/\S+: accepts -> accepts",
         r"client     finder at portal/\S+: accepts -> accepts",
-        *("copied the old files aside", "noted the intent", "switched a file", "the service took them up"),
-        *("undoing it", "the old files are back"),
+        *("copied the old files aside", "noted the intent", "switched a file", "the service loaded the new files"),
+        *("rolling back", "the old files are back"),
         r"rolled_back console, portal: the new certificate is not served: console/.*the old files are in place",
         r'client_accepts\{client="browser",target="console/\S+"\} 1',
         r'actions_total\{action="replace",component="console",outcome="rolled_back"\} 1',
@@ -114,3 +116,27 @@ def test_a_machine_that_is_too_slow_is_told_about_and_nothing_is_left_behind(dir
     assert "so there is nothing to show; try again when this machine is less busy" in ran.stdout
     assert "Traceback" not in ran.stdout + ran.stderr
     assert {each.name for each in directory.iterdir()} <= {"tools"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_nothing_is_left_behind_however_it_is_ended(directory: Path, number: signal.Signals) -> None:
+    """Its servers, its daemon and its directory stayed where a service manager, or a terminal that went, ended it."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "monitor.main", "demo"],
+        env={**os.environ, "TMPDIR": str(directory)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        assert running.stdout is not None
+        try:
+            assert any("everything was looked at once" in line for line in running.stdout)
+            running.send_signal(number)
+            # All its processes write there: where one stays, this does not end.
+            assert "stopped; nothing is left behind" in running.communicate(timeout=60)[0]
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+    assert not list(directory.iterdir())

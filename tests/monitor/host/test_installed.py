@@ -14,10 +14,10 @@ import pytest
 
 from monitor.actor.request import Request, Verb
 from monitor.lab.process import find_command
-from tests.kit.actor import Actor
+from tests.kit.actor import StartedActor
 from tests.kit.authority import fresh
-from tests.kit.daemon import Running
-from tests.kit.installation import DAEMON, HAPROXY, JAVA, POSTGRES, Host, host, installed, status, wrong
+from tests.kit.daemon import RunningDaemon
+from tests.kit.installation import DAEMON, HAPROXY, JAVA, POSTGRES, InstalledHost, host, installed, status, wrong
 from tests.kit.keystore import keystore
 from tests.kit.metrics import series
 
@@ -25,16 +25,16 @@ pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can install 
 
 
 @pytest.fixture
-def made() -> Iterator[Host]:
+def made() -> Iterator[InstalledHost]:
     with host() as found:
         yield found
 
 
-def looked_up(daemon: Running, target: str) -> bool:
+def looked_up(daemon: RunningDaemon, target: str) -> bool:
     return daemon.metrics()[series("target_up", target=target)] == 1
 
 
-def test_status_is_clean_where_every_key_is_root_s_or_its_service_s_alone(made: Host) -> None:
+def test_status_is_clean_where_every_key_is_root_s_or_its_service_s_alone(made: InstalledHost) -> None:
     """Also after each was renewed, below directories that the daemon may not even enter."""
     with installed(made, made.document()) as (daemon, _):
         assert wrong(daemon) == []
@@ -70,7 +70,7 @@ DENIED = {
 """Of each component, the file that says that nobody reads its keys."""
 
 
-def test_an_actor_that_is_started_a_little_later_is_not_missed_yet(made: Host) -> None:
+def test_an_actor_that_is_started_a_little_later_is_not_missed_yet(made: InstalledHost) -> None:
     with installed(made, made.document(), actor=False) as (daemon, actor):
         assert all(daemon.findings(each) == {"keys_unread"} for each in DENIED)
         assert daemon.findings("nginx/certificate") == set()
@@ -80,7 +80,7 @@ def test_an_actor_that_is_started_a_little_later_is_not_missed_yet(made: Host) -
 
 
 @pytest.mark.slow
-def test_without_an_actor_each_component_is_one_warning_that_says_what_helps(made: Host) -> None:
+def test_without_an_actor_each_component_is_one_warning_that_says_what_helps(made: InstalledHost) -> None:
     """What may be read is judged all the same; `keys: unread` says that it is meant."""
     document = made.document()
     document["components"]["java"]["keys"] = "unread"
@@ -96,7 +96,7 @@ def test_without_an_actor_each_component_is_one_warning_that_says_what_helps(mad
             assert "keys: unread" in detail
 
 
-def test_while_the_actor_is_away_facts_are_stale_and_nothing_is_critical(made: Host) -> None:
+def test_while_the_actor_is_away_facts_are_stale_and_nothing_is_critical(made: InstalledHost) -> None:
     made.components = {name: made.components[name] for name in ("nginx", "haproxy")}
     with installed(made, made.document()) as (daemon, actor):
         actor.kill()
@@ -113,7 +113,7 @@ def test_while_the_actor_is_away_facts_are_stale_and_nothing_is_critical(made: H
         daemon.wait_for(lambda: wrong(daemon) == [], "that nothing is wrong")
 
 
-def test_the_daemon_has_facts_of_configured_components_alone_and_others_have_none(made: Host) -> None:
+def test_the_daemon_has_facts_of_configured_components_alone_and_others_have_none(made: InstalledHost) -> None:
     with installed(made, made.document()) as (daemon, actor):
         answer = actor.ask(Request(Verb.READ, components=("nginx",)))
         assert answer["host"] == "mail.example.com"
@@ -127,7 +127,7 @@ def test_the_daemon_has_facts_of_configured_components_alone_and_others_have_non
         assert daemon.code is None
 
 
-def as_user(user: int, actor: Actor, component: str, group: int | None = None) -> str:
+def as_user(user: int, actor: StartedActor, component: str, group: int | None = None) -> str:
     """Return what the actor answers to a user who wants to have a component read, or why it cannot be asked."""
     setpriv = find_command("setpriv")
     assert setpriv is not None
@@ -150,7 +150,7 @@ def as_user(user: int, actor: Actor, component: str, group: int | None = None) -
     return ran.stdout
 
 
-def test_what_nobody_may_read_below_watch_is_one_finding_for_each_path_or_tree(made: Host) -> None:
+def test_what_nobody_may_read_below_watch_is_one_finding_for_each_path_or_tree(made: InstalledHost) -> None:
     made.components = {}
     made.make("some", 0o755)
     for number in range(5):
@@ -177,7 +177,7 @@ def test_what_nobody_may_read_below_watch_is_one_finding_for_each_path_or_tree(m
             ),
             (
                 "the daemon may not read 0.pem, 1.pem, 2.pem and 2 more"
-                "; to cure it, let certvigil's user read what holds certificates, "
+                "; to cure it, let certvigil's user read the files with certificates, "
                 "leave the modes of keys and exclude them"
             ),
         ]

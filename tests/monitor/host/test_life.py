@@ -17,7 +17,7 @@ import pytest
 from config.vocabulary import Code, Severity
 from monitor.host.life import SHORT, TOO_MANY, WINDOW, Life, StateTaken, begin
 from monitor.host.sockets import ListenError, listen_tcp
-from tests.kit.daemon import Running, certvigil
+from tests.kit.daemon import RunningDaemon, certvigil
 
 NOW = 1_795_000_000.0
 NOTHING: Mapping[str, object] = {}
@@ -70,7 +70,7 @@ def test_what_others_wrote_into_the_list_does_no_harm(tmp_path: Path, text: str)
 
 
 def test_a_second_daemon_ends_at_once_and_names_the_first(cleanup: ExitStack) -> None:
-    first = cleanup.enter_context(Running(NOTHING))
+    first = cleanup.enter_context(RunningDaemon(NOTHING))
     ran = certvigil("run", "--config", first.config_file)
     assert ran.returncode == 78
     holder = f"another certvigil, pid {first.pid} on {socket.gethostname()}, has the state directory {first.state}"
@@ -111,7 +111,7 @@ def test_the_lock_is_held_whatever_else_opens_and_closes_its_file(tmp_path: Path
 
 
 def test_a_daemon_that_watches_its_state_directory_keeps_it_to_itself(cleanup: ExitStack, tmp_path: Path) -> None:
-    daemon = Running(NOTHING)
+    daemon = RunningDaemon(NOTHING)
     cleanup.callback(daemon.close)
     (tmp_path / "lock.pem").symlink_to(f"{daemon.state}/daemon.lock")
     daemon.configure({"watch": [{"files": [f"{daemon.state}/*", f"{tmp_path}/*.pem", f"{daemon.state}/daemon.lock"]}]})
@@ -130,7 +130,7 @@ def test_the_lock_is_not_held_by_what_a_daemon_forks(tmp_path: Path) -> None:
 
 
 def test_a_daemon_that_dies_within_seconds_again_and_again_is_told_by_the_next(cleanup: ExitStack) -> None:
-    daemon = Running(NOTHING)
+    daemon = RunningDaemon(NOTHING)
     cleanup.callback(daemon.close)
     for _ in range(TOO_MANY):
         daemon.start()

@@ -174,6 +174,33 @@ def test_a_sticky_directory_keeps_what_is_roots(tmp_path: Path) -> None:
     assert changeable(str(reload)) == ""
 
 
+def test_mistakes_and_what_this_host_has_otherwise_are_said_at_once(write: Write, capsys: Capture) -> None:
+    path = write(
+        """\
+        trust_stores:
+          corporate: {bundle: /no/where.pem}
+        clients:
+          java: {trusts: corporat}
+        services:
+          nginx: {restart: [/no/nginx]}
+          apache: {test: [/no/apache]}
+        components:
+          web: {artefacts: {combined: /a}, service: nginx}
+          shop: {artefacts: {combined: /b}, service: apache}
+        channels:
+          ops: {urls: ["nothing://h"]}
+        """
+    )
+    found = [line.partition(",")[0] for line in said(path, capsys, code=1)]
+    assert found == [
+        "warning: FILE:2: trust_stores.corporate.bundle: /no/where.pem: No such file or directory",
+        "warning: FILE:6: services.nginx.restart: /no/nginx does not exist here",
+        "FILE:4: clients.java.trusts: there is no trust store 'corporat' (did you mean 'corporate'?)",
+        "FILE:7: services.apache: given without 'restart'",
+        "FILE:12: channels.ops.urls[0]: ops",
+    ]
+
+
 def test_a_way_that_ends_nowhere_is_no_good_way(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(OSError, match="Too many levels"):

@@ -27,9 +27,9 @@ from monitor.actor.work import Work
 from monitor.host.units import units
 from monitor.lab.process import find_command
 from monitor.state.trust import read_trust_context
-from tests.kit.actor import Actor, House, house
+from tests.kit.actor import ActorHouse, StartedActor, house
 from tests.kit.authority import fresh
-from tests.kit.daemon import Running, certvigil
+from tests.kit.daemon import RunningDaemon, certvigil
 from tests.kit.openssl_client import presented
 from tests.kit.worlds import Step, StepWorld
 
@@ -128,7 +128,7 @@ def test_a_small_configuration_gives_exactly_this(configure: Configure) -> None:
         ],
         RECOVER: [
             "Before=certvigil-actor.service certvigil.service nginx.service",
-            "ExecStart=/usr/bin/certvigil recover --no-live --config /etc/certvigil",
+            "ExecStart=/usr/bin/certvigil recover --no-services --config /etc/certvigil",
             *writes,
             *capabilities,
         ],
@@ -399,7 +399,7 @@ def test_the_command_prints_them_or_writes_whole_files(configure: Configure, tmp
 
 
 @pytest.fixture
-def web() -> Iterator[House]:
+def web() -> Iterator[ActorHouse]:
     """Give a house whose daemon has directories of its own, and whose certificate is a link."""
     with house() as made:
         os.mkdir(f"{made.directory}/real")
@@ -408,7 +408,7 @@ def web() -> Iterator[House]:
         yield made
 
 
-def configured(web: House) -> Config:
+def configured(web: ActorHouse) -> Config:
     own = {"state_directory": f"{web.directory}/state", "socket": f"{web.directory}/run/daemon.sock"}
     document = web.document({"service": {**web.component()["service"], "writes": [web.server.directory]}})  # type: ignore[dict-item]
     document["actor"]["socket"] = f"{web.directory}/actor-run/actor.sock"
@@ -421,7 +421,7 @@ def configured(web: House) -> Config:
 
 @pytest.mark.server("nginx")
 def test_every_path_that_a_transaction_changes_may_be_written_by_the_actor_and_none_by_the_daemon(
-    web: House, monkeypatch: pytest.MonkeyPatch
+    web: ActorHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed: set[str] = set()
 
@@ -457,7 +457,7 @@ exec "$@"
 
 
 @pytest.mark.server("nginx")
-def test_the_actor_replaces_a_certificate_with_the_rights_of_its_unit_and_no_others(web: House) -> None:
+def test_the_actor_replaces_a_certificate_with_the_rights_of_its_unit_and_no_others(web: ActorHouse) -> None:
     """Its files belong to somebody else, and everything that is not named in the unit is mounted read-only."""
     if os.getuid() != 0:
         pytest.skip("only root can take rights from root")
@@ -474,7 +474,9 @@ def test_the_actor_replaces_a_certificate_with_the_rights_of_its_unit_and_no_oth
         pytest.skip("mounting is not allowed here")
     wrapper = [*sandbox, "setpriv", "--bounding-set", bounding, "--inh-caps", "-all", "--no-new-privs"]
     new = fresh()
-    with Actor(web.config_file, f"{web.directory}/actor-run/actor.sock", f"{web.directory}/log", wrapper) as actor:
+    with StartedActor(
+        web.config_file, f"{web.directory}/actor-run/actor.sock", f"{web.directory}/log", wrapper
+    ) as actor:
         web.put(new)
         answer = actor.ask(Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, ("web",))))
         assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
@@ -538,7 +540,7 @@ def under_filter(text: str, log: str) -> list[str]:
 @pytest.mark.server("systemd-analyze")
 @pytest.mark.server("strace")
 @pytest.mark.server("nginx")
-def test_daemon_and_actor_use_no_system_call_that_their_units_refuse(web: House) -> None:
+def test_daemon_and_actor_use_no_system_call_that_their_units_refuse(web: ActorHouse) -> None:
     """The actor as root, the daemon as a user without rights that sees of /proc what its unit shows it."""
     if os.getuid() != 0:
         pytest.skip("only root can become others")
@@ -564,9 +566,9 @@ def test_daemon_and_actor_use_no_system_call_that_their_units_refuse(web: House)
     if subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode:
         pytest.skip("mounting is not allowed here")
     filters = under_filter(found[ACTOR], actor_log)
-    with Actor(web.config_file, web.settings["socket"], f"{web.directory}/log", filters) as actor:
+    with StartedActor(web.config_file, web.settings["socket"], f"{web.directory}/log", filters) as actor:
         own = {key: each for key, each in document.items() if key not in {"state_directory", "socket"}}
-        daemon = Running(own, wrapper=[*wrapper, *under_filter(found[DAEMON], daemon_log)])
+        daemon = RunningDaemon(own, wrapper=[*wrapper, *under_filter(found[DAEMON], daemon_log)])
         try:
             for path in (daemon.directory, daemon.config_file, daemon.manager.address):
                 os.chown(path, 64010, 64010)

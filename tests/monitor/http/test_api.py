@@ -13,19 +13,21 @@ import pytest
 
 from config.document import Mistake
 from config.model import Settings, Web
-from config.vocabulary import Code, TargetKind
+from config.text import Printable, harmless
+from config.vocabulary import Code, EntryKind, Integrity, TargetKind
 from monitor.http.app import accepts_gzip
 from monitor.state.own import SELF
 from monitor.state.target import Raised, TargetState
 from monitor.store import Degraded, DegradedReason, HistoryEntry, What
 from probes.finding import Edge, finding
+from probes.keystore import Keystore, KeystoreEntry
 from probes.observation import Presented
 from tests.kit.metrics import samples, some_certificate, some_file, text_of, value
-from tests.kit.web_server import FakeView, Running, running
+from tests.kit.web_server import FakeView, RunningServer, running
 
 
 def raised(known: TargetState, code: Code, subject: str = "", since: float = 1_795_000_000.0) -> TargetState:
-    found = finding(code, "as the test has it", subject)
+    found = finding(code, Printable("as the test has it"), harmless(subject))
     return replace(known, findings={**known.findings, (code, subject): Raised(found, since)})
 
 
@@ -35,20 +37,20 @@ def view() -> FakeView:
 
 
 @pytest.fixture
-def server(view: FakeView, tmp_path: Path) -> Iterator[Running]:
+def server(view: FakeView, tmp_path: Path) -> Iterator[RunningServer]:
     with running(view, Settings(socket=str(tmp_path / "s"), web=Web(listen=("127.0.0.1:0",)))) as started:
         assert started.problems == ()
         yield started
 
 
 @pytest.fixture
-def client(server: Running) -> Iterator[httpx.Client]:
+def client(server: RunningServer) -> Iterator[httpx.Client]:
     with server.tcp() as tcp:
         yield tcp
 
 
 @pytest.fixture
-def local(server: Running) -> Iterator[httpx.Client]:
+def local(server: RunningServer) -> Iterator[httpx.Client]:
     with server.unix() as unix:
         yield unix
 
@@ -119,7 +121,7 @@ def test_every_link_of_the_landing_page_leads_somewhere(client: httpx.Client) ->
     assert [client.get(link).status_code for link in links] == [200] * len(links)
 
 
-def test_every_answer_says_which_host_it_is_about(server: Running, client: httpx.Client) -> None:
+def test_every_answer_says_which_host_it_is_about(server: RunningServer, client: httpx.Client) -> None:
     server.server.call("web1.example.com")
     for resource in ("/metrics", "/readyz", "/api/v1/status", "/api/v1/findings", "/api/v1/targets/none"):
         assert client.get(resource).headers["certvigil-host"] == "web1.example.com"
@@ -151,13 +153,32 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
     leaf = some_certificate()
     known = replace(
         raised(some_file("/etc/ssl/a b.pem", leaf), Code.WEAK_KEY, "position 0"),
-        edges=(Edge("java", accepted=False, why="it does not trust the issuer"),),
+        edges=(Edge("java", accepted=False, why=Printable("it does not trust the issuer")),),
         expiry=1_800_000_000,
-        pending={(Code.KEY_MISMATCH, ""): Raised(finding(Code.KEY_MISMATCH, "not its own"), 1_795_000_000.0)},
+        pending={
+            (Code.KEY_MISMATCH, ""): Raised(finding(Code.KEY_MISMATCH, Printable("not its own")), 1_795_000_000.0)
+        },
         since=1_700_000_000.5,
         failure=("bad_pem", "line 3"),
-        addresses=(Presented("192.0.2.7", (leaf,), "TLSv1.3", "TLS_AES_256_GCM_SHA384", "x25519"),),
+        addresses=(Presented(Printable("192.0.2.7"), (leaf,), "TLSv1.3", "TLS_AES_256_GCM_SHA384", "x25519"),),
+        keystore=Keystore(
+            (KeystoreEntry(EntryKind.TRUSTED, Printable("root"), 1_700_000_000.5, (leaf,)),), Integrity.VERIFIED
+        ),
     )
+    described = {
+        "subject": "CN=www.example.com",
+        "issuer": "CN=Lab Issuing CA",
+        "serial": "2a",
+        "not_before": "2023-11-14T22:13:20Z",
+        "not_after": "2027-01-15T08:00:00Z",
+        "sha256": leaf.sha256,
+        "names": ["DNS:www.example.com"],
+        "key": {"kind": "ec", "bits": 256},
+        "spki_sha256": None,
+        "signature_hash": "sha256",
+        "is_ca": False,
+        "failures": [],
+    }
     view.add(known)
     answer = client.get("/api/v1/targets//etc/ssl/a b.pem").json()
     assert answer.pop("days_left") == pytest.approx((1_800_000_000 - time.time()) / 86_400, abs=0.1)
@@ -203,22 +224,7 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
             }
         ],
         "since": "2023-11-14T22:13:20.500000Z",
-        "chain": [
-            {
-                "subject": "CN=www.example.com",
-                "issuer": "CN=Lab Issuing CA",
-                "serial": "2a",
-                "not_before": "2023-11-14T22:13:20Z",
-                "not_after": "2027-01-15T08:00:00Z",
-                "sha256": leaf.sha256,
-                "names": ["DNS:www.example.com"],
-                "key": {"kind": "ec", "bits": 256},
-                "spki_sha256": None,
-                "signature_hash": "sha256",
-                "is_ca": False,
-                "failures": [],
-            }
-        ],
+        "chain": [described],
         "addresses": [
             {
                 "address": "192.0.2.7",
@@ -228,6 +234,18 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
                 "group": "x25519",
             }
         ],
+        "keystore": {
+            "integrity": "verified",
+            "default_password": False,
+            "entries": [
+                {
+                    "kind": "trusted",
+                    "alias": "root",
+                    "created": "2023-11-14T22:13:20Z",
+                    "certificates": [described],
+                }
+            ],
+        },
     }
 
 

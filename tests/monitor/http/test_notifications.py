@@ -15,7 +15,7 @@ from config.model import Settings, Web
 from config.vocabulary import Code
 from monitor.notify.outbox import RequestedSilence
 from tests.kit.outbox import ALERT, DELIVERY, SILENCE
-from tests.kit.web_server import FakeView, Running, running
+from tests.kit.web_server import FakeView, RunningServer, running
 
 API = "/api/v1/notifications"
 
@@ -30,14 +30,14 @@ def view() -> FakeView:
 
 
 @pytest.fixture
-def server(view: FakeView, tmp_path: Path) -> Iterator[Running]:
+def server(view: FakeView, tmp_path: Path) -> Iterator[RunningServer]:
     settings = replace(Settings(), socket=str(tmp_path / "run" / "s"), web=Web(("127.0.0.1:0",)))
     with running(view, settings) as server:
         yield server
 
 
 @pytest.fixture
-def unix(server: Running) -> Iterator[httpx.Client]:
+def unix(server: RunningServer) -> Iterator[httpx.Client]:
     with server.unix() as client:
         yield client
 
@@ -103,7 +103,9 @@ def test_somebody_decides_on_what_was_given_up(unix: httpx.Client, view: FakeVie
         ("POST", "drop"),
     ],
 )
-def test_over_tcp_one_may_look_and_change_nothing(method: str, resource: str, server: Running, view: FakeView) -> None:
+def test_over_tcp_one_may_look_and_change_nothing(
+    method: str, resource: str, server: RunningServer, view: FakeView
+) -> None:
     with server.tcp() as client:
         assert client.get(API).status_code == 200
         assert client.request(method, f"{API}/{resource}").status_code == 403

@@ -18,7 +18,7 @@ from monitor.http.app import Metrics
 from monitor.http.guard import HostNames, Message
 from monitor.metrics.piece import PAUSE, Piece, piece
 from tests.kit.metrics import some_certificate, some_file
-from tests.kit.web_server import FakeView, Running, running
+from tests.kit.web_server import FakeView, RunningServer, running
 
 
 @pytest.fixture
@@ -32,13 +32,13 @@ def view() -> FakeView:
 
 
 @pytest.fixture
-def server(view: FakeView, settings: Settings) -> Iterator[Running]:
+def server(view: FakeView, settings: Settings) -> Iterator[RunningServer]:
     with running(view, settings) as started:
         assert started.problems == ()
         yield started
 
 
-def raw(server: Running) -> socket.socket:
+def raw(server: RunningServer) -> socket.socket:
     connection = socket.create_connection(server.address, 10)
     connection.settimeout(10)
     return connection
@@ -70,7 +70,7 @@ def ended(connection: socket.socket) -> bytes:
         ("", 421),
     ],
 )
-def test_only_a_host_that_we_are_may_be_asked_for(host: str, status: int, server: Running) -> None:
+def test_only_a_host_that_we_are_may_be_asked_for(host: str, status: int, server: RunningServer) -> None:
     with server.tcp() as client:
         answer = client.get("/healthz", headers={"host": host})
     assert answer.status_code == status
@@ -78,7 +78,7 @@ def test_only_a_host_that_we_are_may_be_asked_for(host: str, status: int, server
 
 
 @pytest.mark.parametrize("hosts", [b"", b"Host: localhost\r\nHost: evil.example\r\n"])
-def test_one_host_header_is_needed(hosts: bytes, server: Running) -> None:
+def test_one_host_header_is_needed(hosts: bytes, server: RunningServer) -> None:
     with raw(server) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n" + hosts + b"\r\n")
         assert ended(connection).startswith(b"HTTP/1.1 400 ")
@@ -96,7 +96,7 @@ def test_the_host_s_full_name_is_learned_without_waiting(monkeypatch: pytest.Mon
     assert not names.accepts("appliance.evil.example")
 
 
-def test_the_unix_socket_takes_any_host_and_is_for_owner_and_group(server: Running) -> None:
+def test_the_unix_socket_takes_any_host_and_is_for_owner_and_group(server: RunningServer) -> None:
     with server.unix() as client:
         assert client.get("/healthz", headers={"host": "anything"}).status_code == 200
     status = os.stat(server.settings.socket)
@@ -203,14 +203,16 @@ def test_a_request_under_way_is_answered_before_the_end(view: FakeView, settings
         assert received.endswith(b"\r\n0\r\n\r\n")
 
 
-def test_a_request_that_does_not_arrive_is_not_waited_for(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_does_not_arrive_is_not_waited_for(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.2)
     with raw(server) as silent, raw(server) as slow:
         slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: local")
         assert ended(silent) == ended(slow) == b""
 
 
-def test_a_second_request_must_arrive_in_time_too(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_request_must_arrive_in_time_too(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     with raw(server) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(65536).endswith(b"ok\n")
@@ -220,7 +222,7 @@ def test_a_second_request_must_arrive_in_time_too(server: Running, monkeypatch: 
 
 
 def test_an_answer_that_is_not_taken_is_given_up(
-    view: FakeView, server: Running, monkeypatch: pytest.MonkeyPatch
+    view: FakeView, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view.add(*(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(10_000)))
     monkeypatch.setattr(protocol, "STALLED_SECONDS", 0.2)
@@ -233,7 +235,7 @@ def test_an_answer_that_is_not_taken_is_given_up(
         assert not ended(lazy).endswith(b"\r\n0\r\n\r\n")
 
 
-def test_a_request_that_is_too_large_ends_the_connection(server: Running) -> None:
+def test_a_request_that_is_too_large_ends_the_connection(server: RunningServer) -> None:
     with raw(server) as connection:
         with suppress(OSError):
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 2_000_000)
@@ -241,7 +243,7 @@ def test_a_request_that_is_too_large_ends_the_connection(server: Running) -> Non
 
 
 def test_of_more_connections_than_are_served_the_one_that_waits_longest_is_cut_off(
-    server: Running, monkeypatch: pytest.MonkeyPatch
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 3)
     with raw(server) as first, raw(server) as second, raw(server) as third, raw(server) as late:
@@ -255,7 +257,7 @@ def test_of_more_connections_than_are_served_the_one_that_waits_longest_is_cut_o
             assert local.get("/healthz").status_code == 200
 
 
-def test_hundreds_of_slow_connections_do_not_shut_prometheus_out(view: FakeView, server: Running) -> None:
+def test_hundreds_of_slow_connections_do_not_shut_prometheus_out(view: FakeView, server: RunningServer) -> None:
     """250, from its own address and from others: silent, half a request, or an answer that is not taken."""
     view.add(*(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(2_000)))
     slow = []
@@ -287,7 +289,7 @@ def test_hundreds_of_slow_connections_do_not_shut_prometheus_out(view: FakeView,
 
 
 def test_who_opens_many_connections_makes_room_for_others_at_his_own_cost(
-    server: Running, monkeypatch: pytest.MonkeyPatch
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 5)
     with socket.socket() as quiet:
@@ -318,13 +320,13 @@ def test_whoever_has_a_network_of_ipv6_is_one(name: object, origin: str) -> None
     assert protocol._origin(name) == origin
 
 
-def test_nonsense_is_refused(server: Running) -> None:
+def test_nonsense_is_refused(server: RunningServer) -> None:
     with raw(server) as connection:
         connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
         assert ended(connection).startswith(b"HTTP/1.1 400 ")
 
 
-def test_the_loop_goes_on_while_metrics_are_sent(view: FakeView, server: Running) -> None:
+def test_the_loop_goes_on_while_metrics_are_sent(view: FakeView, server: RunningServer) -> None:
     view.add(*(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(10_000)))
 
     async def ticks() -> int:
@@ -343,7 +345,7 @@ def test_the_loop_goes_on_while_metrics_are_sent(view: FakeView, server: Running
 
 
 def test_a_client_that_asks_on_without_waiting_is_cut_off(
-    view: FakeView, server: Running, caplog: pytest.LogCaptureFixture
+    view: FakeView, server: RunningServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Answers would pile up behind one that it does not take."""
     view.add(*(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(500)))

@@ -16,7 +16,7 @@ from config.model import Settings, Web
 from monitor.http.passwords import Passwords
 from monitor.http.webconfig import WebConfig, read_web_config
 from monitor.lab.ca import Authority
-from tests.kit.web_server import FakeView, Running, running
+from tests.kit.web_server import FakeView, RunningServer, running
 
 HASH = bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4)).decode()
 TLS = "tls_server_config: {cert_file: tls/cert.pem, key_file: tls/key.pem}\n"
@@ -70,7 +70,7 @@ def files(tmp_path: Path, root_ca: Authority) -> Files:
     return files
 
 
-def served_serial(server: Running, files: Files) -> str:
+def served_serial(server: RunningServer, files: Files) -> str:
     with (
         socket.create_connection(server.address, 10) as plain,
         files.trust().wrap_socket(plain, server_hostname="localhost") as connection,

@@ -28,7 +28,7 @@ from monitor.lab.servers import (
 )
 from tests.kit.load import Load, chain_of
 from tests.kit.openssl_client import presented
-from tests.kit.peers import Behaviour, Peer
+from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.prometheus import Prometheus, check_metrics
 from tests.kit.start import StartServer
 from tests.kit.workers import WORKERS, Workers
@@ -229,12 +229,12 @@ def test_the_local_server_presents_a_chain_in_any_order(
     ],
 )
 def test_a_peer_answers_as_it_behaves(
-    start_peer: Callable[[Behaviour], Peer], behaviour: Behaviour, first_bytes: bytes
+    start_peer: Callable[[Behaviour], HostilePeer], behaviour: Behaviour, first_bytes: bytes
 ) -> None:
     assert _answer_of(start_peer(behaviour)).startswith(first_bytes)
 
 
-def test_a_peer_that_closes_sends_nothing(start_peer: Callable[[Behaviour], Peer]) -> None:
+def test_a_peer_that_closes_sends_nothing(start_peer: Callable[[Behaviour], HostilePeer]) -> None:
     assert _answer_of(start_peer(Behaviour.CLOSES)) == b""
 
 
@@ -247,13 +247,13 @@ def test_a_peer_that_closes_sends_nothing(start_peer: Callable[[Behaviour], Peer
     ],
 )
 def test_a_peer_that_does_not_answer_fails_as_it_behaves(
-    start_peer: Callable[[Behaviour], Peer], behaviour: Behaviour, error: type[OSError]
+    start_peer: Callable[[Behaviour], HostilePeer], behaviour: Behaviour, error: type[OSError]
 ) -> None:
     with pytest.raises(error):
         _answer_of(start_peer(behaviour), patience=0.2)
 
 
-def _answer_of(peer: Peer, patience: float = 5.0) -> bytes:
+def _answer_of(peer: HostilePeer, patience: float = 5.0) -> bytes:
     with socket.create_connection((peer.host, peer.port), timeout=patience) as connection:
         connection.sendall(b"\x16\x03\x01")
         return connection.recv(64)

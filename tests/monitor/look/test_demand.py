@@ -18,8 +18,8 @@ from monitor.look.demand import RefusedProbe
 from monitor.metrics.probed import Probed
 from tests.kit.blackbox import Blackbox
 from tests.kit.metrics import samples, value
-from tests.kit.peers import Behaviour, Peer
-from tests.kit.probes import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
+from tests.kit.peers import Behaviour, HostilePeer
+from tests.kit.probe_requests import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
 from tests.kit.start import StartServer
 
 EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
@@ -122,7 +122,7 @@ def test_what_nobody_validates_succeeds_without_a_verified_chain(
 @pytest.mark.server("promtool")
 @pytest.mark.parametrize("behaviour", [Behaviour.REFUSES, Behaviour.PLAIN_HTTP])
 def test_a_failed_look_leaves_nothing_but_that_it_failed(
-    surround: Surround, start_peer: Callable[[Behaviour], Peer], behaviour: Behaviour
+    surround: Surround, start_peer: Callable[[Behaviour], HostilePeer], behaviour: Behaviour
 ) -> None:
     peer = start_peer(behaviour)
     page = text(surround(endpoint(peer)), "web", "https")
@@ -136,7 +136,7 @@ def test_a_failed_look_leaves_nothing_but_that_it_failed(
 
 
 def test_a_look_takes_no_longer_than_prometheus_waits(
-    surround: Surround, start_peer: Callable[[Behaviour], Peer]
+    surround: Surround, start_peer: Callable[[Behaviour], HostilePeer]
 ) -> None:
     found = probe(surround(endpoint(start_peer(Behaviour.SILENT))), "web", seconds=0.2)
     assert isinstance(found, Probed)
@@ -164,12 +164,12 @@ def test_https_knows_its_port(surround: Surround, module: str) -> None:
 
 
 @pytest.fixture
-def peer(start_peer: Callable[[Behaviour], Peer]) -> Peer:
+def peer(start_peer: Callable[[Behaviour], HostilePeer]) -> HostilePeer:
     """Return a peer on loopback that counts who comes."""
     return start_peer(Behaviour.CLOSES)
 
 
-def test_what_is_no_endpoint_is_not_looked_at(surround: Surround, peer: Peer) -> None:
+def test_what_is_no_endpoint_is_not_looked_at(surround: Surround, peer: HostilePeer) -> None:
     trust_context = surround(Endpoint("other", "127.0.0.1", 1))
     for target in (f"{peer.host}:{peer.port}", f"https://{peer.host}:{peer.port}"):
         assert "no endpoint is at" in refused(trust_context, target)
@@ -184,7 +184,7 @@ def test_what_is_no_address_is_refused(surround: Surround, target: str) -> None:
     assert refused(surround(allow=EVERYWHERE, ports=[443]), target)
 
 
-def test_allowing_the_world_does_not_allow_loopback(surround: Surround, peer: Peer) -> None:
+def test_allowing_the_world_does_not_allow_loopback(surround: Surround, peer: HostilePeer) -> None:
     trust_context = surround(allow=EVERYWHERE, ports=[peer.port])
     for host in (peer.host, f"[::ffff:{peer.host}]"):
         assert "probe.allow" in refused(trust_context, f"{host}:{peer.port}")
@@ -196,19 +196,19 @@ def test_allowing_the_world_allows_neither_links_nor_this_host(surround: Surroun
     assert refused(surround(allow=EVERYWHERE, ports=[443]), f"{host}:443")
 
 
-def test_loopback_may_be_allowed_by_its_name_alone(surround: Surround, peer: Peer) -> None:
+def test_loopback_may_be_allowed_by_its_name_alone(surround: Surround, peer: HostilePeer) -> None:
     trust_context = surround(allow=["127.0.0.0/8"], ports=[peer.port])
     assert isinstance(probe(trust_context, f"{peer.host}:{peer.port}"), Probed)
     assert peer.connections == 1
 
 
-def test_no_port_is_looked_at_beside_those_allowed(surround: Surround, peer: Peer) -> None:
+def test_no_port_is_looked_at_beside_those_allowed(surround: Surround, peer: HostilePeer) -> None:
     assert "port" in refused(surround(allow=["127.0.0.0/8"], ports=[443]), f"{peer.host}:{peer.port}")
     assert peer.connections == 0
 
 
 def test_a_name_that_leads_to_loopback_is_refused(
-    surround: Surround, peer: Peer, monkeypatch: pytest.MonkeyPatch
+    surround: Surround, peer: HostilePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for answer in ([peer.host], ["192.0.2.1", peer.host]):
         Resolver(monkeypatch, answer)
@@ -219,7 +219,10 @@ def test_a_name_that_leads_to_loopback_is_refused(
 
 
 def test_a_name_is_resolved_once_so_that_it_cannot_rebind(
-    surround: Surround, peer: Peer, start_peer: Callable[[Behaviour], Peer], monkeypatch: pytest.MonkeyPatch
+    surround: Surround,
+    peer: HostilePeer,
+    start_peer: Callable[[Behaviour], HostilePeer],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     resolver = Resolver(monkeypatch, ["127.1.2.3"], [peer.host])
     trust_context = surround(allow=["127.1.2.3/32"], ports=[peer.port])
@@ -230,7 +233,7 @@ def test_a_name_is_resolved_once_so_that_it_cannot_rebind(
     assert peer.connections == 0
 
 
-def test_an_address_does_not_become_an_endpoint_by_being_called_like_one(surround: Surround, peer: Peer) -> None:
+def test_an_address_does_not_become_an_endpoint_by_being_called_like_one(surround: Surround, peer: HostilePeer) -> None:
     address = f"{peer.host}:{peer.port}"
     trust_context = surround(Endpoint(address, "127.0.0.1", 1), allow=EVERYWHERE, ports=[peer.port])
     assert "probe.allow" in refused(trust_context, f"https://{address}")

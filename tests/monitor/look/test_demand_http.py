@@ -18,13 +18,13 @@ from monitor.lab.process import free_address
 from monitor.lab.servers import write_site
 from monitor.metrics.probed import Probed
 from probes.http.exchange import MOST_BODY
-from tests.kit.answering_server import Answer, Answering, page
+from tests.kit.answering_server import Answer, AnsweringServer, page
 from tests.kit.blackbox import Blackbox
 from tests.kit.metrics import samples, value
-from tests.kit.peers import Behaviour, Peer
-from tests.kit.probes import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
+from tests.kit.peers import Behaviour, HostilePeer
+from tests.kit.probe_requests import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
 
-Start = Callable[..., Answering]
+Start = Callable[..., AnsweringServer]
 
 
 @pytest.fixture
@@ -36,11 +36,13 @@ def surround(tmp_path: Path, root_ca: Authority) -> Surround:
 def answering(cleanup: ExitStack, issuing_ca: Authority, tmp_path: Path) -> Start:
     """Start a server of a certificate for NAME, that answers so."""
 
-    def start(answer: Answer | bytes, *, trusted: bool = True, address: tuple[str, int] | None = None) -> Answering:
+    def start(
+        answer: Answer | bytes, *, trusted: bool = True, address: tuple[str, int] | None = None
+    ) -> AnsweringServer:
         issued = issuing_ca.issue(NAME) if trusted else self_signed(NAME)
         site = write_site(str(tmp_path / f"site{time.monotonic_ns()}"), issued)
         given = (lambda _path: [answer]) if isinstance(answer, bytes) else answer
-        return cleanup.enter_context(Answering(site, given, address))
+        return cleanup.enter_context(AnsweringServer(site, given, address))
 
     return start
 
@@ -129,7 +131,10 @@ def redirect(location: str) -> bytes:
 
 
 def test_a_redirect_to_where_it_may_not_look_is_not_followed(
-    surround: Surround, answering: Start, start_peer: Callable[[Behaviour], Peer], monkeypatch: pytest.MonkeyPatch
+    surround: Surround,
+    answering: Start,
+    start_peer: Callable[[Behaviour], HostilePeer],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     peer = start_peer(Behaviour.CLOSES)
     Resolver(monkeypatch, [peer.host])

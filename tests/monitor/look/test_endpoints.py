@@ -24,7 +24,7 @@ from monitor.state.events import FindingRaised, LookFailed, TargetAdded, TargetR
 from probes.observation import EndpointObservation
 from probes.tls.drive import look
 from tests.kit.monitors import keep_looking, until
-from tests.kit.peers import Behaviour, Peer
+from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.start import StartServer
 
 ROOT = Authority.root()
@@ -115,7 +115,9 @@ def test_no_more_looks_are_under_way_at_once_than_allowed(monkeypatch: pytest.Mo
     asyncio.run(story())
 
 
-def test_waiting_for_room_is_lag(start_peer: Callable[[Behaviour], Peer], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_room_is_lag(
+    start_peer: Callable[[Behaviour], HostilePeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("monitor.look.slots.PATIENCE", NEVER)
 
     async def story() -> None:
@@ -438,7 +440,9 @@ def test_a_reload_leaves_a_look_under_way_alone() -> None:
     asyncio.run(story())
 
 
-def test_an_endpoint_removed_while_it_is_looked_at_stays_removed(start_peer: Callable[[Behaviour], Peer]) -> None:
+def test_an_endpoint_removed_while_it_is_looked_at_stays_removed(
+    start_peer: Callable[[Behaviour], HostilePeer],
+) -> None:
     async def story() -> None:
         silent = start_peer(Behaviour.SILENT)
         async with keep_looking(watching(endpoint("gone", silent.host, silent.port, timeout=0.5))) as kept:
@@ -454,7 +458,7 @@ def test_an_endpoint_removed_while_it_is_looked_at_stays_removed(start_peer: Cal
 
 
 def test_an_endpoint_that_moves_while_it_is_looked_at_is_looked_at_where_it_is_now(
-    start_peer: Callable[[Behaviour], Peer], serve: Callable[..., LocalServer]
+    start_peer: Callable[[Behaviour], HostilePeer], serve: Callable[..., LocalServer]
 ) -> None:
     async def story() -> None:
         silent, server = start_peer(Behaviour.SILENT), serve()

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from config.model import Artefacts, Component, FileTarget, Settings, Watch
-from config.vocabulary import Code, FileRole, LookOutcome, Severity
+from config.vocabulary import Code, FileRole, Integrity, LookOutcome, Severity
 from monitor.lab.ca import DAY, Authority, KeyType, new_key
-from monitor.look import files
+from monitor.look import files, unread
 from monitor.state import pending
 from monitor.state.events import FindingCleared, FindingRaised, PresentedChanged, TargetRemoved
 from monitor.state.messages import Looked
 from probes.find import Found, find
+from tests.kit import java_keystore
 from tests.kit.keystore import PASSWORD, keystore
 from tests.kit.monitors import config_with, file_monitor, until
 from tests.kit.unprivileged import unprivileged
@@ -238,7 +239,7 @@ def test_keystores_that_a_pattern_matches_never_vanish(tmp_path: Path) -> None:
 
     async def story() -> None:
         site = ROOT.issue("www.example.com", key=KeyType.P256)
-        secret, java = tmp_path / "password", bytes.fromhex("feedfeed0000000200000000") + bytes(20)
+        secret, java = tmp_path / "password", bytes.fromhex("feedfeed0000000300000000") + bytes(20)
         (tmp_path / "stores").mkdir()
         contents = {
             "locked.p12": keystore(site),
@@ -264,6 +265,32 @@ def test_keystores_that_a_pattern_matches_never_vanish(tmp_path: Path) -> None:
         async with file_monitor(config_with(watches=(replace(watch, password_file=str(secret)),))) as kept:
             opened = kept.page.shown[str(tmp_path / "stores" / "locked.p12")]
             assert (len(opened.presented), opened.findings) == (1, {})
+
+    asyncio.run(story())
+
+
+def test_the_entries_of_a_trust_store_are_shown_and_judged_as_roots(tmp_path: Path) -> None:
+    async def story() -> None:
+        path = tmp_path / "cacerts"
+        ended = Authority.root("Ended", not_before=1.0e9, not_after=1.1e9)
+        one, two = java_keystore.trusted("one", ROOT.der()), java_keystore.trusted("old one", ended.der())
+        path.write_bytes(java_keystore.store(one, password=java_keystore.CHANGEIT))
+        config = config_with(settings=Settings(settle=0.1), watches=(watching(path),))
+        async with file_monitor(config) as kept:
+            await until(lambda: kept.codes(str(path)) == {"default_store_password"})
+            path.write_bytes(java_keystore.store(one, two))
+            await until(lambda: kept.codes(str(path)) == {"expired"})
+            shown = kept.page.shown[str(path)]
+            assert shown.keystore is not None
+            assert [each.alias for each in shown.keystore.entries] == ["one", "old one"]
+            assert shown.keystore.integrity is Integrity.UNVERIFIED
+            ((raised),) = shown.findings.values()
+            assert (raised.finding.subject, raised.finding.severity) == ("position 1", Severity.NOTICE)
+            assert raised.finding.detail.startswith("alias old one: ")
+            # The last known entries stay beside what is wrong now.
+            path.write_bytes(java_keystore.store(one, two)[:-30])
+            await until(lambda: "unreadable" in kept.codes(str(path)))
+            assert len(kept.page.shown[str(path)].presented) == 2
 
     asyncio.run(story())
 
@@ -467,4 +494,4 @@ def test_a_key_that_may_not_be_read_is_nobodys_fault_and_another_file_is_a_notic
     ],
 )
 def test_a_file_is_called_a_key_by_the_end_of_its_name(name: str, is_key: bool) -> None:
-    assert bool(files._CALLED_KEY.search(name)) is is_key
+    assert bool(unread._CALLED_KEY.search(name)) is is_key

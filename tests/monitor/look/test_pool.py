@@ -43,7 +43,7 @@ sys.stdin.read()
 """
 
 
-class Broken(Executor):
+class BrokenPool(Executor):
     """Executes nothing, as when its processes were killed."""
 
     def submit(self, *_: Any, **__: Any) -> Future[Any]:
@@ -97,7 +97,7 @@ def test_what_helpers_looked_at_is_learned(watched: Path) -> None:
 
 def test_without_its_helpers_the_daemon_looks_itself(watched: Path) -> None:
     async def story() -> None:
-        async with file_monitor(config_with(watches=(Watch((str(watched),)),)), helpers=Broken()) as kept:
+        async with file_monitor(config_with(watches=(Watch((str(watched),)),)), helpers=BrokenPool()) as kept:
             assert len(kept.page.shown) == 40
 
     asyncio.run(story())

@@ -19,6 +19,7 @@ import pytest
 
 import monitor.look.reading
 from config.model import Artefacts, Component, FileTarget
+from config.text import Printable, harmless
 from config.vocabulary import Code, FileContent, FileRole, Keys, Severity, TargetKind, UnreadableReason
 from monitor.actor.facts import facts_of, to_document
 from monitor.lab.ca import Authority, KeyType, new_key
@@ -40,7 +41,7 @@ LEAF: Final = Authority.root().intermediate().issue("www.example.com", key=KeyTy
 CRT: Final = FileTarget("web/certificate", "/tls/site.crt", FileRole.CERTIFICATE, "web")
 KEY: Final = FileTarget("web/key", "/tls/site.key", FileRole.KEY, "web")
 PAIR: Final = (CRT, KEY)
-DENIED: Final = Unreadable(UnreadableReason.PERMISSION_DENIED, "reading it is not permitted")
+DENIED: Final = Unreadable(UnreadableReason.PERMISSION_DENIED, Printable("reading it is not permitted"))
 WHY: Final = "no actor answers on /run/a.sock: start it"
 
 
@@ -73,7 +74,7 @@ def believe(
     early: bool = False,
 ) -> tuple[FileObservation, ...]:
     found = Here(SetReading(tuple(here)), tuple(identities))
-    return believed(found, PAIR, kept, WHY, NOW + after, early=early).observations
+    return believed(found, PAIR, kept, harmless(WHY), NOW + after, early=early).observations
 
 
 def reason(observation: FileObservation) -> UnreadableReason | None:
@@ -120,7 +121,7 @@ def test_an_actor_that_stays_away_is_missed() -> None:
 
 
 def test_what_was_wrong_when_the_actor_read_it_stays_wrong() -> None:
-    broken = seen(KEY, 2, failure=Unreadable(UnreadableReason.BAD_PEM, "broken"))
+    broken = seen(KEY, 2, failure=Unreadable(UnreadableReason.BAD_PEM, Printable("broken")))
     kept = LastReading(PAIR, SetReading((seen(CRT, 1), broken)), NOW)
     assert believe([seen(CRT, 1), denied(KEY)], [identity(1), identity(2)], kept)[1] == broken
 
@@ -143,7 +144,7 @@ def test_facts_of_other_targets_are_not_believed() -> None:
 def test_what_cannot_be_seen_to_be_the_same_is_shown_and_not_sure(
     here: Sequence[FileObservation], identities: Sequence[FileIdentity | Unreadable], unsure: set[str]
 ) -> None:
-    found = believed(Here(SetReading(tuple(here)), tuple(identities)), PAIR, KEPT, WHY, NOW + 10, early=False)
+    found = believed(Here(SetReading(tuple(here)), tuple(identities)), PAIR, KEPT, harmless(WHY), NOW + 10, early=False)
     assert found.unsure == unsure
 
 
@@ -154,7 +155,7 @@ def test_where_the_actor_runs_nobody_is_told_to_run_it() -> None:
         (KEPT, STALE_AFTER + 1, (Code.KEYS_UNREAD, Severity.WARNING)),
         (None, 10.0, (Code.KEYS_UNREAD, Severity.WARNING)),
     ):
-        reading = believed(found, PAIR, kept, "it reads it later", NOW + after, early=False, busy=True)
+        reading = believed(found, PAIR, kept, Printable("it reads it later"), NOW + after, early=False, busy=True)
         said = judge_unread(PAIR, reading.observations)[KEY.name]
         assert (said.code, said.severity) == expected
         assert "it runs" in cure(said.code, said.detail)
@@ -230,12 +231,12 @@ def test_a_closed_directory_is_one_warning_too_about_the_key() -> None:
 @pytest.mark.parametrize("why", [UnreadableReason.PERMISSION_DENIED, UnreadableReason.UNSAFE_LINK])
 def test_where_it_is_meant_it_is_a_notice(why: UnreadableReason) -> None:
     meant = [replace(each, keys=Keys.UNREAD) for each in PAIR]
-    key = replace(denied(KEY), failure=Unreadable(why, "x"))
+    key = replace(denied(KEY), failure=Unreadable(why, Printable("x")))
     assert judged([seen(CRT, 1), key], meant)["web/key"] == [(Code.KEYS_UNREAD, Severity.NOTICE)]
 
 
 def test_stale_facts_are_judged_and_said_to_be_stale() -> None:
-    away = Unreadable(UnreadableReason.NO_READER, "believed")
+    away = Unreadable(UnreadableReason.NO_READER, Printable("believed"))
     found = judged([seen(CRT, 1), seen(KEY, 2, failure=away)])
     # The key of this test is no key of the certificate: that is still known.
     assert found["web/key"] == [(Code.KEYS_UNREAD, Severity.NOTICE)]
@@ -250,7 +251,7 @@ def test_a_file_with_certificate_and_key_bears_it_itself(role: FileRole) -> None
 
 def test_a_file_that_is_missing_or_damaged_is_as_bad_as_ever() -> None:
     for why in (UnreadableReason.NOT_FOUND, UnreadableReason.BAD_PEM, UnreadableReason.WRONG_PASSWORD):
-        gone = replace(denied(KEY), failure=Unreadable(why, "x"))
+        gone = replace(denied(KEY), failure=Unreadable(why, Printable("x")))
         assert judged([seen(CRT, 1), gone])["web/key"] == [(Code.UNREADABLE, Severity.CRITICAL)]
 
 
@@ -324,7 +325,7 @@ def test_whatever_an_actor_says_that_are_no_facts_the_daemon_reads_itself(
 
 
 def test_what_even_the_reader_may_not_read_says_what_helps(tmp_path: Path, on_disk: tuple[FileTarget, ...]) -> None:
-    link = Unreadable(UnreadableReason.UNSAFE_LINK, "the symbolic link a on its way belongs to user 33")
+    link = Unreadable(UnreadableReason.UNSAFE_LINK, Printable("the symbolic link a on its way belongs to user 33"))
     reading = SetReading((seen(CRT, 1), replace(denied(KEY), failure=link)))
     found = asyncio.run(asked(tmp_path, lambda _: told(on_disk, reading), on_disk)).observations[1]
     assert found.failure is not None
@@ -372,7 +373,7 @@ def _without_rights() -> None:
 # Believing
 
 
-class Host:
+class ReadHost:
     """What is believed of a set, by readings."""
 
     def __init__(
@@ -400,7 +401,7 @@ class Host:
         return {code for code, _ in self.registry.targets[target.name].pending}
 
 
-AWAY: Final = Unreadable(UnreadableReason.READER_BUSY, "believed")
+AWAY: Final = Unreadable(UnreadableReason.READER_BUSY, Printable("believed"))
 OWN: Final = (certificate(LEAF.der()).public_key_sha256(),)
 BEGUN: Final = float(certificate(LEAF.der()).not_before or 0) + 1
 ENDED: Final = float(certificate(LEAF.der()).not_after or 0) + 1
@@ -408,8 +409,8 @@ CHAIN: Final = tuple(map(certificate, (LEAF.der(), *(each.der() for each in LEAF
 
 
 @pytest.fixture
-def host() -> Host:
-    return Host()
+def host() -> ReadHost:
+    return ReadHost()
 
 
 def own(inode: int, **more: Any) -> FileObservation:
@@ -420,7 +421,7 @@ def whole(inode: int, **more: Any) -> FileObservation:
     return replace(seen(CRT, inode, **more), certificates=CHAIN)
 
 
-def test_nothing_new_follows_from_facts_of_two_moments(host: Host) -> None:
+def test_nothing_new_follows_from_facts_of_two_moments(host: ReadHost) -> None:
     host.learn(BEGUN, whole(1), own(2))
     assert host.codes(CRT) == host.codes(KEY) == set()
     # The key was replaced by root meanwhile, as nobody here could see.
@@ -435,7 +436,7 @@ def test_nothing_new_follows_from_facts_of_two_moments(host: Host) -> None:
     assert host.pending(CRT) == {Code.KEY_MISMATCH}
 
 
-def test_a_file_that_the_daemon_reads_itself_is_judged_by_itself_even_then(host: Host) -> None:
+def test_a_file_that_the_daemon_reads_itself_is_judged_by_itself_even_then(host: ReadHost) -> None:
     host.learn(BEGUN, whole(1), own(2))
     host.learn(ENDED, whole(1), own(2, failure=AWAY), unsure=[KEY.name])
     assert Code.EXPIRED in host.codes(CRT)
@@ -443,14 +444,14 @@ def test_a_file_that_the_daemon_reads_itself_is_judged_by_itself_even_then(host:
     assert Code.EXPIRED in host.codes(CRT), "it stands"
 
 
-def test_of_a_file_that_cannot_be_seen_not_even_its_end_is_told(host: Host) -> None:
+def test_of_a_file_that_cannot_be_seen_not_even_its_end_is_told(host: ReadHost) -> None:
     """It may have been replaced in time."""
     host.learn(BEGUN, whole(1), own(2))
     host.learn(ENDED, whole(1, failure=AWAY), own(2, failure=AWAY), unsure=[CRT.name, KEY.name])
     assert (host.codes(CRT), host.codes(KEY)) == ({Code.UNREADABLE}, {Code.KEYS_UNREAD})
 
 
-def test_what_was_wrong_or_pending_stays_so_and_comes_of_age_by_no_belief(host: Host) -> None:
+def test_what_was_wrong_or_pending_stays_so_and_comes_of_age_by_no_belief(host: ReadHost) -> None:
     for after in (0, 1e5):
         host.learn(BEGUN + after, whole(1), own(2, mode=0o644))
     assert host.codes(KEY) == {Code.KEY_EXPOSED}
@@ -475,12 +476,12 @@ COMBINED: Final = FileTarget("web/combined", "/tls/site.pem", FileRole.COMBINED,
 
 
 @pytest.mark.parametrize("after", [1.0, STALE_AFTER + 1], ids=["lately", "long ago"])
-def test_a_renewed_pair_that_only_the_actor_read_is_believed_as_one(host: Host, after: float) -> None:
+def test_a_renewed_pair_that_only_the_actor_read_is_believed_as_one(host: ReadHost, after: float) -> None:
     """The actor told of the new pair before it died, and nothing could be judged of it before."""
     host.learn(BEGUN, whole(1), own(2))
     new = SetReading((replace(whole(3), certificates=NEW_CHAIN), replace(own(4), keys=NEW_KEY)))
     here = Here(SetReading((denied(CRT), denied(KEY))), (identity(3), identity(4)))
-    reading = believed(here, PAIR, LastReading(PAIR, new, BEGUN), WHY, BEGUN + after, early=False)
+    reading = believed(here, PAIR, LastReading(PAIR, new, BEGUN), harmless(WHY), BEGUN + after, early=False)
     for later in (after, after + 1e5):
         host.learn(BEGUN + later, *reading.observations)
         assert Code.KEY_MISMATCH not in host.codes(CRT) | host.pending(CRT)
@@ -488,13 +489,13 @@ def test_a_renewed_pair_that_only_the_actor_read_is_believed_as_one(host: Host, 
 
 
 def test_a_renewed_file_with_certificate_and_key_that_only_the_actor_read_is_believed_as_one() -> None:
-    host = Host(Artefacts(combined=COMBINED.path), (COMBINED,))
+    host = ReadHost(Artefacts(combined=COMBINED.path), (COMBINED,))
     old = replace(whole(1), target=COMBINED.name, keys=OWN, mode=0o600)
     host.learn(BEGUN, old)
     new = replace(old, identity=identity(2), certificates=NEW_CHAIN, keys=NEW_KEY)
     here = Here(SetReading((denied(COMBINED),)), (identity(2),))
     kept = LastReading((COMBINED,), SetReading((new,)), BEGUN)
-    reading = believed(here, (COMBINED,), kept, WHY, BEGUN + 1, early=False)
+    reading = believed(here, (COMBINED,), kept, harmless(WHY), BEGUN + 1, early=False)
     for later in (1.0, 1e5):
         host.learn(BEGUN + later, *reading.observations)
         assert (host.codes(COMBINED), host.pending(COMBINED)) == ({Code.KEYS_UNREAD}, set())
@@ -503,18 +504,18 @@ def test_a_renewed_file_with_certificate_and_key_that_only_the_actor_read_is_bel
 
 @pytest.mark.parametrize("left", [NEW_CHAIN[1:], ()], ids=["a part of it", "nothing"])
 def test_a_last_known_certificate_is_compared_with_no_key_that_was_read_later(
-    host: Host, left: tuple[Certificate, ...]
+    host: ReadHost, left: tuple[Certificate, ...]
 ) -> None:
     """The new certificate is damaged; the key is whole, and of it."""
     host.learn(BEGUN, whole(1), own(2))
-    broken = replace(whole(3), certificates=left, failure=Unreadable(UnreadableReason.BAD_PEM, "broken"))
+    broken = replace(whole(3), certificates=left, failure=Unreadable(UnreadableReason.BAD_PEM, Printable("broken")))
     for later in (1.0, 1e5):
         host.learn(BEGUN + later, broken, replace(own(4), keys=NEW_KEY))
     assert host.codes(CRT) == {Code.UNREADABLE}
     assert host.registry.targets[CRT.name].presented == CHAIN
 
 
-def test_a_mismatch_that_is_known_stands_while_the_certificate_cannot_be_read(host: Host) -> None:
+def test_a_mismatch_that_is_known_stands_while_the_certificate_cannot_be_read(host: ReadHost) -> None:
     for later in (0.0, 1e5):
         host.learn(BEGUN + later, whole(1), replace(own(2), keys=NEW_KEY))
     assert host.codes(CRT) == {Code.KEY_MISMATCH}

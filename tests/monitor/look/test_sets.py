@@ -25,6 +25,7 @@ from config.model import (
     Settings,
     TrustStore,
 )
+from config.text import Printable
 from config.vocabulary import Code, FileContent, FileRole, Severity, UnreadableReason
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.servers import LocalServer, write_site
@@ -56,7 +57,7 @@ def issue() -> Issued:
 
 
 @dataclass
-class Scene:
+class SetScene:
     """A component on disk, perhaps with a server of its own."""
 
     artefacts: Artefacts
@@ -139,7 +140,7 @@ def test_a_renewal_of_one_file_with_a_new_key_is_no_finding_for_a_moment(
         path.write_bytes(content(issue()))
         password = tmp_path / "password"
         password.write_bytes(PASSWORD)
-        scene = Scene(Artefacts(**{str(role): str(path)}, password_file=str(password)), tmp_path)
+        scene = SetScene(Artefacts(**{str(role): str(path)}, password_file=str(password)), tmp_path)
         async with file_monitor(scene.config()) as kept:
             for _ in range(3):
                 renewed = issue()
@@ -179,7 +180,7 @@ def test_a_foreign_key_in_the_same_file_is_seen_at_once_and_told_when_it_stays(t
         path = tmp_path / "site.pem"
         path.touch(0o600)
         path.write_bytes(combined(issue()))
-        scene = Scene(Artefacts(combined=str(path)), tmp_path)
+        scene = SetScene(Artefacts(combined=str(path)), tmp_path)
         async with file_monitor(scene.config(pending=0.5)) as kept:
             path.write_bytes(issue().key_pem() + issue().chain_pem())
             await until(lambda: pending(kept, "web/combined") == {Code.KEY_MISMATCH})
@@ -195,7 +196,7 @@ def test_a_pair_that_is_written_with_a_pause_between_is_pending_and_nobody_s_new
     tmp_path: Path, first: FileRole
 ) -> None:
     async def story() -> None:
-        scene = Scene(pair(tmp_path), tmp_path)
+        scene = SetScene(pair(tmp_path), tmp_path)
         write_pair(scene.artefacts, issue())
         async with file_monitor(scene.config()) as kept:
             renewed = issue()
@@ -211,7 +212,7 @@ def test_a_pair_that_is_written_with_a_pause_between_is_pending_and_nobody_s_new
 
 def test_what_is_pending_for_too_long_is_told_with_the_time_at_which_it_began(tmp_path: Path) -> None:
     async def story() -> None:
-        scene = Scene(pair(tmp_path), tmp_path)
+        scene = SetScene(pair(tmp_path), tmp_path)
         write_pair(scene.artefacts, issue())
         async with file_monitor(scene.config(pending=0.6)) as kept:
             write_pair(scene.artefacts, issue(), only=FileRole.KEY)
@@ -230,7 +231,7 @@ def test_facts_follow_a_write_at_once_although_the_verdict_waits(tmp_path: Path)
         path = tmp_path / "site.pem"
         path.touch(0o600)
         path.write_bytes(combined(issue()))
-        scene = Scene(Artefacts(combined=str(path)), tmp_path)
+        scene = SetScene(Artefacts(combined=str(path)), tmp_path)
         config = scene.config()
         slow = replace(config, settings=replace(config.settings, settle=LONG))
         os.utime(path)
@@ -249,7 +250,7 @@ def test_a_set_that_is_never_left_alone_is_unsettled_and_keeps_its_last_verdict(
     monkeypatch.setattr(sets, "UNREST", 0.5)
 
     async def story() -> None:
-        scene = Scene(pair(tmp_path), tmp_path)
+        scene = SetScene(pair(tmp_path), tmp_path)
         write_pair(scene.artefacts, issue())
         assert scene.artefacts.key is not None
         os.chmod(scene.artefacts.key, 0o644)
@@ -273,7 +274,7 @@ def test_a_set_that_is_written_to_for_ever_hides_nothing(tmp_path: Path, monkeyp
     monkeypatch.setattr(sets, "UNREST", 0.3)
 
     async def story() -> None:
-        scene = Scene(pair(tmp_path), tmp_path)
+        scene = SetScene(pair(tmp_path), tmp_path)
         write_pair(scene.artefacts, issue())
         async with file_monitor(scene.config(pending=1.5)) as kept:
             write_pair(scene.artefacts, issue(), only=FileRole.KEY)
@@ -298,17 +299,17 @@ def test_a_set_that_is_written_to_for_ever_hides_nothing(tmp_path: Path, monkeyp
 
 
 @contextmanager
-def served(directory: Path) -> Iterator[Scene]:
+def served(directory: Path) -> Iterator[SetScene]:
     """Give a component whose server serves what is on disk, until that is replaced and it is not reloaded."""
     first = issue()
-    scene = Scene(pair(directory), directory, LocalServer([write_site(str(directory / "served"), first)]))
+    scene = SetScene(pair(directory), directory, LocalServer([write_site(str(directory / "served"), first)]))
     write_pair(scene.artefacts, first)
     assert scene.server is not None
     with scene.server:
         yield scene
 
 
-def serve(scene: Scene, issued: Issued) -> None:
+def serve(scene: SetScene, issued: Issued) -> None:
     """Have the server take up what somebody put on disk."""
     assert scene.server is not None
     for site in scene.server.sites:
@@ -472,14 +473,14 @@ class Closed:
         if not self.gone:
             self._last = Told(tuple(targets), reading, now)
             return reading
-        denied = Unreadable(UnreadableReason.PERMISSION_DENIED, "reading it is not permitted")
+        denied = Unreadable(UnreadableReason.PERMISSION_DENIED, Printable("reading it is not permitted"))
         nothing = [FileObservation(each.name, now, None, FileContent.NOTHING, failure=denied) for each in targets]
         identities = [FileIdentity(0, 0, 0, 0, 0) if self._seen else denied for _ in targets]
         here = Here(SetReading(tuple(nothing)), tuple(identities))
-        return believed(here, targets, self._last, "no actor answers", now, early=False)
+        return believed(here, targets, self._last, Printable("no actor answers"), now, early=False)
 
 
-async def serve_and_look(scene: Scene, kept: Kept, issued: Issued) -> None:
+async def serve_and_look(scene: SetScene, kept: Kept, issued: Issued) -> None:
     """Have the server take that up, and look until it is seen."""
     serve(scene, issued)
     while leaf_of(issued) not in kept.page.shown["e"].presented:
@@ -552,7 +553,7 @@ def test_two_components_may_share_a_file(tmp_path: Path) -> None:
         path = tmp_path / "site.pem"
         path.touch(0o600)
         path.write_bytes(combined(issue()))
-        config = Scene(Artefacts(combined=str(path)), tmp_path).config()
+        config = SetScene(Artefacts(combined=str(path)), tmp_path).config()
         other = replace(config.components["web"], name="mail")
         files = (*config.files, FileTarget("mail/combined", str(path), FileRole.COMBINED, "mail"))
         components = MappingProxyType({**config.components, "mail": other})

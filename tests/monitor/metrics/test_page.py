@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.text import printable
+from config.text import Printable, printable
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.lab.process import find_command
 from monitor.metrics import Counters, Page, Piece, piece, plain
@@ -21,12 +21,12 @@ from tests.kit.metrics import page_of, samples, some_certificate, some_file, tex
 
 def test_each_fact_of_a_target_is_a_series() -> None:
     leaf, issuer = some_certificate("www.example.com"), some_certificate("ca", not_after=1_900_000_000)
-    raised = {
+    raised: dict[tuple[Code, str], Raised] = {
         (each.code, each.subject): Raised(each, 1.0)
         for each in (
-            finding(Code.WEAK_KEY, "too short", "position 0"),
-            finding(Code.WEAK_KEY, "too short", "position 1"),
-            finding(Code.CLIENT_REJECTS, "java does not trust it", "java"),
+            finding(Code.WEAK_KEY, Printable("too short"), Printable("position 0")),
+            finding(Code.WEAK_KEY, Printable("too short"), Printable("position 1")),
+            finding(Code.CLIENT_REJECTS, Printable("java does not trust it"), Printable("java")),
         )
     }
     known = TargetState(
@@ -36,7 +36,7 @@ def test_each_fact_of_a_target_is_a_series() -> None:
         "post",
         presented=(leaf, issuer),
         findings=raised,
-        edges=(Edge("browser", accepted=True), Edge("java", accepted=False, why="unknown issuer")),
+        edges=(Edge("browser", accepted=True), Edge("java", accepted=False, why=Printable("unknown issuer"))),
         expiry=1_800_000_000,
         last_look=1_795_000_000.25,
     )
@@ -228,7 +228,7 @@ def test_promtool_finds_nothing_to_complain_about() -> None:
     promtool = find_command("promtool")
     assert promtool is not None
     known = replace(some_file("/a.pem", some_certificate()), expiry=1, edges=(Edge("java", accepted=True),))
-    weak = finding(Code.WEAK_KEY, "too short", severity=Severity.NOTICE)
+    weak = finding(Code.WEAK_KEY, Printable("too short"), severity=Severity.NOTICE)
     known = replace(known, findings={(weak.code, weak.subject): Raised(weak, 1.0)})
     text = text_of(page_of([known])).encode() + Counters("1.0", 1.0).text()
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)

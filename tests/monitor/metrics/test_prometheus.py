@@ -17,7 +17,7 @@ import pytest
 
 from monitor.lab.ca import DAY, Authority, Issued
 from monitor.lab.servers import LocalServer, write_site
-from tests.kit.daemon import Running
+from tests.kit.daemon import RunningDaemon
 from tests.kit.prometheus import Prometheus, check_metrics
 from tests.kit.start import StartServer
 
@@ -53,7 +53,7 @@ def test_prometheus_knows_what_the_lab_was_given(
         for name, issued in (("good", good), ("late", late))
     ]
     daemon = cleanup.enter_context(
-        Running(
+        RunningDaemon(
             {
                 "watch": [{"files": [str(file)]}],
                 "endpoints": endpoints,
@@ -108,7 +108,7 @@ def test_prometheus_knows_what_the_lab_was_given(
 
 
 def test_prometheus_scrapes_with_tls_and_a_password(cleanup: ExitStack, root_ca: Authority, tmp_path: Path) -> None:
-    daemon = Running({})
+    daemon = RunningDaemon({})
     cleanup.callback(daemon.close)
     host = daemon.web.partition(":")[0]
     site = write_site(daemon.directory, root_ca.issue(host), stem="web")

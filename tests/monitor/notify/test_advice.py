@@ -11,6 +11,7 @@ import pytest
 from actions.ending import ANSWERS_AGAIN, ANSWERS_NOBODY
 from config.catalogue import CATALOGUE
 from config.model import Artefacts, Component
+from config.text import Printable, harmless
 from config.vocabulary import Code, TargetKind
 from monitor.commands import app
 from monitor.notify.advice import AdviceContext, advice, by_itself, hurts
@@ -28,7 +29,15 @@ FILE, ENDPOINT, COMPONENT, ITSELF = TargetKind.FILE, TargetKind.ENDPOINT, Target
 
 
 def concerned(code: Code, kind: TargetKind = ENDPOINT, component: str | None = None, where: str = "x:443") -> Member:
-    return Member(f"{component or 'some'}/target", kind, component, finding(code, "it is wrong", "ops"), 1.0, "", where)
+    return Member(
+        f"{component or 'some'}/target",
+        kind,
+        component,
+        finding(code, Printable("it is wrong"), Printable("ops")),
+        1.0,
+        "",
+        where,
+    )
 
 
 @pytest.mark.parametrize("component", ["mail", "app", "gone", None])
@@ -77,7 +86,7 @@ def test_a_target_of_no_component_is_named_by_its_path_or_address() -> None:
 
 def test_what_is_not_served_is_activated_where_there_is_a_service_and_else_reloaded_by_hand() -> None:
     assert advice([concerned(Code.NOT_SERVED, ENDPOINT, "web")], SITE) == [
-        "have its service take up what is on disk: certvigil activate web"
+        "have its service load its files from disk: certvigil activate web"
     ]
     assert advice([concerned(Code.NOT_SERVED, ENDPOINT, "mail", "127.0.0.1:25")], SITE) == [
         "reload or restart the server that answers at 127.0.0.1:25"
@@ -108,7 +117,9 @@ def test_what_is_not_served_is_activated_where_there_is_a_service_and_else_reloa
 )
 def test_what_is_dark_is_advised_on_by_the_reason(code: Code, detail: str, said: str) -> None:
     kind = FILE if code is Code.UNREADABLE else ENDPOINT
-    assert advice([replace(concerned(code, kind, where="/x.pem"), finding=finding(code, detail))], SITE) == [said]
+    assert advice([replace(concerned(code, kind, where="/x.pem"), finding=finding(code, harmless(detail)))], SITE) == [
+        said
+    ]
 
 
 def test_what_has_no_command_of_its_own_is_advised_on_in_the_words_of_its_cure() -> None:
@@ -120,13 +131,16 @@ def test_what_has_no_command_of_its_own_is_advised_on_in_the_words_of_its_cure()
 
 def test_before_an_approval_the_command_that_shows_that_very_plan_is_named() -> None:
     pending = concerned(Code.APPROVAL_PENDING, COMPONENT, "web")
-    activate = replace(pending, finding=finding(Code.APPROVAL_PENDING, "it waits", "activate"))
-    named = replace(pending, finding=finding(Code.APPROVAL_PENDING, curable("it waits", "`certvigil approve 52dd`")))
-    assert advice([pending], SITE) == ["to see what it would do first: certvigil plan web"]
-    assert advice([activate], SITE) == ["to see what it would do first: certvigil activate web --dry-run"]
+    activate = replace(pending, finding=finding(Code.APPROVAL_PENDING, Printable("it waits"), Printable("activate")))
+    named = replace(
+        pending,
+        finding=finding(Code.APPROVAL_PENDING, curable(Printable("it waits"), Printable("`certvigil approve 52dd`"))),
+    )
+    assert advice([pending], SITE) == ["to see the plan first: certvigil plan web"]
+    assert advice([activate], SITE) == ["to see the plan first: certvigil activate web --dry-run"]
     assert advice([concerned(Code.NOT_SERVED, ENDPOINT, "web"), named], SITE) == [
-        "to see what it would do first: certvigil plan web",
-        "to have it done or not: certvigil approve 52dd",
+        "to see the plan first: certvigil plan web",
+        "to decide on it: certvigil approve 52dd",
     ]
     other = concerned(Code.NOT_SERVED, ENDPOINT, "mail")
     assert advice([other, named], SITE)[0].startswith("reload or restart the server"), "no plan waits for that"
@@ -135,7 +149,7 @@ def test_before_an_approval_the_command_that_shows_that_very_plan_is_named() -> 
 def test_whom_a_frozen_component_hurts_is_said_as_far_as_its_reason_says_it() -> None:
     frozen = concerned(Code.COMPONENT_FROZEN, COMPONENT, "web")
     said = {
-        reason: hurts([replace(frozen, finding=finding(Code.COMPONENT_FROZEN, reason))])
+        reason: hurts([replace(frozen, finding=finding(Code.COMPONENT_FROZEN, harmless(reason)))])
         for reason in (f"web {ANSWERS_NOBODY}", f"web {ANSWERS_NOBODY}; it was started, and it {ANSWERS_AGAIN}", "x")
     }
     known, *unknown = said.values()
@@ -172,7 +186,7 @@ def test_a_chain_and_a_key_are_mended_where_they_lie() -> None:
     (said,) = advice([concerned(Code.INCOMPLETE_CHAIN, ENDPOINT, "web")], site)
     assert said.endswith("(the key may stay), into CHAIN.pem, then: certvigil replace web --from CHAIN.pem")
     assert advice([concerned(Code.INCOMPLETE_CHAIN, ENDPOINT, "pair")], site)[0].startswith(
-        "put the intermediates that are needed, and no others, into /etc/nginx/tls/site.crt"
+        "put the needed intermediates, and no others, into /etc/nginx/tls/site.crt"
     )
     assert advice([concerned(Code.KEY_MISMATCH, FILE, "pair")], site)[0].startswith(
         "put the key that belongs to the certificate into /etc/nginx/tls/site.key"
@@ -181,8 +195,8 @@ def test_a_chain_and_a_key_are_mended_where_they_lie() -> None:
 
 def test_what_is_served_says_more_about_whom_it_hurts_than_what_lies_on_disk() -> None:
     members = [concerned(Code.EXPIRED, FILE), concerned(Code.EXPIRED, ENDPOINT)]
-    assert hurts(members) == "no client that is watched; others that validate may reject it"
-    assert hurts(members[:1]) == "nobody where it is not served; where it is, clients that validate reject it"
+    assert hurts(members) == "no declared client; other clients that validate may reject it"
+    assert hurts(members[:1]) == "nobody unless it is served; then clients that validate reject it"
 
 
 def test_a_member_of_a_group_is_changed_by_the_name_of_the_group() -> None:
@@ -191,7 +205,13 @@ def test_a_member_of_a_group_is_changed_by_the_name_of_the_group() -> None:
         f"{WHOLE} into NEW.pem, then: certvigil replace primary --from NEW.pem"
     ]
     waiting = Member(
-        "primary/actions", COMPONENT, "primary", finding(Code.APPROVAL_PENDING, "it waits"), 1.0, "", "/inbox"
+        "primary/actions",
+        COMPONENT,
+        "primary",
+        finding(Code.APPROVAL_PENDING, Printable("it waits")),
+        1.0,
+        "",
+        "/inbox",
     )
     said = advice([concerned(Code.EXPIRED, ENDPOINT, "web"), waiting], site)
-    assert said == ["to see what it would do first: certvigil plan primary"]
+    assert said == ["to see the plan first: certvigil plan primary"]

@@ -87,7 +87,7 @@ ANSWER = {
 }
 
 
-class Got:
+class ServiceRequest:
     """A request as it arrived."""
 
     def __init__(self, body: bytes) -> None:
@@ -103,15 +103,15 @@ class Got:
 
 
 @pytest.fixture
-def requests_made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Got]]:
+def requests_made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ServiceRequest]]:
     """Have every request of apprise arrive at a server of this test, wherever it was to go."""
-    made: list[Got] = []
+    made: list[ServiceRequest] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class ServiceHandler(BaseHTTPRequestHandler):
         def _take(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if b"evil" in body:
-                made.append(Got(body))
+                made.append(ServiceRequest(body))
             answer = json.dumps(ANSWER).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
@@ -123,7 +123,7 @@ def requests_made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Got]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ServiceHandler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     send = requests.adapters.HTTPAdapter.send
 
@@ -141,7 +141,7 @@ def message(sentences: int = 1) -> Message:
     return notice("x", "ops", HOSTILE, [f"expired: {HOSTILE}"] * sentences, host="web1", tone=Tone.FAILURE)[1]
 
 
-class Page(HTMLParser):
+class ServicePage(HTMLParser):
     """Text and tags of a page."""
 
     def __init__(self, page: str) -> None:
@@ -157,7 +157,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_certificate_says_means_nothing_to_a_channel(kind: str, requests_made: list[Got]) -> None:
+def test_what_a_certificate_says_means_nothing_to_a_channel(kind: str, requests_made: list[ServiceRequest]) -> None:
     url, take = KINDS[kind]
     receipt = deliver(message(), url)
     # Slack's webhooks answer in a word.
@@ -174,11 +174,11 @@ def test_what_a_certificate_says_means_nothing_to_a_channel(kind: str, requests_
             assert "<" not in block
         said = HARMLESS.replace("`", "'")
     elif read_as == "html":
-        page = Page(arrived)
+        page = ServicePage(arrived)
         assert page.tags <= {"b", "br", "html", "body", "p"}
         read, said = page.text, HARMLESS
     elif read_as == "markdown":
-        page = Page(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(arrived))
+        page = ServicePage(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(arrived))
         assert page.tags <= {"p", "strong", "ul", "li"}
         read, said = page.text, HARMLESS
     else:
@@ -188,7 +188,7 @@ def test_what_a_certificate_says_means_nothing_to_a_channel(kind: str, requests_
     assert not re.search(r"https?://(?!wiki)|<\w|<[!/@]|\]\(|(?<!\w)@\w", read)
 
 
-def test_what_leads_to_a_runbook_still_does(requests_made: list[Got]) -> None:
+def test_what_leads_to_a_runbook_still_does(requests_made: list[ServiceRequest]) -> None:
     said = message()
     lines = Message(said.title, f"{said.text}\nRunbook: https://wiki.example.com/expired", "", said.brief)
     deliver(lines, KINDS["discord"][0])

@@ -17,7 +17,7 @@ import monitor.notify.worker
 from monitor.lab.process import free_address, wait_for
 from monitor.notify.deliver import Message, Receipt, SendOutcome, Tone
 from monitor.notify.worker import DeliveryWorker
-from tests.kit.receivers import MailServer, Manner, Receiver
+from tests.kit.receivers import MailServer, MessageReceiver, ReceiverManner
 
 PATIENCE = 60.0
 HOSTILE = "CN=<script>alert(1)</script> *bold* [x](http://evil) & Zürich 🔒"
@@ -34,8 +34,8 @@ def worker(cleanup: ExitStack) -> DeliveryWorker:
 
 
 @pytest.fixture
-def receiver(cleanup: ExitStack) -> Receiver:
-    return cleanup.enter_context(Receiver())
+def receiver(cleanup: ExitStack) -> MessageReceiver:
+    return cleanup.enter_context(MessageReceiver())
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def _reaped() -> Iterator[None]:
             return
 
 
-def test_a_message_arrives_as_it_was_written(worker: DeliveryWorker, receiver: Receiver) -> None:
+def test_a_message_arrives_as_it_was_written(worker: DeliveryWorker, receiver: MessageReceiver) -> None:
     assert worker.deliver(MESSAGE, receiver.url(), PATIENCE) == Receipt(SendOutcome.DELIVERED)
     (got,) = receiver.accepted
     assert (got.title, got.text, got.id) == (MESSAGE.title, MESSAGE.text, "0123456789abcdef")
@@ -72,21 +72,21 @@ def test_mail_arrives_and_what_is_hostile_in_it_means_nothing(
 
 
 def test_a_text_that_is_too_long_for_a_service_gives_way_to_the_brief_one(
-    worker: DeliveryWorker, receiver: Receiver
+    worker: DeliveryWorker, receiver: MessageReceiver
 ) -> None:
     long = Message("t", "x" * 100_000, "", "the brief one (message 0123456789abcdef)")
     assert worker.deliver(long, receiver.url(), PATIENCE).outcome is SendOutcome.DELIVERED
     assert receiver.accepted[0].text == long.brief
 
 
-def test_what_becomes_of_a_message_is_said_without_the_url(worker: DeliveryWorker, receiver: Receiver) -> None:
+def test_what_becomes_of_a_message_is_said_without_the_url(worker: DeliveryWorker, receiver: MessageReceiver) -> None:
     nobody = "json://{}:{}/T0KEN".format(*free_address())
     assert worker.deliver(MESSAGE, nobody, PATIENCE) == Receipt(SendOutcome.UNREACHABLE)
-    receiver.manner = Manner.WITH_AN_ERROR
+    receiver.manner = ReceiverManner.WITH_AN_ERROR
     receipt = worker.deliver(MESSAGE, receiver.url("T0KEN"), PATIENCE)
     assert receipt == Receipt(SendOutcome.REFUSED, 500)
     assert receipt.why == "answered with status 500"
-    for manner in (Manner.CLOSING, Manner.TOO_LATE):
+    for manner in (ReceiverManner.CLOSING, ReceiverManner.TOO_LATE):
         receiver.manner = manner
         assert worker.deliver(MESSAGE, receiver.url("T0KEN"), PATIENCE).outcome is SendOutcome.UNREACHABLE
     for nonsense in ("nonsense://T0KEN", "slack://", "T0KEN", ""):
@@ -94,23 +94,23 @@ def test_what_becomes_of_a_message_is_said_without_the_url(worker: DeliveryWorke
 
 
 def test_one_that_hangs_is_killed_and_the_next_delivery_goes_through(
-    worker: DeliveryWorker, receiver: Receiver
+    worker: DeliveryWorker, receiver: MessageReceiver
 ) -> None:
     assert worker.prepare(PATIENCE)
     before = worker.pid
-    receiver.manner = Manner.NOT_AT_ALL
+    receiver.manner = ReceiverManner.NOT_AT_ALL
     # Longer than apprise waits is not needed: only the first of both limits matters.
     url = receiver.url("?rto=120&cto=120")
     assert worker.deliver(MESSAGE, url, 0.5) == Receipt(SendOutcome.TIMED_OUT)
-    receiver.manner = Manner.WELL
+    receiver.manner = ReceiverManner.WELL
     assert worker.deliver(MESSAGE, url, PATIENCE) == Receipt(SendOutcome.DELIVERED)
     assert worker.pid != before
 
 
-def test_a_process_that_is_killed_costs_one_attempt(worker: DeliveryWorker, receiver: Receiver) -> None:
+def test_a_process_that_is_killed_costs_one_attempt(worker: DeliveryWorker, receiver: MessageReceiver) -> None:
     assert worker.prepare(PATIENCE)
     assert worker.pid is not None
-    receiver.manner = Manner.NOT_AT_ALL
+    receiver.manner = ReceiverManner.NOT_AT_ALL
     receipts: list[Receipt] = []
     thread = threading.Thread(target=lambda: receipts.append(worker.deliver(MESSAGE, receiver.url(), PATIENCE)))
     thread.start()
@@ -118,7 +118,7 @@ def test_a_process_that_is_killed_costs_one_attempt(worker: DeliveryWorker, rece
     os.kill(worker.pid, signal.SIGKILL)
     thread.join(PATIENCE)
     assert receipts == [Receipt(SendOutcome.LOST)]
-    receiver.manner = Manner.WELL
+    receiver.manner = ReceiverManner.WELL
     assert worker.deliver(MESSAGE, receiver.url(), PATIENCE) == Receipt(SendOutcome.DELIVERED)
 
 
@@ -130,7 +130,11 @@ def test_a_process_that_is_killed_costs_one_attempt(worker: DeliveryWorker, rece
     ],
 )
 def test_a_worker_that_cannot_be_started_is_called_that(
-    command: tuple[str, ...], cause: str, worker: DeliveryWorker, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    command: tuple[str, ...],
+    cause: str,
+    worker: DeliveryWorker,
+    receiver: MessageReceiver,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(monitor.notify.worker, "_COMMAND", command)
     receipt = worker.deliver(MESSAGE, receiver.url("T0KEN"), PATIENCE)
@@ -142,9 +146,9 @@ def test_a_worker_that_cannot_be_started_is_called_that(
     assert worker.deliver(MESSAGE, receiver.url("T0KEN"), PATIENCE) == Receipt(SendOutcome.DELIVERED)
 
 
-def test_ending_ends_what_hangs_and_nothing_begins_after_it(worker: DeliveryWorker, receiver: Receiver) -> None:
+def test_ending_ends_what_hangs_and_nothing_begins_after_it(worker: DeliveryWorker, receiver: MessageReceiver) -> None:
     assert worker.prepare(PATIENCE)
-    receiver.manner = Manner.NOT_AT_ALL
+    receiver.manner = ReceiverManner.NOT_AT_ALL
     receipts: list[Receipt] = []
     thread = threading.Thread(target=lambda: receipts.append(worker.deliver(MESSAGE, receiver.url(), PATIENCE)))
     thread.start()
@@ -159,7 +163,7 @@ def test_ending_ends_what_hangs_and_nothing_begins_after_it(worker: DeliveryWork
 
 
 def test_no_url_is_in_an_argument_list_or_on_a_terminal(
-    worker: DeliveryWorker, receiver: Receiver, capfd: pytest.CaptureFixture[str]
+    worker: DeliveryWorker, receiver: MessageReceiver, capfd: pytest.CaptureFixture[str]
 ) -> None:
     worker.deliver(MESSAGE, receiver.url("T0KEN"), PATIENCE)
     worker.deliver(MESSAGE, "json://{}:{}/T0KEN".format(*free_address()), PATIENCE)
@@ -167,9 +171,9 @@ def test_no_url_is_in_an_argument_list_or_on_a_terminal(
     assert capfd.readouterr() == ("", "")
 
 
-def test_it_ends_with_whoever_started_it(receiver: Receiver) -> None:
+def test_it_ends_with_whoever_started_it(receiver: MessageReceiver) -> None:
     """Even while it hangs, and however that one ended."""
-    receiver.manner = Manner.NOT_AT_ALL
+    receiver.manner = ReceiverManner.NOT_AT_ALL
     child = os.fork()
     if not child:
         DeliveryWorker().deliver(MESSAGE, receiver.url("?rto=120&cto=120"), PATIENCE)
@@ -192,7 +196,7 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def test_a_heartbeat_is_called(worker: DeliveryWorker, receiver: Receiver) -> None:
+def test_a_heartbeat_is_called(worker: DeliveryWorker, receiver: MessageReceiver) -> None:
     host, port = receiver.address
     assert worker.beat(f"http://{host}:{port}/T0KEN", 5.0) == Receipt(SendOutcome.DELIVERED)
     assert receiver.beats == 1

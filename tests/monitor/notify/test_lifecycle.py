@@ -8,8 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.channel import Notifications
+from config.text import Printable
 from config.vocabulary import Code, Severity, TargetKind
-from monitor.notify.lifecycle import GONE, HOLD, Acknowledgement, Alert, AlertStep, Note, Reviewed, review
+from monitor.notify.lifecycle import (
+    GONE,
+    HOLD,
+    MOST_CERTIFICATES,
+    Acknowledgement,
+    Alert,
+    AlertStep,
+    AlertUpdate,
+    Note,
+    next_note,
+)
 from monitor.notify.problem import Member
 from probes.finding import finding
 from tests.kit.outbox import UNREACHABLE, at, member, rejected
@@ -19,8 +30,8 @@ TERMS = Notifications()
 HOUR, DAY = 3600.0, 86_400.0
 
 
-def told(alert: Alert | None, now: float, *members: Member, **more: object) -> Reviewed:
-    return review(ABOUT, alert, members, terms=TERMS, now=now, **more)  # type: ignore[arg-type]
+def told(alert: Alert | None, now: float, *members: Member, **more: object) -> AlertUpdate:
+    return next_note(ABOUT, alert, members, terms=TERMS, now=now, **more)  # type: ignore[arg-type]
 
 
 def opened(now: float = 1000.0, *members: Member) -> Alert:
@@ -29,7 +40,7 @@ def opened(now: float = 1000.0, *members: Member) -> Alert:
     return alert
 
 
-def step(reviewed: Reviewed) -> AlertStep | None:
+def step(reviewed: AlertUpdate) -> AlertStep | None:
     return reviewed.note.step if reviewed.note else None
 
 
@@ -44,7 +55,7 @@ def test_a_problem_is_raised_once() -> None:
 
 
 def test_nothing_that_is_wrong_is_nothing_to_say() -> None:
-    assert told(None, 1000.0) == Reviewed(None)
+    assert told(None, 1000.0) == AlertUpdate(None)
 
 
 def test_it_is_worse_at_once_where_it_is_more_severe() -> None:
@@ -86,7 +97,7 @@ def test_what_is_less_severe_than_was_told_is_changed_and_not_worse() -> None:
     assert (changed.note.step, changed.note.recovered) == (AlertStep.CHANGED, ("app",))
     assert step(told(changed.alert, 1020.1, member("light", at(Severity.CRITICAL)))) is AlertStep.WORSENED
     two = opened(1000.0, member("app"), member("light"))
-    other = member("app", finding(Code.BAD_SIGNATURE, "x", "position 0"))
+    other = member("app", finding(Code.BAD_SIGNATURE, Printable("x"), Printable("position 0")))
     assert step(told(two, 1020.0, other)) is AlertStep.CHANGED
 
 
@@ -202,7 +213,7 @@ def test_it_is_told_again_after_a_while_by_its_severity() -> None:
     assert step(told(warning, 1000.0 + 6 * DAY, member("a", at(Severity.WARNING)))) is None
     assert step(told(warning, 1000.0 + 7 * DAY, member("a", at(Severity.WARNING)))) is AlertStep.REMINDED
     never = Notifications(remind=dict.fromkeys(Severity))
-    assert step(review(ABOUT, critical, [member("a")], terms=never, now=1e12)) is None
+    assert step(next_note(ABOUT, critical, [member("a")], terms=never, now=1e12)) is None
 
 
 def test_it_is_resolved_once_it_has_been_gone_for_long_enough() -> None:
@@ -222,7 +233,12 @@ def test_it_is_resolved_once_it_has_been_gone_for_long_enough() -> None:
 def test_an_acknowledged_problem_is_told_only_where_it_gets_worse() -> None:
     alert = replace(opened(), acknowledged=Acknowledgement("root", 1001.0))
     assert step(told(alert, 1000.0 + 30 * DAY, member("a"), member("b"))) is None
-    worse = told(alert, 1000.0 + DAY, member("a"), member("a", finding(Code.BAD_SIGNATURE, "x", "position 0")))
+    worse = told(
+        alert,
+        1000.0 + DAY,
+        member("a"),
+        member("a", finding(Code.BAD_SIGNATURE, Printable("x"), Printable("position 0"))),
+    )
     assert step(worse) is AlertStep.WORSENED
     assert worse.alert is not None
     assert worse.alert.acknowledged is None
@@ -236,9 +252,9 @@ def test_an_acknowledgement_may_end() -> None:
 
 
 def test_what_is_silenced_is_neither_raised_nor_reminded_nor_resolved() -> None:
-    assert told(None, 1000.0, held={"a"}) == Reviewed(None)
+    assert told(None, 1000.0, withheld={"a"}) == AlertUpdate(None)
     alert = opened()
-    quiet = told(alert, 1000.0 + 30 * DAY, held={"a"})
+    quiet = told(alert, 1000.0 + 30 * DAY, withheld={"a"})
     assert (step(quiet), quiet.alert) == (None, alert)
 
 
@@ -285,8 +301,8 @@ def test_whatever_happens_what_was_raised_is_resolved_and_nothing_is_said_twice(
         now += pause
         for moment in (now, now + 40_000.0):
             those = [member(target, at(severity)) for target in sorted(targets)]
-            reviewed = review(ABOUT, alert, those, terms=TERMS, now=moment, undelivered=undelivered)
-            settled = review(ABOUT, reviewed.alert, those, terms=TERMS, now=moment, undelivered=undelivered)
+            reviewed = next_note(ABOUT, alert, those, terms=TERMS, now=moment, undelivered=undelivered)
+            settled = next_note(ABOUT, reviewed.alert, those, terms=TERMS, now=moment, undelivered=undelivered)
             assert settled.note is None, "the same at the same time is said once"
             alert = reviewed.alert
             if reviewed.note:
@@ -296,3 +312,44 @@ def test_whatever_happens_what_was_raised_is_resolved_and_nothing_is_said_twice(
     assert alert is None
     assert len(set(ids)) == len(ids)
     assert steps.count(AlertStep.RAISED) == steps.count(AlertStep.RESOLVED)
+
+
+def presenting(target: str, certificate: str) -> Member:
+    """Return that a target presents a certificate with a fault."""
+    return replace(member(target), base=f"certificate {certificate}")
+
+
+def test_another_certificate_with_the_same_fault_is_news_once_it_stays() -> None:
+    alert = opened(1000.0, presenting("a", "A"))
+    at_first = told(alert, 1100.0, presenting("a", "B"))
+    assert step(at_first) is None
+    assert at_first.next_at is not None, "it is asked again, though nothing else happens"
+    later = told(at_first.alert, 1200.0, presenting("a", "B"), steady=frozenset({"a"}))
+    assert later.note is not None
+    assert (later.note.step, later.note.replaced) == (AlertStep.CHANGED, frozenset({"a"}))
+    assert later.alert is not None
+    for again in ("B", "A"):
+        assert step(told(later.alert, 1300.0, presenting("a", again), steady=frozenset({"a"}))) is None, "told once"
+    known = replace(later.alert, acknowledged=Acknowledgement("somebody", 1250.0))
+    assert step(told(known, 1300.0, presenting("a", "C"), steady=frozenset({"a"}))) is AlertStep.CHANGED
+
+
+def test_a_peer_with_another_certificate_at_each_handshake_stays_one_problem_that_says_so() -> None:
+    alert, notes = opened(1000.0, presenting("a", "first")), []
+    for number in range(1, 2 * 24 * 60):
+        reviewed = told(alert, 1000.0 + 60.0 * number, presenting("a", str(number)))
+        assert reviewed.alert is not None
+        alert = reviewed.alert
+        notes += [reviewed.note] if reviewed.note else []
+    assert [(each.step, each.restless) for each in notes] == [(AlertStep.REMINDED, frozenset({"a"}))]
+    assert alert.certificates == {"certificate first"}
+
+
+def test_whoever_changes_the_certificate_every_other_minute_is_told_of_a_few_times() -> None:
+    alert, steps = opened(1000.0, presenting("a", "first")), []
+    for number in range(1, 600):
+        reviewed = told(alert, 1000.0 + 120.0 * number, presenting("a", str(number)), steady=frozenset({"a"}))
+        assert reviewed.alert is not None
+        alert = reviewed.alert
+        steps += [step(reviewed)] if reviewed.note else []
+    assert steps == [AlertStep.CHANGED] * (MOST_CERTIFICATES - 1)

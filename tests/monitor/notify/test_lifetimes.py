@@ -11,6 +11,7 @@ import pytest
 
 from config.channel import REMIND, Notifications, Route
 from config.model import DAY
+from config.text import Printable
 from config.vocabulary import Severity
 from monitor.notify.delivery import DeliveryFate
 from monitor.state.target import learn
@@ -36,10 +37,10 @@ def life(days: float, terms: Notifications = DAILY) -> list[tuple[float, str]]:
     told = []
     believed = known("web", presented=(certificate,))
     for now in moments(office, certificate):
-        found = tuple(judge_time(certificate, "position 0", now))
+        found = tuple(judge_time(certificate, Printable("position 0"), now))
         believed, _ = learn(believed, (certificate,), Assessment(found), None, now=now)
         office.believe(believed)
-        for delivery in office.outbox.review(now):
+        for delivery in office.outbox.write_due(now):
             office.outbox.amend(replace(delivery, fate=DeliveryFate.DELIVERED, ended_at=now))
             word = re.match(r"\[([a-z, ]+)\] (\w+)", delivery.message.title)
             assert word is not None
@@ -53,7 +54,7 @@ def moments(office: Office, certificate: Certificate) -> Iterator[float]:
     now, end = float(BEGIN), turns[-1] + DAY
     while now <= end:
         yield now
-        due = office.outbox.next_review()
+        due = office.outbox.next_due()
         now = min([at for at in turns if at > now] + [max(due, now + 1.0) if due is not None else end + 1])
 
 

@@ -70,7 +70,7 @@ def test_what_outlives_a_transaction_is_told_once_it_was_looked_at_again() -> No
     assert office.at(1001.0) == []
     office.transactions["web"] = ComponentTransaction(1000.0, 1010.0)
     assert office.at(1014.0) == []
-    assert office.outbox.next_review() == 1015.0
+    assert office.outbox.next_due() == 1015.0
     office.believe(dark(looked=1012.0))
     assert office.at(1015.0) == ["ops: [warning] unreachable: web/a:443"]
 
@@ -120,7 +120,7 @@ def test_a_route_that_waits_is_told_once_it_has_been_so_for_that_long() -> None:
     office = Office({"ops": OPS, "chat": CHAT}, terms)
     office.believe(replace(dark(), findings=known("x", UNREACHABLE, since=1000.0).findings))
     assert office.at(1000.5) == ["chat: [warning] unreachable: web/a:443"]
-    assert office.outbox.next_review() == 1300.0
+    assert office.outbox.next_due() == 1300.0
     assert office.at(1299.0) == []
     assert office.at(1300.0) == ["ops: [warning] unreachable: web/a:443"]
     office.believe(well())

@@ -10,9 +10,11 @@ from dataclasses import replace
 import pytest
 
 from actions.ending import Cause, Outcome
+from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.channel import Channel, Digest, FindingMatch, Notifications, Route, Silence, ToldEvent
 from config.model import Config
+from config.text import Printable
 from config.vocabulary import Code, DeliveryOutcome, Severity, TargetKind, Verdict
 from monitor.notify.news import News, committed, digest_of, in_use
 from monitor.notify.notifier import Notifier, nothing_happens
@@ -29,10 +31,26 @@ WANTED = Route(("chat",), events=(ToldEvent.COMMITTED,))
 IN_USE = "CN=a.example, until 2027-01-15 08:00:00Z"
 LABELS = {"web": {"env": "prod"}, "mail": {}}
 COMPONENT_OF = {"web/actions": "web", "mail/actions": "mail"}
-ENDED = ActionEnded(
-    "web/actions", AT, "0123456789abcdef", Kind.REPLACE, Outcome.COMMITTED, Cause.NONE, "the files are in use", "alice"
+ENDING = RecordedEnding(
+    transaction="0123456789abcdef",
+    components=("web",),
+    outcome=Outcome.COMMITTED,
+    cause=Cause.NONE,
+    reason="the files are in use",
+    at=AT,
+    began=AT,
+    kind=Kind.REPLACE,
+    plan="",
+    by="alice",
 )
-TOO_LONG = finding(Code.VALIDITY_TOO_LONG, "CN=a.example is valid for 399 days, more than the 200 of its time")
+ENDED = ActionEnded("web/actions", ENDING)
+TOO_LONG = finding(
+    Code.VALIDITY_TOO_LONG, Printable("CN=a.example is valid for 399 days, more than the 200 of its time")
+)
+
+
+def with_ending(event: ActionEnded = ENDED, /, **otherwise: object) -> ActionEnded:
+    return replace(event, ending=replace(event.ending, **otherwise))  # type: ignore[arg-type]
 
 
 def told(*routes: Route, ended: tuple[ActionEnded, ...] = (ENDED,), enabled: bool = True) -> list[News]:
@@ -49,8 +67,8 @@ def test_a_committed_replacement_is_one_line_where_a_route_asks_for_it() -> None
 
 
 def test_what_gave_way_to_somebody_elses_set_is_one_line_as_well() -> None:
-    (news,) = told(WANTED, ended=(replace(ENDED, outcome=Outcome.SUPERSEDED, cause=Cause.CHANGED),))
-    assert news.title == "web: somebody else put a whole set in place meanwhile, which is served and accepted"
+    (news,) = told(WANTED, ended=(with_ending(outcome=Outcome.SUPERSEDED, cause=Cause.CHANGED),))
+    assert news.title == "web: another writer's whole set is in place, which is served and accepted"
     (sentence,) = news.sentences
     assert sentence == (
         f"In use now: {IN_USE}. Begun by certvigil and left alone at 2027-01-15 08:00:00Z for alice, transaction "
@@ -80,11 +98,11 @@ def test_a_route_is_asked_for_what_it_is(match: FindingMatch, meant: bool) -> No
 
 
 def test_components_that_were_changed_as_one_are_one_message_and_what_failed_is_none() -> None:
-    both = (ENDED, replace(ENDED, target="mail/actions"), replace(ENDED, transaction="ff", outcome=Outcome.ROLLED_BACK))
+    both = (ENDED, replace(ENDED, target="mail/actions"), with_ending(transaction="ff", outcome=Outcome.ROLLED_BACK))
     (news,) = told(WANTED, WANTED, ended=both)
     assert news.title == "the certificates of web, mail were replaced"
-    (news,) = told(WANTED, ended=tuple(replace(each, action=Kind.ACTIVATE) for each in both))
-    assert news.title == "web, mail were made to serve what is on disk"
+    (news,) = told(WANTED, ended=tuple(with_ending(each, kind=Kind.ACTIVATE) for each in both))
+    assert news.title == "web, mail were made to load their files from disk"
 
 
 def file(last_look: float | None, name: str = "web/certificate", presented: Certificate = LEAF) -> TargetState:
@@ -168,7 +186,7 @@ def messages(work: Callable[[Notifier, dict[str, TargetState]], None]) -> list[s
 def test_what_was_committed_is_told_once_its_files_were_read_since_and_kept_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    now, ended = 5000.0, replace(ENDED, at=time.time())
+    now, ended = 5000.0, with_ending(at=time.time())
 
     def is_held(teller: Notifier) -> bool:
         teller._complete()
@@ -221,7 +239,7 @@ def titles(terms: Notifications, work: Callable[[Notifier], None]) -> list[str]:
 
 
 def test_the_daemon_tells_what_was_committed_just_now_once_and_what_is_old_never() -> None:
-    just_now, long_ago = replace(ENDED, at=time.time()), replace(ENDED, at=time.time() - 7200, transaction="ff")
+    just_now, long_ago = with_ending(at=time.time()), with_ending(at=time.time() - 7200, transaction="ff")
 
     def happen(teller: Notifier) -> None:
         for each in (just_now, long_ago, just_now):

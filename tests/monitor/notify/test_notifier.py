@@ -18,16 +18,16 @@ import pytest
 from monitor.lab.ca import DAY, Authority, Issued
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
-from tests.kit.daemon import Running, certvigil
+from tests.kit.daemon import RunningDaemon, certvigil
 from tests.kit.metrics import series
-from tests.kit.receivers import Got, MailServer, Manner, Receiver
+from tests.kit.receivers import MailServer, MessageReceiver, ReceivedMessage, ReceiverManner
 from tests.kit.start import StartServer
 
 NAME = "www.example.com"
 ROOT = Authority.root()
 SECRET = "T0KENhunter2"
 
-Start = Callable[..., Running]
+Start = Callable[..., RunningDaemon]
 
 
 def issue(days_left: float, name: str = NAME) -> Issued:
@@ -36,16 +36,16 @@ def issue(days_left: float, name: str = NAME) -> Issued:
 
 
 @pytest.fixture
-def receiver(cleanup: ExitStack) -> Receiver:
-    return cleanup.enter_context(Receiver())
+def receiver(cleanup: ExitStack) -> MessageReceiver:
+    return cleanup.enter_context(MessageReceiver())
 
 
 @pytest.fixture
-def start(cleanup: ExitStack, receiver: Receiver, tmp_path: Path) -> Start:
+def start(cleanup: ExitStack, receiver: MessageReceiver, tmp_path: Path) -> Start:
     """Start a daemon that tells `receiver` of `tmp_path`; when the test ends, no URL shows in anything it left."""
-    daemons: list[Running] = []
+    daemons: list[RunningDaemon] = []
 
-    def started(*urls: str, wait: bool = True, **more: object) -> Running:
+    def started(*urls: str, wait: bool = True, **more: object) -> RunningDaemon:
         urls_file = tmp_path / "ops.urls"
         urls_file.write_text("\n".join(urls or (receiver.url(SECRET),)))
         urls_file.chmod(0o600)
@@ -56,7 +56,7 @@ def start(cleanup: ExitStack, receiver: Receiver, tmp_path: Path) -> Start:
             **more,
         }
         config["notifications"] = {"resolved_after": "0.5s", **(more.get("notifications") or {})}  # type: ignore[dict-item]
-        daemon = Running(config)
+        daemon = RunningDaemon(config)
         cleanup.callback(daemon.close)
         cleanup.callback(keeps_its_secrets, daemon)
         daemons.append(daemon)
@@ -67,7 +67,7 @@ def start(cleanup: ExitStack, receiver: Receiver, tmp_path: Path) -> Start:
     return started
 
 
-def keeps_its_secrets(daemon: Running) -> None:
+def keeps_its_secrets(daemon: RunningDaemon) -> None:
     said = {"log": daemon.text.encode()}
     for each in Path(daemon.state).glob("certvigil.db*"):
         said[each.name] = each.read_bytes()
@@ -90,20 +90,20 @@ def fail(tmp_path: Path, name: str = "cert") -> Path:
     return path
 
 
-def pending(daemon: Running) -> float:
+def pending(daemon: RunningDaemon) -> float:
     return daemon.metrics()[series("notifications_pending", channel="ops")]
 
 
-def counted(daemon: Running, outcome: str) -> float:
+def counted(daemon: RunningDaemon, outcome: str) -> float:
     return daemon.metrics()[series("notifications_total", channel="ops", outcome=outcome)]
 
 
-def undelivered(daemon: Running) -> list[dict[str, Any]]:
+def undelivered(daemon: RunningDaemon) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = daemon.ask("/api/v1/notifications")["undelivered"]
     return found
 
 
-def recorded(daemon: Running, fate: str) -> set[str]:
+def recorded(daemon: RunningDaemon, fate: str) -> set[str]:
     """Return the ids of the messages in the database to which that happened."""
     try:
         with closing(sqlite3.connect(f"file:{daemon.state}/certvigil.db?mode=ro", uri=True)) as database:
@@ -116,7 +116,7 @@ def recorded(daemon: Running, fate: str) -> set[str]:
 # From the beginning to the end
 
 
-def test_a_problem_is_raised_worsened_and_resolved(start: Start, receiver: Receiver, tmp_path: Path) -> None:
+def test_a_problem_is_raised_worsened_and_resolved(start: Start, receiver: MessageReceiver, tmp_path: Path) -> None:
     daemon = start()
     path = tmp_path / "cert.pem"
     path.write_bytes(issue(20).pem())
@@ -147,7 +147,7 @@ def test_it_is_told_by_mail(start: Start, cleanup: ExitStack, tmp_path: Path) ->
 
 
 def test_one_certificate_on_forty_endpoints_is_one_message(
-    start: Start, receiver: Receiver, start_local: StartServer[LocalServer], tmp_path: Path
+    start: Start, receiver: MessageReceiver, start_local: StartServer[LocalServer], tmp_path: Path
 ) -> None:
     server = start_local(write_site(str(tmp_path / "site"), issue(-1)))
     names = [f"web{number:02}" for number in range(40)]
@@ -158,7 +158,7 @@ def test_one_certificate_on_forty_endpoints_is_one_message(
 
 
 def test_a_server_with_one_expired_certificate_after_the_other_is_one_message(
-    start: Start, receiver: Receiver, start_local: StartServer[LocalServer], tmp_path: Path
+    start: Start, receiver: MessageReceiver, start_local: StartServer[LocalServer], tmp_path: Path
 ) -> None:
     directory = str(tmp_path / "site")
     server = start_local(write_site(directory, issue(-1)))
@@ -172,7 +172,8 @@ def test_a_server_with_one_expired_certificate_after_the_other_is_one_message(
     assert got.title == f"[critical] web1.example.com: expired: CN={NAME} on web"
 
 
-def test_a_thousand_endpoints_that_are_dark_are_one_message(start: Start, receiver: Receiver) -> None:
+def test_a_thousand_endpoints_that_are_dark_are_one_message(start: Start, receiver: MessageReceiver) -> None:
+    """It takes long, since it is about so many."""
     nobody = "{}:{}".format(*free_address())
     endpoints = [endpoint(f"web{number:03}", nobody) for number in range(1000)]
     daemon = start(endpoints=endpoints, concurrency=100, notifications={"enabled": False})
@@ -186,7 +187,7 @@ def endpoint(name: str, address: str) -> dict[str, object]:
     return {"name": name, "address": address, "clients": [], "every": "1h"}
 
 
-def told_at_once(daemon: Running, receiver: Receiver, code: str, findings: int) -> Got:
+def told_at_once(daemon: RunningDaemon, receiver: MessageReceiver, code: str, findings: int) -> ReceivedMessage:
     """Begin to tell when all is found, which may take a busy host longer than a burst; return the one message."""
     daemon.wait_for(lambda: len(daemon.happened("raised", code=code)) == findings, "the findings")
     daemon.configure(reconfigured(daemon, notifications={}))
@@ -196,7 +197,7 @@ def told_at_once(daemon: Running, receiver: Receiver, code: str, findings: int) 
     return got
 
 
-def settled(daemon: Running, receiver: Receiver) -> list[Got]:
+def settled(daemon: RunningDaemon, receiver: MessageReceiver) -> list[ReceivedMessage]:
     """Return what was told once whatever was on its way has been: something else that is wrong is told after it."""
     daemon.configure({**json.loads(Path(daemon.config_file).read_text()), "colour": "blue"})
     assert certvigil("reload", "--socket", daemon.socket).returncode == 1
@@ -205,7 +206,7 @@ def settled(daemon: Running, receiver: Receiver) -> list[Got]:
     return [got for got in receiver.accepted if "config_rejected" not in got.title]
 
 
-def alerts(daemon: Running) -> list[dict[str, Any]]:
+def alerts(daemon: RunningDaemon) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = daemon.ask("/api/v1/notifications")["alerts"]
     return found
 
@@ -213,11 +214,11 @@ def alerts(daemon: Running) -> list[dict[str, Any]]:
 # Whatever happens
 
 
-AMISS = (None, Manner.WITH_AN_ERROR, Manner.SLOWLY, Manner.CLOSING, Manner.TOO_LATE)
+AMISS = (None, ReceiverManner.WITH_AN_ERROR, ReceiverManner.SLOWLY, ReceiverManner.CLOSING, ReceiverManner.TOO_LATE)
 """None is a receiver that is down."""
 
 
-def misbehave(daemon: Running, receiver: Receiver, manner: Manner | None, tmp_path: Path) -> str:
+def misbehave(daemon: RunningDaemon, receiver: MessageReceiver, manner: ReceiverManner | None, tmp_path: Path) -> str:
     """Have a receiver misbehave until a message did not get through; return whom that is about."""
     if manner is None:
         receiver.stop()
@@ -225,7 +226,7 @@ def misbehave(daemon: Running, receiver: Receiver, manner: Manner | None, tmp_pa
         receiver.manner = manner
     failed, seen = counted(daemon, "failed"), len(receiver.seen)
     name = fail(tmp_path, str(manner).rpartition(".")[2]).stem
-    if manner is Manner.SLOWLY:
+    if manner is ReceiverManner.SLOWLY:
         daemon.wait_for(lambda: len(receiver.seen) > seen, "the first attempt")
         return name
     daemon.wait_for(lambda: counted(daemon, "failed") > failed, "the first attempt")
@@ -235,13 +236,13 @@ def misbehave(daemon: Running, receiver: Receiver, manner: Manner | None, tmp_pa
     return name
 
 
-def behave(daemon: Running, receiver: Receiver, manner: Manner | None, name: str) -> None:
+def behave(daemon: RunningDaemon, receiver: MessageReceiver, manner: ReceiverManner | None, name: str) -> None:
     """Have it behave; fails unless the message gets through then, at least once and always with the same id."""
     if manner is None:
         receiver.start()
-    receiver.manner = Manner.WELL
+    receiver.manner = ReceiverManner.WELL
 
-    def about(those: list[Got]) -> set[str]:
+    def about(those: list[ReceivedMessage]) -> set[str]:
         return {got.id for got in those if f"CN={name}.example.com" in got.title}
 
     daemon.wait_for(lambda: about(receiver.accepted), "the message")
@@ -251,7 +252,9 @@ def behave(daemon: Running, receiver: Receiver, manner: Manner | None, name: str
     assert undelivered(daemon) == []
 
 
-def test_a_receiver_that_is_down_or_misbehaves_is_told_later(start: Start, receiver: Receiver, tmp_path: Path) -> None:
+def test_a_receiver_that_is_down_or_misbehaves_is_told_later(
+    start: Start, receiver: MessageReceiver, tmp_path: Path
+) -> None:
     daemon = start()
     for manner in AMISS:
         name = misbehave(daemon, receiver, manner, tmp_path)
@@ -261,18 +264,18 @@ def test_a_receiver_that_is_down_or_misbehaves_is_told_later(start: Start, recei
 
 @pytest.mark.parametrize("manner", [None, *(pytest.param(each, marks=pytest.mark.slow) for each in AMISS[1:])], ids=str)
 def test_a_receiver_that_is_down_or_misbehaves_is_told_after_a_restart(
-    manner: Manner | None, start: Start, receiver: Receiver, tmp_path: Path
+    manner: ReceiverManner | None, start: Start, receiver: MessageReceiver, tmp_path: Path
 ) -> None:
     daemon = start()
     name = misbehave(daemon, receiver, manner, tmp_path)
-    if manner is not Manner.SLOWLY:
-        assert "not told ops" in certvigil("status", "--socket", daemon.socket).stderr
+    if manner is not ReceiverManner.SLOWLY:
+        assert "not delivered to ops" in certvigil("status", "--socket", daemon.socket).stderr
     daemon.stop(signal.SIGKILL)
     daemon.start()
     behave(daemon, receiver, manner, name)
 
 
-class Moment(StrEnum):
+class ClockMoment(StrEnum):
     """When the daemon is killed."""
 
     RAISED = "between raising and sending"
@@ -280,30 +283,32 @@ class Moment(StrEnum):
     ANSWERED = "between the answer and recording"
 
 
-@pytest.mark.parametrize("moment", list(Moment))
+@pytest.mark.parametrize("moment", list(ClockMoment))
 def test_a_daemon_that_is_killed_tells_after_its_restart(
-    moment: Moment, start: Start, receiver: Receiver, tmp_path: Path
+    moment: ClockMoment, start: Start, receiver: MessageReceiver, tmp_path: Path
 ) -> None:
     daemon = start()
-    if moment is Moment.SENT:
-        receiver.manner = Manner.NOT_AT_ALL
+    if moment is ClockMoment.SENT:
+        receiver.manner = ReceiverManner.NOT_AT_ALL
     fail(tmp_path)
-    if moment is Moment.RAISED:
+    if moment is ClockMoment.RAISED:
         daemon.wait_until("raised", code="expired")
     else:
-        daemon.wait_for(lambda: receiver.seen if moment is Moment.SENT else receiver.accepted, "the message")
+        daemon.wait_for(lambda: receiver.seen if moment is ClockMoment.SENT else receiver.accepted, "the message")
     daemon.stop(signal.SIGKILL)
     before = len(receiver.accepted)
-    assert before == (moment is Moment.ANSWERED)
-    receiver.manner = Manner.WELL
+    assert before == (moment is ClockMoment.ANSWERED)
+    receiver.manner = ReceiverManner.WELL
     daemon.start()
     daemon.wait_for(lambda: recorded(daemon, "delivered"), "the record of its delivery")
-    assert len(receiver.accepted) in {1, 2} if moment is Moment.ANSWERED else len(receiver.accepted) == 1
+    assert len(receiver.accepted) in {1, 2} if moment is ClockMoment.ANSWERED else len(receiver.accepted) == 1
     assert {got.id for got in receiver.seen} == recorded(daemon, "delivered")
     assert len(recorded(daemon, "delivered")) == 1
 
 
-def test_what_was_told_is_not_told_again_after_a_restart(start: Start, receiver: Receiver, tmp_path: Path) -> None:
+def test_what_was_told_is_not_told_again_after_a_restart(
+    start: Start, receiver: MessageReceiver, tmp_path: Path
+) -> None:
     daemon = start()
     path = fail(tmp_path)
     daemon.wait_for(lambda: recorded(daemon, "delivered"), "the record")
@@ -321,9 +326,9 @@ def test_what_was_told_is_not_told_again_after_a_restart(start: Start, receiver:
 
 
 def test_a_channel_that_hangs_delays_neither_others_nor_the_end(
-    start: Start, receiver: Receiver, cleanup: ExitStack, tmp_path: Path
+    start: Start, receiver: MessageReceiver, cleanup: ExitStack, tmp_path: Path
 ) -> None:
-    hanging = cleanup.enter_context(Receiver(manner=Manner.NOT_AT_ALL))
+    hanging = cleanup.enter_context(MessageReceiver(manner=ReceiverManner.NOT_AT_ALL))
     slow = [hanging.url(f"{SECRET}{number}?rto=60&cto=60") for number in range(3)]
     channels = {"slow": {"urls": slow}, "ops": {"urls": [receiver.url()]}}
     daemon = start(channels=channels)
@@ -338,9 +343,9 @@ def test_a_channel_that_hangs_delays_neither_others_nor_the_end(
 
 
 def test_what_cannot_be_delivered_is_given_up_and_that_is_a_finding(
-    start: Start, receiver: Receiver, cleanup: ExitStack, tmp_path: Path
+    start: Start, receiver: MessageReceiver, cleanup: ExitStack, tmp_path: Path
 ) -> None:
-    broken = cleanup.enter_context(Receiver(manner=Manner.WITH_AN_ERROR))
+    broken = cleanup.enter_context(MessageReceiver(manner=ReceiverManner.WITH_AN_ERROR))
     channels = {"chat": {"urls": [broken.url(SECRET)]}, "ops": {"urls": [receiver.url()]}}
     daemon = start(channels=channels, notifications={"attempts": 2})
     path = fail(tmp_path)
@@ -354,7 +359,7 @@ def test_what_cannot_be_delivered_is_given_up_and_that_is_a_finding(
     assert "given up" in certvigil("status", "--socket", daemon.socket).stdout
 
     # Who is told what is wrong elsewhere mends the channel.
-    broken.manner = Manner.WELL
+    broken.manner = ReceiverManner.WELL
     retried = certvigil("notify", "retry", "chat", "--socket", daemon.socket)
     assert (retried.returncode, retried.stdout) == (0, "1 messages\n")
     daemon.wait_for(lambda: broken.accepted, "the message")
@@ -364,7 +369,7 @@ def test_what_cannot_be_delivered_is_given_up_and_that_is_a_finding(
 
 
 def test_notifier_goes_on_from_memory_while_the_database_cannot_be_used(
-    start: Start, receiver: Receiver, tmp_path: Path
+    start: Start, receiver: MessageReceiver, tmp_path: Path
 ) -> None:
     daemon = start()
     fail(tmp_path, "first")
@@ -389,8 +394,10 @@ def test_notifier_goes_on_from_memory_while_the_database_cannot_be_used(
     assert not [got for got in receiver.accepted[told:] if got.title.startswith("[critical] web1.example.com: expired")]
 
 
-def test_a_database_begun_anew_gets_what_is_not_told_yet(start: Start, receiver: Receiver, tmp_path: Path) -> None:
-    receiver.manner = Manner.WITH_AN_ERROR
+def test_a_database_begun_anew_gets_what_is_not_told_yet(
+    start: Start, receiver: MessageReceiver, tmp_path: Path
+) -> None:
+    receiver.manner = ReceiverManner.WITH_AN_ERROR
     daemon = start()
     fail(tmp_path)
     daemon.wait_for(lambda: recorded(daemon, "pending"), "the record")
@@ -405,7 +412,7 @@ def test_a_database_begun_anew_gets_what_is_not_told_yet(start: Start, receiver:
 
 
 def test_people_say_that_they_know_and_what_they_do_not_want_to_hear(
-    start: Start, receiver: Receiver, tmp_path: Path
+    start: Start, receiver: MessageReceiver, tmp_path: Path
 ) -> None:
     daemon = start()
 
@@ -449,12 +456,12 @@ def test_people_say_that_they_know_and_what_they_do_not_want_to_hear(
 
 
 def test_channels_come_and_go_with_the_configuration(
-    start: Start, receiver: Receiver, cleanup: ExitStack, tmp_path: Path
+    start: Start, receiver: MessageReceiver, cleanup: ExitStack, tmp_path: Path
 ) -> None:
     daemon = start(notifications={"enabled": False})
     fail(tmp_path)
     daemon.wait_until("raised", code="expired")
-    other = cleanup.enter_context(Receiver())
+    other = cleanup.enter_context(MessageReceiver())
     daemon.configure(reconfigured(daemon, notifications={}, channels={"chat": {"urls": [other.url(SECRET)]}}))
     assert certvigil("reload", "--socket", daemon.socket).returncode == 0
     daemon.wait_for(lambda: other.accepted, "what is wrong, on the new channel")
@@ -463,12 +470,12 @@ def test_channels_come_and_go_with_the_configuration(
     assert series("notifications_pending", channel="chat") in daemon.metrics()
 
 
-def reconfigured(daemon: Running, **more: object) -> Mapping[str, object]:
+def reconfigured(daemon: RunningDaemon, **more: object) -> Mapping[str, object]:
     return {**json.loads(Path(daemon.config_file).read_text()), **more}
 
 
-def test_channels_are_tried_without_a_daemon(start: Start, receiver: Receiver, cleanup: ExitStack) -> None:
-    broken = cleanup.enter_context(Receiver(manner=Manner.WITH_AN_ERROR))
+def test_channels_are_tried_without_a_daemon(start: Start, receiver: MessageReceiver, cleanup: ExitStack) -> None:
+    broken = cleanup.enter_context(MessageReceiver(manner=ReceiverManner.WITH_AN_ERROR))
     channels = {"good": {"urls": [receiver.url(SECRET)]}, "mixed": {"urls": [receiver.url(), broken.url(SECRET)]}}
     daemon = start(channels=channels, wait=False)
 
@@ -494,7 +501,7 @@ def test_channels_are_tried_without_a_daemon(start: Start, receiver: Receiver, c
     daemon.start()
 
 
-def test_a_heartbeat_is_called_while_the_daemon_looks(start: Start, receiver: Receiver, tmp_path: Path) -> None:
+def test_a_heartbeat_is_called_while_the_daemon_looks(start: Start, receiver: MessageReceiver, tmp_path: Path) -> None:
     host, port = receiver.address
     beat = tmp_path / "beat.url"
     beat.write_text(f"http://{host}:{port}/{SECRET}\n")

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from config.channel import FindingMatch, Notifications, Route, Silence
+from config.text import Printable
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify import outbox
 from monitor.notify.deliver import Receipt, SendOutcome
 from monitor.notify.delivery import Delivery, DeliveryFate, attempted, deliverable, pause, waiting
-from monitor.notify.lifecycle import AlertKey, Reviewed, review
+from monitor.notify.lifecycle import AlertKey, AlertUpdate, next_note
 from monitor.notify.outbox import Outbox, RequestedSilence
 from monitor.state.target import TargetState
 from probes.finding import finding
@@ -38,10 +39,10 @@ def test_a_network_that_goes_dark_is_one_message_and_so_is_its_return() -> None:
     assert office.at(1000.0) == ["ops: [warning] unreachable: 1000 targets"]
     office.believe(*(known(f"web{number}") for number in range(1000)))
     assert office.at(2000.0) == []
-    assert office.outbox.next_review() == 2030.0
+    assert office.outbox.next_due() == 2030.0
     assert office.at(2030.0) == ["ops: [resolved] unreachable: 1000 targets"]
     assert office.outbox.alerts() == []
-    assert office.outbox.next_review() is None
+    assert office.outbox.next_due() is None
 
 
 def test_a_few_problems_are_a_message_each_and_many_are_one() -> None:
@@ -61,9 +62,38 @@ def test_another_certificate_that_is_wrong_in_another_way_is_another_problem() -
     office = Office()
     office.believe(known("web", EXPIRED))
     office.at(1000.0)
-    office.believe(known("web", finding(Code.SELF_SIGNED, "signed by itself", "position 0"), presented=(OTHER,)))
+    office.believe(
+        known(
+            "web", finding(Code.SELF_SIGNED, Printable("signed by itself"), Printable("position 0")), presented=(OTHER,)
+        )
+    )
     assert office.at(1001.0) == ["ops: [critical] self_signed: CN=b.example on web"]
     assert office.at(1031.0) == ["ops: [resolved] expired: CN=a.example on web"]
+
+
+def test_another_certificate_with_the_same_fault_is_told_once_it_was_seen_at_several_looks() -> None:
+    office = Office()
+    signed = finding(Code.SELF_SIGNED, Printable("signed by itself"), Printable("position 0"))
+    office.believe(replace(known("web", signed), since=900.0, last_look=1000.0))
+    assert office.at(1000.0) == ["ops: [critical] self_signed: CN=a.example on web"]
+    office.outbox.amend(replace(office.deliveries[-1], fate=DeliveryFate.DELIVERED))
+    other = replace(known("web", signed, presented=(OTHER,)), since=1100.0, last_look=1100.0)
+    office.believe(other)
+    assert office.at(1100.0) == []
+    again = office.outbox.next_due()
+    assert again is not None
+    assert again < 1200.0, "it is asked again although nothing happens"
+    assert office.at(again) == []
+    # The same is seen once more, which is no event.
+    office.registry["web"] = replace(other, last_look=1170.0)
+    assert office.at(1170.0) == ["ops: [critical, changed] self_signed: CN=b.example on web"]
+    said = (
+        f"web presents another certificate than the messages before have named: CN=b.example (sha256 {OTHER.sha256})."
+    )
+    assert said in office.deliveries[-1].message.text
+    office.outbox.amend(replace(office.deliveries[-1], fate=DeliveryFate.DELIVERED))
+    office.registry["web"] = replace(other, last_look=9000.0)
+    assert office.at(9000.0) == []
 
 
 def test_what_lay_on_disk_is_told_again_within_ten_seconds_of_being_served_and_rejected() -> None:
@@ -75,9 +105,9 @@ def test_what_lay_on_disk_is_told_again_within_ten_seconds_of_being_served_and_r
     assert office.at(1005.0) == [], "the message before is under way"
     office.outbox.amend(replace(office.deliveries[-1], fate=DeliveryFate.DELIVERED))
     assert office.at(1005.5) == []
-    assert office.outbox.next_review() == 1007.0
+    assert office.outbox.next_due() == 1007.0
     assert office.at(1007.0) == ["ops: [critical, worse than before] expired: CN=a.example on 2 targets"]
-    assert "Whom it hurts: browser (at 1), curl (at 1), which do not accept it" in office.deliveries[-1].message.text
+    assert "Whom it hurts: browser (at 1), curl (at 1), which reject it" in office.deliveries[-1].message.text
     office.believe(known("lb/combined", component="lb", kind=TargetKind.FILE), known("lb/a:443", component="lb"))
     assert office.at(1020.0) == office.at(1049.0) == []
     assert office.at(1050.0) == ["ops: [resolved] expired: CN=a.example on 2 targets"]
@@ -136,7 +166,7 @@ def test_one_line_turns_all_of_it_off() -> None:
 
 
 def test_that_a_channel_fails_is_told_to_the_others() -> None:
-    failing = finding(Code.DELIVERY_FAILED, "the channel ops fails", "ops")
+    failing = finding(Code.DELIVERY_FAILED, Printable("the channel ops fails"), Printable("ops"))
     office = Office({"ops": OPS, "chat": CHAT})
     office.believe(known("certvigil", failing, presented=(), kind=TargetKind.SELF))
     assert office.at(1000.0) == ["chat: [warning] delivery_failed: certvigil"]
@@ -147,7 +177,7 @@ def test_a_silence_ends_and_then_what_is_still_wrong_is_told() -> None:
     office = Office(terms=Notifications(silences=(silence,)))
     office.believe(known("web", EXPIRED), known("mail", UNREACHABLE))
     assert office.at(1000.0) == ["ops: [warning] unreachable: mail"]
-    assert office.outbox.next_review() == 2000.0
+    assert office.outbox.next_due() == 2000.0
     assert office.at(1999.0) == []
     assert office.at(2000.0) == ["ops: [critical] expired: CN=a.example on web"]
 
@@ -227,14 +257,16 @@ def test_what_cannot_be_foretold_is_told_without_that() -> None:
 
 
 def test_one_problem_that_cannot_be_told_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def faulty(about: AlertKey, *others: Any, **more: Any) -> Reviewed:
+    def faulty(about: AlertKey, *others: Any, **more: Any) -> AlertUpdate:
         if about[1].startswith("outage unreachable"):
             raise RuntimeError("a fault")
-        return review(about, *others, **more)
+        return next_note(about, *others, **more)
 
-    monkeypatch.setattr(outbox, "review", faulty)
+    monkeypatch.setattr(outbox, "next_note", faulty)
     office = Office()
-    office.believe(known("mail", UNREACHABLE), known("web", EXPIRED), known("zoo", finding(Code.NOT_SERVED, "x")))
+    office.believe(
+        known("mail", UNREACHABLE), known("web", EXPIRED), known("zoo", finding(Code.NOT_SERVED, Printable("x")))
+    )
     assert office.at(1000.0) == [
         "ops: [critical] expired: CN=a.example on web",
         "ops: [warning] not_served: zoo",
@@ -300,11 +332,13 @@ def test_what_was_given_up_is_tried_again_or_forgotten_when_somebody_says_so() -
     assert [each.channel for each in office.outbox.undelivered()] == ["ops"]
 
 
-NOT_SERVED = finding(Code.NOT_SERVED, "/etc/shop.crt holds another")
+NOT_SERVED = finding(Code.NOT_SERVED, Printable("/etc/shop.crt holds another"))
 APPROVAL = finding(
     Code.APPROVAL_PENDING,
-    "the activate by plan 52dd waits for approval; to cure it, `certvigil approve 52dd` or `certvigil reject 52dd`",
-    "activate",
+    Printable(
+        "the activate by plan 52dd waits for approval; to cure it, `certvigil approve 52dd` or `certvigil reject 52dd`"
+    ),
+    Printable("activate"),
 )
 
 
@@ -322,8 +356,8 @@ def test_what_is_not_served_and_the_approval_of_its_cure_are_one_problem() -> No
     text = office.deliveries[0].message.text
     assert "It concerns one target:\n  shop/a:443: not_served, component shop\n" in text
     assert [line for line in text.splitlines() if line.startswith("To act")] == [
-        "To act: to see what it would do first: certvigil activate shop --dry-run",
-        "To act: to have it done or not: certvigil approve 52dd or certvigil reject 52dd",
+        "To act: to see the plan first: certvigil activate shop --dry-run",
+        "To act: to decide on it: certvigil approve 52dd or certvigil reject 52dd",
     ]
     office.believe(*shop(asked=False))
     office.at(1100.0)
@@ -354,7 +388,7 @@ def test_that_it_is_not_served_is_no_news_where_the_approval_of_its_cure_was_tol
 
 def test_the_approval_of_a_replacement_is_a_problem_of_its_own() -> None:
     office = Office()
-    replaced = finding(Code.APPROVAL_PENDING, "the replace by plan 52dd waits for approval")
+    replaced = finding(Code.APPROVAL_PENDING, Printable("the replace by plan 52dd waits for approval"))
     office.believe(shop(served=False)[0], known("shop/actions", replaced, component="shop", kind=TargetKind.COMPONENT))
     assert sorted(office.at(1000.0)) == [
         "ops: [warning] approval_pending: shop/actions",
@@ -373,7 +407,7 @@ def test_what_is_about_to_be_mended_waits_for_that(mended: bool) -> None:
     office.outbox.reconfigure({"ops": OPS}, Notifications())
     office.believe(*shop(served=False, asked=False))
     assert office.at(1000.0) == office.at(1059.0) == []
-    assert office.outbox.next_review() == 1060.0
+    assert office.outbox.next_due() == 1060.0
     if mended:
         office.believe(*shop(asked=False))
     assert office.at(1060.0) == ([] if mended else ["ops: [warning] not_served: shop/a:443"])

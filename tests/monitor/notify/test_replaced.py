@@ -11,6 +11,7 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from config.channel import Notifications
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code
 from monitor.notify.cause import CALM, FLAPS_WITHIN
 from monitor.notify.delivery import DeliveryFate
@@ -63,7 +64,7 @@ class Endpoints:
         """Let time pass; return the titles of what is told meanwhile."""
         begun, end = len(self.said), self.now + seconds
         self._review()
-        while (due := self.office.outbox.next_review()) is not None and due <= end:
+        while (due := self.office.outbox.next_due()) is not None and due <= end:
             self.now = max(self.now, due)
             self._review()
         self.now = end
@@ -92,7 +93,11 @@ class Endpoints:
 
 
 def _finding(code: Code, position: int) -> Finding:
-    return finding(code, f"{code} at {position}", "browser" if code is REJECTED else f"position {position}")
+    return finding(
+        code,
+        sentence("{} at {}", code, position),
+        harmless(Printable("browser") if code is REJECTED else f"position {position}"),
+    )
 
 
 def test_a_peer_with_a_new_certificate_at_each_handshake_is_told_once_and_since_when() -> None:
@@ -113,7 +118,7 @@ def test_a_peer_with_a_new_certificate_at_each_handshake_is_told_once_and_since_
     world.look(())
     (resolved,) = world.wait(60.0)
     assert resolved.startswith("ops: [resolved] self_signed: ")
-    assert "It was wrong from 2027-01-15 08:00:00Z until" in world.text
+    assert "The problem lasted from 2027-01-15 08:00:00Z until" in world.text
     assert world.office.outbox.alerts() == []
 
 

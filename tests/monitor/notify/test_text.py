@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from config.channel import Notifications
-from config.text import printable
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import Code, Severity
 from monitor.notify.advice import AdviceContext
 from monitor.notify.deliver import Message, Tone
-from monitor.notify.lifecycle import AlertStep, Note, Reviewed, review
+from monitor.notify.lifecycle import AlertStep, AlertUpdate, Note, next_note
 from monitor.notify.notifier import nothing_happens
 from monitor.notify.problem import Member
 from monitor.notify.text import LISTED, compose, digest, escaped, notice, shown
@@ -34,11 +34,11 @@ RUNBOOK = "https://wiki.example.com/certvigil/"
 
 
 def raised(*members: Member) -> Note:
-    reviewed = review(ABOUT, None, members, terms=Notifications(), now=NOW)
+    reviewed = next_note(ABOUT, None, members, terms=Notifications(), now=NOW)
     return noted(reviewed)
 
 
-def noted(reviewed: Reviewed) -> Note:
+def noted(reviewed: AlertUpdate) -> Note:
     assert reviewed.note is not None
     return reviewed.note
 
@@ -69,7 +69,7 @@ def test_a_message_says_everything_that_somebody_woken_by_it_needs() -> None:
             "  intranet (127.0.0.1:8443): expired, client_rejects, component web",
             "  web/127.0.0.1:443: expired, client_rejects, component web",
             "",
-            "Whom it hurts: browser (at 2), which does not accept it.",
+            "Whom it hurts: browser (at 2), which rejects it.",
             "By itself: certvigil will replace the certificate of web; that waits for a candidate.",
             f"To act: {REPLACE}",
             "Runbook: https://wiki.example.com/certvigil/expired",
@@ -118,7 +118,7 @@ def test_what_is_resolved_says_from_when_until_when_and_where_it_was() -> None:
     cleared = replace(note.alert, cleared_at=NOW)
     said = message(replace(note, step=AlertStep.RESOLVED, members=(), alert=cleared, recovered=("a", "b")))
     assert said.text.split("\n")[:5] == [
-        "It was wrong from 1970-01-01 00:01:40Z until 2027-01-15 08:00:00Z. There is nothing to do.",
+        "The problem lasted from 1970-01-01 00:01:40Z until 2027-01-15 08:00:00Z. There is nothing to do.",
         "",
         "It concerned 2 targets on web1.example.com:",
         "  a",
@@ -129,18 +129,20 @@ def test_what_is_resolved_says_from_when_until_when_and_where_it_was() -> None:
 def test_what_is_resolved_says_since_when_what_is_right_now_was_wrong() -> None:
     """Others that were part of the problem before have times of their own."""
     alert = raised(member("app", since=NOW - 500.0)).alert
-    changed = noted(review(ABOUT, alert, [member("light", since=NOW + 10.0)], terms=Notifications(), now=NOW + 20.0))
-    gone = review(ABOUT, changed.alert, [], terms=Notifications(), now=NOW + 100.0)
-    note = noted(review(ABOUT, gone.alert, [], terms=Notifications(), now=NOW + 200.0))
-    assert message(note).text.startswith("It was wrong from 2027-01-15 08:00:10Z until 2027-01-15 08:01:40Z.")
+    changed = noted(next_note(ABOUT, alert, [member("light", since=NOW + 10.0)], terms=Notifications(), now=NOW + 20.0))
+    gone = next_note(ABOUT, changed.alert, [], terms=Notifications(), now=NOW + 100.0)
+    note = noted(next_note(ABOUT, gone.alert, [], terms=Notifications(), now=NOW + 200.0))
+    assert message(note).text.startswith("The problem lasted from 2027-01-15 08:00:10Z until 2027-01-15 08:01:40Z.")
 
 
 def test_what_is_resolved_was_wrong_since_it_was_so_in_any_way() -> None:
     alert = raised(member("a", at(Severity.WARNING), since=NOW - 10.0)).alert
-    worse = noted(review(ABOUT, alert, [member("a", EXPIRED, since=NOW + 10.0)], terms=Notifications(), now=NOW + 20.0))
-    gone = review(ABOUT, worse.alert, [], terms=Notifications(), now=NOW + 100.0)
-    note = noted(review(ABOUT, gone.alert, [], terms=Notifications(), now=NOW + 200.0))
-    assert message(note).text.startswith("It was wrong from 2027-01-15 07:59:50Z until")
+    worse = noted(
+        next_note(ABOUT, alert, [member("a", EXPIRED, since=NOW + 10.0)], terms=Notifications(), now=NOW + 20.0)
+    )
+    gone = next_note(ABOUT, worse.alert, [], terms=Notifications(), now=NOW + 100.0)
+    note = noted(next_note(ABOUT, gone.alert, [], terms=Notifications(), now=NOW + 200.0))
+    assert message(note).text.startswith("The problem lasted from 2027-01-15 07:59:50Z until")
 
 
 def test_each_step_is_told_apart() -> None:
@@ -173,7 +175,7 @@ def test_a_name_with_a_quote_is_no_command() -> None:
 
 def test_many_problems_at_once_are_one_message() -> None:
     notes = [
-        noted(review(("ops", f"key {number}"), None, [member(f"web{number:03}")], terms=Notifications(), now=NOW))
+        noted(next_note(("ops", f"key {number}"), None, [member(f"web{number:03}")], terms=Notifications(), now=NOW))
         for number in range(300)
     ]
     name, said = digest(notes, SITE.host, NOW)
@@ -208,7 +210,7 @@ def test_in_markdown_every_character_means_itself(text: str) -> None:
 
 @given(HOSTILE, HOSTILE, HOSTILE)
 def test_whatever_a_finding_says_a_message_is_made_of_it(target: str, detail: str, about: str) -> None:
-    found = finding(Code.EXPIRED, detail, "position 0")
+    found = finding(Code.EXPIRED, harmless(detail), Printable("position 0"))
     said = compose(raised(replace(member(target, found), about=about)), nothing_happens, SITE, NOW)
     for line in (said.title, said.brief, *said.text.split("\n"), *said.markdown.split("\n")):
         assert is_harmless(line)
@@ -240,8 +242,8 @@ def test_nobody_is_called_by_what_a_certificate_says() -> None:
 @pytest.mark.parametrize("called", ["everyone", "here", "channel", "all", "room", "Müller"])
 def test_nobody_is_called_whatever_stands_before(before: str, called: str) -> None:
     """What is escaped ends in a letter or a digit, behind which services call people all the same."""
-    hostile = f"{before}@{called}"
-    name = finding(Code.EXPIRED, hostile, "position 0")
+    hostile = sentence("{}@{}", harmless(before), harmless(called))
+    name = finding(Code.EXPIRED, hostile, Printable("position 0"))
     said = compose(raised(replace(member(hostile, name), about=hostile)), lambda _: hostile, SITE, NOW)
     for line in (shown(hostile), said.title, said.brief, said.text, said.markdown):
         assert f"@{called}" not in line

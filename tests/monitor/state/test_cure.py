@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from config.catalogue import CATALOGUE
+from config.text import Printable
 from config.vocabulary import Code, UnreachableReason, UnreadableReason
 from monitor.state.cure import cure, without_cure
 from probes.finding import finding
@@ -19,7 +20,10 @@ ROOMS = ("config", "probes", "actions", "monitor")
 @pytest.mark.parametrize("code", Code)
 def test_every_code_has_a_cure(code: Code) -> None:
     assert cure(code) == CATALOGUE[code].cure
-    assert cure_of(finding(code, "as the test has it")) in {CATALOGUE[code].client_cure, CATALOGUE[code].cure} - {""}
+    assert cure_of(finding(code, Printable("as the test has it"))) in {
+        CATALOGUE[code].client_cure,
+        CATALOGUE[code].cure,
+    } - {""}
 
 
 @pytest.mark.parametrize("reason", UnreadableReason)

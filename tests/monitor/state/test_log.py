@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from config.text import Printable
 from config.vocabulary import Code, LogFormat, LogLevel
 from monitor.state.events import FindingRaised
 from monitor.state.log import event_log, log, set_up
@@ -33,7 +34,7 @@ def test_a_line_of_text_says_on_which_host_and_where_it_is(capsys: pytest.Captur
     set_up(LogFormat.TEXT, LogLevel.INFO, "web1.example.com")
     where = {"web/certificate": "/etc/nginx/tls/site.crt", "/etc/ssl/a.pem": "/etc/ssl/a.pem"}
     write = event_log(lambda target: where.get(target, ""))
-    found = finding(Code.EXPIRED, "CN=a.example ended")
+    found = finding(Code.EXPIRED, Printable("CN=a.example ended"))
     write([FindingRaised(target, 1.0, found) for target in (*where, "gone")])
     lines = capsys.readouterr().err.splitlines()
     assert all(line.endswith('host="web1.example.com"') for line in lines)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from config.text import Printable, printable
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.act.status import CandidateStatus
 from monitor.lab.ca import Authority
@@ -24,7 +25,7 @@ LATE = replace(WELL, presented=(BEFORE,), since=BEGAN + 5)
 
 
 def broken(since: float, severity: Severity = Severity.CRITICAL) -> TargetState:
-    found = finding(Code.CLIENT_REJECTS, "why", "browser", severity)
+    found = finding(Code.CLIENT_REJECTS, Printable("why"), Printable("browser"), severity)
     return replace(WELL, findings={(found.code, found.subject): Raised(found, since)})
 
 
@@ -50,10 +51,13 @@ def test_a_finding_about_a_set_waits_for_its_writer(
     code: Code, endpoint: TargetState | None, later: float, *, waits: bool
 ) -> None:
     endpoints = [] if endpoint is None else [endpoint]
-    assert awaits_writers(Raised(finding(code, "why"), BEGAN), endpoints, BEGAN + later, PATIENCE, BEFORE) is waits
+    assert (
+        awaits_writers(Raised(finding(code, Printable("why")), BEGAN), endpoints, BEGAN + later, PATIENCE, BEFORE)
+        is waits
+    )
 
 
-REFUSED = Raised(finding(Code.CANDIDATE_REFUSED, "no_candidate: no_key: why"), BEGAN)
+REFUSED = Raised(finding(Code.CANDIDATE_REFUSED, Printable("no_candidate: no_key: why")), BEGAN)
 
 
 @pytest.mark.parametrize(
@@ -73,17 +77,19 @@ REFUSED = Raised(finding(Code.CANDIDATE_REFUSED, "no_candidate: no_key: why"), B
 def test_a_candidate_waits_for_the_rest_of_its_files(
     objections: list[tuple[str, str]], touched: float, later: float, *, waits: bool
 ) -> None:
-    lacks = CandidateStatus(objections=tuple(objections)).lacks_a_file
+    lacks = CandidateStatus(
+        objections=tuple((printable(ground), printable(detail)) for ground, detail in objections)
+    ).lacks_a_file
     now = BEGAN + later
     assert awaits_files(REFUSED, lacks_a_file=lacks, touched=touched, now=now, patience=PATIENCE) is waits
 
 
 def test_an_unsafe_inbox_waits_for_nothing() -> None:
-    unsafe = Raised(finding(Code.INBOX_UNSAFE, "why"), BEGAN)
+    unsafe = Raised(finding(Code.INBOX_UNSAFE, Printable("why")), BEGAN)
     assert not awaits_files(unsafe, lacks_a_file=True, touched=BEGAN, now=BEGAN, patience=PATIENCE)
 
 
-UNREACHABLE = finding(Code.UNREACHABLE, "connection_refused: why", "192.0.2.1")
+UNREACHABLE = finding(Code.UNREACHABLE, Printable("connection_refused: why"), Printable("192.0.2.1"))
 SEEN_BEFORE = replace(WELL, pending={(Code.UNREACHABLE, "192.0.2.1"): Raised(UNREACHABLE, BEGAN)})
 SEEN_ONCE, SEEN_TWICE = (replace(SEEN_BEFORE, failures=failures) for failures in (1, 2))
 _TOGETHER = [BEGAN + each for each in range(5)]
@@ -115,7 +121,7 @@ def test_an_endpoint_that_does_not_answer_waits_for_more_looks(
 
 
 def test_addresses_that_disagree_wait_for_one_more_look() -> None:
-    disagree = finding(Code.ENDPOINTS_DISAGREE, "why")
+    disagree = finding(Code.ENDPOINTS_DISAGREE, Printable("why"))
     assert awaits_second_look(Raised(disagree, BEGAN), WELL, 300, Darkness(), BEGAN)
     seen = replace(WELL, pending={(Code.ENDPOINTS_DISAGREE, ""): Raised(disagree, BEGAN)})
     assert not awaits_second_look(Raised(disagree, BEGAN), seen, 300, Darkness(), BEGAN + 1)
@@ -123,5 +129,9 @@ def test_addresses_that_disagree_wait_for_one_more_look() -> None:
 
 def test_what_clients_reject_waits_for_nothing() -> None:
     assert not awaits_second_look(
-        Raised(finding(Code.CLIENT_REJECTS, "why", "browser"), BEGAN), WELL, 300, Darkness(), BEGAN
+        Raised(finding(Code.CLIENT_REJECTS, Printable("why"), Printable("browser")), BEGAN),
+        WELL,
+        300,
+        Darkness(),
+        BEGAN,
     )

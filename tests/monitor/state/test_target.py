@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.model import Waiver
+from config.text import Printable
 from config.vocabulary import Code, Severity, TargetKind, Verdict
 from monitor.lab.ca import Authority
 from monitor.state.events import (
@@ -72,7 +73,9 @@ def test_events_alone_tell_which_findings_stand(looks: list[tuple[object, ...]])
 
 
 def test_a_finding_keeps_the_time_at_which_it_was_raised() -> None:
-    mild, worse = (finding(Code.EXPIRING, "soon", severity=each) for each in (Severity.NOTICE, Severity.CRITICAL))
+    mild, worse = (
+        finding(Code.EXPIRING, Printable("soon"), severity=each) for each in (Severity.NOTICE, Severity.CRITICAL)
+    )
     known, _ = learn(NEW, CHAINS[0], Assessment((mild,)), None, now=1)
     known, events = learn(known, CHAINS[0], Assessment((worse,)), None, now=2)
     assert known.findings[Code.EXPIRING, ""].since == 1
@@ -103,8 +106,8 @@ def test_a_target_is_unknown_before_the_first_look() -> None:
 
 
 def test_a_waiver_turns_one_finding_of_one_target_into_a_notice_until_it_ends() -> None:
-    weak = finding(Code.WEAK_KEY, "rsa 1024")
-    expired = finding(Code.EXPIRED, "ended")
+    weak = finding(Code.WEAK_KEY, Printable("rsa 1024"))
+    expired = finding(Code.EXPIRED, Printable("ended"))
     waiver = Waiver("web", Code.WEAK_KEY, "replaced in Q1", until=100)
     assessment = Assessment((weak, expired), until=500)
     waived = waive(assessment, "web", [waiver], now=99)

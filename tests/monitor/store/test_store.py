@@ -15,8 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from config.text import Printable
 from config.vocabulary import Code, KeyKind, TargetKind
 from monitor.state.events import (
+    ActionEnded,
     Event,
     FindingChanged,
     FindingCleared,
@@ -65,7 +67,7 @@ EVENTS = st.sampled_from(["web", "mail", "ca"]).flatmap(
             IdentityChanged(target, 1.0, IDENTITY),
             IdentityChanged(target, 1.0, None),
             FindingRaised(target, 1.0, EXPIRING),
-            FindingRaised(target, 1.0, replace(EXPIRING, subject="1")),
+            FindingRaised(target, 1.0, replace(EXPIRING, subject=Printable("1"))),
             FindingChanged(target, 1.0, EXPIRING, EXPIRING_SOON),
             FindingCleared(target, 1.0, EXPIRING, 0.5),
             LookFailed(target, 1.0, "timed_out", "no answer"),
@@ -80,7 +82,12 @@ BATCHES = st.lists(st.lists(EVENTS, max_size=12), max_size=4)
 def in_time(batches: Sequence[Sequence[Event]]) -> list[list[Event]]:
     """Let a second pass from event to event."""
     clock = iter(range(1, 10_000))
-    return [[replace(event, at=float(next(clock))) for event in batch] for batch in batches]
+    return [[at_time(event, float(next(clock))) for event in batch] for batch in batches]
+
+
+def at_time(event: Event, at: float) -> Event:
+    assert not isinstance(event, ActionEnded)
+    return replace(event, at=at)
 
 
 @pytest.fixture(scope="module")
@@ -145,17 +152,17 @@ def test_a_certificate_comes_back_with_each_of_its_facts(path: str) -> None:
     odd = Certificate(
         b"\x30\x00odd",
         "ab" * 32,
-        "",
-        "O=a\\x0ab",
+        Printable(""),
+        Printable("O=a\\x0ab"),
         "",
         None,
         None,
         (),
         Key(KeyKind.UNKNOWN, 0),
-        "",
+        Printable(""),
         is_ca=True,
         self_issued=True,
-        failures=("notBefore cannot be decoded: 1", "notAfter cannot be decoded: 2"),
+        failures=(Printable("notBefore cannot be decoded: 1"), Printable("notAfter cannot be decoded: 2")),
     )
     write(path, [added("web"), presented("web", 2.0, LEAF, odd)])
     facts = [[getattr(each, field.name) for field in fields(Certificate)] for each in (LEAF, odd)]
@@ -259,7 +266,7 @@ def test_pruning_forgets_what_ended_and_keeps_what_is_true_now(path: str) -> Non
         FindingRaised("web", 1.0, EXPIRING),
         FindingChanged("web", 2.0, EXPIRING, EXPIRING_SOON),
         FindingCleared("web", 3.0, EXPIRING_SOON, 1.0),
-        FindingRaised("web", 3.0, replace(EXPIRING, subject="1")),
+        FindingRaised("web", 3.0, replace(EXPIRING, subject=Printable("1"))),
         LookFailed("web", 2.0, "timed_out", ""),
         LookRecovered("web", 4.0),
         presented("web", 5.0, LEAF),

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.watch.paths import DEPTH_LIMIT, EntryKind, Link, PathGraph, Seen
+from monitor.watch.paths import DEPTH_LIMIT, Link, NodeKind, PathGraph, Seen
 
 
-class Disk:
+class PathDisk:
     """Entries by path without links, and a record of the directories that a `PathGraph` is in."""
 
     def __init__(self, entries: dict[str, Seen]) -> None:
@@ -18,7 +18,7 @@ class Disk:
 
     def see(self, path: str) -> Seen:
         assert os.path.dirname(path) in self.inside, "looked before it was watched"
-        return self.entries.get(path, EntryKind.NOTHING)
+        return self.entries.get(path, NodeKind.NOTHING)
 
     def ways(self, files: Iterable[str] = (), listings: Iterable[str] = ()) -> PathGraph:
         ways = PathGraph(self.see, self.inside.add, self.inside.remove)
@@ -29,14 +29,14 @@ class Disk:
         return ways
 
 
-def disk(*directories: str, **links: str) -> Disk:
-    entries: dict[str, Seen] = dict.fromkeys(directories, EntryKind.DIRECTORY)
-    return Disk(entries | {f"/{name.replace('_', '/')}": Link(to) for name, to in links.items()})
+def disk(*directories: str, **links: str) -> PathDisk:
+    entries: dict[str, Seen] = dict.fromkeys(directories, NodeKind.DIRECTORY)
+    return PathDisk(entries | {f"/{name.replace('_', '/')}": Link(to) for name, to in links.items()})
 
 
 def test_a_way_passes_every_directory_of_every_hop() -> None:
     there = disk("/a", "/a/v1", "/b", a_data="v1", a_crt="data/crt", link="/a")
-    there.entries["/a/v1/crt"] = EntryKind.OTHER
+    there.entries["/a/v1/crt"] = NodeKind.OTHER
     ways = there.ways(["/link/crt"])
     assert ways.directories == there.inside == {"/", "/a", "/a/v1"}
     for entry in ("/link", "/a", "/a/crt", "/a/data", "/a/v1", "/a/v1/crt"):
@@ -48,14 +48,14 @@ def test_a_way_ends_at_what_is_not_there() -> None:
     there = disk("/a")
     ways = there.ways(["/a/b/c/d"])
     assert ways.directories == {"/", "/a"}
-    there.entries["/a/b"] = EntryKind.DIRECTORY
+    there.entries["/a/b"] = NodeKind.DIRECTORY
     assert ways.changed(["/a/b"]).files == {"/a/b/c/d"}
     assert ways.directories == {"/", "/a", "/a/b"}
 
 
 def test_dots_are_followed_after_links_not_before() -> None:
     there = disk("/a", "/a/b", "/c", c_link="../a/b", c_crt="./link/../crt")
-    there.entries["/a/crt"] = EntryKind.OTHER
+    there.entries["/a/crt"] = NodeKind.OTHER
     ways = there.ways(["/c//./crt"])
     assert ways.changed(["/a/crt"]).files == {"/c//./crt"}
 
@@ -86,9 +86,9 @@ def test_a_way_too_deep_to_follow_ends() -> None:
 NAMES = st.sampled_from(["a", "b", "c"])
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map(lambda names: "/" + "/".join(names))
 THINGS = st.one_of(
-    st.just(EntryKind.NOTHING),
-    st.just(EntryKind.OTHER),
-    st.just(EntryKind.DIRECTORY),
+    st.just(NodeKind.NOTHING),
+    st.just(NodeKind.OTHER),
+    st.just(NodeKind.DIRECTORY),
     st.builds(Link, st.lists(st.sampled_from(["a", "b", "c", ".."]), min_size=1, max_size=3).map("/".join)),
     st.builds(Link, PATHS),
 )
@@ -103,23 +103,23 @@ THINGS = st.one_of(
 def test_ways_that_followed_every_change_are_those_that_start_afresh(
     entries: dict[str, Seen], files: set[str], listings: set[str], changes: list[tuple[str, Seen]]
 ) -> None:
-    there = Disk(dict(entries))
+    there = PathDisk(dict(entries))
     ways = there.ways(files, listings)
     for path, thing in changes:
         there.entries[path] = thing
         ways.changed([path])
-        afresh = Disk(dict(there.entries)).ways(files, ways.listings)
+        afresh = PathDisk(dict(there.entries)).ways(files, ways.listings)
         assert afresh.directories <= ways.directories == there.inside
         assert ways.differing(entry for each in ways.directories for entry in ways.entries(each)) == frozenset()
         for entry in there.entries:
-            expected = Disk(dict(there.entries)).ways(files, ways.listings).changed([entry])
+            expected = PathDisk(dict(there.entries)).ways(files, ways.listings).changed([entry])
             assert ways.changed([entry]) == expected
 
 
 @given(st.dictionaries(PATHS, THINGS, max_size=12), st.sets(PATHS), st.sets(PATHS))
 def test_what_is_discarded_leaves_nothing_behind(entries: dict[str, Seen], files: set[str], listings: set[str]) -> None:
     # Links in a circle hold each other.
-    there = Disk({path: thing for path, thing in entries.items() if not isinstance(thing, Link)})
+    there = PathDisk({path: thing for path, thing in entries.items() if not isinstance(thing, Link)})
     ways = there.ways(files, listings)
     ways.discard(files, listings)
     assert ways.directories == there.inside == set()

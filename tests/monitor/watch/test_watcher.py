@@ -42,7 +42,7 @@ def in_a_loop(test: Callable[Parameters, Coroutine[None, None, None]]) -> Callab
     return run
 
 
-class Watched:
+class WatchedPaths:
     """Does with a watcher what the daemon does, and remembers what it was told."""
 
     def __init__(self, watches: list[Watch], open_inotify: Callable[[], InotifyFD], poll_every: float) -> None:
@@ -95,9 +95,9 @@ async def watching(
     open_inotify: Callable[[], InotifyFD] = InotifyFD,
     poll_every: float = 0.02,
     before: Callable[[], object] = lambda: None,
-) -> AsyncIterator[Watched]:
+) -> AsyncIterator[WatchedPaths]:
     watches = [Watch(tuple(map(str, patterns)))]
-    watched = Watched(watches, open_inotify, poll_every)
+    watched = WatchedPaths(watches, open_inotify, poll_every)
     try:
         found = find(watches)
         before()
@@ -569,7 +569,7 @@ async def test_nothing_is_left_of_a_stopped_watcher(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == opened
 
 
-class Heard:
+class HeardChanges:
     """What watchdog is relied on to tell, whichever thread it is on."""
 
     def __init__(self) -> None:
@@ -610,7 +610,7 @@ def inotify() -> Iterator[InotifyFD]:
 def test_watchdog_tells_that_a_watched_directory_is_gone_and_watches_its_successor(
     inotify: InotifyFD, tmp_path: Path
 ) -> None:
-    heard, path = Heard(), tmp_path / "d"
+    heard, path = HeardChanges(), tmp_path / "d"
     for number in range(2):
         path.mkdir()
         descriptor = inotify.add_callback(os.fsencode(path), MOVED_OR_DELETED, heard, CallbackId(number))
@@ -619,7 +619,7 @@ def test_watchdog_tells_that_a_watched_directory_is_gone_and_watches_its_success
 
 
 def test_watchdog_does_not_wait_for_the_other_half_of_a_move(inotify: InotifyFD, tmp_path: Path) -> None:
-    heard = Heard()
+    heard = HeardChanges()
     (tmp_path / "d").mkdir()
     inotify.add_callback(os.fsencode(tmp_path / "d"), MOVED_OR_DELETED, heard, CallbackId(0))
     write(tmp_path / "d/a").rename(tmp_path / "a")
@@ -629,7 +629,7 @@ def test_watchdog_does_not_wait_for_the_other_half_of_a_move(inotify: InotifyFD,
 def test_watchdog_gives_one_descriptor_to_one_directory_however_often_it_is_watched(
     inotify: InotifyFD, tmp_path: Path
 ) -> None:
-    heard = Heard()
+    heard = HeardChanges()
     first = inotify.add_callback(os.fsencode(tmp_path), MOVED_OR_DELETED, heard, CallbackId(0))
     assert inotify.add_callback(os.fsencode(tmp_path), MOVED_OR_DELETED, heard, CallbackId(1)) == first
     inotify.remove_callbacks([(first, CallbackId(0))])
@@ -640,10 +640,10 @@ def test_watchdog_gives_one_descriptor_to_one_directory_however_often_it_is_watc
 def test_watchdog_puts_a_refusal_as_a_descriptor_of_its_own(inotify: InotifyFD, tmp_path: Path) -> None:
     (tmp_path / "d").mkdir(mode=0o711)
     with unprivileged(tmp_path):
-        assert inotify.add_callback(os.fsencode(tmp_path / "d"), MOVED_OR_DELETED, Heard(), CallbackId(0)) == -1
+        assert inotify.add_callback(os.fsencode(tmp_path / "d"), MOVED_OR_DELETED, HeardChanges(), CallbackId(0)) == -1
         inotify.remove_callbacks([(WatchDescriptor(-1), CallbackId(0))])
 
 
 def test_watchdog_raises_where_there_is_no_directory(inotify: InotifyFD, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        inotify.add_callback(os.fsencode(tmp_path / "no"), MOVED_OR_DELETED, Heard(), CallbackId(0))
+        inotify.add_callback(os.fsencode(tmp_path / "no"), MOVED_OR_DELETED, HeardChanges(), CallbackId(0))

@@ -23,7 +23,7 @@ from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, TLSSettings, replace_file, write_site
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.tls.drive import MOST_ADDRESSES, look, look_blocking
-from tests.kit.peers import Behaviour, Peer
+from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.start import StartServer
 
 Look = Callable[[Endpoint], EndpointObservation]
@@ -57,7 +57,7 @@ def leaf(issuing_ca: Authority) -> Issued:
     return issuing_ca.issue(NAME)
 
 
-def at(server: Server | Peer, server_name: str | None = NAME, **more: object) -> Endpoint:
+def at(server: Server | HostilePeer, server_name: str | None = NAME, **more: object) -> Endpoint:
     return Endpoint("web", server.host, server.port, server_name, **more)  # type: ignore[arg-type]
 
 
@@ -231,7 +231,7 @@ def test_a_faulty_certificate_keeps_all_its_facts(
     ],
 )
 def test_a_peer_that_is_no_tls_server_is_a_typed_failure(
-    start_peer: Callable[[Behaviour], Peer],
+    start_peer: Callable[[Behaviour], HostilePeer],
     look_by: Look,
     behaviour: Behaviour,
     reason: UnreachableReason,
@@ -245,7 +245,7 @@ def test_a_peer_that_is_no_tls_server_is_a_typed_failure(
 
 @pytest.mark.parametrize("behaviour", [Behaviour.SILENT, Behaviour.DRIPS])
 def test_a_peer_that_never_comes_to_an_end_is_left_in_time(
-    start_peer: Callable[[Behaviour], Peer], look_by: Look, behaviour: Behaviour
+    start_peer: Callable[[Behaviour], HostilePeer], look_by: Look, behaviour: Behaviour
 ) -> None:
     started = time.monotonic()
     found = failure(look_by(at(start_peer(behaviour), timeout=0.3)))
@@ -253,7 +253,7 @@ def test_a_peer_that_never_comes_to_an_end_is_left_in_time(
     assert (found.reason, found.detail) == (UnreachableReason.TIMED_OUT, "no complete handshake within 0.3 s")
 
 
-def test_no_time_left_is_a_typed_failure(start_peer: Callable[[Behaviour], Peer], look_by: Look) -> None:
+def test_no_time_left_is_a_typed_failure(start_peer: Callable[[Behaviour], HostilePeer], look_by: Look) -> None:
     assert failure(look_by(at(start_peer(Behaviour.SILENT), timeout=0.0))).reason is UnreachableReason.TIMED_OUT
 
 
@@ -428,7 +428,7 @@ def test_many_looks_at_once_leave_nothing_behind(
     tmp_path: Path,
     leaf: Issued,
     start_local: StartServer[LocalServer],
-    start_peer: Callable[[Behaviour], Peer],
+    start_peer: Callable[[Behaviour], HostilePeer],
     loop_factory: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
     good = at(start_local(write_site(str(tmp_path), leaf)))
@@ -459,7 +459,7 @@ def test_many_looks_at_once_leave_nothing_behind(
 
 
 def test_blocking_looks_leave_nothing_behind(
-    tmp_path: Path, leaf: Issued, start_local: StartServer[LocalServer], start_peer: Callable[[Behaviour], Peer]
+    tmp_path: Path, leaf: Issued, start_local: StartServer[LocalServer], start_peer: Callable[[Behaviour], HostilePeer]
 ) -> None:
     endpoints = [at(start_local(write_site(str(tmp_path), leaf))), at(start_peer(Behaviour.RESETS))]
     before = _open_files()

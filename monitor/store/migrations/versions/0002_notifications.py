@@ -1,4 +1,4 @@
-"""What notifications must not forget."""
+"""Alerts, messages and silences."""
 
 import sqlalchemy as sa
 from alembic import op

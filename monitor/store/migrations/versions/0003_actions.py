@@ -13,12 +13,12 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("target", sa.Integer(), sa.ForeignKey("targets.id", ondelete="CASCADE"), nullable=False),
         sa.Column("ended_at", sa.Float(), nullable=False),
-        sa.Column("transaction_name", sa.String(), nullable=False),
+        sa.Column("transaction", sa.String(), nullable=False),
         sa.Column("action", sa.String(), nullable=False),
         sa.Column("outcome", sa.String(), nullable=False),
         sa.Column("cause", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("on_behalf_of", sa.String(), nullable=False),
+        sa.Column("by", sa.String(), nullable=False),
     )
     op.create_index("ix_actions_target", "actions", ["target"])
     op.create_index("ix_actions_ended_at", "actions", ["ended_at"])

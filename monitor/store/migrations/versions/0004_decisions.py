@@ -1,4 +1,4 @@
-"""What policies decided, each decision once."""
+"""The decisions of policies, each once."""
 
 import sqlalchemy as sa
 from alembic import op

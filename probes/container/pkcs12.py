@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import groupby, takewhile
 from math import prod
 from operator import itemgetter
@@ -13,18 +13,12 @@ from typing import Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
-from config.vocabulary import UnreadableReason
-from probes.encoding import (
-    INTEGER,
-    OBJECT_IDENTIFIER,
-    OCTET_STRING,
-    Blocks,
-    DERError,
-    EncodingFault,
-    element_end,
-    starts_with,
-)
-from probes.pkcs7 import in_order
+from config.text import Printable, printable
+from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
+from probes.container.blocks import NOTHING, Blocks, Container, EncodingFault, Format, Password
+from probes.container.pkcs7 import in_order
+from probes.encoding import INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, DERError, element_end, starts_with
+from probes.keystore import DEFAULT_PASSWORD, LONGEST_ALIAS, Keystore, KeystoreEntry
 from probes.trial import Sealed, too_much_work
 
 # Keystores of old tools are BER, which is nothing to write to the log.
@@ -34,7 +28,7 @@ MOST_WORK: Final = 6_000_000
 """Of key derivation, in rounds of SHA-256, over all parts of a keystore that can be told apart before it is opened and
 all passwords that are tried: a second or two. Tools write some 10,000 for each part."""
 _DEAR: Final = 4
-"""What a round of the hashes that are not cheap costs at most, in those of SHA-256."""
+"""The largest cost of a round of an expensive hash, in rounds of SHA-256."""
 _CHEAP: Final = frozenset(
     map(
         bytes.fromhex,
@@ -44,7 +38,7 @@ _CHEAP: Final = frozenset(
         ),
     )
 )
-"""Object identifiers of hashes, and of what is derived by them, where they stand before the number of rounds."""
+"""Object identifiers of hashes and derivations that stand before the number of rounds."""
 _CHEAP_AFTER: Final = frozenset(
     bytes.fromhex(f"2a864886f70d02{each}")
     for each in ("08", "09")  # HMAC by SHA-224, -256
@@ -70,7 +64,7 @@ _DEEPEST: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What a keystore says of itself before it is opened."""
+    """The facts of a keystore before it is opened."""
 
     identifiers: tuple[bytes, ...]
     """Each object identifier in it, encoded, in its order: of what it holds, of how that is encrypted, and last of the
@@ -81,18 +75,13 @@ class Seal:
     """Private keys that can be seen from outside."""
 
 
-def password_in(data: bytes) -> bytes:
-    """Return the password that is all a file holds, but for the end of its line."""
-    return data.rstrip(b"\r\n")
-
-
-def is_keystore(data: bytes) -> bool:
+def is_pkcs12(data: bytes) -> bool:
     """Whether `data` begins as a PKCS#12 keystore does."""
     return starts_with(data, _VERSION)
 
 
 def seal_of(data: bytes) -> Seal:
-    """Return what a keystore says of itself; raises DERError where it is cut short."""
+    """Return these facts; raises DERError where it is cut short."""
     elements = [(tag, content) for tag, content in _elements(data, _DEEPEST) if tag in _TELLING]
     identifiers = tuple(content for tag, content in elements if tag == OBJECT_IDENTIFIER)
     work, name = 0, b""
@@ -117,51 +106,113 @@ def _work(name: bytes, following: Sequence[tuple[int, bytes]]) -> int:
     return values[0] * (1 if name in _CHEAP or after in _CHEAP_AFTER else _DEAR)
 
 
-def open_keystore(data: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCertificates | EncodingFault:
+def open_keystore(data: bytes, password: Password) -> pkcs12.PKCS12KeyAndCertificates | EncodingFault:
     """Return what a keystore holds, or why it cannot be opened; one without a password is opened whatever is given."""
+    opened = _opened(data, password)
+    return opened if isinstance(opened, EncodingFault) else opened.held
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    held: pkcs12.PKCS12KeyAndCertificates
+    seal: Seal
+    password: Password = field(repr=False)
+    """That opened it."""
+
+
+def _opened(data: bytes, password: Password) -> _Opened | EncodingFault:
     try:
         seal = seal_of(data)
     except DERError:
         return EncodingFault(UnreadableReason.BAD_DER, "the keystore is cut short or damaged")
-    work, hides = seal.work, any(each in _ENCRYPTED for each in seal.identifiers)
-    left = MOST_WORK
     # No password is written in two ways: as none, and as an empty one.
-    for each in dict.fromkeys((password, None, b"")):
-        left -= work
-        if left < 0 and (each == password or not password):
-            detail = f"opening it takes the work of {work} rounds of SHA-256, {MOST_WORK} at most are done"
-            return EncodingFault(UnreadableReason.TOO_LARGE, detail)
-        if left < 0:
-            # That the password does not open it is known.
-            break
-        # What is encrypted may ask for more work than can be seen from outside.
-        if hides and (why := too_much_work(Sealed.KEYSTORE, data, each)):
-            return EncodingFault(UnreadableReason.TOO_LARGE, f"the keystore {why}")
+    passwords = tuple(dict.fromkeys((password, None, b"")))
+    within = passwords[: MOST_WORK // seal.work] if seal.work else passwords
+    # What is encrypted may ask for more work than can be seen from outside.
+    hides = within and any(each in _ENCRYPTED for each in seal.identifiers)
+    if hides and (why := too_much_work(Sealed.KEYSTORE, data, *within)):
+        return EncodingFault(UnreadableReason.TOO_LARGE, f"the keystore {why}")
+    for each in within:
         try:
-            return pkcs12.load_pkcs12(data, each)
+            return _Opened(pkcs12.load_pkcs12(data, each), seal, each)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             continue
-    how = "the password does not open it" if password else "it needs a password"
-    return EncodingFault(UnreadableReason.WRONG_PASSWORD, how)
+    if within == passwords or (within and password):
+        how = "the password does not open it" if password else "it needs a password"
+        return EncodingFault(UnreadableReason.WRONG_PASSWORD, how)
+    detail = f"opening it takes the work of {seal.work} rounds of SHA-256, {MOST_WORK} at most are done"
+    return EncodingFault(UnreadableReason.TOO_LARGE, detail)
 
 
-def unlock(data: bytes, password: bytes | None) -> Blocks:
+def unlock(data: bytes, password: Password) -> Blocks:
     """Return the certificates and the private key of a keystore, or as a fault why it cannot be opened.
 
     The key's own certificate is the first, then come those that lead on from it, whatever their order: in a keystore
     they are a set.
     """
-    opened = open_keystore(data, password)
+    return read_keystore(data, password).blocks
+
+
+@dataclass(frozen=True, slots=True)
+class PKCS12Keystore:
+    """What a PKCS#12 keystore holds."""
+
+    blocks: Blocks
+    keystore: Keystore[bytes] | None = None
+    """None where it could not be opened."""
+
+
+def read_keystore(data: bytes, password: Password) -> PKCS12Keystore:
+    """Return the blocks of a keystore as `unlock` does, and its entries.
+
+    Without a private key each certificate is an entry that somebody trusts; with one, all are its chain. Java also
+    wants an attribute of its own at a trusted certificate, which the library does not show.
+    """
+    opened = _opened(data, password)
     if isinstance(opened, EncodingFault):
-        return Blocks((), (), (opened,))
-    held = [each for each in (opened.cert, *opened.additional_certs) if each is not None]
+        return PKCS12Keystore(replace(NOTHING, faults=(opened,)))
+    key = opened.held.key
+    held = [each for each in (opened.held.cert, *opened.held.additional_certs) if each is not None]
     ders = [each.certificate.public_bytes(Encoding.DER) for each in held]
-    keys = [] if opened.key is None else [opened.key]
-    return Blocks(
-        in_order(ders, ders[0] if ders else None),
-        tuple(each.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()) for each in keys),
-        (),
+    names = [each.friendly_name for each in held]
+    certificates = in_order(ders, ders[0] if ders else None)
+    if key is None:
+        trusted = zip(ders, names, strict=True)
+        entries = tuple(KeystoreEntry(EntryKind.TRUSTED, _alias(name), None, (der,)) for der, name in trusted)
+    else:
+        entries = (KeystoreEntry(EntryKind.PRIVATE_KEY, _alias(names[0] if names else None), None, certificates),)
+    keys = () if key is None else (key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),)
+    # An empty password protects from nobody.
+    sealed = opened.seal.work > 0 and bool(opened.password)
+    keystore = Keystore(
+        entries,
+        Integrity.VERIFIED if sealed else Integrity.UNPROTECTED,
+        default_password=sealed and opened.password == DEFAULT_PASSWORD,
     )
+    return PKCS12Keystore(Blocks(certificates, keys, ()), keystore)
+
+
+def _alias(name: bytes | None) -> Printable:
+    return printable((name or b"").decode(errors="replace"), LONGEST_ALIAS)
+
+
+def _open(data: bytes, password: Password) -> Container:
+    read = read_keystore(data, password)
+    blocks = replace(read.blocks, faults=tuple(_in_words(each, password) for each in read.blocks.faults))
+    return Container(FileFormat.PKCS12, blocks, frozenset({FileFormat.PKCS12}), read.keystore)
+
+
+def _in_words(fault: EncodingFault, password: Password) -> EncodingFault:
+    if fault.reason is not UnreadableReason.WRONG_PASSWORD:
+        return fault
+    if password is None:
+        return EncodingFault(UnreadableReason.LOCKED, "a PKCS#12 keystore that needs a password")
+    return EncodingFault(fault.reason, "a PKCS#12 keystore that this password does not open")
+
+
+PKCS12: Final = Format(
+    FileFormat.PKCS12, "a PKCS#12 keystore", is_pkcs12, SEQUENCE, opened=_open, with_certificates=True, is_keystore=True
+)
 
 
 def _elements(data: bytes, deepest: int) -> Iterator[tuple[int, bytes]]:
@@ -189,7 +240,7 @@ def _primitives(data: bytes) -> Iterator[tuple[int, bytes]]:
             at = start
             continue
         if tag == length == 0:
-            # The end of what is of indefinite length, and no element.
+            # The end of an element of indefinite length, which is no element itself.
             at += 2
             continue
         end = element_end(data, at)

@@ -12,15 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.model import FileTarget
+from config.text import Printable, harmless, sentence
 from config.vocabulary import FileContent, FileFormat, FileRole, UnreadableReason
 from monitor.lab.ca import Authority, KeyType
 from monitor.lab.process import find_command
-from probes import pkcs12
 from probes.assess import FileContext, assess_file
 from probes.certificate import certificate
+from probes.container import pkcs12
+from probes.container.pkcs12 import MOST_WORK, is_pkcs12, seal_of, unlock
 from probes.file import look_at_file
 from probes.observation import FileIdentity, FileObservation, Unreadable
-from probes.pkcs12 import MOST_WORK, is_keystore, seal_of, unlock
 from tests.kit.keystore import PASSWORD, indefinite, keystore, sealed
 
 ROOT = Authority.root()
@@ -67,7 +68,10 @@ def test_a_look_tells_everything_about_a_keystore(tmp_path: Path, data: bytes, l
         mode=0o640,
         owner=os.getuid(),
         format=FileFormat.PKCS12,
+        keystore=found.keystore,
     )
+    assert found.keystore is not None
+    assert found.keystore.served == CHAIN
     assert PASSWORD.decode() not in repr(found)
 
 
@@ -117,7 +121,9 @@ def test_without_the_file_of_its_password_a_keystore_is_unreadable(
     look(tmp_path, keystore(LEAF))
     spoil(tmp_path)
     found = look(tmp_path, keystore(LEAF), None)
-    detail = f"the file with its password, {tmp_path}/site.pass, cannot be read: {why}"
+    detail = sentence(
+        "the file with its password, {}/site.pass, cannot be read: {}", harmless(str(tmp_path)), harmless(why)
+    )
     assert found.failure == Unreadable(UnreadableReason.NO_PASSWORD, detail)
     assert (found.certificates, found.keys) == ((), ())
 
@@ -125,7 +131,9 @@ def test_without_the_file_of_its_password_a_keystore_is_unreadable(
 @pytest.mark.parametrize("password", [b"wrong", b"\xff\xfe"])
 def test_the_wrong_password_is_named_by_its_file_and_never_shown(tmp_path: Path, password: bytes) -> None:
     found = look(tmp_path, keystore(LEAF), password)
-    detail = f"a PKCS#12 keystore that this password does not open (password of {tmp_path}/site.pass)"
+    detail = sentence(
+        "a PKCS#12 keystore that this password does not open (password of {}/site.pass)", harmless(str(tmp_path))
+    )
     assert found.failure == Unreadable(UnreadableReason.WRONG_PASSWORD, detail)
 
 
@@ -133,19 +141,19 @@ def test_a_keystore_that_needs_a_password_says_so(tmp_path: Path) -> None:
     path = tmp_path / "site.p12"
     path.write_bytes(keystore(LEAF))
     found = look_at_file(FileTarget("a", str(path), FileRole.KEYSTORE), NOW)
-    assert found.failure == Unreadable(UnreadableReason.LOCKED, "a PKCS#12 keystore that needs a password")
+    assert found.failure == Unreadable(UnreadableReason.LOCKED, Printable("a PKCS#12 keystore that needs a password"))
 
 
 @pytest.mark.parametrize(
     ("data", "detail"),
     [
-        (LEAF.key_pem() + LEAF.chain_pem(), "it is no PKCS#12 keystore"),
-        (b"", "it is no PKCS#12 keystore"),
+        (LEAF.key_pem() + LEAF.chain_pem(), "it is no keystore"),
+        (b"", "it is no keystore"),
         (keystore(LEAF)[:-9], "the keystore is cut short or damaged"),
     ],
 )
 def test_what_is_no_whole_keystore_is_unreadable(tmp_path: Path, data: bytes, detail: str) -> None:
-    assert look(tmp_path, data).failure == Unreadable(UnreadableReason.BAD_DER, detail)
+    assert look(tmp_path, data).failure == Unreadable(UnreadableReason.BAD_DER, harmless(detail))
 
 
 def test_a_keystore_made_to_keep_us_busy_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,10 +226,10 @@ def test_the_passwords_that_are_tried_count_each(monkeypatch: pytest.MonkeyPatch
 
 
 def test_only_keystores_are_taken_for_one() -> None:
-    assert is_keystore(keystore(LEAF))
-    assert is_keystore(indefinite(keystore(LEAF)))
+    assert is_pkcs12(keystore(LEAF))
+    assert is_pkcs12(indefinite(keystore(LEAF)))
     for data in (b"", b"0", LEAF.der(), LEAF.pem(), b"\x31\x03\x02\x01\x03"):
-        assert not is_keystore(data)
+        assert not is_pkcs12(data)
 
 
 DATA = keystore(LEAF)
@@ -233,7 +241,7 @@ def test_no_damage_to_a_keystore_raises(at: int, difference: int, length: int) -
     damaged = bytearray(DATA)
     damaged[at] ^= difference
     for data in (bytes(damaged), DATA[:length], bytes(damaged[:length])):
-        if is_keystore(data):
+        if is_pkcs12(data):
             unlock(data, PASSWORD)
 
 

@@ -1,15 +1,16 @@
-"""What `certvigil explain` and the documents' page of findings say about a code, from the catalogue and its advice."""
+"""The explanation of a code, from the catalogue and its advice, for `certvigil explain` and the page of findings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from config.catalogue import CATALOGUE, CatalogueEntry, ProblemScope
 from config.model import Artefacts, Component
 from config.service import Service
-from config.vocabulary import Code, TargetKind
+from config.text import Printable
+from config.vocabulary import Code, Group, Severity, TargetKind
 from monitor.notify.advice import AdviceContext, advice
 from monitor.notify.problem import Member
 from probes.finding import finding
@@ -42,11 +43,14 @@ _GROUPING: Final[Mapping[ProblemScope, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything that people are told about a code; its fields are those of `certvigil explain --json`."""
+    """Everything that people are told about a code. `certvigil explain --json` prints its fields, and no others."""
 
-    code: str
-    group: str
-    severity: str
+    __pydantic_config__: ClassVar[Mapping[str, object]] = {"extra": "forbid", "use_attribute_docstrings": True}
+    """For the published schema (`monitor.http.published`)."""
+
+    code: Code
+    group: Group
+    severity: Severity
     """Where the circumstances say nothing else."""
     informational: bool
     """Whether nobody on the host can change it."""
@@ -56,12 +60,12 @@ class Explanation:
     """A sentence that says when the severity is another; empty where it never is."""
     cure: str
     """A phrase, as are all texts below."""
-    cures: dict[str, str]
+    cures: Mapping[str, str]
     """By the reason with which the detail of a finding begins."""
-    hurts: dict[str, str]
+    hurts: Mapping[str, str]
     """By the kind of target."""
     by_itself: str
-    advice: dict[str, list[str]]
+    advice: Mapping[str, Sequence[str]]
     """By the kind of target, for a component with a service; names in capitals are placeholders."""
     seen_by_actor: bool
     """Whether the actor can see it by a look of its own; a policy acts unattended only on such findings."""
@@ -73,9 +77,9 @@ def explanation(code: Code) -> Explanation:
     """Return everything that people are told about a code."""
     entry = CATALOGUE[code]
     return Explanation(
-        code=str(code),
-        group=str(entry.group),
-        severity=str(entry.severity),
+        code=code,
+        group=entry.group,
+        severity=entry.severity,
         informational=entry.informational,
         meaning=entry.meaning,
         otherwise=entry.otherwise,
@@ -89,7 +93,7 @@ def explanation(code: Code) -> Explanation:
     )
 
 
-def by_kind(texts: Mapping[str, str]) -> list[str]:
+def by_kind(texts: Mapping[str, str]) -> Sequence[str]:
     """Return texts by the kind of target as lines: one line where all are equal, else one for each kind."""
     if len(set(texts.values())) == 1:
         return [next(iter(texts.values()))]
@@ -106,7 +110,7 @@ def policies_line(explained: Explanation) -> str:
     return f"`finding: {explained.code}`; the actor cannot see it itself, so an action on it alone needs an approval"
 
 
-def advice_lines(explained: Explanation) -> list[str]:
+def advice_lines(explained: Explanation) -> Sequence[str]:
     """Return the advice as lines; where it depends on the kind of target, each line begins with that."""
     if len({tuple(each) for each in explained.advice.values()}) == 1:
         return next(iter(explained.advice.values()))
@@ -118,7 +122,7 @@ def _example(code: Code, kind: TargetKind) -> Member:
         target=_COMPONENT if kind is TargetKind.COMPONENT else "TARGET",
         kind=kind,
         component=None if kind is TargetKind.SELF else _COMPONENT,
-        finding=finding(code, "", "CHANNEL" if kind is TargetKind.SELF else ""),
+        finding=finding(code, Printable(""), Printable("CHANNEL") if kind is TargetKind.SELF else Printable("")),
         since=0.0,
         location=_WHERE[kind],
     )

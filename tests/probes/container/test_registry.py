@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,15 +24,18 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from config.model import FileTarget
+from config.text import Printable
 from config.vocabulary import Code, FileFormat, FileRole, Severity, UnreadableReason
 from monitor.lab.ca import Authority, KeyType
 from probes.assess import FileContext, assess_file, is_worth_watching
 from probes.certificate import certificate
-from probes.container import FORMATS, called, open_container
+from probes.container import registry
+from probes.container.blocks import NOTHING
+from probes.container.registry import FORMATS, called, open_container, open_unsealed, recognise
 from probes.file import look_at_file
 from probes.finding import Finding
 from probes.observation import FileObservation, Unreadable
-from tests.kit.keystore import PASSWORD, indefinite, keystore
+from tests.kit.keystore import PASSWORD, encrypted_key, indefinite, keystore
 
 ROOT = Authority.root()
 ISSUING = ROOT.intermediate()
@@ -64,8 +68,8 @@ def signed_data(encoding: Encoding) -> bytes:
 
 
 def java(magic: str) -> bytes:
-    """Return a Java keystore without an entry: magic, version, count, digest."""
-    body = bytes.fromhex(magic) + (2).to_bytes(4, "big") + bytes(4)
+    """Return a Java keystore of a version that there is not, without an entry: magic, version, count, digest."""
+    body = bytes.fromhex(magic) + (3).to_bytes(4, "big") + bytes(4)
     return body + hashlib.sha1(b"changeit" + body).digest()
 
 
@@ -183,7 +187,7 @@ def test_a_keystore_that_cannot_be_opened_is_a_target_and_called_by_its_name(tmp
 
 def test_a_keystore_that_is_cut_short_is_a_target_all_the_same(tmp_path: Path) -> None:
     seen = look(tmp_path, keystore(LEAF)[:-9], FileRole.FOUND)
-    assert seen.failure == Unreadable(UnreadableReason.BAD_DER, "the keystore is cut short or damaged")
+    assert seen.failure == Unreadable(UnreadableReason.BAD_DER, Printable("the keystore is cut short or damaged"))
     assert is_worth_watching(seen, FileContext(FileTarget("a file", "/whatever.txt", FileRole.FOUND)))
 
 
@@ -192,6 +196,13 @@ def test_the_wrong_password_is_said(tmp_path: Path) -> None:
     assert seen.failure is not None
     assert seen.failure.reason is UnreadableReason.WRONG_PASSWORD
     assert seen.failure.detail.startswith("a PKCS#12 keystore that this password does not open (password of ")
+
+
+def test_a_key_that_asks_for_too_much_work_says_so(tmp_path: Path) -> None:
+    assert look(tmp_path, encrypted_key(LEAF, 2), FileRole.LISTED, PASSWORD).keys == (CHAIN[0].public_key_sha256(),)
+    seen = look(tmp_path, encrypted_key(LEAF, 2**31 - 1), FileRole.LISTED, PASSWORD)
+    why = Printable("private key 1 takes more than 3 s of work or 1024 MiB of memory to open")
+    assert seen.failure == Unreadable(UnreadableReason.TOO_LARGE, why)
 
 
 def test_the_password_opens_encrypted_keys(tmp_path: Path) -> None:
@@ -216,4 +227,40 @@ def test_no_damage_makes_looking_fail(name: str, spoil: Callable[[bytes], bytes]
 def test_every_format_is_in_the_table_once() -> None:
     names = [each.name for each in FORMATS]
     assert len(names) == len(set(names))
-    assert {*names, FileFormat.PEM, FileFormat.DER, FileFormat.OTHER} == set(FileFormat)
+    assert {*names, FileFormat.OTHER} == set(FileFormat)
+
+
+def test_the_table_has_the_order_that_its_docstring_puts_into_words() -> None:
+    said = re.findall(r"^ ?(\d+)\. `(\w+)`", registry.__doc__ or "", re.MULTILINE)
+    assert said == [(str(number), each.name) for number, each in enumerate(FORMATS, start=1)]
+
+
+@pytest.mark.parametrize("name", [*LOOKED_INTO, *WITHOUT_CERTIFICATE, *KEYSTORES])
+def test_the_first_octet_leaves_out_no_format_that_would_fit(name: str) -> None:
+    data: bytes = next(each[name][0] for each in (LOOKED_INTO, WITHOUT_CERTIFICATE, KEYSTORES) if name in each)
+    assert recognise(data) == next((each for each in FORMATS if each.begins is not None and each.begins(data)), None)
+
+
+def test_a_label_of_pem_names_one_format() -> None:
+    labels = [label for each in FORMATS for label in each.labels]
+    assert len(labels) == len(set(labels))
+
+
+def test_certificates_beside_pkcs7_in_pem_are_all_seen_in_file_order() -> None:
+    container = open_container(LEAF.pem() + signed_data(Encoding.PEM) + ROOT.pem())
+    assert container.format is FileFormat.PEM
+    assert container.encodings == {FileFormat.PEM, FileFormat.PKCS7}
+    assert container.blocks.certificates == (LEAF.der(), LEAF.der(), ISSUING.der(), ROOT.der())
+
+
+def test_the_boundary_of_a_pem_block_within_der_makes_it_no_pem() -> None:
+    boundary = x509.UniformResourceIdentifier("-----BEGIN CERTIFICATE-----")
+    odd = ISSUING.issue(boundary, "www.example.com")
+    assert open_container(odd.der()).blocks.certificates == (odd.der(),)
+
+
+@pytest.mark.parametrize("name", KEYSTORES)
+def test_no_keystore_is_opened_where_nobody_may_be_made_to_work(name: str) -> None:
+    assert open_unsealed(KEYSTORES[name][0]) == NOTHING
+    assert open_unsealed(keystore(LEAF, None)) == NOTHING
+    assert open_unsealed(LEAF.pem()).certificates == (LEAF.der(),)

@@ -1,4 +1,4 @@
-"""PKCS#7 bundles (RFC 5652, SignedData with certificates alone): bytes in, certificates out in their order."""
+"""PKCS#7 bundles (RFC 5652, SignedData with certificates alone): the certificates in the order of their issuers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from config.vocabulary import UnreadableReason
-from probes.encoding import Blocks, DERError, EncodingFault, outline, starts_with
+from config.vocabulary import FileFormat, UnreadableReason
+from probes.container.blocks import Blocks, Container, Format, Password, faulty
+from probes.encoding import SEQUENCE, DERError, outline, starts_with
 
-# What old tools write is BER, which is nothing to write to the log.
+# Old tools write BER, which is no reason for a line in the log.
 warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#7 .* could not be parsed as DER")
 
 _SIGNED_DATA: Final = bytes.fromhex("06092a864886f70d010702")  # RFC 5652, 5.1
-SIGNED_DATA_LABELS: Final = frozenset({b"PKCS7", b"CMS", b"PKCS #7 SIGNED DATA"})
-"""Labels of PEM blocks with PKCS#7 (RFC 7468, 8 and 9)."""
-_DAMAGED: Final = EncodingFault(UnreadableReason.BAD_DER, "the PKCS#7 bundle is cut short or damaged")
+_LABELS: Final = frozenset({b"PKCS7", b"CMS", b"PKCS #7 SIGNED DATA"})  # RFC 7468, 8 and 9
+_ENCODINGS: Final = frozenset({FileFormat.PKCS7})
 
 
 def is_signed_data(data: bytes) -> bool:
@@ -26,10 +26,10 @@ def is_signed_data(data: bytes) -> bool:
     return starts_with(data, _SIGNED_DATA)
 
 
-def certificates_of(data: bytes) -> Blocks:
+def _open(data: bytes, _password: Password) -> Container:
     """Return the certificates of PKCS#7 signed data, or as a fault why they cannot be read.
 
-    In the bundle they are a set: the first is one that issued none of the others, then come those that it leads to.
+    In the bundle they are a set: the first issued no other one, then come those that it leads to.
     """
     # It loads the library's mail formats, which nothing else needs.
     from cryptography.hazmat.primitives.serialization import pkcs7  # noqa: PLC0415
@@ -37,14 +37,20 @@ def certificates_of(data: bytes) -> Blocks:
     try:
         held = [each.public_bytes(Encoding.DER) for each in pkcs7.load_der_pkcs7_certificates(data)]
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        return Blocks((), (), (_DAMAGED,))
-    return Blocks(in_order(held), (), ())
+        damaged = faulty(UnreadableReason.BAD_DER, "the PKCS#7 data cannot be decoded")
+        return Container(FileFormat.PKCS7, damaged, _ENCODINGS)
+    return Container(FileFormat.PKCS7, Blocks(in_order(held), (), ()), _ENCODINGS)
+
+
+PKCS7: Final = Format(
+    FileFormat.PKCS7, "a PKCS#7 bundle", is_signed_data, SEQUENCE, _LABELS, _open, with_certificates=True
+)
 
 
 def in_order(certificates: Sequence[bytes], first: bytes | None = None) -> tuple[bytes, ...]:
     """Return DER certificates as their names lead from the first on, and then those that they do not lead to.
 
-    Where no `first` is given, it is one that issued none of the others.
+    Where no `first` is given, it is a certificate that issued no other one.
     """
     try:
         outlines = {each: outline(each) for each in certificates}

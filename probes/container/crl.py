@@ -1,0 +1,19 @@
+"""Certificate revocation lists (RFC 5280, 5): recognised, and not read yet."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from config.vocabulary import FileFormat
+from probes.container.blocks import Format
+from probes.encoding import INTEGER, SEQUENCE, TIMES, shape
+
+
+def is_crl(data: bytes) -> bool:
+    """Whether `data` is a CRL in DER: perhaps a version, then algorithm, issuer, the time of this update."""
+    found = shape(data, 2)
+    fields = found[1:] if found[:1] == (INTEGER,) else found
+    return fields[:2] == (SEQUENCE, SEQUENCE) and fields[2:3] != () and fields[2] in TIMES
+
+
+CRL: Final = Format(FileFormat.CRL, "a certificate revocation list", is_crl, SEQUENCE, frozenset({b"X509 CRL"}))

@@ -1,0 +1,65 @@
+"""The shape of a preamble: a conversation in the clear, without I/O, after which the TLS handshake begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+MOST_BYTES: Final = 64 * 1024
+"""That are taken from one server in the clear."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """The server waits for the ClientHello."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """There will be no handshake."""
+
+    why: str
+    """A clause about the server that quotes nothing it said: its words may hold the time, and may be hostile."""
+
+
+class Preamble(Protocol):
+    """The client's side; nothing more is received once `outcome` is set."""
+
+    @property
+    def outcome(self) -> Agreed | Declined | None:
+        """None while the server has more to say."""
+
+    def start(self) -> bytes:
+        """Return what is to be sent first, nothing where the server speaks first."""
+
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes from the server, return those for it."""
+
+
+def agreed(left: bytes) -> Agreed | Declined:
+    """Return that the server agreed, unless bytes are `left` behind its agreement.
+
+    No server speaks before the ClientHello: somebody on the way has put them in, to be read as if they came through TLS
+    (CVE-2021-38371, CVE-2021-23222).
+    """
+    return Declined("sent more in the clear behind its agreement to begin TLS") if left else Agreed()
+
+
+class Lines:
+    """Bytes from a server, taken line by line."""
+
+    def __init__(self) -> None:
+        self.left = bytearray()
+        """Not taken yet."""
+
+    def add(self, data: bytes) -> None:
+        """Take bytes from the server."""
+        self.left += data
+
+    def next(self) -> bytes | None:
+        """Return the next whole line without its end; None where there is none yet."""
+        line, end, rest = self.left.partition(b"\n")
+        if not end:
+            return None
+        self.left = rest
+        return bytes(line).rstrip(b"\r")

@@ -1,0 +1,253 @@
+"""What commands are forked from: `python -m tests.kit.fork_server SOCKET` has loaded all of them.
+
+Whoever connects sends module, arguments, environment and directory as JSON with the descriptors of input, output and
+errors, is told the process id, and once it has ended, how, each as a line. The processes that a command starts from
+certvigil's own modules (readers, deliveries, trials) are forked off as well.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import ctypes
+import gc
+import importlib.util
+import inspect
+import json
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any, Final, NoReturn
+from unittest.mock import Mock
+
+import apprise
+
+import monitor.actor
+import monitor.commands
+import monitor.daemon
+import monitor.main
+import monitor.store
+from monitor.http.app import create_app
+from tests.kit.forks import Forked, Start
+
+_LONG: Final = 262_144
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NAME: Final = 15
+_OWN: Final = ("monitor.actor.reading", "monitor.notify.worker", "probes.trial")
+"""The modules that certvigil starts as processes."""
+_LATE: Final = ("apscheduler.executors.asyncio", "pydantic.v1", "uvicorn.lifespan.off", "uvloop")
+"""What libraries load only when a daemon is under way."""
+_BEFORE: Final = [sys.executable, "-P", "-m"]
+_NAMES: Final = tuple(inspect.signature(subprocess.Popen._execute_child).parameters)[1:]  # type: ignore[attr-defined]
+
+
+class Popen(subprocess.Popen[Any]):
+    """A process as any, but for those of certvigil's own modules, which are forked off from `address`.
+
+    It overrides private methods of the standard library: what it replaces has no other seam.
+    """
+
+    address = ""
+    _forked: Forked | None = None
+
+    def _execute_child(self, *given: Any) -> None:
+        asked = SimpleNamespace(**dict(zip(_NAMES, given, strict=True)))
+        command = list(asked.args)
+        if command[:3] != _BEFORE or command[3] not in _OWN:
+            super()._execute_child(*given)  # type: ignore[misc]
+            return
+        start = Start(command[3], asked.cwd or "", asked.start_new_session, asked.p2cread)
+        output, errors = _or(asked.c2pwrite, 1), _or(asked.errwrite, 2)
+        self._forked = Forked(self.address, command[4:], output, errors, asked.env, start=start)
+        self.pid = self._forked.pid
+        self._child_created = True
+        pipes = (asked.p2cread, asked.p2cwrite, asked.c2pread, asked.c2pwrite, asked.errread, asked.errwrite)
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+
+    def _internal_poll(self, *given: Any, **more: Any) -> int | None:
+        if self._forked is None:
+            return super()._internal_poll(*given, **more)  # type: ignore[misc, no-any-return]
+        if self.returncode is None:
+            self.returncode = self._forked.poll()
+        return self.returncode
+
+    def _wait(self, timeout: float | None) -> int:
+        if self._forked is None:
+            return super()._wait(timeout)  # type: ignore[misc, no-any-return]
+        if self.returncode is None:
+            self.returncode = self._forked.wait(timeout)
+        return self.returncode
+
+
+def _or(descriptor: int, inherited: int) -> int:
+    return inherited if descriptor < 0 else descriptor
+
+
+def end_with(parent: int) -> None:
+    """Have this process be killed once the one that started it has ended."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _load() -> None:
+    for package in (monitor.commands, monitor.actor, monitor.store):
+        for each in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(each.name)
+    for name in _LATE:
+        importlib.import_module(name)
+    # The first URL has it load all plug-ins.
+    apprise.Apprise.instantiate("json://localhost")
+    # The first application makes models that the next one takes.
+    create_app(Mock(), "")
+
+
+def main(address: str) -> None:
+    """Fork until standard input ends."""
+    _load()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{address}.new")
+    listener.listen(64)
+    os.rename(f"{address}.new", address)
+    # What the collector does not look at is not copied for a process that was forked.
+    gc.freeze()
+    given = _Server(listener).serve()
+    Popen.address = address
+    subprocess.Popen = Popen  # type: ignore[misc]
+    _end(_code_of(given))
+
+
+class _Server:
+    """Forks for whoever connects, and tells them how it ended."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._ours = os.getpid()
+        self._poll = select.poll()
+        for each in (0, listener.fileno()):
+            self._poll.register(each, select.POLLIN)
+        self._running: dict[int, tuple[int, socket.socket]] = {}
+        """By the descriptor of a process: its id, and who waits for it."""
+
+    def serve(self) -> Any:
+        """Return what is asked for in each process that is forked; here, never return."""
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == 0:
+                    os._exit(0)
+                elif descriptor == self._listener.fileno():
+                    given = self._fork()
+                    if os.getpid() != self._ours:
+                        return given
+                else:
+                    self._tell(descriptor)
+
+    def _fork(self) -> Any:
+        connection, _ = self._listener.accept()
+        connection.settimeout(10.0)
+        try:
+            data, rights, _, _ = connection.recvmsg(_LONG, socket.CMSG_SPACE(12))
+            while not data.endswith(b"\n"):
+                more = connection.recv(_LONG)
+                if not more:
+                    raise ConnectionError
+                data += more
+        except OSError:
+            connection.close()
+            return None
+        descriptors = array.array("i", rights[0][2])
+        child = os.fork()
+        if child == 0:
+            end_with(self._ours)
+            connection.close()
+            self._close()
+            given = json.loads(data)
+            _become(given, descriptors)
+            _call(next(iter(given["arguments"]), "") if given["module"] == "monitor.main" else given["module"])
+            return given
+        for each in descriptors:
+            os.close(each)
+        running = os.pidfd_open(child)
+        self._running[running] = child, connection
+        self._poll.register(running, select.POLLIN)
+        with suppress(OSError):
+            connection.sendall(f"{child}\n".encode())
+        return None
+
+    def _tell(self, descriptor: int) -> None:
+        child, connection = self._running.pop(descriptor)
+        self._poll.unregister(descriptor)
+        os.close(descriptor)
+        _, status = os.waitpid(child, 0)
+        with connection, suppress(OSError):
+            connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+    def _close(self) -> None:
+        self._listener.close()
+        for descriptor, (_, connection) in self._running.items():
+            os.close(descriptor)
+            connection.close()
+
+
+def _code_of(given: Mapping[str, Any]) -> int:
+    """Run what is asked for; return its exit code."""
+    sys.argv = [given["module"], *given["arguments"]]
+    try:
+        if given["module"] == "monitor.main":
+            # As `python -m monitor.main` has it.
+            sys.modules["__main__"].__spec__ = importlib.util.find_spec("monitor.main")
+            monitor.main.main()
+        else:
+            sys.modules.pop(given["module"], None)
+            runpy.run_module(given["module"], run_name="__main__")
+    except SystemExit as error:
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0
+        sys.stderr.write(f"{error.code}\n")
+        return 1
+    except BaseException:  # noqa: BLE001 (as the interpreter does)
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def _end(code: int) -> NoReturn:
+    """End as the interpreter does, but for taking everything apart that the next process needs as it is."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        for each in (sys.stdout, sys.stderr):
+            each.flush()
+    finally:
+        os._exit(code)
+
+
+def _call(name: str) -> None:
+    """Have this process be shown by a name that tells it from the others."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
+
+
+def _become(given: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+    """Take on the surroundings of whoever asked."""
+    if given["session"]:
+        os.setsid()
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(given["environment"])
+    os.chdir(given["directory"])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

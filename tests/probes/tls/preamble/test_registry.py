@@ -1,0 +1,134 @@
+"""Each protocol of endpoints is spoken, to real servers, by each driver."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from tempfile import TemporaryDirectory
+
+import pytest
+import uvloop
+
+from config.model import Endpoint
+from config.vocabulary import EndpointProtocol, UnreachableReason
+from monitor.lab.ca import Authority
+from monitor.lab.process import free_address
+from monitor.lab.servers import Server, Site, write_site
+from probes.observation import EndpointObservation
+from probes.tls.drive import look, look_blocking
+from probes.tls.preamble.registry import PREAMBLES, preamble_of
+from tests.kit.packaged_servers import Postfix, PostgreSQL
+
+NAME = "mail.example.com"
+NOW = 1_800_000_000.0
+Look = Callable[[Endpoint], EndpointObservation]
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="these servers are started by root")
+
+
+def by_asyncio(endpoint: Endpoint) -> EndpointObservation:
+    return asyncio.run(look(endpoint, NOW))
+
+
+def by_uvloop(endpoint: Endpoint) -> EndpointObservation:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(look(endpoint, NOW))
+
+
+def by_blocking(endpoint: Endpoint) -> EndpointObservation:
+    return look_blocking(endpoint, NOW)
+
+
+DRIVERS = (by_asyncio, by_uvloop, by_blocking)
+
+
+def postfix(directory: str, site: Site) -> Postfix:
+    server = Postfix(f"{directory}/postfix", [site])
+    server.begins_with_tls = False
+    return server
+
+
+def postgres(directory: str, site: Site) -> PostgreSQL:
+    shutil.chown(site.key, "postgres")
+    return PostgreSQL(f"{directory}/postgres", [site])
+
+
+def test_each_protocol_but_tls_itself_has_its_row() -> None:
+    assert set(PREAMBLES) == set(EndpointProtocol) - {EndpointProtocol.TLS}
+    assert preamble_of(EndpointProtocol.TLS) is None
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("protocol", "make"),
+    [
+        pytest.param(EndpointProtocol.SMTP, postfix, marks=pytest.mark.server("postfix")),
+        pytest.param(EndpointProtocol.POSTGRES, postgres, marks=pytest.mark.server("pg_ctlcluster")),
+    ],
+)
+def test_a_server_that_begins_in_the_clear_is_seen_as_any_other(
+    issuing_ca: Authority, cleanup: ExitStack, protocol: EndpointProtocol, make: Callable[[str, Site], Server]
+) -> None:
+    # Not pytest's, which is closed to users without rights, and PostgreSQL becomes one.
+    directory = cleanup.enter_context(TemporaryDirectory())
+    os.chmod(directory, 0o755)
+    leaf = issuing_ca.issue(NAME)
+    server = cleanup.enter_context(make(directory, write_site(directory, leaf)))
+    for by in DRIVERS:
+        seen = by(Endpoint("it", server.host, server.port, NAME, protocol=protocol))
+        assert seen.failures == ()
+        assert [[each.der for each in found.chain] for found in seen.presented] == [[each.der() for each in leaf.chain]]
+        assert seen.presented[0].version == "TLSv1.3"
+    (failure,) = by_blocking(Endpoint("it", server.host, server.port, NAME, timeout=2.0)).failures
+    assert failure.reason in {UnreachableReason.NOT_TLS, UnreachableReason.CONNECTION_CLOSED}
+
+
+@contextmanager
+def saying(first: bytes, then: bytes) -> Iterator[tuple[str, int]]:
+    """Serve one who says something, hears something, says something else and leaves."""
+    with socket.create_server(free_address()) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with suppress(OSError), connection:
+                        connection.settimeout(5)
+                        connection.sendall(first)
+                        connection.recv(65_536)
+                        connection.sendall(then)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "reason", "detail"),
+    [
+        (b"220 it\r\n", b"", UnreachableReason.CONNECTION_CLOSED, "the server closed the connection before TLS began"),
+        (
+            b"220 it\r\n",
+            b"250 it\r\n",
+            UnreachableReason.NOT_TLS,
+            "the server speaks SMTP, and does not offer STARTTLS",
+        ),
+        (b"421 busy\r\n", b"", UnreachableReason.NOT_TLS, "the server answers a connection with the code 421"),
+    ],
+)
+def test_each_driver_says_why_tls_did_not_begin(
+    first: bytes, then: bytes, reason: UnreachableReason, detail: str
+) -> None:
+    with saying(first, then) as (host, port):
+        for by in DRIVERS:
+            (failure,) = by(Endpoint("it", host, port, NAME, protocol=EndpointProtocol.SMTP)).failures
+            assert (failure.reason, failure.detail) == (reason, detail)
