@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-all lint format dashboards docs pages bench bench-full scene clean
+.PHONY: help setup servers demo test test-all capabilities lint format dashboards docs pages bench bench-full scene clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ test: setup servers ## run the tests, in parallel; SLOW=SEED adds a tenth of the
 
 test-all: setup servers ## run every test, the slow ones too
 	$(BIN)/pytest --all
+
+capabilities: setup servers ## run the tests of each capability on an appliance, and print the table
+	$(BIN)/python -m tests.kit.capabilities
 
 lint: setup ## ruff, mypy (strict), import-linter
 	$(BIN)/ruff check .

@@ -81,7 +81,7 @@ def summary(record: Record) -> dict[str, Any]:
     """Return a record as plain values, without the long parts that are in the journal alone."""
     data = {key: value for key, value in record.data.items() if key not in _LEAVES}
     if isinstance(plan := record.data.get("plan"), Mapping):
-        data["plan"] = {key: plan[key] for key in ("kind", "components") if key in plan}
+        data["plan"] = {key: plan[key] for key in ("kind", "components", "group") if key in plan}
     return {
         "at": record.at,
         "transaction": record.transaction,

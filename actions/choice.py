@@ -51,7 +51,7 @@ def choose(
     offered: Sequence[Offered],
     demands: Demands,
     now: float,
-    barred: Callable[[Candidate], str | None] = lambda _candidate: None,
+    barred: Callable[[Candidate], Objection | None] = lambda _candidate: None,
 ) -> Choice | Objection:
     """Return the newest of `offered` (not empty) that can be used at Unix time `now`, by begin, then by end.
 
@@ -64,9 +64,7 @@ def choose(
         if isinstance(one, Keyless):
             return Objection(Ground.NO_CANDIDATE, f"{one.why.flaw}: {one.why.detail}")
         reasons = unfit(one, demands, now)
-        if not reasons and (why := barred(one)) is not None:
-            return Objection(Ground.QUARANTINED, why)
-        return next(iter(reasons), None)
+        return next(iter(reasons), None) or barred(one)
 
     newest_first = sorted(offered, key=lambda each: age(each.certificate), reverse=True)
     reasons = {each.certificate: against(each) for each in newest_first}

@@ -47,6 +47,8 @@ class ComponentSite:
     """Whether the service's configuration test fails now; called only where that decides something."""
     given_up: Callable[[Iterable[str]], str] = nothing_given_up
     """Returns that one of these keys was given up, as `JournalState.why_not` does."""
+    group: str = ""
+    """The group of which it is a member, which is changed as one; empty for none."""
 
     @property
     def served(self) -> tuple[Certificate, ...]:

@@ -58,7 +58,9 @@ def start_dead_later(state: TransactionState) -> Ending | None:
         return None
     frozen = next(each.data for each in reversed(state.records()) if each.event is Event.FROZEN)
     failure = Failure(Cause(frozen["cause"]), f"{frozen['reason']}; {started}")
-    ending = Ending.of(state.name, state.plan.components, Outcome.FROZEN, failure, consequence="")
+    ending = Ending.of(
+        state.name, state.plan.components, Outcome.FROZEN, failure, consequence="", group=state.plan.group
+    )
     state.note_if_possible(Event.FROZEN, components=state.plan.components, **ending.to_record())
     return ending
 

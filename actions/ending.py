@@ -52,6 +52,8 @@ class Ground(StrEnum):
     """The files make no candidate, or not yet."""
     EMPTY_INBOX = "empty_inbox"
     INBOX_UNSAFE = "inbox_unsafe"
+    MEMBER_INBOX = "member_inbox"
+    """The candidate is in the inbox of a member of a group, and not in that of the group."""
     QUARANTINED = "quarantined"
     """The candidate was tried, and failed by its own fault."""
     REJECTED = "rejected"
@@ -150,6 +152,8 @@ class Ending:
     """The rest of the sentence; None for the usual consequence of the outcome."""
     remarks: tuple[str, ...] = ()
     """Further sentences for the operator; printable."""
+    group: str = ""
+    """The group of which the components are; empty where they make none."""
 
     @classmethod
     def of(
@@ -161,6 +165,7 @@ class Ending:
         remarks: Iterable[str] = (),
         *,
         consequence: str | None = None,
+        group: str = "",
     ) -> Ending:
         """Return the ending of a transaction after a failure, or after none (`Cause.NONE`)."""
         return cls(
@@ -171,17 +176,24 @@ class Ending:
             reason=failure.sentence,
             consequence=consequence,
             remarks=tuple(remarks),
+            group=group,
         )
 
     @property
     def sentence(self) -> str:
         """The event and the present state; printable where the reason is."""
         rest = _CONSEQUENCES[self.outcome] if self.consequence is None else self.consequence
-        return f"{printable(', '.join(self.components))}: {self.reason}{rest}."
+        return f"{titled(self.group, self.components)}: {self.reason}{rest}."
 
     def to_record(self) -> dict[str, str]:
         """Return the part that the journal records, as plain values."""
         return {"outcome": self.outcome, "cause": self.cause, "reason": self.reason}
+
+
+def titled(group: str, components: Iterable[str]) -> str:
+    """Return what people call these components, such as `primary (console, portal)`; printable."""
+    names = ", ".join(components)
+    return printable(f"{group} ({names})" if group else names)
 
 
 ANSWERS_NOBODY: Final = "answers nobody"

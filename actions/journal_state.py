@@ -83,6 +83,8 @@ class Proposal:
     """The object of the action, as in `Case`, by component."""
     shown: str = ""
     """The difference from another plan for the same components: a sentence without an end, printable."""
+    group: str = ""
+    """The group of which the components are; empty where they make none."""
 
     @property
     def cases(self) -> frozenset[Case]:
@@ -190,6 +192,7 @@ class RecordedEnding(Ending):
             leaf=str(begun.get("leaf", "")),
             handed=bool(begun.get("handed")),
             accepted=accepted,
+            group=str(plan.get("group", "")),
         )
 
     def facts(self) -> EndingFacts:
@@ -341,7 +344,12 @@ class JournalState:
         if record.event is Event.PROPOSED:
             action = ActionRequest.from_json(record.data["action"])
             self.proposals[plan] = Proposal(
-                plan, action, record.at, _case(record), printable(str(record.data.get("shown", "")), 500)
+                plan,
+                action,
+                record.at,
+                _case(record),
+                printable(str(record.data.get("shown", "")), 500),
+                str(record.data.get("group", "")),
             )
             return
         said = Ruling(

@@ -101,6 +101,8 @@ class Plan:
     """With the old files: shows that they are in use again, even if an older set was served before."""
     stands: tuple[tuple[str, str, str], ...] = ()
     """Component, path and SHA-256 of each file that an activation puts to use without a change."""
+    group: str = ""
+    """The group that is changed; empty where components are that make no group."""
 
     @property
     def hash(self) -> str:
@@ -146,6 +148,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "serves": [[each.endpoint, each.chains] for each in plan.serves],
         "served": [[each.endpoint, each.chains] for each in plan.served],
         "stands": plan.stands,
+        **({"group": plan.group} if plan.group else {}),
     }
 
 
@@ -178,4 +181,5 @@ def plan_from_json(plain: Mapping[str, Any]) -> Plan:
         serves=serving(plain["serves"]),
         served=serving(plain["served"]),
         stands=tuple((str(name), str(path), str(digest)) for name, path, digest in plain["stands"]),
+        group=str(plain.get("group", "")),
     )

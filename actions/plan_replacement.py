@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from actions.artefact import carried_over, render, says_the_same
@@ -14,7 +14,7 @@ from actions.component_files import ComponentFiles, FileReader, held, password_o
 from actions.component_site import ComponentSite
 from actions.ending import Ground
 from actions.plan import Kind, candidate_of
-from actions.precheck import Objection
+from actions.precheck import Objection, unfit
 from actions.prepare import Prepared, RefusedPlan, Remainder, SiteFiles, conclude, read_sites
 from actions.proposal import ComponentProposal, FilesCondition, changes, demands_of, key_is_elsewhere, standing_of
 from config.vocabulary import FileRole
@@ -34,9 +34,10 @@ def plan_replacement(
     """Return the order that puts `candidates` in place for all `sites` at once, at Unix time `now`.
 
     Each component gets the newest usable candidate for its kind of key, as `choose` says; where all candidates are for
-    one kind, they are for all components. `losses` names the clients that may be lost; `quarantined` gives the reason
-    against a set, by `candidate_of`. Components whose files hold the candidate already are left out; of the others
-    every file is part of the plan, so that the whole set is compared, backed up and bound by its hash.
+    one kind, they are for all components. What is chosen for a member of a group can be used for all of its members.
+    `losses` names the clients that may be lost; `quarantined` gives the reason against a set, by `candidate_of`.
+    Components whose files hold the candidate already are left out, unless another member of their group is changed; of
+    the others every file is part of the plan, so that the whole set is compared, backed up and bound by its hash.
     """
     disk = read_sites(sites, reader)
     if isinstance(disk, RefusedPlan):
@@ -71,8 +72,9 @@ def _proposals(
 ) -> list[ComponentProposal] | RefusedPlan:
     """Return a proposal for each component; a set that is in quarantine only where there is no other."""
     barred: dict[Candidate, str] = {}
+    receivers = [_Receiver(site, files, standing_of(site, files, now)) for site, files in disk]
     while True:
-        chosen = [_chosen(site, files, candidates, now, barred) for site, files in disk]
+        chosen = [_chosen(each, _companions(each, receivers), candidates, now, barred) for each in receivers]
         if objections := tuple(each for each in chosen if isinstance(each, Objection)):
             return RefusedPlan(objections)
         every = [each for each in chosen if isinstance(each, ComponentProposal)]
@@ -85,31 +87,70 @@ def _proposals(
 
 
 def _changed(every: Sequence[ComponentProposal]) -> list[ComponentProposal]:
-    return [each for each in every if each.content != held(each.files)]
+    """Return the components whose files change, and with them all members of their groups."""
+    changed = {each.name: each.site.group for each in every if each.content != held(each.files)}
+    groups = {*changed.values()} - {""}
+    return [each for each in every if each.name in changed or each.site.group in groups]
+
+
+@dataclass(frozen=True, slots=True)
+class _Receiver:
+    """A component that is to be given a candidate, as it is now."""
+
+    site: ComponentSite
+    files: ComponentFiles
+    standing: FilesCondition
+
+    def against(self, candidate: Candidate, now: float) -> Objection | None:
+        """Return why a candidate is not for this component; None where it may be."""
+        site, installed = self.site, self.standing.in_use
+        reasons = unfit(candidate, demands_of(site, installed, Kind.REPLACE), now)
+        why = key_is_elsewhere(site, self.files, installed, candidate)
+        return next(iter(reasons), None) or (None if why is None else Objection(Ground.KEY_MISMATCH, why))
+
+    def fitting(self, candidates: Candidates) -> Sequence[Offered] | Objection:
+        """Return the candidates for the component's kind of key."""
+        return _fitting(candidates, self.site, self.standing.in_use)
+
+
+def _companions(one: _Receiver, every: Sequence[_Receiver]) -> list[_Receiver]:
+    """Return the other members of the group of a component."""
+    return [each for each in every if each is not one and one.site.group and each.site.group == one.site.group]
 
 
 def _chosen(
-    site: ComponentSite, files: ComponentFiles, candidates: Candidates, now: float, barred: Mapping[Candidate, str]
+    receiver: _Receiver,
+    companions: Sequence[_Receiver],
+    candidates: Candidates,
+    now: float,
+    barred: Mapping[Candidate, str],
 ) -> ComponentProposal | Objection:
-    """Return the proposal for one component, with the newest usable candidate that is not `barred`."""
-    standing = standing_of(site, files, now)
-    installed = standing.in_use
-    offered = _fitting(candidates, site, installed)
+    """Return the proposal for one component, with the newest candidate that all can use and that is not `barred`."""
+    offered = receiver.fitting(candidates)
     if isinstance(offered, Objection):
         return offered
+    offered_to = [(each, found) for each in companions if not isinstance(found := each.fitting(candidates), Objection)]
 
-    def against(candidate: Candidate) -> str | None:
-        return barred.get(candidate) or key_is_elsewhere(site, files, installed, candidate)
+    def against(candidate: Candidate) -> Objection | None:
+        if candidate in barred:
+            return Objection(Ground.QUARANTINED, barred[candidate])
+        if (own := receiver.against(candidate, now)) is not None:
+            return own
+        for other, theirs in offered_to:
+            if candidate in theirs and (why := other.against(candidate, now)) is not None:
+                name, group = other.site.component.name, other.site.group
+                return Objection(why.ground, f"it is for all of {group}, and not for {name}: {why.detail}")
+        return None
 
-    choice = choose(offered, demands_of(site, installed, Kind.REPLACE), now, against)
+    demands = demands_of(receiver.site, receiver.standing.in_use, Kind.REPLACE)
+    choice = choose(offered, demands, now, against)
     if isinstance(choice, Objection):
         return choice
-    return _proposal(site, files, standing, choice, now)
+    return _proposal(receiver, choice, now)
 
 
-def _proposal(
-    site: ComponentSite, files: ComponentFiles, standing: FilesCondition, choice: Choice, now: float
-) -> ComponentProposal:
+def _proposal(receiver: _Receiver, choice: Choice, now: float) -> ComponentProposal:
+    site, files, standing = receiver.site, receiver.files, receiver.standing
     views = tuple(dict.fromkeys(view for stage in site.stages for view in stage.views))
     candidate = complete(choice.candidate, standing.in_use, views, now)
     return ComponentProposal(

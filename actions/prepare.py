@@ -121,7 +121,14 @@ def _plan(kind: Kind, proposals: Sequence[ComponentProposal], reader: FileReader
         serves=tuple(serving for each in proposals for serving in servings(each, new=True)),
         served=tuple(serving for each in proposals for serving in servings(each, new=False)),
         stands=tuple(stand for each in proposals for stand in stands(each)) if activates else (),
+        group=_group_of(proposals),
     )
+
+
+def _group_of(proposals: Sequence[ComponentProposal]) -> str:
+    """Return the one group of which all components are; empty where there is none."""
+    groups = {each.site.group for each in proposals}
+    return groups.pop() if len(groups) == 1 else ""
 
 
 def _left_beside(proposals: Sequence[ComponentProposal], reader: FileReader) -> Iterator[str]:

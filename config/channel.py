@@ -34,10 +34,13 @@ class FindingMatch:
     targets: tuple[str, ...] = ()
     """Names, or patterns with `*` and `?`."""
     components: tuple[str, ...] = ()
+    """Names of components and groups."""
     kinds: tuple[TargetKind, ...] = ()
     codes: tuple[Code, ...] = ()
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Labels of the component; each must have one of the given values."""
+    related: tuple[str, ...] = ()
+    """What else is meant by `components`: the members of a group, and for a route also the group of a component."""
 
     def holds(
         self, target: str, component: str | None, kind: TargetKind, code: Code, labels: Mapping[str, str] = NO_LABELS
@@ -45,7 +48,7 @@ class FindingMatch:
         """Whether a finding with these properties is meant; `labels` are the component's."""
         return (
             (not self.targets or is_one_of(target, self.targets))
-            and (not self.components or component in self.components)
+            and (not self.components or component in self.components or component in self.related)
             and (not self.kinds or kind in self.kinds)
             and (not self.codes or code in self.codes)
             and all(labels.get(name) in values for name, values in self.labels)

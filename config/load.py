@@ -6,12 +6,12 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from config import profile
-from config.channel import Channel, Notifications
+from config.channel import Channel, FindingMatch, Notifications
 from config.document import Document, Mistake, Path, join, parse, shown, substitute
 from config.fields import RESERVED_NAMES, channel_url, duration_text, heartbeat_url
 from config.host import own_name
@@ -20,6 +20,7 @@ from config.model import (
     CertifiStore,
     Client,
     Component,
+    ComponentGroup,
     Config,
     Endpoint,
     FileTarget,
@@ -106,6 +107,7 @@ def examine(path: str, environ: Mapping[str, str]) -> Examined:
         known = _KnownTargets.of(document, validated, declared)
         found.extend(_check_waivers(validated, known))
         found.extend(_check_policies(validated, declared, known))
+        found.extend(_check_groups(document, validated, declared))
     told = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
     mistakes.extend(each for each in more if (each.file, each.line, each.key) not in told)
@@ -135,15 +137,44 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
         files=tuple(declared.files),
         endpoints=MappingProxyType(declared.endpoints),
         components=MappingProxyType(declared.components),
+        groups=MappingProxyType(_groups(root)),
         trust_stores=MappingProxyType({**_IMPLICIT_STORES, **stores}),
         clients=MappingProxyType({**_IMPLICIT_CLIENTS, **clients}),
         policies=_policies(root),
         waivers=tuple(each.build() for each in root.waivers),
         channels=MappingProxyType(notified.channels),
-        notifications=notified.notifications,
+        notifications=_with_groups(notified.notifications, _groups(root)),
         profile=root.profile,
         sources=tuple(file.path for file in files),
         digest=_digest(files),
+    )
+
+
+def _groups(root: RootSection) -> dict[str, ComponentGroup]:
+    taken: set[str] = set()
+    groups: dict[str, ComponentGroup] = {}
+    # Beside what is wrong with it, a document may hold what is sound.
+    for name, given in root.groups.items():
+        members = {each for each in given if each in root.components} - taken
+        taken |= members
+        if members and name not in root.components:
+            groups[name] = ComponentGroup(name, tuple(sorted(members)))
+    return groups
+
+
+def _with_groups(notifications: Notifications, groups: Mapping[str, ComponentGroup]) -> Notifications:
+    """Return who is told what, where what is done to a group is told to those who are told of a member, too."""
+    group_of = {member: name for name, group in groups.items() for member in group.members}
+
+    def related(match: FindingMatch, *, upwards: bool) -> FindingMatch:
+        found = [member for name in match.components if name in groups for member in groups[name].members]
+        found += [group_of[name] for name in match.components if upwards and name in group_of]
+        return replace(match, related=tuple(dict.fromkeys(found)))
+
+    return replace(
+        notifications,
+        routes=tuple(replace(each, match=related(each.match, upwards=True)) for each in notifications.routes),
+        silences=tuple(replace(each, match=related(each.match, upwards=False)) for each in notifications.silences),
     )
 
 
@@ -254,7 +285,7 @@ def _with_profile(document: Document) -> tuple[Document, list[Problem], bool]:
             False,
         )
     added, problems = profile.expand(name, document)
-    return (join(document, added)[0] if added else document), list(problems), added is not None
+    return (profile.lay_over(document, added) if added else document), list(problems), added is not None
 
 
 def _names(document: Document) -> DeclaredNames:
@@ -271,6 +302,7 @@ def _names(document: Document) -> DeclaredNames:
         declared("components", ()),
         declared("channels", ()),
         declared_services(services if isinstance(services, dict) else {}),
+        declared("groups", ()),
     )
 
 
@@ -412,6 +444,34 @@ def _check_policy_names(document: Document, validated: Validated) -> Iterator[Pr
         first.setdefault(policy.name, path)
 
 
+def _check_groups(document: Document, validated: Validated, declared: _Declared) -> Iterator[Problem]:
+    """Yield where a group could not be changed as one, or be told from a component."""
+    first: dict[str, Path] = {}
+    for name, members in validated.root.groups.items():
+        if name in declared.components:
+            where = document.mark(("components", name))
+            yield Problem(("groups", name), f"there is a component '{name}' at {where} already, expected another name")
+        for index, member in enumerate(members):
+            path: Path = ("groups", name, index)
+            if member in first:
+                other, where = first[member][1], document.mark(first[member])
+                yield Problem(
+                    path,
+                    f"'{member}' is in group '{other}' at {where} already, expected it in one group, once: "
+                    "in two, it could be changed without a part of its group",
+                )
+            first.setdefault(member, path)
+        known = [each for each in members if each in declared.components]
+        watched = [each for each in known if declared.components[each].service is None]
+        if watched and len(watched) < len(known):
+            changed = next(each for each in known if each not in watched)
+            yield Problem(
+                ("groups", name),
+                f"'{watched[0]}' has no 'service', and '{changed}' has one, expected it in each member or in none: "
+                "the members are changed as one, or not at all",
+            )
+
+
 def _check_policies(validated: Validated, declared: _Declared, known: _KnownTargets) -> Iterator[Problem]:
     """Yield each policy that is for an unknown target, or that can never do what it says."""
     for index, section in zip(validated.positions.get("policies", ()), validated.root.policies, strict=True):
@@ -419,11 +479,23 @@ def _check_policies(validated: Validated, declared: _Declared, known: _KnownTarg
         for position, target in enumerate(policy.match.targets):
             if not is_pattern(target):
                 yield from _check_target(target, ("policies", index, "match", "target", position), known)
-        matched = [each for each in declared.components.values() if _is_for(policy.match, each)]
+        matched = list(_matched(policy.match, validated.root, declared.components))
         yield from _check_issuers(policy, matched, ("policies", index, "mode"))
         yield from _check_drift(section.when, matched, ("policies", index, "when"))
         if section.override_window_when is not None:
             yield from _check_drift(section.override_window_when, matched, ("policies", index, "override_window_when"))
+
+
+def _matched(match: PolicyMatch, root: RootSection, components: Mapping[str, Component]) -> Iterator[Component]:
+    """Yield the components that a policy changes: those that it is for, and the other members of their groups."""
+    group_of = {member: name for name, members in root.groups.items() for member in members}
+    named = {name for name, each in components.items() if _is_for(match, each)}
+    groups = {group_of[name] for name in named if name in group_of}
+    for name, component in components.items():
+        group = group_of.get(name)
+        is_meant = name in named or group in groups
+        if is_meant and (not match.groups or (group is not None and is_one_of(group, match.groups))):
+            yield component
 
 
 def _is_for(match: PolicyMatch, component: Component) -> bool:

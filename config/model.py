@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -186,6 +186,16 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True)
+class ComponentGroup:
+    """Components that are changed as one, or not at all."""
+
+    name: str
+    """Of no component."""
+    members: tuple[str, ...]
+    """Names of components, each of this group only, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
 class PemBundle:
     """Anchors in a file of PEM (or one DER) certificates."""
 
@@ -336,6 +346,8 @@ class Config:
     """Files of components; those of `watches` are found at run time."""
     endpoints: Mapping[str, Endpoint] = field(default_factory=lambda: MappingProxyType({}))
     components: Mapping[str, Component] = field(default_factory=lambda: MappingProxyType({}))
+    groups: Mapping[str, ComponentGroup] = field(default_factory=lambda: MappingProxyType({}))
+    """A component is in one group at most: in two, it could be changed without a part of its group."""
     trust_stores: Mapping[str, TrustStore] = field(default_factory=lambda: MappingProxyType({}))
     clients: Mapping[str, Client] = field(default_factory=lambda: MappingProxyType({}))
     policies: tuple[Policy, ...] = ()
@@ -349,6 +361,39 @@ class Config:
     """The files of the configuration, to notice that they differ from the loaded configuration."""
     digest: str = ""
     """SHA-256 over those files, hexadecimal."""
+    _group_of: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note the group of each component."""
+        group_of = {member: name for name, group in self.groups.items() for member in group.members}
+        object.__setattr__(self, "_group_of", MappingProxyType(group_of))
+
+    def subject_of(self, component: str) -> str:
+        """Return the name of what is changed with a component: its group, or where it is in none, itself."""
+        return self._group_of.get(component, component)
+
+    def subjects_of(self, components: Iterable[str]) -> tuple[str, ...]:
+        """Return the subjects of these components, each once, in their order."""
+        return tuple(dict.fromkeys(map(self.subject_of, components)))
+
+    def members_of(self, name: str) -> tuple[str, ...]:
+        """Return the components that a name stands for: the members of a group, or else the one of this name."""
+        group = self.groups.get(name)
+        return (name,) if group is None else group.members
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The names of what is changed as one: groups, and components of no group."""
+        return (*self.groups, *(name for name in self.components if name not in self._group_of))
+
+    @property
+    def labels(self) -> Mapping[str, Mapping[str, str]]:
+        """The labels of each component and each group: of a group, those that no two of its members have otherwise."""
+        found = {name: each.labels for name, each in self.components.items()}
+        for name, group in self.groups.items():
+            every = [item for member in group.members for item in found[member].items()]
+            found[name] = {key: value for key, value in every if all(value == it for at, it in every if at == key)}
+        return found
 
     def interval(self, target: str, kind: TargetKind) -> float | None:
         """Return the seconds after which the next look at a target is due; None where it is not looked at."""

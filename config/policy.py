@@ -21,6 +21,8 @@ class PolicyMatch:
     """A component matches by any of its targets."""
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     profiles: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    """Of components. A group matches by any of its members, too."""
 
 
 LEAST_OF_CODE: Final = Severity.INFORMATIONAL

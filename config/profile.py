@@ -4,8 +4,9 @@ A profile is a YAML file with two sections. `parameters` says what the user's se
 `type` (`choice`, `name`, `host`, `port`, `ports` or `directory`), a `description`, a `default` where it need not be
 given (null for none; it may refer to parameters before it), and `when`, the values that others must have for it to
 make sense. `document` is what the user's own document is added to. In it `${parameter}` is replaced, a mapping with
-`when: {parameter: [value, ...]}` is there only with one of these values, and an item of a list with
-`for_each: {variable: parameter}` is there once for each value of the parameter, which the variable then stands for.
+`when: {parameter: [value, ...]}` is there only with one of these values, `{when: ..., value: X}` stands for X, and an
+item of a list with `for_each: {variable: parameter}` is there once for each value of the parameter, which the variable
+then stands for.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model
 
-from config.document import Document, Mark, Path, Value, fill, parse
+from config.document import Document, Mark, Path, Value, fill, join, parse
 from config.fields import AbsolutePath, Host, Port
 from config.schema.problem import Problem, problems, schema_of
 from config.schema.section import Section
@@ -51,6 +52,64 @@ def expand(name: str, user: Document) -> tuple[Document | None, tuple[Problem, .
     expansion = _Expansion(profile)
     values = expansion.expanded(declared.document, ("document",), (), variables)
     return Document(cast("dict[str, Value]", values), expansion.marks), ()
+
+
+_BY_KEY: Final = ("components", "clients")
+"""Sections in which the site's document may give a part of what the profile declares by the same name."""
+_ALTERNATIVES: Final[Mapping[str, tuple[frozenset[str], ...]]] = {
+    "artefacts": (
+        frozenset({"combined"}),
+        frozenset({"certificate", "key"}),
+        frozenset({"keystore", "password_file"}),
+    ),
+    "service": (frozenset({"unit"}), frozenset({"reload", "restart", "stop", "start"})),
+}
+"""Keys of which one set is given: what the site gives of one takes the place of all others in the profile."""
+
+
+def lay_over(site: Document, profile: Document) -> Document:
+    """Return the site's document over that of a profile; each value keeps the mark of where it was written.
+
+    Lists of the document are put one after the other. Elsewhere the site's value takes the place of the profile's of
+    the same name, but for components and clients: these are merged key by key, and so are the mappings in them. A list
+    in them is replaced as a whole, and null takes something away.
+    """
+    joined, _ = join(site, profile)
+    values, marks = dict(joined.values), dict(joined.marks)
+    for section in _BY_KEY:
+        ours, theirs = site.values.get(section), profile.values.get(section)
+        if not (isinstance(ours, dict) and isinstance(theirs, dict)):
+            continue
+        merging = _Merging(profile, marks)
+        both = {name: merging.merged(ours[name], theirs[name], (section, name)) for name in theirs if name in ours}
+        whole = values[section]
+        assert isinstance(whole, dict)  # noqa: S101 (both were)
+        values[section] = {**whole, **both}
+    return Document(values, marks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Merging:
+    profile: Document
+    marks: dict[Path, Mark]
+
+    def merged(self, ours: Value, theirs: Value, path: Path) -> Value:
+        """Return the value at `path` of both documents, and note the marks of what is the profile's."""
+        if not (isinstance(ours, dict) and isinstance(theirs, dict)):
+            return ours
+        given = [keys for keys in _ALTERNATIVES.get(str(path[-1]), ()) if not keys.isdisjoint(ours)]
+        instead = frozenset().union(*_ALTERNATIVES.get(str(path[-1]), ())) if given else frozenset()
+        found: dict[str, Value] = {}
+        for key, value in theirs.items():
+            if key in ours:
+                found[key] = self.merged(ours[key], value, (*path, key))
+            elif key not in instead or any(key in keys for keys in given):
+                found[key] = value
+                self._take((*path, key))
+        return {**found, **{key: value for key, value in ours.items() if key not in found}}
+
+    def _take(self, path: Path) -> None:
+        self.marks.update((each, mark) for each, mark in self.profile.marks.items() if each[: len(path)] == path)
 
 
 class _Parameter(Section):
@@ -133,6 +192,8 @@ class _Expansion:
                 for scope in _scopes(item, variables):
                     items.append(self.expanded(item, (*source, index), (*target, len(items)), scope))
             return items
+        if isinstance(value, dict) and value.keys() == {"when", "value"}:
+            return self.expanded(value["value"], (*source, "value"), target, variables)
         if isinstance(value, dict):
             return {
                 key: self.expanded(item, (*source, key), (*target, key), scope)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import chain
 from typing import Any, Final
@@ -11,7 +11,7 @@ import yaml
 
 from config.address import join_address
 from config.channel import Channel, FindingMatch, Heartbeat, Notifications
-from config.document import escape, resolve
+from config.document import Document, Path, escape, resolve
 from config.fields import duration_text, last_day_text, share_text
 from config.model import (
     ActorSettings,
@@ -50,6 +50,7 @@ def show(config: Config) -> str:
         "watch": [_watch(each) for each in config.watches],
         "endpoints": [_endpoint(each) for name, each in config.endpoints.items() if name not in owned],
         "components": {name: _component(each, config.endpoints) for name, each in config.components.items()},
+        "groups": {name: list(each.members) for name, each in config.groups.items()},
         "trust_stores": {name: _trust_store(each) for name, each in config.trust_stores.items()},
         "clients": {name: _client(each) for name, each in config.clients.items()},
         "policies": [show_policy(each) for each in config.policies],
@@ -58,6 +59,36 @@ def show(config: Config) -> str:
         "notifications": _notifications(config.notifications),
     }
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=120)
+
+
+def show_marked(config: Config, document: Document) -> str:
+    """Return what `show` does, with a comment behind each value that says where it was written; without, a default."""
+    lines = show(config).splitlines()
+    root = yaml.compose("\n".join(lines), Loader=yaml.SafeLoader)
+    comments: dict[int, str] = {}
+    for path, line in _places(root, ()):
+        mark = document.marks.get(path)
+        if mark is not None and len(path) > 1 and path[0] in _COMMENTED:
+            comments.setdefault(line, str(mark))
+    return "".join(
+        f"{line}  # {comments[number]}\n" if number in comments else f"{line}\n" for number, line in enumerate(lines)
+    )
+
+
+_COMMENTED: Final = frozenset({"components", "clients", "trust_stores", "groups"})
+"""Sections whose values have the places in the document that they are shown at; lists elsewhere may be in another."""
+
+
+def _places(node: yaml.Node | None, path: Path) -> Iterator[tuple[Path, int]]:
+    """Yield each path below a node, lists whole, with the number of its key's line, from 0."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        below = (*path, str(key.value))
+        # A text over several lines has no room for a comment.
+        if isinstance(value, yaml.SequenceNode) or key.start_mark.line == value.end_mark.line:
+            yield below, key.start_mark.line
+        yield from _places(value, below)
 
 
 class _Dumper(yaml.SafeDumper):

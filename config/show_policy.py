@@ -61,6 +61,7 @@ def show_policy(policy: Policy) -> dict[str, Any]:
 def _match(match: PolicyMatch) -> dict[str, Any]:
     section = {
         "component": list(match.components),
+        "group": list(match.groups),
         "target": list(match.targets),
         "label": {name: list(values) for name, values in match.labels.items()},
         "profile": list(match.profiles),

@@ -177,7 +177,7 @@ def _build_act(state: StateParts, table: DecisionTable) -> ActParts:
 
 def _build_notify(state: StateParts, act: ActParts, table: DecisionTable, database: str) -> NotifyParts:
     registry = state.registry
-    outbox = Outbox(registry.targets, partial(_outlook, table), act.orders.transactions)
+    outbox = Outbox(registry.targets, partial(_outlook, table, registry), act.orders.transactions)
     store = Store(
         database,
         snapshot=partial(_snapshot, registry),
@@ -285,9 +285,10 @@ def _intervals(config: Config) -> Callable[[TargetState], float | None]:
     return lambda state: config.interval(state.target, state.kind)
 
 
-def _outlook(table: DecisionTable, member: Member) -> str:
+def _outlook(table: DecisionTable, registry: TargetRegistry, member: Member) -> str:
     """Return the course of a finding if no person does anything."""
-    return outlook(table.about(member.component or member.target))
+    component = member.component
+    return outlook(table.about(member.target if component is None else registry.config.subject_of(component)))
 
 
 def _snapshot(registry: TargetRegistry) -> tuple[TargetState, ...]:

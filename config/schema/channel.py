@@ -62,7 +62,7 @@ class Matching(Section):
     target: list[str] = []
     """Names of targets, or patterns with `*` and `?`; by default all targets."""
     component: list[str] = []
-    """Names of components."""
+    """Names of components and groups."""
     label: dict[PlainName, list[str]] = {}
     """Labels of the component; each must have one of the given values."""
     kind: list[Annotated[TargetKind, Field(strict=False)]] = []

@@ -18,6 +18,7 @@ from config.schema.section import (
     ClientName,
     ComponentPattern,
     Cron,
+    GroupPattern,
     Section,
     Timezone,
     broken_rule,
@@ -55,9 +56,11 @@ class MatchSection(Section):
     """The subjects of a policy: each given list must match by one of its items; `*` is any text."""
 
     component: list[ComponentPattern] = Field(default=[], min_length=1)
-    """Names of components."""
+    """Names of components; one that is in a group stands for the whole group."""
+    group: list[GroupPattern] = Field(default=[], min_length=1)
+    """Names of groups."""
     target: list[str] = Field(default=[], min_length=1)
-    """Names of targets; a component matches by any of its targets."""
+    """Names of targets; a component or a group matches by any of its targets."""
     label: dict[PlainName, list[str]] = {}
     """Labels; each must have one of the given values."""
     profile: list[str] = Field(default=[], min_length=1)
@@ -66,7 +69,9 @@ class MatchSection(Section):
     def build(self) -> policy.PolicyMatch:
         """Return the match."""
         labels = MappingProxyType({name: tuple(values) for name, values in self.label.items()})
-        return policy.PolicyMatch(tuple(self.component), tuple(self.target), labels, tuple(self.profile))
+        return policy.PolicyMatch(
+            tuple(self.component), tuple(self.target), labels, tuple(self.profile), tuple(self.group)
+        )
 
 
 def _or_text(*forms: str) -> Any:

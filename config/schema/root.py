@@ -30,7 +30,7 @@ from config.schema.export import MetricsSection, Probe
 from config.schema.looking import EndpointSection, WatchSection
 from config.schema.policy import PolicySection
 from config.schema.problem import schema_of
-from config.schema.section import Section
+from config.schema.section import ComponentName, Section
 from config.schema.trust import ClientSection, TrustStoreSection
 from config.vocabulary import Code, Keys, Scope
 
@@ -148,7 +148,7 @@ class RootSection(Section):
     model_config = ConfigDict(title="certvigil")
 
     profile: str | None = None
-    """The name of a shipped profile. This document adds to it; where both have the same name, this document wins."""
+    """The name of a shipped profile. This document adds to it; its own values win, key by key."""
     appliance: dict[str, Any] = {}
     """The parameters of the profile."""
     watch: list[WatchSection] = []
@@ -157,6 +157,8 @@ class RootSection(Section):
     """TLS servers to look at."""
     components: dict[PlainName, ComponentSection] = {}
     """Services, by name."""
+    groups: dict[PlainName, list[ComponentName]] = {}
+    """Components that are changed as one or not at all, by the name of the group; an empty list takes one away."""
     services: dict[PlainName, ComponentService] = {}
     """Services that components share; the `service` of a component may be such a name."""
     trust_stores: dict[PlainName, TrustStoreSection] = {}

@@ -24,6 +24,7 @@ class DeclaredNames:
     channels: Collection[str] | None
     services: Mapping[str, object] | None = None
     """Each with the service that was read from it."""
+    groups: Collection[str] | None = None
 
 
 def broken_rule(problem: str, *about: str) -> PydanticCustomError:
@@ -52,7 +53,10 @@ def is_pattern(text: str) -> bool:
 
 
 def _reference(
-    section: Literal["trust_stores", "clients", "components", "channels"], what: str, *, or_pattern: bool = False
+    section: Literal["trust_stores", "clients", "components", "channels", "groups"],
+    what: str,
+    *,
+    or_pattern: bool = False,
 ) -> AfterValidator:
     """Return the validator of a name that `section` declares, or of a pattern."""
 
@@ -67,6 +71,8 @@ def _reference(
 
 StoreName = Annotated[str, _reference("trust_stores", "trust store")]
 ClientName = Annotated[str, _reference("clients", "client")]
+ComponentName = Annotated[str, _reference("components", "component")]
+GroupPattern = Annotated[str, _reference("groups", "group", or_pattern=True)]
 ComponentPattern = Annotated[str, _reference("components", "component", or_pattern=True)]
 ChannelName = Annotated[str, _reference("channels", "channel")]
 

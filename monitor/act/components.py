@@ -1,23 +1,22 @@
-"""The status of each component that certvigil may change, put together from the other parts."""
+"""The status of each group and component that certvigil may change, put together from the other parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from actions.ending import Outcome
 from actions.journal_state import JournalState, RecordedEnding
 from actions.plan import Kind
-from config.model import Component
 from config.policy import Notify
 from config.text import printable
 from config.vocabulary import ComponentState, Mode
 from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
 from monitor.act.orders import Orders
-from monitor.act.status import CandidateStatus, ComponentStatus, Waiting, components_of, inbox_of
+from monitor.act.status import CandidateStatus, ComponentStatus, Subject, Waiting, inbox_of, subjects_of
 from monitor.decide.decision import PENDING, Decision
 from monitor.decide.gather import ComponentRecord
-from monitor.decide.history import attempts_of
+from monitor.decide.history import attempts_of_all
 from monitor.decide.situation import KnownCandidate, Said
 from monitor.decide.table import DecisionTable
 from monitor.state.registry import TargetRegistry
@@ -25,7 +24,7 @@ from probes.judge.time import moment
 
 
 class Components:
-    """The components that have a service; it keeps nothing itself."""
+    """The groups and components that have services; it keeps nothing itself."""
 
     def __init__(
         self, registry: TargetRegistry, journal: JournalFollower, inboxes: Inboxes, orders: Orders, table: DecisionTable
@@ -39,10 +38,11 @@ class Components:
     # For decisions
 
     def record(self, name: str) -> ComponentRecord:
-        """Return the facts for decisions about a component, its targets aside."""
-        if name not in components_of(self._registry.config):
+        """Return the facts for decisions about a group or component, its targets aside."""
+        subject = subjects_of(self._registry.config).get(name)
+        if subject is None:
             return ComponentRecord()
-        recent = attempts_of(self._journal.state, name)
+        recent = attempts_of_all(self._journal.state, subject.members)
         attempts = sorted((*recent, *self._orders.attempts(name)), key=lambda each: each.ended)
         candidate, contest = self._inboxes.candidate(name), self._inboxes.contests.of(name)
         known = KnownCandidate(candidate.candidate, candidate.since, "", candidate.not_after)
@@ -50,67 +50,76 @@ class Components:
             attempts=tuple(attempts),
             candidate=known if candidate.candidate else None,
             approvals=tuple(self._orders.approvals(name)),
-            said=tuple(rejections(self._journal.state, name)),
+            said=tuple(rejections(self._journal.state, subject.members)),
             left_to_person=self._orders.left_to_person(name),
-            held=self._held(name),
+            held=self._held(subject),
             contested=contest.sentence,
             renewed=contest.renewed,
         )
 
-    def _held(self, name: str) -> str:
-        """Say why nothing may be started on a component; empty where it may."""
+    def _held(self, subject: Subject) -> str:
+        """Say why nothing may be started on a group or component; empty where it may."""
         journal = self._journal
         if journal.no_actor is not None:
             return f"no actor: {journal.no_actor}"
         if journal.clock is not None:
             return f"the clock is not to be believed: {journal.clock}"
-        if name in journal.state.frozen:
-            return f"it is frozen: {printable(journal.state.frozen[name])}"
-        if name in self._orders.acting:
+        if (frozen := _frozen(journal.state, subject)) is not None:
+            return f"it is frozen: {printable(frozen)}"
+        if not set(subject.members).isdisjoint(self._orders.acting):
             return "a transaction of it is under way"
+        names = {subject.name, *subject.members}
         targets = self._registry.targets.values()
-        unseen = [each.target for each in targets if each.component == name and not each.last_look]
+        unseen = [each.target for each in targets if each.component in names and not each.last_look]
         return f"{printable(unseen[0])} was not looked at yet" if unseen else ""
 
     # For people
 
     def statuses(self, now: float) -> tuple[ComponentStatus, ...]:
-        """Return the status of each component at Unix time `now`, by name."""
-        components = components_of(self._registry.config)
-        return tuple(self._status(name, component, now) for name, component in sorted(components.items()))
+        """Return the status of each group, and of each component of none, at Unix time `now`, by name."""
+        return tuple(self._status(each, now) for _, each in sorted(subjects_of(self._registry.config).items()))
 
-    def _status(self, name: str, component: Component, now: float) -> ComponentStatus:
-        state = self._journal.state
+    def _status(self, subject: Subject, now: float) -> ComponentStatus:
+        name, state = subject.name, self._journal.state
         decisions = self._table.about(name)
         decision = next((each for each in decisions if not isinstance(each.action, Notify)), None)
         plan = self._orders.plan_of(decision) if decision is not None else ""
-        candidate, last = self._inboxes.candidate(name), state.last.get(name)
+        candidate = self._inboxes.candidate(name)
+        lasts = [state.last[each] for each in subject.members if each in state.last]
+        last = max(lasts, key=lambda each: each.at, default=None)
+        late = [state.late[each] for each in subject.members if each in state.late]
         failed = self._orders.failed(name)
         failure = (failed.sentence,) if failed is not None else ()
         return ComponentStatus(
             name=name,
-            mode=component.mode,
-            state=self._state(name, component, decision),
+            mode=subject.mode,
+            state=self._state(subject, decision),
             inbox=inbox_of(name, self._registry.config),
             candidate=candidate,
             decision=decision,
             plan=plan,
             approved_until=self._approved_until(plan, now),
-            frozen=state.frozen.get(name),
+            frozen=_frozen(state, subject),
             last=last,
             failed=failed,
             contested=self._inboxes.contests.of(name).sentence,
             settled=last is not None and self._is_settled(name, last),
-            late=state.late.get(name),
-            notes=(*failure, *candidate.remarks, *self._unneeded(name, candidate, last)),
-            waiting=tuple(self._waiting(name, now)),
-            given_up={key: printable(each.sentence) for key, each in state.given_up.items() if name in each.components},
+            late=max(late, key=lambda each: each.written, default=None),
+            notes=(*failure, *candidate.remarks, *self._unneeded(subject, candidate, last)),
+            waiting=tuple(self._waiting(subject, now)),
+            given_up={
+                key: printable(each.sentence)
+                for key, each in state.given_up.items()
+                if not set(subject.members).isdisjoint(each.components)
+            },
+            members=subject.members if subject.is_group else (),
         )
 
-    def _state(self, name: str, component: Component, decision: Decision | None) -> ComponentState:
-        if name in self._journal.state.frozen:
+    def _state(self, subject: Subject, decision: Decision | None) -> ComponentState:
+        name = subject.name
+        if _frozen(self._journal.state, subject) is not None:
             return ComponentState.FROZEN
-        if self._journal.no_actor is not None or component.mode is Mode.OBSERVE:
+        if self._journal.no_actor is not None or subject.mode is Mode.OBSERVE:
             return ComponentState.OBSERVED
         if decision is not None and decision.status in PENDING:
             return ComponentState.PENDING
@@ -120,16 +129,16 @@ class Components:
         approved = self._journal.state.approved.get(plan)
         return approved.until if approved is not None and now < approved.until else None
 
-    def _waiting(self, name: str, now: float) -> Iterator[Waiting]:
-        """Yield the plans for a component that wait for a person, oldest first."""
+    def _waiting(self, subject: Subject, now: float) -> Iterator[Waiting]:
+        """Yield the plans for a group or component that wait for a person, oldest first."""
         for plan, each in self._journal.state.proposals.items():
-            if name in each.action.components:
+            if not set(subject.members).isdisjoint(each.action.components):
                 until, shown = self._approved_until(plan, now), printable(each.shown, 500)
-                yield Waiting(plan, each.action.kind, each.action.components, each.at, until, shown)
+                yield Waiting(plan, each.action.kind, each.action.components, each.at, until, shown, each.group)
 
     def _is_settled(self, name: str, last: RecordedEnding) -> bool:
         """Whether the last failure does not matter any more: its candidate is gone, or an operator said so."""
-        if self._journal.state.thawed.get(name, 0.0) >= last.at:
+        if all(self._journal.state.thawed.get(each, 0.0) >= last.at for each in last.components):
             return True
         untouched = last.outcome in {Outcome.REFUSED, Outcome.ROLLED_BACK}
         if last.kind is not Kind.REPLACE or last.handed or not untouched or not self._inboxes.was_considered(name):
@@ -140,18 +149,27 @@ class Components:
             return False
         return candidate.candidate != last.candidate if last.candidate else candidate.plan != last.plan
 
-    def _unneeded(self, name: str, candidate: CandidateStatus, last: RecordedEnding | None) -> Iterator[str]:
+    def _unneeded(self, subject: Subject, candidate: CandidateStatus, last: RecordedEnding | None) -> Iterator[str]:
         """Yield a sentence where the candidate was installed already, until another action or candidate."""
-        at, why = self._journal.state.unneeded.get(name, (0.0, ""))
+        at, why = max(self._journal.state.unneeded.get(name, (0.0, "")) for name in subject.members)
         if why and not candidate.candidate and not candidate.objections and (last is None or last.at < at):
             yield f"{moment(at)}: {printable(why)}"
 
 
-def rejections(state: JournalState, component: str) -> Iterator[Said]:
-    """Yield the actions on a component that a person rejected.
+def _frozen(state: JournalState, subject: Subject) -> str | None:
+    """Return why a group or component is frozen: one frozen member keeps the others from being changed."""
+    found = [(name, state.frozen[name]) for name in subject.members if name in state.frozen]
+    if not found:
+        return None
+    name, why = found[0]
+    return f"{name}: {why}" if subject.is_group else why
+
+
+def rejections(state: JournalState, components: Collection[str]) -> Iterator[Said]:
+    """Yield the actions on one of these components that a person rejected.
 
     For a candidate, the actor itself says so: it is no longer offered.
     """
     for (kind, name, what), ruling in state.rejected.items():
-        if name == component and kind is not Kind.REPLACE:
+        if name in components and kind is not Kind.REPLACE:
             yield Said(kind, what, False, ruling.until, ruling.by)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,29 +28,30 @@ _NONE: Final = ContestStatus()
 
 
 class Contests:
-    """The contest about each component that has one."""
+    """The contest about each group or component that has one."""
 
     def __init__(self) -> None:
         self._contests: dict[str, ContestStatus] = {}
 
-    def of(self, component: str) -> ContestStatus:
-        """Return the contest about a component."""
-        return self._contests.get(component, _NONE)
+    def of(self, subject: str) -> ContestStatus:
+        """Return the contest about a group or component."""
+        return self._contests.get(subject, _NONE)
 
-    def take(self, component: str, answer: Document) -> None:
-        """Take the contest about a component from an answer, if the answer is about that component."""
+    def take(self, subject: str, members: Iterable[str], answer: Document) -> None:
+        """Take the contest about the members of a group, or about one component, if the answer is about them."""
         if not answer.keys() & {"plan", "refused"}:
             return
-        found = answer.get("contested", {}).get(component)
-        if found is None:
-            self._contests.pop(component, None)
+        every = answer.get("contested", {})
+        found = [every[each] for each in members if each in every]
+        if not found:
+            self._contests.pop(subject, None)
             return
-        contest = ContestStatus(harmless(str(found["sentence"])), bool(found["renewed"]))
-        if self.of(component) != contest:
-            log.warning("%s: %s", printable(component), contest.sentence)
-        self._contests[component] = contest
+        contest = ContestStatus(harmless(str(found[0]["sentence"])), all(each["renewed"] for each in found))
+        if self.of(subject) != contest:
+            log.warning("%s: %s", printable(subject), contest.sentence)
+        self._contests[subject] = contest
 
-    def forget_all_but(self, components: Container[str]) -> None:
-        """Forget the contests about all other components."""
-        for name in [each for each in self._contests if each not in components]:
+    def forget_all_but(self, subjects: Container[str]) -> None:
+        """Forget the contests about everything else."""
+        for name in [each for each in self._contests if each not in subjects]:
             del self._contests[name]

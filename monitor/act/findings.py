@@ -17,7 +17,7 @@ from config.vocabulary import Code, ComponentState, Mode, Severity, TargetKind, 
 from monitor.act.components import Components
 from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
-from monitor.act.status import ComponentStatus, action_target, components_of
+from monitor.act.status import ComponentStatus, action_target, subjects_of
 from monitor.decide.decision import DecisionStatus, kind_of_decision
 from monitor.look.job import UNFORESEEN
 from monitor.state.cure import curable
@@ -69,10 +69,10 @@ class ActionFindings:
         self._counts = counts
 
     def reconfigure(self) -> None:
-        """Forget the findings about components that the configuration no longer names."""
-        components = components_of(self._registry.config)
+        """Forget the findings about groups and components that the configuration no longer names."""
+        subjects = subjects_of(self._registry.config)
         for state in tuple(self._registry.targets.values()):
-            if state.kind is TargetKind.COMPONENT and state.component not in components:
+            if state.kind is TargetKind.COMPONENT and state.component not in subjects:
                 self._registry.remove(state.target, time.time())
 
     def components_changed(self, _: ComponentsChanged) -> None:
@@ -87,9 +87,13 @@ class ActionFindings:
         clock = () if journal.clock is None else (finding(Code.CLOCK_SUSPECT, harmless(journal.clock)),)
         if clock != self._own.of("clock"):
             self._own.report("clock", clock)
-        self._counts.components({each.name: each.state for each in statuses}, actor=journal.no_actor is None)
-        plans = {each.name: Counter(one.kind for one in each.waiting) for each in statuses}
-        self._counts.waiting(plans, {each.name: len(each.given_up) for each in statuses})
+        # The labels of a component's series do not change when it joins a group.
+        by_component = {name: each for each in statuses for name in each.components}
+        states = {name: each.state for name, each in by_component.items()}
+        self._counts.components(states, actor=journal.no_actor is None)
+        plans = {name: Counter(one.kind for one in each.waiting) for name, each in by_component.items()}
+        given_up = Counter(name for each in journal.state.given_up.values() for name in each.components)
+        self._counts.waiting(plans, {name: given_up[name] for name in by_component})
         last = journal.state.last.items()
         newest = {(name, ended.kind, ended.outcome): ended.at for name, ended in last}
         self._counts.actions(journal.state.counts, newest)

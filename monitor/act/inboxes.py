@@ -13,13 +13,14 @@ from typing import Final
 from actions.ending import Outcome
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
+from config.model import Config
 from config.text import Log, printable
 from config.vocabulary import Mode, TargetKind
 from monitor.act.answer import is_in_place
 from monitor.act.connection import ActorConnection
 from monitor.act.contests import Contests
 from monitor.act.journal import JournalFollower
-from monitor.act.status import CandidateStatus, candidate_of, components_of, inbox_of
+from monitor.act.status import CandidateStatus, Subject, candidate_of, inbox_of, subjects_of
 from monitor.actor.request import Request, Verb
 from monitor.host.schedule import Agenda
 from monitor.state.bus import Bus
@@ -37,7 +38,7 @@ REFRESH: Final = 15.0
 
 
 class Inboxes:
-    """The content of each component's inbox, as the actor told last."""
+    """The content of the inbox of each group and component, as the actor told last."""
 
     def __init__(self, registry: TargetRegistry, actor: ActorConnection, journal: JournalFollower, bus: Bus) -> None:
         self._registry = registry
@@ -47,7 +48,7 @@ class Inboxes:
         self.contests = Contests()
         self._candidates: dict[str, CandidateStatus] = {}
         self._touched: dict[str, float] = {}
-        """Unix time at which each component's inbox last changed, in this run."""
+        """Unix time at which each inbox last changed, in this run."""
         self._put_off: frozenset[str] = frozenset()
         """Components to which something is being done."""
         self._agenda = Agenda()
@@ -55,17 +56,17 @@ class Inboxes:
 
     # Questions of other parts
 
-    def candidate(self, component: str) -> CandidateStatus:
-        """Return the status of the candidate in the inbox of a component."""
-        return self._candidates.get(component, CandidateStatus())
+    def candidate(self, subject: str) -> CandidateStatus:
+        """Return the status of the candidate in the inbox of a group or component."""
+        return self._candidates.get(subject, CandidateStatus())
 
-    def was_considered(self, component: str) -> bool:
+    def was_considered(self, subject: str) -> bool:
         """Whether the actor has told the content of the inbox."""
-        return component in self._candidates
+        return subject in self._candidates
 
-    def touched(self, component: str) -> float:
+    def touched(self, subject: str) -> float:
         """Return the Unix time at which an inbox last changed in this run; 0 where it has not."""
-        return self._touched.get(component, 0.0)
+        return self._touched.get(subject, 0.0)
 
     # News from other parts
 
@@ -77,7 +78,7 @@ class Inboxes:
             yield
         finally:
             self._put_off = frozenset()
-            self._consider_soon(components, SETTLE)
+            self._consider_soon(self._registry.config.subjects_of(components), SETTLE)
 
     def take(self, events: Sequence[Event]) -> None:
         """Consider a component whose files present something else: somebody may have reverted a change."""
@@ -89,7 +90,7 @@ class Inboxes:
         by_others = [name for name in names if name is not None and not self._is_own_work(name)]
         # What `run` itself publishes must not wake it up.
         if by_others:
-            self._consider_soon(by_others)
+            self._consider_soon(self._registry.config.subjects_of(by_others))
 
     def _is_own_work(self, component: str) -> bool:
         """Whether the files of a component have the content of the last transaction."""
@@ -102,20 +103,20 @@ class Inboxes:
     def journal_news(self, news: JournalNews) -> None:
         """Consider the components about which the actor may answer differently."""
         if news.components is None:
-            self._consider_soon(components_of(self._registry.config))
+            self._consider_soon(subjects_of(self._registry.config))
         else:
             # By then the actor has removed the installed candidate from the inbox.
-            self._consider_soon(news.components, SETTLE)
+            self._consider_soon(self._registry.config.subjects_of(news.components), SETTLE)
 
     def reconfigure(self) -> None:
-        """Attend to the inboxes of the components that the configuration names."""
-        components = components_of(self._registry.config)
-        for name in self._candidates.keys() - components.keys():
+        """Attend to the inboxes of the groups and components that the configuration names."""
+        subjects = subjects_of(self._registry.config)
+        for name in self._candidates.keys() - subjects.keys():
             del self._candidates[name]
             self._touched.pop(name, None)
             self._agenda.forget(name)
-        self.contests.forget_all_but(components)
-        self._consider_soon(components)
+        self.contests.forget_all_but(subjects)
+        self._consider_soon(subjects)
 
     # Work
 
@@ -126,7 +127,9 @@ class Inboxes:
             while True:
                 self._wake.clear()
                 config = self._registry.config
-                await watcher.watch((), {inbox_of(name, config): None for name in components_of(config)})
+                await watcher.watch(
+                    (), {each: None for subject in subjects_of(config).values() for each in _inboxes(subject, config)}
+                )
                 now = time.monotonic()
                 for name, _ in tuple(self._agenda.take(now)):
                     await self._consider(name)
@@ -143,50 +146,50 @@ class Inboxes:
         # A file that appears is a place of its own.
         places = change.places.union(map(os.path.dirname, change.places))
         config = self._registry.config
-        for name in components_of(config):
-            if inbox_of(name, config) in places:
+        for name, subject in subjects_of(config).items():
+            if not places.isdisjoint(_inboxes(subject, config)):
                 self._touched[name] = time.time()
                 self._agenda.schedule(name, time.monotonic() + SETTLE)
         self._wake.set()
 
     def _lost(self, _reason: str) -> None:
-        self._consider_soon(components_of(self._registry.config))
+        self._consider_soon(subjects_of(self._registry.config))
 
-    def _consider_soon(self, components: Iterable[str], pause: float = 0.0) -> None:
-        """Have these components considered after so many seconds at the latest: `run` does."""
-        for name in components:
+    def _consider_soon(self, subjects: Iterable[str], pause: float = 0.0) -> None:
+        """Have these groups and components considered after so many seconds at the latest: `run` does."""
+        for name in subjects:
             self._agenda.hasten(name, time.monotonic() + pause)
         self._wake.set()
 
     async def _consider(self, name: str) -> None:
-        """Note the content of a component's inbox."""
+        """Note the content of the inbox of a group or component."""
         config = self._registry.config
-        component = components_of(config).get(name)
-        if component is None:
+        subject = subjects_of(config).get(name)
+        if subject is None:
             return
         self._agenda.schedule(name, time.monotonic() + config.settings.rescan)
-        if name in self._put_off:
+        if not self._put_off.isdisjoint(subject.members):
             return
-        if self._journal.no_actor is None and self._journal.state.is_unfinished(name):
+        if self._journal.no_actor is None and any(map(self._journal.state.is_unfinished, subject.members)):
             self._consider_soon((name,), SETTLE)
             return
-        if self._journal.no_actor is not None or component.mode is Mode.OBSERVE:
+        if self._journal.no_actor is not None or subject.mode is Mode.OBSERVE:
             self._candidates.pop(name, None)
-        elif not await self._ask(name):
+        elif not await self._ask(subject):
             return
         self._bus.send(CandidateConsidered(name))
 
-    async def _ask(self, name: str) -> bool:
-        """Ask the actor about the inbox of a component; return whether it answered."""
-        action = ActionRequest(Kind.REPLACE, (name,))
+    async def _ask(self, subject: Subject) -> bool:
+        """Ask the actor about the inbox of a group or component; return whether it answered."""
+        name, action = subject.name, ActionRequest(Kind.REPLACE, subject.members)
         answer = await self._actor.ask(Request(Verb.PLAN, action))
-        if answer is None or name in self._put_off:
+        if answer is None or not self._put_off.isdisjoint(subject.members):
             # A transaction that was begun meanwhile makes the answer out of date.
             return False
         if answer.get("under_way"):
             self._consider_soon((name,), SETTLE)
             return False
-        self.contests.take(name, answer)
+        self.contests.take(name, subject.members, answer)
         before = self.candidate(name)
         candidate = self._candidates[name] = candidate_of(answer, before, time.time())
         if candidate.objections != before.objections:
@@ -198,3 +201,8 @@ class Inboxes:
             # Whoever may empties the inbox: it may still hold a key.
             await self._actor.ask(Request(Verb.PROPOSE, action))
         return True
+
+
+def _inboxes(subject: Subject, config: Config) -> list[str]:
+    """Return the directories to be watched: a file in the inbox of a member of a group is in the wrong place."""
+    return [inbox_of(each, config) for each in dict.fromkeys((subject.name, *subject.members))]

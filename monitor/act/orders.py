@@ -30,7 +30,7 @@ from monitor.act.answer import OrderAnswer, OrderEnd, order_answer, why_not
 from monitor.act.connection import ActorConnection
 from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
-from monitor.act.status import FailedOrder, components_of
+from monitor.act.status import FailedOrder, subjects_of
 from monitor.actor.request import LONGEST_REASON, Document, Request, Verb
 from monitor.decide.decision import ORDERED, PENDING, Decision, DecisionMade, DecisionStatus, kind_of_decision
 from monitor.decide.situation import Approval, Attempt, LeftToPerson, Result
@@ -128,6 +128,10 @@ class Orders:
                 plan = record.data.get("plan", record.data)
                 newest.update(dict.fromkeys(map(str, plan.get("components", ())), ComponentTransaction(record.at)))
         newest.update(dict.fromkeys(self.acting, ComponentTransaction(self._acting_since)))
+        for name, group in self._registry.config.groups.items():
+            of_members = [newest[each] for each in group.members if each in newest]
+            if of_members:
+                newest[name] = max(of_members, key=lambda each: each.began)
         return newest
 
     async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Document | str:
@@ -146,7 +150,7 @@ class Orders:
 
     def candidate_considered(self, considered: CandidateConsidered) -> None:
         """Propose again each plan that waits for approval: it may be another by now. Then review all waiting plans."""
-        for decision in self._table.about(considered.component):
+        for decision in self._table.about(considered.subject):
             if decision.status is DecisionStatus.AWAIT_APPROVAL:
                 self.place(decision)
         self._review_is_due.set()
@@ -155,7 +159,7 @@ class Orders:
 
     def place(self, decision: Decision) -> None:
         """Queue a decision that the actor is to carry out, propose or plan: `_carry_out_all` takes it."""
-        if decision.status in ORDERED and decision.subject in components_of(self._registry.config):
+        if decision.status in ORDERED and decision.subject in subjects_of(self._registry.config):
             try:
                 self._queue.put_nowait(decision)
             except asyncio.QueueFull:
@@ -245,7 +249,7 @@ class Orders:
         propose = decision.status is DecisionStatus.AWAIT_APPROVAL
         answer = await self._actor.ask(Request(Verb.PROPOSE if propose else Verb.PLAN, self._action_of(decision)))
         if answer is not None:
-            self._inboxes.contests.take(decision.subject, answer)
+            self._inboxes.contests.take(decision.subject, self._registry.config.members_of(decision.subject), answer)
         if answer is None or "plan" not in answer:
             self._note_failure(decision, why_not(answer))
             return ""
@@ -273,14 +277,18 @@ class Orders:
 
     def _action_of(self, decision: Decision) -> ActionRequest:
         """Return the action of a decision in the words of a request."""
-        kind = kind_of_decision(decision)
+        kind, config = kind_of_decision(decision), self._registry.config
+        members = config.members_of(decision.subject)
         if kind is not Kind.ROLLBACK:
-            return ActionRequest(kind, (decision.subject,))
+            return ActionRequest(kind, members)
         # A backup set has the name of the transaction that put it aside. Components that were replaced together are
         # rolled back together.
-        recent = self._journal.state.recent.get(decision.subject, ())
+        recent = (each for name in members for each in self._journal.state.recent.get(name, ()))
         undone = next((each for each in recent if each.transaction == decision.what), None)
-        return ActionRequest(kind, undone.components if undone is not None else (decision.subject,), decision.what)
+        subjects = config.subjects_of(undone.components if undone is not None else members)
+        return ActionRequest(
+            kind, tuple(sorted(one for each in subjects for one in config.members_of(each))), decision.what
+        )
 
     def _note_failure(self, decision: Decision, why: Printable) -> None:
         """Note an order that failed before anything was begun."""
@@ -336,13 +344,15 @@ class Orders:
         """Have the actor look again at plans that no decision calls for: it withdraws a plan whose cause is gone."""
         if self._journal.no_actor is not None:
             return
-        state, components = self._journal.state, components_of(self._registry.config)
+        state, config = self._journal.state, self._registry.config
+        changeable = subjects_of(config)
         for plan, proposal in tuple(state.proposals.items()):
             action = proposal.action
-            decisions = [each for name in action.components for each in self._table.about(name)]
+            subjects = config.subjects_of(action.components)
+            decisions = [each for name in subjects for each in self._table.about(name)]
             if any(_calls_for(each, action.kind) for each in decisions):
                 self._doubted.discard(plan)
-            elif plan not in self._doubted and components.keys() >= set(action.components):
+            elif plan not in self._doubted and changeable.keys() >= set(subjects):
                 self._doubted.add(plan)
                 await self._actor.ask(Request(Verb.PROPOSE, action))
         self._doubted &= state.proposals.keys()

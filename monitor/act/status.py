@@ -12,7 +12,7 @@ from actions.candidate import Flaw
 from actions.ending import Ground
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
-from config.model import Component, Config
+from config.model import Config
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import ComponentState, Mode, TargetKind
 from monitor.act.answer import why_not
@@ -28,24 +28,43 @@ _LACKS_A_FILE: Final = frozenset({Flaw.NO_CERTIFICATE, Flaw.NO_KEY, Flaw.UNDECOD
 """Flaws that the next file, or the rest of one, may mend."""
 
 
-def components_of(config: Config) -> Mapping[str, Component]:
-    """Return the components that certvigil may change: those with a service, by name."""
-    return {name: each for name, each in config.components.items() if each.service is not None}
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Components that certvigil changes as one: the members of a group, or one component of no group."""
+
+    name: str
+    """Of the group, or of the component."""
+    members: tuple[str, ...]
+    """Names of components, sorted."""
+    mode: Mode
+    """The least of theirs."""
+    is_group: bool = False
 
 
-def actions_of(component: str) -> str:
-    """Return the name of the target that stands for the actions on a component."""
-    return f"{component}/actions"
+def subjects_of(config: Config) -> Mapping[str, Subject]:
+    """Return what certvigil may change, by name: each component of it has a service."""
+    found: dict[str, Subject] = {}
+    for name in config.subjects:
+        members = [config.components[each] for each in config.members_of(name)]
+        if all(each.service is not None for each in members):
+            mode = min((each.mode for each in members), key=list(Mode).index)
+            found[name] = Subject(name, tuple(each.name for each in members), mode, name in config.groups)
+    return found
 
 
-def inbox_of(component: str, config: Config) -> str:
-    """Return the directory in which candidates for a component are put."""
-    return os.path.join(config.settings.actor.inbox_directory, component)
+def actions_of(subject: str) -> str:
+    """Return the name of the target that stands for the actions on a group or a component."""
+    return f"{subject}/actions"
 
 
-def action_target(component: str, config: Config) -> TargetState:
-    """Return the target that stands for the actions on a component, with nothing known of it yet."""
-    return TargetState(actions_of(component), TargetKind.COMPONENT, printable(inbox_of(component, config)), component)
+def inbox_of(name: str, config: Config) -> str:
+    """Return the directory in which candidates for a group or a component are put."""
+    return os.path.join(config.settings.actor.inbox_directory, name)
+
+
+def action_target(subject: str, config: Config) -> TargetState:
+    """Return the target that stands for the actions on a group or a component, with nothing known of it yet."""
+    return TargetState(actions_of(subject), TargetKind.COMPONENT, printable(inbox_of(subject, config)), subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +131,16 @@ class Waiting:
     approved_until: float | None
     shown: str
     """The difference from other plans; printable."""
+    group: str = ""
+    """The group of which the components are; empty where they make none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
-    """The status of one component that certvigil may change."""
+    """The status of one component, or one group of components, that certvigil may change."""
 
     name: str
+    """Of the group, where it is one."""
     mode: Mode
     state: ComponentState
     inbox: str
@@ -145,6 +167,13 @@ class ComponentStatus:
     """The plans that wait, oldest first."""
     given_up: Mapping[str, str] = field(default_factory=dict)
     """Why each of its private keys that never return was given up, by the SHA-256 of its public half."""
+    members: tuple[str, ...] = ()
+    """The components of a group; empty where it is none."""
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The components that are changed: the members of the group, or the one component."""
+        return self.members or (self.name,)
 
 
 def candidate_of(answer: Document, before: CandidateStatus, now: float) -> CandidateStatus:

@@ -6,9 +6,9 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -21,7 +21,7 @@ from config.text import Printable, printable, sentence
 from config.vocabulary import Mode
 from monitor.actor.request import Request, Verb
 from monitor.decide.engine import matches
-from monitor.decide.situation import Situation
+from monitor.decide.situation import Situation, of_group
 
 _CREDENTIALS: Final = struct.Struct("3i")
 STRANGER: Final = Printable(
@@ -106,7 +106,7 @@ def objection(role: Role, request: Request, config: Config, journal_state: Journ
         return None
     if role is Role.STRANGER:
         return STRANGER
-    if request.action is not None and (wrong := _only_an_operator(request.verb, request.action)) is not None:
+    if request.action is not None and (wrong := _only_an_operator(request.verb, request.action, config)) is not None:
         return wrong
     if request.verb in {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE, Verb.READ}:
         return None
@@ -115,17 +115,15 @@ def objection(role: Role, request: Request, config: Config, journal_state: Journ
     if request.verb is not Verb.CARRY_OUT or request.action is None:
         return sentence("the daemon may not ask for '{}': that is for an operator", request.verb)
     names = request.action.components
-    if not request.plan or (
-        len(names) != 1 and not all(_undoes(request.action, name, journal_state) for name in names)
-    ):
+    undoes = _undoes(request.action, config, journal_state)
+    if not request.plan or (not _is_one(names, config) and not undoes):
         return Printable(
-            "the daemon must name the plan that it asks for, and one component, or all that it undoes as one"
+            "the daemon must name the plan that it asks for, and one component or group, or all that it undoes as one"
         )
     components = [config.components[name] for name in names]
     for component in components:
         if component.mode is Mode.OBSERVE:
             return sentence("{} is only observed", printable(component.name))
-    undoes = all(_undoes(request.action, name, journal_state) for name in names)
     if request.action.kind is Kind.ROLLBACK and not undoes and request.plan not in journal_state.approved:
         return Printable("the daemon alone undoes only the last replacement, of all components that it was of")
     return None
@@ -137,7 +135,12 @@ def approval_of(request: Request, journal_state: JournalState, now: float) -> Ru
     return approval if approval is not None and now < approval.until else None
 
 
-def _only_an_operator(verb: Verb, action: ActionRequest) -> Printable | None:
+def _is_one(components: Sequence[str], config: Config) -> bool:
+    """Whether these are one component, or one group."""
+    return len(config.subjects_of(components)) == 1
+
+
+def _only_an_operator(verb: Verb, action: ActionRequest, config: Config) -> Printable | None:
     """Say why the daemon may not ask for an action, whatever it wants with it; None where it may."""
     if action.allow_shorter:
         return Printable("that a certificate may last for less is for an operator to say")
@@ -146,21 +149,27 @@ def _only_an_operator(verb: Verb, action: ActionRequest) -> Printable | None:
     if action.force:
         return Printable("that a service takes up again what it serves is for an operator to say")
     # Each endpoint of each component is looked at, in the turn that an operator may be waiting for.
-    if verb is Verb.PROPOSE and len(action.components) > 1 and action.kind is not Kind.ROLLBACK:
+    if verb is Verb.PROPOSE and not _is_one(action.components, config) and action.kind is not Kind.ROLLBACK:
         return Printable(
-            "the daemon proposes an action on one component, or the rollback of several that were changed as one"
+            "the daemon proposes an action on one component or group, or the rollback of several changed as one"
         )
     return None
 
 
-def _undoes(action: ActionRequest, name: str, journal_state: JournalState) -> bool:
-    """Whether that undoes the last thing done to a component, a replacement, with all that was replaced as one."""
-    last = journal_state.last.get(name)
+def _undoes(action: ActionRequest, config: Config, journal_state: JournalState) -> bool:
+    """Whether that undoes the last thing done to these components, a replacement, with all that was replaced as one.
+
+    All members of a group are named, of which the replacement may have changed some before they made a group.
+    """
+    last = {name: journal_state.last[name] for name in action.components if name in journal_state.last}
+    undone = next((each for each in last.values() if each.transaction == action.backup_set), None)
     return (
         action.kind is Kind.ROLLBACK
-        and last is not None
-        and (last.kind, last.outcome, last.transaction) == (Kind.REPLACE, Outcome.COMMITTED, action.backup_set)
-        and set(last.components) == set(action.components)
+        and undone is not None
+        and (undone.kind, undone.outcome) == (Kind.REPLACE, Outcome.COMMITTED)
+        and set(config.subjects_of(undone.components)) == set(config.subjects_of(action.components))
+        and all(name in last and last[name].transaction == undone.transaction for name in undone.components)
+        and all(each.at <= undone.at for each in last.values())
     )
 
 
@@ -191,13 +200,19 @@ def min_lifetime_of(config: Config, component: Component, policy: Policy | None 
 
 
 def _replacing(config: Config, component: Component) -> Iterator[Policy]:
-    roles = (*component.artefacts.files, "actions")
-    subject = Situation(
+    name = config.subject_of(component.name)
+    members = [_bare(config, config.components[each]) for each in config.members_of(name)]
+    subject = of_group(name, members) if name in config.groups else members[0]
+    subject = replace(subject, targets=(*subject.targets, f"{name}/actions"))
+    return (each for each in config.policies if isinstance(each.action, Replace) and matches(each.match, subject))
+
+
+def _bare(config: Config, component: Component) -> Situation:
+    return Situation(
         component.name,
         component.mode,
-        (*component.endpoints, *(f"{component.name}/{role}" for role in roles)),
+        (*component.endpoints, *(f"{component.name}/{role}" for role in component.artefacts.files)),
         is_component=True,
         labels=component.labels,
         profile=config.profile,
     )
-    return (each for each in config.policies if isinstance(each.action, Replace) and matches(each.match, subject))

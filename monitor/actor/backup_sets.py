@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from actions import backup
@@ -11,7 +11,7 @@ from actions.component_files import keys_of_set
 from actions.ending import Ground
 from actions.precheck import Objection
 from actions.prepare import RefusedPlan
-from config.text import Printable, printable, sentence
+from config.text import Printable, listed, printable, sentence
 from monitor.actor.context import ActorContext
 from monitor.actor.documents import set_document
 from monitor.actor.request import Document, Request
@@ -48,6 +48,44 @@ def _listed(context: ActorContext, of: BackupSet) -> Document:
     except BackupError as error:
         return {**document, "never": str(error)}
     return {**document, "never": journal_state.why_not(sorted(keys))}
+
+
+def sets_to_give_back(
+    context: ActorContext, components: Sequence[str], name: str
+) -> Mapping[str, ChosenSets] | RefusedPlan | Printable:
+    """Return the backup sets called `name`, or the last that can be used, by component; else why there are none.
+
+    `components` are one, or the members of a group, which are given back what one transaction changed: a member that it
+    did not change is left out. Raises BackupError, OSError.
+    """
+    if len(components) == 1:
+        chosen = choose_sets(context, components[0], name)
+        return {components[0]: chosen} if isinstance(chosen, ChosenSets) else chosen
+    if not name:
+        return _last_usable_of_all(context, components)
+    found = {each: choose_sets(context, each, name) for each in components}
+    given = {each: sets for each, sets in found.items() if isinstance(sets, ChosenSets)}
+    return given or sentence("there is no backup set {} of {}", printable(name), listed(map(printable, components)))
+
+
+def _last_usable_of_all(
+    context: ActorContext, components: Sequence[str]
+) -> Mapping[str, ChosenSets] | RefusedPlan | Printable:
+    sets = [each for name in components for each in context.backup_sets(name) if not each.late]
+    passed_over: list[str] = []
+    for transaction in dict.fromkeys(each.transaction for each in sorted(sets, key=lambda each: each.at, reverse=True)):
+        of_it = [each for each in sets if each.transaction == transaction]
+        wrong = [
+            f"{each.component}: backup set {transaction} is passed over: {why}"
+            for each in of_it
+            if (why := context.unusable(each))
+        ]
+        if not wrong:
+            return {each.component: ChosenSets([each], tuple(passed_over)) for each in of_it}
+        passed_over += wrong
+    if not passed_over:
+        return sentence("there is no backup set of {}", listed(map(printable, components)))
+    return RefusedPlan(tuple(Objection(Ground.UNUSABLE, each) for each in passed_over))
 
 
 def choose_sets(context: ActorContext, component: str, name: str) -> ChosenSets | RefusedPlan | Printable:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actions.component_files import set_on_disk
-from actions.contest import PERIOD, contest, history, sentence
+from actions.contest import PERIOD, contest, history
+from actions.contest import sentence as sentence_about
 from actions.journal import Event, Record
 from actions.plan import Plan, plan_from_json
 from actions.writer import writer_of
@@ -43,7 +44,8 @@ def contested(context: ActorContext, name: str) -> Contested | None:
         return None
     writer = writer_of(context.world, verdict.paths)
     return Contested(
-        sentence(name, verdict, writer), newest_in(context, context.inbox(name)) > max(changed, past[-1].at)
+        sentence_about(name, verdict, writer),
+        newest_in(context, context.inbox(context.config.subject_of(name))) > max(changed, past[-1].at),
     )
 
 

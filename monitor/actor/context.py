@@ -105,7 +105,13 @@ class ActorContext:
             lambda: self._last(component),
             lambda: attended and component.service is not None and test(self.world, component.service) is not None,
             self.journal_state().why_not,
+            self.group_of(name),
         )
+
+    def group_of(self, component: str) -> str:
+        """Return the group of a component; empty where it is in none."""
+        subject = self.config.subject_of(component)
+        return subject if subject in self.config.groups else ""
 
     def _last(self, component: Component) -> LastSet:
         """Return the newest backup set with which a server starts; raises OSError."""
@@ -153,13 +159,16 @@ class ActorContext:
         return Issuers(str(allowed), allowed.spki_sha256 or "", self.trust_context.store_view(allowed.trust_store))
 
     def inbox(self, name: str) -> str:
-        """Return the directory in which candidates for the component called `name` are put."""
+        """Return the directory in which candidates for the component, or the group, called `name` are put."""
         return os.path.join(self.config.settings.actor.inbox_directory, name)
 
     def make_inboxes(self) -> None:
-        """Make the inbox of each component that may be changed, where it is missing; raises OSError."""
-        for name, component in self.config.components.items():
-            if component.service is not None:
+        """Make the inbox of what may be changed as one, where it is missing; raises OSError.
+
+        A member of a group has none: what is put there is for all.
+        """
+        for name in self.config.subjects:
+            if all(self.config.components[each].service is not None for each in self.config.members_of(name)):
                 self.world.make_directory(os.path.dirname(self.inbox(name)), 0o755)
                 self.world.make_directory(self.inbox(name), 0o755)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from actions.journal import Event, Record
@@ -101,7 +101,8 @@ def _withdraw_plans(context: ActorContext) -> None:
     Nobody could approve them, and should such a component come back, a plan of today would be no plan of then.
     """
     for plan, proposal in tuple(context.journal_state().proposals.items()):
-        why = next(filter(None, (_why_gone(context.config, name) for name in proposal.action.components)), None)
+        components = proposal.action.components
+        why = next(filter(None, (_why_gone(context.config, name, components) for name in components)), None)
         if why is None:
             continue
         context.transaction.journal.append(
@@ -115,13 +116,16 @@ def _withdraw_plans(context: ActorContext) -> None:
         log.warning("withdrew the plan %s, a %s: %s", printable(plan[:16]), proposal.action.kind, why)
 
 
-def _why_gone(config: Config, name: str) -> Printable | None:
-    """Say why a component may not be changed any more, a sentence; None where it may."""
+def _why_gone(config: Config, name: str, components: Sequence[str]) -> Printable | None:
+    """Say why a component may not be changed any more with these others, a sentence; None where it may."""
     component = config.components.get(name)
     if component is None:
         return sentence("the component {} is no longer in the configuration", printable(name))
     if component.service is None:
         return sentence("the component {} no longer has a 'service' in the configuration", printable(name))
+    if not set(config.members_of(config.subject_of(name))) <= set(components):
+        group = printable(config.subject_of(name))
+        return sentence("the component {} is changed only with all members of group {} by now", printable(name), group)
     return None
 
 

@@ -76,6 +76,7 @@ def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service])
             "candidate": candidate_of(plan.changes),
             "kind": plan.kind,
             "components": list(plan.components),
+            "group": plan.group or None,
             "changes": _changes(plan),
             "certificates": [
                 {"component": name, "before": _leaf(before), "after": _leaf(after)}
@@ -208,6 +209,7 @@ def waiting_document(of: Proposal, journal_state: JournalState) -> Document:
         "hash": of.plan,
         "kind": of.action.kind,
         "components": list(of.action.components),
+        "group": of.group or None,
         "at": iso(of.at),
         "approved": of.plan in journal_state.approved,
         "shown": of.shown,
@@ -216,7 +218,7 @@ def waiting_document(of: Proposal, journal_state: JournalState) -> Document:
 
 def ended_document(ended: RecordedEnding) -> Document:
     """Return how something ended, as the journal has it."""
-    return {**ended.facts(), "at": iso(ended.at), "plan": ended.plan}
+    return {**ended.facts(), "at": iso(ended.at), "plan": ended.plan, "group": ended.group or None}
 
 
 def state_document(context: ActorContext, suspicion: str | None) -> Document:
@@ -233,6 +235,7 @@ def state_document(context: ActorContext, suspicion: str | None) -> Document:
     }
     return {
         "components": components,
+        "groups": {name: list(each.members) for name, each in context.config.groups.items()},
         "proposals": {
             plan: {"action": each.action.to_json(), **waiting_document(each, journal_state)}
             for plan, each in journal_state.proposals.items()

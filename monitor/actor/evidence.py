@@ -126,11 +126,11 @@ def situation_of(
     since = sightings.note(component.name, unchanged, keys, now, context.world.monotonic())
     found = contested(context, component.name)
     drifts = any(each.code is Code.NOT_SERVED for each in raised)
-    there = newest_in(context, context.inbox(component.name))
+    there = newest_in(context, context.inbox(config.subject_of(component.name)))
     return Situation(
         component.name,
         component.mode,
-        (*look.files, *look.endpoints, f"{component.name}/actions"),
+        (*look.files, *look.endpoints, f"{config.subject_of(component.name)}/actions"),
         is_component=True,
         labels=component.labels,
         profile=config.profile,
@@ -213,8 +213,9 @@ def circumstances(trust_context: TrustContext) -> str:
 def unproven(context: ActorContext, looks: Collection[Look], transaction: str) -> str:
     """Say why the present state is no evidence against a committed transaction; empty where it may be.
 
-    `looks` are at every component that it changed. It is evidence where each endpoint presents the committed chain at
-    each of its addresses, which are this host's own, and nothing else has changed since. Raises OSError.
+    `looks` are at every component that it changed, and at the other members of their groups. It is evidence where each
+    endpoint of what it changed, at each of its addresses, which are this host's own, presents what was committed, and
+    nothing else has changed since. Raises OSError.
     """
     records = context.records()
     begun = next((each for each in records if each.event is Event.BEGIN and each.transaction == transaction), None)
@@ -225,9 +226,10 @@ def unproven(context: ActorContext, looks: Collection[Look], transaction: str) -
         return "the configuration, or a trust store, is another since"
     if (path := changed_since(context, records, transaction)) is not None:
         return f"{path} was changed by somebody else since"
-    if {each.component.name for each in looks} != set(plan.components):
+    changed = [each for each in looks if each.component.name in plan.components]
+    if len(changed) < len(plan.components):
         return "not all that was replaced as one was looked at"
-    return next((why for look in looks for why in _otherwise(look, plan)), "")
+    return next((why for look in changed for why in _otherwise(look, plan)), "")
 
 
 def _otherwise(look: Look, plan: Plan) -> Iterator[str]:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from actions.prepare import Prepared
+from config.likeness import perhaps
 from config.model import Config
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.backup_sets import list_sets
@@ -70,16 +71,32 @@ def unknown(config: Config, components: Iterable[str]) -> Printable | None:
     """Say which of `components` the configuration does not have, a sentence; None where it has all."""
     for name in components:
         if name not in config.components:
-            known = listed(map(printable, sorted(config.components))) or Printable("none")
-            return sentence("there is no component {}; there are: {}", printable(name, 200), known)
+            # Whoever asks by the name of a group names its members.
+            what = Printable("component or group" if config.groups else "component")
+            near = perhaps(name, [*config.groups, *config.components])
+            return sentence("there is no {} '{}'{}", what, printable(name, 200), near)
     return None
 
 
 def unusable(config: Config, request: Request) -> Printable | None:
-    """Say why nothing can be done to one of the components that a request names, a sentence; None where it can."""
-    if (wrong := unknown(config, request.names)) is not None:
+    """Say why nothing can be done to one of the components that a request names, a sentence; None where it can.
+
+    An action is on all members of a group, or on none.
+    """
+    components = request.names
+    if (wrong := unknown(config, components)) is not None:
         return wrong
-    for name in request.names if request.verb in _OF_SERVICES else ():
+    for name in components if request.action is not None else ():
+        group = config.subject_of(name)
+        if not set(config.members_of(group)) <= set(components):
+            return sentence(
+                "component {} is changed only with all members of group {} ({}): name {}",
+                printable(name),
+                printable(group),
+                listed(map(printable, config.members_of(group))),
+                printable(group),
+            )
+    for name in components if request.verb in _OF_SERVICES else ():
         if config.components[name].service is None:
             return sentence(
                 "component {} has no 'service' in the configuration: certvigil only watches it", printable(name)

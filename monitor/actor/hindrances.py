@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from actions.ending import Cause, Ground
@@ -14,7 +14,7 @@ from actions.refusal import refusal
 from actions.target import obstacle
 from actions.validate import Served
 from config.text import printable
-from monitor.actor.backup_sets import ChosenSets, choose_sets
+from monitor.actor.backup_sets import sets_to_give_back
 from monitor.actor.context import ActorContext
 from monitor.actor.work import Work
 from probes.certificate import Certificate
@@ -26,8 +26,10 @@ def case_of(context: ActorContext, action: ActionRequest, made: Prepared) -> dic
         return {name: new.sha256 for name, (_, new) in made.leaves.items()}
     if action.backup_set:
         return dict.fromkeys(made.order.plan.components, action.backup_set)
-    chosen = {name: choose_sets(context, name, "") for name in made.order.plan.components}
-    return {name: each.sets[-1].transaction for name, each in chosen.items() if isinstance(each, ChosenSets)}
+    chosen = sets_to_give_back(context, action.components, "")
+    if not isinstance(chosen, Mapping):
+        return {}
+    return {name: chosen[name].sets[-1].transaction for name in made.order.plan.components if name in chosen}
 
 
 def rejected(work: Work, action: ActionRequest, made: Prepared) -> Iterator[Objection]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -23,7 +23,8 @@ from actions.prepare import Prepared, RefusedPlan
 from config.policy import Policy
 from config.text import Printable, printable
 from monitor.actor.authority import issuers_of, min_lifetime_of
-from monitor.actor.backup_sets import DEFAULT_SET, ChosenSets, choose_sets
+from monitor.actor.backup_sets import DEFAULT_SET, sets_to_give_back
+from monitor.actor.contested import newest_in
 from monitor.actor.context import ActorContext
 from monitor.actor.work import CandidateFiles, Work
 
@@ -80,20 +81,26 @@ def _activation(context: ActorContext, action: ActionRequest) -> Made:
 
 
 def _rollback(context: ActorContext, action: ActionRequest) -> Made:
-    if len(action.components) > 1 and action.backup_set in {"", DEFAULT_SET}:
+    subjects = context.config.subjects_of(action.components)
+    if len(subjects) > 1 and action.backup_set in {"", DEFAULT_SET}:
         return Printable("a rollback of several components names the transaction that changed them as one")
     content: dict[str, bytes] = {}
-    passed_over: list[str] = []
-    for name in action.components:
-        chosen = choose_sets(context, name, action.backup_set)
-        if not isinstance(chosen, ChosenSets):
+    given_back: list[str] = []
+    remarks: dict[str, None] = {}
+    for subject in subjects:
+        chosen = sets_to_give_back(context, context.config.members_of(subject), action.backup_set)
+        if not isinstance(chosen, Mapping):
             return chosen
-        for each in chosen.sets:
-            content.update(backup.content(context.world, context.transaction.backups, each))
-        passed_over += chosen.passed_over
-    sites = [context.site(name) for name in action.components]
+        for name, sets in chosen.items():
+            for each in sets.sets:
+                content.update(backup.content(context.world, context.transaction.backups, each))
+            remarks.update(dict.fromkeys(sets.passed_over))
+            given_back.append(name)
+    left_out = [name for name in action.components if name not in given_back]
+    remarks.update(dict.fromkeys(f"{name} was not changed since, and stays as it is" for name in left_out))
+    sites = [context.site(name) for name in given_back]
     made = plan_rollback(sites, content, context.world, context.world.now(), losses=action.losses)
-    return replace(made, remarks=(*passed_over, *made.remarks)) if isinstance(made, Prepared) else made
+    return replace(made, remarks=(*remarks, *made.remarks)) if isinstance(made, Prepared) else made
 
 
 def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Planned:
@@ -117,6 +124,8 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
     if action.key_compromised and _is_installed(made):
         why = "that certificate is installed already, and its key is the one to be given up: it takes a new key"
         return _refused(Ground.KEY_GIVEN_UP, why, inboxes)
+    if isinstance(made, Prepared) and files is not work.files:
+        made = replace(made, remarks=(*made.remarks, *misplaced_candidates(context, action)))
     return Planned(made, inboxes)
 
 
@@ -133,16 +142,31 @@ def _taken_from_inboxes(
 ) -> tuple[CandidateFiles, tuple[Inbox, ...]] | RefusedPlan:
     """Return the files in the inboxes of these components, and the inboxes; raises OSError."""
     inboxes: list[Inbox] = []
-    for opened in [open_inbox(context.world, context.inbox(name)) for name in action.components]:
+    subjects = context.config.subjects_of(action.components)
+    for opened in [open_inbox(context.world, context.inbox(name)) for name in subjects]:
         if isinstance(opened, InboxUnsafe):
             return RefusedPlan((Objection(Ground.INBOX_UNSAFE, opened.detail),))
         inboxes.append(opened)
     # Somebody may have put the same file into several inboxes.
     files = {each.data: each for inbox in inboxes for each in inbox.given()}
     if not files:
-        where = ", ".join(printable(context.inbox(name)) for name in action.components)
+        if misplaced := tuple(misplaced_candidates(context, action)):
+            return RefusedPlan(tuple(Objection(Ground.MEMBER_INBOX, each) for each in misplaced))
+        where = ", ".join(printable(context.inbox(name)) for name in subjects)
         return RefusedPlan((Objection(Ground.EMPTY_INBOX, f"there is no candidate in {where}"),))
     return CandidateFiles(tuple(files.values())), tuple(inboxes)
+
+
+def misplaced_candidates(context: ActorContext, action: ActionRequest) -> Iterator[str]:
+    """Yield which inboxes of members of a group hold files, and where these belong: sentences, printable.
+
+    Whoever put a file there may not have meant it for the other members.
+    """
+    for name in action.components:
+        group = context.group_of(name)
+        if group and newest_in(context, context.inbox(name)):
+            here, there = printable(context.inbox(name)), printable(context.inbox(group))
+            yield f"{here} is not used, since {name} is changed with all of {group}: put what is for all into {there}"
 
 
 def _candidates(context: ActorContext, action: ActionRequest, files: CandidateFiles) -> Candidates | NoCandidate:

@@ -29,7 +29,7 @@ from probes.judge.time import moment
 
 MOST_PLANS: Final = 8
 """Plans of one kind that wait for a person, for one component."""
-_GONE: Final = frozenset({Ground.NOTHING_TO_DO, Ground.EMPTY_INBOX})
+_GONE: Final = frozenset({Ground.NOTHING_TO_DO, Ground.EMPTY_INBOX, Ground.MEMBER_INBOX})
 """Grounds on which a plan that waits is no longer wanted."""
 
 
@@ -120,6 +120,7 @@ def _put_up(work: Work, action: ActionRequest, made: Prepared) -> Prepared | Ref
         by=work.by,
         case=case,
         shown=_told_apart(made, case),
+        **({"group": plan.group} if plan.group else {}),
     )
     return made
 
@@ -211,4 +212,5 @@ def _told_apart(made: Prepared, case: Mapping[str, str]) -> str:
         of = f", of the set {case[name]}" if plan.kind is Kind.ROLLBACK else ""
         said.append(f"{name}: {names}, until {ends}, sha256 {new.sha256[:16]}{of}")
     lost = f"; loses {', '.join(plan.expected_losses)}" if plan.expected_losses else ""
-    return printable("; ".join(said) + lost, 500)
+    of_group = f"{plan.group}: " if plan.group else ""
+    return printable(of_group + "; ".join(said) + lost, 500)

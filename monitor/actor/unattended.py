@@ -11,6 +11,7 @@ from actions.journal_state import ActionRequest, JournalState, Ruling, cases_of
 from actions.plan import Ill, Kind, candidate_of
 from actions.precheck import Objection
 from actions.prepare import Prepared
+from config.model import Config
 from config.vocabulary import Mode
 from monitor.actor.contested import changed_since, contested
 from monitor.actor.context import ActorContext
@@ -18,7 +19,7 @@ from monitor.actor.evidence import NOT_ASKED, Look, look_at, situation_of, unpro
 from monitor.actor.hindrances import case_of
 from monitor.actor.work import Work
 from monitor.decide.leave import Leave, joins, leave
-from monitor.decide.situation import Said, Situation
+from monitor.decide.situation import Said, Situation, of_group
 from probes.judge.time import moment
 
 
@@ -91,9 +92,10 @@ def may(work: Work, action: ActionRequest, made: Prepared) -> Leave:
 
 
 def see(work: Work, action: ActionRequest, made: Prepared, approval: Ruling | None = None) -> tuple[Situation, ...]:
-    """Return the situation of each component of a plan by the actor's present looks; raises OSError.
+    """Return the situation of each group, and of each other component of a plan, by the actor's present looks.
 
-    `approval` is the answer of a person to the plan: this person answers for facts that the actor cannot see.
+    `approval` is the answer of a person to the plan: this person answers for facts that the actor cannot see. Raises
+    OSError.
     """
     context, kind = work.context, action.kind
     looks = [look_at(context, name) for name in action.components]
@@ -113,7 +115,14 @@ def see(work: Work, action: ActionRequest, made: Prepared, approval: Ruling | No
         )
         return replace(seen, said=said, apart=seen.apart if approval is None else 0.0)
 
-    return tuple(map(situation, looks))
+    seen = {look.component.name: situation(look) for look in looks}
+    return tuple(_as_one(context.config, subject, seen) for subject in context.config.subjects_of(seen))
+
+
+def _as_one(config: Config, subject: str, seen: Mapping[str, Situation]) -> Situation:
+    """Return the situation of a group, or of a component that is in none."""
+    members = [seen[name] for name in config.members_of(subject)]
+    return of_group(subject, members) if subject in config.groups else members[0]
 
 
 def _no_evidence(

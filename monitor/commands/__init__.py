@@ -137,7 +137,9 @@ def demo(
 def status(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="[NAME...]", show_default=False, help="Components or targets; patterns with * and ?."),
+        typer.Argument(
+            metavar="[NAME...]", show_default=False, help="Groups, components or targets; patterns with * and ?."
+        ),
     ] = [],  # noqa: B006
     problems: Annotated[
         bool, typer.Option("--problems", help="Only targets that are not ok, or that have a pending finding.")
@@ -163,7 +165,9 @@ Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="The 
 def history(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="[NAME...]", show_default=False, help="Targets or components; patterns with * and ?."),
+        typer.Argument(
+            metavar="[NAME...]", show_default=False, help="Targets, components or groups; patterns with * and ?."
+        ),
     ] = [],  # noqa: B006
     since: Since = "30d",
     until: Until = None,
@@ -204,7 +208,11 @@ def reload(socket: Socket = DEFAULT_SOCKET) -> None:
     raise typer.Exit(ask(socket))
 
 
-Components = Annotated[list[str], typer.Argument(metavar="COMPONENT...", help="All of them are changed, or none.")]
+Components = Annotated[
+    list[str],
+    typer.Argument(metavar="COMPONENT...", help="Or groups, which stand for their members. All are changed, or none."),
+]
+OneComponent = Annotated[str, typer.Argument(help="Or a group, whose members are changed as one.")]
 AllowShorter = Annotated[
     bool, typer.Option("--allow-shorter", help="Accept a certificate that ends soon, if not within an hour (3600 s).")
 ]
@@ -304,7 +312,7 @@ def activate(
 
 @app.command()
 def rollback(
-    component: Annotated[str, typer.Argument()],
+    component: OneComponent,
     to: Annotated[str | None, typer.Option("--to", metavar="SET", help="A backup set; by default the last.")] = None,
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
@@ -321,7 +329,7 @@ def rollback(
 
 @app.command("reset-to-default")
 def reset_to_default(
-    component: Annotated[str, typer.Argument()],
+    component: OneComponent,
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
     plan: BoundTo = "",
@@ -392,7 +400,9 @@ def recover(
 def audit(
     components: Annotated[
         list[str],
-        typer.Argument(metavar="[COMPONENT...]", show_default=False, help="Only these; patterns with * and ?."),
+        typer.Argument(
+            metavar="[COMPONENT...]", show_default=False, help="Only these, or groups; patterns with * and ?."
+        ),
     ] = [],  # noqa: B006
     who: Annotated[
         list[str], typer.Option("--who", metavar="NAME", help="Only requests, approvals and rejections by NAME.")
@@ -426,7 +436,7 @@ def audit(
 
 @app.command()
 def backups(
-    component: Annotated[str | None, typer.Argument()] = None,
+    component: Annotated[str | None, typer.Argument(help="Or a group.")] = None,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:

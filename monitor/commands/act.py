@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -63,6 +64,8 @@ def replace(
 ) -> int:
     """Put the certificate in `files`, or in the inboxes, in place for all `components` as one, or say why not.
 
+    A group stands for its members, as in all of these commands.
+
     With `key_compromised`, the keys in use are given up, even if the replacement fails.
     """
     for each in components:
@@ -94,12 +97,12 @@ def activate(components: Sequence[str], losses: Sequence[str], options: ActOptio
 
 
 def rollback(component: str, to: str | None, losses: Sequence[str], options: ActOptions) -> int:
-    """Put the files of a backup set back in place, by default those from before the last change."""
+    """Put the files of a backup set of a component or group back, by default those from before the last change."""
     return _act(ActionRequest(Kind.ROLLBACK, (component,), to or "", tuple(losses)), options)
 
 
 def reset_to_default(component: str, losses: Sequence[str], options: ActOptions) -> int:
-    """Put back the files of a component from before certvigil's first change."""
+    """Put back the files of a component or group from before certvigil's first change."""
     return rollback(component, DEFAULT_SET, losses, options)
 
 
@@ -121,7 +124,7 @@ def recover(thaw: Sequence[str], release: str, reinstate: str, options: ActOptio
 
 
 def backups(component: str | None, options: ActOptions) -> int:
-    """List the backup sets, of all components or of one."""
+    """List the backup sets, of all components, or of one component or group."""
     return _perform(Request(Verb.BACKUPS, components=(component,) if component else ()), options)
 
 
@@ -142,6 +145,7 @@ def _perform(
     if config is None:
         return UNUSABLE
     progress = StepProgress(_where(options))
+    request = _with_members(request, config)
     try:
         document = _answer(config, request, handed, progress, services_run=services_run)
         if wait and "approved" in document:
@@ -160,6 +164,18 @@ def _perform(
     else:
         show(document, progress)
     return exit_code(document)
+
+
+def _with_members(request: Request, config: Config) -> Request:
+    """Return the request with the members of each group in place of its name."""
+
+    def members(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(member for name in names for member in config.members_of(name)))
+
+    action = request.action
+    if action is not None:
+        action = dataclasses.replace(action, components=members(action.components))
+    return dataclasses.replace(request, action=action, components=members(request.components))
 
 
 def _answer(

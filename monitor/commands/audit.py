@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from actions.audit import STEPS, Break, Entry, Segment, chain, read, summary
+from actions.ending import titled
 from actions.journal import Journal, JournalError, birth
 from actions.plan import Kind
 from actions.world import World
@@ -59,6 +60,8 @@ class AuditEntry:
     components: tuple[str, ...]
     by: str
     """On whose behalf; empty where it is not recorded."""
+    group: str
+    """The group of which the components are; empty where they make none."""
 
     @property
     def at(self) -> float:
@@ -80,9 +83,11 @@ def audit(config_path: str, query: AuditQuery) -> int:
         every = list(entries(_together([each for each in chained if isinstance(each, Entry)], list(_records(config)))))
     except (PeriodError, JournalError, OSError) as error:
         return _failed(printable(str(error)))
-    known = {*config.components, *(name for each in every for name in each.components)}
+    known = {*config.components, *config.groups, *(name for each in every for name in each.components)}
     if wrong := unknown(query.components, known, Printable("component")):
         return _failed(wrong)
+    members = [one for name in config.groups if is_one_of(name, query.components) for one in config.members_of(name)]
+    query = replace(query, components=(*query.components, *members))
     chosen = [
         each for each in every if _is_meant(each, query) and since <= each.at and (until is None or each.at < until)
     ]
@@ -141,6 +146,7 @@ def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[AuditEntry]:
             str(what.get("kind") or (before.kind if before else "")),
             tuple(map(str, what.get("components") or (before.components if before else ()))),
             str(data.get("by") or (before.by if before and record["transaction"] else "")),
+            str(what.get("group") or data.get("group") or (before.group if before else "")),
         )
         about.update(dict.fromkeys(names, entry))
         yield entry
@@ -211,6 +217,6 @@ def _row(entry: AuditEntry) -> tuple[Printable, ...]:
     data = record["data"]
     keys = ", ".join(str(each)[:16] for each in data.get("keys", ()))
     about = record["transaction"] or str(data.get("hash") or data.get("candidate") or "")[:16] or keys
-    said = " ".join(filter(None, (str(record["event"]), entry.kind, ", ".join(entry.components))))
+    said = " ".join(filter(None, (str(record["event"]), entry.kind, titled(entry.group, entry.components))))
     why = str(data.get("why") or data.get("reason") or "")
     return iso(entry.at) or Printable(""), printable(said), printable(about), printable(entry.by), printable(why)

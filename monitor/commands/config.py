@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterable
 
 from config.document import Mistake
-from config.load import examine, load
+from config.load import Marked, examine, load, load_marked
 from config.model import Config
 from config.schema.root import json_schema
-from config.show import show as render
+from config.show import show_marked as render
 from config.text import harmless
 from monitor.commands.complain import complain
 
@@ -51,11 +51,11 @@ def schema() -> int:
 
 
 def show(path: str) -> int:
-    """Print the effective configuration."""
-    config = loaded(path)
-    if config is None:
-        return 1
-    sys.stdout.write(render(config))
+    """Print the effective configuration, and where each value of a component comes from."""
+    found = load_marked(path, os.environ)
+    if not isinstance(found, Marked):
+        return _print(found)
+    sys.stdout.write(render(*found))
     return 0
 
 

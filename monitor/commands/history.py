@@ -12,6 +12,7 @@ from typing import Final
 from config.model import Config
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, printable, sentence
+from monitor.act.status import actions_of
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
@@ -45,11 +46,13 @@ def history(query: HistoryQuery, config_path: str, database: str | None) -> int:
     except PeriodError as error:
         return _failed(harmless(str(error)))
     known: Mapping[str, str | None] = {}
+    wanted = query.names
     if database is None:
         config = loaded(config_path)
         if config is None:
             return _UNUSABLE
         database, known = database_path(config.settings.state_directory), _configured(config)
+        wanted = _with_groups(wanted, config)
     chosen: Sequence[str] | None = None
     if query.names:
         recorded = names(database)
@@ -59,7 +62,7 @@ def history(query: HistoryQuery, config_path: str, database: str | None) -> int:
         components = {each for each in known.values() if each is not None}
         if wrong := unknown(query.names, {*known, *components}, Printable("target or component")):
             return _failed(wrong)
-        chosen = [name for name, component in known.items() if _is_meant(name, component, query.names)]
+        chosen = [name for name, component in known.items() if _is_meant(name, component, wanted)]
     found = read_history(database, chosen, since, until, query.limit)
     if isinstance(found, Degraded):
         return _failed(_unreadable(database, found))
@@ -96,4 +99,16 @@ def _configured(config: Config) -> Mapping[str, str | None]:
     """Return the targets of the configuration, with their components. Perhaps nobody has looked at them yet."""
     targets: dict[str, str | None] = {each.name: each.component for each in config.files}
     targets |= {each.name: each.component for each in config.endpoints.values()}
+    targets |= {actions_of(name): name for name in config.groups}
     return {**dict.fromkeys(config.components), **targets}
+
+
+def _with_groups(names: Sequence[str], config: Config) -> tuple[str, ...]:
+    """Return these names with the members of each group beside the group, and its group's actions beside a member."""
+    found = list(names)
+    for name, group in config.groups.items():
+        if is_one_of(name, names):
+            found += group.members
+        elif any(is_one_of(member, names) for member in group.members):
+            found.append(actions_of(name))
+    return tuple(dict.fromkeys(found))

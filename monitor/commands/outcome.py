@@ -154,7 +154,10 @@ def _show_notes(screen: Screen, document: Document) -> None:
 
 def _show_plan(screen: Screen, document: Document) -> None:
     plan = document["plan"]
-    screen.say("plan       {} of {}, {}", plan["kind"], listed(plan["components"]), plan["hash"], style="bold")
+    changed = listed(plan["components"])
+    if plan["group"]:
+        changed = sentence("{} ({})", plan["group"], changed)
+    screen.say("plan       {} of {}, {}", plan["kind"], changed, plan["hash"], style="bold")
     for each in plan["certificates"]:
         screen.say("before     {}: {}", each["component"], _certificate(each["before"]))
         screen.say("after      {}: {}", each["component"], _certificate(each["after"]))

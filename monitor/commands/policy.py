@@ -100,9 +100,9 @@ def _explain(target: str, at: str | None, source: Source, *, as_json: bool) -> N
 def _find(target: str, known: Sequence[Situation]) -> Situation:
     """Return the situation of that subject, or of the subject with a target of that name."""
     for each in known:
-        if target == each.subject or target in each.targets:
+        if target == each.subject or target in each.targets or target in dict(each.members):
             return each
-    names = [name for each in known for name in (each.subject, *each.targets)]
+    names = [name for each in known for name in (each.subject, *dict(each.members), *each.targets)]
     one = f"'{printable(target, 200)}' fits several: name one component or target"
     raise UsageError(unknown([target], set(names), Printable("component or target")) or one)
 

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -53,13 +53,15 @@ def status(socket: str, query: StatusQuery, *, healthy: bool) -> int:
         return _failed(told.why, _NOBODY)
     targets, components = told.targets, told.components
     names = {name for each in targets for name in (each["target"], each["component"]) if name is not None}
+    query = _with_members(query, components)
     if wrong := unknown(
         query.names, names | {each["component"] for each in components}, Printable("component or target")
     ):
         return _failed(wrong, _UNKNOWN_NAME)
     chosen = [each for each in targets if _is_meant(each, query)]
     concerned = {each["component"] for each in chosen}
-    acting = [each for each in components if not query.names or each["component"] in concerned | set(query.names)]
+    asked = concerned | set(query.names)
+    acting = [each for each in components if not query.names or asked & {each["component"], *each["members"]}]
     shown = [each for each in chosen if not query.problems or _is_problem(each)]
     if query.problems:
         acting = [each for each in acting if each["state"] not in _QUIET]
@@ -82,6 +84,13 @@ def status(socket: str, query: StatusQuery, *, healthy: bool) -> int:
         _show_flapping(aside, told.notifications)
         show_undelivered(aside, told.notifications)
     return exit_code(Verdict(each["verdict"]) for each in chosen)
+
+
+def _with_members(query: StatusQuery, components: Sequence[Document]) -> StatusQuery:
+    """Return the query with the members of each group that it names beside the group."""
+    meant = [each for each in components if is_one_of(each["component"], query.names)] if query.names else []
+    members = [member for each in meant for member in each["members"]]
+    return replace(query, names=tuple(dict.fromkeys((*query.names, *members))))
 
 
 def is_ready(socket: str) -> bool:
@@ -240,7 +249,7 @@ def show_components(screen: Screen, no_actor: Printable, components: Sequence[di
     screen.say("")
     screen.table(
         ("state", "component", "mode", "waiting", "last action"),
-        ((each["state"], each["component"], each["mode"], _waits(each), _last(each)) for each in components),
+        ((each["state"], _title(each), each["mode"], _waits(each), _last(each)) for each in components),
     )
     for each in components:
         for plan in each["plans"]:
@@ -251,6 +260,12 @@ def show_components(screen: Screen, no_actor: Printable, components: Sequence[di
             screen.say("{}: {}", each["component"], note, style="cyan")
     if no_actor:
         screen.say("certvigil observes only: {}", no_actor, style="yellow")
+
+
+def _title(component: dict[str, Any]) -> Printable:
+    """Return the name of a component, or that of a group with its members."""
+    members = listed(component["members"])
+    return sentence("{} ({})", component["component"], members) if members else component["component"]
 
 
 def _plan(plan: dict[str, Any]) -> Printable:

@@ -60,10 +60,22 @@ class _Case:
 def matches(match: PolicyMatch, situation: Situation) -> bool:
     """Whether a policy with that `match` applies to this subject."""
     return (
-        (not match.components or (situation.is_component and is_one_of(situation.subject, match.components)))
+        (not match.groups or (bool(situation.members) and is_one_of(situation.subject, match.groups)))
+        and _matches_a_component(match, situation)
         and (not match.targets or any(is_one_of(each, match.targets) for each in situation.targets))
-        and all(is_one_of(situation.labels.get(name, ""), wanted) for name, wanted in match.labels.items())
         and (not match.profiles or (situation.profile is not None and is_one_of(situation.profile, match.profiles)))
+    )
+
+
+def _matches_a_component(match: PolicyMatch, situation: Situation) -> bool:
+    """Whether the component, or one member of the group, is meant: nothing is done to one member alone."""
+    if match.components and not situation.is_component:
+        return False
+    components = situation.members or ((situation.subject, tuple(situation.labels.items())),)
+    return any(
+        (not match.components or is_one_of(name, match.components))
+        and all(is_one_of(dict(labels).get(label, ""), wanted) for label, wanted in match.labels.items())
+        for name, labels in components
     )
 
 

@@ -13,7 +13,7 @@ from config.policy import Notify
 from config.text import Printable, harmless, sentence
 from config.vocabulary import FileRole, KeyKind, TargetKind
 from monitor.decide.decision import Decision, DecisionStatus, kind_of
-from monitor.decide.situation import BY_TIME, FindingState, Situation, Validity
+from monitor.decide.situation import BY_TIME, FindingState, Situation, Validity, of_group
 from monitor.notify import news
 from monitor.notify.advice import AdviceContext
 from monitor.notify.deliver import Tone
@@ -48,7 +48,7 @@ class Recipients:
         self._registry: dict[str, TargetState] = {}
         self._of: dict[str, frozenset[str]] = {}
         """The targets of each subject."""
-        self._labels = {name: component.labels for name, component in config.components.items()}
+        self._labels = config.labels
         self._outbox = Outbox(self._registry, lambda _: "")
         self._outbox.reconfigure(config.channels, config.notifications, self._labels, AdviceContext.of(config))
         self._committed: list[ActionEnded] = []
@@ -126,20 +126,30 @@ def _believed(situation: Situation, config: Config, now: float) -> Iterator[Targ
             target=target,
             kind=TargetKind.FILE if endpoint is None else TargetKind.ENDPOINT,
             location=target if endpoint is None else f"{endpoint.host}:{endpoint.port}",
-            component=situation.subject if situation.is_component else None,
+            component=_component_of(target, situation, config),
             presented=presented if target in bearing else (),
             findings={(each.finding.code, each.finding.subject): each for each in raised},
             last_look=now,
         )
 
 
+def _component_of(target: str, situation: Situation, config: Config) -> str | None:
+    """Return the component of a target: of a group, the member that has it."""
+    if not situation.members:
+        return situation.subject if situation.is_component else None
+    of_target = {each.name: each.component for each in config.files}
+    of_target |= {each.name: each.component for each in config.endpoints.values()}
+    return of_target.get(target) or situation.subject
+
+
 def _bearing(situation: Situation, config: Config) -> Sequence[str]:
     """Return the targets that have the certificate of a situation."""
     if not situation.is_component:
         return (situation.subject,)
-    files = [each.name for each in config.files if each.component == situation.subject and each.role in _WITH_LEAF]
-    component = config.components.get(situation.subject)
-    return [*files, *(component.endpoints if component else ())] or [situation.subject]
+    names = config.members_of(situation.subject)
+    files = [each.name for each in config.files if each.component in names and each.role in _WITH_LEAF]
+    components = [config.components[each] for each in names if each in config.components]
+    return [*files, *(name for each in components for name in each.endpoints)] or [situation.subject]
 
 
 def _certificate(situation: Situation, validity: Validity) -> Certificate:
@@ -163,21 +173,30 @@ def _certificate(situation: Situation, validity: Validity) -> Certificate:
 
 
 def fresh(config: Config, begin: float, lifetime: float) -> Iterator[Situation]:
-    """Yield a situation for each component and for each endpoint of none, with a certificate valid from `begin` on."""
-    for name, component in config.components.items():
-        thresholds = next((config.endpoints[each].thresholds for each in component.endpoints), None)
-        yield Situation(
-            subject=name,
-            mode=component.mode if component.service is not None else None,
-            targets=(*(each.name for each in config.files if each.component == name), *component.endpoints),
-            is_component=True,
-            labels=component.labels,
-            profile=config.profile,
-            certificate=Validity(f"{name}, fresh", begin, begin + lifetime, thresholds),
-            on_disk=f"{name}, fresh",
-            allowed_issuers=bool(component.allowed_issuers),
-        )
+    """Yield a situation for each group, each other component and each endpoint of none.
+
+    Each has a certificate valid from `begin` on.
+    """
+    for subject in config.subjects:
+        members = [_fresh(config, name, subject, begin, lifetime) for name in config.members_of(subject)]
+        yield of_group(subject, members) if subject in config.groups else members[0]
     for name, endpoint in config.endpoints.items():
         if endpoint.component is None:
             validity = Validity(f"{name}, fresh", begin, begin + lifetime, endpoint.thresholds)
             yield Situation(name, targets=(name,), profile=config.profile, certificate=validity)
+
+
+def _fresh(config: Config, name: str, subject: str, begin: float, lifetime: float) -> Situation:
+    component = config.components[name]
+    thresholds = next((config.endpoints[each].thresholds for each in component.endpoints), None)
+    return Situation(
+        subject=name,
+        mode=component.mode if component.service is not None else None,
+        targets=(*(each.name for each in config.files if each.component == name), *component.endpoints),
+        is_component=True,
+        labels=component.labels,
+        profile=config.profile,
+        certificate=Validity(f"{subject}, fresh", begin, begin + lifetime, thresholds),
+        on_disk=f"{subject}, fresh",
+        allowed_issuers=bool(component.allowed_issuers),
+    )

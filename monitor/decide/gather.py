@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from config.model import Component, Config
+from config.model import Component, ComponentGroup, Config
 from config.vocabulary import Code, TargetKind
 from monitor.decide.situation import (
     Accepts,
@@ -18,6 +18,7 @@ from monitor.decide.situation import (
     Said,
     Situation,
     Validity,
+    of_group,
 )
 from monitor.state.own import SELF
 from monitor.state.target import TargetState
@@ -45,19 +46,47 @@ _NO_RECORD: Final = ComponentRecord()
 def situation_of(
     subject: str, config: Config, state: Mapping[str, TargetState], now: float, record: ComponentRecord = _NO_RECORD
 ) -> Situation | None:
-    """Return the situation of a component, or of a target that belongs to none, at Unix time `now`; None for neither.
+    """Return the situation of a group, a component or a target of neither, at Unix time `now`; None for anything else.
 
-    `record` has the facts about a component beside its targets.
+    A member of a group has none of its own. `record` has the facts about a group or component beside its targets.
     """
+    if subject in config.groups:
+        return _group(config.groups[subject], config, state, now, record)
     component = config.components.get(subject)
     if component is not None:
+        if config.subject_of(subject) != subject:
+            return None
         return _component(
             component, [each for each in state.values() if each.component == subject], config, now, record
         )
     target = state.get(subject)
-    if target is None or target.component in config.components or subject == SELF:
+    if target is None or is_declared(target.component, config) or subject == SELF:
         return None
     return _target(target, config, now)
+
+
+def is_declared(component: str | None, config: Config) -> bool:
+    """Whether that is the name of a component, or of a group."""
+    return component in config.components or component in config.groups
+
+
+def _group(
+    group: ComponentGroup, config: Config, state: Mapping[str, TargetState], now: float, record: ComponentRecord
+) -> Situation:
+    of_member: dict[str | None, list[TargetState]] = {name: [] for name in (*group.members, group.name)}
+    for each in state.values():
+        if each.component in of_member:
+            of_member[each.component].append(each)
+    members = [_component(config.components[name], of_member[name], config, now, record) for name in group.members]
+    # The target that stands for the actions on all of them.
+    first, own = members[0], of_member[group.name]
+    members[0] = replace(
+        first,
+        targets=(*first.targets, *(each.target for each in own)),
+        findings=(*first.findings, *_findings(own, config, now)),
+    )
+    found = of_group(group.name, members)
+    return replace(found, held=record.held)
 
 
 def _target(state: TargetState, config: Config, now: float) -> Situation:

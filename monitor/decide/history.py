@@ -103,6 +103,12 @@ def attempts_of(journal_state: JournalState, component: str) -> tuple[Attempt, .
     )
 
 
+def attempts_of_all(journal_state: JournalState, components: Iterable[str]) -> tuple[Attempt, ...]:
+    """Return the recent attempts on any of these components, each once, in the order of their ends."""
+    found = {each.transaction: each for name in components for each in attempts_of(journal_state, name)}
+    return tuple(sorted(found.values(), key=lambda each: each.ended))
+
+
 def _attempt(ended: RecordedEnding, *, undoable: bool) -> Attempt:
     match ended.kind:
         case Kind.REPLACE:

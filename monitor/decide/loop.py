@@ -11,7 +11,7 @@ from typing import Final
 
 from config.text import Log, harmless, printable
 from monitor.decide.decision import Decision, DecisionMade, DecisionStatus, action_name
-from monitor.decide.gather import ComponentRecord, situation_of
+from monitor.decide.gather import ComponentRecord, is_declared, situation_of
 from monitor.decide.situation import Situation
 from monitor.decide.table import DecisionTable
 from monitor.state.bus import Bus
@@ -54,32 +54,34 @@ class Decider:
                 continue
             state = self._registry.targets.get(event.target)
             component = (state.component if state is not None else None) or event.target.partition("/")[0]
-            self._touch(component if component in config.components else event.target)
+            self._touch(config.subject_of(component) if is_declared(component, config) else event.target)
 
     def inputs_changed(self, message: JournalNews | DecisionInputsChanged) -> None:
-        """Decide again about components."""
-        components = self._registry.config.components
-        for name in components if message.components is None else message.components:
+        """Decide again about components and groups."""
+        config = self._registry.config
+        for name in config.subjects if message.components is None else config.subjects_of(message.components):
             self._touch(name)
 
     def candidate_considered(self, message: CandidateConsidered) -> None:
-        """Decide again about a component whose candidate may be another."""
-        self._touch(message.component)
+        """Decide again about what may have another candidate."""
+        self._touch(message.subject)
 
     def _touch(self, subject: str) -> None:
-        """Decide again about a component, or a target of no component: `run` does."""
+        """Decide again about a group, a component, or a target of neither: `run` does."""
         self._touched.add(subject)
         self._news.set()
 
     def reconfigure(self) -> None:
         """Decide by the policies that are in force now."""
         self._table.set_policies(self._registry.config.policies)
+        # A component that is in a group now is no subject any more.
+        self._touched.update(self._table.subjects)
         self._touch_all()
 
     def _subjects(self) -> Iterator[str]:
-        components = self._registry.config.components
-        yield from components
-        yield from (name for name, state in self._registry.targets.items() if state.component not in components)
+        config = self._registry.config
+        yield from config.subjects
+        yield from (name for name, state in self._registry.targets.items() if not is_declared(state.component, config))
 
     def _touch_all(self) -> None:
         self._touched.update(self._subjects())

@@ -1,8 +1,8 @@
-"""The input of decisions: all facts about one component, or about one target that belongs to no component."""
+"""The input of decisions: all facts about one group, one component or one target that belongs to no component."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -169,11 +169,14 @@ class Situation:
     """All facts that a decision may depend on; equal facts are equal values."""
 
     subject: str
-    """The name of the component, or of the target."""
+    """The name of the group, of the component, or of the target."""
     mode: Mode | None = None
     """The mode where a policy gives none; None where certvigil cannot act on the subject, such as a mere target."""
     targets: tuple[str, ...] = ()
     is_component: bool = False
+    """Whether it is a component, or a group of components."""
+    members: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    """Of a group: each component, with its labels."""
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     profile: str | None = None
     findings: tuple[FindingState, ...] = ()
@@ -214,3 +217,42 @@ class Situation:
     def why_left(self, kind: Kind, what: str) -> str:
         """Return why the actor leaves that action to a person; empty where it does not."""
         return next((each.why for each in self.left_to_person if (each.kind, each.what) == (kind, what)), "")
+
+
+def of_group(group: str, members: Sequence[Situation]) -> Situation:
+    """Return the situation of a group: what is so of a member is so of all; `members` is not empty, and sorted by name.
+
+    A fact that permits an action must be one of each member, a fact that forbids it need be one of any.
+    """
+    modes = [each.mode for each in members]
+    known = {each.transaction or each: each for member in members for each in member.attempts}
+    certificates = [each.certificate for each in members if each.certificate is not None]
+    drifts = [each.drift_since for each in members if each.drift_since is not None]
+    contested = [each for each in members if each.contested]
+    return Situation(
+        subject=group,
+        mode=None if None in modes else min(filter(None, modes), key=list(Mode).index),
+        targets=tuple(dict.fromkeys(target for each in members for target in each.targets)),
+        is_component=True,
+        members=tuple((each.subject, tuple(sorted(each.labels.items()))) for each in members),
+        profile=members[0].profile,
+        findings=tuple(found for each in members for found in each.findings),
+        edges=tuple(edge for each in members for edge in each.edges),
+        certificate=min(certificates, key=lambda each: each.not_after, default=None),
+        # As a transaction of them all records it.
+        on_disk=members[0].on_disk,
+        drift_since=min(drifts, default=None),
+        candidate=next((each.candidate for each in members if each.candidate is not None), None),
+        attempts=tuple(sorted(known.values(), key=lambda each: each.ended)),
+        approvals=tuple(dict.fromkeys(word for each in members for word in each.approvals)),
+        said=tuple(dict.fromkeys(word for each in members for word in each.said)),
+        left_to_person=tuple(dict.fromkeys(left for each in members for left in each.left_to_person)),
+        allowed_issuers=all(each.allowed_issuers for each in members),
+        held=next((f"{each.subject}: {each.held}" for each in members if each.held), ""),
+        contested=contested[0].contested if contested else "",
+        renewed=bool(contested) and all(each.renewed for each in contested),
+        unreached=any(each.unreached for each in members),
+        unproven=next((each.unproven for each in members if each.unproven), ""),
+        apart=max(each.apart for each in members),
+        given_up=next((each.given_up for each in members if each.given_up), ""),
+    )

@@ -127,6 +127,11 @@ class DecisionTable:
         """The decisions about each subject that has any."""
         return MappingProxyType(self._decisions)
 
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Everything of which facts are known."""
+        return tuple(self._situations)
+
     def about(self, subject: str) -> tuple[Decision, ...]:
         """Return the decisions about a subject."""
         return self._decisions.get(subject, ())

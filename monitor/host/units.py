@@ -70,7 +70,7 @@ def units(
         "private_tmp": "no" if _shares_tmp(services, targets) else "yes",
         "writes": "\n".join(_writes(config, services, targets)),
         "users": "\n".join(_users(settings.actor, settings.state_directory, has_actor=has_actor)),
-        "directories": "\n".join(_directories(config, replaceable, has_actor=has_actor)),
+        "directories": "\n".join(_directories(config, config.subjects_of(replaceable), has_actor=has_actor)),
     }
     values["because"], values["capabilities"] = _capabilities(services)
     values["sandbox"] = _fill("sandbox.conf", values)

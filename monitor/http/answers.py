@@ -325,11 +325,13 @@ class LastAction(Answer):
     by: str
     """On whose behalf."""
     at: datetime
+    group: str | None
+    """The group that was changed; none where components were that make no group."""
 
     @classmethod
     def of(cls, ended: RecordedEnding) -> LastAction:
         """Return the ending."""
-        return cls(**ended.facts(), at=moment(ended.at))
+        return cls(**ended.facts(), at=moment(ended.at), group=ended.group or None)
 
 
 class DecisionAnswer(Answer):
@@ -365,6 +367,7 @@ class WaitingPlan(Answer):
     """Its hash."""
     action: Kind
     components: Sequence[str]
+    group: str | None
     since: datetime
     approved_until: datetime | None
     about: str
@@ -377,6 +380,7 @@ class WaitingPlan(Answer):
             plan=waiting.plan,
             action=waiting.kind,
             components=waiting.components,
+            group=waiting.group or None,
             since=moment(waiting.at),
             approved_until=_moment(waiting.approved_until),
             about=waiting.shown,
@@ -392,9 +396,12 @@ class GivenUpKey(Answer):
 
 
 class ComponentAnswer(Answer):
-    """A component that certvigil may change, with its decision and its plans."""
+    """A component, or a group of components, that certvigil may change, with its decision and its plans."""
 
     component: str
+    """Its name; of the group, where it is one."""
+    members: Sequence[str]
+    """The components of the group; empty where it is none."""
     mode: Mode
     state: ComponentState
     inbox: str
@@ -422,6 +429,7 @@ class ComponentAnswer(Answer):
         """Return the status of a component."""
         return cls(
             component=component.name,
+            members=component.members,
             mode=component.mode,
             state=component.state,
             inbox=component.inbox,
@@ -444,6 +452,7 @@ class ComponentAnswer(Answer):
         """Return the status of a component where one fact cannot be shown, and say so."""
         return cls(
             component=component.name,
+            members=component.members,
             mode=component.mode,
             state=component.state,
             inbox=component.inbox,

@@ -157,6 +157,8 @@ class PlanObject(Published):
     candidate: str
     kind: Kind
     components: Sequence[str]
+    group: str | None
+    """The group that is changed; none where components are that make no group."""
     changes: Sequence[ChangeObject]
     certificates: Sequence[PlanCertificates]
     commands: Sequence[PlanCommand]
@@ -214,6 +216,7 @@ class WaitingObject(Published):
     hash: str
     kind: Kind
     components: Sequence[str]
+    group: str | None
     at: datetime
     approved: bool
     shown: str

@@ -38,15 +38,23 @@ class AdviceContext:
     runbook: str | None = None
     """The start of a URL that the code of a finding completes; None for no link."""
     state_directory: str = Settings().state_directory
+    groups: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """The group of each component that is in one: by its name the component is changed."""
 
     @classmethod
     def of(cls, config: Config) -> AdviceContext:
         """Return the facts in `config`."""
-        return cls(config.host, config.components, config.notifications.runbook, config.settings.state_directory)
+        groups = {member: name for name, group in config.groups.items() for member in group.members}
+        settings = config.settings
+        return cls(config.host, config.components, config.notifications.runbook, settings.state_directory, groups)
 
     def component(self, member: Member) -> Component | None:
         """Return the component of a member; None where it has none that is declared."""
         return None if member.component is None else self.components.get(member.component)
+
+    def subject(self, component: str | None) -> str | None:
+        """Return what is changed with a component: its group, or itself."""
+        return None if component is None else self.groups.get(component, component)
 
 
 Remedy = Callable[[Sequence[Member], AdviceContext], Iterator[str]]
@@ -60,7 +68,7 @@ def advice(members: Sequence[Member], site: AdviceContext) -> list[str]:
     """
     plans = [each for each in members if _remedy(each) is _show_plan]
     remedy, planned = _remedy(members[0]), {each.component for each in plans}
-    others = [each for each in members if _remedy(each) is remedy and each.component not in planned]
+    others = [each for each in members if _remedy(each) is remedy and site.subject(each.component) not in planned]
     return list(dict.fromkeys([*(remedy(others, site) if others else ()), *_show_plan(plans, site)]))
 
 
@@ -127,7 +135,7 @@ class _Renewal:
     def __call__(self, members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
         changeable, others = _apart(members, site)
         if changeable:
-            names = " ".join(_word(each.name) for each in changeable[:_AT_ONCE])
+            names = " ".join(map(_word, changeable[:_AT_ONCE]))
             yield f"put {self.what} into {self.file}, then: certvigil replace {names} --from {self.file}"
             if len(changeable) > _AT_ONCE:
                 yield f"the same for {len(changeable) - _AT_ONCE} more components"
@@ -184,7 +192,7 @@ _rekey: Final = _Renewal("the certificate, its intermediates and the key that be
 def _activate(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
     changeable, others = _apart(members, site)
     for each in changeable[:_MOST]:
-        yield f"have its service load its files from disk: certvigil activate {_word(each.name)}"
+        yield f"have its service load its files from disk: certvigil activate {_word(each)}"
     if len(changeable) > _MOST:
         yield f"the same for {len(changeable) - _MOST} more components"
     yield from _each(
@@ -255,17 +263,17 @@ _SPECIAL: Final[Mapping[tuple[Code, TargetKind], Remedy]] = {
 # Parts of remedies
 
 
-def _apart(members: Sequence[Member], site: AdviceContext) -> tuple[list[Component], list[Member]]:
-    """Return the components that certvigil can change, and the members of no such component."""
-    changeable: dict[str, Component] = {}
+def _apart(members: Sequence[Member], site: AdviceContext) -> tuple[list[str], list[Member]]:
+    """Return the components and groups that certvigil can change, by name, and the members of none of them."""
+    changeable: dict[str, None] = {}
     others: list[Member] = []
     for each in members:
         component = site.component(each)
         if component is not None and component.service is not None:
-            changeable[component.name] = component
+            changeable[site.groups.get(component.name, component.name)] = None
         else:
             others.append(each)
-    return list(changeable.values()), others
+    return list(changeable), others
 
 
 def _each(members: Sequence[Member], site: AdviceContext, say: Callable[[Member, AdviceContext], str]) -> Iterator[str]:

@@ -240,7 +240,7 @@ class Notifier:
     def _completed(self, unread: _Unread) -> bool:
         """Complete these messages; return whether they need not wait any more."""
         since = max(each.at for each in unread.ended)
-        used = {name: news.in_use(name, self._targets, since) for name in unread.component_of.values()}
+        used = {name: self._in_use(name, since) for name in unread.component_of.values()}
         if None in used.values() and time.monotonic() < unread.until:
             return False
         read = {name: what for name, what in used.items() if what}
@@ -253,6 +253,11 @@ class Notifier:
             if identifier in deliveries:
                 self._outbox.amend(replace(deliveries[identifier], message=message))
         return True
+
+    def _in_use(self, name: str, since: float) -> str | None:
+        """Return what a component, or each member of a group, uses now, as `news.in_use` does."""
+        used = [news.in_use(each, self._targets, since) for each in self._config.members_of(name)]
+        return None if None in used else "; ".join(dict.fromkeys(filter(None, used)))
 
     def _tell_digest(self, now: float) -> None:
         """Send the digest of informational findings at its times."""
@@ -271,7 +276,7 @@ class Notifier:
             self.announce(f"digest {since:.0f}", wanted.channels, *digest, Tone.INFO)
 
     def _labels(self) -> Mapping[str, Mapping[str, str]]:
-        return {name: component.labels for name, component in self._config.components.items()}
+        return self._config.labels
 
     def _reconfigure_outbox(self) -> None:
         self._outbox.reconfigure(
@@ -534,7 +539,9 @@ class Notifier:
         return found
 
     def silence(self, match: FindingMatch, reason: str, until: float, who: str) -> RequestedSilence:
-        """Notify nobody of the findings of `match` until Unix time `until`."""
+        """Notify nobody of the findings of `match` until Unix time `until`; a group stands for its members, too."""
+        members = (each for name in match.components for each in (name, *self._config.members_of(name)))
+        match = replace(match, components=tuple(dict.fromkeys(members)))
         requested = RequestedSilence(secrets.token_hex(4), Silence(match, reason, until), who, time.time())
         log.info(
             "%s silenced findings (silence %s) until %d: %s",

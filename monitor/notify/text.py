@@ -207,7 +207,7 @@ def _body(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Iter
         yield _Line(sentence("and {} more like these", len(details) - _DETAILS))
     yield _Line(sentence("Since {}.", moment(min(each.since for each in members))))
     yield from _other_certificates(note)
-    yield from _concerned([each for each in members if each.target in alert.wrong], site.host)
+    yield from _concerned([each for each in members if each.target in alert.wrong], site)
     yield from _recovered(note.recovered)
     yield _Line(sentence("Whom it hurts: {}.", _clients(members) or harmless(hurts(members))))
     sentences = list(dict.fromkeys(filter(None, map(outlook, members))))
@@ -221,22 +221,31 @@ def _body(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Iter
         yield _Line(sentence("More: certvigil explain {}", code))
 
 
-def _concerned(members: Sequence[Member], host: str) -> Iterator[_Line]:
-    """Yield a line for each target: its path or address, its codes, and its component."""
+def _concerned(members: Sequence[Member], site: AdviceContext) -> Iterator[_Line]:
+    """Yield a line for each target: its path or address, its codes, its component and its group."""
     found: dict[str, list[Member]] = {}
     for each in members:
         found.setdefault(each.target, []).append(each)
     yield _Line(_NOTHING)
-    yield _Line(_how_many(len(found), host, Printable("It concerns")))
+    yield _Line(_how_many(len(found), site.host, Printable("It concerns")))
     for target, those in list(found.items())[:LISTED]:
         codes = listed(dict.fromkeys(each.finding.code for each in those))
-        component = sentence(", component {}", shown(those[0].component)) if those[0].component else _NOTHING
-        yield _Line(
-            sentence("{}{}: {}{}{}", shown(target), _at(those[0]), codes, component, _flapping(those[0])), item=True
-        )
+        of = _belonging(those[0].component, site)
+        yield _Line(sentence("{}{}: {}{}{}", shown(target), _at(those[0]), codes, of, _flapping(those[0])), item=True)
     if len(found) > LISTED:
         yield _Line(sentence("and {} more", len(found) - LISTED), item=True)
     yield _Line(_NOTHING)
+
+
+def _belonging(component: str | None, site: AdviceContext) -> Printable:
+    """Return the component of a target and its group, or the group, as the end of a sentence."""
+    if not component:
+        return _NOTHING
+    if component in site.groups.values():
+        return sentence(", group {}", shown(component))
+    group = site.groups.get(component)
+    of_group = sentence(" of group {}", shown(group)) if group else _NOTHING
+    return sentence(", component {}{}", shown(component), of_group)
 
 
 def _at(member: Member) -> Printable:

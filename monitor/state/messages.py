@@ -60,9 +60,9 @@ class JournalNews:
 
 @dataclass(frozen=True, slots=True)
 class CandidateConsidered:
-    """The actor was asked about the inbox of a component."""
+    """The actor was asked about the inbox of a group or a component."""
 
-    component: str
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)

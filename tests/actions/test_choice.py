@@ -115,7 +115,7 @@ def test_a_candidate_that_is_barred_gives_way_to_an_older_one() -> None:
         [offered(NEW), offered(OLD)],
         DEMANDS,
         NOW,
-        lambda each: "it failed" if each.certificate == value(NEW) else None,
+        lambda each: Objection(Ground.QUARANTINED, "it failed") if each.certificate == value(NEW) else None,
     )
     assert isinstance(choice, Choice)
     assert choice.candidate.certificate == value(OLD)

@@ -33,12 +33,19 @@ class KillCase(NamedTuple):
 
 SCENES: Final[Mapping[str, KillCase]] = {
     "commits": KillCase({"missing_chain": True}, Outcome.COMMITTED, begins=True),
-    "commits two components": KillCase({"components": ("mail", "web")}, Outcome.COMMITTED, begins=True),
+    "commits two components": KillCase(
+        {"components": ("mail", "web"), "group": "both"}, Outcome.COMMITTED, begins=True
+    ),
+    "commits a group of which a member has the files": KillCase(
+        {"components": ("mail", "web"), "group": "both", "has_it": ("mail",)}, Outcome.COMMITTED
+    ),
     "is stopped for the switch": KillCase({"quiesce": True}, Outcome.COMMITTED),
     "is written in place": KillCase({"in_place": True}, Outcome.COMMITTED),
     "is written in place, and one file made": KillCase({"in_place": True, "missing_chain": True}, Outcome.COMMITTED),
     "fails its test": KillCase({"new": {"web": b"BAD"}, "missing_chain": True}, Outcome.ROLLED_BACK),
-    "loses a client": KillCase({"components": ("mail", "web"), "new": {"web": b"GOOD no java"}}, Outcome.ROLLED_BACK),
+    "loses a client": KillCase(
+        {"components": ("mail", "web"), "group": "both", "new": {"web": b"GOOD no java"}}, Outcome.ROLLED_BACK
+    ),
 }
 
 

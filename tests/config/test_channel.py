@@ -159,3 +159,35 @@ def test_a_heartbeat_is_one_url(write: Write, tmp_path: Path) -> None:
 )
 def test_a_match_holds_where_everything_given_agrees(match: FindingMatch, holds: bool) -> None:
     assert match.holds("mail.example.com:465", None, TargetKind.ENDPOINT, Code.EXPIRED, {"env": "prod"}) is holds
+
+
+def test_who_is_told_of_a_member_is_told_of_its_group_and_a_silence_of_a_group_is_of_its_members(
+    loaded: Loaded,
+) -> None:
+    config = loaded(
+        """
+        components:
+          console: {artefacts: {combined: /a}}
+          portal: {artefacts: {combined: /b}}
+        groups: {primary: [console, portal]}
+        channels: {ops: {urls: ["json://localhost"]}}
+        notifications:
+          routes:
+            - {channels: [ops], component: [portal]}
+            - {channels: [ops], component: [primary]}
+          silences:
+            - {component: [portal], reason: known, until: 2099-01-01}
+            - {component: [primary], reason: known, until: 2099-01-01}
+        """
+    )
+
+    def meant(match: FindingMatch) -> set[str]:
+        names = ("primary", "console", "portal")
+        return {name for name in names if match.holds("x", name, TargetKind.FILE, Code.EXPIRED)}
+
+    notifications = config.notifications
+    assert [meant(each.match) for each in notifications.routes] == [
+        {"portal", "primary"},
+        {"primary", "console", "portal"},
+    ]
+    assert [meant(each.match) for each in notifications.silences] == [{"portal"}, {"primary", "console", "portal"}]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from config.document import parse
-from config.load import load
-from config.model import PemBundle
+from config.load import Marked, load, load_marked
+from config.model import Config, PemBundle
 from config.profile import expand, shipped
-from config.vocabulary import FileRole
+from config.show import show_marked
+from config.vocabulary import FileRole, Mode
 from tests.kit.configuration import Loaded, Write
 
 CONSOLE = {"console/combined": "/var/nexthink/console/etc/certificate.pem"}
@@ -89,7 +92,7 @@ def test_the_sites_own_document_adds_to_the_profile_and_wins(loaded: Loaded) -> 
         trust_stores: {outsiders: {bundle: /etc/corporate-root.pem}}
         clients: {browser: {trusts: mozilla, verifier: webpki}}
         components:
-          portal: {artefacts: {combined: /srv/portal.pem}, clients: [finder]}
+          portal: {artefacts: {combined: /srv/portal.pem}, clients: [finder], endpoints: []}
         endpoints: [{address: "mail.example.com:465", clients: [browser]}]
         watch: [{files: [/etc/ssl/site]}]
         """
@@ -166,6 +169,86 @@ def test_what_the_profile_and_the_site_both_claim_names_both_places(write: Write
     assert mistake.file == "profile nexthink-v6"
     assert mistake.key == "components.console.artefacts.combined"
     assert "is 'mine/combined' already" in mistake.problem
+
+
+@pytest.mark.parametrize(
+    ("role", "members"),
+    [
+        ("primary", ("console", "portal")),
+        ("secondary", ("console", "engine")),
+        ("single", ("console", "engine", "portal")),
+    ],
+)
+def test_an_appliance_is_one_group_whose_services_are_restarted_by_systemd(
+    role: str, members: tuple[str, ...], loaded: Loaded
+) -> None:
+    config = loaded(f"profile: nexthink-v6\nappliance: {{role: {role}, external_name: nx.example.com}}")
+    assert {name: each.members for name, each in config.groups.items()} == {role: members}
+    units = {"console": "nxconsole", "portal": "nginx", "engine": "nxengine@1"}
+    for name in members:
+        component = config.components[name]
+        assert component.service is not None
+        assert component.service.restart == ("/usr/bin/systemctl", "restart", units[name])
+        assert component.mode is Mode.APPROVE
+
+
+def test_a_site_overrides_a_part_of_a_component_and_each_value_says_where_it_is_from(write: Write) -> None:
+    path = write(
+        """\
+        profile: nexthink-v6
+        appliance: {role: primary, external_name: nx.example.com}
+        clients: {browser: {verifier: webpki}}
+        components:
+          console:
+            service: {timeout: 5m}
+            labels: {env: prod}
+          portal:
+            artefacts: {chain: /srv/chain.pem}
+            service: {restart: [/srv/restart]}
+        """
+    )
+    found = load_marked(path, {})
+    assert isinstance(found, Marked)
+    config, document = found
+    console, portal = config.components["console"], config.components["portal"]
+    assert console.service is not None
+    assert portal.service is not None
+    assert (console.service.unit, console.service.timeout, dict(console.labels)) == ("nxconsole", 300, {"env": "prod"})
+    assert (portal.service.unit, portal.service.restart, portal.service.timeout) == (None, ("/srv/restart",), 120)
+    assert portal.artefacts.chain == "/srv/chain.pem"
+    assert portal.artefacts.certificate == PORTAL["portal/certificate"]
+    assert (config.clients["browser"].trusts, config.clients["browser"].verifier) == ("outsiders", "webpki")
+    service = ("components", "console", "service")
+    assert str(document.mark((*service, "timeout"))) == f"{path}:6"
+    assert document.mark((*service, "unit")).file == "profile nexthink-v6"
+    shown = show_marked(config, document)
+    lines = [line.split("  # ") for line in shown.splitlines()]
+    said = {text.strip(): where for text, where in (line for line in lines if len(line) == 2)}
+    assert said["timeout: 5m"] == f"{path}:6"
+    assert said["unit: nxconsole"].startswith("profile nexthink-v6:")
+    assert said["env: prod"] == f"{path}:7"
+    assert "quiesce: false" not in said
+    assert loaded_again(write, shown) == replace(config, profile=None, sources=(), digest="")
+
+
+def test_a_site_may_take_service_and_group_away(loaded: Loaded) -> None:
+    config = loaded(
+        """
+        profile: nexthink-v6
+        appliance: {role: primary, external_name: nx.example.com}
+        groups: {primary: []}
+        components: {portal: {service: null}}
+        """
+    )
+    assert not config.groups
+    assert config.components["portal"].service is None
+    assert config.components["console"].service is not None
+
+
+def loaded_again(write: Write, text: str) -> Config:
+    config = load(write(text, "shown.yaml"), {})
+    assert isinstance(config, Config), config
+    return replace(config, profile=None, sources=(), digest="")
 
 
 def test_every_shipped_profile_can_be_read() -> None:

@@ -48,6 +48,10 @@ class Scene:
     quiesce: bool = False
     terms: Terms = FAST
     expected_losses: tuple[str, ...] = ()
+    group: str = ""
+    """The group of which all of them are."""
+    has_it: tuple[str, ...] = ()
+    """Components whose files are the new ones before the replacement, as of a member of a group that has them."""
     disk: World = field(default_factory=HastyWorld)
     """Where it is; there it is made unless it is there."""
 
@@ -145,6 +149,8 @@ class Scene:
         for each in self.components:
             content[self.key(each)] = b"the new key\n" * 7
             content[self.certificate(each)] = self.new.get(each, b"GOOD new certificate\n" * 7)
+            if each in self.has_it:
+                content |= {path: self.read(path) for path in (self.key(each), self.certificate(each))}
             if self.missing_chain:
                 content[f"{self.root}/{each}/site.chain"] = b"a chain\n"
             changes += [
@@ -161,6 +167,7 @@ class Scene:
                 self.expected_losses,
                 tuple(Serving(each, ((sha(content[self.certificate(each)]),),)) for each in self.components),
                 tuple(Serving(each, ((old[each],),)) for each in self.components),
+                group=self.group,
             ),
             content,
         )

@@ -12,7 +12,7 @@ from actions.ending import Cause, Outcome
 from actions.journal_state import ActionRequest, JournalState, RecordedEnding
 from actions.plan import Kind
 from config.load import load
-from config.model import Config
+from config.model import ComponentGroup, Config
 from config.policy import CandidatePresent, Policy, PolicyMatch, Replace
 from monitor.actor.authority import Role, min_lifetime_of, objection
 from monitor.actor.handlers import HANDLERS, unusable
@@ -154,3 +154,44 @@ def test_how_long_a_certificate_must_last_is_said_by_the_policy_that_asks_for_it
     policy = None if asking is None else made[asking]
     component = replace(config.components["console"], min_lifetime=own)
     assert min_lifetime_of(replace(config, policies=(*made, another)), component, policy) == expected
+
+
+def grouped(config: Config) -> Config:
+    return replace(config, groups={"primary": ComponentGroup("primary", ("console", "portal"))})
+
+
+@pytest.mark.parametrize(
+    ("components", "allowed"),
+    [
+        pytest.param(("console", "portal"), True, id="a whole group"),
+        pytest.param(("engine",), True, id="a component of no group"),
+        pytest.param(("console", "engine", "portal"), False, id="a group and another"),
+    ],
+)
+@pytest.mark.parametrize("verb", [Verb.CARRY_OUT, Verb.PROPOSE])
+def test_the_daemon_may_ask_for_a_group_as_for_a_component(
+    verb: Verb, components: tuple[str, ...], allowed: bool, config: Config
+) -> None:
+    plan = PLAN if verb is Verb.CARRY_OUT else ""
+    request = Request(verb, ActionRequest(Kind.REPLACE, components), plan)
+    said = objection(Role.DAEMON, request, grouped(config), JournalState())
+    assert (said is None) is allowed, said
+
+
+@pytest.mark.parametrize(
+    ("done", "allowed"),
+    [
+        pytest.param(journal_state(ended("t1", "console", "portal")), True, id="both"),
+        pytest.param(journal_state(ended("t1", "portal")), True, id="one, before they made a group"),
+        pytest.param(
+            journal_state(ended("t1", "portal"), replace(ended("t2", "console"), at=NOW)), False, id="not the last"
+        ),
+        pytest.param(journal_state(ended("t1", "portal", "engine")), False, id="with another component"),
+        pytest.param(journal_state(ended("t1", "portal", kind=Kind.ACTIVATE)), False, id="no replacement"),
+    ],
+)
+def test_the_daemon_undoes_the_last_replacement_of_a_group_as_one(
+    done: JournalState, allowed: bool, config: Config
+) -> None:
+    request = Request(Verb.CARRY_OUT, ActionRequest(Kind.ROLLBACK, ("console", "portal"), "t1"), PLAN)
+    assert (objection(Role.DAEMON, request, grouped(config), done) is None) is allowed

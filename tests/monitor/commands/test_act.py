@@ -257,7 +257,7 @@ def test_a_plan_says_each_command_once_as_a_shell_takes_it_and_no_test_that_ther
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("replace", "nothing", "--from", "/etc/hostname"), "there is no component nothing; there are: web"),
+        (("replace", "nothing", "--from", "/etc/hostname"), "there is no component 'nothing'; there are web"),
         (("replace", "web", "--from", "/nowhere.pem"), "/nowhere.pem cannot be read"),
         (("replace", "web", "--from", "/etc/hostname", "/etc/hosts"), "write --from before each file"),
         (("rollback", "web"), "there is no backup set of web"),

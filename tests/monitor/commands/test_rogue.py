@@ -41,6 +41,7 @@ LAST = {"at": EVIL, "action": EVIL, "outcome": EVIL}
 DECISION = {"action": EVIL, "policy": EVIL, "status": EVIL, "waits_for": EVIL}
 COMPONENT = {
     **dict.fromkeys(("component", "state", "mode", "approved_until", "plan"), EVIL),
+    "members": [EVIL],
     "frozen": None,
     "decision": DECISION,
     "objections": [],
@@ -98,6 +99,7 @@ EFFECT = {"client": EVIL, "target": EVIL, "accepted_before": True, "accepts": Fa
 PLAN = {
     "kind": EVIL,
     "components": [EVIL],
+    "group": EVIL,
     "hash": EVIL,
     "certificates": [{"component": EVIL, "before": LEAF_FACTS, "after": LEAF_FACTS}],
     "changes": [{"path": EVIL, "before": {"sha256": EVIL}, "after": {"sha256": EVIL}, "says": EVIL, "changes": True}],

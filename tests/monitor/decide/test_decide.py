@@ -34,7 +34,7 @@ from monitor.decide.decision import DecisionStatus
 from monitor.decide.engine import decide, matches
 from monitor.decide.history import DELAYS
 from monitor.decide.simulate import as_of
-from monitor.decide.situation import Accepts, Approval, LeftToPerson, Result, Situation, result_of
+from monitor.decide.situation import Accepts, Approval, Attempt, LeftToPerson, Result, Situation, of_group, result_of
 from tests.kit.situations import (
     ACTIVATE,
     HOUR,
@@ -502,3 +502,49 @@ def test_what_is_shipped_undoes_a_regression_even_where_a_person_approves_replac
 def test_what_is_shipped_serves_what_is_on_disk_as_far_as_the_component_lets() -> None:
     assert one(NOT_SERVED, *shipped_policies()).status is DecisionStatus.ACT
     assert one(replace(NOT_SERVED, mode=Mode.APPROVE), *shipped_policies()).status is DecisionStatus.AWAIT_APPROVAL
+
+
+@pytest.mark.parametrize(
+    ("match", "holds"),
+    [
+        (PolicyMatch(), True),
+        (PolicyMatch(groups=("primary",)), True),
+        (PolicyMatch(groups=("pri*",)), True),
+        (PolicyMatch(groups=("secondary",)), False),
+        (PolicyMatch(components=("portal",)), True),
+        (PolicyMatch(components=("engine", "port*")), True),
+        (PolicyMatch(components=("engine",)), False),
+        (PolicyMatch(components=("primary",)), False),
+        (PolicyMatch(components=("portal",), groups=("secondary",)), False),
+        (PolicyMatch(labels={"env": ("prod",)}), True),
+        (PolicyMatch(labels={"env": ("test",)}), False),
+        (PolicyMatch(components=("console",), labels={"env": ("prod",)}), False),
+        (PolicyMatch(targets=("portal/443",)), True),
+    ],
+)
+def test_a_policy_for_one_member_is_for_the_whole_group(match: PolicyMatch, holds: bool) -> None:
+    console = situation(subject="console", targets=("console/99",))
+    portal = situation(subject="portal", targets=("portal/443",), labels={"env": "prod"})
+    assert matches(match, of_group("primary", [console, portal])) is holds
+
+
+def test_a_group_is_for_no_policy_of_a_group_alone_and_a_component_is_in_none() -> None:
+    assert not matches(PolicyMatch(groups=("*",)), situation())
+
+
+def test_what_permits_must_be_so_of_each_member_and_what_forbids_of_one() -> None:
+    given = situation(subject="console", mode=Mode.AUTO, renewed=True, contested="they came")
+    other = situation(subject="portal", mode=Mode.APPROVE, allowed_issuers=False, given_up="it was", held="it is so")
+    found = of_group("primary", [given, other])
+    assert (found.mode, found.allowed_issuers) == (Mode.APPROVE, False)
+    assert (found.given_up, found.held) == ("it was", "portal: it is so")
+    assert (found.contested, found.renewed) == ("they came", True)
+    assert not of_group("primary", [given, replace(given, renewed=False)]).renewed
+    assert of_group("primary", [given, replace(other, mode=None)]).mode is None
+
+
+def test_one_transaction_of_several_members_is_one_attempt_of_the_group() -> None:
+    one = Attempt(Kind.REPLACE, "c", 1.0, 2.0, Result.COMMITTED, "t1")
+    later = Attempt(Kind.ROLLBACK, "t1", 3.0, 4.0, Result.TRANSIENT, "t2")
+    members = [situation(subject="console", attempts=(one, later)), situation(subject="portal", attempts=(one,))]
+    assert of_group("primary", members).attempts == (one, later)

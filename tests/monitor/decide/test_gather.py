@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from actions.plan import Kind
-from config.model import AllowedIssuer, Artefacts, Client, Component, Config, Endpoint, Waiver
+from config.model import AllowedIssuer, Artefacts, Client, Component, ComponentGroup, Config, Endpoint, Waiver
 from config.service import systemd
 from config.text import Printable, harmless
 from config.vocabulary import Code, Mode, TargetKind
@@ -115,3 +116,41 @@ def test_a_waived_finding_is_none_until_its_end() -> None:
     assert [each.code for each in of([LIVE], config(waivers=(waiver,)))["web"].findings] == [Code.CLIENT_REJECTS]
     ended = Waiver("web/443", Code.NOT_SERVED, "known", int(NOW))
     assert len(of([LIVE], config(waivers=(ended,)))["web"].findings) == 2
+
+
+def of_two(**more: object) -> Config:
+    base = config()
+    web = base.components["web"]
+    mail = replace(web, name="mail", artefacts=Artefacts(combined="/b"), endpoints=(), mode=Mode.AUTO, **more)  # type: ignore[arg-type]
+    return replace(
+        base, components={"web": web, "mail": mail}, groups={"both": ComponentGroup("both", ("mail", "web"))}
+    )
+
+
+def test_a_group_has_one_situation_and_its_members_have_none() -> None:
+    both = of_two(labels=MappingProxyType({"env": "test"}))
+    other = TargetState("mail/combined", TargetKind.FILE, "/b", "mail", (NEW,))
+    actions = TargetState("both/actions", TargetKind.COMPONENT, "/inbox", "both")
+    state = {each.target: each for each in (FILE, LIVE, other, actions)}
+    tried = Attempt(Kind.REPLACE, "c1", 1.0, 2.0, Result.COMMITTED, "t1")
+    record = ComponentRecord(attempts=(tried,), held="it is frozen: mail: it is broken")
+    found = situation_of("both", both, state, NOW, record)
+    assert found is not None
+    assert (found.subject, found.mode, found.is_component) == ("both", Mode.PLAN, True)
+    assert set(found.targets) == set(state)
+    assert found.members == (("mail", (("env", "test"),)), ("web", (("env", "prod"),)))
+    assert {each.code for each in found.findings} == {Code.NOT_SERVED, Code.CLIENT_REJECTS}
+    assert (found.attempts, found.held) == ((tried,), "it is frozen: mail: it is broken")
+    assert (found.certificate, found.drift_since is None) == (
+        Validity(OLD.sha256, float(OLD.not_before or 0), 1_740_000_000),
+        False,
+    )
+    for name in ("web", "mail"):
+        assert situation_of(name, both, state, NOW) is None
+    assert situation_of("both/actions", both, state, NOW) is None
+
+
+def test_a_group_is_not_for_certvigil_to_change_where_one_member_is_not() -> None:
+    found = situation_of("both", of_two(service=None), {}, NOW)
+    assert found is not None
+    assert found.mode is None

@@ -586,3 +586,10 @@ def test_daemon_and_actor_use_no_system_call_that_their_units_refuse(web: ActorH
     refused = [line for log in (actor_log, daemon_log) for line in Path(log).read_text().splitlines() if "(" in line]
     assert refused == []
     assert presented(web.server)[0] == new.der()
+
+
+def test_a_group_has_one_inbox_and_its_members_have_none(configure: Configure) -> None:
+    found = made(configure(groups={"both": ["web"]}))
+    lines = found["tmpfiles.d/certvigil.conf"].splitlines()
+    inboxes = [line.split()[1] for line in lines if "certvigil-inbox/" in line]
+    assert inboxes == ["/var/lib/certvigil-inbox/both"]

@@ -197,3 +197,21 @@ def test_what_is_served_says_more_about_whom_it_hurts_than_what_lies_on_disk() -
     members = [concerned(Code.EXPIRED, FILE), concerned(Code.EXPIRED, ENDPOINT)]
     assert hurts(members) == "no declared client; other clients that validate may reject it"
     assert hurts(members[:1]) == "nobody unless it is served; then clients that validate reject it"
+
+
+def test_a_member_of_a_group_is_changed_by_the_name_of_the_group() -> None:
+    site = replace(SITE, groups={"web": "primary"})
+    assert advice([concerned(Code.EXPIRED, ENDPOINT, "web")], site) == [
+        f"{WHOLE} into NEW.pem, then: certvigil replace primary --from NEW.pem"
+    ]
+    waiting = Member(
+        "primary/actions",
+        COMPONENT,
+        "primary",
+        finding(Code.APPROVAL_PENDING, Printable("it waits")),
+        1.0,
+        "",
+        "/inbox",
+    )
+    said = advice([concerned(Code.EXPIRED, ENDPOINT, "web"), waiting], site)
+    assert said == ["to see the plan first: certvigil plan primary"]

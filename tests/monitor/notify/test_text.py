@@ -80,6 +80,17 @@ def test_a_message_says_everything_that_somebody_woken_by_it_needs() -> None:
     assert said.tone is Tone.FAILURE
 
 
+def test_a_member_is_told_with_its_group_and_what_is_done_to_a_group_by_the_groups_name() -> None:
+    site = replace(SITE, groups={"web": "primary"})
+    told = message(
+        raised(member("web/443", component="web"), member("primary/actions", component="primary")), site=site
+    )
+    body = told.text.replace("\\", "")
+    assert "web/443: expired, component web of group primary" in body
+    assert "primary/actions: expired, group primary" in body
+    assert "certvigil replace primary --from" in body
+
+
 def test_by_default_a_message_names_the_command_that_explains_its_code() -> None:
     note = raised(member("web/127.0.0.1:443", EXPIRED))
     said = message(note, site=replace(SITE, runbook=Notifications().runbook))

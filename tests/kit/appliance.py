@@ -1,0 +1,201 @@
+"""Appliances with real servers, each with its own layout of files: console and engine on lighttpd, portal on nginx."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from actions.journal_state import ActionRequest
+from config.load import load
+from config.model import Config
+from monitor.actor.context import actor_context
+from monitor.actor.handlers import handle
+from monitor.actor.request import Document, Request, Verb
+from monitor.actor.sightings import Sightings
+from monitor.actor.work import Work
+from monitor.lab.ca import Issued
+from monitor.lab.process import find_command
+from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Site, replace_file, write_site
+from monitor.state.trust import read_trust_context
+from tests.kit.actor import ISSUER, PERSON, Right, StartedActor
+from tests.kit.authority import NAME, ROOT, fresh
+from tests.kit.daemon import certvigil
+from tests.kit.liar import Shifted
+from tests.kit.openssl_client import presented
+
+MEMBERS: Final = {
+    "primary": ("console", "portal"),
+    "secondary": ("console", "engine"),
+    "single": ("console", "engine", "portal"),
+}
+"""The components of each kind of appliance, which is also the name of its group."""
+
+
+@dataclass
+class Appliance:
+    """An appliance below a directory that only root and we ourselves can write to."""
+
+    role: str
+    directory: str
+    servers: Mapping[str, BackgroundServer]
+    old: Issued
+    world: Shifted = field(default_factory=Shifted)
+    """Of the work in this process."""
+    sightings: Sightings = field(default_factory=Sightings)
+
+    @property
+    def config_file(self) -> str:
+        """The configuration, of actor and daemon alike."""
+        return f"{self.directory}/certvigil.yaml"
+
+    def artefacts(self, name: str) -> dict[str, str]:
+        """Return the files of a component, each appliance's own way."""
+        site = self.servers[name].sites[0]
+        match name:
+            case "console":
+                return {"combined": site.certificate}
+            case "portal":
+                return {"certificate": site.certificate, "key": site.key}
+            case _:
+                return {"certificate": site.certificate, "key": site.key, "chain": str(site.chain)}
+
+    def component(self, name: str, **more: object) -> dict[str, object]:
+        """Return a component as it is configured."""
+        server = self.servers[name]
+        test = [str(find_command(server.test_command[0])), *server.test_command[1:]]
+        if isinstance(server, Nginx):
+            reload = [*test[:-1], "-s", "reload"]
+            service: dict[str, object] = {"test": test, "activate": "reload", "reload": reload, "restart": reload}
+        else:
+            service = {"test": test, "restart": ["/bin/kill", "-USR1", str(server.pid)]}
+        return {
+            "artefacts": self.artefacts(name),
+            "endpoints": [{"address": server.address, "name": NAME, "every": "0.5s"}],
+            "clients": ["browser"],
+            "service": service,
+            **more,
+        }
+
+    def service(self, name: str, **commands: object) -> dict[str, object]:
+        """Return the service of a component with other commands."""
+        service = self.component(name)["service"]
+        assert isinstance(service, dict)
+        return {"service": {**service, **commands}}
+
+    def document(self, components: Mapping[str, Mapping[str, object]] | None = None, **more: object) -> dict[str, Any]:
+        """Return the configuration; `components` adds to each, `more` to the whole."""
+        return {
+            "actor": {
+                "socket": f"{self.directory}/actor.sock",
+                "directory": f"{self.directory}/actor",
+                "inbox_directory": f"{self.directory}/inbox",
+                "require_synchronised_clock": False,
+                "approvals_over_api": True,
+            },
+            "state_directory": f"{self.directory}/state",
+            "trust_stores": {"corporate": {"bundle": f"{self.directory}/root.pem"}},
+            "clients": {"browser": {"trusts": "corporate"}},
+            "components": {name: self.component(name, **(components or {}).get(name, {})) for name in self.servers},
+            "groups": {self.role: list(self.servers)},
+            "validation": {"successes": 2, "interval": "0.1s", "deadline": "8s", "handshakes": 2},
+            **more,
+        }
+
+    def configure(self, components: Mapping[str, Mapping[str, object]] | None = None, **more: object) -> None:
+        """Write the configuration, as one whole file."""
+        replace_file(self.config_file, json.dumps(self.document(components, **more)).encode())
+
+    def automatic(self) -> dict[str, Mapping[str, object]]:
+        """Return what each component says where nobody is to be asked."""
+        return {name: {"mode": "auto", "allowed_issuers": [ISSUER]} for name in self.servers}
+
+    def actor(self) -> StartedActor:
+        """Return an actor, not running yet."""
+        return StartedActor(self.config_file, f"{self.directory}/actor.sock", f"{self.directory}/actor.log")
+
+    def inbox(self, name: str = "") -> str:
+        """Return the inbox of the group, or of a component."""
+        return f"{self.directory}/inbox/{name or self.role}"
+
+    def put(self, issued: Issued, name: str = "") -> None:
+        """Put a candidate into an inbox."""
+        os.makedirs(self.inbox(name), mode=0o755, exist_ok=True)
+        replace_file(f"{self.inbox(name)}/.new", self.pem(issued), 0o600)
+        os.rename(f"{self.inbox(name)}/.new", f"{self.inbox(name)}/{issued.certificate.serial_number}.pem")
+
+    def pem(self, issued: Issued) -> bytes:
+        """Return a candidate in one file."""
+        return issued.chain_pem() + issued.key_pem()
+
+    def given(self, issued: Issued) -> str:
+        """Return the path of a candidate that a person hands over."""
+        path = f"{self.directory}/given.pem"
+        replace_file(path, self.pem(issued), 0o600)
+        return path
+
+    def command(self, *arguments: str) -> tuple[int, str]:
+        """Run a command, and return its exit code and all that it says."""
+        ran = certvigil(*arguments, "--config", self.config_file)
+        assert "PRIVATE KEY" not in ran.stdout + ran.stderr
+        return ran.returncode, ran.stdout + ran.stderr
+
+    def ask(self, action: ActionRequest, right: Right = PERSON, verb: Verb = Verb.CARRY_OUT) -> Document:
+        """Return what the actor's own work, done in this process, makes of an action."""
+        config = load(self.config_file, {})
+        assert isinstance(config, Config), config
+        with actor_context(read_trust_context(config)[0]) as context:
+            shifted = replace(context, world=self.world, transaction=replace(context.transaction, world=self.world))
+            work = Work(shifted, "somebody", role=right.role, approval=right.approval, sightings=self.sightings)
+            return handle(work, Request(verb, action))
+
+    def served(self) -> dict[str, bytes]:
+        """Return the leaf that each component presents."""
+        return {name: presented(server)[0] for name, server in self.servers.items()}
+
+    def serves(self, issued: Issued) -> bool:
+        """Whether every component presents that certificate."""
+        return set(self.served().values()) == {issued.der()}
+
+    def on_disk(self) -> dict[str, bytes]:
+        """Return what the files of all components hold."""
+        return {path: Path(path).read_bytes() for name in self.servers for path in self.artefacts(name).values()}
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """Return the journal."""
+        text = Path(f"{self.directory}/actor/journal.jsonl").read_bytes().rstrip(b"\0").decode()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def last(self, event: str) -> Mapping[str, Any]:
+        """Return the last record of an event."""
+        return next(each for each in reversed(self.records()) if each["event"] == event)
+
+
+def _started(stack: ExitStack, directory: str, name: str, old: Issued) -> BackgroundServer:
+    if name == "console":
+        path = f"{directory}/console/certificate.pem"
+        os.makedirs(os.path.dirname(path))
+        replace_file(path, old.chain_pem() + old.key_pem(), 0o600)
+        site = Site(path, path)
+    else:
+        site = write_site(f"{directory}/{name}", old, stem=name, separate_chain=name == "engine")
+    kind = Nginx if name == "portal" else Lighttpd
+    return stack.enter_context(kind(f"{directory}/server-{name}", [site]))
+
+
+@contextmanager
+def appliance(role: str = "primary") -> Iterator[Appliance]:
+    """Give an appliance with its servers running."""
+    with tempfile.TemporaryDirectory(prefix="cv-") as directory, ExitStack() as stack:
+        os.chmod(directory, 0o755)
+        Path(directory, "root.pem").write_bytes(ROOT.pem())
+        old = fresh()
+        servers = {name: _started(stack, directory, name, old) for name in MEMBERS[role]}
+        made = Appliance(role, directory, servers, old)
+        made.configure()
+        yield made

@@ -1,0 +1,181 @@
+"""The capabilities on a Nexthink V6 appliance, each by the tests that hold it; `make capabilities` runs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import pytest
+
+
+class Capability(NamedTuple):
+    """A row of the table."""
+
+    id: str
+    what: str
+    tests: tuple[str, ...] = ()
+    """Node ids, without parameters."""
+    missing: str = "no test is named yet"
+    """The part that no test holds; empty where the row is done."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether tests hold the whole row, so that each of them must exist and pass."""
+        return not self.missing
+
+
+_GROUPS: Final = "tests/monitor/actor/test_groups.py"
+_OWN_WAY: Final = f"{_GROUPS}::test_one_candidate_is_for_all_members_each_with_files_of_its_own_way"
+_ALL_UNDONE: Final = f"{_GROUPS}::test_a_member_that_does_not_serve_the_new_certificate_undoes_all"
+_NAMED_FILES: Final = f"{_GROUPS}::test_a_candidate_is_taken_from_the_files_of_the_article"
+_PROFILE: Final = "tests/config/test_profile.py"
+
+CAPABILITIES: Final = (
+    Capability("N01", "every TLS endpoint is a target; UDP 999 is never probed"),
+    Capability("N02", "an inventory as on the Web Console's own page"),
+    Capability("N03", "a default certificate is found"),
+    Capability("N04", "a default certificate on Collector port 443 is a finding"),
+    Capability("N05", "missing intermediates and wrong order are found, over several levels"),
+    Capability("N06", "whether an endpoint sends its intermediates, and what each client then needs"),
+    Capability(
+        "N07",
+        "the names that clients connect by, external and internal; a common name alone is a finding",
+        (
+            f"{_PROFILE}::test_an_appliance_is_looked_at_where_the_site_says_it_is",
+            f"{_PROFILE}::test_the_portal_connects_by_the_external_name_unless_there_is_another",
+            "tests/actions/test_rehearse.py::test_the_names_of_each_endpoint_and_client_count",
+            "tests/probes/test_assess.py::test_a_common_name_alone_is_a_name_to_openssl_and_none_to_the_web_pki",
+        ),
+        "",
+    ),
+    Capability("N08", "the same certificate or key on two appliances without the names of both"),
+    Capability(
+        "N09",
+        "a client that holds the intermediates itself is judged with them",
+        (
+            "tests/probes/test_assess.py::test_a_client_that_holds_the_intermediate_accepts_an_incomplete_chain",
+            "tests/actions/test_rehearse.py::test_a_client_that_holds_the_intermediate_itself_does_not_miss_it",
+        ),
+        "",
+    ),
+    Capability("N10", "exposed keys, keys that do not match, weak keys and signatures"),
+    Capability("N11", "protocol and cipher against a list"),
+    Capability("N12", "the JDK keystore: entries, ends, default password"),
+    Capability("N13", "the Engine's bundle: entries, duplicates, expired anchors"),
+    Capability("N14", "switches of portal.conf that turn validation off"),
+    Capability("N15", "the configuration lines of a chain"),
+    Capability("N16", "the appliance's own backups, as sets"),
+    Capability("N17", "an own root must reach every client store"),
+    Capability("N20", "requests for certificates"),
+    Capability("N21", "inputs of every format are put right, and that is said"),
+    Capability("N22", "inputs as the article names them", (_NAMED_FILES,), ""),
+    Capability(
+        "N23",
+        "the private key never leaves its host; its mode is checked; an encrypted one is refused or opened",
+        (
+            "tests/monitor/test_hostile.py::test_no_trace_of_a_private_key_is_found_anywhere",
+            "tests/actions/test_prepare.py::test_a_key_is_not_written_into_a_file_that_others_may_read",
+            "tests/actions/test_candidate.py::TestAnEncryptedKey::test_needs_a_password",
+            "tests/actions/test_candidate.py::TestAnEncryptedKey::test_is_opened_with_its_password",
+        ),
+        "",
+    ),
+    Capability("N30", "primary: one candidate replaces Web Console and Portal together", (_OWN_WAY, _ALL_UNDONE), ""),
+    Capability("N31", "secondary: one candidate replaces Web Console and Engine together", (_OWN_WAY,), ""),
+    Capability("N32", "single appliance: all three in one", (_OWN_WAY,), ""),
+    Capability("N33", "different layouts in one transaction", (_OWN_WAY,), "the configuration lines of a chain"),
+    Capability(
+        "N34",
+        "the appliance's services through systemctl; any command is configurable",
+        (
+            f"{_PROFILE}::test_an_appliance_is_one_group_whose_services_are_restarted_by_systemd",
+            f"{_GROUPS}::test_the_profile_acts_on_a_primary_appliance_with_the_commands_of_the_site",
+        ),
+        "nxportal, which is stopped for a change of the Portal's keystore",
+    ),
+    Capability("N35", "a Collector's custom port: observe, replace or reset"),
+    Capability("N36", "federate first; the Customer Key is never touched"),
+    Capability(
+        "N37",
+        "shipped mode approve, and the web console's runbook beside it",
+        (
+            f"{_PROFILE}::test_an_appliance_is_one_group_whose_services_are_restarted_by_systemd",
+            f"{_GROUPS}::test_the_profile_acts_on_a_primary_appliance_with_the_commands_of_the_site",
+        ),
+        "the runbook",
+    ),
+    Capability(
+        "N40",
+        "a replacement that fails, or loses a client, is undone by itself",
+        (
+            _ALL_UNDONE,
+            f"{_GROUPS}::test_a_member_whose_test_fails_with_the_new_files_undoes_all",
+            f"{_GROUPS}::test_the_daemon_has_a_group_replaced_and_what_got_worse_undone_as_one",
+            "tests/actions/test_transaction.py::test_one_component_that_fails_undoes_all_of_them",
+        ),
+        "",
+    ),
+    Capability(
+        "N41",
+        "restore any backup set, ours or the appliance's own",
+        (f"{_GROUPS}::test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one",),
+        "the appliance's own sets, and the configuration lines",
+    ),
+    Capability(
+        "N42",
+        "reset to default",
+        (f"{_GROUPS}::test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one",),
+        "the runbook for a custom port",
+    ),
+    Capability("N50", "the Portal's keystore: import, removal, password"),
+    Capability("N51", "the Engine's bundle: the root is appended once"),
+    Capability("N52", "the switches of portal.conf are set"),
+    Capability("N53", "the root for Windows"),
+    Capability("N54", "the root for macOS"),
+    Capability("N55", "changes of client stores are transactions"),
+)
+
+
+@dataclass
+class _Results:
+    """The outcomes of the tests that ran, by node id without parameters."""
+
+    outcomes: dict[str, set[str]] = field(default_factory=dict)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.outcome != "passed":
+            self.outcomes.setdefault(report.nodeid.partition("[")[0], set()).add(report.outcome)
+
+
+def result(capability: Capability, outcomes: Mapping[str, set[str]]) -> str:
+    """Return `passed`, `failed`, or what is missing; a test that did not run, or was skipped, holds nothing."""
+    found = [outcomes.get(each, set()) for each in capability.tests]
+    if any("failed" in each for each in found):
+        return "failed"
+    if not all(each == {"passed"} for each in found):
+        return "missing: a test did not run"
+    return f"missing: {capability.missing}" if capability.missing else "passed"
+
+
+def table(capabilities: Sequence[Capability], outcomes: Mapping[str, set[str]]) -> Iterator[str]:
+    """Yield the lines of the table."""
+    for each in capabilities:
+        yield f"{each.id}  {result(each, outcomes):<10}  {each.what}"
+        yield from (f"{'':5}{test}" for test in each.tests)
+
+
+def main() -> int:
+    """Run the tests of every row, and print the table; return 1 where a row that is done does not pass."""
+    results = _Results()
+    nodes = dict.fromkeys(test for each in CAPABILITIES for test in each.tests)
+    pytest.main(["--all", *sys.argv[1:], *nodes], plugins=[results])
+    sys.stdout.write("\n".join(table(CAPABILITIES, results.outcomes)) + "\n")
+    passed = sum(result(each, results.outcomes) == "passed" for each in CAPABILITIES)
+    sys.stdout.write(f"{passed} of {len(CAPABILITIES)} pass\n")
+    return 0 if all(result(each, results.outcomes) == "passed" for each in CAPABILITIES if each.is_done) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
