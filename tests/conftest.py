@@ -38,8 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return one process more than there are processors, since many tests wait for servers."""
-    return len(os.sched_getaffinity(0)) + 1
+    """Return two processes more than there are processors, since many tests wait for servers."""
+    return len(os.sched_getaffinity(0)) + 2
 
 
 # A machine that is busy makes no test wrong.
