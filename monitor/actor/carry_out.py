@@ -28,6 +28,8 @@ from monitor.actor.work import Work
 
 LONGEST_WAIT: Final = 600.0
 """Seconds for which a person waits for another process: that has time limits of its own."""
+_MOST_TRIES: Final = 10
+"""Tries of a person's command that finds another process at work again when it begins."""
 _NEW_STAYS = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
 
 
@@ -39,10 +41,20 @@ def carry_out(work: Work, request: Request) -> Document:
     2. Give up the keys in use, where they are compromised: they stay given up even if the replacement fails.
     3. Make the plan, of the files as they are by now; check that nobody rejected it and, without a person, that it may
        be carried out now.
-    4. Carry out the transaction, and empty the inboxes once the new files stay.
+    4. Carry out the transaction, and empty the inboxes once the new files stay. Where another process has begun
+       meanwhile, a person's command waits again: a renewal hook comes once, and would lose its certificate.
 
     Raises JournalError, BackupError, OSError.
     """
+    for _ in range(_MOST_TRIES if work.attended else 1):
+        answer, ending = _try(work, request)
+        if ending is None or not left_to_others(ending):
+            break
+    return answer
+
+
+def _try(work: Work, request: Request) -> tuple[Document, Ending | None]:
+    """Return the answer, and the ending of the transaction if it came to one; the steps are those of `carry_out`."""
     action, transaction = request.wanted, _recorded(work, request)
     # 1
     busy = _others_at_work(work, action) if work.attended else None
@@ -54,22 +66,22 @@ def carry_out(work: Work, request: Request) -> Document:
         beside["given_up"] = _give_up_keys(work, action, request.why)
     # 3
     if busy is not None:
-        return {**cannot(sentence("{}: ask again", harmless(busy.sentence))), **beside}
+        return {**cannot(sentence("{}: ask again", harmless(busy.sentence))), **beside}, None
     planned = _permitted_plan(work, action)
     if not isinstance(planned, Planned):
-        return {**(endings_document(earlier) if earlier else {}), **cannot(planned), **beside}
+        return {**(endings_document(earlier) if earlier else {}), **cannot(planned), **beside}, None
     made = planned.made
     if not isinstance(made, Prepared):
-        return {**(endings_document(earlier) if earlier else {}), **plan_document(work, made), **beside}
+        return {**(endings_document(earlier) if earlier else {}), **plan_document(work, made), **beside}, None
     if request.plan not in {"", made.order.plan.hash}:
         this = printable(made.order.plan.hash)
         why = sentence("this plan is {}, not the one that was asked for: look at it again", this)
-        return {**cannot(why), **beside}
+        return {**cannot(why), **beside}, None
     # 4
     ending = transact(replace(transaction, asked={**transaction.asked, "begins": begins(made)}), made.order)
     if ending.outcome in _NEW_STAYS:
         empty_inboxes(work.context, planned.inboxes, made.remainder)
-    return {**plan_document(work, made), **endings_document([*earlier, ending]), **beside}
+    return {**plan_document(work, made), **endings_document([*earlier, ending]), **beside}, ending
 
 
 def _recorded(work: Work, request: Request) -> TransactionContext:

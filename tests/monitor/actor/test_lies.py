@@ -372,6 +372,25 @@ def test_who_comes_while_another_is_at_work_is_told_who_that_is_and_waits_and_is
 
 
 @needs_nginx
+def test_of_persons_who_come_at_once_none_is_refused(machine: ServerMachine, component: InstalledComponent) -> None:
+    """Whoever had waited found a third at work once it began, and was refused; a renewal hook comes only once."""
+    component.declare()
+    commands = []
+    for number in range(4):
+        given = machine.directory / f"of-{number}.pem"
+        new = fresh()
+        given.write_bytes(new.chain_pem() + new.key_pem())
+        commands.append([*CERTVIGIL, "replace", "web", "--from", str(given), "--config", component.config_file])
+    with ExitStack() as running:
+        processes = [
+            running.enter_context(subprocess.Popen(each, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+            for each in commands
+        ]
+        said = [each.communicate(timeout=120)[0] for each in processes]
+    assert [each.returncode for each in processes] == [0] * len(processes), said
+
+
+@needs_nginx
 def test_a_record_that_a_crash_tore_is_no_obstacle(component: InstalledComponent) -> None:
     assert component.replace(fresh()).outcome is Outcome.COMMITTED
     journal = Path(f"{component.directory}/actor/journal.jsonl")
