@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -90,6 +91,8 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         proposed = daemon.wait_for(lambda: run("plan", "web", *config).get("waiting"), "another proposal")[0]
         assert run("approve", proposed["hash"], *config)["until"]
         daemon.wait_until("ended", target="web/actions", action="replace", outcome="committed")
+        # The used files go after the commit, and the next ones have their names.
+        daemon.wait_for(lambda: not os.listdir(web.inbox), "the empty inbox")
         web.put(fresh())
         assert run("replace", "web", *config)["endings"][0]["outcome"] == "committed"
         assert run("activate", "web", "--force", *config)["endings"]
