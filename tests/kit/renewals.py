@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from monitor.lab.ca import Issued, bundle
 from tests.kit.keystore import keystore
 
 Pause = Callable[[float], None]
+
+_PASSWORD: Final = b"of this keystore alone"
 
 
 class RenewalShape(StrEnum):
@@ -64,7 +67,7 @@ class RenewedFiles:
         """Write the first certificate."""
         os.makedirs(self.directory)
         if self.shape is RenewalShape.KEYSTORE:
-            self._replace(self.path("password"), b"changeit\n")
+            self._replace(self.path("password"), _PASSWORD + b"\n")
         self.renew(issued, 0.0, lambda _: None)
 
     def renew(self, issued: Issued, gap: float, pause: Pause = time.sleep) -> None:
@@ -84,7 +87,7 @@ class RenewedFiles:
                 yield lambda: self._write_over(self.path("site.pem"), whole[:half])
                 yield lambda: _append(self.path("site.pem"), whole[half:])
             case RenewalShape.KEYSTORE:
-                data = keystore(issued, b"changeit")
+                data = keystore(issued, _PASSWORD)
                 yield lambda: self._replace(self.path("site.p12"), data)
             case RenewalShape.SEPARATE_CHAIN:
                 yield lambda: self._replace(self.path("site.key"), issued.key_pem())
