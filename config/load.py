@@ -26,6 +26,7 @@ from config.model import (
     FileTarget,
     SystemStore,
     TrustStore,
+    groups_by_member,
 )
 from config.pattern import is_one_of
 from config.policy import Policy, PolicyMatch, Replace
@@ -130,6 +131,7 @@ def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list
 def _config(root: RootSection, declared: _Declared, notified: _Notified, files: Iterable[_File]) -> Config:
     stores = {name: each.build(name) for name, each in root.trust_stores.items()}
     clients = {name: each.build(name) for name, each in root.clients.items()}
+    groups = _groups(root)
     return Config(
         settings=root.settings(),
         host=root.host or own_name(),
@@ -137,13 +139,13 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
         files=tuple(declared.files),
         endpoints=MappingProxyType(declared.endpoints),
         components=MappingProxyType(declared.components),
-        groups=MappingProxyType(_groups(root)),
+        groups=MappingProxyType(groups),
         trust_stores=MappingProxyType({**_IMPLICIT_STORES, **stores}),
         clients=MappingProxyType({**_IMPLICIT_CLIENTS, **clients}),
         policies=_policies(root),
         waivers=tuple(each.build() for each in root.waivers),
         channels=MappingProxyType(notified.channels),
-        notifications=_with_groups(notified.notifications, _groups(root)),
+        notifications=_with_groups(notified.notifications, groups),
         profile=root.profile,
         sources=tuple(file.path for file in files),
         digest=_digest(files),
@@ -164,7 +166,7 @@ def _groups(root: RootSection) -> dict[str, ComponentGroup]:
 
 def _with_groups(notifications: Notifications, groups: Mapping[str, ComponentGroup]) -> Notifications:
     """Return who is told what, where what is done to a group is told to those who are told of a member, too."""
-    group_of = {member: name for name, group in groups.items() for member in group.members}
+    group_of = groups_by_member(groups)
 
     def related(match: FindingMatch, *, upwards: bool) -> FindingMatch:
         found = [member for name in match.components if name in groups for member in groups[name].members]

@@ -195,6 +195,11 @@ class ComponentGroup:
     """Names of components, each of this group only, sorted."""
 
 
+def groups_by_member(groups: Mapping[str, ComponentGroup]) -> dict[str, str]:
+    """Return the name of the group of each component that is in one."""
+    return {member: name for name, group in groups.items() for member in group.members}
+
+
 @dataclass(frozen=True, slots=True)
 class PemBundle:
     """Anchors in a file of PEM (or one DER) certificates."""
@@ -361,16 +366,16 @@ class Config:
     """The files of the configuration, to notice that they differ from the loaded configuration."""
     digest: str = ""
     """SHA-256 over those files, hexadecimal."""
-    _group_of: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    group_of: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    """By component: the name of its group; a component of no group is not in it."""
 
     def __post_init__(self) -> None:
         """Note the group of each component."""
-        group_of = {member: name for name, group in self.groups.items() for member in group.members}
-        object.__setattr__(self, "_group_of", MappingProxyType(group_of))
+        object.__setattr__(self, "group_of", MappingProxyType(groups_by_member(self.groups)))
 
     def subject_of(self, component: str) -> str:
         """Return the name of what is changed with a component: its group, or where it is in none, itself."""
-        return self._group_of.get(component, component)
+        return self.group_of.get(component, component)
 
     def subjects_of(self, components: Iterable[str]) -> tuple[str, ...]:
         """Return the subjects of these components, each once, in their order."""
@@ -384,7 +389,7 @@ class Config:
     @property
     def subjects(self) -> tuple[str, ...]:
         """The names of what is changed as one: groups, and components of no group."""
-        return (*self.groups, *(name for name in self.components if name not in self._group_of))
+        return (*self.groups, *(name for name in self.components if name not in self.group_of))
 
     @property
     def labels(self) -> Mapping[str, Mapping[str, str]]:

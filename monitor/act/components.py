@@ -13,7 +13,7 @@ from config.vocabulary import ComponentState, Mode
 from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
 from monitor.act.orders import Orders
-from monitor.act.status import CandidateStatus, ComponentStatus, Subject, Waiting, inbox_of, subjects_of
+from monitor.act.status import CandidateStatus, ComponentStatus, Subject, Waiting, inbox_of, subject_named, subjects_of
 from monitor.decide.decision import PENDING, Decision
 from monitor.decide.gather import ComponentRecord
 from monitor.decide.history import attempts_of_all
@@ -39,7 +39,7 @@ class Components:
 
     def record(self, name: str) -> ComponentRecord:
         """Return the facts for decisions about a group or component, its targets aside."""
-        subject = subjects_of(self._registry.config).get(name)
+        subject = subject_named(name, self._registry.config)
         if subject is None:
             return ComponentRecord()
         recent = attempts_of_all(self._journal.state, subject.members)

@@ -20,7 +20,7 @@ from monitor.act.answer import is_in_place
 from monitor.act.connection import ActorConnection
 from monitor.act.contests import Contests
 from monitor.act.journal import JournalFollower
-from monitor.act.status import CandidateStatus, Subject, candidate_of, inbox_of, subjects_of
+from monitor.act.status import CandidateStatus, Subject, candidate_of, inbox_of, subject_named, subjects_of
 from monitor.actor.request import Request, Verb
 from monitor.host.schedule import Agenda
 from monitor.state.bus import Bus
@@ -164,7 +164,7 @@ class Inboxes:
     async def _consider(self, name: str) -> None:
         """Note the content of the inbox of a group or component."""
         config = self._registry.config
-        subject = subjects_of(config).get(name)
+        subject = subject_named(name, config)
         if subject is None:
             return
         self._agenda.schedule(name, time.monotonic() + config.settings.rescan)

@@ -13,7 +13,7 @@ from actions.journal_state import JournalState, RecordedEnding
 from config.text import Log, harmless, printable
 from config.vocabulary import TargetKind
 from monitor.act.connection import ActorConnection, talk
-from monitor.act.status import action_target, actions_of, subjects_of
+from monitor.act.status import action_target, actions_of, subject_named
 from monitor.actor.follow import Follower, Heard
 from monitor.actor.request import Document
 from monitor.state.bus import Bus
@@ -152,8 +152,7 @@ class JournalFollower:
             return
         self._told_until = max(self._told_until, ended.at)
         config = self._registry.config
-        changeable = subjects_of(config)
-        names = [name for name in config.subjects_of(ended.components) if name in changeable]
+        names = [name for name in config.subjects_of(ended.components) if subject_named(name, config)]
         for name in names:
             self._registry.watch(action_target(name, config), ended.at)
         self._bus.publish([ActionEnded(actions_of(name), ended) for name in names])

@@ -30,7 +30,7 @@ from monitor.act.answer import OrderAnswer, OrderEnd, order_answer, why_not
 from monitor.act.connection import ActorConnection
 from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
-from monitor.act.status import FailedOrder, subjects_of
+from monitor.act.status import FailedOrder, subject_named
 from monitor.actor.request import LONGEST_REASON, Document, Request, Verb
 from monitor.decide.decision import ORDERED, PENDING, Decision, DecisionMade, DecisionStatus, kind_of_decision
 from monitor.decide.situation import Approval, Attempt, LeftToPerson, Result
@@ -159,7 +159,7 @@ class Orders:
 
     def place(self, decision: Decision) -> None:
         """Queue a decision that the actor is to carry out, propose or plan: `_carry_out_all` takes it."""
-        if decision.status in ORDERED and decision.subject in subjects_of(self._registry.config):
+        if decision.status in ORDERED and subject_named(decision.subject, self._registry.config):
             try:
                 self._queue.put_nowait(decision)
             except asyncio.QueueFull:
@@ -345,14 +345,13 @@ class Orders:
         if self._journal.no_actor is not None:
             return
         state, config = self._journal.state, self._registry.config
-        changeable = subjects_of(config)
         for plan, proposal in tuple(state.proposals.items()):
             action = proposal.action
             subjects = config.subjects_of(action.components)
             decisions = [each for name in subjects for each in self._table.about(name)]
             if any(_calls_for(each, action.kind) for each in decisions):
                 self._doubted.discard(plan)
-            elif plan not in self._doubted and changeable.keys() >= set(subjects):
+            elif plan not in self._doubted and all(subject_named(name, config) for name in subjects):
                 self._doubted.add(plan)
                 await self._actor.ask(Request(Verb.PROPOSE, action))
         self._doubted &= state.proposals.keys()

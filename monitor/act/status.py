@@ -42,14 +42,23 @@ class Subject:
 
 
 def subjects_of(config: Config) -> Mapping[str, Subject]:
-    """Return what certvigil may change, by name: each component of it has a service."""
-    found: dict[str, Subject] = {}
-    for name in config.subjects:
-        members = [config.components[each] for each in config.members_of(name)]
-        if all(each.service is not None for each in members):
-            mode = min((each.mode for each in members), key=list(Mode).index)
-            found[name] = Subject(name, tuple(each.name for each in members), mode, name in config.groups)
-    return found
+    """Return what certvigil may change, by name."""
+    found = ((name, subject_named(name, config)) for name in config.subjects)
+    return {name: subject for name, subject in found if subject is not None}
+
+
+def subject_named(name: str, config: Config) -> Subject | None:
+    """Return the group or component of that name, if certvigil may change it: each component of it has a service.
+
+    A member of a group is none by itself.
+    """
+    if name not in config.groups and (name not in config.components or config.subject_of(name) != name):
+        return None
+    members = [config.components[each] for each in config.members_of(name)]
+    if any(each.service is None for each in members):
+        return None
+    mode = min((each.mode for each in members), key=list(Mode).index)
+    return Subject(name, tuple(each.name for each in members), mode, name in config.groups)
 
 
 def actions_of(subject: str) -> str:

@@ -58,19 +58,16 @@ def sets_to_give_back(
     `components` are one, or the members of a group, which are given back what one transaction changed: a member that it
     did not change is left out. Raises BackupError, OSError.
     """
-    if len(components) == 1:
-        chosen = choose_sets(context, components[0], name)
-        return {components[0]: chosen} if isinstance(chosen, ChosenSets) else chosen
     if not name:
-        return _last_usable_of_all(context, components)
-    found = {each: choose_sets(context, each, name) for each in components}
-    given = {each: sets for each, sets in found.items() if isinstance(sets, ChosenSets)}
+        return _last_usable(context, components)
+    given = {each: ChosenSets(sets) for each in components if (sets := _sets_called(context, each, name))}
     return given or sentence("there is no backup set {} of {}", printable(name), listed(map(printable, components)))
 
 
-def _last_usable_of_all(
+def _last_usable(
     context: ActorContext, components: Sequence[str]
 ) -> Mapping[str, ChosenSets] | RefusedPlan | Printable:
+    # A set that was written late is given back only by its name.
     sets = [each for name in components for each in context.backup_sets(name) if not each.late]
     passed_over: list[str] = []
     for transaction in dict.fromkeys(each.transaction for each in sorted(sets, key=lambda each: each.at, reverse=True)):
@@ -88,33 +85,10 @@ def _last_usable_of_all(
     return RefusedPlan(tuple(Objection(Ground.UNUSABLE, each) for each in passed_over))
 
 
-def choose_sets(context: ActorContext, component: str, name: str) -> ChosenSets | RefusedPlan | Printable:
-    """Return the backup set called `name`, or where that is empty the last that can be used; else why there is none.
-
-    Raises BackupError, OSError.
-    """
+def _sets_called(context: ActorContext, component: str, name: str) -> Sequence[BackupSet]:
+    """Return the backup sets of a component that are called `name`; raises BackupError, OSError."""
     sets = context.backup_sets(component)
-    if not name:
-        return _last_usable(context, component, sets)
     if name == DEFAULT_SET:
         # There are several where a file joined the component later: that file is as it first was.
-        chosen = [each for each in reversed(sets) if each.pinned]
-    else:
-        chosen = [each for each in sets if each.transaction == name]
-    if not chosen:
-        return sentence("there is no backup set {} of {}", printable(name), printable(component))
-    return ChosenSets(chosen)
-
-
-def _last_usable(
-    context: ActorContext, component: str, sets: Sequence[BackupSet]
-) -> ChosenSets | RefusedPlan | Printable:
-    passed_over: list[str] = []
-    # A set that was written late is given back only by its name.
-    for each in (one for one in reversed(sets) if not one.late):
-        if not (why := context.unusable(each)):
-            return ChosenSets([each], tuple(passed_over))
-        passed_over.append(f"{component}: backup set {each.transaction} is passed over: {why}")
-    if not passed_over:
-        return sentence("there is no backup set of {}", printable(component))
-    return RefusedPlan(tuple(Objection(Ground.UNUSABLE, each) for each in passed_over))
+        return [each for each in reversed(sets) if each.pinned]
+    return [each for each in sets if each.transaction == name]

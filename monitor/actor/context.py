@@ -105,13 +105,8 @@ class ActorContext:
             lambda: self._last(component),
             lambda: attended and component.service is not None and test(self.world, component.service) is not None,
             self.journal_state().why_not,
-            self.group_of(name),
+            self.config.group_of.get(name, ""),
         )
-
-    def group_of(self, component: str) -> str:
-        """Return the group of a component; empty where it is in none."""
-        subject = self.config.subject_of(component)
-        return subject if subject in self.config.groups else ""
 
     def _last(self, component: Component) -> LastSet:
         """Return the newest backup set with which a server starts; raises OSError."""

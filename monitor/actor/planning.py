@@ -163,8 +163,8 @@ def misplaced_candidates(context: ActorContext, action: ActionRequest) -> Iterat
     Whoever put a file there may not have meant it for the other members.
     """
     for name in action.components:
-        group = context.group_of(name)
-        if group and newest_in(context, context.inbox(name)):
+        group = context.config.group_of.get(name)
+        if group is not None and newest_in(context, context.inbox(name)):
             here, there = printable(context.inbox(name)), printable(context.inbox(group))
             yield f"{here} is not used, since {name} is changed with all of {group}: put what is for all into {there}"
 

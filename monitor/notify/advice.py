@@ -44,9 +44,8 @@ class AdviceContext:
     @classmethod
     def of(cls, config: Config) -> AdviceContext:
         """Return the facts in `config`."""
-        groups = {member: name for name, group in config.groups.items() for member in group.members}
-        settings = config.settings
-        return cls(config.host, config.components, config.notifications.runbook, settings.state_directory, groups)
+        runbook, state_directory = config.notifications.runbook, config.settings.state_directory
+        return cls(config.host, config.components, runbook, state_directory, config.group_of)
 
     def component(self, member: Member) -> Component | None:
         """Return the component of a member; None where it has none that is declared."""
