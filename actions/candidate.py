@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from config.text import printable
-from config.vocabulary import FileFormat, UnreadableReason
+from config.vocabulary import FileFormat
 from probes.certificate import Certificate, certificate
 from probes.chain import paths, signed
-from probes.container.blocks import EncodingFault
+from probes.container.blocks import SEALED, EncodingFault
 from probes.container.pem import text_around
 from probes.container.private_key import open_key
 from probes.container.registry import called, open_container, parts_of
@@ -168,15 +168,15 @@ def read_candidates(
     password: bytes | None = None,
     at_hand: Sequence[PrivateKey] = (),
     *,
-    called: str = "this password",
+    password_name: str = "this password",
 ) -> Candidates | NoCandidate:
     """Return the candidates in `files`: PEM, DER, PKCS#7 or PKCS#12, recognised by content.
 
     There is one candidate for each server's certificate whose key is at hand; all share the remarks on corrections to
-    the files. `password` opens encrypted keys and keystores, and a sentence calls it `called` (printable); `at_hand`
+    the files. `password` opens encrypted keys and keystores, and a sentence calls it `password_name` (printable); `at_hand`
     are keys of the host, for a certificate that comes without a key.
     """
-    parts = _parts(files, password, called)
+    parts = _parts(files, password, password_name)
     if isinstance(parts, NoCandidate):
         return parts
     keys = {key.public_sha256: key for key in (*at_hand, *parts.keys)}
@@ -208,8 +208,8 @@ class _Parts:
 
     found: tuple[_Found, ...]
     password: bytes | None
-    called: str
-    """The password, in a sentence; printable."""
+    password_name: str
+    """In a sentence; printable."""
 
     @property
     def every(self) -> list[Certificate]:
@@ -234,15 +234,15 @@ class _Parts:
                 Flaw.KEY_ENCRYPTED, f"the private key in {where} is encrypted, and no password was given"
             )
         return NoCandidate(
-            Flaw.WRONG_PASSWORD, f"the private key in {where} cannot be opened with {self.called}, or is damaged"
+            Flaw.WRONG_PASSWORD, f"the private key in {where} cannot be opened with {self.password_name}, or is damaged"
         )
 
 
-def _parts(files: Sequence[Given], password: bytes | None, called: str) -> _Parts | NoCandidate:
+def _parts(files: Sequence[Given], password: bytes | None, password_name: str) -> _Parts | NoCandidate:
     """Return the content of `files`, unless a file is damaged or they are too large."""
     if sum(len(file.data) for file in files) > MOST_BYTES:
         return NoCandidate(Flaw.TOO_LARGE, f"the files hold more than {MOST_BYTES} bytes together")
-    parts = _Parts(tuple(_look_into(file, password) for file in files), password, called)
+    parts = _Parts(tuple(_look_into(file, password) for file in files), password, password_name)
     damage = [each for one in parts.found for each in one.damage]
     if damage:
         return NoCandidate(Flaw.UNDECODABLE, damage[0])
@@ -307,7 +307,6 @@ _BY_EXTENSION: Final = {
 }
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
-_SEALED: Final = frozenset({UnreadableReason.LOCKED, UnreadableReason.WRONG_PASSWORD})
 
 
 class _Found:
@@ -329,7 +328,7 @@ class _Found:
         container = open_container(part, self._password)
         self.encodings |= container.encodings
         for fault in container.blocks.faults:
-            if fault.reason in _SEALED:
+            if fault.reason in SEALED:
                 self.locked = True
             else:
                 self.damage.append(f"{self.name}: {fault.detail}")
@@ -357,7 +356,7 @@ class _Found:
     def _take_key(self, block: bytes) -> None:
         opened = open_key(block, self._password, validated=True)
         if isinstance(opened, EncodingFault):
-            if opened.reason in _SEALED:
+            if opened.reason in SEALED:
                 self.locked = True
             else:
                 self.damage.append(f"{self.name}: the private key {opened.detail}")

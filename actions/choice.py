@@ -62,7 +62,7 @@ def choose(
 
     def against(one: Offered) -> Objection | None:
         if isinstance(one, Keyless):
-            return Objection(Ground.NO_CANDIDATE, f"{one.why.flaw}: {one.why.detail}")
+            return _without_key(one)
         reasons = unfit(one, demands, now)
         return next(iter(reasons), None) or barred(one)
 
@@ -70,7 +70,7 @@ def choose(
     reasons = {each.certificate: against(each) for each in newest_first}
     chosen = next((each for each in newest_first if reasons[each.certificate] is None), newest_first[0])
     if isinstance(chosen, Keyless):
-        return Objection(Ground.NO_CANDIDATE, f"{chosen.why.flaw}: {chosen.why.detail}")
+        return _without_key(chosen)
     older = [each.certificate for each in newest_first[newest_first.index(chosen) + 1 :]]
     obsolete = tuple(each for each in older if covers_names(each, demands))
     passed_over = tuple(
@@ -79,6 +79,10 @@ def choose(
         if why and each not in {chosen.certificate, *obsolete}
     )
     return Choice(chosen, reasons[chosen.certificate] is None, obsolete, passed_over)
+
+
+def _without_key(one: Keyless) -> Objection:
+    return Objection(Ground.NO_CANDIDATE, f"{one.why.flaw}: {one.why.detail}")
 
 
 def _named(certificate: Certificate) -> str:

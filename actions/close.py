@@ -63,9 +63,7 @@ def freeze(state: TransactionState, failure: Failure, *, again: bool = False) ->
     if started := start_dead(state):
         failure = failure.plus(f"; {started}")
     rest = FROZEN_UNTIL_RECOVERY if again else None
-    ending = Ending.of(
-        state.name, state.plan.components, Outcome.FROZEN, failure, consequence=rest, group=state.plan.group
-    )
+    ending = Ending.of(state.name, state.plan, Outcome.FROZEN, failure, consequence=rest)
     if not (again and _is_frozen_for(state, failure.sentence)):
         more = {"again": True} if again else {}
         state.note_if_possible(Event.FROZEN, components=state.plan.components, **ending.to_record(), **more)
@@ -152,7 +150,7 @@ def _compare(state: TransactionState) -> None:
 
 
 def _ending(state: TransactionState, outcome: Outcome, failure: Failure) -> Ending:
-    return Ending.of(state.name, state.plan.components, outcome, failure, group=state.plan.group)
+    return Ending.of(state.name, state.plan, outcome, failure)
 
 
 def _with_remarks(state: TransactionState, ending: Ending) -> Ending:

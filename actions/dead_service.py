@@ -58,9 +58,7 @@ def start_dead_later(state: TransactionState) -> Ending | None:
         return None
     frozen = next(each.data for each in reversed(state.records()) if each.event is Event.FROZEN)
     failure = Failure(Cause(frozen["cause"]), f"{frozen['reason']}; {started}")
-    ending = Ending.of(
-        state.name, state.plan.components, Outcome.FROZEN, failure, consequence="", group=state.plan.group
-    )
+    ending = Ending.of(state.name, state.plan, Outcome.FROZEN, failure, consequence="")
     state.note_if_possible(Event.FROZEN, components=state.plan.components, **ending.to_record())
     return ending
 

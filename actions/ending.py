@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from actions.plan import Plan
 from config.text import printable
 
 
@@ -159,24 +160,23 @@ class Ending:
     def of(
         cls,
         transaction: str,
-        components: tuple[str, ...],
+        plan: Plan,
         outcome: Outcome,
         failure: Failure,
         remarks: Iterable[str] = (),
         *,
         consequence: str | None = None,
-        group: str = "",
     ) -> Ending:
-        """Return the ending of a transaction after a failure, or after none (`Cause.NONE`)."""
+        """Return the ending of the transaction of a plan after a failure, or after none (`Cause.NONE`)."""
         return cls(
             transaction=transaction,
-            components=components,
+            components=plan.components,
             outcome=outcome,
             cause=failure.cause,
             reason=failure.sentence,
             consequence=consequence,
             remarks=tuple(remarks),
-            group=group,
+            group=plan.group,
         )
 
     @property

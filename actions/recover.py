@@ -73,7 +73,7 @@ def _unless_unusable(
         why = printable(f"files of an interrupted transaction could not be put right yet: {detail}", 2000)
         plan = _resume(context, _records_of(context, name)).plan
         failure = Failure(Cause.STORAGE, why)
-        return Ending.of(name, plan.components, Outcome.REFUSED, failure, consequence=later, group=plan.group)
+        return Ending.of(name, plan, Outcome.REFUSED, failure, consequence=later)
 
 
 def _start_later(context: TransactionContext, name: str) -> Ending | None:
@@ -158,7 +158,7 @@ def _recover(context: TransactionContext, name: str, *, services_run: bool) -> E
     locks = acquire(context.world, context.locks, plan.components)
     if isinstance(locks, Busy):
         busy = Failure(Cause.BUSY, f"not recovered now: {locks.sentence}")
-        return Ending.of(name, plan.components, Outcome.REFUSED, busy, consequence="", group=plan.group)
+        return Ending.of(name, plan, Outcome.REFUSED, busy, consequence="")
     try:
         # The process that held the locks until now may have ended it.
         if name not in unfinished(context.journal.records()):
@@ -305,9 +305,7 @@ def _tidy(state: TransactionState, ended: Record) -> Ending:
     clear(state, keep_backup=True, keep_aside=outcome is not Outcome.REFUSED)
     failure = Failure(Cause(ended.data["cause"]), str(ended.data["reason"]))
     rest = "; interrupted while tidying up"
-    return Ending.of(
-        state.name, state.plan.components, outcome, failure, state.remarks, consequence=rest, group=state.plan.group
-    )
+    return Ending.of(state.name, state.plan, outcome, failure, state.remarks, consequence=rest)
 
 
 def _why(records: Sequence[Record]) -> Failure:

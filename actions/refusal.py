@@ -39,7 +39,7 @@ def key_given_up(context: TransactionContext, order: Order) -> Failure | None:
 
 def refuse(context: TransactionContext, name: str, plan: Plan, failure: Failure) -> Ending:
     """End a transaction that did not begin."""
-    ending = Ending.of(name, plan.components, Outcome.REFUSED, failure, group=plan.group)
+    ending = Ending.of(name, plan, Outcome.REFUSED, failure)
     what = {"kind": plan.kind, "components": plan.components, **({"group": plan.group} if plan.group else {})}
     asked = {**what, "hash": plan.hash, **context.asked}
     # A journal that takes no record is among the reasons to refuse.

@@ -17,7 +17,7 @@ from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import FileContent, FileRole, Integrity, UnreadableReason
 from probes.certificate import Certificate, certificate
 from probes.chain import are_anchors
-from probes.container.blocks import Container, EncodingFault, faulty
+from probes.container.blocks import SEALED, Container, EncodingFault, faulty
 from probes.container.private_key import open_key
 from probes.container.registry import called, is_keystore, open_container
 from probes.keystore import DEFAULT_PASSWORD, Keystore, KeystoreEntry
@@ -329,14 +329,11 @@ def _public_halves(keys: Sequence[bytes], password: bytes | None) -> _Keys:
         if not isinstance(opened, EncodingFault):
             public = opened.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
             found.append(hashlib.sha256(public).hexdigest())
-        elif opened.reason in _SEALED:
+        elif opened.reason in SEALED:
             encrypted += 1
         else:
             failures.append(Unreadable(opened.reason, sentence("private key {} {}", number, harmless(opened.detail))))
     return _Keys(tuple(found), encrypted, tuple(failures[:1]))
-
-
-_SEALED: Final = frozenset({UnreadableReason.LOCKED, UnreadableReason.WRONG_PASSWORD})
 
 
 def _content(

@@ -112,11 +112,7 @@ def _password(said: str) -> bytes | None:
 def _tried(sealed: Sealed, said: str, data: bytes) -> str:
     task = f"{sealed} {said} {len(data)}\n".encode() + data
     with _forkers.one() as forker:
-        try:
-            status = forker.ask(task)
-        except BaseException:
-            forker.end()
-            raise
+        status = forker.ask(task)
     if status is None:
         return f"was not opened within {_PATIENCE:.0f} s by a process of its own"
     if status != _DONE:
@@ -192,7 +188,7 @@ class _Forkers:
 
     @contextmanager
     def one(self) -> Iterator[_Forker]:
-        """Give one; raises OSError where none can be started."""
+        """Give one, which is ended where its use fails; raises OSError where none can be started."""
         with self._lock:
             self._let_work()
             forker, self._kept = self._kept, None
@@ -200,7 +196,11 @@ class _Forkers:
             forker.end()
             forker = None
         forker = forker or _Forker()
-        yield forker
+        try:
+            yield forker
+        except BaseException:
+            forker.end()
+            raise
         with self._lock:
             if self._kept is None and forker.runs:
                 self._kept = forker

@@ -183,8 +183,8 @@ def _candidates(context: ActorContext, action: ActionRequest, files: CandidateFi
             continue
         # A password file that cannot be read is reported where the keystore on disk is read.
         with suppress(OSError):
-            password, called = read_password(path, context.world), f"the password in {printable(path)}"
-            made = read_candidates(files.files, password, at_hand, called=called)
+            password, name = read_password(path, context.world), f"the password in {printable(path)}"
+            made = read_candidates(files.files, password, at_hand, password_name=name)
     return made
 
 

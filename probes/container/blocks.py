@@ -11,6 +11,8 @@ from probes.keystore import Keystore
 
 Password = bytes | None
 
+SEALED: Final = frozenset({UnreadableReason.LOCKED, UnreadableReason.WRONG_PASSWORD})
+"""The faults that the right password mends."""
 MOST_FAULTS: Final = 16
 """Faults that are told of one file: a hostile file could hold a million."""
 

@@ -16,11 +16,7 @@ _BKS: Final = (bytes.fromhex("0000000100000014"), bytes.fromhex("000000020000001
 
 
 def _begins(*beginnings: bytes) -> Callable[[bytes], bool]:
-    return partial(_begins_with_one, beginnings)
-
-
-def _begins_with_one(beginnings: tuple[bytes, ...], data: bytes) -> bool:
-    return data.startswith(beginnings)
+    return lambda data: data.startswith(beginnings)
 
 
 def _java(name: FileFormat, called: str, beginning: bytes) -> Format:

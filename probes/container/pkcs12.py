@@ -49,6 +49,7 @@ _SCRYPT_NUMBERS: Final = 3
 """Cost, block size, parallelisation (RFC 7914)."""
 _MOST: Final = 2**32
 
+_ENCODINGS: Final = frozenset({FileFormat.PKCS12})
 _VERSION: Final = b"\x02\x01\x03"  # RFC 7292, 4
 _CONSTRUCTED: Final = 0x20
 _LONG_TAG: Final = 0x1F
@@ -150,27 +151,18 @@ def unlock(data: bytes, password: Password) -> Blocks:
     The key's own certificate is the first, then come those that lead on from it, whatever their order: in a keystore
     they are a set.
     """
-    return read_keystore(data, password).blocks
+    return _read(data, password).blocks
 
 
-@dataclass(frozen=True, slots=True)
-class PKCS12Keystore:
-    """What a PKCS#12 keystore holds."""
-
-    blocks: Blocks
-    keystore: Keystore[bytes] | None = None
-    """None where it could not be opened."""
-
-
-def read_keystore(data: bytes, password: Password) -> PKCS12Keystore:
-    """Return the blocks of a keystore as `unlock` does, and its entries.
+def _read(data: bytes, password: Password) -> Container:
+    """Return the blocks of a keystore as `unlock` does, and where it could be opened, its entries.
 
     Without a private key each certificate is an entry that somebody trusts; with one, all are its chain. Java also
     wants an attribute of its own at a trusted certificate, which the library does not show.
     """
     opened = _opened(data, password)
     if isinstance(opened, EncodingFault):
-        return PKCS12Keystore(replace(NOTHING, faults=(opened,)))
+        return Container(FileFormat.PKCS12, replace(NOTHING, faults=(opened,)), _ENCODINGS)
     key = opened.held.key
     held = [each for each in (opened.held.cert, *opened.held.additional_certs) if each is not None]
     ders = [each.certificate.public_bytes(Encoding.DER) for each in held]
@@ -189,7 +181,7 @@ def read_keystore(data: bytes, password: Password) -> PKCS12Keystore:
         Integrity.VERIFIED if sealed else Integrity.UNPROTECTED,
         default_password=sealed and opened.password == DEFAULT_PASSWORD,
     )
-    return PKCS12Keystore(Blocks(certificates, keys, ()), keystore)
+    return Container(FileFormat.PKCS12, Blocks(certificates, keys, ()), _ENCODINGS, keystore)
 
 
 def _alias(name: bytes | None) -> Printable:
@@ -197,9 +189,9 @@ def _alias(name: bytes | None) -> Printable:
 
 
 def _open(data: bytes, password: Password) -> Container:
-    read = read_keystore(data, password)
-    blocks = replace(read.blocks, faults=tuple(_in_words(each, password) for each in read.blocks.faults))
-    return Container(FileFormat.PKCS12, blocks, frozenset({FileFormat.PKCS12}), read.keystore)
+    read = _read(data, password)
+    faults = tuple(_in_words(each, password) for each in read.blocks.faults)
+    return replace(read, blocks=replace(read.blocks, faults=faults))
 
 
 def _in_words(fault: EncodingFault, password: Password) -> EncodingFault:
