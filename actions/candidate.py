@@ -168,15 +168,15 @@ def read_candidates(
     password: bytes | None = None,
     at_hand: Sequence[PrivateKey] = (),
     *,
-    password_name: str = "this password",
+    opened_with: str = "this password",
 ) -> Candidates | NoCandidate:
     """Return the candidates in `files`: PEM, DER, PKCS#7 or PKCS#12, recognised by content.
 
     There is one candidate for each server's certificate whose key is at hand; all share the remarks on corrections to
-    the files. `password` opens encrypted keys and keystores, and a sentence calls it `password_name` (printable); `at_hand`
-    are keys of the host, for a certificate that comes without a key.
+    the files. `password` opens encrypted keys and keystores; `opened_with` is its name in a sentence, printable.
+    `at_hand` are keys of the host, for a certificate that comes without a key.
     """
-    parts = _parts(files, password, password_name)
+    parts = _parts(files, password, opened_with)
     if isinstance(parts, NoCandidate):
         return parts
     keys = {key.public_sha256: key for key in (*at_hand, *parts.keys)}
@@ -208,7 +208,7 @@ class _Parts:
 
     found: tuple[_Found, ...]
     password: bytes | None
-    password_name: str
+    opened_with: str
     """In a sentence; printable."""
 
     @property
@@ -234,15 +234,15 @@ class _Parts:
                 Flaw.KEY_ENCRYPTED, f"the private key in {where} is encrypted, and no password was given"
             )
         return NoCandidate(
-            Flaw.WRONG_PASSWORD, f"the private key in {where} cannot be opened with {self.password_name}, or is damaged"
+            Flaw.WRONG_PASSWORD, f"the private key in {where} cannot be opened with {self.opened_with}, or is damaged"
         )
 
 
-def _parts(files: Sequence[Given], password: bytes | None, password_name: str) -> _Parts | NoCandidate:
+def _parts(files: Sequence[Given], password: bytes | None, opened_with: str) -> _Parts | NoCandidate:
     """Return the content of `files`, unless a file is damaged or they are too large."""
     if sum(len(file.data) for file in files) > MOST_BYTES:
         return NoCandidate(Flaw.TOO_LARGE, f"the files hold more than {MOST_BYTES} bytes together")
-    parts = _Parts(tuple(_look_into(file, password) for file in files), password, password_name)
+    parts = _Parts(tuple(_look_into(file, password) for file in files), password, opened_with)
     damage = [each for one in parts.found for each in one.damage]
     if damage:
         return NoCandidate(Flaw.UNDECODABLE, damage[0])

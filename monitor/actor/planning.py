@@ -184,7 +184,7 @@ def _candidates(context: ActorContext, action: ActionRequest, files: CandidateFi
         # A password file that cannot be read is reported where the keystore on disk is read.
         with suppress(OSError):
             password, name = read_password(path, context.world), f"the password in {printable(path)}"
-            made = read_candidates(files.files, password, at_hand, password_name=name)
+            made = read_candidates(files.files, password, at_hand, opened_with=name)
     return made
 
 

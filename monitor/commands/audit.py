@@ -22,7 +22,7 @@ from config.text import Printable, printable
 from monitor.actor.client import NoActor, talking
 from monitor.actor.context import audit_directory, journal_path
 from monitor.actor.request import Document, Request, Verb
-from monitor.commands.choice import unknown
+from monitor.commands.choice import unknown, with_members
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.period import PeriodError, period
@@ -86,8 +86,8 @@ def audit(config_path: str, query: AuditQuery) -> int:
     known = {*config.components, *config.groups, *(name for each in every for name in each.components)}
     if wrong := unknown(query.components, known, Printable("component")):
         return _failed(wrong)
-    members = [one for name in config.groups if is_one_of(name, query.components) for one in config.members_of(name)]
-    query = replace(query, components=(*query.components, *members))
+    groups = {name: each.members for name, each in config.groups.items()}
+    query = replace(query, components=with_members(query.components, groups))
     chosen = [
         each for each in every if _is_meant(each, query) and since <= each.at and (until is None or each.at < until)
     ]

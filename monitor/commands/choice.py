@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from config.likeness import perhaps
 from config.pattern import is_one_of
@@ -18,3 +18,10 @@ def unknown(wanted: Iterable[str], known: Collection[str], what: Printable) -> P
         if not any(is_one_of(name, [each]) for name in known):
             return sentence("there is no {} '{}'{}", what, printable(each, 200), perhaps(each, known))
     return None
+
+
+def with_members(wanted: Iterable[str], groups: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Return names and patterns with the members of each group that they fit; `groups` are the members by group."""
+    wanted = tuple(wanted)
+    members = (each for group, those in groups.items() if is_one_of(group, wanted) for each in those)
+    return tuple(dict.fromkeys((*wanted, *members)))

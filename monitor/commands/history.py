@@ -13,7 +13,7 @@ from config.model import Config
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, printable, sentence
 from monitor.act.status import actions_of
-from monitor.commands.choice import unknown
+from monitor.commands.choice import unknown, with_members
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.period import PeriodError, period
@@ -105,10 +105,9 @@ def _configured(config: Config) -> Mapping[str, str | None]:
 
 def _with_groups(names: Sequence[str], config: Config) -> tuple[str, ...]:
     """Return these names with the members of each group beside the group, and its group's actions beside a member."""
-    found = list(names)
-    for name, group in config.groups.items():
-        if is_one_of(name, names):
-            found += group.members
-        elif any(is_one_of(member, names) for member in group.members):
-            found.append(actions_of(name))
-    return tuple(dict.fromkeys(found))
+    actions = (
+        actions_of(name)
+        for name, group in config.groups.items()
+        if not is_one_of(name, names) and any(is_one_of(member, names) for member in group.members)
+    )
+    return (*with_members(names, {name: group.members for name, group in config.groups.items()}), *actions)

@@ -14,7 +14,7 @@ from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import ComponentState, Severity, Verdict
 from monitor.commands.checked import BY_BADNESS, exit_code
-from monitor.commands.choice import unknown
+from monitor.commands.choice import unknown, with_members
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
 from monitor.commands.screen import Screen, span
@@ -53,7 +53,7 @@ def status(socket: str, query: StatusQuery, *, healthy: bool) -> int:
         return _failed(told.why, _NOBODY)
     targets, components = told.targets, told.components
     names = {name for each in targets for name in (each["target"], each["component"]) if name is not None}
-    query = _with_members(query, components)
+    query = replace(query, names=with_members(query.names, {each["component"]: each["members"] for each in components}))
     if wrong := unknown(
         query.names, names | {each["component"] for each in components}, Printable("component or target")
     ):
@@ -84,13 +84,6 @@ def status(socket: str, query: StatusQuery, *, healthy: bool) -> int:
         _show_flapping(aside, told.notifications)
         show_undelivered(aside, told.notifications)
     return exit_code(Verdict(each["verdict"]) for each in chosen)
-
-
-def _with_members(query: StatusQuery, components: Sequence[Document]) -> StatusQuery:
-    """Return the query with the members of each group that it names beside the group."""
-    meant = [each for each in components if is_one_of(each["component"], query.names)] if query.names else []
-    members = [member for each in meant for member in each["members"]]
-    return replace(query, names=tuple(dict.fromkeys((*query.names, *members))))
 
 
 def is_ready(socket: str) -> bool:
