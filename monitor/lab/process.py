@@ -117,6 +117,14 @@ class ServerProcess:
         if not self.running:
             raise LabError(f"{self.name} ended with status {self._popen.returncode}{self._log_tail()}")
 
+    def wait_for_start(self, condition: Callable[[], object], what: str, deadline: float = 10.0) -> None:
+        """Wait for `condition` as `wait_until` does; a process that does not come to it is stopped."""
+        try:
+            self.wait_until(condition, what, deadline)
+        except BaseException:
+            self.stop()
+            raise
+
     def _log_tail(self) -> str:
         try:
             with open(self._log, "rb") as file:

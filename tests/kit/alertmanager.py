@@ -89,11 +89,7 @@ class Alertmanager:
             ),
             os.path.join(self._directory, "alertmanager.log"),
         )
-        try:
-            self._process.wait_until(lambda: accepts(self.host, self.port), "listening", deadline=30)
-        except BaseException:
-            self._process.stop()
-            raise
+        self._process.wait_for_start(lambda: accepts(self.host, self.port), "listening", deadline=30)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -44,11 +44,7 @@ class Blackbox:
             ),
             self._log,
         )
-        try:
-            self._process.wait_until(lambda: accepts(self.host, self.port), "listening")
-        except BaseException:
-            self._process.stop()
-            raise
+        self._process.wait_for_start(lambda: accepts(self.host, self.port), "listening")
         return self
 
     def __exit__(self, *_: object) -> None:

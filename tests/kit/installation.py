@@ -26,6 +26,18 @@ DOVECOT, HAPROXY, JAVA, POSTGRES = 64_011, 64_012, 64_013, 64_014
 WITHOUT_RIGHTS: Final = ("--reuid", str(DAEMON), "--regid", str(DAEMON), "--clear-groups")
 
 
+def actor_section(directory: str) -> dict[str, Any]:
+    """Return the section `actor` of a host whose directories lie below `directory`, with the units' user and group."""
+    return {
+        "socket": f"{directory}/actor-run/actor.sock",
+        "directory": f"{directory}/actor",
+        "inbox_directory": f"{directory}/inbox",
+        "daemon_user": str(DAEMON),
+        "group": str(DAEMON),
+        "require_synchronised_clock": False,
+    }
+
+
 @dataclass
 class InstalledHost:
     """Services with the owners and modes that their packages and their guides give their files."""
@@ -75,15 +87,7 @@ class InstalledHost:
         }
         return {
             "host": "mail.example.com",
-            "actor": {
-                "socket": f"{self.directory}/actor-run/actor.sock",
-                "directory": f"{self.directory}/actor",
-                "inbox_directory": f"{self.directory}/inbox",
-                "daemon_user": str(DAEMON),
-                "group": str(DAEMON),
-                "require_synchronised_clock": False,
-                **actor,
-            },
+            "actor": {**actor_section(self.directory), **actor},
             "settle": "0.3s",
             "watch": [{"files": [f"{self.directory}/pki/certs/*.pem"]}],
             "trust_stores": {"corporate": {"bundle": f"{self.directory}/pki/certs/root.pem"}},

@@ -57,18 +57,14 @@ class Prometheus:
             ),
             os.path.join(self.directory, "prometheus.log"),
         )
-        process.wait_until(self._ready, "getting ready", deadline=30)
+        process.wait_for_start(self._ready, "getting ready", deadline=30)
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.stop()
 
     def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:

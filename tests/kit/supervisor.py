@@ -49,11 +49,7 @@ class Supervisor:
         os.chmod(self.systemctl, 0o755)
         program = (sys.executable, "-P", __file__, self._how, self.directory, *self._command)
         self._process = ServerProcess(program, os.path.join(self.directory, "log"))
-        try:
-            self._process.wait_until(lambda: accepts(*self._address), "accepting connections")
-        except BaseException:
-            self._process.stop()
-            raise
+        self._process.wait_for_start(lambda: accepts(*self._address), "accepting connections")
         return self
 
     def __exit__(self, *_: object) -> None:

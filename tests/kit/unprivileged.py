@@ -1,9 +1,9 @@
-"""A stretch without the rights of root."""
+"""A stretch, or a process, without the rights of root."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,3 +21,28 @@ def unprivileged(tmp_path: Path) -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def answered_as(uid: int, answer: Callable[[], bytes], group: int | None = None) -> str:
+    """Return the answer that a process of another user comes to; with a `group`, in that group alone.
+
+    An error in it is the answer, as `repr` has it: nothing may come back into the test that forked.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if group is not None:
+                os.setgroups([])
+                os.setresgid(group, group, group)
+            os.setresuid(uid, uid, uid)
+            os.write(writing, answer())
+        except BaseException as error:  # noqa: BLE001
+            os.write(writing, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        said = told.read()
+    os.waitpid(child, 0)
+    return said

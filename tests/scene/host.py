@@ -17,7 +17,7 @@ from monitor.lab.process import LabError
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, Site, write_site
 from tests.kit.actor import StartedActor
 from tests.kit.daemon import RunningDaemon
-from tests.kit.installation import DAEMON, WITHOUT_RIGHTS
+from tests.kit.installation import DAEMON, WITHOUT_RIGHTS, actor_section
 from tests.kit.packaged_servers import Dovecot, HAProxy, JavaServer, Postfix, PostgreSQL
 from tests.kit.receivers import MessageReceiver
 from tests.kit.renewals import RenewalShape, RenewedFiles
@@ -76,14 +76,7 @@ class SceneHost:
         """Return the configuration of daemon and actor: everything that can be left at its default is."""
         return {
             "host": "scene.example.com",
-            "actor": {
-                "socket": f"{self.directory}/actor-run/actor.sock",
-                "directory": f"{self.directory}/actor",
-                "inbox_directory": f"{self.directory}/inbox",
-                "daemon_user": str(DAEMON),
-                "group": str(DAEMON),
-                "require_synchronised_clock": False,
-            },
+            "actor": actor_section(self.directory),
             "trust_stores": {"corporate": {"bundle": f"{self.directory}/root.pem"}},
             "clients": {"browser": {"trusts": "corporate"}},
             "channels": {name: {"urls": [each.url()]} for name, each in self.receivers.items()},

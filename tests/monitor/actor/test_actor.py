@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pwd
 import signal
 import socket
 import threading
@@ -36,6 +37,7 @@ from monitor.state.trust import read_trust_context
 from tests.kit.actor import ALONE, ISSUER, PERSON, ActorHouse, Right, StartedActor, house
 from tests.kit.authority import fresh
 from tests.kit.openssl_client import presented
+from tests.kit.unprivileged import answered_as
 
 pytestmark = pytest.mark.server("nginx")
 
@@ -307,36 +309,22 @@ def test_no_key_is_given_up_that_another_component_has_over_a_link(web: ActorHou
 
 def ask_as(user: str, actor: StartedActor, request: Request) -> str:
     """Return all that the actor answers to somebody else; of what it tells those who follow, all that there is."""
-    import pwd  # noqa: PLC0415
 
-    from monitor.actor.request import encode  # noqa: PLC0415
+    def answer() -> bytes:
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(60)
+            asking.connect(actor.socket)
+            asking.sendall(encode(request))
+            with asking.makefile("rb") as answers:
+                told = bytearray()
+                for line in answers:
+                    told += line
+                    if line.startswith(b'{"here"'):
+                        # There is no end to what is told to whoever follows.
+                        break
+                return bytes(told[:60_000])
 
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setresuid(*[pwd.getpwnam(user).pw_uid] * 3)
-            with socket.socket(socket.AF_UNIX) as asking:
-                asking.settimeout(60)
-                asking.connect(actor.socket)
-                asking.sendall(encode(request))
-                with asking.makefile("rb") as answers:
-                    told = bytearray()
-                    for line in answers:
-                        told += line
-                        if line.startswith(b'{"here"'):
-                            # There is no end to what is told to whoever follows.
-                            break
-                    os.write(writing, told[:60_000])
-        except BaseException as error:  # noqa: BLE001 (nothing may come back into the test that forked)
-            os.write(writing, repr(error).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        said = answer.read()
-    os.waitpid(child, 0)
-    return said
+    return answered_as(pwd.getpwnam(user).pw_uid, answer)
 
 
 def test_told_to_end_it_ends_within_seconds_and_leaves_the_socket_to_the_next(web: ActorHouse) -> None:

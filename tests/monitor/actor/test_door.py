@@ -31,6 +31,7 @@ from monitor.actor.request import Document, Request, Verb, encode
 from monitor.lab.process import wait_for
 from tests.kit.actor import ActorHouse, house
 from tests.kit.authority import fresh
+from tests.kit.unprivileged import answered_as
 
 DAEMON, STRANGER = (pwd.getpwnam(each).pw_uid for each in ("daemon", "nobody"))
 SETTINGS = ActorSettings(daemon_user="daemon")
@@ -120,25 +121,15 @@ def test_without_its_group_the_socket_is_for_root_alone(web: ActorHouse) -> None
 
 
 def tried(uid: int, group: int, path: str) -> str:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
+    def answer() -> bytes:
         try:
-            os.setgroups([])
-            os.setresgid(group, group, group)
-            os.setresuid(uid, uid, uid)
             with socket.socket(socket.AF_UNIX) as asking:
                 asking.connect(path)
-            os.write(writing, b"connected")
-        except BaseException as error:  # noqa: BLE001 (nothing may come back into the test that forked)
-            os.write(writing, type(error).__name__.encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        said = answer.read()
-    os.waitpid(child, 0)
-    return said
+        except OSError as error:
+            return type(error).__name__.encode()
+        return b"connected"
+
+    return answered_as(uid, answer, group)
 
 
 @as_root

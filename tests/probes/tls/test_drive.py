@@ -23,29 +23,14 @@ from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, TLSSettings, replace_file, write_site
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.tls.drive import MOST_ADDRESSES, look, look_blocking
+from tests.kit.drivers import DRIVERS, NOW, Look, by_blocking, by_uvloop
 from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.start import StartServer
 
-Look = Callable[[Endpoint], EndpointObservation]
-
 NAME = "www.example.com"
-NOW = 1_800_000_000.0
 
 
-def _by_asyncio(endpoint: Endpoint) -> EndpointObservation:
-    return asyncio.run(look(endpoint, NOW))
-
-
-def _by_uvloop(endpoint: Endpoint) -> EndpointObservation:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(look(endpoint, NOW))
-
-
-def _by_blocking(endpoint: Endpoint) -> EndpointObservation:
-    return look_blocking(endpoint, NOW)
-
-
-@pytest.fixture(params=[_by_asyncio, _by_uvloop, _by_blocking], ids=["asyncio", "uvloop", "blocking"])
+@pytest.fixture(params=DRIVERS, ids=["asyncio", "uvloop", "blocking"])
 def look_by(request: pytest.FixtureRequest) -> Look:
     """Look by each driver in turn: they see the same."""
     by: Look = request.param
@@ -126,7 +111,7 @@ def test_every_version_is_spoken(
 ) -> None:
     issued = issuing_ca.issue(NAME, key=kind)
     server = start_nginx(write_site(str(tmp_path), issued), tls=TLSSettings(minimum=version, maximum=version))
-    found = presented(_by_uvloop(at(server)))
+    found = presented(by_uvloop(at(server)))
     assert (found.address, found.version) == (server.host, version)
     assert ders(found) == [each.der() for each in issued.chain]
     assert found.cipher
@@ -136,7 +121,7 @@ def test_every_version_is_spoken(
 @pytest.mark.server("lighttpd")
 def test_the_drivers_see_the_same(tmp_path: Path, leaf: Issued, start_lighttpd: StartServer[Lighttpd]) -> None:
     server = start_lighttpd(write_site(str(tmp_path), leaf, separate_chain=True))
-    seen = [by(at(server)) for by in (_by_asyncio, _by_uvloop, _by_blocking)]
+    seen = [by(at(server)) for by in DRIVERS]
     assert ders(presented(seen[0])) == [each.der() for each in leaf.chain]
     assert (seen[0].target, seen[0].at) == ("web", NOW)
     assert seen[0] == seen[1] == seen[2]
@@ -181,7 +166,7 @@ def test_a_server_without_a_key_of_the_kind_that_is_asked_for_refuses_and_that_i
     site = write_site(str(tmp_path), issuing_ca.issue(NAME, key=other))
     for version in (TLSVersion.TLS1_2, TLSVersion.TLS1_3):
         server = start_local(site, tls=TLSSettings(minimum=version, maximum=version))
-        found = failure(_by_blocking(at(server, key_type=kind)))
+        found = failure(by_blocking(at(server, key_type=kind)))
         assert found.reason is UnreachableReason.HANDSHAKE_FAILED
         assert found.detail == (
             f"the server refused a client that takes {kind} keys only with the alert handshake_failure"
@@ -195,7 +180,7 @@ def test_the_chain_is_seen_as_presented_whatever_its_order(
     site = write_site(str(tmp_path), leaf)
     shuffled = [leaf, root_ca, issuing_ca, root_ca]
     replace_file(site.certificate, bundle(shuffled))
-    assert ders(presented(_by_uvloop(at(start_nginx(site))))) == [each.der() for each in shuffled]
+    assert ders(presented(by_uvloop(at(start_nginx(site))))) == [each.der() for each in shuffled]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +197,7 @@ def test_a_faulty_certificate_keeps_all_its_facts(
     tmp_path: Path, issuing_ca: Authority, start_local: StartServer[LocalServer], issue: Callable[[Authority], Issued]
 ) -> None:
     issued = issue(issuing_ca)
-    found = presented(_by_uvloop(at(start_local(write_site(str(tmp_path), issued)))))
+    found = presented(by_uvloop(at(start_local(write_site(str(tmp_path), issued)))))
     assert ders(found) == [each.der() for each in issued.chain]
     assert found.version == "TLSv1.3"
     assert found.chain[0].not_after is not None
@@ -413,7 +398,7 @@ def test_too_many_addresses_are_said(resolve: Resolver, look_by: Look) -> None:
 def test_server_logs_stay_clean(tmp_path: Path, leaf: Issued, start_lighttpd: StartServer[Lighttpd]) -> None:
     server = start_lighttpd(write_site(str(tmp_path), leaf))
     before = Path(server.log_file).read_bytes()
-    for by in (_by_asyncio, _by_uvloop, _by_blocking):
+    for by in DRIVERS:
         presented(by(at(server)))
     server.reload()
     assert b"(mod_openssl" not in Path(server.log_file).read_bytes().removeprefix(before)

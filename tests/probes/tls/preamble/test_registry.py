@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import socket
@@ -12,39 +11,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from tempfile import TemporaryDirectory
 
 import pytest
-import uvloop
 
 from config.model import Endpoint
 from config.vocabulary import EndpointProtocol, UnreachableReason
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
 from monitor.lab.servers import Server, Site, write_site
-from probes.observation import EndpointObservation
-from probes.tls.drive import look, look_blocking
 from probes.tls.preamble.registry import PREAMBLES, preamble_of
+from tests.kit.drivers import DRIVERS, by_blocking
 from tests.kit.packaged_servers import Postfix, PostgreSQL
 
 NAME = "mail.example.com"
-NOW = 1_800_000_000.0
-Look = Callable[[Endpoint], EndpointObservation]
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="these servers are started by root")
-
-
-def by_asyncio(endpoint: Endpoint) -> EndpointObservation:
-    return asyncio.run(look(endpoint, NOW))
-
-
-def by_uvloop(endpoint: Endpoint) -> EndpointObservation:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(look(endpoint, NOW))
-
-
-def by_blocking(endpoint: Endpoint) -> EndpointObservation:
-    return look_blocking(endpoint, NOW)
-
-
-DRIVERS = (by_asyncio, by_uvloop, by_blocking)
 
 
 def postfix(directory: str, site: Site) -> Postfix:
