@@ -457,7 +457,10 @@ _KEY: Final = (
             "this password, and fail with another."
         ),
         cure="give the keystore a password of its own (keytool -storepasswd)",
-        hurts=_on(TargetKind.FILE, "nobody yet; whoever can read the file can use its keys"),
+        hurts=_on(
+            TargetKind.FILE,
+            "nobody yet; the password keeps nobody from the private keys in it, nor from adding a certificate",
+        ),
         steps=(
             "keytool -storepasswd -keystore {where}",
             "in JKS and JCEKS a private key keeps its own password: keytool -keypasswd -alias ALIAS -keystore {where}",

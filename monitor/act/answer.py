@@ -78,4 +78,4 @@ def why_not(answer: Document | None) -> Printable:
         return listed(each_why, "; ")
     if answer.get("endings"):
         return harmless(str(answer["endings"][-1]["sentence"]))
-    return Printable("the actor gave no sense")
+    return Printable("the answer of the actor is not understood")

@@ -127,7 +127,11 @@ class ArtefactReader:
             why = printable(str(error), 200) or Printable("it took too long")
             raise NoFactsError(sentence("the actor on {} gave no answer: {}", printable(path), why)) from None
         if not isinstance(answer, dict) or "facts" not in answer:
-            reason = answer.get("cannot", "it gave no sense") if isinstance(answer, dict) else "it gave no sense"
+            reason = (
+                answer.get("cannot", "its answer is not understood")
+                if isinstance(answer, dict)
+                else "its answer is not understood"
+            )
             again: Any = answer.get("again") if isinstance(answer, dict) else None
             number = isinstance(again, int | float) and not isinstance(again, bool)
             later = float(again) if number and 0 <= again < _FOREVER else None
