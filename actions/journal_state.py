@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Self, TypedDict
+from typing import Any, Final, NamedTuple, Self, TypedDict
 
 from actions import aside
 from actions.aside import Aside, Late
@@ -23,6 +23,7 @@ The object is the SHA-256 of the server's certificate, or for a rollback the nam
 
 RECENT: Final = 32
 """Endings that are kept for each component."""
+_RECENT_DECLINED: Final = 16
 _IN_USE: Final = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
 _OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN}
 
@@ -125,6 +126,15 @@ class Ruling:
     until: float
     """Unix time until which it is valid."""
     why: str = ""
+
+
+class Declined(NamedTuple):
+    """A refusal before there was a transaction."""
+
+    said: str
+    """Identifies the refusal, with the action and whoever asked."""
+    at: float
+    """Unix time."""
 
 
 class EndingFacts(TypedDict):
@@ -253,6 +263,8 @@ class JournalState:
     """The last transaction whose files, or service on them, stayed in use, by component."""
     counts: dict[tuple[str, Kind, Outcome], int] = field(default_factory=dict)
     """The number of endings since the journal began, by component, kind and outcome."""
+    declined: dict[str, deque[Declined]] = field(default_factory=dict)
+    """The refusals since the last change, by component, oldest first."""
     _begun: dict[str, Record] = field(default_factory=dict)
     _accepted: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
 
@@ -292,6 +304,12 @@ class JournalState:
                 self.counts = {(str(name), Kind(kind), Outcome(how)): int(count) for name, kind, how, count in counts}
             case Event.KEY_GIVEN_UP | Event.KEY_REINSTATED:
                 self._give_up(record)
+            case Event.DECLINED:
+                for component in map(str, record.data["components"]):
+                    declined = self.declined.setdefault(component, deque(maxlen=_RECENT_DECLINED))
+                    declined.append(Declined(str(record.data.get("said", "")), record.at))
+                # It is no ending of a transaction: no decision depends on it.
+                return RecordedEnding.read(record, record, frozenset())
         return self._ended(record) if record.event in _OUTCOMES else None
 
     def _run(self, record: Record) -> None:
@@ -430,6 +448,7 @@ class JournalState:
         begins = begin.data.get("begins", {})
         for component in ended.components:
             self.in_use[component] = ended.transaction
+            self.declined.pop(component, None)
             if component in begins:
                 self.newest[component] = max(float(begins[component]), self.newest.get(component, 0.0))
         for component in {str(each[0]) for each in begin.data.get("plan", {}).get("changes", ())}:

@@ -81,12 +81,12 @@ def unknown(config: Config, components: Iterable[str]) -> Printable | None:
 def unusable(config: Config, request: Request) -> Printable | None:
     """Say why nothing can be done to one of the components that a request names, a sentence; None where it can.
 
-    An action is on all members of a group, or on none.
+    A request is about all members of a group, or about none: they are changed, thawed and given back as one.
     """
     components = request.names
     if (wrong := unknown(config, components)) is not None:
         return wrong
-    for name in components if request.action is not None else ():
+    for name in components:
         group = config.subject_of(name)
         if not set(config.members_of(group)) <= set(components):
             return sentence(

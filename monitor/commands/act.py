@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -181,16 +182,15 @@ def _with_members(request: Request, config: Config) -> Request:
 def _answer(
     config: Config, request: Request, handed: CandidateFiles | None, progress: StepProgress, *, services_run: bool
 ) -> Document:
-    """Return the answer of the actor; where none runs, or files are handed over, do the work here.
+    """Return the answer of the actor; where none runs, do the work here.
 
-    The actor takes no bytes from anybody. So the files of a person are put in place by this process, under the same
-    locks.
+    The files of a person were read by this process, with the rights of its user.
     """
-    if handed is None and services_run:
+    if services_run:
         try:
-            return ask(config.settings.actor.socket, request, progress.hear)
-        except NoActor:
-            pass
+            return ask(config.settings.actor.socket, request, progress.hear, handed=handed)
+        except NoActor as error:
+            _see_that_it_can_be_done_here(config, str(error))
     trust_context, findings = read_trust_context(config)
     for each in findings:
         complain("certvigil: {}", harmless(each.detail))
@@ -205,6 +205,14 @@ def _answer(
 
         work = Work(context, ourselves().name, told, stopping, files=handed, services_run=services_run, waits=waits)
         return handle(work, request)
+
+
+def _see_that_it_can_be_done_here(config: Config, no_actor: str) -> None:
+    """Raise PermissionError where this user may not do the work of the actor, with the ways to get the right."""
+    directory = config.settings.actor.directory
+    if os.geteuid() and os.path.exists(directory) and not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        why = f"{no_actor}, and only its owner may do this without it: start the actor, or ask root"
+        raise PermissionError(errno.EACCES, why, directory)
 
 
 class _EndSignal:
