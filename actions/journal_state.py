@@ -25,7 +25,7 @@ RECENT: Final = 32
 """Endings that are kept for each component."""
 _RECENT_DECLINED: Final = 16
 _IN_USE: Final = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
-_OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN}
+_OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN, Event.DECLINED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,13 +304,14 @@ class JournalState:
                 self.counts = {(str(name), Kind(kind), Outcome(how)): int(count) for name, kind, how, count in counts}
             case Event.KEY_GIVEN_UP | Event.KEY_REINSTATED:
                 self._give_up(record)
-            case Event.DECLINED:
-                for component in map(str, record.data["components"]):
-                    declined = self.declined.setdefault(component, deque(maxlen=_RECENT_DECLINED))
-                    declined.append(Declined(str(record.data.get("said", "")), record.at))
-                # It is no ending of a transaction: no decision depends on it.
-                return RecordedEnding.read(record, record, frozenset())
         return self._ended(record) if record.event in _OUTCOMES else None
+
+    def _decline(self, record: Record) -> RecordedEnding | None:
+        """Take in a refusal; it is no ending of a transaction, so that no decision depends on it."""
+        for component in map(str, record.data["components"]):
+            declined = self.declined.setdefault(component, deque(maxlen=_RECENT_DECLINED))
+            declined.append(Declined(str(record.data.get("said", "")), record.at))
+        return RecordedEnding.read(record, record, frozenset())
 
     def _run(self, record: Record) -> None:
         # A process that runs a command writes no record before the command is over.
@@ -426,6 +427,8 @@ class JournalState:
 
     def _ended(self, record: Record) -> RecordedEnding | None:
         """Take in the end of a transaction, or its refusal."""
+        if record.event is Event.DECLINED:
+            return self._decline(record)
         if record.event in ENDED:
             self.under_way.pop(record.transaction, None)
             self._melt(record.transaction)

@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from actions.candidate import Candidate
 from actions.ending import Ground
+from config.catalogue import NAMED_CURE
 from config.fields import duration_text
 from config.text import Printable, printable
 from config.vocabulary import Code, VerifierName
@@ -256,7 +257,6 @@ def _issuing_keys(candidate: Candidate, demands: Demands) -> Iterator[str]:
             yield each.public_key_sha256()
 
 
-_CURE: Final = "; to cure it, "
 _BESIDE: Final = (
     "put the missing certificate beside the candidate (into the inbox, or among the files given) if it is an "
     "intermediate, or add it to the client's store if it is a root"
@@ -265,8 +265,8 @@ _BESIDE: Final = (
 
 def of_candidate(why: str) -> str:
     """Return why a client rejects a candidate, with the cure for a candidate: no server presents it yet."""
-    what, named, cure = why.rpartition(_CURE)
-    return f"{what}{_CURE}{_BESIDE}" if named and TO_THE_CHAIN in cure else why
+    what, named, cure = why.rpartition(NAMED_CURE)
+    return f"{what}{NAMED_CURE}{_BESIDE}" if named and TO_THE_CHAIN in cure else why
 
 
 def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Objection]:

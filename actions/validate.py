@@ -240,7 +240,9 @@ class _Hopes:
         if self.since is None:
             self.since = self.world.monotonic()
         lasted = self.world.monotonic() - self.since
-        return why if self.looks >= self.terms.successes and lasted >= self.terms.successes * self.terms.interval else ""
+        return (
+            why if self.looks >= self.terms.successes and lasted >= self.terms.successes * self.terms.interval else ""
+        )
 
 
 def live_view_to_json(live_view: LiveView) -> dict[str, Any]:

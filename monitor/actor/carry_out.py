@@ -116,7 +116,7 @@ def _recorded(work: Work, request: Request) -> TransactionContext:
 
 
 def _on_behalf(work: Work, policy: str) -> dict[str, str]:
-    """Return for whom the daemon has a plan carried out: the person who approved it, or the policy that calls for it."""
+    """Return for whom the daemon has a plan carried out: the person who approved it, or the policy that wants it."""
     if work.attended:
         return {}
     if (approval := work.approval) is None:

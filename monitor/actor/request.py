@@ -26,9 +26,7 @@ MOST_NAMES: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _HASH: Final = re.compile(r"[0-9a-f]{8,64}")
 _EPOCH: Final = re.compile(r"[0-9a-f]{8}-[0-9]{1,9}")
-_KEYS: Final = frozenset(
-    {"verb", "action", "plan", "components", "why", "epoch", "after", "key", "files", "password"}
-)
+_KEYS: Final = frozenset({"verb", "action", "plan", "components", "why", "epoch", "after", "key", "files", "password"})
 LONGEST_REASON: Final = 500
 """Characters."""
 MOST_FILES: Final = 32
@@ -192,7 +190,9 @@ def _objection_to_files(request: Request) -> Printable | None:
         return Printable("files are handed over for a replacement, or for the plan of it")
     names = [each.name for each in request.files]
     if len(names) > MOST_FILES or max(map(len, names)) > _LONGEST_FILE_NAME:
-        return sentence("at most {} files are handed over, with names of at most {} characters", MOST_FILES, _LONGEST_FILE_NAME)
+        return sentence(
+            "at most {} files are handed over, with names of at most {} characters", MOST_FILES, _LONGEST_FILE_NAME
+        )
     sizes = [each.size for each in request.files]
     if min(sizes) < 0 or sum(sizes) > MOST_BYTES:
         return sentence("the files hold more than {} bytes together", MOST_BYTES)

@@ -71,7 +71,9 @@ def certificates_in(context: ActorContext, of: BackupSet) -> tuple[Certificate, 
 def presented_now(context: ActorContext, component: str) -> tuple[tuple[str, ...], ...]:
     """Return the chains that the endpoints of a component present now: SHA-256 of each certificate, hexadecimal."""
     stages = context.site(component).stages
-    return tuple(tuple(each.sha256 for each in shown.chain) for stage in stages for shown in stage.served if shown.chain)
+    return tuple(
+        tuple(each.sha256 for each in shown.chain) for stage in stages for shown in stage.served if shown.chain
+    )
 
 
 def is_served(chain: Sequence[Certificate], presented: Collection[tuple[str, ...]]) -> bool | None:
@@ -90,9 +92,7 @@ def _origin(begin: Record | None, own: Iterable[Record]) -> SetOrigin | None:
     return SetOrigin(Kind(begin.data["plan"]["kind"]), str(begin.data.get("by", "")), outcome)
 
 
-def _was_in_use(
-    context: ActorContext, of: BackupSet, begin: Record | None, records: Sequence[Record]
-) -> bool | None:
+def _was_in_use(context: ActorContext, of: BackupSet, begin: Record | None, records: Sequence[Record]) -> bool | None:
     served = None if begin is None else _was_served(context, of, begin)
     if served:
         return True
@@ -112,13 +112,13 @@ def _was_committed(of: BackupSet, records: Sequence[Record]) -> bool:
     """Whether a transaction before the one that took the set was committed with exactly these files."""
     held = {copy.path: copy.state.sha256 for copy in of.copies if copy.state is not None}
     begun: dict[str, Plan] = {}
+    left: list[Mapping[str, str]] = []
     for record in records:
         if record.event is Event.BEGIN and record.transaction != of.transaction and record.at <= of.at:
             begun[record.transaction] = plan_from_json(record.data["plan"])
         elif record.event is Event.COMMITTED and record.transaction in begun:
-            if _leaves(begun[record.transaction], of.component, held.keys()) == held:
-                return True
-    return False
+            left.append(_leaves(begun[record.transaction], of.component, held.keys()))
+    return held in left
 
 
 def _leaves(plan: Plan, component: str, paths: Collection[str]) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Final
 
 from actions.backup import BackupError
 from actions.candidate import Given
@@ -33,7 +33,8 @@ from monitor.actor.work import CandidateFiles, Work
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.outcome import UNUSABLE, StepProgress, exit_code, show
-from monitor.commands.wait import wait_for_end
+from monitor.commands.wait import begun_already, wait_for_end
+from monitor.dialect import iso
 from monitor.state.trust import read_trust_context
 
 
@@ -149,9 +150,8 @@ def _perform(
     request = _with_members(request, config)
     try:
         document = _answer(config, request, handed, progress, services_run=services_run)
-        if wait and "approved" in document:
-            progress.say("approved; waiting for the daemon, which has it carried out")
-            document |= wait_for_end(config.settings.actor.socket, document, progress.hear)
+        if wait:
+            document = _waited_for(config.settings.actor.socket, request.plan, document, progress)
     except (JournalError, BackupError) as error:
         return _cannot("{}", harmless(str(error)))
     except OSError as error:
@@ -165,6 +165,21 @@ def _perform(
     else:
         show(document, progress)
     return exit_code(document)
+
+
+def _waited_for(socket: str, beginning: str, answer: Document, progress: StepProgress) -> Document:
+    """Return the answer to an approval, with the end of the plan; of a plan that was begun already, its end."""
+    if "approved" in answer:
+        progress.say("approved; waiting for the daemon, which has it carried out")
+        return answer | wait_for_end(socket, answer, progress.hear)
+    if "cannot" in answer and (plan := begun_already(socket, beginning)):
+        progress.say("this plan was begun before this approval, which changes nothing: its end follows")
+        return wait_for_end(socket, {"approved": plan, "until": iso(time.time() + _APPROVED_BEFORE)}, progress.hear)
+    return answer
+
+
+_APPROVED_BEFORE: Final = 3600.0
+"""Seconds for which the end of a plan that was begun is waited for."""
 
 
 def _with_members(request: Request, config: Config) -> Request:

@@ -86,7 +86,7 @@ class StepProgress:
 
 def exit_code(document: Document) -> int:
     """Return the exit code for an answer."""
-    if "cannot" in document:
+    if document.keys() & {"cannot", "unknown"}:
         return UNUSABLE
     if "refused" in document:
         return 0 if _is_so(document) else EXIT_CODE[Outcome.REFUSED]
@@ -204,11 +204,13 @@ def _show_effects(screen: Screen, effects: Iterable[Mapping[str, Any]]) -> None:
 
 def _show_rulings(screen: Screen, document: Document) -> None:
     """Print that a plan was approved or rejected, or why an approved one was not carried out."""
-    if "approved" in document and not document.keys() & {"endings", "expired"}:
+    if "approved" in document and not document.keys() & {"endings", "expired", "unknown"}:
         until = _when(document["until"])
         screen.say("approved   {}, to be carried out by the daemon until {}", document["approved"], until, style="bold")
     if "expired" in document:
         complain("certvigil: not carried out: {}", document["expired"])
+    if "unknown" in document:
+        complain("certvigil: {}", document["unknown"])
     if "rejected" in document:
         screen.say("rejected   {}", document["rejected"], style="bold")
 

@@ -12,6 +12,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from actions import target
+from actions.plan import Change, FileState
+from actions.validate import Terms
+from actions.world import World
 from config.channel import Channel
 from config.document import Document, Path, shown
 from config.model import Client, Component, Config, TrustStore
@@ -19,6 +23,7 @@ from config.schema.component import UNKNOWN_UNIT
 from config.service import Command, Service
 from config.text import printable
 from config.trusted import changeable
+from config.vocabulary import WriteMode
 from monitor.host.entry import HostUser, installed_at, why_no_entry
 from monitor.state.trust import stores_in_use
 from probes.trust import TrustUnreadable, read_certificates, read_trust
@@ -55,6 +60,28 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
         if component.service is not None and is_known and component.service not in seen:
             seen.add(component.service)
             yield from _service(component.service, _service_path(component, document))
+        if component.service is not None:
+            yield from _targets(component)
+
+
+def _targets(component: Component) -> Iterator[Doubt]:
+    """Yield each file of a component that a transaction would refuse to change, as it lies now."""
+    world = World()
+    in_place = component.write_mode is WriteMode.IN_PLACE
+    for role, given in component.artefacts.files.items():
+        try:
+            path = world.resolve(given)
+            now = target.state(world, path)
+            after = now or FileState("", 0o600, 0, 0)
+            change = Change(component.name, path, now, after, "" if given == path else given, in_place)
+            why = target.obstacle(world, change, Terms().trusted_owners)
+        except OSError:
+            # What cannot be read by this user is reported by the looks at it.
+            continue
+        if why is not None:
+            yield Doubt(
+                ("components", component.name, "artefacts", str(role)), f"a transaction would be refused: {why}"
+            )
 
 
 def _entry(config: Config) -> Iterator[Doubt]:

@@ -294,6 +294,8 @@ class ActDocument(PublishedDocument):
     approved: str = ""
     until: datetime | None = None
     expired: str = ""
+    unknown: str = ""
+    """Why the end of an approved plan is not known."""
     rejected: str = ""
     thawed: Sequence[str] = ()
     not_frozen: Sequence[str] = ()

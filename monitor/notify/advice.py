@@ -73,6 +73,9 @@ def advice(members: Sequence[Member], site: AdviceContext) -> list[str]:
 
 def _remedy(member: Member) -> Remedy:
     entry = CATALOGUE[member.finding.code]
+    if member.kind is TargetKind.FILE and member.component is None and names_cure(member.finding.detail):
+        # Such as a certificate that a store of clients trusts: no server is to be given another.
+        return _do_as_named
     if member.kind in entry.hurts:
         return _SPECIAL.get((entry.code, member.kind)) or _of_entry(entry.steps_on(member.kind), entry.change)
     return _ask_itself if member.kind is TargetKind.SELF else _ask_history
@@ -234,6 +237,11 @@ def _show_plan(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
 def _have_read(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
     detail = members[0].finding.detail
     yield from (cure(Code.KEYS_UNREAD, detail),) if names_cure(detail) else CATALOGUE[Code.KEYS_UNREAD].steps
+
+
+def _do_as_named(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
+    """Yield the cures that the findings name, each with its file."""
+    yield from _each(members, site, lambda member, _: f"{_word(_where(member))}: {_cure(member)}")
 
 
 def _ask_history(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:

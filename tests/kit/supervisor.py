@@ -3,8 +3,8 @@
 `supervisor.py run DIRECTORY COMMAND...` starts the service again whenever it ends, until it has been started too often;
 `supervisor.py once DIRECTORY COMMAND...` leaves that to whoever asks for it. `supervisor.py ask DIRECTORY VERB...` does
 what systemctl does: a restart succeeds as soon as there is a process, one of a service that was given up fails until
-`reset-failed`, and `show` names the process, or the state where that is asked for. Where `DIRECTORY/delay` is a file, it first takes as many seconds as that
-says; which verb was asked for when (Unix time), is appended to `DIRECTORY/asked`.
+`reset-failed`, and `show` names the process, or the state where that is asked for. Where `DIRECTORY/delay` is a file,
+it first takes as many seconds as that says; which verb was asked for when (Unix time) is added to `DIRECTORY/asked`.
 """
 
 from __future__ import annotations

@@ -103,7 +103,9 @@ def test_files_that_were_never_in_use_are_passed_over_with_the_reason(web: Actor
     assert [each["was_in_use"] for each in told] == [True, False]
     code, said = web.command("rollback", "web")
     assert code == 0, said
-    assert f"web: backup set {told[1]['set']} is passed over: its files lay on disk before that transaction, and " in said
+    assert (
+        f"web: backup set {told[1]['set']} is passed over: its files lay on disk before that transaction, and " in said
+    )
     assert web.on_disk() == first
     code, said = web.command("rollback", "web", "--to", told[1]["set"])
     assert code == 0, said
@@ -131,5 +133,11 @@ def test_each_set_is_told_with_its_transaction_its_certificate_and_its_place(web
     ]
     said = web.command("backups", "web")[1]
     line = next(each for each in said.splitlines() if second_set["set"] in each)
-    for word in (second_set["certificate"]["serial"], "replace (committed, ", "on disk", "served", "DNS:www.example.com"):
+    for word in (
+        second_set["certificate"]["serial"],
+        "replace (committed, ",
+        "on disk",
+        "served",
+        "DNS:www.example.com",
+    ):
         assert word in line

@@ -58,7 +58,9 @@ def test_a_person_s_refused_request_is_in_the_audit_with_its_reason_once_for_man
     assert record["grounds"] == ["names_missing"]
     said = web.command("audit", "web")[1]
     assert (said.count("declined replace web"), "names_missing: " in said) == (1, True), said
-    (told,) = [json.loads(line) for line in web.command("audit", "web", "--action", "replace", "--json")[1].splitlines()]
+    (told,) = [
+        json.loads(line) for line in web.command("audit", "web", "--action", "replace", "--json")[1].splitlines()
+    ]
     assert (told["event"], "(uid " in told["data"]["by"]) == ("declined", True)
     assert web.command("audit", "--verify")[0] == 0
     assert replaced(web, fresh()) == 0

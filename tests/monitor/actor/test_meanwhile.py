@@ -73,7 +73,11 @@ def test_of_two_rollbacks_at_once_the_second_does_not_undo_the_first(web: ActorH
     assert sorted(map(outcome, answers)) == ["changed_meanwhile", "committed"], answers
     (refused,) = [each for each in answers if "refused" in each]
     (objection,) = refused["refused"]["objections"]
-    for word in ("web changed after this rollback was asked for, by the rollback for ", "(uid ", "certvigil backups web"):
+    for word in (
+        "web changed after this rollback was asked for, by the rollback for ",
+        "(uid ",
+        "certvigil backups web",
+    ):
         assert word in objection["detail"]
     declined = [each for each in web.records() if each["event"] == "declined"]
     assert [each["grounds"] for each in declined] == [["changed_meanwhile"]]
@@ -149,7 +153,10 @@ def test_a_plan_that_is_another_by_now_is_refused_with_what_changed(web: ActorHo
     web.put(fresh())
     assert outcome(carried_out(context, REPLACE, by="bob")) == "committed"
     answer = carried_out(context, ROLLBACK, seen, plan=plan)
-    assert "not the one that was asked for: look at it again. web changed after this rollback was asked for" in answer["cannot"]
+    assert (
+        "not the one that was asked for: look at it again. web changed after this rollback was asked for"
+        in answer["cannot"]
+    )
     assert "by the replace for bob, committed" in answer["cannot"]
 
 

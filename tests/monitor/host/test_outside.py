@@ -228,3 +228,32 @@ def test_a_command_that_is_not_there_is_said_once_for_all_who_share_it(write: Wr
         warning: FILE:4: services.nginx.restart: /no/systemctl does not exist here, so who may change it is not known
         """
     )
+
+
+@as_root
+def test_a_directory_of_the_service_s_own_user_is_named_before_a_transaction_is_refused_there(
+    write: Write, tmp_path: Path, capsys: Capture
+) -> None:
+    """As of PostgreSQL, whose server keeps its certificate in its data directory."""
+    own = tmp_path / "data"
+    own.mkdir(mode=0o700)
+    for each in (own / "server.crt", own / "server.key"):
+        each.write_bytes(b"")
+        each.chmod(0o600)
+        os.chown(each, 65534, 65534)
+    os.chown(own, 65534, 65534)
+    path = write(
+        f"""\
+        components:
+          db:
+            artefacts: {{certificate: {own}/server.crt, key: {own}/server.key}}
+            service: {{restart: [/bin/true]}}
+          watched:
+            artefacts: {{certificate: {own}/other.crt, key: {own}/other.key}}
+        """
+    )
+    warned = [each for each in said(path, capsys) if "artefacts" in each]
+    assert ["components.db.artefacts" in each for each in warned] == [True, True]
+    for warning, name in zip(warned, ("server.crt", "server.key"), strict=True):
+        why = f"{own}/{name}: {own} can be changed by a lesser user, who could"
+        assert f"a transaction would be refused: {why}" in warning
