@@ -169,6 +169,8 @@ class RecordedEnding(Ending):
     """Identifies the candidate, as `candidate_of` does."""
     leaf: str = ""
     """SHA-256 of the server's certificate that was to be served."""
+    approved: bool = False
+    """A person approved the plan that a policy had proposed."""
     handed: bool = False
     """A person handed the candidate over: it was in no inbox."""
     accepted: frozenset[tuple[str, str]] = frozenset()
@@ -200,6 +202,7 @@ class RecordedEnding(Ending):
             action=ActionRequest.from_json(begun["action"]) if "action" in begun else None,
             candidate=str(begun.get("candidate", "")),
             leaf=str(begun.get("leaf", "")),
+            approved=bool(begun.get("approved")),
             handed=bool(begun.get("handed")),
             accepted=accepted,
             group=str(plan.get("group", "")),

@@ -115,7 +115,7 @@ def _recorded(work: Work, request: Request) -> TransactionContext:
     return replace(work.transaction, asked=asked)
 
 
-def _on_behalf(work: Work, policy: str) -> dict[str, str]:
+def _on_behalf(work: Work, policy: str) -> dict[str, object]:
     """Return for whom the daemon has a plan carried out: the person who approved it, or the policy that wants it."""
     if work.attended:
         return {}
@@ -123,7 +123,7 @@ def _on_behalf(work: Work, policy: str) -> dict[str, str]:
         return {"by": printable(f"policy {policy}"), "through": work.by} if policy else {}
     # Where the daemon has recorded the approval, only its word says whose it is.
     whose = f"{approval.by}, {approval.why}" if approval.by == work.by and approval.why else approval.by
-    return {"by": printable(f"{whose}, by approval"), "through": work.by}
+    return {"by": printable(f"{whose}, by approval"), "through": work.by, "approved": True}
 
 
 def _others_at_work(work: Work, action: ActionRequest) -> Busy | None:

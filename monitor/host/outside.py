@@ -22,7 +22,7 @@ from config.model import Client, Component, Config, TrustStore
 from config.schema.component import UNKNOWN_UNIT
 from config.service import Command, Service
 from config.text import printable
-from config.trusted import changeable
+from config.trusted import changeable, unreadable_for
 from config.vocabulary import WriteMode
 from monitor.host.entry import HostUser, installed_at, why_no_entry
 from monitor.state.trust import stores_in_use
@@ -53,6 +53,7 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
     if config.settings.web.config_file is not None:
         yield from _web(config.settings.web.config_file)
     yield from _entry(config)
+    yield from _passwords_of_watches(config)
     seen: set[Service] = set()
     for component in config.components.values():
         # The unit stands for a service with mistakes.
@@ -89,6 +90,23 @@ def _entry(config: Config) -> Iterator[Doubt]:
     user = HostUser.named(config.settings.actor.daemon_user)
     if user.exists and (why := why_no_entry(user, installed_at())) is not None:
         yield Doubt(("actor", "daemon_user"), why)
+
+
+def _passwords_of_watches(config: Config) -> Iterator[Doubt]:
+    """Yield that the daemon, which opens watched keystores itself, may not read the password of one."""
+    user = HostUser.named(config.settings.actor.daemon_user)
+    for index, watch in enumerate(config.watches if user.exists else ()):
+        if watch.password_file is None:
+            continue
+        try:
+            why = unreadable_for(watch.password_file, user.uid, user.groups)
+        except OSError as error:
+            why = error.strerror or "cannot be looked at"
+        if why:
+            problem = (
+                f"{printable(watch.password_file)} cannot be read by {user.name}, as whom the daemon opens it: {why}"
+            )
+            yield Doubt(("watch", index, "password_file"), problem)
 
 
 def _section(document: Document, name: str) -> dict[str, object]:

@@ -73,8 +73,7 @@ def advice(members: Sequence[Member], site: AdviceContext) -> list[str]:
 
 def _remedy(member: Member) -> Remedy:
     entry = CATALOGUE[member.finding.code]
-    if member.kind is TargetKind.FILE and member.component is None and names_cure(member.finding.detail):
-        # Such as a certificate that a store of clients trusts: no server is to be given another.
+    if member.kind is TargetKind.FILE and _is_for_no_server(member):
         return _do_as_named
     if member.kind in entry.hurts:
         return _SPECIAL.get((entry.code, member.kind)) or _of_entry(entry.steps_on(member.kind), entry.change)
@@ -92,6 +91,12 @@ def _of_entry(steps: tuple[str, ...], change: CuringChange | None) -> Remedy:
             yield from _CHANGES[change](members, site)
 
     return remedy
+
+
+def _is_for_no_server(member: Member) -> bool:
+    """Whether the cure that a finding names gives no server another file, as at a certificate that a store trusts."""
+    detail, by = member.finding.detail, CATALOGUE[member.finding.code].anchor_cure
+    return names_cure(detail) and (member.component is None or cure(member.finding.code, detail) == by)
 
 
 def _filled(step: str, member: Member, site: AdviceContext) -> str:

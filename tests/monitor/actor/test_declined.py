@@ -55,7 +55,7 @@ def test_a_person_s_refused_request_is_in_the_audit_with_its_reason_once_for_man
     for _ in range(3):
         assert replaced(web, wrong) == 1
     (record,) = records(web)
-    assert record["grounds"] == ["names_missing"]
+    assert record["grounds"] == ["names_missing", "client_lost"]
     said = web.command("audit", "web")[1]
     assert (said.count("declined replace web"), "names_missing: " in said) == (1, True), said
     (told,) = [

@@ -257,3 +257,27 @@ def test_a_directory_of_the_service_s_own_user_is_named_before_a_transaction_is_
     for warning, name in zip(warned, ("server.crt", "server.key"), strict=True):
         why = f"{own}/{name}: {own} can be changed by a lesser user, who could"
         assert f"a transaction would be refused: {why}" in warning
+
+
+@as_root
+@pytest.mark.parametrize(("mode", "group", "is_told"), [(0o600, 0, True), (0o640, 1, False), (0o640, 0, True)])
+def test_a_password_of_a_watch_that_the_daemon_s_user_may_not_read_is_named(  # noqa: PLR0917 (fixtures)
+    write: Write, tmp_path: Path, capsys: Capture, mode: int, group: int, is_told: bool
+) -> None:
+    """A watched keystore is opened by the daemon itself; those of components by the actor's reader."""
+    password = Path("/var/tmp") / f"certvigil-{os.getpid()}"
+    password.write_text("changeit\n")
+    try:
+        password.chmod(mode)
+        os.chown(password, 0, group)
+        path = write(
+            f"""\
+            actor: {{daemon_user: "1"}}
+            watch: [{{files: [{tmp_path}/*.jks], password_file: {password}}}]
+            """
+        )
+        warned = [each for each in said(path, capsys) if "password_file" in each]
+        expected = f"{password} cannot be read by 1, as whom the daemon opens it: its mode is {mode:04o}"
+        assert [expected in each for each in warned] == ([True] if is_told else [])
+    finally:
+        password.unlink()
