@@ -76,7 +76,7 @@ def _ended_since(context: ActorContext, action: ActionRequest, before: SeenState
     return [
         each
         for each in endings.values()
-        if each.kind in _BOUND_TO[action.kind]
+        if each.kind in _BOUND_TO.get(action.kind, frozenset())
         and each.outcome in _CHANGED
         and (each.transaction, each.outcome) not in before.endings
     ]

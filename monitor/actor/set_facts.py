@@ -42,7 +42,7 @@ class SetFacts:
 
 
 def facts_of(context: ActorContext, of: BackupSet) -> SetFacts:
-    """Return the facts about a backup set; raises JournalError, OSError."""
+    """Return the facts about a backup set; raises JournalError, OSError where the journal cannot be read."""
     records = context.records()
     own = [each for each in records if each.transaction == of.transaction]
     begin = next((each for each in own if each.event is Event.BEGIN), None)
@@ -50,17 +50,24 @@ def facts_of(context: ActorContext, of: BackupSet) -> SetFacts:
 
 
 def is_on_disk(context: ActorContext, of: BackupSet) -> bool:
-    """Whether each file of a set has the content of the set now; raises OSError."""
-    for copy in of.copies:
-        found = target.state(context.world, copy.path)
-        if (found and found.sha256) != (copy.state and copy.state.sha256):
-            return False
-    return True
+    """Whether each file of a set has the content of the set now; a file that cannot be read has another."""
+    try:
+        now = {copy.path: target.state(context.world, copy.path) for copy in of.copies}
+    except OSError:
+        return False
+    return all(
+        (found and found.sha256) == (copy.state and copy.state.sha256)
+        for copy in of.copies
+        for found in (now[copy.path],)
+    )
 
 
 def certificates_in(context: ActorContext, of: BackupSet) -> tuple[Certificate, ...]:
     """Return the chain that a server presents with a set, the server's certificate first; empty where none is known."""
-    artefacts = context.config.components[of.component].artefacts
+    component = context.config.components.get(of.component)
+    if component is None:
+        return ()
+    artefacts = component.artefacts
     try:
         held = held_by(artefacts, content(context.world, context.transaction.backups, of), context.world)
         return presented_by(held, keystore_password(artefacts, context.world))
@@ -70,7 +77,7 @@ def certificates_in(context: ActorContext, of: BackupSet) -> tuple[Certificate, 
 
 def presented_now(context: ActorContext, component: str) -> tuple[tuple[str, ...], ...]:
     """Return the chains that the endpoints of a component present now: SHA-256 of each certificate, hexadecimal."""
-    stages = context.site(component).stages
+    stages = context.site(component).stages if component in context.config.components else ()
     return tuple(
         tuple(each.sha256 for each in shown.chain) for stage in stages for shown in stage.served if shown.chain
     )
@@ -102,10 +109,14 @@ def _was_in_use(context: ActorContext, of: BackupSet, begin: Record | None, reco
 def _was_served(context: ActorContext, of: BackupSet, begin: Record) -> bool | None:
     """Return whether the look before a transaction found the old files served; None where no endpoint answered."""
     plan, baseline = plan_from_json(begin.data["plan"]), live_view_from_json(begin.data["baseline"])
-    own = {each.name for each in endpoints_of(context.config, context.config.components[of.component])}
-    chains = {each.endpoint: each.chains for each in plan.served if each.endpoint in own}
-    seen = [each for each in baseline.served if each.endpoint in chains and each.chain]
-    return any(each.chain in chains[each.endpoint] for each in seen) if seen else None
+    component = context.config.components.get(of.component)
+    own = () if component is None else {each.name for each in endpoints_of(context.config, component)}
+    # The server's certificate tells: which others a server presents with it is its own affair.
+    leaves = {
+        each.endpoint: {chain[0] for chain in each.chains if chain} for each in plan.served if each.endpoint in own
+    }
+    seen = [each for each in baseline.served if each.endpoint in leaves and each.chain]
+    return any(each.chain[0] in leaves[each.endpoint] for each in seen) if seen else None
 
 
 def _was_committed(of: BackupSet, records: Sequence[Record]) -> bool:
