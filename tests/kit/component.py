@@ -116,6 +116,14 @@ class InstalledComponent:
         with self.acting() as (_, transaction):
             return transact(transaction, order)
 
+    def intrude(self) -> None:
+        """Have somebody write another key between the test of the new files and the restart: then it freezes."""
+        theirs, kept = Path(self.directory).parent / "theirs.key", Path(self.directory).parent / "kept.crt"
+        theirs.write_bytes(fresh().key_pem())
+        kept.write_bytes(Path(self.site.certificate).read_bytes())
+        script = f"cmp -s {self.site.certificate} {kept} || cp {theirs} {self.site.key}"
+        self.service = replace(self.service, test=("/bin/sh", "-c", script))
+
     def replace(self, issued: Issued) -> Ending:
         """Replace the files by `issued`."""
         return self.carry_out(self.order(issued))

@@ -33,15 +33,6 @@ def web(tmp_path: Path) -> Iterator[InstalledComponent]:
         yield machine.component(machine.start(Lighttpd, machine.site()))
 
 
-def intruded(web: InstalledComponent) -> None:
-    """Have somebody write another key between the test of the new files and the restart."""
-    theirs = Path(web.directory).parent / "theirs.key"
-    theirs.write_bytes(fresh().key_pem())
-    kept = Path(web.directory).parent / "kept.crt"
-    script = f"cmp -s {web.site.certificate} {kept} || cp {theirs} {web.site.key}"
-    web.service = replace(web.service, test=("/bin/sh", "-c", script))
-
-
 def act(web: InstalledComponent, *arguments: str) -> tuple[int, str]:
     ran = certvigil(*arguments, "--config", web.config_file)
     return ran.returncode, ran.stdout + ran.stderr
@@ -49,7 +40,7 @@ def act(web: InstalledComponent, *arguments: str) -> tuple[int, str]:
 
 @pytest.mark.server("lighttpd")
 def test_half_a_pair_is_never_put_to_use_nor_thawed_and_a_whole_one_is(web: InstalledComponent) -> None:
-    intruded(web)
+    web.intrude()
     ending = web.replace(fresh())
     assert ending.outcome == "frozen", ending
     assert "was changed by someone else" in ending.sentence
@@ -82,7 +73,7 @@ def copied_as_told(said: str) -> list[str]:
 @pytest.mark.server("lighttpd")
 def test_half_a_pair_becomes_whole_by_the_kept_files_that_are_named(web: InstalledComponent) -> None:
     old = Path(web.site.certificate).read_bytes()
-    intruded(web)
+    web.intrude()
     assert web.replace(fresh()).outcome == "frozen"
     said = act(web, "recover", "--thaw", "web")[1]
     assert sorted(copied_as_told(said)) == sorted([web.site.certificate, web.site.key]), "the new key is nowhere"
@@ -96,7 +87,7 @@ def test_half_a_pair_becomes_whole_by_the_kept_files_that_are_named(web: Install
 
 @pytest.mark.server("lighttpd")
 def test_half_a_pair_of_which_nothing_is_kept_is_told_what_it_takes(web: InstalledComponent) -> None:
-    intruded(web)
+    web.intrude()
     assert web.replace(fresh()).outcome == "frozen"
     for each in Path(web.directory).rglob("*"):
         if each.is_file() and (each.name.startswith(".site") or "backups" in each.parts):
