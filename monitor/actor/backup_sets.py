@@ -32,12 +32,14 @@ class ChosenSets:
 def list_sets(work: Work, request: Request) -> Document:
     """Return the backup sets of the components, of all where none is named; raises BackupError, OSError."""
     context = work.context
-    names = request.components or sorted(context.config.components)
+    names = request.components or sorted({*context.config.components, *context.config.changeable_stores})
     return {"sets": [_listed(context, each) for name in names for each in context.backup_sets(name)]}
 
 
 def _listed(context: ActorContext, of: BackupSet) -> Document:
     """Return a backup set, with why it cannot be used, and why it is never given back, where that is so."""
+    if of.component not in context.config.components:
+        return {**set_document(of), "unusable": ""}
     journal_state = context.journal_state()
     document = {**set_document(of), "unusable": context.unusable(of)}
     if not journal_state.given_up:
