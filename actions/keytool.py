@@ -61,7 +61,7 @@ def why_untrusted(program: str) -> str:
     try:
         return changeable(program)
     except OSError as error:
-        return f"{printable(error.filename or program)}: {error.strerror}"
+        return printable(error.strerror or "it cannot be examined")
 
 
 @dataclass(frozen=True, slots=True)

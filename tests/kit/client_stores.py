@@ -155,5 +155,3 @@ def stores(tmp_path: Path) -> Iterator[ClientStores]:
 def serving(directory: Path, sites: Sequence[Any] = ()) -> LocalServer:
     """Return a server of a certificate that `ROOT` vouches for, not running yet."""
     return LocalServer(sites or [write_site(str(directory / "tls"), fresh())])
-
-
