@@ -97,7 +97,7 @@ class Keytool:
         return self._changed(data, form, {_PASSWORD: password, _NEW_PASSWORD: new}, [order])
 
     def _at(self, name: str) -> str:
-        return os.path.join(self.directory, "keytool", name)
+        return os.path.join(self.directory, "keytool.d", name)
 
     def _changed(
         self, data: bytes, form: FileFormat, files: Mapping[str, bytes], orders: Sequence[tuple[str, ...]]

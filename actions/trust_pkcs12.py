@@ -76,9 +76,11 @@ def write_pkcs12(
     password: bytes | None = None,
 ) -> bytes | NotWritten:
     """Return the keystore with certificates added and aliases removed, or under another `password`."""
+    if content.private_keys:
+        return NotWritten("holds a private key")
     try:
-        for kind, value, attributes in _bags(data, content.password):
-            _check(kind, value, attributes)
+        for kind, attributes in _bags(data, content.password):
+            _check(kind, attributes)
     except _UnseenError as unseen:
         return NotWritten(str(unseen))
     except (DERError, IndexError, ValueError):
@@ -94,7 +96,7 @@ def write_pkcs12(
     return pkcs12.serialize_java_truststore(held, way)
 
 
-def _check(kind: bytes, _value: bytes, attributes: Mapping[bytes, bytes]) -> None:
+def _check(kind: bytes, attributes: Mapping[bytes, bytes]) -> None:
     """Raise _UnseenError for a bag that would not be written as it is."""
     if kind != _CERTIFICATE_BAG:
         raise _UnseenError("holds a key, or something else than certificates")
@@ -104,8 +106,8 @@ def _check(kind: bytes, _value: bytes, attributes: Mapping[bytes, bytes]) -> Non
         raise _UnseenError("holds a certificate with attributes that would be lost")
 
 
-def _bags(data: bytes, password: bytes | None) -> Iterator[tuple[bytes, bytes, Mapping[bytes, bytes]]]:
-    """Yield identifier, value and attributes of each bag; raises _UnseenError, DERError, IndexError, ValueError."""
+def _bags(data: bytes, password: bytes | None) -> Iterator[tuple[bytes, Mapping[bytes, bytes]]]:
+    """Yield identifier and attributes of each bag; raises _UnseenError, DERError, IndexError, ValueError."""
     _, safe, *_mac = _children(_only(data, SEQUENCE))
     for each in _children(_only(_data_of(safe), SEQUENCE)):
         kind, content = _content_info(each)
@@ -116,15 +118,12 @@ def _bags(data: bytes, password: bytes | None) -> Iterator[tuple[bytes, bytes, M
         else:
             raise _UnseenError("is encrypted for somebody's key")
         for bag in _children(_only(contents, SEQUENCE)):
-            identifier, value, *more = _children(_value(bag, SEQUENCE))
+            identifier, _value_of_it, *more = _children(_value(bag, SEQUENCE))
             attributes = (
                 (_children(_value(each, SEQUENCE)) for each in _children(_value(more[0], _SET))) if more else ()
             )
-            yield (
-                _value(identifier, OBJECT_IDENTIFIER),
-                value,
-                {_value(name, OBJECT_IDENTIFIER): _value(values, _SET) for name, values in attributes},
-            )
+            named = {_value(name, OBJECT_IDENTIFIER): _value(values, _SET) for name, values in attributes}
+            yield _value(identifier, OBJECT_IDENTIFIER), named
 
 
 def _data_of(info: bytes) -> bytes:

@@ -146,7 +146,10 @@ def _of_java(data: bytes) -> tuple[StoreEntry, ...]:
 
 
 def _of_pkcs12(data: bytes, password: Password) -> tuple[StoreEntry, ...]:
-    """Return the entries of a keystore that this password opens; what leads on from a private key's is its chain."""
+    """Return the entries of a keystore that this password opens.
+
+    Beside a private key, what leads on from its certificate is its chain, which Java calls by subjects, if at all.
+    """
     opened = open_keystore(data, password)
     if isinstance(opened, EncodingFault):
         return ()
@@ -155,7 +158,7 @@ def _of_pkcs12(data: bytes, password: Password) -> tuple[StoreEntry, ...]:
     if opened.key is None:
         return tuple(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in (*own, *others))
     key = opened.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    chain = _chain([der for _, der in own], [der for _, der in others])
+    chain = _chain([der for _, der in own], [der for alias, der in others if not alias or "=" in alias])
     return (
         StoreEntry(own[0][0] if own else "", EntryKind.PRIVATE_KEY, chain, secret=sha256_of(key)),
         *(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in others if der not in chain),

@@ -128,7 +128,7 @@ class ClientStores:
         actor = self.directory / "actor"
         beside = {*on_disk(self.cacerts.parent, actor)} - {"cacerts"}
         beside |= {*on_disk(self.bundle.parent, actor)} - {"ca-bundle.crt"}
-        work = actor / "keytool"
+        work = actor / "keytool.d"
         return beside | ({each.name for each in work.iterdir()} if work.exists() else set())
 
 
