@@ -43,7 +43,8 @@ def undo(state: TransactionState, failure: Failure, *, ready: Callable[[], Failu
         return freeze(state, failure.plus(f"; and then {problem.sentence}"), again=again)
     if not state.services_run:
         state.remark("the old files are back; the services are down, so nobody has seen them served")
-    if failure.cause in CANDIDATES_FAULT:
+    # A trust store has no candidate that could come again by itself: a person asks each time.
+    if failure.cause in CANDIDATES_FAULT and state.plan.kind is not Kind.TRUST:
         state.note_if_possible(Event.QUARANTINED, candidate=candidate_of(state.plan.changes), reason=failure.sentence)
     return end(state, Outcome.ROLLED_BACK, failure)
 

@@ -48,7 +48,7 @@ from actions.give_way import failure_of_theirs, judge
 from actions.guard import onto_checked
 from actions.journal import Event, JournalError
 from actions.lock import Busy, acquire
-from actions.plan import Order, candidate_of, plan_to_json
+from actions.plan import Kind, Order, candidate_of, plan_to_json
 from actions.refusal import key_given_up, refuse, why_refused
 from actions.rollback import freeze_on_the_new, remain_on_the_new, undo, undo_activation
 from actions.set_worth import nobody_gains_by_the_old, old_set
@@ -245,10 +245,12 @@ def _validate(state: TransactionState) -> Failure | None:
         return Failure(Cause.NOT_SERVED, f"the new certificate is not served: {'; '.join(seen.unserved)}")
     if seen.lost:
         lost = ", ".join(f"{each.client} at {each.endpoint}" for each in seen.lost)
-        return Failure(Cause.CLIENT_LOST, f"clients that accepted the old certificate refuse the new: {lost}")
+        refuse = "with the old trust store refuse with the new"
+        refuse = refuse if state.plan.kind is Kind.TRUST else "the old certificate refuse the new"
+        return Failure(Cause.CLIENT_LOST, f"clients that accepted {refuse}: {lost}")
     if (failure := changed(state)) is not None:
         return failure
-    if not any(each.chain for each in seen.live_view.served):
+    if state.plan.kind is not Kind.TRUST and not any(each.chain for each in seen.live_view.served):
         state.remark("no endpoint answered before or after: the change was not seen live")
     state.note(Event.VALIDATED, accepted=sorted(seen.live_view.accepted))
     return None

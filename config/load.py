@@ -110,6 +110,7 @@ def examine(path: str, environ: Mapping[str, str]) -> Examined:
         found.extend(_check_waivers(validated, known))
         found.extend(_check_policies(validated, declared, known))
         found.extend(_check_groups(document, validated, declared))
+        found.extend(_check_stores(document, validated, declared))
     told = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
     mistakes.extend(each for each in more if (each.file, each.line, each.key) not in told)
@@ -489,6 +490,28 @@ def _check_groups(document: Document, validated: Validated, declared: _Declared)
                 f"'{watched[0]}' has no 'service', and '{changed}' has one, expected it in each member or in none: "
                 "the members are changed as one, or not at all",
             )
+
+
+def _check_stores(document: Document, validated: Validated, declared: _Declared) -> Iterator[Problem]:
+    """Yield where a trust store could not be told from a component or group, or where two change one file."""
+    first: dict[str, str] = {}
+    for name, section in validated.root.trust_stores.items():
+        store = section.build(name)
+        if not store.is_changeable or store.path is None:
+            continue
+        for what, names in (("component", declared.components), ("group", validated.root.groups)):
+            if name in names:
+                where = document.mark((f"{what}s", name))
+                problem = (
+                    f"there is a {what} '{name}' at {where} already, expected another name: both can be changed by it"
+                )
+                yield Problem(("trust_stores", name), problem)
+        path = os.path.normpath(store.path)
+        owner = declared.owners[path].name if path in declared.owners else first.get(path)
+        if owner is not None:
+            problem = f"{shown(store.path)} is '{owner}' already, expected a file of its own where both can be changed"
+            yield Problem(("trust_stores", name, "bundle"), problem)
+        first.setdefault(path, name)
 
 
 def _check_policies(validated: Validated, declared: _Declared, known: _KnownTargets) -> Iterator[Problem]:

@@ -39,7 +39,8 @@ def list_sets(work: Work, request: Request) -> Document:
     """
     context = work.context
     listed_sets: list[Document] = []
-    for subject in context.config.subjects_of(request.components or sorted(context.config.components)):
+    names = request.components or sorted({*context.config.components, *context.config.changeable_stores})
+    for subject in context.config.subjects_of(names):
         members = context.config.members_of(subject)
         chosen = _last_usable(context, members)
         given_back = {
@@ -67,6 +68,8 @@ def list_sets(work: Work, request: Request) -> Document:
 
 def _listed(context: ActorContext, of: BackupSet) -> Document:
     """Return a backup set, with why it cannot be used, and why it is never given back, where that is so."""
+    if of.component not in context.config.components:
+        return {**set_document(of), "unusable": ""}
     journal_state = context.journal_state()
     document = {**set_document(of), "unusable": context.unusable(of)}
     if not journal_state.given_up:

@@ -32,7 +32,7 @@ from monitor.actor.work import Work
 
 LONGEST_WAIT: Final = 600.0
 """Seconds for which a person waits for another process: that has time limits of its own."""
-_MOST_TRIES: Final = 10
+MOST_TRIES: Final = 10
 """Tries of a person's command that finds another process at work again when it begins."""
 _NEW_STAYS = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
 
@@ -53,7 +53,7 @@ def carry_out(work: Work, request: Request) -> Document:
     """
     if work.attended and work.seen is None:
         work = replace(work, seen=seen_now(work.context, request.wanted))
-    for _ in range(_MOST_TRIES if work.attended else 1):
+    for _ in range(MOST_TRIES if work.attended else 1):
         answer, ending = _try(work, request)
         if ending is None or not left_to_others(ending):
             break
@@ -66,8 +66,8 @@ def _try(work: Work, request: Request) -> tuple[Document, Ending | None]:
     """Return the answer, and the ending of the transaction if it came to one; the steps are those of `carry_out`."""
     action, transaction = request.wanted, _recorded(work, request)
     # 1
-    busy = _others_at_work(work, action) if work.attended else None
-    leftovers, compared = _attend_to_leftovers(work, transaction)
+    busy = others_at_work(work, action) if work.attended else None
+    leftovers, compared = attend_to_leftovers(work, transaction)
     earlier = [each for each in leftovers if not left_to_others(each)]
     beside: Document = {**busy_document(leftovers), **late_document(compared)}
     # 2: the files of another component would have that component's keys given up.
@@ -126,7 +126,7 @@ def _on_behalf(work: Work, policy: str) -> dict[str, object]:
     return {"by": printable(f"{whose}, by approval"), "through": work.by, "approved": True}
 
 
-def _others_at_work(work: Work, action: ActionRequest) -> Busy | None:
+def others_at_work(work: Work, action: ActionRequest) -> Busy | None:
     """Return None once no other process is at work on the components; else who still is. Raises OSError."""
     transaction = work.transaction
     transaction.prepare()
@@ -140,7 +140,7 @@ def _others_at_work(work: Work, action: ActionRequest) -> Busy | None:
     )
 
 
-def _attend_to_leftovers(work: Work, transaction: TransactionContext) -> tuple[tuple[Ending, ...], Compared]:
+def attend_to_leftovers(work: Work, transaction: TransactionContext) -> tuple[tuple[Ending, ...], Compared]:
     """Finish or undo interrupted transactions, and look for late writes.
 
     For the daemon no more often than the actor does so by itself: each recovery counts as an attempt.

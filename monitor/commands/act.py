@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -206,6 +207,22 @@ def _answer(
             return ask(config.settings.actor.socket, request, progress.hear, handed=handed)
         except NoActor as error:
             _see_that_it_can_be_done_here(config, str(error))
+    with _work(config, progress, handed, services_run=services_run) as work:
+        return handle(work, request)
+
+
+@contextmanager
+def working(config: Config, options: ActOptions) -> Iterator[tuple[Work, StepProgress]]:
+    """Give the work of a person in this process, and its progress on the screen; raises JournalError, OSError."""
+    progress = StepProgress(_where(options))
+    with _work(config, progress, None, services_run=True) as work:
+        yield work, progress
+
+
+@contextmanager
+def _work(
+    config: Config, progress: StepProgress, handed: CandidateFiles | None, *, services_run: bool
+) -> Iterator[Work]:
     trust_context, findings = read_trust_context(config)
     for each in findings:
         complain("certvigil: {}", harmless(each.detail))
@@ -218,8 +235,7 @@ def _answer(
         def waits(act: Printable) -> None:
             progress.hear(waits_document(act, time.time()))
 
-        work = Work(context, ourselves().name, told, stopping, files=handed, services_run=services_run, waits=waits)
-        return handle(work, request)
+        yield Work(context, ourselves().name, told, stopping, files=handed, services_run=services_run, waits=waits)
 
 
 def _see_that_it_can_be_done_here(config: Config, no_actor: str) -> None:

@@ -16,13 +16,14 @@ from pydantic import ConfigDict, Field
 from actions.ending import Cause, Ground, Outcome
 from actions.journal import Event
 from actions.plan import Kind
-from config.vocabulary import Code, FileFormat, Severity, Verdict
+from config.vocabulary import Code, FileFormat, Integrity, Severity, Verdict
 from monitor.decide.decision import DecisionStatus
 from monitor.decide.situation import Situation
 from monitor.http.answers import (
     Answer,
     CertificateAnswer,
     ComponentAnswer,
+    EntryAnswer,
     Happened,
     KeystoreAnswer,
     ObjectionAnswer,
@@ -309,6 +310,54 @@ class ActDocument(PublishedDocument):
     sets: Sequence[BackupSetObject] = ()
 
 
+class AnchorObject(Published):
+    """A certificate that a trust store is given, or loses."""
+
+    alias: str
+    """Its SHA-256 where the store has no aliases."""
+    certificate: CertificateAnswer
+
+
+class AnchorsObject(Published):
+    """The certificates by which a change of a trust store differs."""
+
+    added: Sequence[AnchorObject]
+    removed: Sequence[AnchorObject]
+
+
+class TrustChangeDocument(ActDocument):
+    """`certvigil trust add`, `remove`, `restore`, `password`."""
+
+    trust: AnchorsObject | None = None
+
+
+class TrustStoreObject(Published):
+    """A trust store as it lies on disk."""
+
+    name: str
+    path: str
+    changeable: bool
+    """`certvigil trust` may change it."""
+    clients: Sequence[str]
+    """Those that trust it."""
+    unreadable: str = ""
+    """Why nothing is known of it."""
+    format: FileFormat | None = None
+    integrity: Integrity | None = None
+    """Null where it is no keystore."""
+    default_password: bool = False
+    """Its password is `changeit`."""
+    entries: Sequence[EntryAnswer] = ()
+    faults: Sequence[str] = ()
+    """Why not all of it could be read."""
+
+
+class TrustListDocument(PublishedDocument):
+    """`certvigil trust list`."""
+
+    stores: Sequence[TrustStoreObject]
+
+
 class StatusDocument(PublishedDocument):
     """`certvigil status`."""
 
@@ -442,6 +491,8 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
             ("plan", "replace", "rollback", "reset-to-default", "activate", "approve", "reject", "recover", "backups"),
             ActDocument,
         ),
+        "trust list": TrustListDocument,
+        **dict.fromkeys(("trust add", "trust remove", "trust restore", "trust password"), TrustChangeDocument),
         "explain": ExplainDocument,
         "notify show": NotifyDocument,
         "notify test": NotifyTestDocument,

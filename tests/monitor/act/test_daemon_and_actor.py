@@ -175,9 +175,7 @@ def both_as_they_are_installed(
     theirs = {"daemon_user": "64010", "group": "64010"}
     web.configure(component, **theirs)
     document = {**web.document(component, **theirs), "rescan": "5s"}
-    # The only right that it keeps, since an interpreter may lie where only root may look.
-    keeps = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
-    daemon = RunningDaemon(document, wrapper=["--reuid", "64010", "--regid", "64010", "--clear-groups", *keeps])
+    daemon = RunningDaemon(document, wrapper=["--reuid", "64010", "--regid", "64010", "--clear-groups"])
     for path in (daemon.directory, daemon.config_file, daemon.manager.address):
         os.chown(path, 64010, 64010)
     with web.actor() as actor, daemon:

@@ -24,7 +24,8 @@ from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import Lighttpd, Nginx, Server, Site, replace_file
 from tests.kit.authority import NAME, fresh
 from tests.kit.component import InstalledComponent, ServerMachine
-from tests.kit.daemon import CERTVIGIL, certvigil
+from tests.kit.daemon import begun, certvigil
+from tests.kit.forks import Piped
 from tests.kit.openssl_client import presented
 from tests.kit.real_server import service_of
 from tests.kit.workers import Workers
@@ -355,13 +356,9 @@ def test_who_comes_while_another_is_at_work_is_told_who_that_is_and_waits_and_is
     new, before = fresh(), component.on_disk()
     files = candidate(machine, new)
 
-    def begin(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*CERTVIGIL, *arguments, "--config", component.config_file],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def begin(*arguments: str) -> Piped:
+        given = (*arguments, "--config", component.config_file)
+        return begun(*given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     with begin("replace", "web", *files) as first:
         # Opening waits until the reload of the first has come as far as to read.
@@ -404,10 +401,10 @@ def test_of_persons_who_come_at_once_none_is_refused(machine: ServerMachine, com
         given = machine.directory / f"of-{number}.pem"
         new = fresh()
         given.write_bytes(new.chain_pem() + new.key_pem())
-        commands.append([*CERTVIGIL, "replace", "web", "--from", str(given), "--config", component.config_file])
+        commands.append(("replace", "web", "--from", str(given), "--config", component.config_file))
     with ExitStack() as running:
         processes = [
-            running.enter_context(subprocess.Popen(each, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+            running.enter_context(begun(*each, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
             for each in commands
         ]
         said = [each.communicate(timeout=120)[0] for each in processes]
