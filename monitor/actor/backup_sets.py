@@ -42,13 +42,7 @@ def list_sets(work: Work, request: Request) -> Document:
     names = request.components or sorted({*context.config.components, *context.config.changeable_stores})
     for subject in context.config.subjects_of(names):
         members = context.config.members_of(subject)
-        chosen = _last_usable(context, members)
-        given_back = {
-            (each.component, each.transaction)
-            for sets in (chosen.values() if isinstance(chosen, Mapping) else ())
-            for each in sets.sets
-            if not is_on_disk(context, each)
-        }
+        given_back = _given_back(context, members)
         for name in members:
             sets = context.backup_sets(name)
             presented = presented_now(context, name) if sets else ()
@@ -64,6 +58,15 @@ def list_sets(work: Work, request: Request) -> Document:
                     }
                 )
     return {"sets": listed_sets}
+
+
+def _given_back(context: ActorContext, members: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """Return component and name of each set that a rollback without a name gives back; none of a trust store."""
+    if not context.config.components.keys() >= set(members):
+        return frozenset()
+    chosen = _last_usable(context, members)
+    given_back = [each for of in chosen.values() for each in of.sets] if isinstance(chosen, Mapping) else []
+    return frozenset((each.component, each.transaction) for each in given_back if not is_on_disk(context, each))
 
 
 def _listed(context: ActorContext, of: BackupSet) -> Document:
