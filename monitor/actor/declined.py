@@ -47,7 +47,8 @@ def note_declined(work: Work, action: ActionRequest, answer: Document, why: str 
     digest = hashlib.sha256(json.dumps([action.kind, work.by, said]).encode()).hexdigest()
     with suppress(JournalError, OSError):
         known = work.context.journal_state().declined
-        names = [name for name in action.components if name in work.context.config.components]
+        config = work.context.config
+        names = [name for name in action.components if name in config.components or name in config.changeable_stores]
         if not names or all(_is_known(known.get(name, ()), digest, work.context.world.now()) for name in names):
             return
         group = _group_of(work, names)
