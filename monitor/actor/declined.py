@@ -52,9 +52,9 @@ def note_declined(work: Work, action: ActionRequest, answer: Document, why: str 
         if not names or all(_is_known(known.get(name, ()), digest, work.context.world.now()) for name in names):
             return
         group = _group_of(work, names)
+        # These records have a bound of their own: what is refused keeps the daemon from nothing that is not.
         work.note(
             Event.DECLINED,
-            names,
             kind=action.kind,
             components=names,
             **({"group": group} if group else {}),

@@ -116,7 +116,8 @@ class RogueHouse:
         """Return what was begun for the rogue."""
         with self.actor.current.context() as context:
             records = context.transaction.journal.records()
-        return [each.data for each in records if each.event == "begin" and each.data.get("by") == ROGUE.name]
+        begun = [each.data for each in records if each.event == "begin"]
+        return [each for each in begun if ROGUE.name in {each.get("by"), each.get("through")}]
 
 
 def play(house: RogueHouse, requests: int, seed: int) -> None:
