@@ -106,10 +106,11 @@ def _take(world: World, path: str) -> TakenFile | InboxUnsafe | None:
         return InboxUnsafe(f"{printable(path)} can be changed by another user")
     if found.st_nlink != 1:
         return InboxUnsafe(f"{printable(path)} has {found.st_nlink} names, one of them elsewhere")
-    return TakenFile(path, data, _identity(found))
+    return TakenFile(path, data, identity_of(found))
 
 
-def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
+def identity_of(found: os.stat_result) -> tuple[int, int, int, int]:
+    """Return what tells whether a file is still the same and unchanged, as in `TakenFile`."""
     return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_size
 
 
@@ -118,7 +119,7 @@ def empty(world: World, inbox: Inbox, done_with: Callable[[Given], bool] = lambd
     removed, directories = 0, set()
     for each, file in zip(inbox.files, inbox.given(), strict=True):
         try:
-            unchanged = _identity(world.stat(each.path)) == each.identity
+            unchanged = identity_of(world.stat(each.path)) == each.identity
         except FileNotFoundError:
             continue
         if unchanged and done_with(file) and remove(world, each.path):

@@ -11,18 +11,27 @@ from actions.journal import Event
 from actions.journal_state import ActionRequest
 from actions.late import Compared, look_again
 from actions.lock import Busy, await_others
+from actions.offered import Offer
 from actions.plan import Kind
 from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others, recover
 from actions.transaction import transact
 from actions.transaction_state import TransactionContext
 from config.text import Printable, harmless, printable, sentence
-from monitor.actor.documents import busy_document, cannot, endings_document, late_document, plan_document
+from monitor.actor.documents import (
+    busy_document,
+    cannot,
+    endings_document,
+    late_document,
+    plan_document,
+    provenance_document,
+)
 from monitor.actor.evidence import circumstances
 from monitor.actor.hindrances import rejected, served_already
 from monitor.actor.planning import Planned, checked, led_astray, make
 from monitor.actor.proposals import clear_away, empty_inboxes
 from monitor.actor.request import Document, Request
+from monitor.actor.requests import clear_keys
 from monitor.actor.unattended import begins, changed_by_others, for_a_person, may, not_to_be_mended
 from monitor.actor.work import Work
 
@@ -77,11 +86,25 @@ def _try(work: Work, request: Request) -> tuple[Document, Ending | None]:
         this = printable(made.order.plan.hash)
         why = sentence("this plan is {}, not the one that was asked for: look at it again", this)
         return {**cannot(why), **beside}, None
+    if made.offer is not None and made.offer.why_not_alone and work.attended and not request.plan:
+        return {**plan_document(work, made), **cannot(_by_its_hash(made.offer, made.order.plan.hash)), **beside}, None
     # 4
-    ending = transact(replace(transaction, asked={**transaction.asked, "begins": begins(made)}), made.order)
+    ending = transact(replace(transaction, asked={**transaction.asked, **_of_plan(made)}), made.order)
     if ending.outcome in _NEW_STAYS:
         empty_inboxes(work.context, planned.inboxes, made.remainder)
+        clear_keys(work)
     return {**plan_document(work, made), **endings_document([*earlier, ending]), **beside}, ending
+
+
+def _of_plan(made: Prepared) -> dict[str, object]:
+    """Return the facts of a plan for the journal: with these, its commit closes the requests that it answers."""
+    offered = {} if made.offer is None else {"offered": provenance_document(made.offer.provenance)}
+    return {"begins": begins(made), "answers": sorted(made.answers), **offered}
+
+
+def _by_its_hash(offer: Offer, plan: str) -> Printable:
+    """Say that an offer is carried out by the hash of its plan alone: a person with an inbox in mind expects none."""
+    return sentence("{}: look at the plan, and name it: --plan {}", harmless(offer.why_not_alone), printable(plan))
 
 
 def _recorded(work: Work, request: Request) -> TransactionContext:

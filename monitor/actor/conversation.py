@@ -25,7 +25,7 @@ from monitor.actor.dispatch import Caller, Dispatcher
 from monitor.actor.documents import cannot, record_document
 from monitor.actor.follow import JournalPosition, behind
 from monitor.actor.news import FollowerNews
-from monitor.actor.request import LONGEST, Document, Request, Verb, decode
+from monitor.actor.request import LONGEST, LONGEST_OFFER, Document, Request, Verb, decode
 
 log: Log = logging.getLogger("certvigil.actor")
 
@@ -137,7 +137,7 @@ def _read_line(connection: socket.socket) -> bytes | None:
     """Return the line that a peer sends, without its end; None where it is too long, or comes too slowly."""
     said, end = b"", time.monotonic() + PATIENCE
     while b"\n" not in said:
-        if len(said) > LONGEST or time.monotonic() > end:
+        if len(said) > LONGEST_OFFER or time.monotonic() > end:
             return None
         more = connection.recv(LONGEST)
         if not more:

@@ -1,15 +1,21 @@
-"""A request to the actor: names of components, clients and backup sets, hashes of plans, and nothing else."""
+"""A request to the actor: names of components, clients and backup sets, and hashes of plans.
+
+Beyond these, a request for a certificate has the names that the certificate is to have, and an offer has certificates.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from actions.csr import CsrOrder, wrong_order
 from actions.journal_state import ActionRequest
+from actions.offered import MOST_BYTES
 from actions.plan import Kind
 from config.text import Printable, sentence
 
@@ -17,12 +23,16 @@ Document = dict[str, Any]
 """An answer: plain values."""
 
 LONGEST: Final = 8192
-"""Bytes of a request."""
+"""Bytes of a request that offers nothing."""
+LONGEST_OFFER: Final = LONGEST + MOST_BYTES * 3 // 2
+"""Bytes of an offer, whose certificates are in base64."""
+MOST_OFFERED: Final = 16
+"""Files of one offer."""
 MOST_NAMES: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _HASH: Final = re.compile(r"[0-9a-f]{8,64}")
 _EPOCH: Final = re.compile(r"[0-9a-f]{8}-[0-9]{1,9}")
-_KEYS: Final = frozenset({"verb", "action", "plan", "components", "why", "epoch", "after", "key"})
+_KEYS: Final = frozenset({"verb", "action", "plan", "components", "why", "epoch", "after", "key", "csr", "offer"})
 LONGEST_REASON: Final = 500
 """Characters."""
 
@@ -51,10 +61,19 @@ class Verb(StrEnum):
     BACKUPS = "backups"
     READ = "read"
     """Tell facts about the files of one component."""
+    CSR = "csr"
+    """Make a request for a certificate for one component or group."""
+    REQUESTS = "requests"
+    """Tell the requests that wait."""
+    CANCEL = "cancel"
+    """Withdraw the request whose key begins with `key`; a key that was made for it is removed."""
+    OFFER = "offer"
+    """Keep certificates for one component or group, which are used as `offers` says."""
 
 
 WITH_ACTION: Final = frozenset({Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT})
 """Verbs with a wanted action."""
+_WITH_KEY: Final = frozenset({Verb.RECOVER, Verb.CANCEL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +90,11 @@ class Request:
     epoch: str = ""
     after: int = 0
     key: str = ""
-    """RECOVER: the beginning of the SHA-256 of the public half of a key that was given up by mistake."""
+    """The beginning of the SHA-256 of the public half of a key: of one given up by mistake, or of one of a request."""
+    csr: CsrOrder | None = None
+    """CSR: the request that is to be made."""
+    offer: tuple[bytes, ...] = field(default=(), repr=False)
+    """OFFER: the content of each file."""
 
     @property
     def wanted(self) -> ActionRequest:
@@ -94,6 +117,10 @@ def encode(request: Request) -> bytes:
     for name in ("plan", "components", "why", "epoch", "after", "key"):
         if value := getattr(request, name):
             plain[name] = value
+    if request.csr is not None:
+        plain["csr"] = request.csr.to_json()
+    if request.offer:
+        plain["offer"] = [base64.b64encode(each).decode() for each in request.offer]
     return json.dumps(plain).encode() + b"\n"
 
 
@@ -103,6 +130,8 @@ def decode(line: bytes) -> Request | Printable:
         plain = json.loads(line)
         if not isinstance(plain, dict) or not plain.keys() <= _KEYS:
             return Printable("a request is an object with 'verb' and the keys of that verb")
+        if len(line) > LONGEST and plain.get("verb") != Verb.OFFER:
+            return sentence("a request has at most {} bytes", LONGEST)
         request = _request(plain)
     except (ValueError, KeyError, TypeError, RecursionError):
         return Printable("this is no request that the actor knows")
@@ -122,6 +151,8 @@ def _request(plain: Mapping[str, Any]) -> Request:
         str(plain.get("epoch", "")),
         after,
         str(plain.get("key", "")),
+        CsrOrder.from_json(plain["csr"]) if "csr" in plain else None,
+        tuple(base64.b64decode(each, validate=True) for each in plain.get("offer", [])),
     )
 
 
@@ -138,10 +169,12 @@ def _objection(request: Request) -> Printable | None:
         return Printable("names are letters, digits, '_', '.' and '-', at most 64 of them")
     if request.verb is Verb.READ and len(request.components) != 1:
         return Printable("'read' is of one component")
-    if request.key and (request.verb is not Verb.RECOVER or not _HASH.fullmatch(request.key)):
+    if request.key and (request.verb not in _WITH_KEY or not _HASH.fullmatch(request.key)):
         return Printable(
-            "a key that was given up is named by its SHA-256, of which at least 8 digits are given, to 'recover'"
+            "a key is named by its SHA-256, of which at least 8 digits are given, to 'recover' and to 'cancel'"
         )
+    if (wrong := _objection_to_csr(request) or _objection_to_offer(request)) is not None:
+        return wrong
     if request.plan and not _HASH.fullmatch(request.plan):
         return Printable("a plan is named by its hash, of which at least 8 digits are given")
     if request.epoch and not _EPOCH.fullmatch(request.epoch):
@@ -149,6 +182,24 @@ def _objection(request: Request) -> Printable | None:
     if len(request.why) > LONGEST_REASON or request.after < 0:
         return sentence("a reason has at most {} characters, and a number is not negative", LONGEST_REASON)
     return None
+
+
+def _objection_to_csr(request: Request) -> Printable | None:
+    if (request.verb is Verb.CSR) is (request.csr is None):
+        return sentence("'{}' takes no request" if request.csr is not None else "'{}' needs a request", request.verb)
+    if request.csr is None:
+        return None
+    return wrong_order(request.csr) if request.components else Printable("'csr' names a component or a group")
+
+
+def _objection_to_offer(request: Request) -> Printable | None:
+    if (request.verb is Verb.OFFER) is not bool(request.offer):
+        return sentence("'{}' needs certificates" if not request.offer else "'{}' takes no certificates", request.verb)
+    if not request.offer:
+        return None
+    if len(request.offer) > MOST_OFFERED:
+        return sentence("an offer has at most {} files", MOST_OFFERED)
+    return None if request.components else Printable("'offer' names a component or a group")
 
 
 def _objection_to(action: ActionRequest, verb: Verb) -> Printable | None:

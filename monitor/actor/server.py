@@ -99,6 +99,7 @@ class ActorProcess:
             context.audit()
             tidy(context)
             context.make_inboxes()
+            context.make_offered_directories()
 
     def serve(self) -> int:
         """Answer whoever connects, until told to stop; raises ListenError."""
