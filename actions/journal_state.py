@@ -249,7 +249,7 @@ class JournalState:
     requests: dict[str, WaitingRequest] = field(default_factory=dict)
     """The requests for certificates that wait, by the SHA-256 of their public key, oldest first."""
     spent_keys: dict[str, str] = field(default_factory=dict)
-    """Why a key that was made for a request is done with, by its SHA-256, until it is removed from the directory."""
+    """Why the key of a request is done with, by its SHA-256, until it is not in the directory of made keys."""
     unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Unix time at which a candidate was last removed from an inbox unused, and the reason, by component."""
     changes: dict[str, deque[str]] = field(default_factory=dict)
@@ -393,7 +393,8 @@ class JournalState:
             else:
                 of = tuple(map(str, record.data.get("components", ())))
                 self.given_up.setdefault(key, GivenUp(str(record.data.get("by", "")), record.at, of))
-                self._close_request(key, "its key was given up as compromised")
+                if key in self.requests:
+                    self._close_request(key, "its key was given up as compromised")
 
     def _take_request(self, record: Record) -> None:
         match record.event:
@@ -406,9 +407,9 @@ class JournalState:
                 self.spent_keys.pop(str(record.data["key"]), None)
 
     def _close_request(self, key: str, why: str) -> None:
-        request = self.requests.pop(key, None)
-        if request is not None and not request.installed:
-            self.spent_keys[key] = why
+        # Whether a key was made for it is not asked: its own record may be left out of a journal by now.
+        self.requests.pop(key, None)
+        self.spent_keys[key] = why
 
     def is_our_doing(self, component: str) -> bool:
         """Whether a transaction gave a component's files their content: it is under way, or froze the component."""

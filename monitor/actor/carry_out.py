@@ -52,6 +52,7 @@ def carry_out(work: Work, request: Request) -> Document:
        be carried out now.
     4. Carry out the transaction, and empty the inboxes once the new files stay. Where another process has begun
        meanwhile, a person's command waits again: a renewal hook comes once, and would lose its certificate.
+    5. Remove keys whose requests the journal has as answered.
 
     Raises JournalError, BackupError, OSError.
     """
@@ -59,6 +60,7 @@ def carry_out(work: Work, request: Request) -> Document:
         answer, ending = _try(work, request)
         if ending is None or not left_to_others(ending):
             break
+    clear_keys(work)
     return answer
 
 
@@ -92,7 +94,6 @@ def _try(work: Work, request: Request) -> tuple[Document, Ending | None]:
     ending = transact(replace(transaction, asked={**transaction.asked, **_of_plan(made)}), made.order)
     if ending.outcome in _NEW_STAYS:
         empty_inboxes(work.context, planned.inboxes, made.remainder)
-        clear_keys(work)
     return {**plan_document(work, made), **endings_document([*earlier, ending]), **beside}, ending
 
 

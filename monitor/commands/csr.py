@@ -166,10 +166,8 @@ def _describe(made: Mapping[str, Any]) -> None:
     """Say on standard error what a request asks for: standard output is the request itself."""
     of = made["group"] or listed(made["components"])
     kind = sentence("a new key, {}", harmless(made["kind"])) if made.get("kind") else sentence("key {}", made["key"])
-    said = Printable("made") if made["made"] else Printable("would be made")
-    complain(
-        "{}: a request is {}; {}; names: {}; it waits until {}", of, said, kind, listed(made["names"]), made["until"]
-    )
+    said = Printable("is made") if made["made"] else Printable("would be made")
+    complain("{}: a request {}; {}; names: {}; it waits until {}", of, said, kind, listed(made["names"]), made["until"])
 
 
 def _why_not_new(path: str) -> Printable | None:
