@@ -393,14 +393,15 @@ class JournalState:
             else:
                 of = tuple(map(str, record.data.get("components", ())))
                 self.given_up.setdefault(key, GivenUp(str(record.data.get("by", "")), record.at, of))
-                if key in self.requests:
-                    self._close_request(key, "its key was given up as compromised")
+                self._close_request(key, "its key was given up as compromised")
 
     def _take_request(self, record: Record) -> None:
         match record.event:
             case Event.REQUESTED:
                 request = _request(record)
                 self.requests[request.key] = request
+                # The installed key may be asked about again and again.
+                self.spent_keys.pop(request.key, None)
             case Event.REQUEST_WITHDRAWN:
                 self._close_request(str(record.data["key"]), str(record.data.get("reason", "")))
             case Event.REQUEST_CLEARED:
