@@ -29,6 +29,8 @@ policy_app = typer.Typer(no_args_is_help=True, help="Explain the decisions of po
 app.add_typer(policy_app, name="policy")
 notify_app = typer.Typer(no_args_is_help=True, help="Test channels; acknowledge, silence, retry and drop.")
 app.add_typer(notify_app, name="notify")
+ca_app = typer.Typer(no_args_is_help=True, help="A CA of one's own, for a lab or a small site.")
+app.add_typer(ca_app, name="ca")
 
 
 ConfigPath = Annotated[str, typer.Option("--config", "-c", help="The configuration: a file or a directory.")]
@@ -504,6 +506,41 @@ def offer(
     from monitor.commands.csr import offer as act
 
     raise typer.Exit(act(component, files, config=config, as_json=as_json))
+
+
+@ca_app.command("init")
+def ca_init(
+    directory: Annotated[str, typer.Argument(help="A new directory.")],
+    name: Annotated[str, typer.Option("--name", help="The name of the CA.")],
+    days: Annotated[int, typer.Option(help="For so many days the root lasts.")] = 3650,
+    permitted: Annotated[
+        list[str],
+        typer.Option("--permit", metavar="DOMAIN", help="A domain or network that it may sign for; repeatable."),
+    ] = [],  # noqa: B006
+    key: Annotated[RequestKey, typer.Option("--key", help="The kind of its key.")] = RequestKey.P256,
+) -> None:
+    """Make a root, with its key in a file of mode 0600. It signs servers' certificates, and no other CA's."""
+    from monitor.commands.ca import init
+
+    raise typer.Exit(init(directory, name, days, permitted, key))
+
+
+@ca_app.command("sign")
+def ca_sign(
+    request: Annotated[str, typer.Argument(help="A request (PKCS#10); - for standard input.")],
+    directory: Annotated[str, typer.Option("--ca", metavar="DIRECTORY", help="The directory of `ca init`.")],
+    days: Annotated[int, typer.Option(help="For so many days the certificate lasts, at most 200.")] = 180,
+    longer: Annotated[bool, typer.Option("--longer", help="Allow more than 200 days.")] = False,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write it to a new file.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
+) -> None:
+    """Sign a request: show its names, ask, and print a server's certificate. It takes no extension of the request.
+
+    Exit code: 0 signed; 1 a person did not agree; 4 the request is not signed.
+    """
+    from monitor.commands.ca import sign_request
+
+    raise typer.Exit(sign_request(request, directory, days, out, longer=longer, yes=yes))
 
 
 @app.command("json-schema")

@@ -182,8 +182,9 @@ class JournalStory:
     def request(self) -> None:
         """Have a request for a certificate made, withdrawn, or its key removed."""
         event = self.choose([Event.REQUESTED, Event.REQUESTED, Event.REQUEST_WITHDRAWN, Event.REQUEST_CLEARED])
-        about = {"components": self.components(), "names": ["www.example.com"], "pem": "", "by": "alice", "until": 9e9}
-        self.note(event, key=self.choose(["k1", "k2", "k3"]), reason=self.choose(["one", "another"]), **about)
+        about: dict[str, Any] = {"components": self.components(), "names": ["www.example.com"], "by": "alice"}
+        about |= {"until": 9e9, "key": self.choose(["k1", "k2", "k3"]), "reason": self.choose(["one", "another"])}
+        self.note(event, **about)
 
     def close(self) -> None:
         """End what did not end."""

@@ -77,6 +77,7 @@ CAPABILITIES: Final = (
             f"{_REQUESTS}::test_an_answer_is_served_with_the_key_that_was_made_for_its_request",
             f"{_REQUESTS}::test_an_answer_of_a_ca_of_ones_own_comes_into_the_inbox_as_it_is",
             f"{_REQUESTS}::test_an_answer_for_the_installed_key_is_new_and_has_the_names",
+            "tests/monitor/commands/test_ca.py::test_its_certificate_for_a_request_is_served",
             f"{_REQUESTS}::test_each_of_several_requests_finds_its_own_answer",
             f"{_KILLED_REQUESTS}::test_a_kill_at_any_step_loses_no_key_and_leaves_none_to_be_read",
             "tests/monitor/actor/test_offers.py::test_an_offer_that_answers_a_request_is_carried_out_without_a_person",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,12 +25,15 @@ from monitor.lab.servers import replace_file
 from tests.kit.actor import ALONE
 from tests.kit.appliance import MEMBERS, Appliance, appliance
 from tests.kit.authority import ISSUING, NAME, ROOT, fresh
+from tests.kit.documents import ROOT as ROOT_DIRECTORY
+from tests.kit.documents import blocks
 from tests.kit.requests import OpensslCA, answer_of, names_of, signed
 
 pytestmark = [pytest.mark.server("nginx"), pytest.mark.server("lighttpd")]
 
 REPLACE = ActionRequest(Kind.REPLACE, MEMBERS["primary"])
 INTERNAL = "portal.corp.local"
+REQUESTS = ROOT_DIRECTORY / "docs/requests.md"
 
 
 @pytest.fixture
@@ -113,6 +118,24 @@ def test_an_answer_of_a_ca_of_ones_own_comes_into_the_inbox_as_it_is(primary: Ap
     assert [each["outcome"] for each in done["endings"]] == ["committed"], done
     assert set(primary.served().values()) == {x509.load_pem_x509_certificate(answer).public_bytes(Encoding.DER)}
     assert (waiting(primary), keys(primary), os.listdir(primary.inbox())) == ([], [], [])
+
+
+def test_the_lines_of_openssl_in_the_documents_make_an_answer(primary: Appliance) -> None:
+    (lines,) = (each.text for each in blocks(REQUESTS) if each.language == "sh")
+    request_of, sign_of, replace_of = lines.strip().splitlines()
+    replace_file(f"{primary.directory}/web.csr", request(primary).encode())
+    for each in (request_of, sign_of):
+        ran = subprocess.run(
+            shlex.split(each), cwd=primary.directory, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+    root = Path(primary.directory, "ca.crt").read_bytes()
+    replace_file(f"{primary.directory}/root.pem", ROOT.pem() + root)
+    assert replace_of == "certvigil replace web --from web.crt"
+    code, said = primary.command("replace", "primary", "--from", f"{primary.directory}/web.crt")
+    assert code == 0, said
+    answer = x509.load_pem_x509_certificate(Path(primary.directory, "web.crt").read_bytes())
+    assert set(primary.served().values()) == {answer.public_bytes(Encoding.DER)}
 
 
 def test_an_answer_for_the_installed_key_is_new_and_has_the_names(primary: Appliance) -> None:
