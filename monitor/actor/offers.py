@@ -27,6 +27,8 @@ from monitor.dialect import iso
 from probes.certificate import Certificate
 from probes.judge.client import judge_chain
 
+MOST_CERTIFICATES: Final = 16
+"""Certificates that one user offers for one component or group: each pair of them may have to be compared."""
 MOST_OVER_SOCKET: Final = 4
 """Offers of one user for one component or group: another one takes the place of that user's oldest."""
 
@@ -54,7 +56,7 @@ def take_offer(work: Work, request: Request) -> Document:
     if len(subjects) != 1:
         return cannot(Printable("an offer is for one component, or for one group"))
     files = [Given(f"offer {number}", data) for number, data in enumerate(request.offer, 1)]
-    found = _examined(files)
+    found = examined(files)
     if isinstance(found, str):
         return cannot(found)
     uid = work.uid
@@ -65,7 +67,8 @@ def take_offer(work: Work, request: Request) -> Document:
     path, temporary = os.path.join(directory, name), os.path.join(directory, f".{name}.new")
     # 1
     remove(world, temporary)
-    write_new(world, temporary, data, Metadata(0o600, uid, os.getegid()))
+    # The user cannot come to it; the actor reads it as the group, whatever its rights on files of others are.
+    write_new(world, temporary, data, Metadata(0o640, uid, os.getegid()))
     # 2
     world.rename(temporary, path)
     world.sync_directory(directory)
@@ -87,13 +90,7 @@ def _make(world: World, root: str, directory: str) -> None:
     world.sync_directory(root)
 
 
-def examined(files: Sequence[Given]) -> Printable | None:
-    """Say why files are no offer, a sentence; None where they are one."""
-    found = _examined(files)
-    return found if isinstance(found, str) else None
-
-
-def _examined(files: Sequence[Given]) -> Sequence[Certificate] | Printable:
+def examined(files: Sequence[Given]) -> Sequence[Certificate] | Printable:
     """Return the certificates that are offered, or why that is no offer, a sentence."""
     for each in files:
         if holds_key(each):
@@ -101,6 +98,8 @@ def _examined(files: Sequence[Given]) -> Sequence[Certificate] | Printable:
     found = read_certificates(files)
     if isinstance(found, NoCandidate):
         return sentence("{}: {}", found.flaw, printable(found.detail, 500))
+    if len(found) > MOST_CERTIFICATES:
+        return sentence("an offer has at most {} certificates, not {}", MOST_CERTIFICATES, len(found))
     if sum(len(each.der) for each in found) > MOST_BYTES:
         return sentence("an offer has at most {} bytes of certificates", MOST_BYTES)
     return found
@@ -152,7 +151,12 @@ def candidates_offered(
     brought: dict[str, Provenance] = {}
     flaws: list[NoCandidate] = []
     for bundle in offers.bundles:
-        made = read(bundle.files)
+        certificates = read_certificates(bundle.files)
+        if isinstance(certificates, tuple) and len(certificates) > MOST_CERTIFICATES:
+            more = f"{len(certificates)} certificates, more than {MOST_CERTIFICATES}"
+            made: Candidates | NoCandidate = NoCandidate(Flaw.TOO_LARGE, more)
+        else:
+            made = read(bundle.files)
         if isinstance(made, NoCandidate):
             flaws.append(made)
             remarks.append(sentence("the offer {} is not used: {}", bundle.provenance.sentence, printable(made.detail)))

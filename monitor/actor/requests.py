@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from actions.candidate import PrivateKey
-from actions.component_files import chain_on_disk, keys_at_hand
+from actions.component_files import WITH_KEY, chain_on_disk, keys_at_hand
 from actions.csr import (
     MOST_NAMES,
     CsrOrder,
@@ -62,6 +62,8 @@ def make_request(work: Work, request: Request) -> Document:
     subjects = context.config.subjects_of(request.components)
     if len(subjects) != 1:
         return cannot(Printable("a request is for one component, or for one group"))
+    if (elsewhere := _key_elsewhere(context.config, request.components)) is not None:
+        return cannot(elsewhere)
     names = _names(context.config, request.components, order)
     if isinstance(names, str):
         return cannot(names)
@@ -201,6 +203,16 @@ def _locks(work: Work) -> str:
 
 def _others(busy: Busy) -> Document:
     return cannot(sentence("{}: ask again", harmless(busy.sentence)))
+
+
+def _key_elsewhere(config: Config, components: Sequence[str]) -> Printable | None:
+    """Say which component has its key elsewhere than in its files, a sentence; None where none has."""
+    for name in components:
+        if not config.components[name].artefacts.files.keys() & set(WITH_KEY):
+            return sentence(
+                "the key of {} is not among its files: its request is made where that key is", printable(name)
+            )
+    return None
 
 
 def _names(config: Config, components: Sequence[str], order: CsrOrder) -> tuple[str, ...] | Printable:

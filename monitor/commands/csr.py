@@ -96,9 +96,10 @@ def offer(component: str, paths: Sequence[str], *, config: str, as_json: bool) -
     except OSError as error:
         return _cannot("{} cannot be read: {}", printable(str(error.filename)), printable(str(error.strerror)))
     # What is no offer does not leave this process: it may be a key.
-    if (why := examined(files)) is not None:
-        return _cannot("{}", why)
-    request = Request(Verb.OFFER, components=(component,), offer=tuple(each.data for each in files))
+    found = examined(files)
+    if isinstance(found, str):
+        return _cannot("{}", found)
+    request = Request(Verb.OFFER, components=(component,), offer=(b"".join(each.der for each in found),))
     document = answer_to(request, ActOptions(config, as_json=as_json))
     if not isinstance(document, dict):
         return document

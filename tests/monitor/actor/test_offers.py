@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from actions.csr import CsrOrder
@@ -26,7 +27,7 @@ from monitor.actor.offers import MOST_OVER_SOCKET
 from monitor.actor.pace import MOST_RECORDS, Pace
 from monitor.actor.request import LONGEST, LONGEST_OFFER, Document, Request, Verb, decode, encode
 from monitor.actor.work import Work
-from monitor.lab.ca import DAY, Authority, bundle
+from monitor.lab.ca import DAY, Authority, KeyType, bundle, new_key
 from monitor.lab.servers import replace_file
 from monitor.state.trust import read_trust_context
 from probes.certificate import certificate
@@ -200,10 +201,11 @@ def test_a_private_key_is_not_taken_and_the_way_that_keeps_it_here_is_said(data:
         ([b"nonsense"], "no_certificate: there is no certificate"),
         ([b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"], "undecodable: offer 1: "),
         ([bundle([fresh() for _ in range(65)])], "too_large: the files hold 65 certificates"),
+        ([bundle([fresh() for _ in range(17)])], "an offer has at most 16 certificates, not 17"),
         ([fresh(*(f"{number}.{'x' * 60}.example" for number in range(900))).pem()], "an offer has at most 65536 bytes"),
         ([fresh().pem()] * 17, "an offer has at most 16 files"),
     ],
-    ids=["nonsense", "damaged", "too many", "too large", "too many files"],
+    ids=["nonsense", "damaged", "a trust store", "too many", "too large", "too many files"],
 )
 def test_what_is_no_offer_is_not_taken(files: list[bytes], message: str, primary: Appliance) -> None:
     request = Request(Verb.OFFER, components=PRIMARY, offer=tuple(files))
@@ -232,8 +234,10 @@ def test_nobody_spoils_the_answer_of_somebody_else(primary: Appliance) -> None:
     answer = signed(csr)
     attacker = Authority.root("Attacker's CA")
     lay(primary, "answer.pem", answer_of(answer), 1234)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "The same")])
     for number, data in enumerate(
         (
+            bundle([Authority.root(subject=name, key=new_key(KeyType.P256), ca=False) for _ in range(64)]),
             b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
             attacker.issue(NAME, key=primary.old.key, not_before=time.time() - 60).pem() + attacker.pem(),
             ISSUING.issue(NAME, key=primary.old.key, not_before=time.time() - 30).pem(),
@@ -383,6 +387,8 @@ def test_the_daemon_has_an_answer_installed_that_was_offered(primary: Appliance)
         daemon.wait_for(
             lambda: f"a request waits for its certificate: {NAME} (key " in notes(), "the request in status"
         )
+        (made,) = Path(primary.directory, "actor/requests").iterdir()
+        secret = made.read_bytes().splitlines()[1]
         answer = signed(pem)
         path = f"{primary.directory}/answer.pem"
         replace_file(path, answer_of(answer))
@@ -390,3 +396,21 @@ def test_the_daemon_has_an_answer_installed_that_was_offered(primary: Appliance)
         daemon.wait_until("ended", target="primary/actions", action="replace", outcome="committed")
         assert primary.serves(answer)
         daemon.wait_for(lambda: not notes(), "no note")
+        holders = {
+            name
+            for directory in (primary.directory, daemon.state)
+            for name, data in _files(directory)
+            if secret in data or made.name[:40].encode() in os.fsencode(name)
+        }
+        keys = {primary.artefacts("console")["combined"], primary.artefacts("portal")["key"]}
+        # Files that were replaced, and the backup sets, hold the key of before.
+        assert holders == keys
+        assert secret.decode() not in daemon.text + json.dumps(daemon.ask("/api/v1/history"))
+
+
+def _files(directory: str) -> Iterator[tuple[str, bytes]]:
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(parent, name)
+            if os.path.isfile(path):
+                yield path, Path(path).read_bytes()

@@ -315,3 +315,12 @@ def test_no_more_than_eight_wait_for_one_group(primary: Appliance) -> None:
     made = [primary.do(order)["csr"]["key"] for _ in range(8)]
     assert "8 requests of primary wait already: cancel one of " in primary.do(order)["cannot"]
     assert keys(primary) == sorted(f"{each}.pem" for each in made)
+
+
+def test_a_key_that_is_not_among_the_files_is_asked_for_where_it_is(primary: Appliance) -> None:
+    primary.configure({"portal": {"artefacts": {"certificate": primary.artefacts("portal")["certificate"]}}})
+    code, said = primary.command("csr", "primary")
+    assert code == 4
+    assert said == (
+        "certvigil: the key of portal is not among its files: its request is made where that key is\n"
+    )
