@@ -25,6 +25,8 @@ from probes.judge.time import moment
 from probes.names import names_server
 
 MOST_NAMES: Final = 100
+LONGEST_NAMES: Final = 6000
+"""Characters of all together."""
 LONGEST_SUBJECT: Final = 500
 """Characters."""
 LONGEST: Final = 366
@@ -139,6 +141,8 @@ def wrong_order(order: CsrOrder) -> Printable | None:
     """Say why a request cannot be made as ordered, a sentence; None where it can, as far as the order says."""
     if len(order.names) > MOST_NAMES:
         return sentence("a request has at most {} names", MOST_NAMES)
+    if sum(map(len, order.names)) > LONGEST_NAMES:
+        return sentence("the names have at most {} characters together", LONGEST_NAMES)
     if not 1 <= order.days <= LONGEST:
         return sentence("a request waits for 1 to {} days, not for {}", LONGEST, order.days)
     if order.installed and order.key is not None:

@@ -55,8 +55,7 @@ def take_offer(work: Work, request: Request) -> Document:
     subjects = context.config.subjects_of(request.components)
     if len(subjects) != 1:
         return cannot(Printable("an offer is for one component, or for one group"))
-    files = [Given(f"offer {number}", data) for number, data in enumerate(request.offer, 1)]
-    found = examined(files)
+    found = examined(() if work.files is None else work.files.files)
     if isinstance(found, str):
         return cannot(found)
     uid = work.uid

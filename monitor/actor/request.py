@@ -1,21 +1,22 @@
 """A request to the actor: names of components, clients and backup sets, and hashes of plans.
 
-Beyond these, a request for a certificate has the names that the certificate is to have, and an offer has certificates.
+Beyond these, a request for a certificate has the names that the certificate is to have. An operator's request may
+announce the files of a candidate, and an offer announces certificates: their bytes follow its line (`handed.py`).
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from actions.candidate import MOST_BYTES
 from actions.csr import CsrOrder, wrong_order
 from actions.journal_state import ActionRequest
-from actions.offered import MOST_BYTES
+from actions.offered import MOST_WRITTEN
 from actions.plan import Kind
 from config.text import Printable, sentence
 
@@ -23,18 +24,22 @@ Document = dict[str, Any]
 """An answer: plain values."""
 
 LONGEST: Final = 8192
-"""Bytes of a request that offers nothing."""
-LONGEST_OFFER: Final = LONGEST + MOST_BYTES * 3 // 2
-"""Bytes of an offer, whose certificates are in base64."""
+"""Bytes of a request, without the files that follow it."""
 MOST_OFFERED: Final = 16
 """Files of one offer."""
 MOST_NAMES: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _HASH: Final = re.compile(r"[0-9a-f]{8,64}")
 _EPOCH: Final = re.compile(r"[0-9a-f]{8}-[0-9]{1,9}")
-_KEYS: Final = frozenset({"verb", "action", "plan", "components", "why", "epoch", "after", "key", "csr", "offer"})
+_KEYS: Final = frozenset(
+    {"verb", "action", "plan", "components", "why", "epoch", "after", "key", "files", "password", "csr"}
+)
 LONGEST_REASON: Final = 500
 """Characters."""
+MOST_FILES: Final = 32
+"""Files that a request may announce."""
+_LONGEST_FILE_NAME: Final = 200
+_LONGEST_PASSWORD: Final = 4096
 
 
 class Verb(StrEnum):
@@ -77,6 +82,16 @@ _WITH_KEY: Final = frozenset({Verb.RECOVER, Verb.CANCEL})
 
 
 @dataclass(frozen=True, slots=True)
+class HandedFile:
+    """A file of a person's candidate, which follows the request."""
+
+    name: str
+    """For sentences about it."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One request."""
 
@@ -91,10 +106,12 @@ class Request:
     after: int = 0
     key: str = ""
     """The beginning of the SHA-256 of the public half of a key: of one given up by mistake, or of one of a request."""
+    files: tuple[HandedFile, ...] = ()
+    """The files of the candidate, in place of those in the inbox; of an offer, its certificates."""
+    password: int | None = None
+    """Bytes of the password that follows the files; None where none does."""
     csr: CsrOrder | None = None
     """CSR: the request that is to be made."""
-    offer: tuple[bytes, ...] = field(default=(), repr=False)
-    """OFFER: the content of each file."""
 
     @property
     def wanted(self) -> ActionRequest:
@@ -119,8 +136,10 @@ def encode(request: Request) -> bytes:
             plain[name] = value
     if request.csr is not None:
         plain["csr"] = request.csr.to_json()
-    if request.offer:
-        plain["offer"] = [base64.b64encode(each).decode() for each in request.offer]
+    if request.files:
+        plain["files"] = [[each.name, each.size] for each in request.files]
+    if request.password is not None:
+        plain["password"] = request.password
     return json.dumps(plain).encode() + b"\n"
 
 
@@ -130,8 +149,6 @@ def decode(line: bytes) -> Request | Printable:
         plain = json.loads(line)
         if not isinstance(plain, dict) or not plain.keys() <= _KEYS:
             return Printable("a request is an object with 'verb' and the keys of that verb")
-        if len(line) > LONGEST and plain.get("verb") != Verb.OFFER:
-            return sentence("a request has at most {} bytes", LONGEST)
         request = _request(plain)
     except (ValueError, KeyError, TypeError, RecursionError):
         return Printable("this is no request that the actor knows")
@@ -140,7 +157,8 @@ def decode(line: bytes) -> Request | Printable:
 
 def _request(plain: Mapping[str, Any]) -> Request:
     action, components, after = plain.get("action"), plain.get("components", []), plain.get("after", 0)
-    if not isinstance(components, list) or not isinstance(after, int):
+    files, password = plain.get("files", []), plain.get("password")
+    if not isinstance(components, list) or not isinstance(after, int) or not isinstance(files, list):
         raise TypeError
     return Request(
         Verb(plain["verb"]),
@@ -151,8 +169,9 @@ def _request(plain: Mapping[str, Any]) -> Request:
         str(plain.get("epoch", "")),
         after,
         str(plain.get("key", "")),
+        tuple(HandedFile(str(name), int(size)) for name, size in files),
+        None if password is None else int(password),
         CsrOrder.from_json(plain["csr"]) if "csr" in plain else None,
-        tuple(base64.b64decode(each, validate=True) for each in plain.get("offer", [])),
     )
 
 
@@ -173,7 +192,7 @@ def _objection(request: Request) -> Printable | None:
         return Printable(
             "a key is named by its SHA-256, of which at least 8 digits are given, to 'recover' and to 'cancel'"
         )
-    if (wrong := _objection_to_csr(request) or _objection_to_offer(request)) is not None:
+    if (wrong := _objection_to_csr(request) or _objection_to_files(request)) is not None:
         return wrong
     if request.plan and not _HASH.fullmatch(request.plan):
         return Printable("a plan is named by its hash, of which at least 8 digits are given")
@@ -192,19 +211,44 @@ def _objection_to_csr(request: Request) -> Printable | None:
     return wrong_order(request.csr) if request.components else Printable("'csr' names a component or a group")
 
 
-def _objection_to_offer(request: Request) -> Printable | None:
-    if (request.verb is Verb.OFFER) is not bool(request.offer):
-        return sentence("'{}' needs certificates" if not request.offer else "'{}' takes no certificates", request.verb)
-    if not request.offer:
+def _objection_to_files(request: Request) -> Printable | None:
+    if request.verb is Verb.OFFER:
+        return _objection_to_offer(request)
+    if not request.files and request.password is None:
         return None
-    if len(request.offer) > MOST_OFFERED:
-        return sentence("an offer has at most {} files", MOST_OFFERED)
-    return None if request.components else Printable("'offer' names a component or a group")
+    action = request.action
+    if not request.files or action is None or action.kind is not Kind.REPLACE or request.verb is Verb.PROPOSE:
+        return Printable("files are handed over for a replacement, or for the plan of it")
+    if not 0 <= (request.password or 0) <= _LONGEST_PASSWORD:
+        return sentence("a password has at most {} bytes", _LONGEST_PASSWORD)
+    return _objection_to_sizes(request.files, MOST_FILES, MOST_BYTES)
+
+
+def _objection_to_offer(request: Request) -> Printable | None:
+    if not request.components:
+        return Printable("'offer' names a component or a group")
+    if not request.files or request.password is not None:
+        return Printable("'offer' needs certificates, and takes no password")
+    return _objection_to_sizes(request.files, MOST_OFFERED, MOST_WRITTEN)
+
+
+def _objection_to_sizes(files: Sequence[HandedFile], most: int, most_bytes: int) -> Printable | None:
+    names = [each.name for each in files]
+    if len(names) > most or max(map(len, names)) > _LONGEST_FILE_NAME:
+        return sentence(
+            "at most {} files are handed over, with names of at most {} characters", most, _LONGEST_FILE_NAME
+        )
+    sizes = [each.size for each in files]
+    if min(sizes) < 0 or sum(sizes) > most_bytes:
+        return sentence("the files hold more than {} bytes together", most_bytes)
+    return None
 
 
 def _objection_to(action: ActionRequest, verb: Verb) -> Printable | None:
     if not action.components or len(set(action.components)) < len(action.components):
         return Printable("an action names components, each once")
+    if action.kind is Kind.TRUST:
+        return Printable("a trust store is changed by `certvigil trust` alone")
     if action.backup_set and action.kind is not Kind.ROLLBACK:
         return Printable("only a rollback names a backup set")
     if action.force and action.kind is not Kind.ACTIVATE:

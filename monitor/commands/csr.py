@@ -16,6 +16,7 @@ from config.text import Printable, Shown, harmless, listed, printable, sentence
 from config.vocabulary import RequestKey
 from monitor.actor.offers import examined
 from monitor.actor.request import MOST_OFFERED, Document, Request, Verb
+from monitor.actor.work import CandidateFiles
 from monitor.commands.act import ActOptions, answer_to
 from monitor.commands.complain import complain
 from monitor.commands.outcome import UNUSABLE
@@ -99,8 +100,9 @@ def offer(component: str, paths: Sequence[str], *, config: str, as_json: bool) -
     found = examined(files)
     if isinstance(found, str):
         return _cannot("{}", found)
-    request = Request(Verb.OFFER, components=(component,), offer=(b"".join(each.der for each in found),))
-    document = answer_to(request, ActOptions(config, as_json=as_json))
+    handed = CandidateFiles((Given("offer", b"".join(each.der for each in found)),))
+    request = Request(Verb.OFFER, components=(component,))
+    document = answer_to(request, ActOptions(config, as_json=as_json), handed)
     if not isinstance(document, dict):
         return document
     if "cannot" in document:

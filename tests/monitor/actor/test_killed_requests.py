@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from config.model import Config
 from config.vocabulary import RequestKey
 from monitor.actor import requests
 from monitor.actor.answers import keys_of, pending_keys
-from monitor.actor.context import ActorContext, actor_context, journal_path
+from monitor.actor.context import actor_context, journal_path
 from monitor.actor.handlers import handle
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.requests import clear_keys
@@ -73,7 +74,7 @@ class Desk:
                 transaction = TransactionContext(
                     world, journal, f"{self.directory}/actor", {}, context.transaction.live
                 )
-                yield Work(ActorContext(context.trust_context, world, transaction), "somebody")
+                yield Work(replace(context, world=world, transaction=transaction), "somebody")
             else:
                 yield Work(context, "somebody")
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from actions.candidate import Given
 from actions.csr import CsrOrder
 from actions.journal_state import ActionRequest, JournalState
 from actions.offered import MOST_NAMES, MOST_OF_ONE, MOST_WRITTEN
@@ -22,11 +23,12 @@ from config.load import load
 from config.model import Config
 from monitor.actor.authority import Role, objection
 from monitor.actor.context import actor_context
+from monitor.actor.handed import announce
 from monitor.actor.handlers import handle
 from monitor.actor.offers import MOST_OVER_SOCKET
 from monitor.actor.pace import MOST_RECORDS, Pace
-from monitor.actor.request import LONGEST, LONGEST_OFFER, Document, Request, Verb, decode, encode
-from monitor.actor.work import Work
+from monitor.actor.request import Document, Request, Verb, decode, encode
+from monitor.actor.work import CandidateFiles, Work
 from monitor.lab.ca import DAY, Authority, KeyType, bundle, new_key
 from monitor.lab.servers import replace_file
 from monitor.state.trust import read_trust_context
@@ -42,6 +44,7 @@ pytestmark = [pytest.mark.server("nginx"), pytest.mark.server("lighttpd")]
 NOBODY = 65534
 PRIMARY = MEMBERS["primary"]
 REPLACE = ActionRequest(Kind.REPLACE, PRIMARY)
+OFFER = Request(Verb.OFFER, components=PRIMARY)
 MAKE = Request(Verb.CSR, components=PRIMARY, csr=CsrOrder())
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="files are given to another user")
 
@@ -57,7 +60,11 @@ def primary() -> Iterator[Appliance]:
 
 def offer(machine: Appliance, *files: bytes, uid: int | None = None) -> Document:
     """Bring certificates over the socket, with the daemon's right."""
-    return machine.do(Request(Verb.OFFER, components=PRIMARY, offer=files), ALONE, uid)
+    return machine.do(OFFER, ALONE, uid, handed(files))
+
+
+def handed(files: Sequence[bytes]) -> CandidateFiles:
+    return CandidateFiles(tuple(Given(f"offer {number}", data) for number, data in enumerate(files, 1)))
 
 
 def lay(machine: Appliance, name: str | bytes, data: bytes, uid: int | None = None) -> str:
@@ -203,28 +210,26 @@ def test_a_private_key_is_not_taken_and_the_way_that_keeps_it_here_is_said(data:
         ([bundle([fresh() for _ in range(65)])], "too_large: the files hold 65 certificates"),
         ([bundle([fresh() for _ in range(17)])], "an offer has at most 16 certificates, not 17"),
         ([fresh(*(f"{number}.{'x' * 60}.example" for number in range(900))).pem()], "an offer has at most 65536 bytes"),
-        ([fresh().pem()] * 17, "an offer has at most 16 files"),
+        ([fresh().pem()] * 17, "at most 16 files are handed over, with names of"),
     ],
     ids=["nonsense", "damaged", "a trust store", "too many", "too large", "too many files"],
 )
 def test_what_is_no_offer_is_not_taken(files: list[bytes], message: str, primary: Appliance) -> None:
-    request = Request(Verb.OFFER, components=PRIMARY, offer=tuple(files))
-    said = decode(encode(request).rstrip())
-    answer = said if isinstance(said, str) else primary.do(said, ALONE)["cannot"]
+    line, _ = announce(OFFER, handed(files))
+    said = decode(encode(line).rstrip())
+    answer = said if isinstance(said, str) else offer(primary, *files)["cannot"]
     assert answer.startswith(message)
     assert not os.path.exists(f"{primary.directory}/actor/offers")
 
 
-def test_only_an_offer_is_longer_than_a_request_of_names() -> None:
-    long = encode(Request(Verb.APPROVE, plan="a" * 64, why="x")).replace(b'"x"', b'"' + b"x" * LONGEST + b'"').rstrip()
-    assert decode(long) == f"a request has at most {LONGEST} bytes"
-    offered = Request(Verb.OFFER, components=("web",), offer=(b"x" * 64 * 1024,))
-    assert len(encode(offered)) < LONGEST_OFFER
-    assert decode(encode(offered).rstrip()) == offered
-    for wrong in ({"verb": "offer", "components": ["web"]}, {"verb": "state", "offer": ["AAAA"]}):
-        assert "certificates" in str(decode(json.dumps(wrong).encode()))
-    bad = json.dumps({"verb": "offer", "components": ["web"], "offer": ["*"]}).encode()
-    assert decode(bad) == "this is no request that the actor knows"
+def test_an_offer_is_of_some_certificates_and_has_no_password() -> None:
+    for wrong in (
+        {"verb": "offer", "components": ["web"]},
+        {"verb": "offer", "components": ["web"], "files": [["x", 9]], "password": 3},
+    ):
+        assert decode(json.dumps(wrong).encode()) == "'offer' needs certificates, and takes no password"
+    alone = {"verb": "offer", "files": [["x", 9]]}
+    assert decode(json.dumps(alone).encode()) == "'offer' names a component or a group"
 
 
 @ROOT_ONLY
@@ -351,8 +356,8 @@ def _paced(machine: Appliance, pace: Pace, data: bytes) -> Document:
     config = load(machine.config_file, {})
     assert isinstance(config, Config)
     with actor_context(read_trust_context(config)[0]) as context:
-        work = replace(Work(context, "daemon", role=ALONE.role), pace=pace)
-        return handle(work, Request(Verb.OFFER, components=PRIMARY, offer=(data,)))
+        work = replace(Work(context, "daemon", role=ALONE.role), pace=pace, files=handed([data]))
+        return handle(work, OFFER)
 
 
 def test_an_actor_that_runs_takes_an_offer_of_its_operator(primary: Appliance) -> None:

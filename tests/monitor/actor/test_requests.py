@@ -321,6 +321,4 @@ def test_a_key_that_is_not_among_the_files_is_asked_for_where_it_is(primary: App
     primary.configure({"portal": {"artefacts": {"certificate": primary.artefacts("portal")["certificate"]}}})
     code, said = primary.command("csr", "primary")
     assert code == 4
-    assert said == (
-        "certvigil: the key of portal is not among its files: its request is made where that key is\n"
-    )
+    assert said == ("certvigil: the key of portal is not among its files: its request is made where that key is\n")
