@@ -119,9 +119,12 @@ def load(world: World, root: str, component: str, transaction: str) -> BackupSet
         raise BackupError(f"the manifest of backup set {transaction} of {component} is damaged") from error
 
 
-def content(world: World, root: str, of: BackupSet) -> Mapping[str, bytes]:
-    """Return the bytes of a set's files by path; raises BackupError where a copy is damaged, OSError."""
-    return {copy.path: read_copy(world, root, of, copy) for copy in of.copies if copy.name is not None}
+def content(world: World, root: str, of: BackupSet) -> Mapping[str, bytes | None]:
+    """Return the bytes of a set's files by path, None where there was no file.
+
+    Raises BackupError where a copy is damaged, OSError.
+    """
+    return {copy.path: None if copy.name is None else read_copy(world, root, of, copy) for copy in of.copies}
 
 
 def read_copy(world: World, root: str, of: BackupSet, copy: Copy) -> bytes:

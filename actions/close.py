@@ -96,7 +96,7 @@ def clear(state: TransactionState, *, keep_backup: bool, keep_aside: bool = Fals
 def clear_accounted(state: TransactionState) -> tuple[str, ...]:
     """Remove files beside the targets whose content is elsewhere too; return the paths that stay. Raises OSError."""
     world = state.world
-    known = {each.after.sha256 for each in state.plan.changes}
+    known = {each.new_sha256 for each in state.plan.changes}
     for change in state.plan.changes:
         with suppress(OSError):
             found = target.state(world, change.path)

@@ -15,6 +15,7 @@ from config.document import Document, Path, escape, resolve
 from config.fields import duration_text, last_day_text, share_text
 from config.model import (
     ActorSettings,
+    Artefacts,
     CertifiStore,
     Client,
     Component,
@@ -183,7 +184,7 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
 
 def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
     return {
-        "artefacts": given(asdict(component.artefacts)),
+        "artefacts": _artefacts(component.artefacts),
         "endpoints": [
             given({"server_name": endpoint.server_name, **_looking(endpoint)})
             for endpoint in map(endpoints.__getitem__, component.endpoints)
@@ -198,6 +199,11 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "keys": str(component.keys),
         **({} if component.min_lifetime is None else {"min_lifetime": duration_text(component.min_lifetime)}),
     }
+
+
+def _artefacts(artefacts: Artefacts) -> dict[str, Any]:
+    lines = [{"file": each.file, "syntax": str(each.syntax), "setting": each.setting} for each in artefacts.lines]
+    return given({**asdict(artefacts), "lines": lines or None})
 
 
 def _service(service: Service) -> dict[str, Any]:

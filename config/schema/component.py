@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Self
@@ -15,9 +16,40 @@ from config.schema.issuer import AllowedIssuer
 from config.schema.looking import ComponentEndpoint
 from config.schema.section import ClientName, Section, broken_rule
 from config.service import Activation, Service, systemd
-from config.vocabulary import Keys, Mode, WriteMode
+from config.vocabulary import LINE_ROLES, Keys, LineSyntax, Mode, WriteMode
 
 _COMPONENT: Final = model.Component("", model.Artefacts())
+
+
+_SETTING: Final = {
+    LineSyntax.LIGHTTPD: (r"[A-Za-z][A-Za-z0-9._-]*", "the name of a setting, such as ssl.ca-file"),
+    LineSyntax.XML: (
+        r"[A-Za-z_][A-Za-z0-9_.-]*(/[A-Za-z_][A-Za-z0-9_.-]*)+",
+        "the path of an element, such as ssl/certificate_chain_file",
+    ),
+}
+
+
+class LineSection(Section):
+    """A line of a configuration file that names the chain: certvigil adds and removes it with the chain itself."""
+
+    file: AbsolutePath
+    """The configuration file; files that it includes are not edited."""
+    syntax: Annotated[LineSyntax, Field(strict=False)]
+    """How it is written: lighttpd or xml."""
+    setting: str
+    """The setting, such as ssl.ca-file; of XML the element within its outer one, ssl/certificate_chain_file."""
+
+    @model_validator(mode="after")
+    def _check_setting(self) -> Self:
+        pattern, expected = _SETTING[self.syntax]
+        if not re.fullmatch(pattern, self.setting) or len(self.setting) > 200:
+            raise broken_rule(f"'setting' is none of {self.syntax}, expected {expected}", "setting")
+        return self
+
+    def build(self, chain: str, certificate: str) -> model.ConfigLine:
+        """Return the line, which names the file `chain` beside the file `certificate`."""
+        return model.ConfigLine(self.file, self.syntax, self.setting, chain, certificate)
 
 
 class ArtefactsSection(Section):
@@ -35,6 +67,8 @@ class ArtefactsSection(Section):
     """The one file with private key, certificate and chain: PKCS#12; JKS and JCEKS are watched, and not written."""
     password_file: AbsolutePath | None = None
     """The file with the password of the keystore. certvigil reads it at each look, and stores it nowhere."""
+    lines: Annotated[list[LineSection], Field(max_length=len(LINE_ROLES))] = []
+    """The lines of configuration files that name the chain, where the service reads it only if it is named there."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
@@ -42,6 +76,8 @@ class ArtefactsSection(Section):
             raise broken_rule("'combined' beside 'certificate' or 'key', expected the one or the others")
         if self.keystore is not None and (self.combined or self.certificate or self.key or self.chain):
             raise broken_rule("'keystore' beside other files, expected the one or the others")
+        if self.lines and self.chain is None:
+            raise broken_rule("'lines' without 'chain', expected it beside the file that the lines name")
         if self.keystore is None and self.password_file is not None:
             raise broken_rule("'password_file' without 'keystore', expected it beside the keystore that it opens")
         if self.combined is None and self.certificate is None and self.keystore is None:
@@ -50,7 +86,8 @@ class ArtefactsSection(Section):
 
     def build(self) -> model.Artefacts:
         """Return the artefacts."""
-        return model.Artefacts(**self.model_dump())
+        lines = tuple(each.build(self.chain or "", self.combined or self.certificate or "") for each in self.lines)
+        return model.Artefacts(**self.model_dump(exclude={"lines"}), lines=lines)
 
 
 def _command(words: list[str]) -> list[str]:

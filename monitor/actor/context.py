@@ -16,6 +16,7 @@ from actions.component_files import held_by, keystore_password
 from actions.component_site import ComponentSite, LastSet
 from actions.journal import Event, Journal, JournalError, Record
 from actions.journal_state import JournalState
+from actions.lines import presentable
 from actions.plan import Ill, Plan, plan_from_json
 from actions.plan_activation import plan_activation
 from actions.precheck import Issuers
@@ -118,7 +119,7 @@ class ActorContext:
             except (backup.BackupError, OSError):
                 continue
             if not self._why_dead(component, held, password):
-                chain = presented_by(held, password)
+                chain = presented_by(presentable(component.artefacts, held), password)
                 states = {copy.path: copy.state for copy in each.copies if copy.state is not None}
                 return LastSet(chain, held.get(FileRole.KEYSTORE) or b"", states, committed)
         return LastSet(committed=committed)
@@ -131,13 +132,24 @@ class ActorContext:
         component = self.config.components[of.component]
         try:
             held = self._held(component, of)
-            missing = [component.artefacts.files[role] for role, data in held.items() if data is None]
+            missing = [component.artefacts.files[role] for role in self._lacking(component, of, held)]
             dead = self._why_dead(component, held, keystore_password(component.artefacts, self.world))
             return dead or (f"it does not hold {printable(', '.join(missing))}" if missing else "")
         except backup.BackupError as error:
             return printable(str(error))
         except OSError:
             return ""
+
+    def _lacking(
+        self, component: Component, of: backup.BackupSet, held: Mapping[FileRole, bytes | None]
+    ) -> Iterator[FileRole]:
+        """Yield the files that a backup set should have: configuration files are only edited."""
+        noted = {copy.path for copy in of.copies}
+        for role, data in held.items():
+            optional = role is FileRole.CHAIN and component.artefacts.lines
+            was_missing = optional and self.world.resolve(component.artefacts.files[role]) in noted
+            if data is None and not role.is_line and not was_missing:
+                yield role
 
     def _held(self, component: Component, of: backup.BackupSet) -> Mapping[FileRole, bytes | None]:
         """Return the content of a backup set for a component's files as they are configured now."""

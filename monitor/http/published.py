@@ -127,7 +127,8 @@ class ChangeObject(Published):
     given: str
     """As it is configured, where symbolic links lead elsewhere."""
     before: FileStateObject | None
-    after: FileStateObject
+    after: FileStateObject | None
+    """None where the file is removed."""
     in_place: bool
     """Written over rather than renamed onto."""
     says: str

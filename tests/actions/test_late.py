@@ -63,7 +63,8 @@ def late_set(scene: Scene) -> dict[str, bytes]:
     """Return the bytes of the only set of what was written late, by path."""
     root = f"{scene.root}/state/backups"
     (found,) = [each for each in backup.sets(World(), root, "web") if each.late]
-    return dict(backup.content(World(), root, found))
+    content = backup.content(World(), root, found)
+    return {path: data for path, data in content.items() if data is not None}
 
 
 @pytest.mark.parametrize("new", [{}, {"web": b"GOOD no java"}], ids=["committed", "rolled back"])

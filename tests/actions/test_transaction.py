@@ -32,14 +32,14 @@ from actions.validate import Acceptance, Live, LiveView, Served, Terms
 from actions.world import Ran, World
 from config.model import DAY
 from config.service import Command, Service
-from tests.kit.scene import Scene, broken, sha, trace_of
+from tests.kit.scene import Scene, broken, new_state, sha, trace_of
 from tests.kit.worlds import Step, StepWorld, intrude
 
 
 def test_an_order_replaces_bytes_mode_and_owner_and_leaves_a_backup(room: Path) -> None:
     scene = Scene(f"{room}/s")
     order = scene.order()
-    changes = tuple(replace(each, after=replace(each.after, mode=0o400, group=12)) for each in order.plan.changes)
+    changes = tuple(replace(each, after=replace(new_state(each), mode=0o400, group=12)) for each in order.plan.changes)
     context = scene.context()
     ending = transact(context, Order(replace(order.plan, changes=changes), order.content))
     assert (ending.outcome, ending.sentence) == (Outcome.COMMITTED, "web: the files are in use.")
