@@ -9,15 +9,14 @@ from typing import Final
 
 from actions import aside, backup, target
 from actions.aside import AsideFile, Late
-from actions.backup import BackupError
+from actions.backup import BackupError, BackupSet, Retention
 from actions.dead_service import start_dead
 from actions.ending import FROZEN_UNTIL_RECOVERY, Ending, Failure, Outcome, detail_of
 from actions.journal import Event, JournalError
 from actions.transaction_state import TransactionState
+from actions.verdict import Old
 from config.text import printable
 
-_KEEP: Final = 20
-"""Backup sets of each component that are kept beside the pinned ones."""
 _EVENTS: Final = {
     Outcome.COMMITTED: Event.COMMITTED,
     Outcome.REFUSED: Event.ROLLED_BACK,
@@ -126,8 +125,25 @@ def _tidy(state: TransactionState, *, keep_backup: bool, kept: Sequence[AsideFil
     for component in state.changed_components:
         if not keep_backup and not _is_pinned(state, component):
             backup.discard(world, state.root, component, state.name)
-        backup.prune(world, state.root, component, _KEEP)
+        backup.prune(world, state.root, component, _retention(state, component))
     state.note_if_possible(Event.CLOSED, **({"left": strange} if strange else {}))
+
+
+def _retention(state: TransactionState, component: str) -> Retention:
+    """Return which backup sets of a component are kept."""
+
+    def is_usable(of: BackupSet) -> bool:
+        worth = state.context.live.worth
+        try:
+            content = backup.content(state.world, state.root, of)
+            held = {path: data for path, data in content.items() if data is not None}
+            return worth is None or worth((component,), held, state.now()).old is not Old.BARRED
+        except BackupError:
+            return False
+        except OSError:
+            return True
+
+    return replace(state.context.retention, is_usable=is_usable)
 
 
 def _has_aside(state: TransactionState) -> bool:

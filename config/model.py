@@ -171,6 +171,15 @@ class Artefacts:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupFolder:
+    """A folder in which another program keeps earlier files of a component."""
+
+    directory: str
+    names: Mapping[FileRole, str]
+    """By artefact: a file's name, in which `*` stands for the date that names the set."""
+
+
+@dataclass(frozen=True, slots=True)
 class AllowedIssuer:
     """An acceptable issuer, given by a key or by a trust store, since anybody can write a name."""
 
@@ -209,6 +218,8 @@ class Component:
     """Whether its private keys should be read."""
     min_lifetime: float | None = None
     """Seconds for which a new certificate must remain valid; None leaves that to its own thresholds."""
+    backup_folder: BackupFolder | None = None
+    """Where another program keeps its earlier files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +346,10 @@ class ActorSettings:
     """The user of the daemon, who may ask for actions that modes and approvals allow."""
     approval_lifetime: float = 7 * DAY
     """Seconds for which an approval holds."""
+    keep_backups: int = 20
+    """The largest number of backup sets of a component, the default set aside."""
+    backup_lifetime: float = 400 * DAY
+    """Seconds after which a backup set is removed, unless it is the default set or the last good one."""
     approvals_over_api: bool = False
     """Whether the actor believes the daemon that somebody approved or rejected a plan over its API."""
     require_synchronised_clock: bool = True

@@ -16,6 +16,7 @@ from config.fields import duration_text, last_day_text, share_text
 from config.model import (
     ActorSettings,
     Artefacts,
+    BackupFolder,
     CertifiStore,
     Client,
     Component,
@@ -149,6 +150,7 @@ def _actor(actor: ActorSettings) -> dict[str, Any]:
         **asdict(actor),
         "operators": list(actor.operators),
         "approval_lifetime": duration_text(actor.approval_lifetime),
+        "backup_lifetime": duration_text(actor.backup_lifetime),
     }
 
 
@@ -197,8 +199,13 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "write_mode": str(component.write_mode),
         "labels": dict(component.labels),
         "keys": str(component.keys),
+        **({} if component.backup_folder is None else {"backup_folder": _backup_folder(component.backup_folder)}),
         **({} if component.min_lifetime is None else {"min_lifetime": duration_text(component.min_lifetime)}),
     }
+
+
+def _backup_folder(folder: BackupFolder) -> dict[str, Any]:
+    return {"directory": folder.directory, "names": {str(role): name for role, name in folder.names.items()}}
 
 
 def _artefacts(artefacts: Artefacts) -> dict[str, Any]:

@@ -16,11 +16,14 @@ from config.schema.issuer import AllowedIssuer
 from config.schema.looking import ComponentEndpoint
 from config.schema.section import ClientName, Section, broken_rule
 from config.service import Activation, Service, systemd
-from config.vocabulary import LINE_ROLES, Keys, LineSyntax, Mode, WriteMode
+from config.text import printable
+from config.vocabulary import LINE_ROLES, FileRole, Keys, LineSyntax, Mode, WriteMode
 
 _COMPONENT: Final = model.Component("", model.Artefacts())
 
 
+_KEPT: Final = (FileRole.CERTIFICATE, FileRole.KEY, FileRole.CHAIN, FileRole.COMBINED, FileRole.KEYSTORE)
+"""The artefacts that other programs keep."""
 _SETTING: Final = {
     LineSyntax.LIGHTTPD: (r"[A-Za-z][A-Za-z0-9._-]*", "the name of a setting, such as ssl.ca-file"),
     LineSyntax.XML: (
@@ -88,6 +91,38 @@ class ArtefactsSection(Section):
         """Return the artefacts."""
         lines = tuple(each.build(self.chain or "", self.combined or self.certificate or "") for each in self.lines)
         return model.Artefacts(**self.model_dump(exclude={"lines"}), lines=lines)
+
+
+_NAME: Final = r"[A-Za-z0-9_.-]*\*[A-Za-z0-9_.-]*"
+
+
+class BackupFolderSection(Section):
+    """A folder in which another program keeps earlier files of the component; certvigil lists them, and only reads."""
+
+    directory: AbsolutePath
+    """The folder."""
+    names: dict[str, str]
+    """By artefact, such as certificate: the names of its files, in which * stands for the date, `*-web.crt`."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        for role, name in self.names.items():
+            if role not in _KEPT:
+                raise broken_rule(f"'{printable(role)}' in 'names', expected {', '.join(_KEPT)}", "names")
+            if not re.fullmatch(_NAME, name) or len(name) > 200:
+                raise broken_rule(
+                    f"'{role}' in 'names' is no name with one *, expected one such as '*-web.crt'", "names"
+                )
+        if not self.names:
+            raise broken_rule(
+                "no 'names', expected a name for each artefact, such as {certificate: '*-web.crt'}", "names"
+            )
+        return self
+
+    def build(self, artefacts: model.Artefacts) -> model.BackupFolder:
+        """Return the folder, as far as it is of these artefacts."""
+        names = {role: self.names[role] for role in _KEPT if role in self.names and role in artefacts.files}
+        return model.BackupFolder(self.directory.rstrip("/") or "/", MappingProxyType(names))
 
 
 def _command(words: list[str]) -> list[str]:
@@ -222,6 +257,8 @@ class ComponentSection(Section):
     """Whether certvigil should read its private keys: read or unread; by default as in the whole configuration."""
     min_lifetime: Duration | None = None
     """How long a new certificate must last at least; by default it must not count as expiring."""
+    backup_folder: BackupFolderSection | None = None
+    """A folder in which another program keeps earlier files, which can be given back as well."""
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
@@ -257,5 +294,6 @@ class ComponentSection(Section):
             labels=MappingProxyType(dict(self.labels)),
             keys=self.keys or keys,
             min_lifetime=self.min_lifetime,
+            backup_folder=self.backup_folder.build(self.artefacts.build()) if self.backup_folder else None,
         )
         return component, tuple(endpoints)

@@ -11,6 +11,8 @@ from dataclasses import astuple, dataclass, field, replace
 
 from actions import audit, backup
 from actions.artefact import presented_by
+from actions.backup import Retention
+from actions.backup_folder import sets_in_folder
 from actions.compact import compact, is_due
 from actions.component_files import held_by, keystore_password
 from actions.component_site import ComponentSite, LastSet
@@ -130,6 +132,8 @@ class ActorContext:
         Empty where it can be used, and where nobody can tell.
         """
         component = self.config.components[of.component]
+        if of.missing:
+            return f"half a set: there is no {printable(', '.join(of.missing))} in {printable(of.folder)}"
         try:
             held = self._held(component, of)
             missing = [component.artefacts.files[role] for role in self._lacking(component, of, held)]
@@ -206,8 +210,16 @@ class ActorContext:
             log.info("the journal was compacted from %d to %d bytes", before, journal.size)
 
     def backup_sets(self, name: str) -> Sequence[backup.BackupSet]:
-        """Return the backup sets of a component, oldest first; raises OSError, BackupError."""
+        """Return certvigil's own backup sets of a component, oldest first; raises OSError, BackupError."""
         return backup.sets(self.world, self.transaction.backups, name)
+
+    def every_backup_set(self, name: str) -> Sequence[backup.BackupSet]:
+        """Return the backup sets of a component, those in a folder of another program as well, oldest first.
+
+        Raises OSError, BackupError.
+        """
+        every = (*self.backup_sets(name), *sets_in_folder(self.world, self.config.components[name]))
+        return sorted(every, key=lambda each: each.at)
 
 
 def _committed(records: Iterable[Record], component: str) -> frozenset[str]:
@@ -252,9 +264,12 @@ def actor_context(trust_context: TrustContext) -> Iterator[ActorContext]:
         def given_up() -> frozenset[str]:
             return frozenset(context.journal_state().given_up)
 
+        retention = Retention(config.settings.actor.keep_backups, config.settings.actor.backup_lifetime)
         eyes = replace(eyes, worth=worth_of(trust_context, world, given_up), fit=fit)
         context = ActorContext(
-            trust_context, world, TransactionContext(world, journal, directory, services, eyes, terms)
+            trust_context,
+            world,
+            TransactionContext(world, journal, directory, services, eyes, terms, retention=retention),
         )
         try:
             yield context

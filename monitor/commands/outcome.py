@@ -276,5 +276,7 @@ def _marks(of: Mapping[str, Any]) -> Iterator[Printable]:
         yield Printable("default")
     elif of["late"]:
         yield Printable("written late")
+    if of.get("folder"):
+        yield Printable("of another program")
     if of.get("unusable"):
         yield Printable("unusable")

@@ -240,6 +240,8 @@ class BackupSetObject(Published):
     late: bool
     files: Sequence[str]
     unusable: str
+    folder: str = ""
+    """The folder of another program that made it; empty for certvigil's own sets."""
     never: str = ""
     """Why it is never given back."""
 

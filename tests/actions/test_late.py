@@ -18,6 +18,7 @@ import pytest
 
 from actions import backup
 from actions.aside import KEPT_FOR, Late, waiting
+from actions.backup import Retention
 from actions.ending import Outcome
 from actions.journal import Event
 from actions.journal_state import JournalState
@@ -362,7 +363,7 @@ def test_late_sets_never_displace_what_a_component_had_before_a_transaction(scen
     real = [backup.take(world, root, "web", f"real-{number}", [scene.key("web")]) for number in range(3)]
     for number in range(30):
         backup.take(world, root, "web", f"{number}-late", [scene.key("web")], late=True)
-    backup.prune(world, root, "web", 3)
+    backup.prune(world, root, "web", Retention(3))
     left = backup.sets(world, root, "web")
     assert [each.transaction for each in left if not (each.late or each.pinned)] == [each.transaction for each in real]
     assert [each.transaction for each in left if each.late] == [f"{number}-late" for number in range(26, 30)]

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from monitor.lab.ca import Issued
+from monitor.lab.ca import Issued, bundle
 from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Site, replace_file, write_site
 from tests.kit.appliance import MEMBERS, Appliance
 from tests.kit.authority import NAME, ROOT
@@ -27,6 +27,16 @@ XML: Final = """\
 </nxengine>
 """
 ENGINES: Final = ("01", "02")
+KEPT: Final = {
+    "console": {"combined": "*-console-certificate.pem", "chain": "*-console-intermediate.crt"},
+    "portal": {"certificate": "*-portal-nginx.crt", "key": "*-portal-nginx.key"},
+    "engine": {
+        "certificate": "*-engine-certificate.pem",
+        "key": "*-engine-key.pem",
+        "chain": "*-engine-intermediate.crt",
+    },
+}
+"""By component and artefact: the names of files in the folder of the console."""
 _AS_THE_ENGINE_READS_IT: Final = """\
 #!/bin/sh
 # The server that stands for the engine takes the chain that the engine's own configuration names.
@@ -59,9 +69,33 @@ class LinedAppliance(Appliance):
         if name == "engine":
             # The engine has no test: the server that stands for it has its configuration only once it is restarted.
             service = {"restart": [f"{self.directory}/engine/restart"]}
-        return {"service": service, **made, "artefacts": {**self.artefacts(name), "lines": lines}} | (
-            {"service": service} if "service" not in more else {}
-        )
+        return {**made, "service": service, "artefacts": {**self.artefacts(name), "lines": lines}}
+
+    @property
+    def folder(self) -> str:
+        """Return the folder in which the appliance's own console keeps earlier files."""
+        return f"{self.directory}/backup"
+
+    def with_folder(self) -> dict[str, dict[str, object]]:
+        """Return what each component says of that folder."""
+        every = {name: {"directory": self.folder, "names": KEPT[name]} for name in self.servers}
+        return {name: {"backup_folder": folder} for name, folder in every.items()}
+
+    def keep(self, date: str, issued: Issued, *left_out: str) -> None:
+        """Write a set of all components into that folder, as the console does, without some of the files."""
+        os.makedirs(self.folder, exist_ok=True)
+        content = {
+            "console-certificate.pem": issued.pem() + issued.key_pem(),
+            "console-intermediate.crt": bundle(issued.chain[1:]),
+            "portal-nginx.crt": issued.chain_pem(),
+            "portal-nginx.key": issued.key_pem(),
+            "engine-certificate.pem": issued.pem(),
+            "engine-key.pem": issued.key_pem(),
+            "engine-intermediate.crt": bundle(issued.chain[1:]),
+        }
+        for name, data in content.items():
+            if data and name not in left_out and name.partition("-")[0] in self.servers:
+                replace_file(f"{self.folder}/{date}-{name}", data, 0o600)
 
     def chain(self, name: str) -> str:
         """Return the file with the intermediates of a component."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from actions import aside
+from actions.backup import Retention
 from actions.ending import Ending
 from actions.journal import ENDED, Journal, Record
 from actions.journal_state import frozen
@@ -56,6 +57,7 @@ class Scene:
     """The group of which all of them are."""
     has_it: tuple[str, ...] = ()
     """Components whose files are the new ones before the replacement, as of a member of a group that has them."""
+    retention: Retention = field(default_factory=Retention)
     disk: World = field(default_factory=HastyWorld)
     """Where it is; there it is made unless it is there."""
 
@@ -132,6 +134,7 @@ class Scene:
             services,
             Live(self.look, self.judge, self.whole),
             self.terms,
+            retention=self.retention,
         )
 
     def look(self, components: tuple[str, ...], _now: float) -> LiveView:
