@@ -27,12 +27,14 @@ from actions.rehearse import RehearsalStage
 from actions.service import test
 from actions.soundness import faults_in, ill_of
 from actions.transaction_state import TransactionContext
+from actions.trust_change import passwords_of
 from actions.validate import Terms
 from actions.world import World
 from config.model import AllowedIssuer, Component, Config
 from config.text import Log, printable
 from config.vocabulary import FileRole
 from monitor.actor.live_view import endpoints_of, live
+from monitor.actor.store_view import StoreEyes, with_stores
 from monitor.actor.worth import worth_of
 from monitor.state.trust import TrustContext
 from probes.tls.drive import look_blocking
@@ -57,6 +59,8 @@ class ActorContext:
     trust_context: TrustContext
     world: World
     transaction: TransactionContext
+    store_eyes: StoreEyes
+    """How clients of trust stores are looked at."""
     _taken_in: _TakenIn = field(default_factory=_TakenIn, init=False, repr=False, compare=False)
 
     @property
@@ -214,12 +218,13 @@ class ActorContext:
         return backup.sets(self.world, self.transaction.backups, name)
 
     def every_backup_set(self, name: str) -> Sequence[backup.BackupSet]:
-        """Return the backup sets of a component, those in a folder of another program as well, oldest first.
+        """Return the backup sets of a component or store, those in a folder of another program as well, oldest first.
 
         Raises OSError, BackupError.
         """
-        every = (*self.backup_sets(name), *sets_in_folder(self.world, self.config.components[name]))
-        return sorted(every, key=lambda each: each.at)
+        component = self.config.components.get(name)
+        kept = () if component is None else sets_in_folder(self.world, component)
+        return sorted((*self.backup_sets(name), *kept), key=lambda each: each.at)
 
 
 def _committed(records: Iterable[Record], component: str) -> frozenset[str]:
@@ -254,6 +259,7 @@ def actor_context(trust_context: TrustContext) -> Iterator[ActorContext]:
     journal = Journal(world, journal_path(config), config.host)
     try:
         services = {name: each.service for name, each in config.components.items() if each.service is not None}
+        services |= {name: each.service for name, each in config.changeable_stores.items() if each.service is not None}
         terms = Terms(*astuple(config.settings.validation))
         eyes = live(trust_context, world, terms.handshakes)
 
@@ -266,11 +272,10 @@ def actor_context(trust_context: TrustContext) -> Iterator[ActorContext]:
 
         retention = Retention(config.settings.actor.keep_backups, config.settings.actor.backup_lifetime)
         eyes = replace(eyes, worth=worth_of(trust_context, world, given_up), fit=fit)
-        context = ActorContext(
-            trust_context,
-            world,
-            TransactionContext(world, journal, directory, services, eyes, terms, retention=retention),
-        )
+        store_eyes = StoreEyes(trust_context, world, lambda name: passwords_of(config.trust_stores[name], world))
+        eyes = with_stores(eyes, store_eyes, config.changeable_stores)
+        transaction = TransactionContext(world, journal, directory, services, eyes, terms, retention=retention)
+        context = ActorContext(trust_context, world, transaction, store_eyes)
         try:
             yield context
         finally:

@@ -117,7 +117,7 @@ def test_a_rollback_keeps_what_somebody_else_has_edited_in_the_meantime(primary:
     [
         ('ssl.ca-file = "/etc/other.crt"\n', "it sets ssl.ca-file to /etc/other.crt already"),
         ('ssl.ca-file += "/etc/other.crt"\n', "in it ssl.ca-file is added to with +="),
-        ("$HTTP\n", "its line"),
+        ("}\n", "its line"),
     ],
 )
 def test_a_file_that_cannot_be_edited_is_refused_with_the_line_to_add_by_hand(
