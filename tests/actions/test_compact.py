@@ -173,12 +173,13 @@ class JournalStory:
         self.note(Event.RELEASED, candidate=self.choose(["c1", "c2"]))
 
     def other(self) -> None:
-        if self.choose([True, False]):
+        number = len(self.records)
+        if number % 2:
             self.note(Event.UNNEEDED, components=self.components(), reason="it is installed")
             return
         refused = {"outcome": Outcome.REFUSED, "cause": Cause.OBJECTION, "reason": "no name fits"}
-        said = self.choose(["s1", "s2", "s3"])
-        self.note(Event.DECLINED, components=self.components(), kind=Kind.REPLACE, by="alice", said=said, **refused)
+        said = {"kind": Kind.REPLACE, "by": "alice", "said": f"s{number % 3}"}
+        self.note(Event.DECLINED, components=self.components(), **said, **refused)
 
     def key(self) -> None:
         """Give a private key up, or take that back."""
