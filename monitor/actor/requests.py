@@ -291,6 +291,8 @@ def _clear(work: Work) -> None:
         if now >= each.until:
             _withdraw(work, each, sentence("it was not answered until {}", moment(each.until)))
     area.clear(context.journal_state().requests.keys())
+    for key in context.journal_state().given_up:
+        area.remove(key)
     for key in tuple(context.journal_state().spent_keys):
         area.remove(key)
         work.note(Event.REQUEST_CLEARED, key=key)

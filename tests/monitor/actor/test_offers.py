@@ -340,7 +340,8 @@ def test_a_rogue_daemon_makes_no_key_and_closes_no_request(primary: Appliance) -
         assert "endings" not in answer, answer
         shutil.rmtree(f"{primary.directory}/actor/offers")
     assert primary.serves(primary.old)
-    assert [each["event"] for each in primary.records()[before:]] == [*["offered"] * 4, "unneeded"]
+    written = [each["event"] for each in primary.records()[before:]]
+    assert set(written) == {"offered", "declined", "unneeded"}
     assert "PRIVATE KEY" not in json.dumps(primary.records())
 
 
