@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from actions.artefact import pem
@@ -64,10 +65,18 @@ def take_offer(work: Work, request: Request) -> Document:
     data = pem(found)
     name = f"{hashlib.sha256(data).hexdigest()[:32]}-{uid}.pem"
     path, temporary = os.path.join(directory, name), os.path.join(directory, f".{name}.new")
+    for each in world.names(directory):
+        # A killed process left it; nobody else takes an offer in this turn.
+        if each.startswith("."):
+            remove(world, os.path.join(directory, each))
     # 1
-    remove(world, temporary)
     # The user cannot come to it; the actor reads it as the group, whatever its rights on files of others are.
-    write_new(world, temporary, data, Metadata(0o640, uid, os.getegid()))
+    try:
+        write_new(world, temporary, data, Metadata(0o640, uid, os.getegid()))
+    except OSError:
+        with suppress(OSError):
+            remove(world, temporary)
+        raise
     # 2
     world.rename(temporary, path)
     world.sync_directory(directory)
@@ -123,14 +132,6 @@ def offers_for(context: ActorContext, components: Sequence[str]) -> Offers:
         if (directory := directory_of_site(context.config, subject)) is not None:
             found.append(open_offers(context.world, directory, Way.DIRECTORY))
     return together(found)
-
-
-def newest_offer(context: ActorContext, components: Sequence[str]) -> float:
-    """Return when the last offer came, a Unix time; 0 where there is none."""
-    try:
-        return max((each.provenance.at for each in offers_for(context, components).bundles), default=0.0)
-    except OSError:
-        return 0.0
 
 
 def candidates_offered(

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from actions.csr import BACKDATED, CsrOrder, WaitingRequest, kind_like, new_key, why_no_answer, wrong_order
+from actions.ending import Ending, Outcome
 from actions.journal import Event, Journal, JournalError, Record
 from actions.journal_state import JournalState
 from actions.pending_keys import PendingKeys
+from actions.transaction import transact
+from actions.world import World
 from config.vocabulary import KeyKind, RequestKey
 from probes.certificate import Key, certificate
 from tests.kit.authority import NAME, fresh
+from tests.kit.matrix import played
 from tests.kit.power_loss import CutMoment, FilmedWorld, Kept, ModelWorld, VolatileDisk
+from tests.kit.scene import PATIENT, Scene
+from tests.kit.worlds import Cell, Step, WatchedWorld, cells, killed
 
 AT: Final = 1_800_000_000.0
 KEYS: Final = [new_key(RequestKey.P256) for _ in range(2)]
@@ -143,3 +152,48 @@ def test_an_order_is_bounded_and_comes_over_the_socket_as_it_is() -> None:
     for plain in ({"days": "9"}, {"days": 9, "names": "x"}, {"days": 9, "key": "dsa"}, {"days": 9, "path": "/x"}):
         with pytest.raises((ValueError, TypeError)):
             CsrOrder.from_json(plain)
+
+
+def answered(scene: Scene, world: World) -> Ending:
+    """Carry out the replacement that answers the request of the first key."""
+    order, context = scene.order(), scene.context(world)
+    with closing(context.journal):
+        return transact(replace(context, asked={"answers": [KEYS[0].public_sha256]}), order)
+
+
+@pytest.mark.parametrize(("new", "committed"), [({}, True), ({"web": b"GOOD no java"}, False)], ids=["good", "bad"])
+def test_a_transaction_killed_at_any_step_closes_the_request_that_it_answers_if_it_commits(
+    new: dict[str, bytes], committed: bool, room: Path
+) -> None:
+    """No step lies between the commit and the closing: a key goes only once its certificate is in use."""
+    number = iter(range(10_000))
+    key = KEYS[0].public_sha256
+
+    def scene() -> Scene:
+        made = Scene(f"{room}/{next(number)}", new=new, terms=PATIENT)
+        data: dict[str, Any] = {"key": key, "components": ["web"], "names": [NAME], "by": "a", "until": AT + 9e6}
+        with closing(Journal(made.disk, f"{made.root}/state/journal.jsonl")) as journal:
+            journal.append(Record(AT, "", Event.REQUESTED, data))
+        return made
+
+    def faults(of: Scene) -> list[str]:
+        of.recover()
+        state = JournalState.of(of.records())
+        in_use = any(each in {Outcome.COMMITTED, Outcome.FAILED_FORWARD} for each in of.ends())
+        closed = key not in state.requests
+        wrong = [] if closed is in_use else [f"closed: {closed}, and the new files are in use: {in_use}"]
+        return wrong if closed is (key in state.spent_keys) else [*wrong, "a key that is done with stays, or the other"]
+
+    def trace() -> list[Step]:
+        one = scene()
+        world = WatchedWorld(one.root)
+        assert (answered(one, world).outcome is Outcome.COMMITTED) is committed
+        assert faults(one) == []
+        return world.trace
+
+    def play(cell: Cell) -> list[str]:
+        one = scene()
+        killed(partial(answered, one), cell)
+        return faults(one)
+
+    assert played(lambda: cells(trace()), play) == []
