@@ -13,11 +13,13 @@ from probes.chain import are_anchors, find_leaf, named_path
 from probes.container.registry import may_hold_certificates
 from probes.file import NOT_FOR_US
 from probes.finding import Assessment, Edge, Finding
-from probes.judge.client import View, subject_in
+from probes.judge.client import Circumstances, View, judge_validation, subject_in
+from probes.judge.default import judge_default
 from probes.judge.key import judge_exposure, judge_match, judge_strength
 from probes.judge.keystore import judge_store_password, judge_trusted
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.presented import Audience, earliest_end, judge_presented
+from probes.judge.sharing import SharingServer, judge_shared
 from probes.judge.source import judge_endpoint_source, judge_file_source
 from probes.judge.state import OnDisk, judge_agreement, judge_served
 from probes.judge.time import boundaries, judge_time
@@ -64,6 +66,8 @@ class EndpointContext:
     """Its chains when it could last be reached."""
     failures_in_a_row: int = 0
     """Looks that no address answered, this one included."""
+    sharing: tuple[SharingServer, ...] = ()
+    """Other servers that present the same key, by name."""
 
 
 def file_facts(observation: FileObservation, last_known: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
@@ -134,6 +138,7 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
             path = named_path(certificates)
             findings += _judge_unseen(path, certificates, target.thresholds, now)
             expiry = earliest_end(path)
+        findings += judge_default(leaf, target.default_certificate)
         if context.view is None:
             findings += judge_names(leaf, context.names)
         if certificates is observation.certificates:
@@ -161,13 +166,23 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     """Return the verdict at Unix time `now` on an endpoint's chains, or its last ones where no address answers."""
     endpoint = context.endpoint
     presented = tuple(each for each in observation.presented or context.last_known if each.chain)
-    audience = Audience(endpoint.name, context.views, (endpoint.verified_name,), context.elsewhere, endpoint.thresholds)
+    audience = Audience(
+        endpoint.name,
+        context.views,
+        (endpoint.verified_name,),
+        context.elsewhere,
+        endpoint.thresholds,
+        Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
+    )
     reception = judge_presented((each.chain for each in presented), audience, now)
     findings = [*judge_endpoint_source(observation, context.failures_in_a_row), *reception.findings]
     times = list(reception.boundaries)
     for each in presented:
-        findings += judge_tls(each, endpoint.allowed_versions)
+        findings += judge_tls(each, endpoint.tls)
     findings += judge_agreement(presented)
+    for view in context.views:
+        findings += judge_validation(view)
+    findings += judge_shared(presented, endpoint.verified_name, context.sharing)
     if context.on_disk is not None:
         findings += judge_served(presented, context.on_disk, now)
         times.append(context.on_disk.since + context.on_disk.grace)

@@ -35,6 +35,8 @@ class Edge:
     accepted: bool
     why: Printable = _NOTHING
     """Where it rejects: the cause and the cure, a sentence."""
+    unvalidated: Printable = _NOTHING
+    """Why it does not validate, a clause; empty where it does."""
 
 
 @dataclass(frozen=True, slots=True)

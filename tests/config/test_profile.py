@@ -129,7 +129,7 @@ def test_the_sites_own_document_adds_to_the_profile_and_wins(loaded: Loaded) -> 
             "{role: single, external_name: a.example.com, finderport: 999}",
             (
                 "2: appliance.finderport: unknown key (did you mean 'finder_port'?), expected one of address, "
-                "collector_ports, external_name, finder_port, internal_name, role, root"
+                "collector_ports, engine_intermediates, external_name, finder_port, internal_name, role, root"
             ),
         ),
         (
