@@ -332,6 +332,21 @@ class OwnCertificate(StrEnum):
     MANDATORY = "mandatory"
 
 
+class CertificateOrigin(StrEnum):
+    """Who issued a server's certificate."""
+
+    DEFAULT = "default"
+    """The product itself, at its installation."""
+    SELF_SIGNED = "self_signed"
+    """Its own key."""
+    OWN_CA = "own_ca"
+    """A CA whose root is none of the web PKI: it must be in the trust store of each client."""
+    PUBLIC_CA = "public_ca"
+    """A CA of the web PKI."""
+    UNKNOWN = "unknown"
+    """Its root is not at hand."""
+
+
 class Mode(StrEnum):
     """How far a component's candidate is taken without a person; members are declared from least to most."""
 

@@ -114,6 +114,9 @@ class DaemonView(Protocol):
     ) -> Sequence[HistoryEntry] | Degraded:
         """Return the history from Unix time `since` until just before `until`, newest first."""
 
+    async def inventory(self) -> Mapping[str, Any]:
+        """Return the inventory, as `monitor.inventory.inventory` makes it."""
+
     async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
         """Look at `target`, if that is permitted, within `seconds`."""
 

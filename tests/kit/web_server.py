@@ -88,6 +88,7 @@ class FakeView:
     statuses: Sequence[ComponentStatus] = ()
     ruled: list[tuple[Verb, str, str, str]] = field(default_factory=list)
     takes: str = ""
+    inventoried: Mapping[str, Any] = field(default_factory=dict)
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
 
     def add(self, *believed: TargetState) -> None:
@@ -137,6 +138,9 @@ class FakeView:
     ) -> Sequence[HistoryEntry] | Degraded:
         self.asked_for.append((target, since, until, limit))
         return self.happened
+
+    async def inventory(self) -> Mapping[str, Any]:
+        return self.inventoried
 
     async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
         self.probed.append((target, module.prober, seconds))
