@@ -21,6 +21,7 @@ from probes.assess_set import WITH_LEAF
 from probes.certificate import Certificate
 from probes.chain import are_anchors, find_leaf, signed
 from probes.judge.client import View, leaf_first
+from probes.judge.default import is_default
 from probes.judge.roots import lacking, origin_of, root_of
 from probes.lifetime import has_ended
 from probes.trust import Trust, read_trust, trust_path
@@ -97,15 +98,14 @@ class _Inventory:
             return {"certificate": None, "chain": [], "origin": None, "root": None, "lacking_root": []}
         held = tuple(dict.fromkeys(each for view in views for each in view.held))
         root = root_of(chain, self.trusts, held)
+        # No store should be given a product's default certificate.
+        lacks = () if is_default(find_leaf(chain), default) else lacking(chain, views, self.trusts, self.now)
         return {
             "certificate": certificate_object(find_leaf(chain)),
             "chain": [certificate_object(each) for each in chain if each != find_leaf(chain)],
             "origin": origin_of(chain, root, (*self.trusts, *_web_pki()), default),
             "root": None if root is None else certificate_object(root),
-            "lacking_root": [
-                {"client": each.client, "trust_store": each.store, "root": each.issuer}
-                for each in lacking(chain, views, self.trusts, self.now)
-            ],
+            "lacking_root": [{"client": each.client, "trust_store": each.store, "root": each.issuer} for each in lacks],
         }
 
     def _served(self, endpoint: Endpoint, installed: Sequence[Certificate]) -> Document:

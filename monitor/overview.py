@@ -112,6 +112,7 @@ class Overview:
             polled_because=watching.reason,
             waivers=tuple(waiver for waiver in config.waivers if now < waiver.until),
             no_actor=parts.act.journal.no_actor or "",
+            not_tls=config.not_tls,
         )
 
     async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from actions.ending import Cause, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
+from config.address import join_address
+from config.expected import NotTLS
 from config.model import DAY
+from config.text import printable
 from config.vocabulary import (
     Code,
     ComponentState,
@@ -526,6 +529,19 @@ class WatchAnswer(Answer):
     polled_because: str
 
 
+class NotLookedAt(Answer):
+    """A UDP port that speaks no TLS."""
+
+    address: str
+    transport: Literal["udp"]
+    reason: str
+
+    @classmethod
+    def of(cls, port: NotTLS) -> NotLookedAt:
+        """Return the port."""
+        return cls(address=join_address(port.host, port.port), transport="udp", reason=printable(port.reason))
+
+
 class StatusAnswer(Answer):
     """The status of certvigil itself."""
 
@@ -546,6 +562,8 @@ class StatusAnswer(Answer):
     """Why no actor answers; empty where one does."""
     findings: Sequence[FindingAnswer]
     """About certvigil itself."""
+    not_looked_at: Sequence[NotLookedAt]
+    """Ports that speak no TLS."""
 
     @classmethod
     def of(
@@ -579,6 +597,7 @@ class StatusAnswer(Answer):
             ],
             no_actor=status.no_actor,
             findings=[FindingAnswer.of(itself.target, each) for each in itself.findings.values()] if itself else [],
+            not_looked_at=list(map(NotLookedAt.of, status.not_tls)),
         )
 
 

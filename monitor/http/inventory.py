@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from pydantic import ConfigDict, Field
 
 from config.vocabulary import CertificateOrigin, Sending, Verdict
-from monitor.http.answers import API, Answer, CertificateAnswer, ClientAnswer, FailureAnswer
+from monitor.http.answers import API, Answer, CertificateAnswer, ClientAnswer, FailureAnswer, NotLookedAt
 from monitor.http.view import DaemonView
 
 
@@ -117,14 +117,6 @@ class InventoryStore(Answer):
     earliest_end: EndOfEntry | None
     next_end: EndOfEntry | None
     """The earliest that lies ahead."""
-
-
-class NotLookedAt(Answer):
-    """A port that speaks no TLS."""
-
-    address: str
-    transport: Literal["udp"]
-    reason: str
 
 
 class InventoryAnswer(Answer):
