@@ -14,7 +14,7 @@ from config.expected import DefaultCertificate
 from config.model import CertifiStore, Component, Endpoint, TrustStore
 from config.text import printable
 from config.vocabulary import FileRole, TargetKind, Verdict
-from monitor.dialect import certificate_object, iso
+from monitor.dialect import certificate_object, edge_object, iso
 from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
 from probes.assess_set import WITH_LEAF
@@ -113,7 +113,6 @@ class _Inventory:
         state = self.targets.get(endpoint.name)
         presented = state.presented if state is not None else ()
         views = self.trust_context.views(endpoint.clients)
-        unvalidated = {view.client.name: view.unvalidated for view in views}
         return {
             "target": endpoint.name,
             "address": join_address(endpoint.host, endpoint.port),
@@ -128,16 +127,7 @@ class _Inventory:
                 {"address": each.address, "version": each.version, "cipher": each.cipher, "group": each.group}
                 for each in (state.addresses if state is not None else ())
             ],
-            "clients": [
-                {
-                    "client": each.client,
-                    "target": endpoint.name,
-                    "accepts": each.accepted,
-                    "why": each.why,
-                    "unvalidated": each.unvalidated or unvalidated.get(each.client, ""),
-                }
-                for each in (state.edges if state is not None else ())
-            ],
+            "clients": [edge_object(each, endpoint.name) for each in (state.edges if state is not None else ())],
         }
 
     def _sends(self, chain: Sequence[Certificate]) -> bool | None:

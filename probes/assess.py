@@ -13,6 +13,7 @@ from probes.chain import are_anchors, find_leaf, named_path
 from probes.container.registry import may_hold_certificates
 from probes.file import NOT_FOR_US
 from probes.finding import Assessment, Edge, Finding
+from probes.judge.bundle import judge_bundle
 from probes.judge.client import Circumstances, View, judge_validation, subject_in
 from probes.judge.default import judge_default
 from probes.judge.key import judge_exposure, judge_match, judge_strength
@@ -120,9 +121,7 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
     if keystore is not None and keystore.is_trust_store and target.role not in _SERVERS_OWN:
         expiry = earliest_end(certificates) if len(certificates) == 1 else None
     elif certificates and target.role not in _SERVERS_OWN and are_anchors(certificates, keys):
-        anchors = target.role is FileRole.FOUND
-        for index, each in enumerate(certificates):
-            findings += judge_time(each, sentence("position {}", index), now, target.thresholds, anchor=anchors)
+        findings += _judge_anchors(certificates, target, now)
         if len(certificates) == 1 or target.role is FileRole.CHAIN:
             expiry = earliest_end(certificates)
     elif certificates:
@@ -149,6 +148,16 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
     held = (certificate for entry in trusted for certificate in entry.certificates)
     times += boundaries(dict.fromkeys((*certificates, *held)), target.thresholds)
     return _assessment(findings, (), expiry, times, now)
+
+
+def _judge_anchors(certificates: Sequence[Certificate], target: FileTarget, now: float) -> Iterator[Finding]:
+    """Yield findings on a bundle, on one CA certificate, or on the chain of a component, which a server presents."""
+    if len(certificates) > 1 and target.role is not FileRole.CHAIN:
+        yield from judge_bundle(certificates, now, target.thresholds)
+        return
+    for index, each in enumerate(certificates):
+        anchor = target.role is FileRole.FOUND
+        yield from judge_time(each, sentence("position {}", index), now, target.thresholds, anchor=anchor)
 
 
 def _judge_unseen(

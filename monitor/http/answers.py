@@ -31,7 +31,7 @@ from config.vocabulary import (
 from monitor.act.status import ComponentStatus, Waiting
 from monitor.decide import decision as decided
 from monitor.decide.decision import DecisionStatus
-from monitor.dialect import certificate_object, keystore_object, verdict_object
+from monitor.dialect import certificate_object, edge_object, keystore_object
 from monitor.http.view import DaemonStatus
 from monitor.state.cure import cure
 from monitor.state.target import Raised, TargetState
@@ -186,6 +186,8 @@ class ClientAnswer(Answer):
     accepts: bool
     why: str
     """Where it rejects: the cause and the cure."""
+    unvalidated: str
+    """Why it does not validate, so that it connects all the same; empty where it does."""
 
 
 class FailureAnswer(Answer):
@@ -237,7 +239,7 @@ class Target(Answer):
                 "presented": [each.sha256 for each in state.presented],
                 "findings": [FindingAnswer.of(state.target, each) for each in state.findings.values()],
                 "pending": [FindingAnswer.of(state.target, each) for each in state.pending.values()],
-                "clients": [verdict_object(each.client, state.target, each.accepted, each.why) for each in state.edges],
+                "clients": [edge_object(each, state.target) for each in state.edges],
                 **more,
             }
         )

@@ -36,13 +36,6 @@ class LackingRoot(Answer):
     """The name of the root, or of the nearest issuer that is known."""
 
 
-class InventoryClient(ClientAnswer):
-    """The verdict of a client, and whether it validates."""
-
-    unvalidated: str
-    """Why it does not validate, so that it connects all the same; empty where it does."""
-
-
 class InventoryAddress(Answer):
     """An address of an endpoint, and the negotiated parameters."""
 
@@ -79,7 +72,7 @@ class ServedAt(Issued):
     """Null where it needs none, or nothing is known."""
     expected_to_send: Sending | None
     negotiated: Sequence[InventoryAddress]
-    clients: Sequence[InventoryClient]
+    clients: Sequence[ClientAnswer]
 
 
 class InventoryComponent(Issued):

@@ -44,6 +44,13 @@ def component(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found
 
 
+def where(configured: Mapping[str, Any]) -> Mapping[str, object]:
+    """Return the one endpoint of a component as it is configured."""
+    (endpoint,) = configured["endpoints"]
+    found: Mapping[str, object] = endpoint
+    return found
+
+
 @pytest.fixture(scope="module")
 def single() -> Iterator[Appliance]:
     """Give an appliance with a client whose store lacks the root, one that validates nothing, and a port of UDP."""
@@ -159,8 +166,7 @@ def test_the_default_certificate_is_told_as_such_by_file_and_by_endpoint() -> No
     with appliance("primary") as machine:
         signs = {"default_certificate": {"self_signed": True}}
         portal = machine.component("portal", **signs)
-        (endpoint,) = portal["endpoints"]  # type: ignore[misc]
-        portal["endpoints"] = [{**endpoint, "own_certificate": "mandatory"}]
+        portal["endpoints"] = [{**where(portal), "own_certificate": "mandatory"}]
         machine.configure({"console": signs, "portal": portal})
         machine.install(self_signed("appliance"))
         document = told(machine)
@@ -229,8 +235,7 @@ def test_a_server_that_sends_no_intermediates_is_seen_to_and_each_client_what_it
         held = Path(machine.directory, "held.pem")
         held.write_bytes(ISSUING.pem())
         console = machine.component("console", clients=["browser", "finder"])
-        (endpoint,) = console["endpoints"]  # type: ignore[misc]
-        console["endpoints"] = [{**endpoint, "sends_intermediates": "not_expected"}]
+        console["endpoints"] = [{**where(console), "sends_intermediates": "not_expected"}]
         machine.configure(
             {"console": console},
             clients={
