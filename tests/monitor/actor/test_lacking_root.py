@@ -20,21 +20,21 @@ def test_a_plan_names_the_stores_that_lack_the_root_of_its_candidate() -> None:
     with appliance("secondary") as machine:
         for name, roots in (("both", (ROOT, own)), ("old", (ROOT,))):
             replace_file(f"{machine.directory}/{name}.pem", b"".join(each.pem() for each in roots))
-        clients = {"browser": {"trusts": "outsiders"}, "portal": {"trusts": "jdk", "validates": False}}
+        browser = {"trusts": "outsiders"}
         stores = {
             "outsiders": {"bundle": f"{machine.directory}/both.pem"},
             "jdk": {"bundle": f"{machine.directory}/old.pem"},
         }
         both = {name: {"clients": ["browser", "portal"]} for name in machine.servers}
-        machine.configure(both, clients=clients, trust_stores=stores)
+        believing = {"browser": browser, "portal": {"trusts": "jdk", "validates": False}}
+        machine.configure(both, clients=believing, trust_stores=stores)
         title, sha256 = own.certificate.subject.rfc4514_string(), hashlib.sha256(own.der()).hexdigest()
         lacks = f"the trust store jdk lacks {title} (sha256 {sha256}), so portal would not accept it"
         code, said = machine.command("replace", "secondary", "--from", machine.given(issuing.issue(NAME)), "--dry-run")
         assert code == 0, said
         assert f"note       {lacks}" in said
         # As soon as the Portal validates, that is a reason to refuse it, and still said.
-        clients["portal"]["validates"] = True
-        machine.configure(both, clients=clients, trust_stores=stores)
+        machine.configure(both, clients={"browser": browser, "portal": {"trusts": "jdk"}}, trust_stores=stores)
         code, said = machine.command("replace", "secondary", "--from", machine.given(issuing.issue(NAME)), "--dry-run")
         assert code == 1
         assert "refused    client_lost: " in said
