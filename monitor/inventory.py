@@ -5,7 +5,7 @@ The daemon makes it of the state of its targets; `certvigil inventory` makes it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from probes.certificate import Certificate
 from probes.chain import are_anchors, find_leaf, signed
 from probes.judge.client import View, leaf_first
 from probes.judge.default import is_default
-from probes.judge.roots import lacking, origin_of, root_of
+from probes.judge.roots import LackingClient, lacking, origin_of, root_of
 from probes.lifetime import has_ended
 from probes.trust import Trust, read_trust, trust_path
 
@@ -105,7 +105,7 @@ class _Inventory:
             "chain": [certificate_object(each) for each in chain if each != find_leaf(chain)],
             "origin": origin_of(chain, root, (*self.trusts, *_web_pki()), default),
             "root": None if root is None else certificate_object(root),
-            "lacking_root": [{"client": each.client, "trust_store": each.store, "root": each.issuer} for each in lacks],
+            "lacking_root": _by_store(lacks),
         }
 
     def _served(self, endpoint: Endpoint, installed: Sequence[Certificate]) -> Document:
@@ -190,6 +190,15 @@ class _Inventory:
             "earliest_end": _end(first),
             "next_end": _end(coming),
         }
+
+
+def _by_store(lacks: Iterable[LackingClient]) -> list[Document]:
+    """Return each trust store that lacks the root, with the clients that do not accept for that."""
+    stores: dict[str, Document] = {}
+    for each in lacks:
+        entry = stores.setdefault(each.store, {"trust_store": each.store, "root": each.issuer, "clients": []})
+        entry["clients"].append(each.client)
+    return list(stores.values())
 
 
 def _end(end: tuple[int, Certificate] | None) -> Document | None:

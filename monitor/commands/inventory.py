@@ -250,7 +250,12 @@ def _sending(served: Document) -> Printable:
 
 def _lacking(issued: Document) -> Iterator[tuple[str, Printable]]:
     for each in issued["lacking_root"]:
-        yield "lacking", sentence("{}: its trust store {} lacks {}", each["client"], each["trust_store"], each["root"])
+        yield (
+            "lacking",
+            sentence(
+                "{}, which {} trust, lacks {}", each["trust_store"], listed(each["clients"], " and "), each["root"]
+            ),
+        )
 
 
 def _store(store: Document, at: float) -> Iterator[tuple[str, Printable]]:

@@ -28,12 +28,13 @@ class InstalledFile(Answer):
 
 
 class LackingRoot(Answer):
-    """A client that does not accept a certificate, and whose trust store lacks its root."""
+    """A trust store that lacks the root of a certificate."""
 
-    client: str
     trust_store: str
     root: str
     """The name of the root, or of the nearest issuer that is known."""
+    clients: Sequence[str]
+    """Those that do not accept it for that."""
 
 
 class InventoryAddress(Answer):
