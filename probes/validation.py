@@ -8,12 +8,12 @@ import stat
 from dataclasses import dataclass
 from typing import Final
 
+from config.catalogue import NAMED_CURE
 from config.expected import ValidationSwitch
-from config.text import Printable, printable, sentence
+from config.text import Printable, harmless, printable, sentence
 from probes.properties import LARGEST, value_of
 
 _NOTHING: Final = Printable("")
-_NAMED: Final = Printable("; to cure it, ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +65,4 @@ def judge_switch(switch: ValidationSwitch, data: bytes) -> SwitchReading:
     if written is None:
         line = sentence("{} has no line {}, and then it is {}", path, key, printable(value))
     cure = sentence("give {} in {} another value than {}", key, path, printable(switch.disables))
-    return SwitchReading(validates=False, disabled=sentence("{}{}{}", line, _NAMED, cure))
+    return SwitchReading(validates=False, disabled=sentence("{}{}{}", line, harmless(NAMED_CURE), cure))

@@ -9,7 +9,7 @@ from typing import Final
 
 from cryptography import x509
 
-from config.catalogue import CATALOGUE
+from config.catalogue import CATALOGUE, NAMED_CURE
 from config.expected import DefaultCertificate
 from config.model import Client
 from config.text import Printable, harmless, listed, sentence
@@ -219,8 +219,9 @@ def edge_of(view: View, causes: Sequence[Finding]) -> Edge:
     return Edge(
         view.client.name,
         not view.client.validates,
-        sentence("{}; to cure it, {}", first.detail, harmless(cure_of(first))),
+        sentence("{}{}{}", first.detail, harmless(NAMED_CURE), harmless(cure_of(first))),
         view.unvalidated,
+        first,
     )
 
 

@@ -21,6 +21,7 @@ from probes.judge.roots import LackingClient, lacking, origin_of, root_of
 from probes.judge.sharing import SharingServer
 from probes.observation import EndpointObservation
 from probes.properties import value_of
+from probes.property_edit import with_value
 from probes.validation import SwitchReading, SwitchUnreadable, judge_switch, read_switch
 from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, presented, value, view
 
@@ -242,6 +243,13 @@ def test_a_value_of_properties_is_read_as_java_does() -> None:
     assert value_of(text, "key with:space") == "x"
     assert value_of(text, "empty") == ""
     assert value_of(text, "last") == "2"
+
+
+@pytest.mark.parametrize("data", [b"", b"a=1\r\n", b"# a.b=x\na.b : 2", b'\xef\xbb\xbfa.b=1\na.b="2"\n', b"a.b\n"])
+def test_a_value_that_was_set_is_the_one_that_is_read(data: bytes) -> None:
+    edited = with_value(data, "a.b", "true")
+    assert isinstance(edited, bytes)
+    assert (value_of(edited, "a.b") or "").strip('"') == "true"
 
 
 class TestARoot:
