@@ -43,9 +43,10 @@ _MATCHER: Final = re.compile(r"([a-z0-9_]+)\s*(?:=~|!~|!=|=)")
 pytestmark = [pytest.mark.server("prometheus"), pytest.mark.server("nginx")]
 
 
-@pytest.fixture
-def estate(tmp_path: Path, cleanup: ExitStack) -> Estate:
-    return Estate(str(tmp_path), cleanup)
+@pytest.fixture(scope="module")
+def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
+    with ExitStack() as stack:
+        yield Estate(str(tmp_path_factory.mktemp("estate")), stack)
 
 
 def expressions() -> Iterator[Expression]:
