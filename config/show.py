@@ -218,7 +218,13 @@ def _service(service: Service) -> dict[str, Any]:
 def _trust_store(store: TrustStore) -> dict[str, Any]:
     match store.source:
         case PemBundle(path):
-            return {"bundle": path}
+            return {
+                "bundle": path,
+                **given({"password_file": store.password_file, "keytool": store.keytool}),
+                "mode": str(store.mode),
+                **({"service": _service(store.service)} if store.service is not None else {}),
+                "write_mode": str(store.write_mode),
+            }
         case CertifiStore():
             return {"certifi": True}
         case SystemStore():

@@ -192,6 +192,14 @@ class FileFormat(StrEnum):
     """Any other format."""
 
 
+class ExportFormat(StrEnum):
+    """The formats in which trusted certificates are exported."""
+
+    PEM = "pem"
+    DER = "der"
+    PKCS12 = "pkcs12"
+
+
 class EntryKind(StrEnum):
     """What an entry of a keystore is."""
 

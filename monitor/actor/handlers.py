@@ -63,6 +63,8 @@ HANDLERS: Final[Mapping[Verb, Callable[[Work, Request], Document]]] = MappingPro
     }
 )
 """A verb without a row is answered where no act is done: `dispatch` has STATE and READ, `conversation` the others."""
+_OF_STORES: Final = frozenset({Verb.RECOVER, Verb.BACKUPS})
+"""Verbs that a trust store may be named to."""
 _OF_SERVICES: Final = WITH_ACTION | {Verb.RECOVER}
 """Verbs that change a service or plan to: they need components that have one."""
 
@@ -70,7 +72,7 @@ _OF_SERVICES: Final = WITH_ACTION | {Verb.RECOVER}
 def unknown(config: Config, components: Iterable[str]) -> Printable | None:
     """Say which of `components` the configuration does not have, a sentence; None where it has all."""
     for name in components:
-        if name not in config.components:
+        if name not in config.components and name not in config.changeable_stores:
             # Whoever asks by the name of a group names its members.
             what = Printable("component or group" if config.groups else "component")
             near = perhaps(name, [*config.groups, *config.components])
@@ -81,12 +83,15 @@ def unknown(config: Config, components: Iterable[str]) -> Printable | None:
 def unusable(config: Config, request: Request) -> Printable | None:
     """Say why nothing can be done to one of the components that a request names, a sentence; None where it can.
 
-    An action is on all members of a group, or on none.
+    A request is about all members of a group, or about none: they are changed, thawed and given back as one.
     """
     components = request.names
     if (wrong := unknown(config, components)) is not None:
         return wrong
-    for name in components if request.action is not None else ():
+    stores = [name for name in components if name in config.changeable_stores]
+    if stores and request.verb not in _OF_STORES:
+        return sentence("{} is a trust store: `certvigil trust` changes it", printable(stores[0]))
+    for name in components:
         group = config.subject_of(name)
         if not set(config.members_of(group)) <= set(components):
             return sentence(
@@ -97,7 +102,7 @@ def unusable(config: Config, request: Request) -> Printable | None:
                 printable(group),
             )
     for name in components if request.verb in _OF_SERVICES else ():
-        if config.components[name].service is None:
+        if name in config.components and config.components[name].service is None:
             return sentence(
                 "component {} has no 'service' in the configuration: certvigil only watches it", printable(name)
             )

@@ -40,6 +40,8 @@ class Planned(NamedTuple):
 
     made: Made
     inboxes: tuple[Inbox, ...] = ()
+    policy: str = ""
+    """The policy by which it may be carried out; empty where a person asks, or has approved it."""
 
 
 def make(work: Work, action: ActionRequest, policy: Policy | None = None) -> Planned:
@@ -56,6 +58,8 @@ def make(work: Work, action: ActionRequest, policy: Policy | None = None) -> Pla
             return Planned(_activation(work.context, action))
         case Kind.ROLLBACK:
             return Planned(_rollback(work.context, action))
+        case Kind.TRUST:
+            return Planned(Printable("a trust store is changed by `certvigil trust` alone"))
 
 
 def checked(work: Work, action: ActionRequest, made: Made, *checks: Check) -> Made:

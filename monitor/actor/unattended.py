@@ -154,6 +154,8 @@ def _object(action: ActionRequest, candidate: str, situation: Situation) -> str:
             return action.backup_set
         case Kind.ACTIVATE:
             return situation.on_disk
+        case Kind.TRUST:
+            return ""
 
 
 def begins(made: Prepared) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from config.vocabulary import LogFormat, LogLevel, Scenario, VerifierName
+from config.vocabulary import ExportFormat, LogFormat, LogLevel, Scenario, VerifierName
 
 DEFAULT_CONFIG = "/etc/certvigil"
 
@@ -29,6 +29,8 @@ policy_app = typer.Typer(no_args_is_help=True, help="Explain the decisions of po
 app.add_typer(policy_app, name="policy")
 notify_app = typer.Typer(no_args_is_help=True, help="Test channels; acknowledge, silence, retry and drop.")
 app.add_typer(notify_app, name="notify")
+trust_app = typer.Typer(no_args_is_help=True, help="Show what trust stores hold, and change them in transactions.")
+app.add_typer(trust_app, name="trust")
 
 
 ConfigPath = Annotated[str, typer.Option("--config", "-c", help="The configuration: a file or a directory.")]
@@ -445,6 +447,121 @@ def backups(
     from monitor.commands.act import backups as show
 
     raise typer.Exit(show(component, ActOptions(config, as_json=as_json)))
+
+
+Store = Annotated[str, typer.Argument(metavar="STORE", help="A trust store of the configuration.")]
+
+
+@trust_app.command("list")
+def trust_list(
+    store: Annotated[str | None, typer.Argument(metavar="[STORE]", show_default=False, help="Its entries.")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """List the trust stores, or the entries of one: aliases, ends, SHA-256. Java is not needed."""
+    from monitor.commands.trust import list_stores
+
+    raise typer.Exit(list_stores(store, config, as_json=as_json))
+
+
+@trust_app.command("add")
+def trust_add(
+    store: Store,
+    files: Annotated[
+        list[str], typer.Option("--from", metavar="FILE", help="Roots and intermediates: PEM, DER, PKCS#7; repeatable.")
+    ],
+    alias: Annotated[str, typer.Option("--alias", help="In a keystore; by default it is made of the subject.")] = "",
+    losses: Losses = [],  # noqa: B006
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Trust certificates: put them into a trust store, with its service stopped or restarted as configured.
+
+    A certificate that is there already stays as it is. Exit codes as of `replace`.
+    """
+    from monitor.commands.act import ActOptions
+    from monitor.commands.trust import add
+
+    raise typer.Exit(add(store, files, alias, losses, ActOptions(config, dry_run, plan, as_json)))
+
+
+@trust_app.command("remove")
+def trust_remove(
+    store: Store,
+    entry: Annotated[str, typer.Argument(metavar="ALIAS|SHA256", help="An alias, or 8 digits of a SHA-256 or more.")],
+    losses: Losses = [],  # noqa: B006
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Trust a certificate no longer. A client that would be locked out must be named by --lose.
+
+    Exit codes as of `replace`.
+    """
+    from monitor.commands.act import ActOptions
+    from monitor.commands.trust import remove
+
+    raise typer.Exit(remove(store, entry, losses, ActOptions(config, dry_run, plan, as_json)))
+
+
+@trust_app.command("restore")
+def trust_restore(
+    store: Store,
+    to: Annotated[str | None, typer.Option("--to", metavar="SET", help="A backup set; by default the last.")] = None,
+    losses: Losses = [],  # noqa: B006
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Put a trust store back as a backup set has it; `certvigil backups STORE` lists these sets."""
+    from monitor.commands.act import ActOptions
+    from monitor.commands.trust import restore
+
+    raise typer.Exit(restore(store, to, losses, ActOptions(config, dry_run, plan, as_json)))
+
+
+@trust_app.command("password")
+def trust_password(
+    store: Store,
+    new_password_file: Annotated[
+        str, typer.Option("--new-password-file", metavar="FILE", help="A file with the new password.")
+    ],
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Give a keystore another password, unless a package owns the keystore. Exit codes as of `replace`."""
+    from monitor.commands.act import ActOptions
+    from monitor.commands.trust import password
+
+    raise typer.Exit(password(store, new_password_file, ActOptions(config, dry_run, plan, as_json)))
+
+
+@trust_app.command("export")
+def trust_export(
+    store: Store,
+    entries: Annotated[
+        list[str],
+        typer.Option("--entry", metavar="ALIAS|SHA256", help="Only this certificate; repeatable. Else all of them."),
+    ] = [],  # noqa: B006
+    form: Annotated[ExportFormat, typer.Option("--format", help="The format.")] = ExportFormat.PEM,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="FILE", help="A new file; by default standard output.")
+    ] = None,
+    password_file: Annotated[
+        str | None, typer.Option("--password-file", metavar="FILE", help="The password of the PKCS#12 keystore.")
+    ] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Export trusted certificates as PEM, DER or PKCS#12, for another machine."""
+    from monitor.commands.trust import ExportOptions, export
+
+    raise typer.Exit(export(store, config, ExportOptions(tuple(entries), form, output, password_file)))
 
 
 @app.command("json-schema")

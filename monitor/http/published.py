@@ -16,13 +16,14 @@ from pydantic import ConfigDict, Field
 from actions.ending import Cause, Ground, Outcome
 from actions.journal import Event
 from actions.plan import Kind
-from config.vocabulary import Code, FileFormat, Severity, Verdict
+from config.vocabulary import Code, FileFormat, Integrity, Severity, Verdict
 from monitor.decide.decision import DecisionStatus
 from monitor.decide.situation import Situation
 from monitor.http.answers import (
     Answer,
     CertificateAnswer,
     ComponentAnswer,
+    EntryAnswer,
     Happened,
     KeystoreAnswer,
     ObjectionAnswer,
@@ -229,6 +230,15 @@ class ContestedObject(Published):
     renewed: bool
 
 
+class SetOriginObject(Published):
+    """The transaction before which a backup set was copied."""
+
+    kind: Kind
+    by: str
+    outcome: str
+    """Empty where it has not ended."""
+
+
 class BackupSetObject(Published):
     """A backup set."""
 
@@ -241,6 +251,16 @@ class BackupSetObject(Published):
     unusable: str
     never: str = ""
     """Why it is never given back."""
+    before: SetOriginObject | None = None
+    """The transaction before which it was copied; null where the journal does not have it any more."""
+    was_in_use: bool | None = None
+    """Its files were served, or committed, before; null where that is not known."""
+    on_disk: bool = False
+    served: bool | None = None
+    """Every endpoint presents its chain now; null where no endpoint answers."""
+    next: bool = False
+    """A rollback without `--to` gives it back."""
+    certificate: CertificateAnswer | None = None
 
 
 class StartObject(Published):
@@ -275,6 +295,8 @@ class ActDocument(PublishedDocument):
     approved: str = ""
     until: datetime | None = None
     expired: str = ""
+    unknown: str = ""
+    """Why the end of an approved plan is not known."""
     rejected: str = ""
     thawed: Sequence[str] = ()
     not_frozen: Sequence[str] = ()
@@ -286,6 +308,54 @@ class ActDocument(PublishedDocument):
     way_out: Mapping[str, str] = {}
     quarantined: Mapping[str, str] = {}
     sets: Sequence[BackupSetObject] = ()
+
+
+class AnchorObject(Published):
+    """A certificate that a trust store is given, or loses."""
+
+    alias: str
+    """Its SHA-256 where the store has no aliases."""
+    certificate: CertificateAnswer
+
+
+class AnchorsObject(Published):
+    """The certificates by which a change of a trust store differs."""
+
+    added: Sequence[AnchorObject]
+    removed: Sequence[AnchorObject]
+
+
+class TrustChangeDocument(ActDocument):
+    """`certvigil trust add`, `remove`, `restore`, `password`."""
+
+    trust: AnchorsObject | None = None
+
+
+class TrustStoreObject(Published):
+    """A trust store as it lies on disk."""
+
+    name: str
+    path: str
+    changeable: bool
+    """`certvigil trust` may change it."""
+    clients: Sequence[str]
+    """Those that trust it."""
+    unreadable: str = ""
+    """Why nothing is known of it."""
+    format: FileFormat | None = None
+    integrity: Integrity | None = None
+    """Null where it is no keystore."""
+    default_password: bool = False
+    """Its password is `changeit`."""
+    entries: Sequence[EntryAnswer] = ()
+    faults: Sequence[str] = ()
+    """Why not all of it could be read."""
+
+
+class TrustListDocument(PublishedDocument):
+    """`certvigil trust list`."""
+
+    stores: Sequence[TrustStoreObject]
 
 
 class StatusDocument(PublishedDocument):
@@ -421,6 +491,8 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
             ("plan", "replace", "rollback", "reset-to-default", "activate", "approve", "reject", "recover", "backups"),
             ActDocument,
         ),
+        "trust list": TrustListDocument,
+        **dict.fromkeys(("trust add", "trust remove", "trust restore", "trust password"), TrustChangeDocument),
         "explain": ExplainDocument,
         "notify show": NotifyDocument,
         "notify test": NotifyTestDocument,

@@ -401,6 +401,10 @@ def test_of_several_candidates_the_newest_counts_and_all_are_removed_with_it(web
         assert "to be carried out" not in ran.stdout
         assert presented(web.server)[0] == new.der()
         daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
+        again = certvigil("approve", waiting["plan"], "--wait", "--config", daemon.config_file)
+        assert (again.returncode, "committed  web" in again.stdout) == (0, True), again.stderr
+        assert "this plan was begun before this approval" in again.stderr
+        assert certvigil("approve", waiting["plan"], "--config", daemon.config_file).returncode == 4
 
 
 def test_an_approval_that_is_waited_for_exits_by_how_it_ended(web: ActorHouse) -> None:

@@ -91,7 +91,8 @@ def test_without_an_actor_the_daemon_changes_nothing_and_with_one_what_the_mode_
     with web.actor():
         daemon.wait_until("ended", target="web/actions", outcome="committed")
     assert presented(web.server)[0] == new.der()
-    assert [each["by"] for each in web.records() if each["event"] == "begin"] == [f"{USER} (uid {NOBODY.pw_uid})"]
+    (begin,) = [each for each in web.records() if each["event"] == "begin"]
+    assert (begin["by"], begin["through"]) == ("policy use-candidate", f"{USER} (uid {NOBODY.pw_uid})")
 
 
 @pytest.mark.parametrize(("mode", "state"), [("observe", "observed"), ("plan", "pending"), ("approve", "pending")])
@@ -114,4 +115,5 @@ def test_a_candidate_leads_no_further_than_the_mode_without_an_approval(
             assert web.command("approve", plan)[0] == 0
             daemon.wait_until("ended", target="web/actions", outcome="committed")
     if mode == "approve":
-        assert f"(uid {NOBODY.pw_uid})" in next(each["by"] for each in web.records() if each["event"] == "begin")
+        begin = next(each for each in web.records() if each["event"] == "begin")
+        assert (begin["by"], begin["through"]) == ("root (uid 0), by approval", f"{USER} (uid {NOBODY.pw_uid})")
