@@ -19,7 +19,6 @@ from config.vocabulary import Code
 from monitor.actor.contested import changed_since, contested, newest_in
 from monitor.actor.context import ActorContext
 from monitor.actor.live_view import endpoints_of
-from monitor.actor.offers import newest_offer
 from monitor.actor.sightings import Sightings
 from monitor.decide.history import attempts_of
 from monitor.decide.situation import Accepts, FindingState, KnownCandidate, Situation, Validity
@@ -110,27 +109,26 @@ def situation_of(
     candidate: str = "",
     unproven: str = NOT_ASKED,
     given_up: str = "",
+    offered: float = 0.0,
 ) -> Situation:
     """Return the facts for a decision about a component: nothing that the actor did not see itself.
 
     `candidate` identifies the inbox's candidate; `unproven` is why there is no evidence against the last replacement,
-    and `given_up` why the key of the action may not be used. Raises OSError.
+    and `given_up` why the key of the action may not be used. `offered` is when the candidate was offered, a Unix
+    time; 0 where it is in the inbox. Raises OSError.
     """
     config, component, now = context.config, look.component, context.world.now()
     journal_state = context.journal_state()
     waived = {(each.target, each.code) for each in config.waivers if now < each.until}
     raised = [each for each in _raised(look) if (each.target, each.code) not in waived]
-    edges = tuple(_edges(look, config))
+    edges = tuple(_edges(look))
     keys: list[Hashable] = [_key(each) for each in raised]
     keys += [(each.client, each.target) for each in edges if not each.accepts]
     unchanged = (circumstances(context.trust_context), look.disk, look.served)
     since = sightings.note(component.name, unchanged, keys, now, context.world.monotonic())
     found = contested(context, component.name)
     drifts = any(each.code is Code.NOT_SERVED for each in raised)
-    # The inbox comes first: offers count only while it is empty.
-    there = newest_in(context, context.inbox(config.subject_of(component.name))) or newest_offer(
-        context, (component.name,)
-    )
+    there = offered or newest_in(context, context.inbox(config.subject_of(component.name)))
     return Situation(
         component.name,
         component.mode,
@@ -173,10 +171,10 @@ def _raised(look: Look) -> Iterator[FindingState]:
             yield FindingState(target, each.code, each.severity, 0.0, each.subject, target in at_endpoints)
 
 
-def _edges(look: Look, config: Config) -> Iterator[Accepts]:
+def _edges(look: Look) -> Iterator[Accepts]:
     for name, (_, assessment) in look.endpoints.items():
         for edge in assessment.edges:
-            if config.clients[edge.client].validates:
+            if not edge.unvalidated:
                 yield Accepts(edge.client, name, edge.accepted, 0.0)
 
 
@@ -210,6 +208,7 @@ def circumstances(trust_context: TrustContext) -> str:
         trust_context.config.digest,
         sorted((name, [each.sha256 for each in trust.anchors]) for name, trust in trust_context.trusts.items()),
         sorted((name, [each.sha256 for each in chain]) for name, chain in trust_context.held.items()),
+        sorted((name, each.validates) for name, each in trust_context.switches.items()),
     )
     return hashlib.sha256(repr(held).encode()).hexdigest()
 
