@@ -313,10 +313,11 @@ def _named(file: StoreFile, named: str) -> tuple[StoreEntry, ...] | Objection:
         if found:
             return content.holding(sha256_of(found[0]))
     names = [each.alias for each in content.entries if each.alias]
-    how = "by an alias, or by 8 digits or more of its SHA-256" if content.is_keystore else "by 8 digits of its SHA-256"
-    why = sentence(
-        "{} has no certificate {}{}; it is named {}", file.name, shown, perhaps(named, names), Printable(how)
-    )
+    how = Printable("by 8 digits of its SHA-256, or more")
+    if content.is_keystore:
+        how = Printable("by an alias, or by 8 digits of its SHA-256, or more")
+    near = perhaps(named, names)
+    why = sentence("{} has no certificate {}{}; it is named {}", file.name, shown, near, how)
     return Objection(Ground.NO_SUCH_ENTRY, why)
 
 

@@ -55,6 +55,10 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
         if component.service is not None and is_known and component.service not in seen:
             seen.add(component.service)
             yield from _service(component.service, _service_path(component, document))
+    for name, store in config.changeable_stores.items():
+        if store.service is not None and store.service.unit != UNKNOWN_UNIT and store.service not in seen:
+            seen.add(store.service)
+            yield from _service(store.service, ("trust_stores", name, "service"))
 
 
 def _entry(config: Config) -> Iterator[Doubt]:

@@ -22,19 +22,20 @@ ENGINE = {
     "engine/key": "/var/nexthink/engine/common/etc/key.pem",
 }
 CONSOLE_FOUND = ("/var/nexthink/console/etc/intermediate.*",)
+PORTAL_FOUND = ("/usr/java/default/jre/lib/security/cacert?",)
 ENGINE_FOUND = ("/var/nexthink/engine/common/etc/intermediate.*", "/var/nexthink/engine/common/etc/ca-bundle.*")
 
 
 @pytest.mark.parametrize(
     ("role", "files", "ports", "found"),
     [
-        ("primary", CONSOLE | PORTAL, {"console": [99], "portal": [443]}, CONSOLE_FOUND),
+        ("primary", CONSOLE | PORTAL, {"console": [99], "portal": [443]}, CONSOLE_FOUND + PORTAL_FOUND),
         ("secondary", CONSOLE | ENGINE, {"console": [99], "engine": [443, 1671]}, CONSOLE_FOUND + ENGINE_FOUND),
         (
             "single",
             CONSOLE | PORTAL | ENGINE,
             {"console": [99], "portal": [443], "engine": [1671]},
-            CONSOLE_FOUND + ENGINE_FOUND,
+            CONSOLE_FOUND + ENGINE_FOUND + PORTAL_FOUND,
         ),
     ],
 )
@@ -49,6 +50,31 @@ def test_each_appliance_has_its_files_and_endpoints(
     } == ports
     assert {(each.host, each.verified_name) for each in config.endpoints.values()} == {("127.0.0.1", "nx.example.com")}
     assert tuple(pattern for watch in config.watches for pattern in watch.patterns) == found
+
+
+@pytest.mark.parametrize(
+    ("role", "changeable"),
+    [
+        ("primary", {"portal-cacerts": "nxportal"}),
+        ("secondary", {"engine-ca-bundle": "nxengine@1"}),
+        ("single", {"portal-cacerts": "nxportal", "engine-ca-bundle": "nxengine@1"}),
+    ],
+)
+def test_the_stores_of_portal_and_engine_are_changed_with_the_services_that_read_them(
+    role: str, changeable: dict[str, str], loaded: Loaded
+) -> None:
+    config = loaded(f"profile: nexthink-v6\nappliance: {{role: {role}, external_name: nx.example.com, root: /lab}}")
+    stores = config.changeable_stores
+    assert {name: each.service and each.service.unit for name, each in stores.items()} == changeable
+    if "portal-cacerts" in stores:
+        portal = stores["portal-cacerts"]
+        assert portal.path == "/lab/usr/java/default/jre/lib/security/cacerts"
+        assert portal.service is not None
+        assert portal.service.quiesce
+    if "engine-ca-bundle" in stores:
+        assert stores["engine-ca-bundle"].path == "/lab/var/nexthink/engine/common/etc/ca-bundle.crt"
+    if role != "primary":
+        assert config.clients["portal"].trusts == "portal-cacerts"
 
 
 def test_an_appliance_is_looked_at_where_the_site_says_it_is(loaded: Loaded) -> None:
@@ -104,7 +130,7 @@ def test_the_sites_own_document_adds_to_the_profile_and_wins(loaded: Loaded) -> 
         ("/srv/portal.pem", FileRole.COMBINED)
     ]
     assert set(config.endpoints) == {"mail.example.com:465", "console/127.0.0.1:99"}
-    assert [watch.patterns[0] for watch in config.watches] == ["/etc/ssl/site", *CONSOLE_FOUND]
+    assert [watch.patterns[0] for watch in config.watches] == ["/etc/ssl/site", *CONSOLE_FOUND, *PORTAL_FOUND]
 
 
 @pytest.mark.parametrize(
