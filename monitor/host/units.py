@@ -53,7 +53,7 @@ def units(
     changed = (path for each in replaceable.values() for path in each.artefacts.files.values())
     kept = (each.path for each in stores.values() if each.path is not None)
     targets = sorted({where for path in (*changed, *kept) for where in _directories_of(path, resolve)})
-    declared = (each.service for each in (*replaceable.values(), *stores.values()))
+    declared = (*(each.service for each in replaceable.values()), *(each.service for each in stores.values()))
     services = list(dict.fromkeys(filter(None, declared)))
     if wrong := tuple(dict.fromkeys(_objections(config, services, targets, (*command, path)))):
         return wrong
