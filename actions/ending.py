@@ -63,6 +63,8 @@ class Ground(StrEnum):
     """The component is left alone until an operator thaws it."""
     CONTESTED = "contested"
     """Another writer changes the files, too: a person is asked first."""
+    CHANGED_MEANWHILE = "changed_meanwhile"
+    """The components were changed after the action was asked for, and it was meant for the state before."""
     TARGET = "target"
     """A file cannot or should not be changed."""
     UNUSABLE = "unusable"
@@ -117,6 +119,8 @@ class Cause(StrEnum):
     NOT_SERVED = "not_served"
     CLIENT_LOST = "client_lost"
     INTERRUPTED = "interrupted"
+    OBJECTION = "objection"
+    """There was no transaction: the plan has objections."""
     INTERNAL = "internal"
     """A fault of certvigil itself."""
 

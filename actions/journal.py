@@ -65,6 +65,8 @@ class Event(StrEnum):
     RELEASED = "released"
     REFUSED = "refused"
     """A transaction that was asked for did not begin."""
+    DECLINED = "declined"
+    """An action that was asked for was refused before there was a transaction."""
     PROPOSED = "proposed"
     """A plan waits for approval."""
     WITHDRAWN = "withdrawn"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Self, TypedDict
+from typing import Any, Final, NamedTuple, Self, TypedDict
 
 from actions import aside
 from actions.aside import Aside, Late
@@ -23,8 +23,9 @@ The object is the SHA-256 of the server's certificate, or for a rollback the nam
 
 RECENT: Final = 32
 """Endings that are kept for each component."""
+_RECENT_DECLINED: Final = 16
 _IN_USE: Final = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
-_OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN}
+_OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN, Event.DECLINED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,15 @@ class Ruling:
     why: str = ""
 
 
+class Declined(NamedTuple):
+    """A refusal before there was a transaction."""
+
+    said: str
+    """Identifies the refusal, with the action and whoever asked."""
+    at: float
+    """Unix time."""
+
+
 class EndingFacts(TypedDict):
     """The facts of a recorded ending that are shown, logged and stored."""
 
@@ -159,6 +169,8 @@ class RecordedEnding(Ending):
     """Identifies the candidate, as `candidate_of` does."""
     leaf: str = ""
     """SHA-256 of the server's certificate that was to be served."""
+    approved: bool = False
+    """A person approved the plan that a policy had proposed."""
     handed: bool = False
     """A person handed the candidate over: it was in no inbox."""
     accepted: frozenset[tuple[str, str]] = frozenset()
@@ -190,6 +202,7 @@ class RecordedEnding(Ending):
             action=ActionRequest.from_json(begun["action"]) if "action" in begun else None,
             candidate=str(begun.get("candidate", "")),
             leaf=str(begun.get("leaf", "")),
+            approved=bool(begun.get("approved")),
             handed=bool(begun.get("handed")),
             accepted=accepted,
             group=str(plan.get("group", "")),
@@ -253,6 +266,8 @@ class JournalState:
     """The last transaction whose files, or service on them, stayed in use, by component."""
     counts: dict[tuple[str, Kind, Outcome], int] = field(default_factory=dict)
     """The number of endings since the journal began, by component, kind and outcome."""
+    declined: dict[str, deque[Declined]] = field(default_factory=dict)
+    """The refusals since the last change, by component, oldest first."""
     _begun: dict[str, Record] = field(default_factory=dict)
     _accepted: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
 
@@ -293,6 +308,13 @@ class JournalState:
             case Event.KEY_GIVEN_UP | Event.KEY_REINSTATED:
                 self._give_up(record)
         return self._ended(record) if record.event in _OUTCOMES else None
+
+    def _decline(self, record: Record) -> RecordedEnding | None:
+        """Take in a refusal; it is no ending of a transaction, so that no decision depends on it."""
+        for component in map(str, record.data["components"]):
+            declined = self.declined.setdefault(component, deque(maxlen=_RECENT_DECLINED))
+            declined.append(Declined(str(record.data.get("said", "")), record.at))
+        return RecordedEnding.read(record, record, frozenset())
 
     def _run(self, record: Record) -> None:
         # A process that runs a command writes no record before the command is over.
@@ -408,6 +430,8 @@ class JournalState:
 
     def _ended(self, record: Record) -> RecordedEnding | None:
         """Take in the end of a transaction, or its refusal."""
+        if record.event is Event.DECLINED:
+            return self._decline(record)
         if record.event in ENDED:
             self.under_way.pop(record.transaction, None)
             self._melt(record.transaction)
@@ -430,6 +454,7 @@ class JournalState:
         begins = begin.data.get("begins", {})
         for component in ended.components:
             self.in_use[component] = ended.transaction
+            self.declined.pop(component, None)
             if component in begins:
                 self.newest[component] = max(float(begins[component]), self.newest.get(component, 0.0))
         for component in {str(each[0]) for each in begin.data.get("plan", {}).get("changes", ())}:

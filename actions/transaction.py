@@ -41,6 +41,7 @@ from contextlib import suppress
 
 from actions import backup, service, target
 from actions.close import abandon, end
+from actions.ended_service import has_ended
 from actions.ending import Cause, Ending, Failure, Outcome, detail_of
 from actions.examine import changed, why_not_new
 from actions.give_way import failure_of_theirs, judge
@@ -230,7 +231,13 @@ def _unchanged(state: TransactionState, before: Mapping[str, str | None]) -> lis
 
 def _validate(state: TransactionState) -> Failure | None:
     # 12. Validate live.
-    seen = watch(state.world, state.look, lambda live_view: judge(state, live_view), state.context.terms)
+    seen = watch(
+        state.world,
+        state.look,
+        lambda live_view: judge(state, live_view),
+        state.context.terms,
+        lambda live_view: has_ended(state, live_view),
+    )
     state.last = seen.live_view
     if seen.theirs:
         return failure_of_theirs(state, seen)

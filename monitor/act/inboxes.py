@@ -197,8 +197,9 @@ class Inboxes:
             for ground, detail in candidate.objections:
                 level = logging.INFO if candidate.lacks_a_file else logging.WARNING
                 log.log(level, "the content of %s cannot be used: %s: %s", inbox, ground, detail)
-        if is_in_place(answer):
-            # Whoever may empties the inbox: it may still hold a key.
+        is_refused = candidate.objections and candidate.objections != before.objections and not candidate.lacks_a_file
+        if is_in_place(answer) or is_refused:
+            # Whoever may empties the inbox, which may still hold a key, and records what it refuses.
             await self._actor.ask(Request(Verb.PROPOSE, action))
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -12,14 +13,17 @@ from actions.journal_state import ActionRequest
 from actions.late import Compared, look_again
 from actions.lock import Busy, await_others
 from actions.plan import Kind
+from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others, recover
 from actions.transaction import transact
 from actions.transaction_state import TransactionContext
-from config.text import Printable, harmless, printable, sentence
+from config.text import Printable, harmless, listed, printable, sentence
+from monitor.actor.declined import note_declined
 from monitor.actor.documents import busy_document, cannot, endings_document, late_document, plan_document
 from monitor.actor.evidence import circumstances
 from monitor.actor.hindrances import rejected, served_already
+from monitor.actor.meanwhile import changed_meanwhile, seen_now
 from monitor.actor.planning import Planned, checked, led_astray, make
 from monitor.actor.proposals import clear_away, empty_inboxes
 from monitor.actor.request import Document, Request
@@ -39,17 +43,22 @@ def carry_out(work: Work, request: Request) -> Document:
     1. For a person, wait until no other process is at work on the components. Finish interrupted transactions, and
        keep late writes: they must not mix with the new transaction.
     2. Give up the keys in use, where they are compromised: they stay given up even if the replacement fails.
-    3. Make the plan, of the files as they are by now; check that nobody rejected it and, without a person, that it may
-       be carried out now.
+    3. Make the plan, of the files as they are by now. Refuse it for a person who meant another state (`meanwhile.py`);
+       check that nobody rejected it and, without a person, that it may be carried out now.
     4. Carry out the transaction, and empty the inboxes once the new files stay. Where another process has begun
        meanwhile, a person's command waits again: a renewal hook comes once, and would lose its certificate.
 
+    A refusal before there is a transaction is recorded, too.
     Raises JournalError, BackupError, OSError.
     """
+    if work.attended and work.seen is None:
+        work = replace(work, seen=seen_now(work.context, request.wanted))
     for _ in range(MOST_TRIES if work.attended else 1):
         answer, ending = _try(work, request)
         if ending is None or not left_to_others(ending):
             break
+    if ending is None:
+        note_declined(work, request.wanted, answer, request.why)
     return answer
 
 
@@ -71,17 +80,27 @@ def _try(work: Work, request: Request) -> tuple[Document, Ending | None]:
     if not isinstance(planned, Planned):
         return {**(endings_document(earlier) if earlier else {}), **cannot(planned), **beside}, None
     made = planned.made
+    if not request.plan:
+        made = checked(work, action, made, _changed_meanwhile)
     if not isinstance(made, Prepared):
         return {**(endings_document(earlier) if earlier else {}), **plan_document(work, made), **beside}, None
     if request.plan not in {"", made.order.plan.hash}:
         this = printable(made.order.plan.hash)
+        since = listed((harmless(each.detail) for each in _changed_meanwhile(work, action, made)), "; ")
         why = sentence("this plan is {}, not the one that was asked for: look at it again", this)
-        return {**cannot(why), **beside}, None
+        return {**cannot(listed(filter(None, (why, since)), ". ")), **beside}, None
     # 4
-    ending = transact(replace(transaction, asked={**transaction.asked, "begins": begins(made)}), made.order)
+    asked = {**transaction.asked, **_on_behalf(work, planned.policy), "begins": begins(made)}
+    ending = transact(replace(transaction, asked=asked), made.order)
     if ending.outcome in _NEW_STAYS:
         empty_inboxes(work.context, planned.inboxes, made.remainder)
     return {**plan_document(work, made), **endings_document([*earlier, ending]), **beside}, ending
+
+
+def _changed_meanwhile(work: Work, action: ActionRequest, _made: Prepared) -> Iterator[Objection]:
+    """Yield that the components changed after a person asked; whoever names a plan is bound by its hash."""
+    if work.attended and work.seen is not None:
+        yield from changed_meanwhile(work.context, action, work.seen)
 
 
 def _recorded(work: Work, request: Request) -> TransactionContext:
@@ -94,6 +113,17 @@ def _recorded(work: Work, request: Request) -> TransactionContext:
         "circumstances": circumstances(work.context.trust_context),
     }
     return replace(work.transaction, asked=asked)
+
+
+def _on_behalf(work: Work, policy: str) -> dict[str, object]:
+    """Return for whom the daemon has a plan carried out: the person who approved it, or the policy that wants it."""
+    if work.attended:
+        return {}
+    if (approval := work.approval) is None:
+        return {"by": printable(f"policy {policy}"), "through": work.by} if policy else {}
+    # Where the daemon has recorded the approval, only its word says whose it is.
+    whose = f"{approval.by}, {approval.why}" if approval.by == work.by and approval.why else approval.by
+    return {"by": printable(f"{whose}, by approval"), "through": work.by, "approved": True}
 
 
 def others_at_work(work: Work, action: ActionRequest) -> Busy | None:
@@ -133,7 +163,7 @@ def _give_up_keys(work: Work, action: ActionRequest, why: str) -> dict[str, list
 
 def _permitted_plan(work: Work, action: ActionRequest) -> Planned | Printable:
     """Return the plan and the inboxes it is from; a sentence where the daemon may not have it carried out now."""
-    made, inboxes = make(work, action)
+    made, inboxes, _ = make(work, action)
     made = checked(work, action, made, served_already)
     if isinstance(made, RefusedPlan) and work.files is None:
         clear_away(work, action, made, inboxes)
@@ -150,8 +180,10 @@ def _permitted_plan(work: Work, action: ActionRequest) -> Planned | Printable:
     if permission.policy is not None and action.kind is Kind.REPLACE:
         # The policy that calls for it may take the certificates of fewer issuers. Where that makes another plan, it is
         # not the plan that the daemon has named, and is refused.
-        return make(work, action, permission.policy)
-    return Planned(made, inboxes)
+        planned = make(work, action, permission.policy)
+    else:
+        planned = Planned(made, inboxes)
+    return planned._replace(policy="" if permission.policy is None else permission.policy.name)
 
 
 def _not_now(work: Work, action: ActionRequest, why: str) -> Printable:

@@ -25,6 +25,7 @@ from config.text import Printable, printable
 from monitor.actor.context import ActorContext
 from monitor.actor.follow import for_daemon
 from monitor.actor.request import Document
+from monitor.actor.set_facts import SetFacts
 from monitor.actor.work import Work
 from monitor.dialect import CertificateObject, certificate_object, dated, iso, iso_exactly, verdict_object
 from probes.certificate import Certificate
@@ -200,6 +201,16 @@ def set_document(of: BackupSet) -> Document:
         "default": of.pinned,
         "late": of.late,
         "files": [printable(copy.path) for copy in of.copies],
+    }
+
+
+def facts_document(facts: SetFacts) -> Document:
+    """Return the facts about a backup set."""
+    origin = facts.origin
+    return {
+        "before": None if origin is None else asdict(origin),
+        "was_in_use": facts.was_in_use,
+        "on_disk": facts.is_on_disk,
     }
 
 

@@ -83,7 +83,7 @@ def unknown(config: Config, components: Iterable[str]) -> Printable | None:
 def unusable(config: Config, request: Request) -> Printable | None:
     """Say why nothing can be done to one of the components that a request names, a sentence; None where it can.
 
-    An action is on all members of a group, or on none.
+    A request is about all members of a group, or about none: they are changed, thawed and given back as one.
     """
     components = request.names
     if (wrong := unknown(config, components)) is not None:
@@ -91,7 +91,7 @@ def unusable(config: Config, request: Request) -> Printable | None:
     stores = [name for name in components if name in config.changeable_stores]
     if stores and request.verb not in _OF_STORES:
         return sentence("{} is a trust store: `certvigil trust` changes it", printable(stores[0]))
-    for name in components if request.action is not None else ():
+    for name in components:
         group = config.subject_of(name)
         if not set(config.members_of(group)) <= set(components):
             return sentence(

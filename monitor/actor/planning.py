@@ -40,6 +40,8 @@ class Planned(NamedTuple):
 
     made: Made
     inboxes: tuple[Inbox, ...] = ()
+    policy: str = ""
+    """The policy by which it may be carried out; empty where a person asks, or has approved it."""
 
 
 def make(work: Work, action: ActionRequest, policy: Policy | None = None) -> Planned:

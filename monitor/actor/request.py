@@ -1,4 +1,7 @@
-"""A request to the actor: names of components, clients and backup sets, hashes of plans, and nothing else."""
+"""A request to the actor: names of components, clients and backup sets, and hashes of plans.
+
+An operator's request may announce the files of a candidate, whose bytes follow its line (`handed.py`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from actions.candidate import MOST_BYTES
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from config.text import Printable, sentence
@@ -22,9 +26,13 @@ MOST_NAMES: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _HASH: Final = re.compile(r"[0-9a-f]{8,64}")
 _EPOCH: Final = re.compile(r"[0-9a-f]{8}-[0-9]{1,9}")
-_KEYS: Final = frozenset({"verb", "action", "plan", "components", "why", "epoch", "after", "key"})
+_KEYS: Final = frozenset({"verb", "action", "plan", "components", "why", "epoch", "after", "key", "files", "password"})
 LONGEST_REASON: Final = 500
 """Characters."""
+MOST_FILES: Final = 32
+"""Files that a request may announce."""
+_LONGEST_FILE_NAME: Final = 200
+_LONGEST_PASSWORD: Final = 4096
 
 
 class Verb(StrEnum):
@@ -58,6 +66,16 @@ WITH_ACTION: Final = frozenset({Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT})
 
 
 @dataclass(frozen=True, slots=True)
+class HandedFile:
+    """A file of a person's candidate, which follows the request."""
+
+    name: str
+    """For sentences about it."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One request."""
 
@@ -72,6 +90,10 @@ class Request:
     after: int = 0
     key: str = ""
     """RECOVER: the beginning of the SHA-256 of the public half of a key that was given up by mistake."""
+    files: tuple[HandedFile, ...] = ()
+    """The files of the candidate, in place of those in the inbox."""
+    password: int | None = None
+    """Bytes of the password that follows the files; None where none does."""
 
     @property
     def wanted(self) -> ActionRequest:
@@ -94,6 +116,10 @@ def encode(request: Request) -> bytes:
     for name in ("plan", "components", "why", "epoch", "after", "key"):
         if value := getattr(request, name):
             plain[name] = value
+    if request.files:
+        plain["files"] = [[each.name, each.size] for each in request.files]
+    if request.password is not None:
+        plain["password"] = request.password
     return json.dumps(plain).encode() + b"\n"
 
 
@@ -111,7 +137,8 @@ def decode(line: bytes) -> Request | Printable:
 
 def _request(plain: Mapping[str, Any]) -> Request:
     action, components, after = plain.get("action"), plain.get("components", []), plain.get("after", 0)
-    if not isinstance(components, list) or not isinstance(after, int):
+    files, password = plain.get("files", []), plain.get("password")
+    if not isinstance(components, list) or not isinstance(after, int) or not isinstance(files, list):
         raise TypeError
     return Request(
         Verb(plain["verb"]),
@@ -122,6 +149,8 @@ def _request(plain: Mapping[str, Any]) -> Request:
         str(plain.get("epoch", "")),
         after,
         str(plain.get("key", "")),
+        tuple(HandedFile(str(name), int(size)) for name, size in files),
+        None if password is None else int(password),
     )
 
 
@@ -142,12 +171,33 @@ def _objection(request: Request) -> Printable | None:
         return Printable(
             "a key that was given up is named by its SHA-256, of which at least 8 digits are given, to 'recover'"
         )
+    if (wrong := _objection_to_files(request)) is not None:
+        return wrong
     if request.plan and not _HASH.fullmatch(request.plan):
         return Printable("a plan is named by its hash, of which at least 8 digits are given")
     if request.epoch and not _EPOCH.fullmatch(request.epoch):
         return Printable("an epoch is named as the journal names it")
     if len(request.why) > LONGEST_REASON or request.after < 0:
         return sentence("a reason has at most {} characters, and a number is not negative", LONGEST_REASON)
+    return None
+
+
+def _objection_to_files(request: Request) -> Printable | None:
+    if not request.files and request.password is None:
+        return None
+    action = request.action
+    if not request.files or action is None or action.kind is not Kind.REPLACE or request.verb is Verb.PROPOSE:
+        return Printable("files are handed over for a replacement, or for the plan of it")
+    names = [each.name for each in request.files]
+    if len(names) > MOST_FILES or max(map(len, names)) > _LONGEST_FILE_NAME:
+        return sentence(
+            "at most {} files are handed over, with names of at most {} characters", MOST_FILES, _LONGEST_FILE_NAME
+        )
+    sizes = [each.size for each in request.files]
+    if min(sizes) < 0 or sum(sizes) > MOST_BYTES:
+        return sentence("the files hold more than {} bytes together", MOST_BYTES)
+    if not 0 <= (request.password or 0) <= _LONGEST_PASSWORD:
+        return sentence("a password has at most {} bytes", _LONGEST_PASSWORD)
     return None
 
 

@@ -37,6 +37,7 @@ from config.text import Printable, harmless, printable, sentence
 from monitor.actor.backup_sets import DEFAULT_SET
 from monitor.actor.carry_out import MOST_TRIES, attend_to_leftovers, others_at_work
 from monitor.actor.context import ActorContext
+from monitor.actor.declined import note_declined
 from monitor.actor.documents import busy_document, cannot, endings_document, late_document, made_document
 from monitor.actor.request import Document
 from monitor.actor.work import Work
@@ -108,7 +109,13 @@ def change_store(work: Work, request: StoreRequest) -> Document:
         answer, ending = _try(work, request)
         if ending is None or not left_to_others(ending):
             break
+    if ending is None:
+        note_declined(work, _action(request), answer)
     return answer
+
+
+def _action(request: StoreRequest) -> ActionRequest:
+    return ActionRequest(Kind.TRUST, (request.store,), losses=request.losses)
 
 
 def _refused_now(work: Work, document: Document, planned: _StorePlan | RefusedPlan) -> Document:
@@ -123,7 +130,7 @@ def _refused_now(work: Work, document: Document, planned: _StorePlan | RefusedPl
 
 
 def _try(work: Work, request: StoreRequest) -> tuple[Document, Ending | None]:
-    action = ActionRequest(Kind.TRUST, (request.store,), losses=request.losses)
+    action = _action(request)
     busy = others_at_work(work, action)
     leftovers, compared = attend_to_leftovers(work, work.transaction)
     earlier = [each for each in leftovers if not left_to_others(each)]

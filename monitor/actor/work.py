@@ -12,6 +12,7 @@ from actions.transaction_state import TransactionContext
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.authority import Role
 from monitor.actor.context import ActorContext
+from monitor.actor.meanwhile import SeenState
 from monitor.actor.pace import Pace
 from monitor.actor.sightings import Sightings
 
@@ -52,6 +53,8 @@ class Work:
     """Receives the act that the request waits for."""
     has_left: Callable[[], bool] = lambda: False
     """Whether the user has closed the connection."""
+    seen: SeenState | None = None
+    """The state of the components when a person asked, before the turn came; None for the state when the work began."""
 
     @property
     def attended(self) -> bool:

@@ -230,6 +230,15 @@ class ContestedObject(Published):
     renewed: bool
 
 
+class SetOriginObject(Published):
+    """The transaction before which a backup set was copied."""
+
+    kind: Kind
+    by: str
+    outcome: str
+    """Empty where it has not ended."""
+
+
 class BackupSetObject(Published):
     """A backup set."""
 
@@ -242,6 +251,16 @@ class BackupSetObject(Published):
     unusable: str
     never: str = ""
     """Why it is never given back."""
+    before: SetOriginObject | None = None
+    """The transaction before which it was copied; null where the journal does not have it any more."""
+    was_in_use: bool | None = None
+    """Its files were served, or committed, before; null where that is not known."""
+    on_disk: bool = False
+    served: bool | None = None
+    """Every endpoint presents its chain now; null where no endpoint answers."""
+    next: bool = False
+    """A rollback without `--to` gives it back."""
+    certificate: CertificateAnswer | None = None
 
 
 class StartObject(Published):
@@ -276,6 +295,8 @@ class ActDocument(PublishedDocument):
     approved: str = ""
     until: datetime | None = None
     expired: str = ""
+    unknown: str = ""
+    """Why the end of an approved plan is not known."""
     rejected: str = ""
     thawed: Sequence[str] = ()
     not_frozen: Sequence[str] = ()

@@ -563,3 +563,22 @@ def test_a_trust_store_that_a_person_may_change_is_shown_as_it_was_written(loade
     assert (java.service.unit, java.service.quiesce) == ("nxportal", True)
     assert [*config.changeable_stores] == ["java"]
     assert loaded(show(config)).trust_stores == config.trust_stores
+
+
+def test_the_actions_on_a_group_or_a_component_are_a_target_of_waivers_and_policies(loaded: Loaded) -> None:
+    config = loaded(
+        """
+        components:
+          console: {artefacts: {combined: /a}, service: {restart: [/bin/true]}}
+          portal: {artefacts: {combined: /b}, service: {restart: [/bin/true]}}
+          web: {artefacts: {combined: /c}, service: {restart: [/bin/true]}}
+        groups: {primary: [console, portal]}
+        waivers:
+          - {target: primary/actions, finding: action_failed, reason: known, until: 2999-12-31}
+          - {target: web/actions, finding: action_failed, reason: known, until: 2999-12-31}
+        policies:
+          - {name: p, match: {target: [primary/actions]}, when: {finding: action_failed}, do: [activate]}
+        """
+    )
+    assert [each.target for each in config.waivers] == ["primary/actions", "web/actions"]
+    assert config.policies[0].match.targets == ("primary/actions",)

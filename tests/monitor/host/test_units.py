@@ -181,7 +181,7 @@ def test_the_actor_may_write_where_a_trust_store_is_that_a_person_may_change(con
     java = {"bundle": "/usr/java/security/cacerts", "mode": "approve", "service": {"unit": "nxportal"}}
     watched = {"bundle": "/etc/corporate/root.pem"}
     found = made(configure(component, trust_stores={"java": java, "corporate": watched}))
-    assert "-/usr/java/security" in writable(found[ACTOR])
+    assert "/usr/java/security" in writable(found[ACTOR])
     assert not any("/etc/corporate" in each for each in writable(found[ACTOR]))
     assert "nxportal.service" in found[RECOVER]
 
