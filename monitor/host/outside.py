@@ -62,7 +62,7 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
             seen.add(component.service)
             yield from _service(component.service, _service_path(component, document))
         if component.service is not None:
-            files = {
+            files: dict[Path, str] = {
                 ("components", component.name, "artefacts", str(role)): path
                 for role, path in component.artefacts.files.items()
             }
