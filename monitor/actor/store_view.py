@@ -74,16 +74,37 @@ class StoreEyes:
             strict = replace(client, validates=True)
             was, will = self._edge(strict, endpoint, old, now), self._edge(strict, endpoint, new, now)
             if will is None:
-                why = self._answer(endpoint, now).failures
-                because = f": {why[0].detail}" if why else ""
-                unknown = f"whether {client.name} will accept it is not known"
-                remarks.append(f"{printable(endpoint.name)} does not answer{because}; {unknown}")
+                remarks.append(self._unanswered(client, endpoint, now))
             elif client.validates:
                 effects.append(Effect(endpoint.name, was, will))
             else:
                 verdicts = f"{_verdict(was)} -> {_verdict(will)}"
                 remarks.append(f"{client.name} does not validate; if it did, at {printable(endpoint.name)}: {verdicts}")
         return tuple(effects), tuple(remarks)
+
+    def switched(
+        self, store: str, client_name: str, now: float, *, validated: bool, validates: bool
+    ) -> tuple[tuple[Effect, ...], tuple[str, ...]]:
+        """Return the effect on a client that begins or ceases to validate, and remarks; raises OSError."""
+        effects: list[Effect] = []
+        remarks: list[str] = []
+        trust = self._trust(store, self.content(store))
+        for client, endpoint in self.edges(store):
+            if client.name != client_name:
+                continue
+            was = self._edge(replace(client, validates=validated), endpoint, trust, now)
+            will = self._edge(replace(client, validates=validates), endpoint, trust, now)
+            if will is None:
+                remarks.append(self._unanswered(client, endpoint, now))
+            else:
+                effects.append(Effect(endpoint.name, was, will))
+        return tuple(effects), tuple(remarks)
+
+    def _unanswered(self, client: Client, endpoint: Endpoint, now: float) -> str:
+        why = self._answer(endpoint, now).failures
+        because = f": {why[0].detail}" if why else ""
+        unknown = f"whether {client.name} will accept it is not known"
+        return f"{printable(endpoint.name)} does not answer{because}; {unknown}"
 
     def _trust(self, name: str, content: StoreContent) -> Trust:
         return Trust(name, decodable(content.anchors))
