@@ -410,7 +410,8 @@ def audit(
         list[str], typer.Option("--who", metavar="NAME", help="Only requests, approvals and rejections by NAME.")
     ] = [],  # noqa: B006
     action: Annotated[
-        list[str], typer.Option("--action", metavar="ACTION", help="Only replace, rollback or activate; repeatable.")
+        list[str],
+        typer.Option("--action", metavar="ACTION", help="Such as replace, rollback or trust; repeatable."),
     ] = [],  # noqa: B006
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="The begin: so long ago, such as 12h, or a time.")
