@@ -356,4 +356,5 @@ def _given_back(context: ActorContext, store: str, deed: FromBackup) -> _Held | 
     ]
     if not found:
         return Objection(Ground.UNUSABLE, f"there is no backup set {printable(name) or 'yet'} of {store}")
-    return _Held(found[-1].transaction, backup.content(context.world, context.transaction.backups, found[-1]))
+    content = backup.content(context.world, context.transaction.backups, found[-1])
+    return _Held(found[-1].transaction, {path: data for path, data in content.items() if data is not None})

@@ -12,7 +12,11 @@ from config.show import show_marked
 from config.vocabulary import FileRole, Mode
 from tests.kit.configuration import Loaded, Write
 
-CONSOLE = {"console/combined": "/var/nexthink/console/etc/certificate.pem"}
+CONSOLE = {
+    "console/combined": "/var/nexthink/console/etc/certificate.pem",
+    "console/chain": "/var/nexthink/console/etc/intermediate.crt",
+    "console/line": "/var/nexthink/console/etc/lighttpd-console.conf",
+}
 PORTAL = {
     "portal/certificate": "/var/nexthink/nxnginx/ssl/nginx.crt",
     "portal/key": "/var/nexthink/nxnginx/ssl/nginx.key",
@@ -20,22 +24,23 @@ PORTAL = {
 ENGINE = {
     "engine/certificate": "/var/nexthink/engine/common/etc/certificate.pem",
     "engine/key": "/var/nexthink/engine/common/etc/key.pem",
+    "engine/chain": "/var/nexthink/engine/common/etc/intermediate.crt",
+    "engine/line": "/var/nexthink/engine/01/etc/nxengine.xml",
 }
-CONSOLE_FOUND = ("/var/nexthink/console/etc/intermediate.*",)
 PORTAL_FOUND = ("/usr/java/default/jre/lib/security/cacert?",)
-ENGINE_FOUND = ("/var/nexthink/engine/common/etc/intermediate.*", "/var/nexthink/engine/common/etc/ca-bundle.*")
+ENGINE_FOUND = ("/var/nexthink/engine/common/etc/ca-bundle.*",)
 
 
 @pytest.mark.parametrize(
     ("role", "files", "ports", "found"),
     [
-        ("primary", CONSOLE | PORTAL, {"console": [99], "portal": [443]}, CONSOLE_FOUND + PORTAL_FOUND),
-        ("secondary", CONSOLE | ENGINE, {"console": [99], "engine": [443, 1671]}, CONSOLE_FOUND + ENGINE_FOUND),
+        ("primary", CONSOLE | PORTAL, {"console": [99], "portal": [443]}, PORTAL_FOUND),
+        ("secondary", CONSOLE | ENGINE, {"console": [99], "engine": [443, 1671]}, ENGINE_FOUND),
         (
             "single",
             CONSOLE | PORTAL | ENGINE,
             {"console": [99], "portal": [443], "engine": [1671]},
-            CONSOLE_FOUND + ENGINE_FOUND + PORTAL_FOUND,
+            ENGINE_FOUND + PORTAL_FOUND,
         ),
     ],
 )
@@ -75,6 +80,18 @@ def test_the_stores_of_portal_and_engine_are_changed_with_the_services_that_read
         assert stores["engine-ca-bundle"].path == "/lab/var/nexthink/engine/common/etc/ca-bundle.crt"
     if role != "primary":
         assert config.clients["portal"].trusts == "portal-cacerts"
+
+
+def test_a_second_engine_has_a_configuration_and_a_unit_of_its_own(loaded: Loaded) -> None:
+    given = "profile: nexthink-v6\nappliance: {role: secondary, external_name: nx.example.com"
+    one, two = loaded(f"{given}}}").components["engine"], loaded(f"{given}, engines: two}}").components["engine"]
+    assert one.service is not None
+    assert two.service is not None
+    assert (one.service.unit, two.service.restart[1:]) == ("nxengine@1", ("restart", "nxengine@1", "nxengine@2"))
+    assert [each.file for each in two.artefacts.lines] == [
+        f"/var/nexthink/engine/{number}/etc/nxengine.xml" for number in ("01", "02")
+    ]
+    assert {each.value for each in two.artefacts.lines} == {"/var/nexthink/engine/common/etc/intermediate.crt"}
 
 
 def test_an_appliance_is_looked_at_where_the_site_says_it_is(loaded: Loaded) -> None:
@@ -130,7 +147,7 @@ def test_the_sites_own_document_adds_to_the_profile_and_wins(loaded: Loaded) -> 
         ("/srv/portal.pem", FileRole.COMBINED)
     ]
     assert set(config.endpoints) == {"mail.example.com:465", "console/127.0.0.1:99"}
-    assert [watch.patterns[0] for watch in config.watches] == ["/etc/ssl/site", *CONSOLE_FOUND, *PORTAL_FOUND]
+    assert [watch.patterns[0] for watch in config.watches] == ["/etc/ssl/site", *PORTAL_FOUND]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +172,7 @@ def test_the_sites_own_document_adds_to_the_profile_and_wins(loaded: Loaded) -> 
             "{role: single, external_name: a.example.com, finderport: 999}",
             (
                 "2: appliance.finderport: unknown key (did you mean 'finder_port'?), expected one of address, "
-                "collector_ports, external_name, finder_port, internal_name, role, root"
+                "collector_ports, engines, external_name, finder_port, internal_name, role, root"
             ),
         ),
         (
