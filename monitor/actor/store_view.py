@@ -75,12 +75,13 @@ class StoreEyes:
         return "" if content.entries else printable(f"the trust store {store} holds nothing that can be read")
 
     def edges(self, store: str) -> Iterator[tuple[Client, Endpoint]]:
-        """Yield the clients that trust a store, each with each of its endpoints."""
-        config = self.trust_context.config
+        """Yield the clients that trust a store, as they are configured, each with each of its endpoints."""
+        config, switches = self.trust_context.config, self.trust_context.switches
         for endpoint in config.endpoints.values():
             for client in (config.clients[each] for each in endpoint.clients):
                 if client.trusts == store:
-                    yield client, endpoint
+                    read = switches.get(client.name)
+                    yield client if read is None else replace(client, validates=read.validates), endpoint
 
     def components_beside(self, stores: tuple[str, ...]) -> tuple[str, ...]:
         """Return the components of the services that are started anew with a change: they must answer after it, too."""

@@ -161,6 +161,29 @@ def status(
     raise typer.Exit(show(socket, StatusQuery(tuple(names), problems, as_json), healthy=healthy))
 
 
+@app.command()
+def inventory(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME...]", show_default=False, help="Components, groups or endpoints; patterns with * and ?."
+        ),
+    ] = [],  # noqa: B006
+    config: ConfigPath = DEFAULT_CONFIG,
+    socket: Socket = DEFAULT_SOCKET,
+    timeout: Annotated[float, typer.Option(help="Seconds for each endpoint where no daemon answers.", min=0.1)] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Show what is installed and served, who issued it, and which clients accept it.
+
+    The daemon is asked; where none answers, the command looks itself, by the configuration. Exit code: 0, or 3 where
+    it cannot be told.
+    """
+    from monitor.commands.inventory import InventoryQuery, show_inventory
+
+    raise typer.Exit(show_inventory(InventoryQuery(tuple(names), config, socket, timeout, as_json)))
+
+
 Since = Annotated[str, typer.Option("--since", metavar="TIME", help="The begin: so long ago, such as 12h, or a time.")]
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="The end: only earlier entries.")]
 
@@ -637,6 +660,43 @@ def trust_password(
     from monitor.commands.trust import password
 
     raise typer.Exit(password(store, new_password_file, ActOptions(config, dry_run, plan, as_json)))
+
+
+OneClient = Annotated[str, typer.Argument(metavar="CLIENT", help="A client with a `validation_switch`.")]
+
+
+@trust_app.command("enforce")
+def trust_enforce(
+    client: OneClient,
+    losses: Losses = [],  # noqa: B006
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Have a client validate certificates, by the line of its own configuration. Exit codes as of `replace`.
+
+    A client that would then reject one of its servers must be named by --lose.
+    """
+    from monitor.commands.act import ActOptions
+    from monitor.commands.trust import validation
+
+    raise typer.Exit(validation(client, losses, ActOptions(config, dry_run, plan, as_json), validates=True))
+
+
+@trust_app.command("relax")
+def trust_relax(
+    client: OneClient,
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Have a client no longer validate certificates: then it accepts everybody. Exit codes as of `replace`."""
+    from monitor.commands.act import ActOptions
+    from monitor.commands.trust import validation
+
+    raise typer.Exit(validation(client, [], ActOptions(config, dry_run, plan, as_json), validates=False))
 
 
 @trust_app.command("export")

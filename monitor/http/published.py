@@ -31,6 +31,7 @@ from monitor.http.answers import (
     StatusAnswer,
     Target,
 )
+from monitor.http.inventory import InventoryAnswer
 from monitor.http.notifications import AlertAnswer, Notification, NotificationsAnswer, SilenceAnswer
 from monitor.notify.deliver import SendOutcome
 from monitor.notify.explanation import Explanation
@@ -380,7 +381,7 @@ class AnchorsObject(Published):
 
 
 class TrustChangeDocument(ActDocument):
-    """`certvigil trust add`, `remove`, `restore`, `password`."""
+    """`certvigil trust add`, `remove`, `restore`, `password`, `enforce`, `relax`."""
 
     trust: AnchorsObject | None = None
 
@@ -539,6 +540,7 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
     {
         "check": CheckDocument,
         "status": StatusDocument,
+        "inventory": InventoryAnswer,
         "history": HistoryDocument,
         "audit": AuditLine,
         **dict.fromkeys(
@@ -548,7 +550,10 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
         "csr": CsrDocument,
         "offer": OfferDocument,
         "trust list": TrustListDocument,
-        **dict.fromkeys(("trust add", "trust remove", "trust restore", "trust password"), TrustChangeDocument),
+        **{
+            f"trust {each}": TrustChangeDocument
+            for each in ("add", "remove", "restore", "password", "enforce", "relax")
+        },
         "explain": ExplainDocument,
         "notify show": NotifyDocument,
         "notify test": NotifyTestDocument,

@@ -91,3 +91,38 @@ def test_a_line_that_cannot_be_edited_safely_is_left_to_a_person(stores: ClientS
         (objection,) = switched(stores, "false")["refused"]["objections"]
         assert objection["ground"] == ground
     assert stores.said() == []
+
+
+def test_a_client_is_told_to_validate_by_its_name(stores: ClientStores) -> None:
+    conf(stores).write_bytes(BEFORE)
+    switch = {"file": str(conf(stores)), "key": KEY, "disables": "true", "default": "true"}
+    stores.clients = {"validation_switch": switch}
+    stores.configure()
+    code, said = stores.trust("enforce", "portal")
+    assert (code, "client_lost: portal would no longer accept nxengine" in said) == (1, True), said
+    code, said = stores.add("--alias", "root_engine")
+    assert code == 0, said
+    assert "portal does not validate; if it did, at nxengine: rejects" in said
+    code, said = stores.trust("enforce", "portal")
+    assert code == 0, said
+    assert conf(stores).read_bytes() == AFTER
+    code, said = stores.trust("remove", "portal-cacerts", "root_engine")
+    assert (code, "client_lost: portal" in said) == (1, True), said
+    code, said = stores.trust("relax", "portal")
+    assert code == 0, said
+    assert conf(stores).read_bytes() == BEFORE
+    assert stores.said() == ["stop", "start"] * 3
+
+
+def test_a_client_that_cannot_be_told_says_why(stores: ClientStores) -> None:
+    for client, why in (
+        ("engine", "client engine has no `validation_switch` in the configuration"),
+        ("portl", "did you mean 'portal'?"),
+    ):
+        code, said = stores.trust("enforce", client)
+        assert (code, why in said) == (4, True), said
+    switch = {"file": str(conf(stores)), "key": KEY, "disables": "never"}
+    stores.clients = {"validation_switch": switch}
+    stores.configure()
+    code, said = stores.trust("enforce", "portal")
+    assert (code, f"write {KEY} into {conf(stores)} by hand" in said) == (4, True), said
