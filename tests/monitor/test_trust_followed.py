@@ -48,5 +48,7 @@ def test_a_store_that_is_frozen_is_said_until_a_person_releases_it(stores: Clien
         daemon.wait_until("cleared", target="portal-cacerts/actions", code="component_frozen")
         code, said = stores.add("--alias", "root_engine")
         assert code == 0, said
+        daemon.wait_until("ended", target="portal-cacerts/actions", action="trust", outcome="committed")
         assert daemon.stop() == 0
+        assert "Traceback" not in daemon.text
     assert "root_engine" in stores.aliases()
