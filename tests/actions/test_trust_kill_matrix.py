@@ -173,6 +173,7 @@ def _killed_again(rooms: StoreRooms, first: Cell) -> Iterator[str]:
         yield from (f"{second}: {each}" for each in after_recovery(scene, order))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a keystore gets a certificate"])
 def test_a_recovery_that_is_killed_as_well_is_finished_by_the_next(name: str, room: Path) -> None:
     given, outcome = SCENES[name]
