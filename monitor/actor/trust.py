@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Final, Self
 
 from actions import backup
@@ -47,6 +48,7 @@ from monitor.dialect import certificate_object
 from probes.certificate import Certificate
 from probes.property_edit import with_value
 from probes.store_content import read_store, sha256_of
+from probes.validation import judge_switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,8 +315,29 @@ def _plan_of_other_files(context: ActorContext, request: StoreRequest, held: _He
         why = f"all files of {request.store} are as backup set {held.set_name} has them"
         return RefusedPlan((Objection(Ground.NOTHING_TO_DO, why),))
     content = {each.path: held.content[each.given] for each in files}
-    said = (f"all of it is as in backup set {held.set_name}",)
-    return _judged(context, request, _Change(changes, content), (), said)
+    effects, remarks = _effects_of_switches(context, request.store, files, content)
+    said = (f"all of it is as in backup set {held.set_name}", *remarks)
+    return _judged(context, request, _Change(changes, content), effects, said)
+
+
+def _effects_of_switches(
+    context: ActorContext, store: str, files: Sequence[_OtherFile], content: Mapping[str, bytes]
+) -> tuple[tuple[Effect, ...], tuple[str, ...]]:
+    """Return the effect on each client that begins or ceases to validate by what is given back."""
+    now = context.world.now()
+    effects: list[Effect] = []
+    remarks: list[str] = []
+    told = [each for each in context.config.clients.values() if each.trusts == store]
+    for client, file in product(told, files):
+        switch = client.validation_switch
+        if switch is None or context.world.resolve(switch.file) != file.path:
+            continue
+        was, will = (judge_switch(switch, data).validates for data in (file.data, content[file.path]))
+        if was is not will:
+            more, said = context.store_eyes.switched(store, client.name, now, validated=was, validates=will)
+            effects += more
+            remarks += said
+    return tuple(effects), tuple(remarks)
 
 
 def read_store_file(store: TrustStore, world: World) -> StoreFile | Objection:

@@ -113,6 +113,12 @@ def test_a_client_is_told_to_validate_by_its_name(stores: ClientStores) -> None:
     assert conf(stores).read_bytes() == BEFORE
     assert stores.said() == ["stop", "start"] * 3
 
+    code, said = stores.trust("remove", "portal-cacerts", "root_engine")
+    assert code == 0, said
+    enforced = json.loads(stores.act("backups", "portal-cacerts", "--json")[1])["sets"][-2]["set"]
+    code, said = stores.trust("restore", "portal-cacerts", "--to", enforced)
+    assert (code, "client_lost: portal would no longer accept nxengine" in said) == (1, True), said
+
 
 def test_a_client_that_cannot_be_told_says_why(stores: ClientStores) -> None:
     for client, why in (
