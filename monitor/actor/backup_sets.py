@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from actions import backup
@@ -39,9 +39,13 @@ def list_sets(work: Work, request: Request) -> Document:
     a rollback.
     """
     context = work.context
+    stores = context.config.changeable_stores
+    names = request.components or (*sorted(context.config.components), *sorted(stores))
     listed_sets: list[Document] = []
-    names = request.components or sorted({*context.config.components, *context.config.changeable_stores})
     for subject in context.config.subjects_of(names):
+        if subject in stores:
+            listed_sets += _of_store(context, subject)
+            continue
         members = context.config.members_of(subject)
         given_back = _given_back(context, members)
         default = {(name, each.transaction) for name, each in _default_in_folders(context, members).items()}
@@ -65,18 +69,23 @@ def list_sets(work: Work, request: Request) -> Document:
 
 
 def _given_back(context: ActorContext, members: Sequence[str]) -> frozenset[tuple[str, str]]:
-    """Return component and name of each set that a rollback without a name gives back; none of a trust store."""
-    if not context.config.components.keys() >= set(members):
-        return frozenset()
+    """Return component and name of each set that a rollback without a name gives back."""
     chosen = _last_usable(context, members)
     given_back = [each for of in chosen.values() for each in of.sets] if isinstance(chosen, Mapping) else []
     return frozenset((each.component, each.transaction) for each in given_back if not is_on_disk(context, each))
 
 
+def _of_store(context: ActorContext, name: str) -> Iterator[Document]:
+    """Yield the backup sets of a trust store, which `certvigil trust restore` gives back."""
+    sets = context.backup_sets(name)
+    last = next((each for each in reversed(sets) if not each.late), None)
+    for of in sets:
+        facts = facts_of(context, of)
+        yield {**set_document(of), "unusable": "", **facts_document(facts), "next": of is last and not facts.is_on_disk}
+
+
 def _listed(context: ActorContext, of: BackupSet, members: Sequence[str]) -> Document:
     """Return a backup set, with why it cannot be used, and why it is never given back, where that is so."""
-    if of.component not in context.config.components:
-        return {**set_document(of), "unusable": ""}
     journal_state = context.journal_state()
     document = {**set_document(of), "unusable": context.unusable(of) or _half(context, of, members)}
     if not journal_state.given_up:

@@ -435,7 +435,8 @@ def audit(
         list[str], typer.Option("--who", metavar="NAME", help="Only requests, approvals and rejections by NAME.")
     ] = [],  # noqa: B006
     action: Annotated[
-        list[str], typer.Option("--action", metavar="ACTION", help="Only replace, rollback or activate; repeatable.")
+        list[str],
+        typer.Option("--action", metavar="ACTION", help="Such as replace, rollback or trust; repeatable."),
     ] = [],  # noqa: B006
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="The begin: so long ago, such as 12h, or a time.")
@@ -659,6 +660,43 @@ def trust_password(
     from monitor.commands.trust import password
 
     raise typer.Exit(password(store, new_password_file, ActOptions(config, dry_run, plan, as_json)))
+
+
+OneClient = Annotated[str, typer.Argument(metavar="CLIENT", help="A client with a `validation_switch`.")]
+
+
+@trust_app.command("enforce")
+def trust_enforce(
+    client: OneClient,
+    losses: Losses = [],  # noqa: B006
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Have a client validate certificates, by the line of its own configuration. Exit codes as of `replace`.
+
+    A client that would then reject one of its servers must be named by --lose.
+    """
+    from monitor.commands.act import ActOptions
+    from monitor.commands.trust import validation
+
+    raise typer.Exit(validation(client, losses, ActOptions(config, dry_run, plan, as_json), validates=True))
+
+
+@trust_app.command("relax")
+def trust_relax(
+    client: OneClient,
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Have a client no longer validate certificates: then it accepts everybody. Exit codes as of `replace`."""
+    from monitor.commands.act import ActOptions
+    from monitor.commands.trust import validation
+
+    raise typer.Exit(validation(client, [], ActOptions(config, dry_run, plan, as_json), validates=False))
 
 
 @trust_app.command("export")

@@ -8,7 +8,7 @@ import logging
 import os
 import stat
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,27 +62,33 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
             seen.add(component.service)
             yield from _service(component.service, _service_path(component, document))
         if component.service is not None:
-            yield from _targets(component)
+            files: dict[Path, str] = {
+                ("components", component.name, "artefacts", str(role)): path
+                for role, path in component.artefacts.files.items()
+            }
+            yield from _targets(component.name, files, component.write_mode)
+    for name, store in config.changeable_stores.items():
+        if store.service is not None and store.service.unit != UNKNOWN_UNIT and store.service not in seen:
+            seen.add(store.service)
+            yield from _service(store.service, ("trust_stores", name, "service"))
+        yield from _targets(name, {("trust_stores", name, "bundle"): store.path or ""}, store.write_mode)
 
 
-def _targets(component: Component) -> Iterator[Doubt]:
-    """Yield each file of a component that a transaction would refuse to change, as it lies now."""
+def _targets(name: str, files: Mapping[Path, str], write_mode: WriteMode) -> Iterator[Doubt]:
+    """Yield each of these files that a transaction would refuse to change, as it lies now."""
     world = World()
-    in_place = component.write_mode is WriteMode.IN_PLACE
-    for role, given in component.artefacts.files.items():
+    for where, given in files.items():
         try:
             path = world.resolve(given)
             now = target.state(world, path)
             after = now or FileState("", 0o600, 0, 0)
-            change = Change(component.name, path, now, after, "" if given == path else given, in_place)
+            change = Change(name, path, now, after, "" if given == path else given, write_mode is WriteMode.IN_PLACE)
             why = target.obstacle(world, change, Terms().trusted_owners)
         except OSError:
             # What cannot be read by this user is reported by the looks at it.
             continue
         if why is not None:
-            yield Doubt(
-                ("components", component.name, "artefacts", str(role)), f"a transaction would be refused: {why}"
-            )
+            yield Doubt(where, f"a transaction would be refused: {why}")
 
 
 def _entry(config: Config) -> Iterator[Doubt]:

@@ -381,7 +381,7 @@ class AnchorsObject(Published):
 
 
 class TrustChangeDocument(ActDocument):
-    """`certvigil trust add`, `remove`, `restore`, `password`."""
+    """`certvigil trust add`, `remove`, `restore`, `password`, `enforce`, `relax`."""
 
     trust: AnchorsObject | None = None
 
@@ -550,7 +550,10 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
         "csr": CsrDocument,
         "offer": OfferDocument,
         "trust list": TrustListDocument,
-        **dict.fromkeys(("trust add", "trust remove", "trust restore", "trust password"), TrustChangeDocument),
+        **{
+            f"trust {each}": TrustChangeDocument
+            for each in ("add", "remove", "restore", "password", "enforce", "relax")
+        },
         "explain": ExplainDocument,
         "notify show": NotifyDocument,
         "notify test": NotifyTestDocument,

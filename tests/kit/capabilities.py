@@ -30,6 +30,9 @@ _GROUPS: Final = "tests/monitor/actor/test_groups.py"
 _OWN_WAY: Final = f"{_GROUPS}::test_one_candidate_is_for_all_members_each_with_files_of_its_own_way"
 _ALL_UNDONE: Final = f"{_GROUPS}::test_a_member_that_does_not_serve_the_new_certificate_undoes_all"
 _NAMED_FILES: Final = f"{_GROUPS}::test_a_candidate_is_taken_from_the_files_of_the_article"
+_TRUST: Final = "tests/monitor/commands/test_trust.py"
+_VALIDATION: Final = "tests/monitor/actor/test_trust_validation.py"
+_KEYSTORES: Final = "tests/probes/java/test_look.py"
 _KILLED_REQUESTS: Final = "tests/monitor/actor/test_killed_requests.py"
 _REQUESTS: Final = "tests/monitor/actor/test_requests.py"
 _PROFILE: Final = "tests/config/test_profile.py"
@@ -152,7 +155,18 @@ CAPABILITIES: Final = (
         ),
         "",
     ),
-    Capability("N12", "the JDK keystore: entries, ends, default password"),
+    Capability(
+        "N12",
+        "the JDK keystore: entries, ends, default password",
+        (
+            f"{_TRUST}::test_stores_are_listed_without_java",
+            f"{_PROFILE}::test_each_appliance_has_its_files_and_endpoints",
+            f"{_KEYSTORES}::test_a_trust_store_is_read_with_its_aliases_and_opened_by_the_password_that_everybody_knows",
+            f"{_KEYSTORES}::test_a_trust_store_is_judged_as_roots_and_not_as_a_chain",
+            f"{_KEYSTORES}::test_the_default_password_of_a_package_s_trust_store_is_informational",
+        ),
+        "",
+    ),
     Capability(
         "N13",
         "the Engine's bundle: entries, duplicates, expired anchors",
@@ -240,8 +254,9 @@ CAPABILITIES: Final = (
         (
             f"{_PROFILE}::test_an_appliance_is_one_group_whose_services_are_restarted_by_systemd",
             f"{_GROUPS}::test_the_profile_acts_on_a_primary_appliance_with_the_commands_of_the_site",
+            f"{_PROFILE}::test_the_stores_of_portal_and_engine_are_changed_with_the_services_that_read_them",
         ),
-        "nxportal, which is stopped for a change of the Portal's keystore",
+        "",
     ),
     Capability("N35", "a Collector's custom port: observe, replace or reset"),
     Capability("N36", "federate first; the Customer Key is never touched"),
@@ -286,12 +301,54 @@ CAPABILITIES: Final = (
         ),
         "the runbook for a custom port",
     ),
-    Capability("N50", "the Portal's keystore: import, removal, password"),
-    Capability("N51", "the Engine's bundle: the root is appended once"),
-    Capability("N52", "the switches of portal.conf are set"),
+    Capability(
+        "N50",
+        "the Portal's keystore: import, removal, password",
+        (
+            f"{_TRUST}::test_a_root_is_imported_and_the_client_accepts",
+            f"{_TRUST}::test_the_same_certificate_is_imported_once",
+            f"{_TRUST}::test_an_alias_that_another_certificate_has_is_refused",
+            f"{_TRUST}::test_a_removal_that_locks_a_client_out_must_name_it",
+            f"{_TRUST}::test_the_password_is_changed_and_another_one_is_no_longer_the_default",
+            f"{_TRUST}::test_the_service_is_started_again_whatever_fails",
+            f"{_PROFILE}::test_the_stores_of_portal_and_engine_are_changed_with_the_services_that_read_them",
+        ),
+        "",
+    ),
+    Capability(
+        "N51",
+        "the Engine's bundle: the root is appended once",
+        (
+            f"{_TRUST}::test_the_bundle_of_the_engine_is_appended_to_once_and_given_back_byte_for_byte",
+            "tests/actions/test_pem_bundle.py::test_a_certificate_is_appended_and_taken_out_again",
+            f"{_PROFILE}::test_the_stores_of_portal_and_engine_are_changed_with_the_services_that_read_them",
+        ),
+        "",
+    ),
+    Capability(
+        "N52",
+        "the switches of portal.conf are set",
+        (
+            f"{_VALIDATION}::test_a_client_is_told_to_validate_by_its_name",
+            f"{_VALIDATION}::test_validation_is_enforced_once_the_store_has_the_root_and_relaxed_again",
+            "tests/probes/test_property_edit.py::test_a_key_is_set_and_every_other_byte_stays",
+        ),
+        "",
+    ),
     Capability("N53", "the root for Windows"),
     Capability("N54", "the root for macOS"),
-    Capability("N55", "changes of client stores are transactions"),
+    Capability(
+        "N55",
+        "changes of client stores are transactions",
+        (
+            "tests/actions/test_trust_kill_matrix.py::test_a_change_killed_at_any_step_is_finished_or_undone",
+            f"{_TRUST}::test_a_keytool_that_fails_or_lies_changes_nothing",
+            f"{_TRUST}::test_a_change_that_another_writer_makes_meanwhile_is_not_overwritten",
+            f"{_TRUST}::test_the_service_is_started_again_whatever_fails",
+            f"{_TRUST}::test_what_is_done_is_recorded_with_the_certificates",
+        ),
+        "",
+    ),
 )
 
 

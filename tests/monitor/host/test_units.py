@@ -176,6 +176,16 @@ def test_where_a_key_is_only_read_there_is_an_actor_that_may_write_nothing_of_a_
     assert writable(found[ACTOR]) == ["/run/certvigil-actor", *own]
 
 
+def test_the_actor_may_write_where_a_trust_store_is_that_a_person_may_change(configure: Configure) -> None:
+    component = {"artefacts": {"certificate": "/etc/nginx/tls/site.crt"}}
+    java = {"bundle": "/usr/java/security/cacerts", "mode": "approve", "service": {"unit": "nxportal"}}
+    watched = {"bundle": "/etc/corporate/root.pem"}
+    found = made(configure(component, trust_stores={"java": java, "corporate": watched}))
+    assert "/usr/java/security" in writable(found[ACTOR])
+    assert not any("/etc/corporate" in each for each in writable(found[ACTOR]))
+    assert "nxportal.service" in found[RECOVER]
+
+
 def test_the_daemon_has_no_capability_and_the_actor_that_by_which_the_reader_reads(configure: Configure) -> None:
     found = made(configure())
     assert values(found[DAEMON], "CapabilityBoundingSet") == [[]]
