@@ -146,12 +146,14 @@ def _settings(settings: Settings) -> dict[str, Any]:
 
 
 def _actor(actor: ActorSettings) -> dict[str, Any]:
-    return {
-        **asdict(actor),
-        "operators": list(actor.operators),
-        "approval_lifetime": duration_text(actor.approval_lifetime),
-        "backup_lifetime": duration_text(actor.backup_lifetime),
-    }
+    return given(
+        {
+            **asdict(actor),
+            "operators": list(actor.operators),
+            "approval_lifetime": duration_text(actor.approval_lifetime),
+            "backup_lifetime": duration_text(actor.backup_lifetime),
+        }
+    )
 
 
 def _watch(watch: Watch) -> dict[str, Any]:

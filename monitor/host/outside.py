@@ -23,7 +23,7 @@ from config.schema.component import UNKNOWN_UNIT
 from config.service import Command, Service
 from config.text import printable
 from config.trusted import changeable, unreadable_for
-from config.vocabulary import WriteMode
+from config.vocabulary import LINE_ROLES, WriteMode
 from monitor.host.entry import HostUser, installed_at, why_no_entry
 from monitor.state.trust import stores_in_use
 from probes.trust import TrustUnreadable, read_certificates, read_trust
@@ -80,9 +80,9 @@ def _targets(component: Component) -> Iterator[Doubt]:
             # What cannot be read by this user is reported by the looks at it.
             continue
         if why is not None:
-            yield Doubt(
-                ("components", component.name, "artefacts", str(role)), f"a transaction would be refused: {why}"
-            )
+            where = ("lines", LINE_ROLES.index(role), "file") if role.is_line else (str(role),)
+            doubt = f"a transaction would be refused: {why}"
+            yield Doubt(("components", component.name, "artefacts", *where), doubt)
 
 
 def _entry(config: Config) -> Iterator[Doubt]:

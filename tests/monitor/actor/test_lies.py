@@ -127,7 +127,7 @@ def test_a_service_that_does_not_live_with_the_new_certificate_is_brought_back_w
 ) -> None:
     component, server = machine.supervised(with_the_new)
     # Longer than its supervisor tries: else each look might meet it in one of its moments.
-    component.validation = {"successes": 12, "interval": "0.2s", "deadline": "5s"}
+    component.validation = {"successes": 12, "interval": "0.2s", "deadline": "15s"}
     before = component.on_disk()
     ending = component.replace(fresh())
     assert ended(ending) == (Outcome.ROLLED_BACK, Cause.NOT_SERVED)
