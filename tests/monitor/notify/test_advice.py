@@ -200,7 +200,7 @@ def test_a_configuration_file_gets_the_line_that_the_finding_names_and_no_certif
     missing = concerned(Code.CONFIG_LINE_MISSING, FILE, "own", "/etc/own.conf")
     detail = curable(missing.finding.detail, Printable("put the line there"))
     named = replace(missing, finding=replace(missing.finding, detail=detail))
-    assert advice([named], site) == ["put the line there"]
+    assert advice([named], site) == ["for /etc/own.conf: put the line there"]
     (said,) = advice([concerned(Code.EXPIRED, FILE, "own")], site)
     puts = "the new certificate into /etc/own.crt and the new intermediates into /etc/chain.crt"
     assert said == f"put {puts}, and reload the server of own"
