@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from config.channel import Channel, Notifications
+from config.expected import ANY_MODERN, AllowedTLS, DefaultCertificate, NotTLS, ValidationSwitch
 from config.host import NAMELESS
 from config.reach import Reach
 from config.service import Service
@@ -21,6 +22,7 @@ from config.vocabulary import (
     LineSyntax,
     Mode,
     Scope,
+    Sending,
     TargetKind,
     TLSVersion,
     VerifierName,
@@ -94,6 +96,8 @@ class FileTarget:
     """For a component's file: whether the component's private keys should be read."""
     line: ConfigLine | None = None
     """The line in it, where it is a configuration file."""
+    default_certificate: DefaultCertificate | None = None
+    """How the product's own default certificate is told in this file; None where nothing is known of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +125,18 @@ class Endpoint:
     timeout: float = 10.0
     minimum_version: TLSVersion = TLSVersion.TLS1_0
     """The lowest version that the probe itself accepts: it is low, since facts come first."""
-    allowed_versions: frozenset[TLSVersion] = frozenset({TLSVersion.TLS1_2, TLSVersion.TLS1_3})
-    """The versions that may be negotiated without `obsolete_protocol`."""
+    tls: AllowedTLS = ANY_MODERN
+    """What may be negotiated without `obsolete_protocol` and `weak_cipher`."""
     clients: tuple[str, ...] = ()
     component: str | None = None
     thresholds: Thresholds | None = None
     key_type: KeyKind | None = None
     """The kind of key to ask for, of a server that has an RSA and an EC pair; None leaves the choice to the server."""
     protocol: EndpointProtocol = EndpointProtocol.TLS
+    sends_intermediates: Sending | None = None
+    """Whether the server is expected to send its intermediates; None where the site does not say."""
+    default_certificate: DefaultCertificate | None = None
+    """How the product's own default certificate is told at this endpoint; None where nothing is known of one."""
 
     @property
     def verified_name(self) -> str:
@@ -220,6 +228,8 @@ class Component:
     """Seconds for which a new certificate must remain valid; None leaves that to its own thresholds."""
     backup_folder: BackupFolder | None = None
     """Where another program keeps its earlier files."""
+    default_certificate: DefaultCertificate | None = None
+    """How its default certificate is told; None where nothing is known of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +307,8 @@ class Client:
     names: tuple[str, ...] = ()
     """The names by which it connects; empty means the endpoint's own."""
     validates: bool = True
+    validation_switch: ValidationSwitch | None = None
+    """Where it is told to validate; `validates` counts where that cannot be read."""
     security_level: int = DEFAULT_SECURITY_LEVEL
     """How long keys and signatures must be for OpenSSL, from 0 to 5 (SSL_CTX_set_security_level(3))."""
 
@@ -399,6 +411,8 @@ class Settings:
     """Seconds without a write after which the files of a component are judged, as one set."""
     pending: float = 300.0
     """Seconds for which the faults of a set on disk are only shown, while the served set is good."""
+    tls: AllowedTLS = ANY_MODERN
+    """What the endpoints may negotiate that say nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +434,8 @@ class Config:
     policies: tuple[Policy, ...] = ()
     """In their order of precedence; the shipped policies come last."""
     waivers: tuple[Waiver, ...] = ()
+    not_tls: tuple[NotTLS, ...] = ()
+    """Ports that are listed, and never looked at."""
     channels: Mapping[str, Channel] = field(default_factory=lambda: MappingProxyType({}))
     notifications: Notifications = field(default_factory=Notifications)
     profile: str | None = None

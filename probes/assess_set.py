@@ -13,7 +13,7 @@ from probes.assess import FileContext, assess_file, in_place_of_unreadable, with
 from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.finding import Assessment, Finding, finding
-from probes.judge.client import View, judge_edge, leaf_first
+from probes.judge.client import Circumstances, View, judge_edge, leaf_first
 from probes.judge.line import judge_line
 from probes.judge.name import judge_names
 from probes.judge.source import judge_unread
@@ -167,6 +167,7 @@ def _judge_next_reload(chain: tuple[Certificate, ...], context: SetContext, now:
                 {chain[0]: tuple(judge_names(chain[0], names, view.client.verifier))},
                 now,
                 context.elsewhere,
+                Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
             )
             if not edge.accepted:
                 breaks.setdefault(view.client.name, (edge.why, []))[1].append(endpoint.name)

@@ -11,13 +11,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Va
 from pydantic_core import PydanticCustomError
 
 from config import model
+from config.expected import ANY_MODERN, AllowedTLS
 from config.fields import AbsolutePath, Duration, PlainName, default_duration
+from config.schema.expected import DefaultCertificate, Own
 from config.schema.issuer import AllowedIssuer
-from config.schema.looking import ComponentEndpoint
+from config.schema.looking import ComponentEndpoint, check_own
 from config.schema.section import ClientName, Section, broken_rule
 from config.service import Activation, Service, systemd
 from config.text import printable
-from config.vocabulary import LINE_ROLES, FileRole, Keys, LineSyntax, Mode, WriteMode
+from config.vocabulary import LINE_ROLES, FileRole, Keys, LineSyntax, Mode, OwnCertificate, WriteMode
 
 _COMPONENT: Final = model.Component("", model.Artefacts())
 
@@ -263,6 +265,17 @@ class ComponentSection(Section):
     """How long a new certificate must last at least; by default it must not count as expiring."""
     backup_folder: BackupFolderSection | None = None
     """A folder in which another program keeps earlier files, which can be given back as well."""
+    default_certificate: DefaultCertificate | None = None
+    """How its default certificate is told, which a product makes itself at its installation."""
+    own_certificate: Own | None = None
+    """Whether an own certificate must stand in its place: optional, expected (the default) or mandatory."""
+
+    @model_validator(mode="after")
+    def _check_own(self) -> Self:
+        check_own(self.own_certificate, self.default_certificate)
+        for each in self.endpoints:
+            check_own(each.own_certificate, each.default_certificate or self.default_certificate)
+        return self
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
@@ -279,12 +292,19 @@ class ComponentSection(Section):
             raise broken_rule(f"'mode: auto' without {without}, expected {expected}", "mode", *missing)
         return self
 
-    def build(self, name: str, keys: Keys = Keys.READ) -> tuple[model.Component, tuple[model.Endpoint, ...]]:
-        """Return the component called `name`, and its endpoints; `keys` is the default of the whole configuration."""
+    def build(
+        self, name: str, keys: Keys = Keys.READ, tls: AllowedTLS = ANY_MODERN
+    ) -> tuple[model.Component, tuple[model.Endpoint, ...]]:
+        """Return the component called `name`, and its endpoints.
+
+        `keys` and `tls` are the defaults of the whole configuration.
+        """
         clients = tuple(self.clients)
+        own = self.own_certificate or OwnCertificate.EXPECTED
+        default = self.default_certificate.build(own) if self.default_certificate else None
         endpoints: list[model.Endpoint] = []
         for each in self.endpoints:
-            endpoints.append(each.build(name, clients, [built.name for built in endpoints]))
+            endpoints.append(each.build(name, clients, [built.name for built in endpoints], tls, default))
         component = model.Component(
             name=name,
             artefacts=self.artefacts.build(),
@@ -299,5 +319,6 @@ class ComponentSection(Section):
             keys=self.keys or keys,
             min_lifetime=self.min_lifetime,
             backup_folder=self.backup_folder.build(self.artefacts.build()) if self.backup_folder else None,
+            default_certificate=default,
         )
         return component, tuple(endpoints)

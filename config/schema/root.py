@@ -27,6 +27,7 @@ from config.fields import (
 )
 from config.schema.channel import ChannelSection, NotificationsSection
 from config.schema.component import ComponentSection, ComponentService
+from config.schema.expected import NegotiationSection, PlainPortSection
 from config.schema.export import MetricsSection, Probe
 from config.schema.looking import EndpointSection, WatchSection
 from config.schema.policy import PolicySection
@@ -179,6 +180,10 @@ class RootSection(Section):
     """Rules of actions, in their order of precedence; the shipped policies come last."""
     waivers: list[WaiverSection] = []
     """Findings that count as notices until a date."""
+    not_tls: list[PlainPortSection] = []
+    """UDP ports that speak no TLS: they are listed, and never looked at."""
+    tls: NegotiationSection = NegotiationSection()
+    """The TLS versions and ciphers that endpoints may negotiate without a finding."""
     channels: dict[PlainName, ChannelSection] = {}
     """Destinations of messages, by name."""
     notifications: NotificationsSection = NotificationsSection()
@@ -227,6 +232,7 @@ class RootSection(Section):
             x509_cert=self.metrics.x509_cert,
             settle=self.settle,
             pending=self.pending,
+            tls=self.tls.build(),
         )
 
 

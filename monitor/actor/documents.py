@@ -70,7 +70,8 @@ def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service])
     """Return the plan, or why there is none."""
     if isinstance(made, RefusedPlan):
         objections = [{"ground": each.ground, "detail": each.detail} for each in made.objections]
-        return {"refused": {"objections": objections, "effects": _effects(made.effects)}}
+        refused = {"objections": objections, "effects": _effects(made.effects)}
+        return {"refused": refused, **({"remarks": list(made.remarks)} if made.remarks else {})}
     plan = made.order.plan
     return {
         "plan": {

@@ -71,7 +71,7 @@ def checked(work: Work, action: ActionRequest, made: Made, *checks: Check) -> Ma
     """Return the plan, or the objections of the first of the checks that has any."""
     for check in checks:
         if isinstance(made, Prepared) and (objections := tuple(check(work, action, made))):
-            return RefusedPlan(objections, made.effects)
+            return RefusedPlan(objections, made.effects, remarks=made.remarks)
     return made
 
 

@@ -116,6 +116,8 @@ def show(document: Document, progress: StepProgress) -> None:
                 screen.say("unchanged  nothing to do: {}", each["detail"])
             else:
                 screen.say("refused    {}: {}", each["ground"], each["detail"], style="red")
+        for remark in document.get("remarks", ()):
+            screen.say("note       {}", remark, style="cyan")
         _show_effects(screen, document["refused"]["effects"])
     # A reader who has watched the steps knows the plan.
     if "plan" in document and not progress.begun:

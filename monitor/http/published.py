@@ -31,6 +31,7 @@ from monitor.http.answers import (
     StatusAnswer,
     Target,
 )
+from monitor.http.inventory import InventoryAnswer
 from monitor.http.notifications import AlertAnswer, Notification, NotificationsAnswer, SilenceAnswer
 from monitor.notify.deliver import SendOutcome
 from monitor.notify.explanation import Explanation
@@ -539,6 +540,7 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
     {
         "check": CheckDocument,
         "status": StatusDocument,
+        "inventory": InventoryAnswer,
         "history": HistoryDocument,
         "audit": AuditLine,
         **dict.fromkeys(

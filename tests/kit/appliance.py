@@ -160,6 +160,15 @@ class Appliance:
             work = Work(shifted, "somebody", role=right.role, approval=right.approval, sightings=self.sightings)
             return handle(replace(work, files=files, uid=work.uid if uid is None else uid), request)
 
+    def install(self, issued: Issued) -> None:
+        """Put a certificate into place by hand, in every component, and have it served."""
+        for name, server in self.servers.items():
+            if name == "console":
+                replace_file(server.sites[0].certificate, self.pem(issued), 0o600)
+            else:
+                server.sites[0].install(issued)
+            server.reload()
+
     def served(self) -> dict[str, bytes]:
         """Return the leaf that each component presents."""
         return {name: presented(server)[0] for name, server in self.servers.items()}

@@ -319,7 +319,11 @@ def serve(scene: SetScene, issued: Issued) -> None:
     scene.server.reload()
 
 
-def test_a_mixed_set_is_told_at_once_when_what_is_served_breaks(tmp_path: Path) -> None:
+def test_a_mixed_set_is_told_at_once_when_what_is_served_breaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending_rules, "RESTART", 1.0)
+
     async def story() -> None:
         with served(tmp_path) as scene:
             async with keep_looking(scene.config()) as kept:
