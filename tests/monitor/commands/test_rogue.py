@@ -77,6 +77,7 @@ OWN = {
     "not_ready": [EVIL],
     "watch": {"directories_polled": EVIL, "polled_because": EVIL},
     "configuration": {"stale": True},
+    "not_looked_at": [dict.fromkeys(("address", "transport", "reason"), EVIL)],
 }
 POISONED = situation(
     subject=UNICODE,
@@ -85,7 +86,54 @@ POISONED = situation(
     attempts=(attempt(),),
     findings=(FindingState(UNICODE, Code.EXPIRED, Severity.CRITICAL, 1_700_000_000.0),),
 )
+LEAF_OF_SERVER = {
+    **dict.fromkeys(("subject", "issuer", "sha256"), EVIL),
+    "names": [EVIL],
+    "not_before": WHEN,
+    "not_after": WHEN,
+}
+ISSUED = {
+    "certificate": LEAF_OF_SERVER,
+    "chain": [LEAF_OF_SERVER],
+    "origin": "own_ca",
+    "root": LEAF_OF_SERVER,
+    "lacking_root": [{"trust_store": EVIL, "clients": [EVIL], "root": EVIL}],
+    "verdict": EVIL,
+}
+SERVED = {
+    **ISSUED,
+    **dict.fromkeys(("target", "address", "server_name", "expected_to_send"), EVIL),
+    "failure": None,
+    "as_installed": False,
+    "sends_intermediates": False,
+    "negotiated": [dict.fromkeys(("address", "version", "cipher", "group"), EVIL)],
+    "clients": [{"client": EVIL, "accepts": accepts, "why": EVIL, "unvalidated": EVIL} for accepts in (True, False)],
+}
+INVENTORY = {
+    "at": WHEN,
+    "components": [
+        {
+            **ISSUED,
+            "component": EVIL,
+            "group": EVIL,
+            "files": [{"path": EVIL, "failure": {"detail": EVIL}}],
+            "served": [SERVED, {**SERVED, "certificate": None, "failure": {"detail": EVIL}}],
+        }
+    ],
+    "endpoints": [SERVED],
+    "trust_stores": [
+        {
+            **dict.fromkeys(("trust_store", "path", "entries", "duplicates"), EVIL),
+            "clients": [EVIL],
+            "ended": [EVIL],
+            "earliest_end": {"at": WHEN, "entry": EVIL},
+            "next_end": {"at": WHEN, "entry": f"other {EVIL}"},
+        }
+    ],
+    "not_looked_at": [dict.fromkeys(("address", "transport", "reason"), EVIL)],
+}
 RESOURCES: Mapping[str, Any] = {
+    "/api/v1/inventory": INVENTORY,
     "/api/v1/status": OWN,
     "/api/v1/targets": {"items": [TARGET, {**TARGET, "findings": [], "pending": []}], "total": 2},
     "/api/v1/components": {"items": [COMPONENT, {**COMPONENT, "frozen": EVIL}], "total": 2},
@@ -235,6 +283,7 @@ CERTIFICATE = "certificate.pem"
 """A file that is given beside the configuration."""
 COMMANDS = {
     "status": ("status", "--socket"),
+    "inventory": ("inventory", "--socket"),
     "reload": ("reload", "--socket"),
     "notify show": ("notify", "show", "--socket"),
     "notify acknowledge": ("notify", "acknowledge", "x", "--socket"),
