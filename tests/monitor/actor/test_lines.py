@@ -183,3 +183,10 @@ def test_the_actor_s_reader_says_of_each_configuration_file_whether_it_names_the
                     machine.put(fresh())
                     done = actor.ask(Request(Verb.CARRY_OUT, engine))
                     assert [each["outcome"] for each in done["endings"]] == ["committed"], done
+
+
+def test_what_must_be_done_before_the_first_replacement_is_said_until_there_was_one(primary: LinedAppliance) -> None:
+    primary.configure({"console": {"do_first": "federate the appliance"}})
+    said = "console: before its first replacement, federate the appliance"
+    assert said in " ".join(given(primary, fresh()).split())
+    assert said not in " ".join(given(primary, fresh()).split())
