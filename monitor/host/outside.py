@@ -23,7 +23,7 @@ from config.schema.component import UNKNOWN_UNIT
 from config.service import Command, Service
 from config.text import printable
 from config.trusted import changeable, unreadable_for
-from config.vocabulary import WriteMode
+from config.vocabulary import LINE_ROLES, FileRole, WriteMode
 from monitor.host.entry import HostUser, installed_at, why_no_entry
 from monitor.state.trust import stores_in_use
 from probes.trust import TrustUnreadable, read_certificates, read_trust
@@ -63,7 +63,7 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
             yield from _service(component.service, _service_path(component, document))
         if component.service is not None:
             files: dict[Path, str] = {
-                ("components", component.name, "artefacts", str(role)): path
+                ("components", component.name, "artefacts", *_artefact_path(role)): path
                 for role, path in component.artefacts.files.items()
             }
             yield from _targets(component.name, files, component.write_mode)
@@ -72,6 +72,11 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
             seen.add(store.service)
             yield from _service(store.service, ("trust_stores", name, "service"))
         yield from _targets(name, {("trust_stores", name, "bundle"): store.path or ""}, store.write_mode)
+
+
+def _artefact_path(role: FileRole) -> Path:
+    """Return where the document declares a file of a component."""
+    return ("lines", LINE_ROLES.index(role), "file") if role.is_line else (str(role),)
 
 
 def _targets(name: str, files: Mapping[Path, str], write_mode: WriteMode) -> Iterator[Doubt]:
