@@ -123,10 +123,11 @@ def _take(world: World, path: str) -> TakenFile | InboxUnsafe | None:
         return InboxUnsafe(f"{printable(path)} can be changed by another user")
     if found.st_nlink != 1:
         return InboxUnsafe(f"{printable(path)} has {found.st_nlink} names, one of them elsewhere")
-    return TakenFile(path, data, _identity(found))
+    return TakenFile(path, data, identity_of(found))
 
 
-def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
+def identity_of(found: os.stat_result) -> tuple[int, int, int, int]:
+    """Return what tells whether a file is still the same and unchanged, as in `TakenFile`."""
     return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_size
 
 
@@ -155,7 +156,7 @@ def _remove_unchanged(world: World, taken: TakenFile) -> bool:
     """
     # 1
     try:
-        if _identity(world.stat(taken.path)) != taken.identity or world.is_being_written(taken.path):
+        if identity_of(world.stat(taken.path)) != taken.identity or world.is_being_written(taken.path):
             return False
         # 2
         directory, name = os.path.split(taken.path)

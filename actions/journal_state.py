@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, Self, TypedDict
 
 from actions import aside
 from actions.aside import Aside, Late
+from actions.csr import WaitingRequest
 from actions.ending import FROZEN_UNTIL_RECOVERY, Cause, Ending, Outcome
 from actions.journal import ENDED, Event, Record
 from actions.plan import Kind, plan_from_json
@@ -258,6 +259,10 @@ class JournalState:
     """Replaced files that stay linked, by transaction, oldest first."""
     late: dict[str, Late] = field(default_factory=dict)
     """The last late write to replaced files, by component, until an operator confirms it."""
+    requests: dict[str, WaitingRequest] = field(default_factory=dict)
+    """The requests for certificates that wait, by the SHA-256 of their public key, oldest first."""
+    spent_keys: dict[str, str] = field(default_factory=dict)
+    """Why the key of a request is done with, by its SHA-256, until it is not in the directory of made keys."""
     unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Unix time at which a candidate was last removed from an inbox unused, and the reason, by component."""
     changes: dict[str, deque[str]] = field(default_factory=dict)
@@ -283,6 +288,7 @@ class JournalState:
         """Take in the next record; returns the ending that it records, if any."""
         self._run(record)
         aside.note(self.aside, self.late, record)
+        self._take_request(record)
         match record.event:
             case Event.BEGIN:
                 self._begin(record)
@@ -409,6 +415,24 @@ class JournalState:
             else:
                 of = tuple(map(str, record.data.get("components", ())))
                 self.given_up.setdefault(key, GivenUp(str(record.data.get("by", "")), record.at, of))
+                self._close_request(key, "its key was given up as compromised")
+
+    def _take_request(self, record: Record) -> None:
+        match record.event:
+            case Event.REQUESTED:
+                request = _request(record)
+                self.requests[request.key] = request
+                # The installed key may be asked about again and again.
+                self.spent_keys.pop(request.key, None)
+            case Event.REQUEST_WITHDRAWN:
+                self._close_request(str(record.data["key"]), str(record.data.get("reason", "")))
+            case Event.REQUEST_CLEARED:
+                self.spent_keys.pop(str(record.data["key"]), None)
+
+    def _close_request(self, key: str, why: str) -> None:
+        # Whether a key was made for it is not asked: its own record may be left out of a journal by now.
+        self.requests.pop(key, None)
+        self.spent_keys[key] = why
 
     def is_our_doing(self, component: str) -> bool:
         """Whether a transaction gave a component's files their content: it is under way, or froze the component."""
@@ -451,6 +475,8 @@ class JournalState:
     def _put_into_use(self, ended: RecordedEnding, begin: Record) -> None:
         """Take in that the files of a transaction, or services on them, stayed in use."""
         self._outdate(ended)
+        for key in map(str, begin.data.get("answers", ())):
+            self._close_request(key, f"it was answered by the transaction {ended.transaction}")
         begins = begin.data.get("begins", {})
         for component in ended.components:
             self.in_use[component] = ended.transaction
@@ -459,6 +485,23 @@ class JournalState:
                 self.newest[component] = max(float(begins[component]), self.newest.get(component, 0.0))
         for component in {str(each[0]) for each in begin.data.get("plan", {}).get("changes", ())}:
             self.changes.setdefault(component, deque(maxlen=RECENT)).append(ended.transaction)
+
+
+def _request(record: Record) -> WaitingRequest:
+    data = record.data
+    return WaitingRequest(
+        key=str(data["key"]),
+        components=tuple(map(str, data["components"])),
+        names=tuple(map(str, data["names"])),
+        installed=bool(data.get("installed")),
+        # Whoever follows the journal elsewhere is not told this part.
+        pem=str(data.get("pem", "")),
+        by=str(data["by"]),
+        at=record.at,
+        until=float(data["until"]),
+        seen=frozenset(map(str, data.get("seen", ()))),
+        group=str(data.get("group", "")),
+    )
 
 
 def _case(record: Record) -> dict[str, str]:

@@ -11,6 +11,7 @@ from actions.beside import left_beside
 from actions.component_files import ComponentFile, ComponentFiles, FileReader, read_file
 from actions.component_site import ComponentSite
 from actions.ending import Ground
+from actions.offered import Offer
 from actions.plan import Ill, Kind, Order, Plan
 from actions.precheck import Objection
 from actions.proposal import ComponentProposal, changes, judge, remarks, servings, stands
@@ -53,6 +54,10 @@ class Prepared:
     leaves: Mapping[str, tuple[Certificate | None, Certificate]]
     """By component: the server's certificate that was in use last, and the new one."""
     remainder: Remainder = field(default_factory=lambda: _NOTHING_LEFT)
+    answers: frozenset[str] = frozenset()
+    """The requests that its certificates answer, by the SHA-256 of their keys."""
+    offer: Offer | None = None
+    """The offer that its certificate is from; None where it is from an inbox, or a person handed it over."""
 
 
 @dataclass(frozen=True, slots=True)

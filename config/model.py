@@ -332,6 +332,8 @@ class ActorSettings:
     """Journal, audit, backups and locks; not the daemon's to write."""
     inbox_directory: str = "/var/lib/certvigil-inbox"
     """The directory of the inboxes: one directory for each component."""
+    offered_directory: str | None = None
+    """The directory of offers, in which others may write: one directory for each component; None for none."""
     operators: tuple[str, ...] = ()
     """Users, beside root and its own, who may ask for any action."""
     group: str = "certvigil-actor"

@@ -158,11 +158,13 @@ def _default(default: DefaultCertificate | None) -> dict[str, Any]:
 
 
 def _actor(actor: ActorSettings) -> dict[str, Any]:
-    return {
-        **asdict(actor),
-        "operators": list(actor.operators),
-        "approval_lifetime": duration_text(actor.approval_lifetime),
-    }
+    return given(
+        {
+            **asdict(actor),
+            "operators": list(actor.operators),
+            "approval_lifetime": duration_text(actor.approval_lifetime),
+        }
+    )
 
 
 def _watch(watch: Watch) -> dict[str, Any]:

@@ -206,4 +206,6 @@ class Inboxes:
 
 def _inboxes(subject: Subject, config: Config) -> list[str]:
     """Return the directories to be watched: a file in the inbox of a member of a group is in the wrong place."""
-    return [inbox_of(each, config) for each in dict.fromkeys((subject.name, *subject.members))]
+    inboxes = [inbox_of(each, config) for each in dict.fromkeys((subject.name, *subject.members))]
+    offered = config.settings.actor.offered_directory
+    return inboxes if offered is None else [*inboxes, os.path.join(offered, subject.name)]

@@ -12,6 +12,7 @@ from actions.journal import Event
 from actions.journal_state import ActionRequest
 from actions.late import Compared, look_again
 from actions.lock import Busy, await_others
+from actions.offered import Offer
 from actions.plan import Kind
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
@@ -20,13 +21,21 @@ from actions.transaction import transact
 from actions.transaction_state import TransactionContext
 from config.text import Printable, harmless, listed, printable, sentence
 from monitor.actor.declined import note_declined
-from monitor.actor.documents import busy_document, cannot, endings_document, late_document, plan_document
+from monitor.actor.documents import (
+    busy_document,
+    cannot,
+    endings_document,
+    late_document,
+    plan_document,
+    provenance_document,
+)
 from monitor.actor.evidence import circumstances
 from monitor.actor.hindrances import rejected, served_already
 from monitor.actor.meanwhile import changed_meanwhile, seen_now
 from monitor.actor.planning import Planned, checked, led_astray, make
 from monitor.actor.proposals import clear_away, empty_inboxes
 from monitor.actor.request import Document, Request
+from monitor.actor.requests import clear_keys
 from monitor.actor.unattended import begins, changed_by_others, for_a_person, may, not_to_be_mended
 from monitor.actor.work import Work
 
@@ -47,6 +56,7 @@ def carry_out(work: Work, request: Request) -> Document:
        check that nobody rejected it and, without a person, that it may be carried out now.
     4. Carry out the transaction, and empty the inboxes once the new files stay. Where another process has begun
        meanwhile, a person's command waits again: a renewal hook comes once, and would lose its certificate.
+    5. Remove keys whose requests the journal has as answered.
 
     A refusal before there is a transaction is recorded, too.
     Raises JournalError, BackupError, OSError.
@@ -57,6 +67,7 @@ def carry_out(work: Work, request: Request) -> Document:
         answer, ending = _try(work, request)
         if ending is None or not left_to_others(ending):
             break
+    clear_keys(work)
     if ending is None:
         note_declined(work, request.wanted, answer, request.why)
     return answer
@@ -89,12 +100,25 @@ def _try(work: Work, request: Request) -> tuple[Document, Ending | None]:
         since = listed((harmless(each.detail) for each in _changed_meanwhile(work, action, made)), "; ")
         why = sentence("this plan is {}, not the one that was asked for: look at it again", this)
         return {**cannot(listed(filter(None, (why, since)), ". ")), **beside}, None
+    if made.offer is not None and made.offer.why_not_alone and work.attended and not request.plan:
+        return {**plan_document(work, made), **cannot(_by_its_hash(made.offer, made.order.plan.hash)), **beside}, None
     # 4
-    asked = {**transaction.asked, **_on_behalf(work, planned.policy), "begins": begins(made)}
+    asked = {**transaction.asked, **_on_behalf(work, planned.policy), **_of_plan(made)}
     ending = transact(replace(transaction, asked=asked), made.order)
     if ending.outcome in _NEW_STAYS:
         empty_inboxes(work.context, planned.inboxes, made.remainder)
     return {**plan_document(work, made), **endings_document([*earlier, ending]), **beside}, ending
+
+
+def _of_plan(made: Prepared) -> dict[str, object]:
+    """Return the facts of a plan for the journal: with these, its commit closes the requests that it answers."""
+    offered = {} if made.offer is None else {"offered": provenance_document(made.offer.provenance)}
+    return {"begins": begins(made), "answers": sorted(made.answers), **offered}
+
+
+def _by_its_hash(offer: Offer, plan: str) -> Printable:
+    """Say that an offer is carried out by the hash of its plan alone: a person with an inbox in mind expects none."""
+    return sentence("{}: look at the plan, and name it: --plan {}", harmless(offer.why_not_alone), printable(plan))
 
 
 def _changed_meanwhile(work: Work, action: ActionRequest, _made: Prepared) -> Iterator[Objection]:

@@ -171,6 +171,15 @@ class ActorContext:
                 self.world.make_directory(os.path.dirname(self.inbox(name)), 0o755)
                 self.world.make_directory(self.inbox(name), 0o755)
 
+    def make_offered_directories(self) -> None:
+        """Make the directories of offers, where they are missing; the site lets others write there. Raises OSError."""
+        if (where := self.config.settings.actor.offered_directory) is None:
+            return
+        self.world.make_directory(where, 0o755)
+        for name in self.config.subjects:
+            if all(self.config.components[each].service is not None for each in self.config.members_of(name)):
+                self.world.make_directory(os.path.join(where, name), 0o755)
+
     def audit(self) -> None:
         """Add new records of the journal to the audit; where that cannot be, it is logged."""
         try:

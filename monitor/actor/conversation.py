@@ -61,7 +61,7 @@ class Conversation:
             self._tell(cannot(STRANGER))
         elif not request.files:
             self._answer(request, peer, None)
-        elif self.dispatcher.role(peer) is not Role.OPERATOR:
+        elif self.dispatcher.role(peer) is not Role.OPERATOR and request.verb is not Verb.OFFER:
             # The daemon brings no certificate: a candidate of its own would be an attacker's.
             self.dispatcher.lines.write(peer.uid, logging.WARNING, "refused files of %s", peer.name)
             self._tell(cannot(Printable("the files of a candidate are for an operator to hand over")))

@@ -37,7 +37,7 @@ SOON: Final = 1.0
 """Seconds after which an operator is told which act delays the turn."""
 LONGEST_TURN: Final = 600.0
 """Seconds for an operator's turn to come: an act of the daemon may have to wait for hosts that never answer."""
-_LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS})
+_LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS, Verb.REQUESTS})
 """Verbs that need no turn."""
 
 
@@ -131,7 +131,7 @@ class Dispatcher:
     def _acting(self, request: Request, peer: Peer, caller: Caller) -> Iterator[bool]:
         """Give whether nobody else acts; an operator comes before the daemon, and waits for as long as that acts."""
         first = self.role(peer) is Role.OPERATOR
-        about = listed(map(printable, request.names)) or printable(request.plan)
+        about = listed(map(printable, request.names)) or printable(request.plan or request.key)
         act = named(request, peer)
         with ExitStack() as stack:
             had = stack.enter_context(self.turn.taken(SOON if first else PATIENCE, act=act, first=first))
@@ -177,6 +177,7 @@ class Dispatcher:
             pace=self._pace,
             waits=caller.waits,
             has_left=caller.has_left,
+            uid=peer.uid,
             seen=seen,
         )
         return handle(work, request)
@@ -205,6 +206,12 @@ def named(request: Request, peer: Peer) -> Printable:
             what = sentence("the rejection of plan {}", printable(request.plan[:16]))
         case Verb.RECOVER:
             what = sentence("the recovery{}", sentence(" of {}", about) if about else Printable(""))
+        case Verb.CSR:
+            what = sentence("a request for a certificate of {}", about)
+        case Verb.CANCEL:
+            what = sentence("the withdrawal of request {}", printable(request.key[:16]))
+        case Verb.OFFER:
+            what = sentence("an offer for {}", about)
         case _:
             what = sentence("'{}'", request.verb)
     return sentence("{}, asked for by {}", what, peer.name)

@@ -13,6 +13,7 @@ from actions.ending import Ending
 from actions.journal import Event, Record
 from actions.journal_state import JournalState, Proposal, RecordedEnding
 from actions.late import Compared
+from actions.offered import Provenance
 from actions.orphan import OrphanFate
 from actions.plan import Change, Plan, candidate_of
 from actions.prepare import Prepared, RefusedPlan
@@ -93,7 +94,13 @@ def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service])
         },
         "effects": _effects(made.effects),
         "remarks": list(made.remarks),
+        **({} if made.offer is None else {"offered": provenance_document(made.offer.provenance)}),
     }
+
+
+def provenance_document(of: Provenance) -> Document:
+    """Return who offered a certificate, when and how."""
+    return {"by": of.by, "at": iso(of.at), "way": of.way}
 
 
 def plan_document(work: Work, made: Prepared | RefusedPlan | Printable) -> Document:

@@ -15,17 +15,19 @@ from monitor.actor.backup_sets import list_sets
 from monitor.actor.carry_out import carry_out
 from monitor.actor.documents import cannot, plan_document
 from monitor.actor.hindrances import fails_its_test, held_back, served_already
+from monitor.actor.offers import take_offer
 from monitor.actor.planning import checked, make
 from monitor.actor.proposals import approve, contested_document, propose, reject, under_way, waiting_plans
 from monitor.actor.recovery import recover_all
 from monitor.actor.request import WITH_ACTION, Document, Request, Verb
+from monitor.actor.requests import cancel_request, list_requests, make_request
 from monitor.actor.unattended import left_to_person
 from monitor.actor.work import Work
 
 
 def handle(work: Work, request: Request) -> Document:
     """Return the answer to a request, once it is done; raises JournalError, BackupError, OSError."""
-    too_often = work.asks_too_often(request.names) if request.verb in {Verb.PROPOSE, Verb.CARRY_OUT} else None
+    too_often = work.asks_too_often(request.names) if request.verb in _WRITES_RECORDS else None
     if (wrong := unusable(work.context.config, request) or too_often) is not None:
         return cannot(wrong)
     handler = HANDLERS.get(request.verb)
@@ -60,13 +62,19 @@ HANDLERS: Final[Mapping[Verb, Callable[[Work, Request], Document]]] = MappingPro
         Verb.CARRY_OUT: carry_out,
         Verb.RECOVER: recover_all,
         Verb.BACKUPS: list_sets,
+        Verb.CSR: make_request,
+        Verb.REQUESTS: list_requests,
+        Verb.CANCEL: cancel_request,
+        Verb.OFFER: take_offer,
     }
 )
 """A verb without a row is answered where no act is done: `dispatch` has STATE and READ, `conversation` the others."""
 _OF_STORES: Final = frozenset({Verb.RECOVER, Verb.BACKUPS})
 """Verbs that a trust store may be named to."""
-_OF_SERVICES: Final = WITH_ACTION | {Verb.RECOVER}
+_OF_SERVICES: Final = WITH_ACTION | {Verb.RECOVER, Verb.CSR, Verb.OFFER}
 """Verbs that change a service or plan to: they need components that have one."""
+_WRITES_RECORDS: Final = frozenset({Verb.PROPOSE, Verb.CARRY_OUT, Verb.OFFER})
+"""Verbs by which the daemon has records written."""
 
 
 def unknown(config: Config, components: Iterable[str]) -> Printable | None:

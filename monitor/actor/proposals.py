@@ -219,4 +219,5 @@ def _told_apart(made: Prepared, case: Mapping[str, str]) -> str:
         said.append(f"{name}: {names}, until {ends}, sha256 {new.sha256[:16]}{of}")
     lost = f"; loses {', '.join(plan.expected_losses)}" if plan.expected_losses else ""
     of_group = f"{plan.group}: " if plan.group else ""
-    return printable(of_group + "; ".join(said) + lost, 500)
+    offered = "" if made.offer is None else f"; offered {made.offer.provenance.sentence}"
+    return printable(of_group + "; ".join(said) + lost + offered, 500)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 
@@ -53,6 +54,8 @@ class Work:
     """Receives the act that the request waits for."""
     has_left: Callable[[], bool] = lambda: False
     """Whether the user has closed the connection."""
+    uid: int = field(default_factory=os.geteuid)
+    """The number of the user who asks."""
     seen: SeenState | None = None
     """The state of the components when a person asked, before the turn came; None for the state when the work began."""
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from config.vocabulary import ExportFormat, LogFormat, LogLevel, Scenario, VerifierName
+from config.vocabulary import ExportFormat, LogFormat, LogLevel, RequestKey, Scenario, VerifierName
 
 DEFAULT_CONFIG = "/etc/certvigil"
 
@@ -29,6 +29,8 @@ policy_app = typer.Typer(no_args_is_help=True, help="Explain the decisions of po
 app.add_typer(policy_app, name="policy")
 notify_app = typer.Typer(no_args_is_help=True, help="Test channels; acknowledge, silence, retry and drop.")
 app.add_typer(notify_app, name="notify")
+ca_app = typer.Typer(no_args_is_help=True, help="A CA of one's own, for a lab or a small site.")
+app.add_typer(ca_app, name="ca")
 trust_app = typer.Typer(no_args_is_help=True, help="Show what trust stores hold, and change them in transactions.")
 app.add_typer(trust_app, name="trust")
 
@@ -470,6 +472,100 @@ def backups(
     from monitor.commands.act import backups as show
 
     raise typer.Exit(show(component, ActOptions(config, as_json=as_json)))
+
+
+@app.command()
+def csr(
+    component: Annotated[str | None, typer.Argument(help="Or a group.", show_default=False)] = None,
+    names: Annotated[
+        list[str], typer.Option("--name", metavar="NAME", help="One more DNS name or address; repeatable.")
+    ] = [],  # noqa: B006
+    key: Annotated[
+        RequestKey | None, typer.Option("--key", help="The kind of the new key; by default as the installed key.")
+    ] = None,
+    installed: Annotated[bool, typer.Option("--installed-key", help="Use the installed key; no key is made.")] = False,
+    subject: Annotated[
+        str | None,
+        typer.Option(metavar="SUBJECT", help="As in CN=www.example.com,O=Example; by default the first name as CN."),
+    ] = None,
+    days: Annotated[int, typer.Option(help="For so many days the request waits for its certificate.")] = 90,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write the request to a new file.")] = None,
+    show_all: Annotated[bool, typer.Option("--list", help="List the requests that wait.")] = False,
+    show: Annotated[
+        str, typer.Option("--show", metavar="KEY", help="Print a request that waits again, by its key's first digits.")
+    ] = "",
+    cancel: Annotated[
+        str, typer.Option("--cancel", metavar="KEY", help="Withdraw a request, and remove the key made for it.")
+    ] = "",
+    why: Annotated[str, typer.Option("--why", help="With --cancel: the reason, for the audit.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Describe the request; make nothing.")] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Make a request for a certificate (PKCS#10), with the names that clients connect by. The key stays on this host.
+
+    Its certificate is put into the inbox, offered or given to `replace` without a key: it finds its request by itself.
+    Exit code: 0 done; 4 the request makes no sense, or nothing could be made.
+    """
+    from monitor.commands.csr import CsrQuery
+    from monitor.commands.csr import csr as act
+
+    query = CsrQuery(component, tuple(names), key, installed, subject, days, dry_run)
+    raise typer.Exit(
+        act(query, out=out, show_all=show_all, show=show, cancel=cancel, why=why, config=config, as_json=as_json)
+    )
+
+
+@app.command()
+def offer(
+    component: OneComponent,
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Certificates: PEM, DER or PKCS#7.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Offer certificates, as a user who may ask the actor. A private key is refused.
+
+    The offer is carried out where it answers a request that waits, or once a person approves it. Exit code: 0 taken; 4
+    not taken.
+    """
+    from monitor.commands.csr import offer as act
+
+    raise typer.Exit(act(component, files, config=config, as_json=as_json))
+
+
+@ca_app.command("init")
+def ca_init(
+    directory: Annotated[str, typer.Argument(help="A new directory.")],
+    name: Annotated[str, typer.Option("--name", help="The name of the CA.")],
+    days: Annotated[int, typer.Option(help="For so many days the root lasts.")] = 3650,
+    permitted: Annotated[
+        list[str],
+        typer.Option("--permit", metavar="DOMAIN", help="A domain or network that it may sign for; repeatable."),
+    ] = [],  # noqa: B006
+    key: Annotated[RequestKey, typer.Option("--key", help="The kind of its key.")] = RequestKey.P256,
+) -> None:
+    """Make a root, with its key in a file of mode 0600. It signs servers' certificates, and no other CA's."""
+    from monitor.commands.ca import init
+
+    raise typer.Exit(init(directory, name, days, permitted, key))
+
+
+@ca_app.command("sign")
+def ca_sign(
+    request: Annotated[str, typer.Argument(help="A request (PKCS#10); - for standard input.")],
+    directory: Annotated[str, typer.Option("--ca", metavar="DIRECTORY", help="The directory of `ca init`.")],
+    days: Annotated[int, typer.Option(help="For so many days the certificate lasts, at most 200.")] = 180,
+    longer: Annotated[bool, typer.Option("--longer", help="Allow more than 200 days.")] = False,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write it to a new file.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
+) -> None:
+    """Sign a request: show its names, ask, and print a server's certificate. It takes no extension of the request.
+
+    Exit code: 0 signed; 1 a person did not agree; 4 the request is not signed.
+    """
+    from monitor.commands.ca import sign_request
+
+    raise typer.Exit(sign_request(request, directory, days, out, longer=longer, yes=yes))
 
 
 Store = Annotated[str, typer.Argument(metavar="STORE", help="A trust store of the configuration.")]

@@ -144,10 +144,34 @@ def _perform(
     services_run: bool = True,
     wait: bool = False,
 ) -> int:
+    progress = StepProgress(_where(options))
+    document = answer_to(request, options, handed, progress, services_run=services_run, wait=wait)
+    if not isinstance(document, dict):
+        return document
+    if options.bound_to and request.verb is Verb.PLAN and document.get("plan", {}).get("hash") != options.bound_to:
+        return _cannot("the plan is not the one of --plan by now: look at it again")
+    if options.as_json and "cannot" not in document:
+        json.dump({"schema": 1, **document}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        show(document, progress)
+    return exit_code(document)
+
+
+def answer_to(
+    request: Request,
+    options: ActOptions,
+    handed: CandidateFiles | None = None,
+    progress: StepProgress | None = None,
+    *,
+    services_run: bool = True,
+    wait: bool = False,
+) -> Document | int:
+    """Return the answer to a request of a person, in which a group stands for its members; else the exit code."""
     config = loaded(options.config)
     if config is None:
         return UNUSABLE
-    progress = StepProgress(_where(options))
+    progress = progress or StepProgress(None)
     request = _with_members(request, config)
     try:
         document = _answer(config, request, handed, progress, services_run=services_run)
@@ -158,14 +182,7 @@ def _perform(
     except OSError as error:
         about = printable(str(error.filename or config.settings.actor.directory))
         return _cannot("{}: {}", about, printable(error.strerror or str(error)))
-    if options.bound_to and request.verb is Verb.PLAN and document.get("plan", {}).get("hash") != options.bound_to:
-        return _cannot("the plan is not the one of --plan by now: look at it again")
-    if options.as_json and "cannot" not in document:
-        json.dump({"schema": 1, **document}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
-    else:
-        show(document, progress)
-    return exit_code(document)
+    return document
 
 
 def _waited_for(socket: str, beginning: str, answer: Document, progress: StepProgress) -> Document:

@@ -15,8 +15,9 @@ from pydantic import ConfigDict, Field
 
 from actions.ending import Cause, Ground, Outcome
 from actions.journal import Event
+from actions.offered import Way
 from actions.plan import Kind
-from config.vocabulary import Code, FileFormat, Integrity, Severity, Verdict
+from config.vocabulary import Code, FileFormat, Integrity, RequestKey, Severity, Verdict
 from monitor.decide.decision import DecisionStatus
 from monitor.decide.situation import Situation
 from monitor.http.answers import (
@@ -273,6 +274,16 @@ class StartObject(Published):
     """`certvigil activate` runs it."""
 
 
+class ProvenanceObject(Published):
+    """Who offered certificates, when and how."""
+
+    by: str
+    at: datetime
+    way: Way
+    certificates: Sequence[str] = ()
+    """SHA-256 of each."""
+
+
 class ActDocument(PublishedDocument):
     """`certvigil plan`, `replace`, `rollback`, `activate`, `approve`, `reject`, `recover`, `backups`.
 
@@ -309,6 +320,46 @@ class ActDocument(PublishedDocument):
     way_out: Mapping[str, str] = {}
     quarantined: Mapping[str, str] = {}
     sets: Sequence[BackupSetObject] = ()
+    offered: ProvenanceObject | None = None
+
+
+class RequestObject(Published):
+    """A request for a certificate."""
+
+    key: str
+    """SHA-256 of its public key; empty where it is not made yet."""
+    components: Sequence[str]
+    group: str | None
+    names: Sequence[str]
+    installed: bool
+    """Its key is the installed one."""
+    by: str | None
+    at: datetime
+    until: datetime
+    pem: str = ""
+    """The request itself."""
+    made: bool = True
+    """False in a dry run."""
+    expired: bool = False
+    kind: RequestKey | None = None
+    """The kind of the key that would be made."""
+
+
+class CsrDocument(PublishedDocument):
+    """`certvigil csr`."""
+
+    host: str = ""
+    csr: RequestObject | None = None
+    requests: Sequence[RequestObject] = ()
+    cancelled: str = ""
+    """The key of the request that was withdrawn."""
+
+
+class OfferDocument(PublishedDocument):
+    """`certvigil offer`."""
+
+    host: str = ""
+    offered: ProvenanceObject
 
 
 class AnchorObject(Published):
@@ -493,6 +544,8 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
             ("plan", "replace", "rollback", "reset-to-default", "activate", "approve", "reject", "recover", "backups"),
             ActDocument,
         ),
+        "csr": CsrDocument,
+        "offer": OfferDocument,
         "trust list": TrustListDocument,
         **dict.fromkeys(("trust add", "trust remove", "trust restore", "trust password"), TrustChangeDocument),
         "explain": ExplainDocument,
