@@ -169,7 +169,10 @@ def _content(plan: Plan, proposals: Sequence[ComponentProposal]) -> dict[str, by
     """Return the new bytes of each file that changes, by path."""
     paths = {change.path for change in plan.changes}
     return {
-        file.path: each.content[role] for each in proposals for role, file in each.files.items() if file.path in paths
+        file.path: content
+        for each in proposals
+        for role, file in each.files.items()
+        if file.path in paths and (content := each.content[role]) is not None
     }
 
 

@@ -530,6 +530,22 @@ _STATE: Final = (
         seen_by_actor=False,
     ),
     CatalogueEntry(
+        code=Code.CONFIG_LINE_MISSING,
+        group=Group.STATE,
+        severity=Severity.WARNING,
+        meaning=(
+            "The file with the intermediate certificates and the configuration line that should name it do not fit "
+            "together: the file is there and not named, or the line names another file or one that is not there."
+        ),
+        otherwise="Critical where the line names a file that is not there: the service does not start with it.",
+        cure="put the line into the configuration file, or replace the certificate with its intermediates once more",
+        hurts=_on(TargetKind.FILE, "clients that do not have the intermediates themselves"),
+        by_itself="nothing; the next replacement puts it right",
+        change=CuringChange.CHAIN,
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
         code=Code.NOT_SERVED,
         group=Group.STATE,
         severity=Severity.WARNING,

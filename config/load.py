@@ -39,7 +39,7 @@ from config.schema.validate import Validated, validate
 from config.shipped import shipped_policies
 from config.text import printable
 from config.trusted import is_read_only, read_secrets, unsafe
-from config.vocabulary import FileRole, Mode
+from config.vocabulary import LINE_ROLES, FileRole, Mode
 
 SIZE_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of one configuration file."""
@@ -361,9 +361,11 @@ def _declare(document: Document, validated: Validated) -> _Declared:
                 name,
                 password_file=password_file,
                 keys=component.keys,
+                line=component.artefacts.line_of.get(role),
                 default_certificate=component.default_certificate,
             )
-            declared.add_file(file, ("components", name, "artefacts", str(role)))
+            where = ("lines", LINE_ROLES.index(role), "file") if role.is_line else (str(role),)
+            declared.add_file(file, ("components", name, "artefacts", *where))
         for index, built in enumerate(endpoints):
             declared.add_endpoint(built, ("components", name, "endpoints", index))
     return declared

@@ -16,6 +16,8 @@ from config.expected import AllowedTLS, DefaultCertificate
 from config.fields import duration_text, last_day_text, share_text
 from config.model import (
     ActorSettings,
+    Artefacts,
+    BackupFolder,
     CertifiStore,
     Client,
     Component,
@@ -163,6 +165,7 @@ def _actor(actor: ActorSettings) -> dict[str, Any]:
             **asdict(actor),
             "operators": list(actor.operators),
             "approval_lifetime": duration_text(actor.approval_lifetime),
+            "backup_lifetime": duration_text(actor.backup_lifetime),
         }
     )
 
@@ -201,7 +204,7 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
 
 def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
     return {
-        "artefacts": given(asdict(component.artefacts)),
+        "artefacts": _artefacts(component.artefacts),
         "endpoints": [
             given({"server_name": endpoint.server_name, **_looking(endpoint)})
             for endpoint in map(endpoints.__getitem__, component.endpoints)
@@ -214,9 +217,19 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "write_mode": str(component.write_mode),
         "labels": dict(component.labels),
         "keys": str(component.keys),
+        **({} if component.backup_folder is None else {"backup_folder": _backup_folder(component.backup_folder)}),
         **({} if component.min_lifetime is None else {"min_lifetime": duration_text(component.min_lifetime)}),
         **_default(component.default_certificate),
     }
+
+
+def _backup_folder(folder: BackupFolder) -> dict[str, Any]:
+    return {"directory": folder.directory, "names": {str(role): name for role, name in folder.names.items()}}
+
+
+def _artefacts(artefacts: Artefacts) -> dict[str, Any]:
+    lines = [{"file": each.file, "syntax": str(each.syntax), "setting": each.setting} for each in artefacts.lines]
+    return given({**asdict(artefacts), "lines": lines or None})
 
 
 def _service(service: Service) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class Code(StrEnum):
     # state
     UNSETTLED = "unsettled"
     NEXT_RELOAD_BREAKS = "next_reload_breaks"
+    CONFIG_LINE_MISSING = "config_line_missing"
     NOT_SERVED = "not_served"
     ENDPOINTS_DISAGREE = "endpoints_disagree"
     DEFAULT_CERTIFICATE = "default_certificate"
@@ -136,6 +137,39 @@ class FileRole(StrEnum):
     """A component's file with certificate, key and perhaps chain."""
     KEYSTORE = "keystore"
     """A component's one file with all of them: PKCS#12, JKS or JCEKS."""
+    LINE = "line"
+    """A component's configuration file with a line that names the chain, exactly while a chain is in use."""
+    LINE_2 = "line-2"
+    LINE_3 = "line-3"
+    LINE_4 = "line-4"
+    """Further ones, such as of a second instance of its service."""
+
+    @property
+    def is_line(self) -> bool:
+        """Whether it is a configuration file, which holds neither certificate nor key."""
+        return self in LINE_ROLES
+
+
+LINE_ROLES: Final = (FileRole.LINE, FileRole.LINE_2, FileRole.LINE_3, FileRole.LINE_4)
+"""In the order in which a component names these files."""
+
+
+class LineSyntax(StrEnum):
+    """How a configuration file with the name of a chain is written."""
+
+    LIGHTTPD = "lighttpd"
+    XML = "xml"
+
+
+class LineState(StrEnum):
+    """Whether a configuration file names the chain."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    OTHER = "other"
+    """It has the setting with another value."""
+    UNCLEAR = "unclear"
+    """It cannot be told."""
 
 
 class RequestKey(StrEnum):

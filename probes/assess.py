@@ -83,6 +83,8 @@ def is_faulty(observation: FileObservation) -> bool:
     An observation by the actor, of a file that nobody here may read, has all that the file had then.
     """
     failure = observation.failure
+    if observation.absent:
+        return False
     return not observation.certificates or (failure is not None and failure.reason not in NOT_FOR_US)
 
 

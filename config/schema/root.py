@@ -16,6 +16,7 @@ from config.fields import (
     Host,
     HostName,
     Interval,
+    KeptBackups,
     LastDay,
     ListenAddress,
     PlainName,
@@ -125,6 +126,10 @@ class Actor(Section):
     """The user of the daemon, who may ask for actions that modes and approvals allow."""
     approval_lifetime: Duration = default_duration(_SETTINGS.actor.approval_lifetime)
     """How long an approval holds."""
+    keep_backups: KeptBackups = _SETTINGS.actor.keep_backups
+    """How many backup sets of a component are kept, the default set aside."""
+    backup_lifetime: Duration = default_duration(_SETTINGS.actor.backup_lifetime)
+    """After how long a backup set is removed, unless it is the default set or the last good one."""
     approvals_over_api: bool = _SETTINGS.actor.approvals_over_api
     """Whether the actor believes the daemon that somebody approved or rejected a plan over its API."""
     require_synchronised_clock: bool = _SETTINGS.actor.require_synchronised_clock
@@ -141,6 +146,8 @@ class Actor(Section):
             group=self.group,
             daemon_user=self.daemon_user,
             approval_lifetime=self.approval_lifetime,
+            keep_backups=self.keep_backups,
+            backup_lifetime=self.backup_lifetime,
             approvals_over_api=self.approvals_over_api,
             require_synchronised_clock=self.require_synchronised_clock,
         )

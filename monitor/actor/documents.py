@@ -208,7 +208,8 @@ def set_document(of: BackupSet) -> Document:
         "taken": iso(of.at),
         "default": of.pinned,
         "late": of.late,
-        "files": [printable(copy.path) for copy in of.copies],
+        "files": [printable(copy.path) for copy in of.copies if copy.name is not None or not of.folder],
+        "folder": printable(of.folder),
     }
 
 

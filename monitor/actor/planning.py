@@ -93,7 +93,7 @@ def _rollback(context: ActorContext, action: ActionRequest) -> Made:
     subjects = context.config.subjects_of(action.components)
     if len(subjects) > 1 and action.backup_set in {"", DEFAULT_SET}:
         return Printable("a rollback of several components names the transaction that changed them as one")
-    content: dict[str, bytes] = {}
+    content: dict[str, bytes | None] = {}
     given_back: list[str] = []
     remarks: dict[str, None] = {}
     for subject in subjects:
@@ -132,7 +132,7 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
         return _refused(Ground.KEY_GIVEN_UP, why, inboxes)
     if isinstance(made, Prepared):
         answered = answered_by(made, requests)
-        offer = offer_of(context, made, candidates, taken.brought, answered)
+        offer = offer_of(context, made, candidates, taken.brought, requests)
         said = () if offer is None else (sentence("it was offered {}", offer.provenance.sentence),)
         made = replace(made, remarks=(*made.remarks, *said, *taken.remarks), answers=answered, offer=offer)
     return Planned(made, inboxes)

@@ -166,7 +166,7 @@ def _show_plan(screen: Screen, document: Document) -> None:
     for each in plan["changes"]:
         before = each["before"]["sha256"][:16] if each["before"] else Printable("(missing)")
         # Each plan has other bytes for a keystore; `says` identifies its content.
-        after = (each["says"] or each["after"]["sha256"])[:16]
+        after = (each["says"] or each["after"]["sha256"])[:16] if each["after"] else Printable("(removed)")
         if not each["changes"]:
             after = sentence("{}  (stays as it is)", before)
         screen.say("file       {}  {} -> {}", each["path"], before, after)
@@ -304,6 +304,8 @@ def _marks(of: Mapping[str, Any]) -> Iterator[Printable]:
         yield Printable("default")
     elif of["late"]:
         yield Printable("written late")
+    if of.get("folder"):
+        yield Printable("of another program")
     if of.get("unusable"):
         yield Printable("unusable")
     if of.get("on_disk"):

@@ -130,7 +130,8 @@ class ChangeObject(Published):
     given: str
     """As it is configured, where symbolic links lead elsewhere."""
     before: FileStateObject | None
-    after: FileStateObject
+    after: FileStateObject | None
+    """None where the file is removed."""
     in_place: bool
     """Written over rather than renamed onto."""
     says: str
@@ -251,6 +252,8 @@ class BackupSetObject(Published):
     late: bool
     files: Sequence[str]
     unusable: str
+    folder: str = ""
+    """The folder of another program that made it; empty for certvigil's own sets."""
     never: str = ""
     """Why it is never given back."""
     before: SetOriginObject | None = None

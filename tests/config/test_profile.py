@@ -14,7 +14,11 @@ from config.vocabulary import FileRole, Mode, OwnCertificate, Sending
 from probes.validation import SwitchReading, read_switch
 from tests.kit.configuration import Loaded, Write
 
-CONSOLE = {"console/combined": "/var/nexthink/console/etc/certificate.pem"}
+CONSOLE = {
+    "console/combined": "/var/nexthink/console/etc/certificate.pem",
+    "console/chain": "/var/nexthink/console/etc/intermediate.crt",
+    "console/line": "/var/nexthink/console/etc/lighttpd-console.conf",
+}
 PORTAL = {
     "portal/certificate": "/var/nexthink/nxnginx/ssl/nginx.crt",
     "portal/key": "/var/nexthink/nxnginx/ssl/nginx.key",
@@ -22,21 +26,22 @@ PORTAL = {
 ENGINE = {
     "engine/certificate": "/var/nexthink/engine/common/etc/certificate.pem",
     "engine/key": "/var/nexthink/engine/common/etc/key.pem",
+    "engine/chain": "/var/nexthink/engine/common/etc/intermediate.crt",
+    "engine/line": "/var/nexthink/engine/01/etc/nxengine.xml",
 }
-CONSOLE_FOUND = ("/var/nexthink/console/etc/intermediate.*",)
-ENGINE_FOUND = ("/var/nexthink/engine/common/etc/intermediate.*", "/var/nexthink/engine/common/etc/ca-bundle.*")
+ENGINE_FOUND = ("/var/nexthink/engine/common/etc/ca-bundle.*",)
 
 
 @pytest.mark.parametrize(
     ("role", "files", "ports", "found"),
     [
-        ("primary", CONSOLE | PORTAL, {"console": [99], "portal": [443]}, CONSOLE_FOUND),
-        ("secondary", CONSOLE | ENGINE, {"console": [99], "engine": [443, 1671]}, CONSOLE_FOUND + ENGINE_FOUND),
+        ("primary", CONSOLE | PORTAL, {"console": [99], "portal": [443]}, ()),
+        ("secondary", CONSOLE | ENGINE, {"console": [99], "engine": [443, 1671]}, ENGINE_FOUND),
         (
             "single",
             CONSOLE | PORTAL | ENGINE,
             {"console": [99], "portal": [443], "engine": [1671]},
-            CONSOLE_FOUND + ENGINE_FOUND,
+            ENGINE_FOUND,
         ),
     ],
 )
@@ -51,6 +56,18 @@ def test_each_appliance_has_its_files_and_endpoints(
     } == ports
     assert {(each.host, each.verified_name) for each in config.endpoints.values()} == {("127.0.0.1", "nx.example.com")}
     assert tuple(pattern for watch in config.watches for pattern in watch.patterns) == found
+
+
+def test_a_second_engine_has_a_configuration_and_a_unit_of_its_own(loaded: Loaded) -> None:
+    given = "profile: nexthink-v6\nappliance: {role: secondary, external_name: nx.example.com"
+    one, two = loaded(f"{given}}}").components["engine"], loaded(f"{given}, engines: two}}").components["engine"]
+    assert one.service is not None
+    assert two.service is not None
+    assert (one.service.unit, two.service.restart[1:]) == ("nxengine@1", ("restart", "nxengine@1", "nxengine@2"))
+    assert [each.file for each in two.artefacts.lines] == [
+        f"/var/nexthink/engine/{number}/etc/nxengine.xml" for number in ("01", "02")
+    ]
+    assert {each.value for each in two.artefacts.lines} == {"/var/nexthink/engine/common/etc/intermediate.crt"}
 
 
 def test_an_appliance_is_looked_at_where_the_site_says_it_is(loaded: Loaded) -> None:
@@ -158,7 +175,7 @@ def test_the_sites_own_document_adds_to_the_profile_and_wins(loaded: Loaded) -> 
         ("/srv/portal.pem", FileRole.COMBINED)
     ]
     assert set(config.endpoints) == {"mail.example.com:465", "console/127.0.0.1:99"}
-    assert [watch.patterns[0] for watch in config.watches] == ["/etc/ssl/site", *CONSOLE_FOUND]
+    assert [watch.patterns[0] for watch in config.watches] == ["/etc/ssl/site"]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +200,7 @@ def test_the_sites_own_document_adds_to_the_profile_and_wins(loaded: Loaded) -> 
             "{role: single, external_name: a.example.com, finderport: 999}",
             (
                 "2: appliance.finderport: unknown key (did you mean 'finder_port'?), expected one of address, "
-                "collector_ports, engine_intermediates, external_name, finder_port, internal_name, role, root"
+                "collector_ports, engine_intermediates, engines, external_name, finder_port, internal_name, role, root"
             ),
         ),
         (

@@ -36,6 +36,11 @@ _PROFILE: Final = "tests/config/test_profile.py"
 _INVENTORY: Final = "tests/monitor/commands/test_inventory.py"
 _ONE_LOOK: Final = "tests/monitor/state/test_look_once.py"
 _EXPECTED: Final = "tests/probes/test_expected.py"
+_EDITED: Final = "tests/probes/line/test_edit.py"
+_LOOKED_AT: Final = "tests/monitor/look/test_lines.py"
+_LINES: Final = "tests/monitor/actor/test_lines.py"
+_FIRST_CHAIN: Final = f"{_LINES}::test_a_first_chain_is_sent_and_the_last_one_taken_out_again"
+_FOLDER: Final = "tests/monitor/actor/test_backup_folder.py"
 
 CAPABILITIES: Final = (
     Capability(
@@ -167,8 +172,27 @@ CAPABILITIES: Final = (
         ),
         "",
     ),
-    Capability("N15", "the configuration lines of a chain"),
-    Capability("N16", "the appliance's own backups, as sets"),
+    Capability(
+        "N15",
+        "the configuration lines of a chain",
+        (
+            f"{_LOOKED_AT}::test_a_chain_and_the_lines_that_name_it_must_fit_together",
+            f"{_LOOKED_AT}::test_the_finding_has_the_line_to_add",
+            f"{_EDITED}::test_lighttpd_itself_reads_the_wanted_value_and_all_else_as_before",
+            f"{_EDITED}::test_another_parser_of_xml_reads_the_wanted_value_and_all_else_as_before",
+            f"{_PROFILE}::test_a_second_engine_has_a_configuration_and_a_unit_of_its_own",
+        ),
+        "",
+    ),
+    Capability(
+        "N16",
+        "the appliance's own backups, as sets",
+        (
+            f"{_FOLDER}::test_sets_of_the_folder_are_listed_beside_certvigil_s_own_by_date_and_component",
+            f"{_FOLDER}::test_half_a_set_is_said_to_be_one_and_cannot_be_given_back",
+        ),
+        "",
+    ),
     Capability(
         "N17",
         "an own root must reach every client store",
@@ -209,7 +233,7 @@ CAPABILITIES: Final = (
     Capability("N30", "primary: one candidate replaces Web Console and Portal together", (_OWN_WAY, _ALL_UNDONE), ""),
     Capability("N31", "secondary: one candidate replaces Web Console and Engine together", (_OWN_WAY,), ""),
     Capability("N32", "single appliance: all three in one", (_OWN_WAY,), ""),
-    Capability("N33", "different layouts in one transaction", (_OWN_WAY,), "the configuration lines of a chain"),
+    Capability("N33", "different layouts in one transaction, with the lines of a chain", (_OWN_WAY, _FIRST_CHAIN), ""),
     Capability(
         "N34",
         "the appliance's services through systemctl; any command is configurable",
@@ -244,13 +268,22 @@ CAPABILITIES: Final = (
     Capability(
         "N41",
         "restore any backup set, ours or the appliance's own",
-        (f"{_GROUPS}::test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one",),
-        "the appliance's own sets, and the configuration lines",
+        (
+            f"{_GROUPS}::test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one",
+            f"{_LINES}::test_what_was_before_the_first_chain_is_rolled_back_and_reset_to",
+            f"{_FOLDER}::test_a_whole_set_is_given_back_with_its_lines_and_one_without_a_chain_without_them",
+            f"{_FOLDER}::test_every_component_of_a_single_appliance_is_given_its_part_of_a_set",
+        ),
+        "",
     ),
     Capability(
         "N42",
         "reset to default",
-        (f"{_GROUPS}::test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one",),
+        (
+            f"{_GROUPS}::test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one",
+            f"{_FOLDER}::test_the_default_is_the_first_set_of_the_folder_where_it_is_older_than_certvigil_s_own",
+            f"{_FOLDER}::test_the_default_is_certvigil_s_own_where_the_folder_has_only_later_sets",
+        ),
         "the runbook for a custom port",
     ),
     Capability("N50", "the Portal's keystore: import, removal, password"),
