@@ -45,6 +45,9 @@ _POLICIES: Final[Sequence[Mapping[str, object]]] = [
 ]
 
 
+_PERSON: Final = "a person"
+
+
 class RogueHouse:
     """An actor, components to which nothing may be done without a person, and a person who replaces now and then."""
 
@@ -108,16 +111,16 @@ class RogueHouse:
             handle(
                 Work(
                     context,
-                    "a person",
+                    _PERSON,
                 ),
                 Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, (name,))),
             )
 
     def begun(self) -> list[Mapping[str, Any]]:
-        """Return what was begun for the rogue."""
+        """Return what was begun for the rogue: all that no person asked for, whatever it says of who did."""
         with self.actor.current.context() as context:
             records = context.transaction.journal.records()
-        return [each.data for each in records if each.event == "begin" and each.data.get("by") == ROGUE.name]
+        return [each.data for each in records if each.event == "begin" and each.data.get("by") != _PERSON]
 
 
 def play(house: RogueHouse, requests: int, seed: int) -> None:
