@@ -183,6 +183,10 @@ class Component:
     """Whether its private keys should be read."""
     min_lifetime: float | None = None
     """Seconds for which a new certificate must remain valid; None leaves that to its own thresholds."""
+    guide: str | None = None
+    """The topic of `certvigil guide` about its replacement by hand."""
+    reminders: tuple[str, ...] = ()
+    """Statements for a person to confirm before it is replaced, which nothing on the host shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +366,10 @@ class Config:
     notifications: Notifications = field(default_factory=Notifications)
     profile: str | None = None
     """The name of the shipped profile that the configuration adds to."""
+    parameters: Mapping[str, str | tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    """The parameters of the profile, with defaults; an empty list for none."""
+    guides: str | None = None
+    """The directory of the site's own topics of `certvigil guide`."""
     sources: tuple[str, ...] = ()
     """The files of the configuration, to notice that they differ from the loaded configuration."""
     digest: str = ""

@@ -1,12 +1,12 @@
 """Shipped profiles: documents with parameters, as data.
 
-A profile is a YAML file with two sections. `parameters` says what the user's section `appliance` takes: for each a
-`type` (`choice`, `name`, `host`, `port`, `ports` or `directory`), a `description`, a `default` where it need not be
-given (null for none; it may refer to parameters before it), and `when`, the values that others must have for it to
-make sense. `document` is what the user's own document is added to. In it `${parameter}` is replaced, a mapping with
-`when: {parameter: [value, ...]}` is there only with one of these values, `{when: ..., value: X}` stands for X, and an
-item of a list with `for_each: {variable: parameter}` is there once for each value of the parameter, which the variable
-then stands for.
+A profile is a YAML file with two sections, and perhaps a third. `parameters` says what the user's section `appliance`
+takes: for each a `type` (`choice`, `name`, `host`, `port`, `ports` or `directory`), a `description`, a `default` where
+it need not be given (null for none; it may refer to parameters before it), and `when`, the values that others must have
+for it to make sense. `document` is what the user's own document is added to. In it `${parameter}` is replaced, a
+mapping with `when: {parameter: [value, ...]}` is there only with one of these values, `{when: ..., value: X}` stands
+for X, and an item of a list with `for_each: {variable: parameter}` is there once for each value of the parameter, which
+the variable then stands for. `files` names further paths in the same language, which runbooks name (`config.guide`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model
@@ -39,7 +40,7 @@ def shipped() -> tuple[str, ...]:
 def expand(name: str, user: Document) -> tuple[Document | None, tuple[Problem, ...]]:
     """Return the document of the profile `name` for the parameters of `user`, and the mistakes in these.
 
-    Where there are mistakes, there is no document.
+    Where there are mistakes, there is no document. Its section `appliance` has every parameter and file.
     """
     file = f"profile {name}"
     profile, mistakes = parse((files("config") / "profiles" / f"{name}.yaml").read_bytes(), file)
@@ -51,7 +52,16 @@ def expand(name: str, user: Document) -> tuple[Document | None, tuple[Problem, .
         return None, found
     expansion = _Expansion(profile)
     values = expansion.expanded(declared.document, ("document",), (), variables)
-    return Document(cast("dict[str, Value]", values), expansion.marks), ()
+    known: dict[str, Value] = {name: list(each) if isinstance(each, list) else each for name, each in variables.items()}
+    known |= cast("dict[str, Value]", expansion.expanded(declared.files, ("files",), ("files",), variables))
+    return Document({**cast("dict[str, Value]", values), SECTION: known}, expansion.marks), ()
+
+
+def texts(section: Mapping[str, Any]) -> Mapping[str, str | tuple[str, ...]]:
+    """Return the parameters in a section `appliance` as texts and lists of texts."""
+    return MappingProxyType(
+        {name: tuple(map(str, each)) if isinstance(each, list) else str(each) for name, each in section.items()}
+    )
 
 
 _BY_KEY: Final = ("components", "clients")
@@ -76,6 +86,7 @@ def lay_over(site: Document, profile: Document) -> Document:
     """
     joined, _ = join(site, profile)
     values, marks = dict(joined.values), dict(joined.marks)
+    values[SECTION] = profile.values[SECTION]
     for section in _BY_KEY:
         ours, theirs = site.values.get(section), profile.values.get(section)
         if not (isinstance(ours, dict) and isinstance(theirs, dict)):
@@ -133,6 +144,7 @@ class _Parameter(Section):
 class _Profile(Section):
     parameters: dict[str, _Parameter]
     document: dict[str, Any]
+    files: dict[str, Any] = Field({})
 
 
 _TYPES: Final[Mapping[str, Any]] = {

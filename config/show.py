@@ -46,6 +46,7 @@ def show(config: Config) -> str:
     owned = frozenset(targets)
     document = {
         "host": config.host,
+        **({} if config.guides is None else {"guides": config.guides}),
         **_settings(config.settings),
         "watch": [_watch(each) for each in config.watches],
         "endpoints": [_endpoint(each) for name, each in config.endpoints.items() if name not in owned],
@@ -197,6 +198,8 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "labels": dict(component.labels),
         "keys": str(component.keys),
         **({} if component.min_lifetime is None else {"min_lifetime": duration_text(component.min_lifetime)}),
+        **({} if component.guide is None else {"guide": component.guide}),
+        **({"reminders": list(component.reminders)} if component.reminders else {}),
     }
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Va
 from pydantic_core import PydanticCustomError
 
 from config import model
-from config.fields import AbsolutePath, Duration, PlainName, default_duration
+from config.fields import AbsolutePath, Duration, PlainName, Sentence, default_duration
 from config.schema.issuer import AllowedIssuer
 from config.schema.looking import ComponentEndpoint
 from config.schema.section import ClientName, Section, broken_rule
@@ -185,6 +185,10 @@ class ComponentSection(Section):
     """Whether certvigil should read its private keys: read or unread; by default as in the whole configuration."""
     min_lifetime: Duration | None = None
     """How long a new certificate must last at least; by default it must not count as expiring."""
+    guide: PlainName | None = None
+    """The topic of `certvigil guide` about its replacement by hand; its plans name it."""
+    reminders: list[Sentence] = []
+    """Statements that a person should confirm before it is replaced; its plans show them."""
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
@@ -220,5 +224,7 @@ class ComponentSection(Section):
             labels=MappingProxyType(dict(self.labels)),
             keys=self.keys or keys,
             min_lifetime=self.min_lifetime,
+            guide=self.guide,
+            reminders=tuple(self.reminders),
         )
         return component, tuple(endpoints)

@@ -21,7 +21,7 @@ from actions.plan_rollback import plan_rollback
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
 from config.policy import Policy
-from config.text import Printable, printable
+from config.text import Printable, printable, sentence
 from monitor.actor.authority import issuers_of, min_lifetime_of
 from monitor.actor.backup_sets import DEFAULT_SET, sets_to_give_back
 from monitor.actor.contested import newest_in
@@ -126,7 +126,18 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
         return _refused(Ground.KEY_GIVEN_UP, why, inboxes)
     if isinstance(made, Prepared) and files is not work.files:
         made = replace(made, remarks=(*made.remarks, *misplaced_candidates(context, action)))
+    if isinstance(made, Prepared):
+        made = replace(made, remarks=(*made.remarks, *_by_hand(context, action)))
     return Planned(made, inboxes)
+
+
+def _by_hand(context: ActorContext, action: ActionRequest) -> Iterator[str]:
+    """Yield the statements that a person confirms before a replacement, and the ways to do it by hand."""
+    components = [context.config.components[name] for name in action.components]
+    for statement in dict.fromkeys(each for component in components for each in component.reminders):
+        yield sentence("to confirm first: {}", printable(statement))
+    for topic in dict.fromkeys(each.guide for each in components if each.guide is not None):
+        yield sentence("by hand: certvigil guide {}", printable(topic))
 
 
 def _refused(ground: Ground, detail: str, inboxes: tuple[Inbox, ...]) -> Planned:
