@@ -166,8 +166,12 @@ def _signer(options: ExportOptions) -> Signer | None:
     try:
         key = load_private_key(data, password, validated=True)
     except (TypeError, ValueError, UnsupportedAlgorithm):
-        why = "it holds no private key in PEM or DER that can be opened: --password-file opens an encrypted one"
-        raise _CannotError(sentence("{}: {}", _shown(options.sign_key), Printable(why))) from None
+        raise _CannotError(
+            sentence(
+                "{}: it holds no private key in PEM or DER that can be opened: --password-file opens an encrypted key",
+                _shown(options.sign_key),
+            )
+        ) from None
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise _CannotError(sentence("{}: expected an RSA or EC key", _shown(options.sign_key)))
     public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

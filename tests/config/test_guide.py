@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from config.guide import Facts, Language, RunKind, StepKind, Topic, Words, fill, plain, powershell_string, read, why_not
+from config.guide import (
+    Facts,
+    Item,
+    Language,
+    RunKind,
+    StepKind,
+    Topic,
+    Words,
+    fill,
+    plain,
+    powershell_string,
+    read,
+    why_not,
+)
 from monitor.lab.ca import HOSTILE_TEXT
 
 HOSTILE = (
@@ -167,6 +181,17 @@ def test_a_mistake_in_a_site_s_topic_is_told_with_its_line(text: str, mistake: s
     found = read(None, str(tmp_path))
     assert str(found.mistakes[0]).startswith(f"{tmp_path}/own.yaml:{mistake}")
     assert not found.topics
+
+
+def test_the_example_of_the_documents_is_a_topic(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/guide.md").read_text()
+    (example,) = re.findall(r"```text\n(title: .*?)```", page, re.DOTALL)
+    command = Words(("check", "127.0.0.1:443"))
+    checks: tuple[Item, ...] = ({"check": command, "clients": "browser", "address": "127.0.0.1:443"},)
+    facts: Facts = {"shop.url": "https://shop", "shop.restart": Words(("/bin/true",)), "shop.checks": checks}
+    topic = filled(tmp_path, example, facts)
+    assert topic.left_out == ()
+    assert topic.proofs[0].command == ("certvigil", *command)
 
 
 def test_a_topic_that_others_may_write_is_not_read(tmp_path: Path) -> None:

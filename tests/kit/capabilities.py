@@ -31,6 +31,12 @@ _OWN_WAY: Final = f"{_GROUPS}::test_one_candidate_is_for_all_members_each_with_f
 _ALL_UNDONE: Final = f"{_GROUPS}::test_a_member_that_does_not_serve_the_new_certificate_undoes_all"
 _NAMED_FILES: Final = f"{_GROUPS}::test_a_candidate_is_taken_from_the_files_of_the_article"
 _PROFILE: Final = "tests/config/test_profile.py"
+_GUIDE: Final = "tests/monitor/commands/test_guide.py"
+_SAYS: Final = f"{_GUIDE}::test_the_last_commands_say_what_the_runbook_says"
+_TOPICS: Final = "tests/monitor/guide/test_topics.py"
+_KIT: Final = "tests/monitor/guide/test_kit.py"
+_EXPORT: Final = "tests/monitor/commands/test_export.py"
+_BY_HAND: Final = "tests/monitor/actor/test_by_hand.py"
 
 CAPABILITIES: Final = (
     Capability("N01", "every TLS endpoint is a target; UDP 999 is never probed"),
@@ -95,16 +101,38 @@ CAPABILITIES: Final = (
         ),
         "nxportal, which is stopped for a change of the Portal's keystore",
     ),
-    Capability("N35", "a Collector's custom port: observe, replace or reset"),
-    Capability("N36", "federate first; the Customer Key is never touched"),
+    Capability(
+        "N35",
+        "a Collector's custom port: observe, replace or reset",
+        (
+            f"{_PROFILE}::test_an_appliance_is_looked_at_where_the_site_says_it_is",
+            f"{_GUIDE}::test_the_certificate_of_a_custom_port_is_proven_before_and_after",
+            f"{_TOPICS}::test_without_a_custom_port_nothing_is_said_about_it",
+        ),
+        "",
+    ),
+    Capability(
+        "N36",
+        "federate first; the Customer Key is never touched; the Collector's root field stays empty",
+        (
+            f"{_BY_HAND}::test_a_plan_names_the_runbook_and_asks_a_secondary_appliance_whether_it_was_federated",
+            f"{_BY_HAND}::test_nothing_but_the_declared_files_is_touched_and_so_no_customer_key",
+            f"{_TOPICS}::test_federate_first_is_asked_of_a_secondary_appliance_alone",
+            _SAYS,
+        ),
+        "",
+    ),
     Capability(
         "N37",
         "shipped mode approve, and the web console's runbook beside it",
         (
             f"{_PROFILE}::test_an_appliance_is_one_group_whose_services_are_restarted_by_systemd",
             f"{_GROUPS}::test_the_profile_acts_on_a_primary_appliance_with_the_commands_of_the_site",
+            f"{_BY_HAND}::test_a_plan_names_the_runbook_and_asks_a_secondary_appliance_whether_it_was_federated",
+            f"{_TOPICS}::test_the_buttons_and_fields_are_those_of_the_vendor",
+            _SAYS,
         ),
-        "the runbook",
+        "",
     ),
     Capability(
         "N40",
@@ -126,14 +154,38 @@ CAPABILITIES: Final = (
     Capability(
         "N42",
         "reset to default",
-        (f"{_GROUPS}::test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one",),
-        "the runbook for a custom port",
+        (
+            f"{_GROUPS}::test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one",
+            f"{_GUIDE}::test_the_certificate_of_a_custom_port_is_proven_before_and_after",
+        ),
+        "",
     ),
     Capability("N50", "the Portal's keystore: import, removal, password"),
     Capability("N51", "the Engine's bundle: the root is appended once"),
     Capability("N52", "the switches of portal.conf are set"),
-    Capability("N53", "the root for Windows"),
-    Capability("N54", "the root for macOS"),
+    Capability(
+        "N53",
+        "the root for Windows: PEM, DER, certutil, PowerShell, Group Policy, and the runbook",
+        (
+            f"{_KIT}::test_each_certificate_is_there_as_der_and_as_pem",
+            f"{_KIT}::test_the_scripts_compare_the_hash_of_each_file_before_it_is_trusted",
+            f"{_KIT}::test_a_name_stands_in_no_script_but_behind_a_comment",
+            f"{_EXPORT}::test_a_kit_has_the_root_the_intermediates_of_a_component_and_the_runbook",
+            _SAYS,
+        ),
+        "",
+    ),
+    Capability(
+        "N54",
+        "the root for macOS: a configuration profile for MDM, and the runbook",
+        (
+            f"{_KIT}::test_a_profile_has_the_documented_keys_and_each_certificate_in_der",
+            f"{_KIT}::test_openssl_verifies_a_signed_profile_and_finds_it_unchanged",
+            f"{_EXPORT}::test_a_profile_is_signed_by_the_given_key_and_the_key_is_nowhere",
+            _SAYS,
+        ),
+        "",
+    ),
     Capability("N55", "changes of client stores are transactions"),
 )
 

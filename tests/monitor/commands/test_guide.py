@@ -243,8 +243,8 @@ def test_installed_files_tell_whether_intermediates_are_in_use(
     tmp_path.chmod(0o755)
     (tmp_path / "root.pem").write_bytes(ROOT.pem())
     if installed is not None:
-        for path in ("console/etc/certificate.pem", "nxnginx/ssl/nginx.crt"):
-            there = tmp_path / "root/var/nexthink" / path
+        for name in ("console/etc/certificate.pem", "nxnginx/ssl/nginx.crt"):
+            there = tmp_path / "root/var/nexthink" / name
             there.parent.mkdir(parents=True)
             there.write_bytes(installed.chain_pem())
     path = tmp_path / "certvigil.yaml"

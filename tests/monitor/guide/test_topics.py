@@ -17,8 +17,9 @@ from markdown_it import MarkdownIt
 from config.guide import Facts, Language, Run, RunKind, StepKind, Topic, Words, fill, plain, read, why_not
 from config.load import load
 from config.model import Config
+from config.text import Printable
 from monitor.guide.facts import facts_of
-from monitor.guide.markdown import markdown
+from monitor.guide.markdown import command_line, markdown
 from monitor.lab.ca import Authority
 from tests.kit.command_lines import refusal, why
 
@@ -83,10 +84,10 @@ def pieces(topic: Topic) -> Iterator[Run]:
         assert language
 
 
-def lines(topic: Topic) -> Iterator[tuple[Language, str]]:
+def lines(topic: Topic) -> Iterator[tuple[Language, Printable]]:
     for step in topic.steps:
         yield from ((step.language, line) for line in step.lines)
-    yield from ((Language.SHELL, shlex.join(each.command)) for each in topic.proofs)
+    yield from ((Language.SHELL, command_line(each)) for each in topic.proofs)
 
 
 def paths_in(config: Config, facts: Facts) -> set[str]:
@@ -153,7 +154,7 @@ def test_each_unit_in_a_runbook_is_one_of_the_appliance(role: str, configured: C
 @pytest.mark.parametrize("role", ROLES)
 def test_each_command_in_a_runbook_is_one_that_its_program_takes(role: str, configured: Configured) -> None:
     facts = facts_of(configured(role), config_path="/srv/it's/certvigil.yaml")
-    shell: dict[str, None] = {}
+    shell: dict[Printable, None] = {}
     for name in applying(role):
         topic = rendered(name, facts)
         named = [piece.text for piece in pieces(topic) if piece.kind is RunKind.CODE]
@@ -165,8 +166,8 @@ def test_each_command_in_a_runbook_is_one_that_its_program_takes(role: str, conf
         for line in (line for language, line in lines(topic) if language is Language.SHELL):
             assert not line.startswith("certvigil ") or refusal(shlex.split(line)[1:]) is None, (name, line)
             shell[line] = None
-    for line in shell:
-        subprocess.run(["bash", "-n", "-c", line], check=True)
+    for each in shell:
+        subprocess.run(["bash", "-n", "-c", each], check=True)
     assert len(shell) > 20
 
 
