@@ -219,14 +219,6 @@ class Nothing(Section):
     """Takes no options."""
 
 
-def _named_action(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if value not in _ACTIONS:
-        raise UnknownActionError(value)
-    return {value: {}}
-
-
 class UnknownActionError(ValueError):
     """What was written is no action."""
 
@@ -253,7 +245,11 @@ class StepSection(Section):
     @model_validator(mode="before")
     @classmethod
     def _read_name(cls, value: object) -> object:
-        return _named_action(value)
+        if not isinstance(value, str):
+            return value
+        if value not in _ACTIONS:
+            raise UnknownActionError(value)
+        return {value: {}}
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:

@@ -49,13 +49,8 @@ def not_found(why: str) -> dict[int | str, dict[str, Any]]:
     return {404: {"description": why}}
 
 
-def moment(at: float) -> datetime:
-    """Return Unix time `at` for an answer: the nearest time that can be written."""
-    return calendar(at)
-
-
 def _moment(at: float | None) -> datetime | None:
-    return None if at is None else moment(at)
+    return None if at is None else calendar(at)
 
 
 class Answer(BaseModel):
@@ -155,12 +150,12 @@ class FindingAnswer(Answer):
     def of(cls, target: str, raised: Raised) -> FindingAnswer:
         """Return the findings on `target`."""
         found = raised.finding
-        return cls._with(target, found, moment(raised.since), cure(found.code, found.detail))
+        return cls._with(target, found, calendar(raised.since), cure(found.code, found.detail))
 
     @classmethod
     def bare(cls, target: str, raised: Raised) -> FindingAnswer:
         """Return the findings on `target`, where another fact about it cannot be shown."""
-        return cls._with(target, raised.finding, moment(0), _NOT_SHOWN)
+        return cls._with(target, raised.finding, calendar(0), _NOT_SHOWN)
 
     @classmethod
     def _with(cls, target: str, found: Found, since: datetime, helps: str) -> FindingAnswer:
@@ -286,7 +281,7 @@ class TargetInFull(Target):
     @classmethod
     def of_known(cls, state: TargetState, now: float) -> TargetInFull:
         """Return all facts about a target at Unix time `now`."""
-        since = moment(state.since) if state.presented else None
+        since = calendar(state.since) if state.presented else None
         addresses = [
             Address(
                 address=each.address,
@@ -331,7 +326,7 @@ class LastAction(Answer):
     @classmethod
     def of(cls, ended: RecordedEnding) -> LastAction:
         """Return the ending."""
-        return cls(**ended.facts(), at=moment(ended.at), group=ended.group or None)
+        return cls(**ended.facts(), at=calendar(ended.at), group=ended.group or None)
 
 
 class DecisionAnswer(Answer):
@@ -381,7 +376,7 @@ class WaitingPlan(Answer):
             action=waiting.kind,
             components=waiting.components,
             group=waiting.group or None,
-            since=moment(waiting.at),
+            since=calendar(waiting.at),
             approved_until=_moment(waiting.approved_until),
             about=waiting.shown,
         )
@@ -487,7 +482,7 @@ class Happened(Answer):
     @classmethod
     def of(cls, entry: HistoryEntry) -> Happened:
         """Return the entry."""
-        return cls.model_validate({**asdict(entry), "at": moment(entry.at)})
+        return cls.model_validate({**asdict(entry), "at": calendar(entry.at)})
 
 
 class History(Answer):
@@ -559,12 +554,12 @@ class StatusAnswer(Answer):
         return cls(
             version=status.version,
             host=status.host,
-            started=moment(status.started),
+            started=calendar(status.started),
             ready=not not_ready,
             not_ready=not_ready,
             targets=targets,
             configuration=Configuration(
-                sources=status.sources, sha256=status.digest, loaded=moment(status.loaded), stale=status.stale
+                sources=status.sources, sha256=status.digest, loaded=calendar(status.loaded), stale=status.stale
             ),
             watch=WatchAnswer(
                 files_looked_at=status.files_looked_at,
@@ -574,7 +569,7 @@ class StatusAnswer(Answer):
                 polled_because=status.polled_because,
             ),
             waivers=[
-                WaiverAnswer(target=each.target, code=each.code, reason=each.reason, until=moment(each.until))
+                WaiverAnswer(target=each.target, code=each.code, reason=each.reason, until=calendar(each.until))
                 for each in status.waivers
             ],
             no_actor=status.no_actor,

@@ -17,10 +17,11 @@ from fastapi.responses import Response
 from config.channel import FindingMatch
 from config.text import printable
 from config.vocabulary import Code, Severity, TargetKind
-from monitor.http.answers import API, Answer, moment, not_found
+from monitor.http.answers import API, Answer, not_found
 from monitor.http.view import NotifierView
 from monitor.notify import delivery, lifecycle, outbox
 from monitor.notify.delivery import DeliveryFate
+from probes.judge.time import calendar
 
 _LASTING: Any = Query(gt=0, le=366 * 86_400, alias="for", description="Seconds.")
 _Seconds = Annotated[float, _LASTING]
@@ -40,7 +41,7 @@ class Acknowledged(Answer):
     @classmethod
     def of(cls, known: lifecycle.Acknowledgement) -> Acknowledged:
         """Return who knows, and since when."""
-        return cls(who=known.who, at=moment(known.at), until=None if known.until is None else moment(known.until))
+        return cls(who=known.who, at=calendar(known.at), until=None if known.until is None else calendar(known.until))
 
 
 class AlertAnswer(Answer):
@@ -71,8 +72,8 @@ class AlertAnswer(Answer):
             headline=printable(alert.headline),
             codes=sorted(alert.codes),
             targets=len(alert.targets),
-            since=moment(alert.since),
-            told=moment(alert.told_at),
+            since=calendar(alert.since),
+            told=calendar(alert.told_at),
             messages=alert.messages,
             acknowledged=None if known is None else Acknowledged.of(known),
         )
@@ -98,7 +99,7 @@ class Notification(Answer):
             id=undelivered.id,
             channel=undelivered.channel,
             title=undelivered.message.title,
-            at=moment(undelivered.at),
+            at=calendar(undelivered.at),
             fate=undelivered.fate,
             attempts=undelivered.attempts,
             why=undelivered.why,
@@ -130,7 +131,7 @@ class SilenceAnswer(Answer):
             findings=match.codes,
             reason=printable(requested.silence.reason),
             who=requested.who,
-            until=moment(requested.silence.until),
+            until=calendar(requested.silence.until),
         )
 
 

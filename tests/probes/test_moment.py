@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.dialect import iso
-from monitor.http.answers import moment as answered
-from probes.judge.time import moment
+from probes.judge.time import calendar, moment
 
 
 @pytest.mark.parametrize(
@@ -36,4 +35,4 @@ def test_a_time_that_has_no_date_is_said_to_be_before_or_after_all_that_have(at:
 def test_no_number_fails_to_be_told(at: float) -> None:
     assert moment(at)
     assert iso(at)
-    assert answered(at).tzinfo is not None
+    assert calendar(at).tzinfo is not None

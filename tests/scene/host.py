@@ -82,7 +82,6 @@ class SceneHost:
             "channels": {name: {"urls": [each.url()]} for name, each in self.receivers.items()},
             "notifications": {
                 "routes": [{"channels": ["ops"]}, {"channels": ["pager"], "severity": "critical"}],
-                "resolved_after": "5s",
             },
             "components": {name: each.section for name, each in self.services.items()},
             "endpoints": [
