@@ -31,7 +31,8 @@ A plan names the topic of its component (`guide`), and what a person should conf
 message about a plan that waits for approval.
 
 `certvigil export windows` and `certvigil export macos` write a directory for other machines. It has the roots of a
-trust store as PEM and DER, scripts or a configuration profile, the values to compare, and the topic about these machines:
+trust store as PEM and DER, scripts or a configuration profile, the values to compare, and the topic about these
+machines:
 
 ```console
 # certvigil export windows outsiders --out /root/windows-root --with portal

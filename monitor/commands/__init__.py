@@ -264,6 +264,29 @@ def export(
 
 
 @app.command()
+def init(
+    profile: Annotated[str, typer.Option("--profile", metavar="NAME", help="The shipped profile to begin with.")],
+    given: Annotated[
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the profile; several ports by commas."),
+    ] = [],  # noqa: B006
+    root: Annotated[
+        str | None, typer.Option("--root", metavar="DIR", help="The directory before every path of the profile.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="Write this new file, not standard output.")
+    ] = None,
+) -> None:
+    """Write a configuration from what is on this host. What it does not show is asked for, or given by --set.
+
+    Nothing is overwritten. Exit code: 0, or 3 where a parameter is missing or nothing was written.
+    """
+    from monitor.commands.init import init as write
+
+    raise typer.Exit(write(profile, given, root, out))
+
+
+@app.command()
 def reload(socket: Socket = DEFAULT_SOCKET) -> None:
     """Have the daemon read its configuration again. If it has mistakes, print them; the old one stays in force."""
     from monitor.commands.reload import reload as ask
