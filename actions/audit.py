@@ -25,10 +25,11 @@ STEPS: Final = frozenset(
     {
         *(Event.BACKED_UP, Event.STAGED, Event.INTENT, Event.SWITCHED, Event.CONFIG_TESTED),
         *(Event.ACTIVATED, Event.VALIDATED, Event.CLOSED, Event.COMMAND, Event.ASIDE, Event.LET_GO),
+        Event.REQUEST_CLEARED,
     }
 )
 """Records of mere steps, which are in the journal alone."""
-_LEAVES: Final = frozenset({"plan", "baseline"})
+_LEAVES: Final = frozenset({"plan", "baseline", "pem"})
 """Parts of a record that are left out for their length; the hash of the plan stays."""
 _NAME: Final = re.compile(r"[0-9]{10}\.jsonl")
 _HASH: Final = b',"sha256":"%s"}'

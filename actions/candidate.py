@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
@@ -18,7 +19,7 @@ from probes.chain import paths, signed
 from probes.container.blocks import SEALED, EncodingFault
 from probes.container.pem import text_around
 from probes.container.private_key import open_key
-from probes.container.registry import called, open_container, parts_of
+from probes.container.registry import called, open_container, open_unsealed, parts_of, recognise
 
 LibraryKey = (
     rsa.RSAPrivateKey
@@ -110,6 +111,8 @@ class Flaw(StrEnum):
     """No password was given."""
     WRONG_PASSWORD = "wrong_password"  # noqa: S105 (a reason, not a secret)
     UNDECODABLE = "undecodable"
+    NO_ANSWER = "no_answer"
+    """Its key was made for a request, or is the one of a request, that it does not answer."""
     TOO_LARGE = "too_large"
 
 
@@ -168,25 +171,27 @@ def read_candidates(
     password: bytes | None = None,
     at_hand: Sequence[PrivateKey] = (),
     *,
+    requested: Sequence[PrivateKey] = (),
     opened_with: str = "this password",
 ) -> Candidates | NoCandidate:
     """Return the candidates in `files`: PEM, DER, PKCS#7 or PKCS#12, recognised by content.
 
     There is one candidate for each server's certificate whose key is at hand; all share the remarks on corrections to
     the files. `password` opens encrypted keys and keystores; `opened_with` is its name in a sentence, printable.
-    `at_hand` are keys of the host, for a certificate that comes without a key.
+    `at_hand` are keys of the host, for a certificate that comes without a key, and `requested` those that were made for
+    requests.
     """
     parts = _parts(files, password, opened_with)
     if isinstance(parts, NoCandidate):
         return parts
-    keys = {key.public_sha256: key for key in (*at_hand, *parts.keys)}
+    keys = {key.public_sha256: key for key in (*requested, *at_hand, *parts.keys)}
     leaves = _leaves(parts.certificates, keys.keys())
     if isinstance(leaves, NoCandidate):
         return parts.locked() or leaves
     made, keyless = _paired(leaves, parts, keys)
     if not made:
         return max(keyless, key=lambda each: age(each.certificate)).why
-    return Candidates(_described(made, keyless, parts), keyless)
+    return Candidates(_described(made, keyless, parts, {*requested} - {*at_hand}), keyless)
 
 
 def age(certificate: Certificate) -> tuple[float, float, str]:
@@ -200,6 +205,26 @@ def identities(file: Given, password: bytes | None = None) -> frozenset[str]:
     """Return the SHA-256 of each certificate in a file, and of each private key's public half, hexadecimal."""
     found = _look_into(file, password)
     return frozenset((*(each.sha256 for each in found.certificates), *(each.public_sha256 for each in found.keys)))
+
+
+def read_certificates(files: Sequence[Given]) -> tuple[Certificate, ...] | NoCandidate:
+    """Return the certificates in `files`, each once, or why there are none; keys are left out."""
+    parts = _parts(files, None, "this password")
+    if isinstance(parts, NoCandidate):
+        return parts
+    return parts.certificates or NoCandidate(Flaw.NO_CERTIFICATE, "there is no certificate")
+
+
+def holds_key(file: Given) -> bool:
+    """Whether a file holds a private key, or a keystore, which may hold one; nothing in it is opened."""
+    data = _unmarked(file.data, _Found(file.name, None))
+    if b"PRIVATE KEY-----" in data:
+        return True
+    for part in islice(parts_of(data), MOST_PARTS):
+        form = recognise(part)
+        if form is not None and (form.is_keystore or form.name is FileFormat.PUTTY_KEY or open_unsealed(part).keys):
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,11 +294,15 @@ def _paired(
     return made, tuple(keyless)
 
 
-def _described(made: Sequence[Candidate], keyless: Sequence[Keyless], parts: _Parts) -> tuple[Candidate, ...]:
+def _described(
+    made: Sequence[Candidate], keyless: Sequence[Keyless], parts: _Parts, requested: Collection[PrivateKey]
+) -> tuple[Candidate, ...]:
     """Return the candidates, each with the corrections to the files."""
     corrections = tuple(_corrections(made, keyless, parts))
     reused = "no private key was given: the installed one, to which the certificate belongs, is used again"
-    own = {one.certificate: () if one.key in parts.keys else (reused,) for one in made}
+    kept = "no private key was given: the one that was made for its request is used"
+    where = {one.certificate: kept if one.key in requested else reused for one in made}
+    own = {one.certificate: () if one.key in parts.keys else (where[one.certificate],) for one in made}
     return tuple(replace(one, put_right=tuple(dict.fromkeys((*corrections, *own[one.certificate])))) for one in made)
 
 

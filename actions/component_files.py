@@ -21,8 +21,8 @@ from config.model import Artefacts, Component
 from config.text import printable
 from config.vocabulary import FileRole
 from probes.certificate import Certificate
-from probes.file import password_in
 from probes.judge.client import leaf_first
+from probes.keystore import password_in
 
 WITH_KEY: Final = (FileRole.COMBINED, FileRole.KEYSTORE, FileRole.KEY)
 """Files that hold a private key."""

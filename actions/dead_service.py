@@ -14,7 +14,7 @@ from actions.ending import ANSWERS_AGAIN, ANSWERS_NOBODY, Cause, Ending, Failure
 from actions.examine import unlike
 from actions.guard import Guarded
 from actions.journal import Event, JournalError
-from actions.plan import Change, FileState
+from actions.plan import Change, FileState, Kind
 from actions.set_worth import old_set
 from actions.transaction_state import TransactionState
 from actions.validate import LiveView, Seen, watch
@@ -40,11 +40,22 @@ def start_dead(state: TransactionState, *, patient: bool = True) -> str:
     """
     if not state.services_run:
         return ""
+    if state.plan.kind is Kind.TRUST:
+        return _start_stopped(state) if state.stopped else ""
     return "; ".join(
         _start_once(state, one, names, patient=patient)
         for one in dict.fromkeys(state.services().values())
         if _is_dead(state, names := state.names_of(one))
     )
+
+
+def _start_stopped(state: TransactionState) -> str:
+    """Start what was stopped for the change of a trust store; return a sentence about it.
+
+    It has no endpoint that would tell whether it runs, and runs with any store: better with another writer's than not.
+    """
+    trouble = state.each_service(service.begin, go_on=True)
+    return "its service was started again" if trouble is None else f"its service is down: {trouble.sentence}"
 
 
 def start_dead_later(state: TransactionState) -> Ending | None:

@@ -63,6 +63,8 @@ class Ground(StrEnum):
     """The component is left alone until an operator thaws it."""
     CONTESTED = "contested"
     """Another writer changes the files, too: a person is asked first."""
+    CHANGED_MEANWHILE = "changed_meanwhile"
+    """The components were changed after the action was asked for, and it was meant for the state before."""
     TARGET = "target"
     """A file cannot or should not be changed."""
     UNUSABLE = "unusable"
@@ -76,6 +78,18 @@ class Ground(StrEnum):
     """The daemon alone may not have it carried out, and no time changes that: a person must approve the plan."""
     TOO_MANY_PLANS = "too_many_plans"
     """Too many plans of the kind wait for a person already."""
+    NOT_TO_BE_TRUSTED = "not_to_be_trusted"
+    """A certificate that is no CA, or has ended."""
+    ALIAS_TAKEN = "alias_taken"
+    """Another certificate has that alias in the trust store."""
+    NO_SUCH_ENTRY = "no_such_entry"
+    """The trust store has no such certificate, or something else by that name."""
+    CANNOT_BE_WRITTEN = "cannot_be_written"
+    """The trust store is in a format, or of a content, that cannot be written without a loss."""
+    KEYTOOL = "keytool"
+    """Java's keytool is missing, failed, or wrote something else than it was told."""
+    PACKAGE_OWNED = "package_owned"
+    """A package owns the trust store, and its scripts need it as it is."""
 
 
 class Cause(StrEnum):
@@ -105,6 +119,8 @@ class Cause(StrEnum):
     NOT_SERVED = "not_served"
     CLIENT_LOST = "client_lost"
     INTERRUPTED = "interrupted"
+    OBJECTION = "objection"
+    """There was no transaction: the plan has objections."""
     INTERNAL = "internal"
     """A fault of certvigil itself."""
 

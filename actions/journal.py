@@ -65,6 +65,8 @@ class Event(StrEnum):
     RELEASED = "released"
     REFUSED = "refused"
     """A transaction that was asked for did not begin."""
+    DECLINED = "declined"
+    """An action that was asked for was refused before there was a transaction."""
     PROPOSED = "proposed"
     """A plan waits for approval."""
     WITHDRAWN = "withdrawn"
@@ -79,6 +81,14 @@ class Event(StrEnum):
     """An operator has declared private keys compromised: they never return."""
     KEY_REINSTATED = "key_reinstated"
     """An operator has taken that back."""
+    REQUESTED = "requested"
+    """A request for a certificate was made; its key is on the medium."""
+    REQUEST_WITHDRAWN = "request_withdrawn"
+    """A request that waited is no longer answered: it was cancelled, or its time is over."""
+    REQUEST_CLEARED = "request_cleared"
+    """The key that was made for a request is no longer in the directory of such keys."""
+    OFFERED = "offered"
+    """Somebody without rights has brought certificates over the socket."""
 
 
 ENDED: Final = frozenset({Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.SUPERSEDED})

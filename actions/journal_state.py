@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Self, TypedDict
+from typing import Any, Final, NamedTuple, Self, TypedDict
 
 from actions import aside
 from actions.aside import Aside, Late
+from actions.csr import WaitingRequest
 from actions.ending import FROZEN_UNTIL_RECOVERY, Cause, Ending, Outcome
 from actions.journal import ENDED, Event, Record
 from actions.plan import Kind, plan_from_json
@@ -23,8 +24,9 @@ The object is the SHA-256 of the server's certificate, or for a rollback the nam
 
 RECENT: Final = 32
 """Endings that are kept for each component."""
+_RECENT_DECLINED: Final = 16
 _IN_USE: Final = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
-_OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN}
+_OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN, Event.DECLINED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,15 @@ class Ruling:
     why: str = ""
 
 
+class Declined(NamedTuple):
+    """A refusal before there was a transaction."""
+
+    said: str
+    """Identifies the refusal, with the action and whoever asked."""
+    at: float
+    """Unix time."""
+
+
 class EndingFacts(TypedDict):
     """The facts of a recorded ending that are shown, logged and stored."""
 
@@ -159,6 +170,8 @@ class RecordedEnding(Ending):
     """Identifies the candidate, as `candidate_of` does."""
     leaf: str = ""
     """SHA-256 of the server's certificate that was to be served."""
+    approved: bool = False
+    """A person approved the plan that a policy had proposed."""
     handed: bool = False
     """A person handed the candidate over: it was in no inbox."""
     accepted: frozenset[tuple[str, str]] = frozenset()
@@ -190,6 +203,7 @@ class RecordedEnding(Ending):
             action=ActionRequest.from_json(begun["action"]) if "action" in begun else None,
             candidate=str(begun.get("candidate", "")),
             leaf=str(begun.get("leaf", "")),
+            approved=bool(begun.get("approved")),
             handed=bool(begun.get("handed")),
             accepted=accepted,
             group=str(plan.get("group", "")),
@@ -245,6 +259,10 @@ class JournalState:
     """Replaced files that stay linked, by transaction, oldest first."""
     late: dict[str, Late] = field(default_factory=dict)
     """The last late write to replaced files, by component, until an operator confirms it."""
+    requests: dict[str, WaitingRequest] = field(default_factory=dict)
+    """The requests for certificates that wait, by the SHA-256 of their public key, oldest first."""
+    spent_keys: dict[str, str] = field(default_factory=dict)
+    """Why the key of a request is done with, by its SHA-256, until it is not in the directory of made keys."""
     unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Unix time at which a candidate was last removed from an inbox unused, and the reason, by component."""
     changes: dict[str, deque[str]] = field(default_factory=dict)
@@ -253,6 +271,8 @@ class JournalState:
     """The last transaction whose files, or service on them, stayed in use, by component."""
     counts: dict[tuple[str, Kind, Outcome], int] = field(default_factory=dict)
     """The number of endings since the journal began, by component, kind and outcome."""
+    declined: dict[str, deque[Declined]] = field(default_factory=dict)
+    """The refusals since the last change, by component, oldest first."""
     _begun: dict[str, Record] = field(default_factory=dict)
     _accepted: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
 
@@ -268,6 +288,7 @@ class JournalState:
         """Take in the next record; returns the ending that it records, if any."""
         self._run(record)
         aside.note(self.aside, self.late, record)
+        self._take_request(record)
         match record.event:
             case Event.BEGIN:
                 self._begin(record)
@@ -293,6 +314,13 @@ class JournalState:
             case Event.KEY_GIVEN_UP | Event.KEY_REINSTATED:
                 self._give_up(record)
         return self._ended(record) if record.event in _OUTCOMES else None
+
+    def _decline(self, record: Record) -> RecordedEnding | None:
+        """Take in a refusal; it is no ending of a transaction, so that no decision depends on it."""
+        for component in map(str, record.data["components"]):
+            declined = self.declined.setdefault(component, deque(maxlen=_RECENT_DECLINED))
+            declined.append(Declined(str(record.data.get("said", "")), record.at))
+        return RecordedEnding.read(record, record, frozenset())
 
     def _run(self, record: Record) -> None:
         # A process that runs a command writes no record before the command is over.
@@ -387,6 +415,24 @@ class JournalState:
             else:
                 of = tuple(map(str, record.data.get("components", ())))
                 self.given_up.setdefault(key, GivenUp(str(record.data.get("by", "")), record.at, of))
+                self._close_request(key, "its key was given up as compromised")
+
+    def _take_request(self, record: Record) -> None:
+        match record.event:
+            case Event.REQUESTED:
+                request = _request(record)
+                self.requests[request.key] = request
+                # The installed key may be asked about again and again.
+                self.spent_keys.pop(request.key, None)
+            case Event.REQUEST_WITHDRAWN:
+                self._close_request(str(record.data["key"]), str(record.data.get("reason", "")))
+            case Event.REQUEST_CLEARED:
+                self.spent_keys.pop(str(record.data["key"]), None)
+
+    def _close_request(self, key: str, why: str) -> None:
+        # Whether a key was made for it is not asked: its own record may be left out of a journal by now.
+        self.requests.pop(key, None)
+        self.spent_keys[key] = why
 
     def is_our_doing(self, component: str) -> bool:
         """Whether a transaction gave a component's files their content: it is under way, or froze the component."""
@@ -408,6 +454,8 @@ class JournalState:
 
     def _ended(self, record: Record) -> RecordedEnding | None:
         """Take in the end of a transaction, or its refusal."""
+        if record.event is Event.DECLINED:
+            return self._decline(record)
         if record.event in ENDED:
             self.under_way.pop(record.transaction, None)
             self._melt(record.transaction)
@@ -427,13 +475,33 @@ class JournalState:
     def _put_into_use(self, ended: RecordedEnding, begin: Record) -> None:
         """Take in that the files of a transaction, or services on them, stayed in use."""
         self._outdate(ended)
+        for key in map(str, begin.data.get("answers", ())):
+            self._close_request(key, f"it was answered by the transaction {ended.transaction}")
         begins = begin.data.get("begins", {})
         for component in ended.components:
             self.in_use[component] = ended.transaction
+            self.declined.pop(component, None)
             if component in begins:
                 self.newest[component] = max(float(begins[component]), self.newest.get(component, 0.0))
         for component in {str(each[0]) for each in begin.data.get("plan", {}).get("changes", ())}:
             self.changes.setdefault(component, deque(maxlen=RECENT)).append(ended.transaction)
+
+
+def _request(record: Record) -> WaitingRequest:
+    data = record.data
+    return WaitingRequest(
+        key=str(data["key"]),
+        components=tuple(map(str, data["components"])),
+        names=tuple(map(str, data["names"])),
+        installed=bool(data.get("installed")),
+        # Whoever follows the journal elsewhere is not told this part.
+        pem=str(data.get("pem", "")),
+        by=str(data["by"]),
+        at=record.at,
+        until=float(data["until"]),
+        seen=frozenset(map(str, data.get("seen", ()))),
+        group=str(data.get("group", "")),
+    )
 
 
 def _case(record: Record) -> dict[str, str]:

@@ -18,6 +18,8 @@ class Kind(StrEnum):
     ROLLBACK = "rollback"
     ACTIVATE = "activate"
     """Reload or restart a service onto the files that are already on disk."""
+    TRUST = "trust"
+    """Change what the clients of a trust store trust: `components` are trust stores, and only a person asks for it."""
 
 
 class Ill(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from actions.candidate import Candidate, Given, NoCandidate, read_candidate
 from actions.choice import Choice
@@ -14,6 +14,7 @@ from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan, conclude, read_sites
 from actions.proposal import ComponentProposal, FilesCondition
 from config.text import printable
+from config.vocabulary import KeyKind
 
 
 def plan_activation(
@@ -40,9 +41,25 @@ def plan_activation(
             objections.append(proposal)
         else:
             proposals.append(proposal)
+    objections += _different_certificates(proposals)
     if objections:
         return RefusedPlan(tuple(objections))
     return conclude(Kind.ACTIVATE, proposals, reader, now, losses)
+
+
+def _different_certificates(proposals: Sequence[ComponentProposal]) -> Iterator[Objection]:
+    """Yield that the members of a group have different certificates on disk, of the same kind of key."""
+    found: dict[tuple[str, KeyKind], dict[str, list[str]]] = {}
+    for each in proposals:
+        leaf = each.leaves[1]
+        if each.site.group:
+            by_leaf = found.setdefault((each.site.group, leaf.key.kind), {})
+            by_leaf.setdefault(f"{leaf.title}, sha256 {leaf.sha256[:16]}", []).append(each.name)
+    for (group, _), by_leaf in found.items():
+        if len(by_leaf) > 1:
+            said = "; ".join(f"{', '.join(names)}: {leaf}" for leaf, names in by_leaf.items())
+            why = f"the members of group {group} have different certificates on disk ({said}); a group has one"
+            yield Objection(Ground.UNUSABLE, printable(f"{why}: `certvigil replace {group}` gives it to all", 2000))
 
 
 def _proposal(site: ComponentSite, files: ComponentFiles) -> ComponentProposal | Objection:

@@ -11,16 +11,17 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from actions.candidate import Candidate
 from actions.ending import Ground
+from config.catalogue import NAMED_CURE
 from config.fields import duration_text
 from config.text import Printable, printable
 from config.vocabulary import Code, VerifierName
 from probes.certificate import AlternativeName, Certificate
 from probes.chain import presented_path
+from probes.finding import Edge, Finding
 from probes.judge.chain import judge_presentation
 from probes.judge.client import View, cure_of, judge_chain, leaf_first, subject_in
 from probes.judge.key import judge_match, judge_strength
 from probes.judge.name import judge_names
-from probes.judge.path import TO_THE_CHAIN
 from probes.judge.presented import earliest_end
 from probes.judge.time import judge_time, moment
 from probes.lifetime import leaf_thresholds, lifetime
@@ -256,17 +257,20 @@ def _issuing_keys(candidate: Candidate, demands: Demands) -> Iterator[str]:
             yield each.public_key_sha256()
 
 
-_CURE: Final = "; to cure it, "
 _BESIDE: Final = (
     "put the missing certificate beside the candidate (into the inbox, or among the files given) if it is an "
     "intermediate, or add it to the client's store if it is a root"
 )
 
 
-def of_candidate(why: str) -> str:
+def why_rejected(edge: Edge) -> str:
     """Return why a client rejects a candidate, with the cure for a candidate: no server presents it yet."""
-    what, named, cure = why.rpartition(_CURE)
-    return f"{what}{_CURE}{_BESIDE}" if named and TO_THE_CHAIN in cure else why
+    cause = edge.cause
+    return edge.why if cause is None else f"{cause.detail}{NAMED_CURE}{_cure_for_candidate(cause)}"
+
+
+def _cure_for_candidate(cause: Finding) -> str:
+    return _BESIDE if cause.may_lack_in_chain else cure_of(cause)
 
 
 def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Objection]:
@@ -282,10 +286,12 @@ def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Obj
     for view in views:
         for cause in verdicts[view.client.name].causes:
             if cause.code is Code.INCOMPLETE_CHAIN and not _incomplete(demands.installed, view, now, elsewhere):
-                gaps.setdefault(cause.subject, (cause.detail, cure_of(cause), []))[2].append(view.client.name)
+                gaps.setdefault(cause.subject, (cause.detail, _cure_for_candidate(cause), []))[2].append(
+                    view.client.name
+                )
     for detail, cure, clients in gaps.values():
         others = f"; {', '.join(clients[1:])} would miss it, too" if clients[1:] else ""
-        yield Objection(Ground.INCOMPLETE_CHAIN, of_candidate(f"{detail}{others}; to cure it, {cure}"))
+        yield Objection(Ground.INCOMPLETE_CHAIN, f"{detail}{others}{NAMED_CURE}{cure}")
     if views and not gaps and not any(verdict.accepted for verdict in verdicts.values()):
         why = next((cause.detail for verdict in verdicts.values() for cause in verdict.causes), "")
         yield Objection(Ground.NO_CLIENT_ACCEPTS, f"no client of it accepts it: {why}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from actions.beside import left_beside
 from actions.component_files import ComponentFile, ComponentFiles, FileReader, read_file
 from actions.component_site import ComponentSite
 from actions.ending import Ground
+from actions.offered import Offer
 from actions.plan import Ill, Kind, Order, Plan
 from actions.precheck import Objection
 from actions.proposal import ComponentProposal, changes, judge, remarks, servings, stands
@@ -52,6 +53,10 @@ class Prepared:
     leaves: Mapping[str, tuple[Certificate | None, Certificate]]
     """By component: the server's certificate that was in use last, and the new one."""
     remainder: Remainder = field(default_factory=lambda: _NOTHING_LEFT)
+    answers: frozenset[str] = frozenset()
+    """The requests that its certificates answer, by the SHA-256 of their keys."""
+    offer: Offer | None = None
+    """The offer that its certificate is from; None where it is from an inbox, or a person handed it over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +102,8 @@ def conclude(
     """Return the order that carries out all proposals at once, or every objection to one of them; raises OSError."""
     verdicts = [judge(each, kind, losses, now) for each in proposals]
     effects = tuple(effect for each in verdicts for effect in each.effects)
-    if objections := [objection for each in verdicts for objection in each.objections]:
-        return RefusedPlan(tuple(dict.fromkeys(objections)), effects)
+    if objections := _of_members(proposals, [each.objections for each in verdicts]):
+        return RefusedPlan(objections, effects)
     plan = _plan(kind, proposals, reader, {effect.after.client for effect in effects if effect.lost})
     order = Order(
         plan,
@@ -109,6 +114,22 @@ def conclude(
     said = dict.fromkeys(remark for each in proposals for remark in remarks(each))
     beside = () if kind is Kind.ACTIVATE else tuple(_left_beside(proposals, reader))
     return Prepared(order, effects, (*said, *beside), {each.name: each.leaves for each in proposals})
+
+
+def _of_members(
+    proposals: Sequence[ComponentProposal], against: Sequence[Sequence[Objection]]
+) -> tuple[Objection, ...]:
+    """Return the objections to all proposals, each once; of several proposals, with the components that it is about."""
+    names: dict[Objection, list[str]] = {}
+    for proposal, objections in zip(proposals, against, strict=True):
+        for each in objections:
+            names.setdefault(each, []).append(proposal.name)
+    if len(proposals) == 1:
+        return tuple(names)
+    return tuple(
+        each if each.detail.startswith(f"{about[0]}: ") else replace(each, detail=f"{', '.join(about)}: {each.detail}")
+        for each, about in names.items()
+    )
 
 
 def _plan(kind: Kind, proposals: Sequence[ComponentProposal], reader: FileReader, lost: Collection[str]) -> Plan:

@@ -26,7 +26,7 @@ from actions.component_site import ComponentSite, LastSet
 from actions.ending import Ground
 from actions.keystore import loss, why_not_written
 from actions.plan import Change, FileState, Ill, Kind, Serving
-from actions.precheck import Demands, Objection, dropped_names, kept_out_by_time, missing_issuer, of_candidate, precheck
+from actions.precheck import Demands, Objection, dropped_names, kept_out_by_time, missing_issuer, precheck, why_rejected
 from actions.rehearse import CannotBeServed, Effect, RehearsalStage, rehearse
 from actions.soundness import faults_in, ill_of
 from config.address import is_ip_address
@@ -225,7 +225,7 @@ def _losses(effects: Sequence[Effect], expected: Collection[str]) -> Iterator[Ob
     lost = {effect.after.client: effect for effect in effects if effect.lost}
     for name, effect in lost.items():
         if name not in expected:
-            why = of_candidate(effect.after.why)
+            why = why_rejected(effect.after)
             yield Objection(Ground.CLIENT_LOST, f"{name} would no longer accept {effect.endpoint}: {why}")
 
 

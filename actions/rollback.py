@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from actions import service
 from actions.close import abandon, end, freeze
+from actions.ended_service import has_ended
 from actions.ending import CANDIDATES_FAULT, Cause, Ending, Failure, Outcome, detail_of
 from actions.examine import can_complete, why_not_whole
 from actions.give_way import give_way, judge_restored
@@ -42,7 +43,8 @@ def undo(state: TransactionState, failure: Failure, *, ready: Callable[[], Failu
         return freeze(state, failure.plus(f"; and then {problem.sentence}"), again=again)
     if not state.services_run:
         state.remark("the old files are back; the services are down, so nobody has seen them served")
-    if failure.cause in CANDIDATES_FAULT:
+    # A trust store has no candidate that could come again by itself: a person asks each time.
+    if failure.cause in CANDIDATES_FAULT and state.plan.kind is not Kind.TRUST:
         state.note_if_possible(Event.QUARANTINED, candidate=candidate_of(state.plan.changes), reason=failure.sentence)
     return end(state, Outcome.ROLLED_BACK, failure)
 
@@ -68,7 +70,9 @@ def _serve_again(state: TransactionState, judge: Callable[[LiveView], Seen]) -> 
         checked = onto_checked(state, way, lambda one: why_not_whole(state, one))
         if (trouble := state.each_service(checked, go_on=True)) is not None:
             why = trouble.sentence
-        elif unserved := watch(state.world, state.look, judge, state.context.terms).unserved:
+        elif unserved := watch(
+            state.world, state.look, judge, state.context.terms, lambda live_view: has_ended(state, live_view)
+        ).unserved:
             why = "; ".join(unserved)
         else:
             return None

@@ -30,6 +30,9 @@ from probes.opening import RefusedError
 
 _NO_EXCHANGE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV})
+_ELSEWHERE: Final = (
+    "who could put another file there: keep it in a directory of root's, and name it there to the service"
+)
 _WRITES: Final = 3
 """Attempts to write over a file, after which its medium counts as failing."""
 
@@ -96,7 +99,7 @@ def obstacle(world: World, change: Change, trusted: frozenset[int]) -> str | Non
         if _is_certbots(world, each):
             return f"{name} belongs to certbot, which would undo the change: give the service a copy by a deploy hook"
     if (unsafe := unsafe_directory(world, directory, trusted)) is not None:
-        return f"{name}: {printable(unsafe)} can be changed by a lesser user"
+        return f"{name}: {printable(unsafe)} can be changed by a lesser user, {_ELSEWHERE}"
     if fixed := _fixed(world.standing(directory)):
         return f"{name}: its directory is {fixed}"
     return None if change.before is None else _obstacle_at(world, change)

@@ -41,13 +41,14 @@ from contextlib import suppress
 
 from actions import backup, service, target
 from actions.close import abandon, end
+from actions.ended_service import has_ended
 from actions.ending import Cause, Ending, Failure, Outcome, detail_of
 from actions.examine import changed, why_not_new
 from actions.give_way import failure_of_theirs, judge
 from actions.guard import onto_checked
 from actions.journal import Event, JournalError
 from actions.lock import Busy, acquire
-from actions.plan import Order, candidate_of, plan_to_json
+from actions.plan import Kind, Order, candidate_of, plan_to_json
 from actions.refusal import key_given_up, refuse, why_refused
 from actions.rollback import freeze_on_the_new, remain_on_the_new, undo, undo_activation
 from actions.set_worth import nobody_gains_by_the_old, old_set
@@ -230,7 +231,13 @@ def _unchanged(state: TransactionState, before: Mapping[str, str | None]) -> lis
 
 def _validate(state: TransactionState) -> Failure | None:
     # 12. Validate live.
-    seen = watch(state.world, state.look, lambda live_view: judge(state, live_view), state.context.terms)
+    seen = watch(
+        state.world,
+        state.look,
+        lambda live_view: judge(state, live_view),
+        state.context.terms,
+        lambda live_view: has_ended(state, live_view),
+    )
     state.last = seen.live_view
     if seen.theirs:
         return failure_of_theirs(state, seen)
@@ -238,10 +245,12 @@ def _validate(state: TransactionState) -> Failure | None:
         return Failure(Cause.NOT_SERVED, f"the new certificate is not served: {'; '.join(seen.unserved)}")
     if seen.lost:
         lost = ", ".join(f"{each.client} at {each.endpoint}" for each in seen.lost)
-        return Failure(Cause.CLIENT_LOST, f"clients that accepted the old certificate refuse the new: {lost}")
+        refuse = "with the old trust store refuse with the new"
+        refuse = refuse if state.plan.kind is Kind.TRUST else "the old certificate refuse the new"
+        return Failure(Cause.CLIENT_LOST, f"clients that accepted {refuse}: {lost}")
     if (failure := changed(state)) is not None:
         return failure
-    if not any(each.chain for each in seen.live_view.served):
+    if state.plan.kind is not Kind.TRUST and not any(each.chain for each in seen.live_view.served):
         state.remark("no endpoint answered before or after: the change was not seen live")
     state.note(Event.VALIDATED, accepted=sorted(seen.live_view.accepted))
     return None

@@ -180,12 +180,20 @@ def _name(endpoint: str, how: str) -> str:
     return printable(f"{endpoint} ({how})")
 
 
-def watch(world: World, look: Callable[[], LiveView], judge: Callable[[LiveView], Seen], terms: Terms) -> Seen:
+def watch(
+    world: World,
+    look: Callable[[], LiveView],
+    judge: Callable[[LiveView], Seen],
+    terms: Terms,
+    hopeless: Callable[[LiveView], str] = lambda _live_view: "",
+) -> Seen:
     """Look until there is no fault several times in a row, or clients are the only loss, or the deadline has passed.
 
     Looks that count are the interval of the terms apart; a service that does not serve yet is looked at again sooner:
-    many services take up their files just after their command has ended.
+    many services take up their files just after their command has ended. It ends before the deadline, too, where each
+    look for as long as these looks take, and as many of them, find it `hopeless`, which says why.
     """
+    hopes = _Hopes(world, terms, hopeless)
     end = world.monotonic() + terms.deadline
     good = only_lost = 0
     theirs = False
@@ -202,11 +210,39 @@ def watch(world: World, look: Callable[[], LiveView], judge: Callable[[LiveView]
         only_lost = only_lost + 1 if seen.lost and not seen.unserved else 0
         if max(good, only_lost) >= terms.successes:
             return seen
+        if seen.unserved and (why := hopes.given_up(seen.live_view)):
+            return replace(seen, unserved=(*seen.unserved, why))
         wait = min(soon, terms.interval) if seen.unserved else terms.interval
         soon = 2 * soon if seen.unserved else _SOON
         if world.monotonic() + wait > end:
             return seen if not seen.steady else replace(seen, unserved=(*unserved, "this was not steady in time"))
         world.sleep(wait)
+
+
+@dataclass(slots=True)
+class _Hopes:
+    """Whether there is still hope that looking helps."""
+
+    world: World
+    terms: Terms
+    hopeless: Callable[[LiveView], str]
+    since: float | None = None
+    """Monotonic time since which there is none."""
+    looks: int = 0
+
+    def given_up(self, live_view: LiveView) -> str:
+        """Return why there has been no hope for long enough; empty while there is."""
+        why = self.hopeless(live_view)
+        if not why:
+            self.since, self.looks = None, 0
+            return ""
+        self.looks += 1
+        if self.since is None:
+            self.since = self.world.monotonic()
+        lasted = self.world.monotonic() - self.since
+        return (
+            why if self.looks >= self.terms.successes and lasted >= self.terms.successes * self.terms.interval else ""
+        )
 
 
 def live_view_to_json(live_view: LiveView) -> dict[str, Any]:

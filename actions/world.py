@@ -6,6 +6,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import signal
 import stat
 import subprocess
 import time
@@ -228,6 +229,23 @@ class World:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def is_being_written(self, path: str) -> bool:
+        """Return whether a process has a regular file open for writing, as a lease tells (F_SETLEASE of fcntl(2)).
+
+        False where that cannot be told: the file is another user's, or its file system gives no lease.
+        """
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _OPEN)
+        try:
+            # The signal for a broken lease would end this process; this one is ignored by default.
+            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        except OSError as error:
+            return error.errno == errno.EAGAIN
+        finally:
+            os.close(descriptor)
+        return False
 
     def rename(self, old: str, new: str) -> None:
         """Move a file over another, atomically."""

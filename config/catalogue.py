@@ -14,6 +14,8 @@ from typing import Final
 
 from config.vocabulary import Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
 
+NAMED_CURE: Final = "; to cure it, "
+"""The text before the cure in the detail of a finding that names its cure itself."""
 NO_ACTOR: Final = "no actor"
 """The reason with which `unreachable` of a component begins."""
 
@@ -67,6 +69,8 @@ class CatalogueEntry:
     """The cure, where the finding itself names no cure."""
     cures: Mapping[str, str] = field(default_factory=lambda: _NONE)
     """The cure, by the reason with which the detail of the finding begins."""
+    anchor_cure: str = ""
+    """The cure at a certificate that a store or a bundle trusts, which no server presents; empty where `cure` fits."""
     client_cure: str = ""
     """The cure at the end of a sentence about a client that rejects; empty where `cure` fits."""
     hurts: Mapping[TargetKind, str]
@@ -154,6 +158,7 @@ _TIME: Final = (
         otherwise=_AS_ANCHOR,
         cure="replace the certificate",
         client_cure="replace it",
+        anchor_cure="take it out of this store once nothing that is checked against the store needs it",
         hurts=_REJECTED,
         change=CuringChange.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,
@@ -168,6 +173,7 @@ _TIME: Final = (
             "A notice, a warning or critical, by the thresholds; at most a notice in a bundle of CA certificates."
         ),
         cure="renew the certificate before it ends",
+        anchor_cure="put the next certificate of this CA into the store before it ends, and take it out afterwards",
         hurts=_looked_at("nobody yet; from its end on, every client that validates"),
         by_itself="nothing replaces it; it ends at the time that the finding names",
         change=CuringChange.CERTIFICATE,
@@ -182,6 +188,7 @@ _TIME: Final = (
         otherwise=_AS_ANCHOR,
         cure="check the clock of this host; where it is right, wait until the certificate is valid",
         client_cure="check the clocks, or wait until it is valid",
+        anchor_cure="check the clock of this host; where it is right, it may stay in the store until it is valid",
         hurts=_REJECTED,
         by_itself="it becomes valid at the time that the finding names",
         change=CuringChange.CERTIFICATE,
@@ -246,6 +253,7 @@ _CHAIN: Final = (
             "certificate under two aliases: whoever removes one of them goes on trusting it."
         ),
         cure="take that certificate out of the chain, or that entry out of the keystore",
+        anchor_cure="take all but one of these entries out of the keystore",
         hurts=_YET,
         change=CuringChange.CHAIN,
         scope=ProblemScope.CERTIFICATE,

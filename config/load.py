@@ -44,6 +44,7 @@ from config.vocabulary import FileRole, Mode
 SIZE_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of one configuration file."""
 
+_ACTIONS: Final = "actions"
 _IMPLICIT_STORES: Final = MappingProxyType(
     {"system": TrustStore("system", SystemStore()), "mozilla": TrustStore("mozilla", CertifiStore())}
 )
@@ -109,6 +110,7 @@ def examine(path: str, environ: Mapping[str, str]) -> Examined:
         found.extend(_check_waivers(validated, known))
         found.extend(_check_policies(validated, declared, known))
         found.extend(_check_groups(document, validated, declared))
+        found.extend(_check_stores(document, validated, declared))
     told = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
     mistakes.extend(each for each in more if (each.file, each.line, each.key) not in told)
@@ -403,11 +405,17 @@ class _KnownTargets:
     """Components with mistakes: whatever begins with their names may be one of their targets."""
     others: bool = False
     """An endpoint with mistakes does not say what it is called."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """The group of each member."""
 
     @classmethod
     def of(cls, document: Document, validated: Validated, declared: _Declared) -> _KnownTargets:
         """Return the names in a document."""
         names, components, others = set(declared.targets), [], False
+        group_of = {member: name for name, members in validated.root.groups.items() for member in members}
+        for name, component in declared.components.items():
+            if component.service is not None:
+                names.add(_actions_of(group_of.get(name, name)))
         for section, *which in {problem.path[:2] for problem in validated.problems}:
             if section == "components" and which:
                 components.append(str(which[0]))
@@ -419,7 +427,7 @@ class _KnownTargets:
                     names.add(called)
                 else:
                     others = True
-        return cls(frozenset(names | RESERVED_NAMES), tuple(components), others)
+        return cls(frozenset(names | RESERVED_NAMES), tuple(components), others, group_of)
 
     def may_be(self, name: str) -> bool:
         """Whether a target may have that name; what a watch finds, called by its path, cannot be known."""
@@ -433,8 +441,18 @@ def _check_waivers(validated: Validated, known: _KnownTargets) -> Iterator[Probl
         yield from _check_target(waiver.target, ("waivers", index, "target"), known)
 
 
+def _actions_of(subject: str) -> str:
+    """Return the name of the target that stands for the actions on a group, or on a component of no group."""
+    return f"{subject}/{_ACTIONS}"
+
+
 def _check_target(name: str, path: Path, known: _KnownTargets) -> Iterator[Problem]:
-    if not known.may_be(name):
+    member, _, what = name.partition("/")
+    if what == _ACTIONS and member in known.groups:
+        group = known.groups[member]
+        problem = f"'{member}' is changed with its group, expected '{_actions_of(group)}', which has the findings"
+        yield Problem(path, problem)
+    elif not known.may_be(name):
         yield Problem(path, f"there is no target {shown(name)}{unlike(name, known.names)}")
 
 
@@ -476,6 +494,28 @@ def _check_groups(document: Document, validated: Validated, declared: _Declared)
             )
 
 
+def _check_stores(document: Document, validated: Validated, declared: _Declared) -> Iterator[Problem]:
+    """Yield where a trust store could not be told from a component or group, or where two change one file."""
+    first: dict[str, str] = {}
+    for name, section in validated.root.trust_stores.items():
+        store = section.build(name)
+        if not store.is_changeable or store.path is None:
+            continue
+        for what, names in (("component", declared.components), ("group", validated.root.groups)):
+            if name in names:
+                where = document.mark((f"{what}s", name))
+                problem = (
+                    f"there is a {what} '{name}' at {where} already, expected another name: both can be changed by it"
+                )
+                yield Problem(("trust_stores", name), problem)
+        path = os.path.normpath(store.path)
+        owner = declared.owners[path].name if path in declared.owners else first.get(path)
+        if owner is not None:
+            problem = f"{shown(store.path)} is '{owner}' already, expected a file of its own where both can be changed"
+            yield Problem(("trust_stores", name, "bundle"), problem)
+        first.setdefault(path, name)
+
+
 def _check_policies(validated: Validated, declared: _Declared, known: _KnownTargets) -> Iterator[Problem]:
     """Yield each policy that is for an unknown target, or that can never do what it says."""
     for index, section in zip(validated.positions.get("policies", ()), validated.root.policies, strict=True):
@@ -493,7 +533,7 @@ def _check_policies(validated: Validated, declared: _Declared, known: _KnownTarg
 def _matched(match: PolicyMatch, root: RootSection, components: Mapping[str, Component]) -> Iterator[Component]:
     """Yield the components that a policy changes: those that it is for, and the other members of their groups."""
     group_of = {member: name for name, members in root.groups.items() for member in members}
-    named = {name for name, each in components.items() if _is_for(match, each)}
+    named = {name for name, each in components.items() if _is_for(match, each, group_of.get(name, name))}
     groups = {group_of[name] for name in named if name in group_of}
     for name, component in components.items():
         group = group_of.get(name)
@@ -502,10 +542,10 @@ def _matched(match: PolicyMatch, root: RootSection, components: Mapping[str, Com
             yield component
 
 
-def _is_for(match: PolicyMatch, component: Component) -> bool:
-    """Whether a policy is for a component, its profile aside."""
-    roles = (*map(str, component.artefacts.files), "actions")
-    targets = (*component.endpoints, *(f"{component.name}/{role}" for role in roles))
+def _is_for(match: PolicyMatch, component: Component, subject: str) -> bool:
+    """Whether a policy is for a component, which is changed as `subject`; its profile aside."""
+    files = (f"{component.name}/{role}" for role in component.artefacts.files)
+    targets = (*component.endpoints, *files, _actions_of(subject))
     return (
         is_one_of(component.name, match.components or ("*",))
         and (not match.targets or any(is_one_of(each, match.targets) for each in targets))

@@ -230,6 +230,25 @@ class TrustStore:
 
     name: str
     source: TrustSource
+    password_file: str | None = None
+    """The file with the password of a keystore; None where the keystore has none, or Java's default one."""
+    mode: Mode = Mode.OBSERVE
+    """`observe` where certvigil must not change it, `approve` where a person may have it changed."""
+    service: Service | None = None
+    """The service that reads it; None where nothing must be started anew after a change."""
+    write_mode: WriteMode = WriteMode.RENAME
+    keytool: str | None = None
+    """Java's keytool for this store; None leaves it to be found beside the store."""
+
+    @property
+    def path(self) -> str | None:
+        """The file of the store, as configured; None for the anchors of the system and of packages."""
+        return self.source.path if isinstance(self.source, PemBundle) else None
+
+    @property
+    def is_changeable(self) -> bool:
+        """Whether a person may have it changed."""
+        return self.path is not None and self.mode is not Mode.OBSERVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +324,8 @@ class ActorSettings:
     """Journal, audit, backups and locks; not the daemon's to write."""
     inbox_directory: str = "/var/lib/certvigil-inbox"
     """The directory of the inboxes: one directory for each component."""
+    offered_directory: str | None = None
+    """The directory of offers, in which others may write: one directory for each component; None for none."""
     operators: tuple[str, ...] = ()
     """Users, beside root and its own, who may ask for any action."""
     group: str = "certvigil-actor"
@@ -393,6 +414,11 @@ class Config:
         """Return the components that a name stands for: the members of a group, or else the one of this name."""
         group = self.groups.get(name)
         return (name,) if group is None else group.members
+
+    @property
+    def changeable_stores(self) -> Mapping[str, TrustStore]:
+        """The trust stores that a person may have changed, by name."""
+        return {name: each for name, each in self.trust_stores.items() if each.is_changeable}
 
     @property
     def subjects(self) -> tuple[str, ...]:

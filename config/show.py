@@ -145,11 +145,13 @@ def _settings(settings: Settings) -> dict[str, Any]:
 
 
 def _actor(actor: ActorSettings) -> dict[str, Any]:
-    return {
-        **asdict(actor),
-        "operators": list(actor.operators),
-        "approval_lifetime": duration_text(actor.approval_lifetime),
-    }
+    return given(
+        {
+            **asdict(actor),
+            "operators": list(actor.operators),
+            "approval_lifetime": duration_text(actor.approval_lifetime),
+        }
+    )
 
 
 def _watch(watch: Watch) -> dict[str, Any]:
@@ -221,7 +223,13 @@ def _service(service: Service) -> dict[str, Any]:
 def _trust_store(store: TrustStore) -> dict[str, Any]:
     match store.source:
         case PemBundle(path):
-            return {"bundle": path}
+            return {
+                "bundle": path,
+                **given({"password_file": store.password_file, "keytool": store.keytool}),
+                "mode": str(store.mode),
+                **({"service": _service(store.service)} if store.service is not None else {}),
+                "write_mode": str(store.write_mode),
+            }
         case CertifiStore():
             return {"certifi": True}
         case SystemStore():

@@ -60,6 +60,19 @@ def closed_to(path: str, user: int, groups: Collection[int]) -> str:
     return ""
 
 
+def unreadable_for(path: str, user: int, groups: Collection[int]) -> str:
+    """Say why a user may not read a file, by modes alone; empty where the user may. Raises OSError.
+
+    A file with an ACL counts as readable.
+    """
+    if closed := closed_to(path, user, groups):
+        return f"{closed} is closed to it"
+    status = os.stat(path)
+    shift = 6 if status.st_uid == user else 3 if status.st_gid in groups else 0
+    is_open = not user or bool(status.st_mode >> shift & stat.S_IROTH) or _ACL in os.listxattr(path)
+    return "" if is_open else f"its mode is {stat.S_IMODE(status.st_mode):04o}"
+
+
 _ACL: Final = "system.posix_acl_access"
 
 

@@ -135,6 +135,16 @@ class FileRole(StrEnum):
     """A component's one file with all of them: PKCS#12, JKS or JCEKS."""
 
 
+class RequestKey(StrEnum):
+    """The kind of a key that is made for a request, with its length or its curve."""
+
+    RSA2048 = "rsa2048"
+    RSA3072 = "rsa3072"
+    RSA4096 = "rsa4096"
+    P256 = "p256"
+    P384 = "p384"
+
+
 class Keys(StrEnum):
     """Whether private keys should be read, to compare their public halves with certificates."""
 
@@ -190,6 +200,14 @@ class FileFormat(StrEnum):
     """Of a key exchange or of a curve."""
     OTHER = "other"
     """Any other format."""
+
+
+class ExportFormat(StrEnum):
+    """The formats in which trusted certificates are exported."""
+
+    PEM = "pem"
+    DER = "der"
+    PKCS12 = "pkcs12"
 
 
 class EntryKind(StrEnum):

@@ -13,6 +13,7 @@ from probes.chain import are_anchors, find_leaf, named_path
 from probes.container.registry import may_hold_certificates
 from probes.file import NOT_FOR_US
 from probes.finding import Assessment, Edge, Finding
+from probes.judge.anchor import with_cures_of_anchors
 from probes.judge.client import View, subject_in
 from probes.judge.key import judge_exposure, judge_match, judge_strength
 from probes.judge.keystore import judge_store_password, judge_trusted
@@ -110,15 +111,16 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
     keys = (*observation.keys, *context.keys)
     keystore = observation.keystore
     trusted = () if keystore is None else keystore.trusted
-    findings += judge_trusted(trusted, subject_in(certificates), now, target.thresholds)
+    findings += with_cures_of_anchors(judge_trusted(trusted, subject_in(certificates), now, target.thresholds))
     if keystore is not None:
         findings += judge_store_password(keystore, target.path)
     if keystore is not None and keystore.is_trust_store and target.role not in _SERVERS_OWN:
         expiry = earliest_end(certificates) if len(certificates) == 1 else None
-    elif certificates and target.role not in _SERVERS_OWN and are_anchors(certificates, keys):
+    elif certificates and _are_trusted(observation, target.role, certificates, keys):
         anchors = target.role is FileRole.FOUND
         for index, each in enumerate(certificates):
-            findings += judge_time(each, sentence("position {}", index), now, target.thresholds, anchor=anchors)
+            judged = judge_time(each, sentence("position {}", index), now, target.thresholds, anchor=anchors)
+            findings += with_cures_of_anchors(judged)
         if len(certificates) == 1 or target.role is FileRole.CHAIN:
             expiry = earliest_end(certificates)
     elif certificates:
@@ -144,6 +146,19 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
     held = (certificate for entry in trusted for certificate in entry.certificates)
     times += boundaries(dict.fromkeys((*certificates, *held)), target.thresholds)
     return _assessment(findings, (), expiry, times, now)
+
+
+def _are_trusted(
+    observation: FileObservation, role: FileRole, certificates: Sequence[Certificate], keys: Sequence[str]
+) -> bool:
+    """Whether the certificates of a file are trusted by somebody, and presented by no server.
+
+    Where nobody calls the file a server's, these are also certificates that clients pin, each its own issuer.
+    """
+    if role in _SERVERS_OWN:
+        return False
+    pinned = role not in _ARTEFACTS and observation.content is FileContent.BUNDLE and not keys
+    return pinned or are_anchors(certificates, keys)
 
 
 def _judge_unseen(

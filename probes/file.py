@@ -20,7 +20,7 @@ from probes.chain import are_anchors
 from probes.container.blocks import SEALED, Container, EncodingFault, faulty
 from probes.container.private_key import open_key
 from probes.container.registry import called, is_keystore, open_container
-from probes.keystore import DEFAULT_PASSWORD, Keystore, KeystoreEntry
+from probes.keystore import DEFAULT_PASSWORD, Keystore, KeystoreEntry, password_in
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.opening import RefusedError, broken_link, open_plainly
 
@@ -174,11 +174,6 @@ def read_password(path: str | None, opened: Callable[[str], int] = open_plainly)
     read = _read(path, opened)
     password = read if isinstance(read, Unreadable) else read.data
     return password if isinstance(password, Unreadable) else password_in(password)
-
-
-def password_in(data: bytes) -> bytes:
-    """Return the password that a file holds, without the end of its line."""
-    return data.rstrip(b"\r\n")
 
 
 def _opened(data: bytes, target: FileTarget, password: bytes | Unreadable | None) -> Container:

@@ -25,6 +25,9 @@ class Finding:
     """A sentence for a person; the same facts always give the same sentence (no "in 3 days")."""
     cure: Printable = field(default=_NOTHING, compare=False)
     """The cure, a clause; empty where it is the same for all findings of this code."""
+    may_lack_in_chain: bool = field(default=False, compare=False)
+    """The missing certificate may be one that a server is to present. A candidate, which no server presents yet, gets
+    it from another place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Edge:
     accepted: bool
     why: Printable = _NOTHING
     """Where it rejects: the cause and the cure, a sentence."""
+    cause: Finding | None = field(default=None, compare=False, repr=False)
+    """Where it rejects: the first cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +62,10 @@ def finding(
     severity: Severity | None = None,
     *,
     cure: Printable = _NOTHING,
+    may_lack_in_chain: bool = False,
 ) -> Finding:
     """Return a finding with the code's default severity unless another is given."""
-    return Finding(code, severity or CATALOGUE[code].severity, subject, detail, cure)
+    return Finding(code, severity or CATALOGUE[code].severity, subject, detail, cure, may_lack_in_chain)
 
 
 def verdict(findings: Iterable[Finding], *, known: bool = True) -> Verdict:

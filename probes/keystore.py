@@ -66,3 +66,8 @@ class Keystore(Generic[Certificate]):
         kind = EntryKind.TRUSTED if self.is_trust_store else EntryKind.PRIVATE_KEY
         held = (certificate for each in self.entries if each.kind is kind for certificate in each.certificates)
         return tuple(dict.fromkeys(held))
+
+
+def password_in(data: bytes) -> bytes:
+    """Return the password that a file holds, without the end of its line."""
+    return data.rstrip(b"\r\n")

@@ -14,10 +14,15 @@ import certifi
 
 from config.model import CertifiStore, PemBundle, SystemStore, TrustStore
 from probes.certificate import Certificate, decodable
-from probes.container.registry import trusted_in
+from probes.container.pkcs12 import PKCS12
+from probes.container.registry import recognise, trusted_in
+from probes.keystore import DEFAULT_PASSWORD, password_in
+from probes.store_content import read_store
 
 LARGEST: Final = 64 * 2**20
 """Bytes of a file of anchors."""
+_LONGEST_PASSWORD: Final = 64 * 1024
+"""Bytes of its file."""
 _SYSTEM_BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -89,7 +94,7 @@ def read_trust(store: TrustStore) -> Trust | TrustUnreadable:
     """Return the anchors of `store`; a block that cannot be decoded is passed over, an empty store is unreadable."""
     path = trust_path(store)
     try:
-        certificates = read_certificates(path)
+        certificates = _anchors_of(store, path)
     except OSError as error:
         return TrustUnreadable(store.name, path, error.strerror or "cannot be read")
     if not certificates:
@@ -116,6 +121,30 @@ def read_certificates(path: str) -> tuple[Certificate, ...]:
 
     Raises OSError where the file cannot be read.
     """
+    return tuple(dict.fromkeys(decodable(trusted_in(read_anchor_file(path)))))
+
+
+def _anchors_of(store: TrustStore, path: str) -> tuple[Certificate, ...]:
+    """Return the anchors of a store, also of PKCS#12, which needs a password; raises OSError."""
+    data = read_anchor_file(path)
+    if recognise(data) is not PKCS12:
+        return tuple(dict.fromkeys(decodable(trusted_in(data))))
+    return decodable(read_store(data, (*own_password(store), None, DEFAULT_PASSWORD)).anchors)
+
+
+def own_password(store: TrustStore) -> tuple[bytes, ...]:
+    """Return the configured password of a store; none where there is none, or this process may not read it."""
+    if store.password_file is None:
+        return ()
+    try:
+        with open(os.open(store.password_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            return (password_in(file.read(_LONGEST_PASSWORD)),)
+    except OSError:
+        return ()
+
+
+def read_anchor_file(path: str) -> bytes:
+    """Return the content of a file of anchors; raises OSError, also where it is no regular file, or is too large."""
     # A FIFO must not hold up whoever reads, nor a device fill the memory.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -123,4 +152,4 @@ def read_certificates(path: str) -> tuple[Certificate, ...]:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-    return tuple(dict.fromkeys(decodable(trusted_in(data))))
+    return data

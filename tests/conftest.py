@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shlex
@@ -64,6 +65,8 @@ def pytest_collection(session: pytest.Session) -> None:
     worker = getattr(session.config, "workerinput", None)
     if worker is None or not _runs_everything(session.config):
         return
+    # What is imported and collected stays to the end: the collector need not walk it before.
+    gc.disable()
     root = session.config.rootpath
     modules = sorted((root / "tests").rglob("test_*.py"))
     first = len(modules) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
@@ -71,6 +74,12 @@ def pytest_collection(session: pytest.Session) -> None:
         # Why one cannot be imported is said when it is collected.
         with suppress(Exception):
             importlib.import_module(".".join(each.relative_to(root).with_suffix("").parts))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have the collector look no more at what is there by now; what it does not touch a fork need not copy."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -160,6 +160,10 @@ def _or_name(schema: dict[str, Any]) -> None:
     schema["anyOf"].append({"type": "string", "description": "The name of one of `services`."})
 
 
+NamedService = Annotated[ComponentService | None, BeforeValidator(_named), Field(json_schema_extra=_or_name)]
+"""A service, or the name of one of `services`."""
+
+
 class ComponentSection(Section):
     """A service with its files, its own endpoints and the clients that must accept it."""
 
@@ -171,7 +175,7 @@ class ComponentSection(Section):
     """The clients that must accept it."""
     not_served_after: Duration = default_duration(_COMPONENT.not_served_after)
     """How long a new certificate may be on disk without being served, before this is a finding."""
-    service: Annotated[ComponentService | None, BeforeValidator(_named), Field(json_schema_extra=_or_name)] = None
+    service: NamedService = None
     """The commands of the service, or the name of one of `services`; without it, certvigil only watches."""
     allowed_issuers: list[AllowedIssuer] = []
     """Acceptable issuers, such as {trust_store: corporate}, or {spki_sha256: HASH} of a CA's key."""

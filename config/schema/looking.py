@@ -32,7 +32,7 @@ class WatchSection(Section):
     thresholds: ThresholdsSection | None = None
     """When a certificate in these files counts as expiring."""
     password_file: AbsolutePath | None = None
-    """A file with the password that opens the keystores among these files: PKCS#12, JKS and JCEKS."""
+    """A file with the password that opens the keystores among these files (PKCS#12, JKS, JCEKS), read by the daemon."""
 
     def build(self) -> model.Watch:
         """Return the watch."""

@@ -72,7 +72,9 @@ def _problem_text(error: ErrorDetails, found: str, path: Path, schema: Mapping[s
         case "rule":
             return error["msg"]
         case "reference":
-            return f"there is no {error['ctx']['what']} {found}{unlike(word, error['ctx']['known'])}"
+            # The name is declared, so it is harmless.
+            hint = f": it is a group, so 'group: [{word}]' names it" if error["ctx"].get("is_group") else ""
+            return f"there is no {error['ctx']['what']} {found}{hint}{unlike(word, error['ctx']['known'])}"
         case "value_error":
             return f"found {found}, expected {error['ctx']['error']}"
         case "missing":

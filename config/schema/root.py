@@ -111,6 +111,8 @@ class Actor(Section):
     """The directory of journal, audit, backups and locks; nobody else may write there."""
     inbox_directory: AbsolutePath = _SETTINGS.actor.inbox_directory
     """The directory of the inboxes: one directory for each component, for its candidates."""
+    offered_directory: AbsolutePath | None = None
+    """The directory of offers: one directory for each component, in which the site lets others write certificates."""
     operators: list[PlainName] = []
     """Users, beside root and the actor's own, who may ask it for any action."""
     group: PlainName = _SETTINGS.actor.group
@@ -133,6 +135,7 @@ class Actor(Section):
             socket=self.socket,
             directory=self.directory,
             inbox_directory=self.inbox_directory,
+            offered_directory=self.offered_directory,
             operators=tuple(self.operators),
             group=self.group,
             daemon_user=self.daemon_user,

@@ -61,9 +61,11 @@ def _reference(
     """Return the validator of a name that `section` declares, or of a pattern."""
 
     def read(name: str, info: ValidationInfo) -> str:
-        known = getattr(info.context, section)
+        names: DeclaredNames | None = info.context
+        known = getattr(names, section)
         if known is not None and name not in known and not (or_pattern and is_pattern(name)):
-            raise PydanticCustomError("reference", "", {"what": what, "known": known})
+            is_group = section == "components" and names is not None and name in (names.groups or ())
+            raise PydanticCustomError("reference", "", {"what": what, "known": known, "is_group": is_group})
         return name
 
     return AfterValidator(read)

@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
 from config import model
 from config.fields import AbsolutePath, Host, SecurityLevel
+from config.schema.component import NamedService
 from config.schema.section import Section, StoreName, broken_rule
-from config.vocabulary import VerifierName
+from config.vocabulary import Mode, VerifierName, WriteMode
+
+_CHANGED: Final = ("password_file", "mode", "service", "write_mode", "keytool")
+"""Keys that are about a file alone."""
 
 
 class TrustStoreSection(Section):
-    """A set of anchors, from one source."""
+    """A set of anchors, from one source, and who may change it."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     certifi: Literal[True] | None = None
     """Mozilla's anchors, as the certifi package ships them."""
     system: Literal[True] | None = None
     """The operating system's anchors."""
     bundle: AbsolutePath | None = None
-    """A file of certificates: PEM, PKCS#7, one in DER, or a keystore of Java's (JKS, JCEKS)."""
+    """A file of certificates: PEM, PKCS#7, one in DER, or a keystore (JKS, JCEKS, PKCS#12)."""
+    password_file: AbsolutePath | None = None
+    """The file with the password of a keystore; without it, certvigil tries none and Java's default one."""
+    mode: Annotated[Mode, Field(strict=False)] = Mode.OBSERVE
+    """Whether a person may have it changed by `certvigil trust` (approve), or nobody (observe)."""
+    service: NamedService = None
+    """The service that reads it: its commands, or the name of one of `services`. It takes up each change."""
+    write_mode: Annotated[WriteMode, Field(strict=False)] = WriteMode.RENAME
+    """How the file is replaced: `in_place` where it is a mount point or has several names, else `rename`."""
+    keytool: AbsolutePath | None = None
+    """Java's keytool for this keystore; by default that of the Java installation that the keystore lies in."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
         if len([each for each in (self.certifi, self.system, self.bundle) if each is not None]) != 1:
             raise broken_rule("not one source, expected exactly one of 'certifi: true', 'system: true', 'bundle: PATH'")
+        if self.bundle is None and (given := [key for key in _CHANGED if key in self.model_fields_set]):
+            raise broken_rule(f"'{given[0]}' without 'bundle', expected it beside a file", *given)
+        if self.mode not in {Mode.OBSERVE, Mode.APPROVE}:
+            raise broken_rule(f"'mode: {self.mode}' of a trust store, expected 'observe' or 'approve'", "mode")
         return self
 
     def build(self, name: str) -> model.TrustStore:
         """Return the trust store called `name`."""
         if self.bundle is not None:
-            return model.TrustStore(name, model.PemBundle(self.bundle))
+            return model.TrustStore(
+                name,
+                model.PemBundle(self.bundle),
+                self.password_file,
+                self.mode,
+                self.service.build() if self.service else None,
+                self.write_mode,
+                self.keytool,
+            )
         return model.TrustStore(name, model.CertifiStore() if self.certifi else model.SystemStore())
 
 

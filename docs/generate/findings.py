@@ -64,6 +64,8 @@ def _section(explained: Explanation) -> Iterator[str]:
     yield ""
     yield f"- **Severity**: {explained.severity}. {explained.otherwise}".rstrip()
     yield f"- **Cure**: {explained.cure}."
+    if explained.cure_in_store:
+        yield f"  - In a trust store: {explained.cure_in_store}."
     yield from (f"  - `{reason}`: {cure}." for reason, cure in explained.cures.items())
     yield from _hurts(explained)
     yield f"- **By itself**: {explained.by_itself}."

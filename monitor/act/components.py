@@ -8,7 +8,7 @@ from actions.ending import Outcome
 from actions.journal_state import JournalState, RecordedEnding
 from actions.plan import Kind
 from config.policy import Notify
-from config.text import printable
+from config.text import Printable, printable, sentence
 from config.vocabulary import ComponentState, Mode
 from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
@@ -105,7 +105,12 @@ class Components:
             contested=self._inboxes.contests.of(name).sentence,
             settled=last is not None and self._is_settled(name, last),
             late=max(late, key=lambda each: each.written, default=None),
-            notes=(*failure, *candidate.remarks, *self._unneeded(subject, candidate, last)),
+            notes=(
+                *failure,
+                *candidate.remarks,
+                *self._unneeded(subject, candidate, last),
+                *_requests(state, name, now),
+            ),
             waiting=tuple(self._waiting(subject, now)),
             given_up={
                 key: printable(each.sentence)
@@ -173,3 +178,11 @@ def rejections(state: JournalState, components: Collection[str]) -> Iterator[Sai
     for (kind, name, what), ruling in state.rejected.items():
         if name in components and kind is not Kind.REPLACE:
             yield Said(kind, what, False, ruling.until, ruling.by)
+
+
+def _requests(state: JournalState, subject: str, now: float) -> Iterator[str]:
+    """Yield the requests for a certificate that wait for a group or component, sentences."""
+    for each in state.requests.values():
+        if each.subject == subject:
+            over = Printable("; its time is over") if now >= each.until else Printable("")
+            yield sentence("a request waits for its certificate: {}{}", each.sentence, over)

@@ -215,7 +215,7 @@ def _went_wrong(last: RecordedEnding) -> Printable | None:
     if last.outcome is Outcome.SUPERSEDED:
         return None
     if last.outcome is Outcome.COMMITTED:
-        undone = last.kind is Kind.ROLLBACK and last.why
+        undone = last.kind is Kind.ROLLBACK and last.why and not last.approved
         return sentence("it was rolled back by itself at {}, by {}", when, printable(last.why)) if undone else None
     if last.cause is Cause.BUSY:
         return None

@@ -197,12 +197,15 @@ class Inboxes:
             for ground, detail in candidate.objections:
                 level = logging.INFO if candidate.lacks_a_file else logging.WARNING
                 log.log(level, "the content of %s cannot be used: %s: %s", inbox, ground, detail)
-        if is_in_place(answer):
-            # Whoever may empties the inbox: it may still hold a key.
+        is_refused = candidate.objections and candidate.objections != before.objections and not candidate.lacks_a_file
+        if is_in_place(answer) or is_refused:
+            # Whoever may empties the inbox, which may still hold a key, and records what it refuses.
             await self._actor.ask(Request(Verb.PROPOSE, action))
         return True
 
 
 def _inboxes(subject: Subject, config: Config) -> list[str]:
     """Return the directories to be watched: a file in the inbox of a member of a group is in the wrong place."""
-    return [inbox_of(each, config) for each in dict.fromkeys((subject.name, *subject.members))]
+    inboxes = [inbox_of(each, config) for each in dict.fromkeys((subject.name, *subject.members))]
+    offered = config.settings.actor.offered_directory
+    return inboxes if offered is None else [*inboxes, os.path.join(offered, subject.name)]

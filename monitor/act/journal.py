@@ -33,7 +33,10 @@ MISSED: Final = 10.0
 """Seconds after which an actor that is gone is missed: one that is restarted is back before."""
 _OF_EVERY_COMPONENT: Final = frozenset({Event.RELEASED, Event.QUARANTINED, Event.KEY_GIVEN_UP, Event.KEY_REINSTATED})
 """Records about a candidate or a key, which may lie in any inbox."""
-_NEWS: Final = _OF_EVERY_COMPONENT | {Event.APPROVED, Event.REJECTED, Event.THAWED, Event.WRITTEN_LATE}
+_NEWS: Final = _OF_EVERY_COMPONENT | {
+    *(Event.APPROVED, Event.REJECTED, Event.THAWED, Event.WRITTEN_LATE),
+    *(Event.REQUESTED, Event.REQUEST_WITHDRAWN, Event.OFFERED),
+}
 """Records after which an answer of the actor may be another, beside those that end something."""
 
 

@@ -108,7 +108,8 @@ def objection(role: Role, request: Request, config: Config, journal_state: Journ
         return STRANGER
     if request.action is not None and (wrong := _only_an_operator(request.verb, request.action, config)) is not None:
         return wrong
-    if request.verb in {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE, Verb.READ}:
+    # An offer is used only as `offers` says: bringing certificates is no right to have them installed.
+    if request.verb in {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE, Verb.READ, Verb.OFFER}:
         return None
     if request.verb in {Verb.APPROVE, Verb.REJECT} and config.settings.actor.approvals_over_api:
         return None

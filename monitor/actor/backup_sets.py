@@ -13,9 +13,11 @@ from actions.precheck import Objection
 from actions.prepare import RefusedPlan
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.context import ActorContext
-from monitor.actor.documents import set_document
+from monitor.actor.documents import facts_document, set_document
 from monitor.actor.request import Document, Request
+from monitor.actor.set_facts import certificates_in, facts_of, is_on_disk, is_served, presented_now
 from monitor.actor.work import Work
+from monitor.dialect import certificate_object
 
 DEFAULT_SET = "default"
 
@@ -30,14 +32,45 @@ class ChosenSets:
 
 
 def list_sets(work: Work, request: Request) -> Document:
-    """Return the backup sets of the components, of all where none is named; raises BackupError, OSError."""
+    """Return the backup sets of the components, of all where none is named; raises JournalError, BackupError, OSError.
+
+    With each set: the transaction that took it, its certificate, and whether it is on disk, served, and the default of
+    a rollback.
+    """
     context = work.context
-    names = request.components or sorted(context.config.components)
-    return {"sets": [_listed(context, each) for name in names for each in context.backup_sets(name)]}
+    listed_sets: list[Document] = []
+    names = request.components or sorted({*context.config.components, *context.config.changeable_stores})
+    for subject in context.config.subjects_of(names):
+        members = context.config.members_of(subject)
+        # A trust store is given back by `certvigil trust restore`, whose plan names the set.
+        chosen = {} if subject in context.config.changeable_stores else _last_usable(context, members)
+        given_back = {
+            (each.component, each.transaction)
+            for sets in (chosen.values() if isinstance(chosen, Mapping) else ())
+            for each in sets.sets
+            if not is_on_disk(context, each)
+        }
+        for name in members:
+            sets = context.backup_sets(name)
+            presented = presented_now(context, name) if sets else ()
+            for of in sets:
+                facts, chain = facts_of(context, of), certificates_in(context, of)
+                listed_sets.append(
+                    {
+                        **_listed(context, of),
+                        **facts_document(facts),
+                        "certificate": certificate_object(chain[0]) if chain else None,
+                        "served": is_served(chain, presented),
+                        "next": (of.component, of.transaction) in given_back,
+                    }
+                )
+    return {"sets": listed_sets}
 
 
 def _listed(context: ActorContext, of: BackupSet) -> Document:
     """Return a backup set, with why it cannot be used, and why it is never given back, where that is so."""
+    if of.component not in context.config.components:
+        return {**set_document(of), "unusable": ""}
     journal_state = context.journal_state()
     document = {**set_document(of), "unusable": context.unusable(of)}
     if not journal_state.given_up:
@@ -67,22 +100,37 @@ def sets_to_give_back(
 def _last_usable(
     context: ActorContext, components: Sequence[str]
 ) -> Mapping[str, ChosenSets] | RefusedPlan | Printable:
+    """Return the newest sets that can be used, were in use, and differ from the files on disk.
+
+    A transaction that was undone, or that froze, has put aside what is on disk again.
+    """
     # A set that was written late is given back only by its name.
     sets = [each for name in components for each in context.backup_sets(name) if not each.late]
     passed_over: list[str] = []
+    same: Mapping[str, ChosenSets] = {}
     for transaction in dict.fromkeys(each.transaction for each in sorted(sets, key=lambda each: each.at, reverse=True)):
         of_it = [each for each in sets if each.transaction == transaction]
         wrong = [
             f"{each.component}: backup set {transaction} is passed over: {why}"
             for each in of_it
-            if (why := context.unusable(each))
+            if (why := context.unusable(each) or _never_in_use(context, each))
         ]
-        if not wrong:
+        if wrong:
+            passed_over += wrong
+        elif all(is_on_disk(context, each) for each in of_it):
+            same = same or {each.component: ChosenSets([each]) for each in of_it}
+        else:
             return {each.component: ChosenSets([each], tuple(passed_over)) for each in of_it}
-        passed_over += wrong
-    if not passed_over:
-        return sentence("there is no backup set of {}", listed(map(printable, components)))
-    return RefusedPlan(tuple(Objection(Ground.UNUSABLE, each) for each in passed_over))
+    if passed_over:
+        return RefusedPlan(tuple(Objection(Ground.UNUSABLE, each) for each in passed_over))
+    return same or sentence("there is no backup set of {}", listed(map(printable, components)))
+
+
+def _never_in_use(context: ActorContext, of: BackupSet) -> str:
+    """Say that the files of a set were never in use; empty where they were, and where nobody can tell."""
+    if facts_of(context, of).was_in_use is not False:
+        return ""
+    return "its files lay on disk before that transaction, and were neither served nor committed"
 
 
 def _sets_called(context: ActorContext, component: str, name: str) -> Sequence[BackupSet]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -11,24 +12,36 @@ from actions.journal import Event
 from actions.journal_state import ActionRequest
 from actions.late import Compared, look_again
 from actions.lock import Busy, await_others
+from actions.offered import Offer
 from actions.plan import Kind
+from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others, recover
 from actions.transaction import transact
 from actions.transaction_state import TransactionContext
-from config.text import Printable, harmless, printable, sentence
-from monitor.actor.documents import busy_document, cannot, endings_document, late_document, plan_document
+from config.text import Printable, harmless, listed, printable, sentence
+from monitor.actor.declined import note_declined
+from monitor.actor.documents import (
+    busy_document,
+    cannot,
+    endings_document,
+    late_document,
+    plan_document,
+    provenance_document,
+)
 from monitor.actor.evidence import circumstances
 from monitor.actor.hindrances import rejected, served_already
+from monitor.actor.meanwhile import changed_meanwhile, seen_now
 from monitor.actor.planning import Planned, checked, led_astray, make
 from monitor.actor.proposals import clear_away, empty_inboxes
 from monitor.actor.request import Document, Request
+from monitor.actor.requests import clear_keys
 from monitor.actor.unattended import begins, changed_by_others, for_a_person, may, not_to_be_mended
 from monitor.actor.work import Work
 
 LONGEST_WAIT: Final = 600.0
 """Seconds for which a person waits for another process: that has time limits of its own."""
-_MOST_TRIES: Final = 10
+MOST_TRIES: Final = 10
 """Tries of a person's command that finds another process at work again when it begins."""
 _NEW_STAYS = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
 
@@ -39,17 +52,24 @@ def carry_out(work: Work, request: Request) -> Document:
     1. For a person, wait until no other process is at work on the components. Finish interrupted transactions, and
        keep late writes: they must not mix with the new transaction.
     2. Give up the keys in use, where they are compromised: they stay given up even if the replacement fails.
-    3. Make the plan, of the files as they are by now; check that nobody rejected it and, without a person, that it may
-       be carried out now.
+    3. Make the plan, of the files as they are by now. Refuse it for a person who meant another state (`meanwhile.py`);
+       check that nobody rejected it and, without a person, that it may be carried out now.
     4. Carry out the transaction, and empty the inboxes once the new files stay. Where another process has begun
        meanwhile, a person's command waits again: a renewal hook comes once, and would lose its certificate.
+    5. Remove keys whose requests the journal has as answered.
 
+    A refusal before there is a transaction is recorded, too.
     Raises JournalError, BackupError, OSError.
     """
-    for _ in range(_MOST_TRIES if work.attended else 1):
+    if work.attended and work.seen is None:
+        work = replace(work, seen=seen_now(work.context, request.wanted))
+    for _ in range(MOST_TRIES if work.attended else 1):
         answer, ending = _try(work, request)
         if ending is None or not left_to_others(ending):
             break
+    clear_keys(work)
+    if ending is None:
+        note_declined(work, request.wanted, answer, request.why)
     return answer
 
 
@@ -57,8 +77,8 @@ def _try(work: Work, request: Request) -> tuple[Document, Ending | None]:
     """Return the answer, and the ending of the transaction if it came to one; the steps are those of `carry_out`."""
     action, transaction = request.wanted, _recorded(work, request)
     # 1
-    busy = _others_at_work(work, action) if work.attended else None
-    leftovers, compared = _attend_to_leftovers(work, transaction)
+    busy = others_at_work(work, action) if work.attended else None
+    leftovers, compared = attend_to_leftovers(work, transaction)
     earlier = [each for each in leftovers if not left_to_others(each)]
     beside: Document = {**busy_document(leftovers), **late_document(compared)}
     # 2: the files of another component would have that component's keys given up.
@@ -71,17 +91,40 @@ def _try(work: Work, request: Request) -> tuple[Document, Ending | None]:
     if not isinstance(planned, Planned):
         return {**(endings_document(earlier) if earlier else {}), **cannot(planned), **beside}, None
     made = planned.made
+    if not request.plan:
+        made = checked(work, action, made, _changed_meanwhile)
     if not isinstance(made, Prepared):
         return {**(endings_document(earlier) if earlier else {}), **plan_document(work, made), **beside}, None
     if request.plan not in {"", made.order.plan.hash}:
         this = printable(made.order.plan.hash)
+        since = listed((harmless(each.detail) for each in _changed_meanwhile(work, action, made)), "; ")
         why = sentence("this plan is {}, not the one that was asked for: look at it again", this)
-        return {**cannot(why), **beside}, None
+        return {**cannot(listed(filter(None, (why, since)), ". ")), **beside}, None
+    if made.offer is not None and made.offer.why_not_alone and work.attended and not request.plan:
+        return {**plan_document(work, made), **cannot(_by_its_hash(made.offer, made.order.plan.hash)), **beside}, None
     # 4
-    ending = transact(replace(transaction, asked={**transaction.asked, "begins": begins(made)}), made.order)
+    asked = {**transaction.asked, **_on_behalf(work, planned.policy), **_of_plan(made)}
+    ending = transact(replace(transaction, asked=asked), made.order)
     if ending.outcome in _NEW_STAYS:
         empty_inboxes(work.context, planned.inboxes, made.remainder)
     return {**plan_document(work, made), **endings_document([*earlier, ending]), **beside}, ending
+
+
+def _of_plan(made: Prepared) -> dict[str, object]:
+    """Return the facts of a plan for the journal: with these, its commit closes the requests that it answers."""
+    offered = {} if made.offer is None else {"offered": provenance_document(made.offer.provenance)}
+    return {"begins": begins(made), "answers": sorted(made.answers), **offered}
+
+
+def _by_its_hash(offer: Offer, plan: str) -> Printable:
+    """Say that an offer is carried out by the hash of its plan alone: a person with an inbox in mind expects none."""
+    return sentence("{}: look at the plan, and name it: --plan {}", harmless(offer.why_not_alone), printable(plan))
+
+
+def _changed_meanwhile(work: Work, action: ActionRequest, _made: Prepared) -> Iterator[Objection]:
+    """Yield that the components changed after a person asked; whoever names a plan is bound by its hash."""
+    if work.attended and work.seen is not None:
+        yield from changed_meanwhile(work.context, action, work.seen)
 
 
 def _recorded(work: Work, request: Request) -> TransactionContext:
@@ -96,7 +139,18 @@ def _recorded(work: Work, request: Request) -> TransactionContext:
     return replace(work.transaction, asked=asked)
 
 
-def _others_at_work(work: Work, action: ActionRequest) -> Busy | None:
+def _on_behalf(work: Work, policy: str) -> dict[str, object]:
+    """Return for whom the daemon has a plan carried out: the person who approved it, or the policy that wants it."""
+    if work.attended:
+        return {}
+    if (approval := work.approval) is None:
+        return {"by": printable(f"policy {policy}"), "through": work.by} if policy else {}
+    # Where the daemon has recorded the approval, only its word says whose it is.
+    whose = f"{approval.by}, {approval.why}" if approval.by == work.by and approval.why else approval.by
+    return {"by": printable(f"{whose}, by approval"), "through": work.by, "approved": True}
+
+
+def others_at_work(work: Work, action: ActionRequest) -> Busy | None:
     """Return None once no other process is at work on the components; else who still is. Raises OSError."""
     transaction = work.transaction
     transaction.prepare()
@@ -110,7 +164,7 @@ def _others_at_work(work: Work, action: ActionRequest) -> Busy | None:
     )
 
 
-def _attend_to_leftovers(work: Work, transaction: TransactionContext) -> tuple[tuple[Ending, ...], Compared]:
+def attend_to_leftovers(work: Work, transaction: TransactionContext) -> tuple[tuple[Ending, ...], Compared]:
     """Finish or undo interrupted transactions, and look for late writes.
 
     For the daemon no more often than the actor does so by itself: each recovery counts as an attempt.
@@ -133,7 +187,7 @@ def _give_up_keys(work: Work, action: ActionRequest, why: str) -> dict[str, list
 
 def _permitted_plan(work: Work, action: ActionRequest) -> Planned | Printable:
     """Return the plan and the inboxes it is from; a sentence where the daemon may not have it carried out now."""
-    made, inboxes = make(work, action)
+    made, inboxes, _ = make(work, action)
     made = checked(work, action, made, served_already)
     if isinstance(made, RefusedPlan) and work.files is None:
         clear_away(work, action, made, inboxes)
@@ -150,8 +204,10 @@ def _permitted_plan(work: Work, action: ActionRequest) -> Planned | Printable:
     if permission.policy is not None and action.kind is Kind.REPLACE:
         # The policy that calls for it may take the certificates of fewer issuers. Where that makes another plan, it is
         # not the plan that the daemon has named, and is refused.
-        return make(work, action, permission.policy)
-    return Planned(made, inboxes)
+        planned = make(work, action, permission.policy)
+    else:
+        planned = Planned(made, inboxes)
+    return planned._replace(policy="" if permission.policy is None else permission.policy.name)
 
 
 def _not_now(work: Work, action: ActionRequest, why: str) -> Printable:

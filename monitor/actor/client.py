@@ -6,11 +6,13 @@ import json
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import IO, Any, Final
 
 from config.text import printable
+from monitor.actor.handed import announce
 from monitor.actor.request import Document, Request, encode
+from monitor.actor.work import CandidateFiles
 
 LONGEST_ACT: Final = 3600.0
 """Seconds between two steps of a transaction: each has time limits of its own."""
@@ -22,12 +24,22 @@ class NoActor(Exception):  # noqa: N818 (that there is none is no error)
     """Nobody listens; the message says where, a sentence."""
 
 
-def ask(path: str, request: Request, told: Callable[[Document], None], timeout: float = LONGEST_ACT) -> Document:
+def ask(
+    path: str,
+    request: Request,
+    told: Callable[[Document], None],
+    timeout: float = LONGEST_ACT,
+    *,
+    handed: CandidateFiles | None = None,
+) -> Document:
     """Return the answer of the actor on the socket at `path`; `told` hears of each step before.
+
+    The files that are `handed` over follow the request.
 
     Raises NoActor where there is none, and OSError where the connection was lost.
     """
-    with talking(path, request, timeout) as answers:
+    request, data = (request, b"") if handed is None else announce(request, handed)
+    with talking(path, request, timeout, data) as answers:
         for document in answers:
             if "step" not in document:
                 return document
@@ -38,8 +50,11 @@ def ask(path: str, request: Request, told: Callable[[Document], None], timeout: 
 
 
 @contextmanager
-def talking(path: str, request: Request, timeout: float) -> Iterator[Iterator[Document]]:
-    """Give each document that the actor answers with, as it comes; raises NoActor, OSError."""
+def talking(path: str, request: Request, timeout: float, data: bytes = b"") -> Iterator[Iterator[Document]]:
+    """Give each document that the actor answers with, as it comes; raises NoActor, OSError.
+
+    `data` follows the line of the request.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
         # In a crowd a socket that blocks waits for a place in the queue; another would be sent away at once.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _LONGEST_QUEUE, 0))
@@ -52,7 +67,9 @@ def talking(path: str, request: Request, timeout: float) -> Iterator[Iterator[Do
         except BlockingIOError as error:
             raise OSError(error.errno, "too many ask the actor at once: try again", path) from None
         connection.settimeout(timeout)
-        connection.sendall(encode(request))
+        # Whoever may not hand anything over is answered before all of it was read.
+        with suppress(BrokenPipeError, ConnectionResetError) if data else nullcontext():
+            connection.sendall(encode(request) + data)
         with connection.makefile("rb") as answers:
             yield _documents(answers)
 

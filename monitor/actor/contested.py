@@ -44,7 +44,7 @@ def contested(context: ActorContext, name: str) -> Contested | None:
         return None
     writer = writer_of(context.world, verdict.paths)
     return Contested(
-        sentence_about(name, verdict, writer),
+        sentence_about(context.config.subject_of(name), verdict, writer),
         newest_in(context, context.inbox(context.config.subject_of(name))) > max(changed, past[-1].at),
     )
 

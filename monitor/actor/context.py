@@ -24,12 +24,14 @@ from actions.rehearse import RehearsalStage
 from actions.service import test
 from actions.soundness import faults_in, ill_of
 from actions.transaction_state import TransactionContext
+from actions.trust_change import passwords_of
 from actions.validate import Terms
 from actions.world import World
 from config.model import AllowedIssuer, Component, Config
 from config.text import Log, printable
 from config.vocabulary import FileRole
 from monitor.actor.live_view import endpoints_of, live
+from monitor.actor.store_view import StoreEyes, with_stores
 from monitor.actor.worth import worth_of
 from monitor.state.trust import TrustContext
 from probes.tls.drive import look_blocking
@@ -54,6 +56,8 @@ class ActorContext:
     trust_context: TrustContext
     world: World
     transaction: TransactionContext
+    store_eyes: StoreEyes
+    """How clients of trust stores are looked at."""
     _taken_in: _TakenIn = field(default_factory=_TakenIn, init=False, repr=False, compare=False)
 
     @property
@@ -167,6 +171,15 @@ class ActorContext:
                 self.world.make_directory(os.path.dirname(self.inbox(name)), 0o755)
                 self.world.make_directory(self.inbox(name), 0o755)
 
+    def make_offered_directories(self) -> None:
+        """Make the directories of offers, where they are missing; the site lets others write there. Raises OSError."""
+        if (where := self.config.settings.actor.offered_directory) is None:
+            return
+        self.world.make_directory(where, 0o755)
+        for name in self.config.subjects:
+            if all(self.config.components[each].service is not None for each in self.config.members_of(name)):
+                self.world.make_directory(os.path.join(where, name), 0o755)
+
     def audit(self) -> None:
         """Add new records of the journal to the audit; where that cannot be, it is logged."""
         try:
@@ -230,6 +243,7 @@ def actor_context(trust_context: TrustContext) -> Iterator[ActorContext]:
     journal = Journal(world, journal_path(config), config.host)
     try:
         services = {name: each.service for name, each in config.components.items() if each.service is not None}
+        services |= {name: each.service for name, each in config.changeable_stores.items() if each.service is not None}
         terms = Terms(*astuple(config.settings.validation))
         eyes = live(trust_context, world, terms.handshakes)
 
@@ -241,8 +255,10 @@ def actor_context(trust_context: TrustContext) -> Iterator[ActorContext]:
             return frozenset(context.journal_state().given_up)
 
         eyes = replace(eyes, worth=worth_of(trust_context, world, given_up), fit=fit)
+        store_eyes = StoreEyes(trust_context, world, lambda name: passwords_of(config.trust_stores[name], world))
+        eyes = with_stores(eyes, store_eyes, config.changeable_stores)
         context = ActorContext(
-            trust_context, world, TransactionContext(world, journal, directory, services, eyes, terms)
+            trust_context, world, TransactionContext(world, journal, directory, services, eyes, terms), store_eyes
         )
         try:
             yield context

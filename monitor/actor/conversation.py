@@ -24,8 +24,10 @@ from monitor.actor.current import CurrentConfig
 from monitor.actor.dispatch import Caller, Dispatcher
 from monitor.actor.documents import cannot, record_document
 from monitor.actor.follow import JournalPosition, behind
+from monitor.actor.handed import receive
 from monitor.actor.news import FollowerNews
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
+from monitor.actor.work import CandidateFiles
 
 log: Log = logging.getLogger("certvigil.actor")
 
@@ -47,19 +49,26 @@ class Conversation:
 
     def hold(self) -> None:
         """Read one request and answer it; raises OSError where the connection is lost before the answer."""
-        peer, line = peer_of(self.connection), _read_line(self.connection)
-        if line is None:
+        peer, said = peer_of(self.connection), _read_line(self.connection)
+        if said is None:
             return
+        line, rest = said
         request = decode(line)
         if isinstance(request, str):
             self._tell(cannot(request))
         elif self.dispatcher.role(peer) is Role.STRANGER:
             self.dispatcher.lines.write(peer.uid, logging.INFO, "refused %s", peer.name)
             self._tell(cannot(STRANGER))
-        else:
-            self._answer(request, peer)
+        elif not request.files:
+            self._answer(request, peer, None)
+        elif self.dispatcher.role(peer) is not Role.OPERATOR and request.verb is not Verb.OFFER:
+            # The daemon brings no certificate: a candidate of its own would be an attacker's.
+            self.dispatcher.lines.write(peer.uid, logging.WARNING, "refused files of %s", peer.name)
+            self._tell(cannot(Printable("the files of a candidate are for an operator to hand over")))
+        elif (files := receive(self.connection, request, rest)) is not None:
+            self._answer(request, peer, files)
 
-    def _answer(self, request: Request, peer: Peer) -> None:
+    def _answer(self, request: Request, peer: Peer, files: CandidateFiles | None) -> None:
         try:
             match request.verb:
                 case Verb.FOLLOW:
@@ -68,7 +77,7 @@ class Conversation:
                     self._send_audit(peer)
                 case _:
                     caller = Caller(self._tell, partial(_has_left, self.connection))
-                    self._tell(self.dispatcher.do(request, peer, caller))
+                    self._tell(self.dispatcher.do(request, peer, caller, files))
         except (JournalError, BackupError) as error:
             self._tell(cannot(harmless(str(error))))
         except OSError as error:
@@ -133,8 +142,11 @@ def _has_left(connection: socket.socket) -> bool:
         return True
 
 
-def _read_line(connection: socket.socket) -> bytes | None:
-    """Return the line that a peer sends, without its end; None where it is too long, or comes too slowly."""
+def _read_line(connection: socket.socket) -> tuple[bytes, bytes] | None:
+    """Return the line that a peer sends, without its end, and the bytes that came behind it.
+
+    None where it is too long, or comes too slowly.
+    """
     said, end = b"", time.monotonic() + PATIENCE
     while b"\n" not in said:
         if len(said) > LONGEST or time.monotonic() > end:
@@ -143,4 +155,5 @@ def _read_line(connection: socket.socket) -> bytes | None:
         if not more:
             return None
         said += more
-    return said[: said.index(b"\n")]
+    line, _, rest = said.partition(b"\n")
+    return line, rest

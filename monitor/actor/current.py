@@ -90,9 +90,10 @@ def _for_life(config: Config) -> tuple[str, str]:
 def _make_inboxes(context: ActorContext) -> None:
     try:
         context.make_inboxes()
+        context.make_offered_directories()
     except OSError as error:
         where, why = printable(str(error.filename)), printable(str(error.strerror))
-        log.warning("an inbox cannot be made: %s: %s", where, why)
+        log.warning("an inbox, or a directory of offers, cannot be made: %s: %s", where, why)
 
 
 def _withdraw_plans(context: ActorContext) -> None:

@@ -21,12 +21,13 @@ from monitor.actor.documents import cannot, state_document, step_document, waits
 from monitor.actor.door import BoundedLog, Turn
 from monitor.actor.facts import to_document
 from monitor.actor.handlers import handle, unknown, unusable
+from monitor.actor.meanwhile import SeenState, seen_now
 from monitor.actor.news import FollowerNews
 from monitor.actor.pace import Pace
 from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.sightings import Sightings
-from monitor.actor.work import Work
+from monitor.actor.work import CandidateFiles, Work
 
 log: Log = logging.getLogger("certvigil.actor")
 
@@ -36,7 +37,7 @@ SOON: Final = 1.0
 """Seconds after which an operator is told which act delays the turn."""
 LONGEST_TURN: Final = 600.0
 """Seconds for an operator's turn to come: an act of the daemon may have to wait for hosts that never answer."""
-_LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS})
+_LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS, Verb.REQUESTS})
 """Verbs that need no turn."""
 
 
@@ -78,16 +79,20 @@ class Dispatcher:
         """Return the present role of a user."""
         return role_of(peer.uid, self._current.config().settings.actor)
 
-    def do(self, request: Request, peer: Peer, caller: Caller) -> Document:
-        """Return the answer to a request, once it is done; raises JournalError, BackupError, OSError."""
+    def do(self, request: Request, peer: Peer, caller: Caller, files: CandidateFiles | None = None) -> Document:
+        """Return the answer to a request, once it is done; raises JournalError, BackupError, OSError.
+
+        `files` are the candidate that an operator hands over.
+        """
         if request.verb is Verb.READ:
             return self._facts(request.components[0])
         if request.verb in _LOOKING:
             with self._current.context() as context:
-                return self._permitted(context, request, peer, caller)
+                return self._permitted(context, request, peer, caller, files)
         # Nobody waits for a turn to be told that a name is wrong.
         if (wrong := unusable(self._current.config(), request)) is not None:
             return cannot(wrong)
+        seen = self._seen(request, peer)
         # The right to ask is checked in the turn, by the configuration of then: until then, a person may have rejected
         # it, or have changed the configuration.
         with self._acting(request, peer, caller) as free:
@@ -95,7 +100,7 @@ class Dispatcher:
                 act = self.turn.act or Printable("something else")
                 return cannot(sentence("the actor is busy with {}: ask again", act))
             with self._current.context() as context:
-                answer = self._permitted(context, request, peer, caller)
+                answer = self._permitted(context, request, peer, caller, files, seen)
                 tidy(context)
                 return answer
 
@@ -115,11 +120,18 @@ class Dispatcher:
             return {**cannot(harmless(facts.why)), "again": facts.after}
         return {"facts": to_document(facts)}
 
+    def _seen(self, request: Request, peer: Peer) -> SeenState | None:
+        """Return the state that a person has seen who asks for an action; raises JournalError, OSError."""
+        if request.verb is not Verb.CARRY_OUT or self.role(peer) is not Role.OPERATOR:
+            return None
+        with self._current.context() as context:
+            return seen_now(context, request.wanted)
+
     @contextmanager
     def _acting(self, request: Request, peer: Peer, caller: Caller) -> Iterator[bool]:
         """Give whether nobody else acts; an operator comes before the daemon, and waits for as long as that acts."""
         first = self.role(peer) is Role.OPERATOR
-        about = listed(map(printable, request.names)) or printable(request.plan)
+        about = listed(map(printable, request.names)) or printable(request.plan or request.key)
         act = named(request, peer)
         with ExitStack() as stack:
             had = stack.enter_context(self.turn.taken(SOON if first else PATIENCE, act=act, first=first))
@@ -132,7 +144,15 @@ class Dispatcher:
                 self.lines.write(peer.uid, logging.INFO, "asked to %s %s", request.verb, about)
             yield free
 
-    def _permitted(self, context: ActorContext, request: Request, peer: Peer, caller: Caller) -> Document:
+    def _permitted(  # noqa: PLR0917 (what a request comes with)
+        self,
+        context: ActorContext,
+        request: Request,
+        peer: Peer,
+        caller: Caller,
+        files: CandidateFiles | None,
+        seen: SeenState | None = None,
+    ) -> Document:
         """Return the answer to a request, or why this user may not ask for that."""
         journal_state, now = context.journal_state(), time.time()
         role = role_of(peer.uid, context.config.settings.actor)
@@ -150,12 +170,15 @@ class Dispatcher:
             peer.name,
             self._announcing(caller),
             self._stopping.is_set,
+            files=files,
             role=role,
             approval=approval_of(request, journal_state, now),
             sightings=self._sightings,
             pace=self._pace,
             waits=caller.waits,
             has_left=caller.has_left,
+            uid=peer.uid,
+            seen=seen,
         )
         return handle(work, request)
 
@@ -183,6 +206,12 @@ def named(request: Request, peer: Peer) -> Printable:
             what = sentence("the rejection of plan {}", printable(request.plan[:16]))
         case Verb.RECOVER:
             what = sentence("the recovery{}", sentence(" of {}", about) if about else Printable(""))
+        case Verb.CSR:
+            what = sentence("a request for a certificate of {}", about)
+        case Verb.CANCEL:
+            what = sentence("the withdrawal of request {}", printable(request.key[:16]))
+        case Verb.OFFER:
+            what = sentence("an offer for {}", about)
         case _:
             what = sentence("'{}'", request.verb)
     return sentence("{}, asked for by {}", what, peer.name)

@@ -13,6 +13,7 @@ from actions.ending import Ending
 from actions.journal import Event, Record
 from actions.journal_state import JournalState, Proposal, RecordedEnding
 from actions.late import Compared
+from actions.offered import Provenance
 from actions.orphan import OrphanFate
 from actions.plan import Change, Plan, candidate_of
 from actions.prepare import Prepared, RefusedPlan
@@ -25,6 +26,7 @@ from config.text import Printable, printable
 from monitor.actor.context import ActorContext
 from monitor.actor.follow import for_daemon
 from monitor.actor.request import Document
+from monitor.actor.set_facts import SetFacts
 from monitor.actor.work import Work
 from monitor.dialect import CertificateObject, certificate_object, dated, iso, iso_exactly, verdict_object
 from probes.certificate import Certificate
@@ -91,7 +93,13 @@ def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service])
         },
         "effects": _effects(made.effects),
         "remarks": list(made.remarks),
+        **({} if made.offer is None else {"offered": provenance_document(made.offer.provenance)}),
     }
+
+
+def provenance_document(of: Provenance) -> Document:
+    """Return who offered a certificate, when and how."""
+    return {"by": of.by, "at": iso(of.at), "way": of.way}
 
 
 def plan_document(work: Work, made: Prepared | RefusedPlan | Printable) -> Document:
@@ -200,6 +208,16 @@ def set_document(of: BackupSet) -> Document:
         "default": of.pinned,
         "late": of.late,
         "files": [printable(copy.path) for copy in of.copies],
+    }
+
+
+def facts_document(facts: SetFacts) -> Document:
+    """Return the facts about a backup set."""
+    origin = facts.origin
+    return {
+        "before": None if origin is None else asdict(origin),
+        "was_in_use": facts.was_in_use,
+        "on_disk": facts.is_on_disk,
     }
 
 

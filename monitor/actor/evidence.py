@@ -19,6 +19,7 @@ from config.vocabulary import Code
 from monitor.actor.contested import changed_since, contested, newest_in
 from monitor.actor.context import ActorContext
 from monitor.actor.live_view import endpoints_of
+from monitor.actor.offers import newest_offer
 from monitor.actor.sightings import Sightings
 from monitor.decide.history import attempts_of
 from monitor.decide.situation import Accepts, FindingState, KnownCandidate, Situation, Validity
@@ -126,7 +127,10 @@ def situation_of(
     since = sightings.note(component.name, unchanged, keys, now, context.world.monotonic())
     found = contested(context, component.name)
     drifts = any(each.code is Code.NOT_SERVED for each in raised)
-    there = newest_in(context, context.inbox(config.subject_of(component.name)))
+    # The inbox comes first: offers count only while it is empty.
+    there = newest_in(context, context.inbox(config.subject_of(component.name))) or newest_offer(
+        context, (component.name,)
+    )
     return Situation(
         component.name,
         component.mode,

@@ -15,17 +15,19 @@ from monitor.actor.backup_sets import list_sets
 from monitor.actor.carry_out import carry_out
 from monitor.actor.documents import cannot, plan_document
 from monitor.actor.hindrances import fails_its_test, held_back, served_already
+from monitor.actor.offers import take_offer
 from monitor.actor.planning import checked, make
 from monitor.actor.proposals import approve, contested_document, propose, reject, under_way, waiting_plans
 from monitor.actor.recovery import recover_all
 from monitor.actor.request import WITH_ACTION, Document, Request, Verb
+from monitor.actor.requests import cancel_request, list_requests, make_request
 from monitor.actor.unattended import left_to_person
 from monitor.actor.work import Work
 
 
 def handle(work: Work, request: Request) -> Document:
     """Return the answer to a request, once it is done; raises JournalError, BackupError, OSError."""
-    too_often = work.asks_too_often(request.names) if request.verb in {Verb.PROPOSE, Verb.CARRY_OUT} else None
+    too_often = work.asks_too_often(request.names) if request.verb in _WRITES_RECORDS else None
     if (wrong := unusable(work.context.config, request) or too_often) is not None:
         return cannot(wrong)
     handler = HANDLERS.get(request.verb)
@@ -60,17 +62,25 @@ HANDLERS: Final[Mapping[Verb, Callable[[Work, Request], Document]]] = MappingPro
         Verb.CARRY_OUT: carry_out,
         Verb.RECOVER: recover_all,
         Verb.BACKUPS: list_sets,
+        Verb.CSR: make_request,
+        Verb.REQUESTS: list_requests,
+        Verb.CANCEL: cancel_request,
+        Verb.OFFER: take_offer,
     }
 )
 """A verb without a row is answered where no act is done: `dispatch` has STATE and READ, `conversation` the others."""
-_OF_SERVICES: Final = WITH_ACTION | {Verb.RECOVER}
+_OF_STORES: Final = frozenset({Verb.RECOVER, Verb.BACKUPS})
+"""Verbs that a trust store may be named to."""
+_OF_SERVICES: Final = WITH_ACTION | {Verb.RECOVER, Verb.CSR, Verb.OFFER}
 """Verbs that change a service or plan to: they need components that have one."""
+_WRITES_RECORDS: Final = frozenset({Verb.PROPOSE, Verb.CARRY_OUT, Verb.OFFER})
+"""Verbs by which the daemon has records written."""
 
 
 def unknown(config: Config, components: Iterable[str]) -> Printable | None:
     """Say which of `components` the configuration does not have, a sentence; None where it has all."""
     for name in components:
-        if name not in config.components:
+        if name not in config.components and name not in config.changeable_stores:
             # Whoever asks by the name of a group names its members.
             what = Printable("component or group" if config.groups else "component")
             near = perhaps(name, [*config.groups, *config.components])
@@ -81,12 +91,15 @@ def unknown(config: Config, components: Iterable[str]) -> Printable | None:
 def unusable(config: Config, request: Request) -> Printable | None:
     """Say why nothing can be done to one of the components that a request names, a sentence; None where it can.
 
-    An action is on all members of a group, or on none.
+    A request is about all members of a group, or about none: they are changed, thawed and given back as one.
     """
     components = request.names
     if (wrong := unknown(config, components)) is not None:
         return wrong
-    for name in components if request.action is not None else ():
+    stores = [name for name in components if name in config.changeable_stores]
+    if stores and request.verb not in _OF_STORES:
+        return sentence("{} is a trust store: `certvigil trust` changes it", printable(stores[0]))
+    for name in components:
         group = config.subject_of(name)
         if not set(config.members_of(group)) <= set(components):
             return sentence(
@@ -97,7 +110,7 @@ def unusable(config: Config, request: Request) -> Printable | None:
                 printable(group),
             )
     for name in components if request.verb in _OF_SERVICES else ():
-        if config.components[name].service is None:
+        if name in config.components and config.components[name].service is None:
             return sentence(
                 "component {} has no 'service' in the configuration: certvigil only watches it", printable(name)
             )

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from actions import backup
 from actions.candidate import Candidates, Flaw, NoCandidate, PrivateKey, read_candidates
 from actions.component_files import keys_at_hand, keys_in_use, read_password, shared_paths
 from actions.component_site import ComponentSite
+from actions.csr import WaitingRequest
 from actions.ending import Ground
 from actions.inbox import Inbox, InboxUnsafe, open_inbox
 from actions.journal_state import ActionRequest, GivenUp, JournalState
+from actions.offered import Provenance
 from actions.plan import Kind
 from actions.plan_activation import plan_activation
 from actions.plan_replacement import plan_replacement
@@ -22,10 +25,12 @@ from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
 from config.policy import Policy
 from config.text import Printable, printable, sentence
+from monitor.actor.answers import answered_by, answering, keys_of, requests_of
 from monitor.actor.authority import issuers_of, min_lifetime_of
 from monitor.actor.backup_sets import DEFAULT_SET, sets_to_give_back
 from monitor.actor.contested import newest_in
 from monitor.actor.context import ActorContext
+from monitor.actor.offers import candidates_offered, offer_of
 from monitor.actor.work import CandidateFiles, Work
 
 Made = Prepared | RefusedPlan | Printable
@@ -36,10 +41,12 @@ Check = Callable[[Work, ActionRequest, Prepared], Iterable[Objection]]
 
 
 class Planned(NamedTuple):
-    """A plan, and the inboxes that it was made from."""
+    """A plan, and the inboxes or offers that it was made from."""
 
     made: Made
     inboxes: tuple[Inbox, ...] = ()
+    policy: str = ""
+    """The policy by which it may be carried out; empty where a person asks, or has approved it."""
 
 
 def make(work: Work, action: ActionRequest, policy: Policy | None = None) -> Planned:
@@ -56,6 +63,8 @@ def make(work: Work, action: ActionRequest, policy: Policy | None = None) -> Pla
             return Planned(_activation(work.context, action))
         case Kind.ROLLBACK:
             return Planned(_rollback(work.context, action))
+        case Kind.TRUST:
+            return Planned(Printable("a trust store is changed by `certvigil trust` alone"))
 
 
 def checked(work: Work, action: ActionRequest, made: Made, *checks: Check) -> Made:
@@ -104,14 +113,11 @@ def _rollback(context: ActorContext, action: ActionRequest) -> Made:
 
 
 def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Planned:
-    context, files = work.context, work.files
-    inboxes: tuple[Inbox, ...] = ()
-    if files is None:
-        taken = _taken_from_inboxes(context, action)
-        if isinstance(taken, RefusedPlan):
-            return Planned(taken)
-        files, inboxes = taken
-    candidates = _candidates(context, action, files)
+    context, requests = work.context, requests_of(work.context, action.components)
+    taken = _taken(work, action, requests)
+    if isinstance(taken, RefusedPlan):
+        return Planned(taken)
+    candidates, inboxes = taken.candidates, taken.inboxes
     if isinstance(candidates, NoCandidate):
         return _refused(Ground.NO_CANDIDATE, f"{candidates.flaw}: {candidates.detail}", inboxes)
     sites = [_site(work, name, action, policy) for name in action.components]
@@ -124,10 +130,12 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
     if action.key_compromised and _is_installed(made):
         why = "that certificate is installed already, and its key is the one to be given up: it takes a new key"
         return _refused(Ground.KEY_GIVEN_UP, why, inboxes)
-    if isinstance(made, Prepared) and files is not work.files:
-        made = replace(made, remarks=(*made.remarks, *misplaced_candidates(context, action)))
     if isinstance(made, Prepared):
-        made = replace(made, remarks=(*made.remarks, *_by_hand(context, action)))
+        answered = answered_by(made, requests)
+        offer = offer_of(context, made, candidates, taken.brought, answered)
+        said = () if offer is None else (sentence("it was offered {}", offer.provenance.sentence),)
+        remarks = (*made.remarks, *said, *taken.remarks, *_by_hand(context, action))
+        made = replace(made, remarks=remarks, answers=answered, offer=offer)
     return Planned(made, inboxes)
 
 
@@ -138,6 +146,38 @@ def _by_hand(context: ActorContext, action: ActionRequest) -> Iterator[str]:
         yield sentence("to confirm first: {}", printable(statement))
     for topic in dict.fromkeys(each.guide for each in components if each.guide is not None):
         yield sentence("by hand: certvigil guide {}", printable(topic))
+
+
+class _Taken(NamedTuple):
+    """The candidates for a replacement, and where they come from."""
+
+    candidates: Candidates | NoCandidate
+    inboxes: tuple[Inbox, ...] = ()
+    brought: Mapping[str, Provenance] = MappingProxyType({})
+    """Who offered a certificate, by its SHA-256; empty where none was offered."""
+    remarks: tuple[str, ...] = ()
+    """Sentences, printable."""
+
+
+def _taken(work: Work, action: ActionRequest, requests: Mapping[str, WaitingRequest]) -> _Taken | RefusedPlan:
+    """Return the candidates that a person hands over, or those of the inboxes, or where these are empty, the offers.
+
+    An offer is never mixed with the content of an inbox: who may offer must not have a say in what root put there.
+    """
+    context = work.context
+    if work.files is not None:
+        return _Taken(_candidates(context, action, work.files, requests))
+    found = _taken_from_inboxes(context, action)
+    if not isinstance(found, RefusedPlan):
+        files, inboxes = found
+        remarks = tuple(misplaced_candidates(context, action))
+        return _Taken(_candidates(context, action, files, requests), inboxes, remarks=remarks)
+    if Ground.EMPTY_INBOX not in {each.ground for each in found.objections}:
+        return found
+    offered = candidates_offered(
+        context, action, requests, lambda files: _candidates(context, action, CandidateFiles(files), requests)
+    )
+    return found if offered is None else _Taken(*offered)
 
 
 def _refused(ground: Ground, detail: str, inboxes: tuple[Inbox, ...]) -> Planned:
@@ -180,14 +220,18 @@ def misplaced_candidates(context: ActorContext, action: ActionRequest) -> Iterat
             yield f"{here} is not used, since {name} is changed with all of {group}: put what is for all into {there}"
 
 
-def _candidates(context: ActorContext, action: ActionRequest, files: CandidateFiles) -> Candidates | NoCandidate:
-    """Return the candidates that the files make up.
+def _candidates(
+    context: ActorContext, action: ActionRequest, files: CandidateFiles, requests: Mapping[str, WaitingRequest]
+) -> Candidates | NoCandidate:
+    """Return the candidates that the files make up; a certificate for the key of a request must answer it.
 
-    The key may be one that a component has; the password of a keystore may be a component's.
+    The key may be one that a component has, or that was made for one of the `requests`; the password of a keystore may
+    be a component's.
     """
     components = [context.config.components[name] for name in action.components]
     at_hand: Sequence[PrivateKey] = [key for each in components for key in keys_at_hand(each, context.world)]
-    made = read_candidates(files.files, files.password, at_hand)
+    requested = keys_of(context, requests.values())
+    made = read_candidates(files.files, files.password, at_hand, requested=requested)
     for component in components if files.password is None else ():
         path = component.artefacts.password_file
         if path is None or not (isinstance(made, NoCandidate) and made.flaw in _LOCKED):
@@ -195,8 +239,8 @@ def _candidates(context: ActorContext, action: ActionRequest, files: CandidateFi
         # A password file that cannot be read is reported where the keystore on disk is read.
         with suppress(OSError):
             password, name = read_password(path, context.world), f"the password in {printable(path)}"
-            made = read_candidates(files.files, password, at_hand, opened_with=name)
-    return made
+            made = read_candidates(files.files, password, at_hand, requested=requested, opened_with=name)
+    return answering(context, made, requests, action.components)
 
 
 def _site(work: Work, name: str, action: ActionRequest, policy: Policy | None) -> ComponentSite:

@@ -18,6 +18,7 @@ from actions.prepare import Prepared, RefusedPlan, Remainder
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.contested import contested
 from monitor.actor.context import ActorContext
+from monitor.actor.declined import note_declined
 from monitor.actor.documents import cannot, plan_document, waiting_document
 from monitor.actor.hindrances import case_of, held_back, served_already
 from monitor.actor.planning import Made, checked, make
@@ -39,6 +40,8 @@ def propose(work: Work, request: Request) -> Document:
     made = checked(work, action, _made_or_cleared_away(work, action), held_back)
     if isinstance(made, Prepared):
         made = _put_up(work, action, made)
+    else:
+        note_declined(work, action, plan_document(work, made), request.why)
     return {**plan_document(work, made), **contested_document(work.context, action)}
 
 
@@ -67,10 +70,13 @@ def approve(work: Work, request: Request) -> Document:
         return cannot(proposal)
     made = _made_or_cleared_away(work, proposal.action)
     if not isinstance(made, Prepared):
+        note_declined(work, proposal.action, plan_document(work, made), request.why)
         return plan_document(work, made)
     if made.order.plan.hash != proposal.plan:
         now = printable(made.order.plan.hash[:16])
-        return cannot(sentence("the plan is another by now, {}: look at it again", now))
+        answer = cannot(sentence("the plan is another by now, {}: look at it again", now))
+        note_declined(work, proposal.action, answer, request.why)
+        return answer
     # The daemon carries it out once a policy's conditions have lasted: the actor counts from now.
     see(work, proposal.action, made)
     until = work.context.world.now() + work.context.config.settings.actor.approval_lifetime
@@ -93,7 +99,7 @@ def _proposal(work: Work, beginning: str) -> Proposal | Printable:
 
 def _made_or_cleared_away(work: Work, action: ActionRequest) -> Made:
     """Return the plan for an action; where there is nothing left to do, the causes of the plan are cleared away."""
-    made, inboxes = make(work, action)
+    made, inboxes, _ = make(work, action)
     made = checked(work, action, made, served_already)
     if isinstance(made, RefusedPlan):
         clear_away(work, action, made, inboxes)
@@ -213,4 +219,5 @@ def _told_apart(made: Prepared, case: Mapping[str, str]) -> str:
         said.append(f"{name}: {names}, until {ends}, sha256 {new.sha256[:16]}{of}")
     lost = f"; loses {', '.join(plan.expected_losses)}" if plan.expected_losses else ""
     of_group = f"{plan.group}: " if plan.group else ""
-    return printable(of_group + "; ".join(said) + lost, 500)
+    offered = "" if made.offer is None else f"; offered {made.offer.provenance.sentence}"
+    return printable(of_group + "; ".join(said) + lost + offered, 500)

@@ -74,7 +74,7 @@ def _thaw(context: ActorContext, transaction: TransactionContext, components: Se
             case Busy() as busy:
                 return harmless(busy.sentence)
             case NotWhole(component, why):
-                way = way_out(context, component)
+                way = way_out(context, component) if component in context.config.components else Printable("")
                 because = listed(filter(None, (harmless(why), way)), ". ")
                 return sentence("{} stays frozen, and nothing was removed: {}", printable(component), because)
             case KeptPaths(paths):

@@ -1,15 +1,22 @@
-"""A request to the actor: names of components, clients and backup sets, hashes of plans, and nothing else."""
+"""A request to the actor: names of components, clients and backup sets, and hashes of plans.
+
+Beyond these, a request for a certificate has the names that the certificate is to have. An operator's request may
+announce the files of a candidate, and an offer announces certificates: their bytes follow its line (`handed.py`).
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from actions.candidate import MOST_BYTES
+from actions.csr import CsrOrder, wrong_order
 from actions.journal_state import ActionRequest
+from actions.offered import MOST_WRITTEN
 from actions.plan import Kind
 from config.text import Printable, sentence
 
@@ -17,14 +24,22 @@ Document = dict[str, Any]
 """An answer: plain values."""
 
 LONGEST: Final = 8192
-"""Bytes of a request."""
+"""Bytes of a request, without the files that follow it."""
+MOST_OFFERED: Final = 16
+"""Files of one offer."""
 MOST_NAMES: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _HASH: Final = re.compile(r"[0-9a-f]{8,64}")
 _EPOCH: Final = re.compile(r"[0-9a-f]{8}-[0-9]{1,9}")
-_KEYS: Final = frozenset({"verb", "action", "plan", "components", "why", "epoch", "after", "key"})
+_KEYS: Final = frozenset(
+    {"verb", "action", "plan", "components", "why", "epoch", "after", "key", "files", "password", "csr"}
+)
 LONGEST_REASON: Final = 500
 """Characters."""
+MOST_FILES: Final = 32
+"""Files that a request may announce."""
+_LONGEST_FILE_NAME: Final = 200
+_LONGEST_PASSWORD: Final = 4096
 
 
 class Verb(StrEnum):
@@ -51,10 +66,29 @@ class Verb(StrEnum):
     BACKUPS = "backups"
     READ = "read"
     """Tell facts about the files of one component."""
+    CSR = "csr"
+    """Make a request for a certificate for one component or group."""
+    REQUESTS = "requests"
+    """Tell the requests that wait."""
+    CANCEL = "cancel"
+    """Withdraw the request whose key begins with `key`; a key that was made for it is removed."""
+    OFFER = "offer"
+    """Keep certificates for one component or group, which are used as `offers` says."""
 
 
 WITH_ACTION: Final = frozenset({Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT})
 """Verbs with a wanted action."""
+_WITH_KEY: Final = frozenset({Verb.RECOVER, Verb.CANCEL})
+
+
+@dataclass(frozen=True, slots=True)
+class HandedFile:
+    """A file of a person's candidate, which follows the request."""
+
+    name: str
+    """For sentences about it."""
+    size: int
+    """Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +105,13 @@ class Request:
     epoch: str = ""
     after: int = 0
     key: str = ""
-    """RECOVER: the beginning of the SHA-256 of the public half of a key that was given up by mistake."""
+    """The beginning of the SHA-256 of the public half of a key: of one given up by mistake, or of one of a request."""
+    files: tuple[HandedFile, ...] = ()
+    """The files of the candidate, in place of those in the inbox; of an offer, its certificates."""
+    password: int | None = None
+    """Bytes of the password that follows the files; None where none does."""
+    csr: CsrOrder | None = None
+    """CSR: the request that is to be made."""
 
     @property
     def wanted(self) -> ActionRequest:
@@ -94,6 +134,12 @@ def encode(request: Request) -> bytes:
     for name in ("plan", "components", "why", "epoch", "after", "key"):
         if value := getattr(request, name):
             plain[name] = value
+    if request.csr is not None:
+        plain["csr"] = request.csr.to_json()
+    if request.files:
+        plain["files"] = [[each.name, each.size] for each in request.files]
+    if request.password is not None:
+        plain["password"] = request.password
     return json.dumps(plain).encode() + b"\n"
 
 
@@ -111,7 +157,8 @@ def decode(line: bytes) -> Request | Printable:
 
 def _request(plain: Mapping[str, Any]) -> Request:
     action, components, after = plain.get("action"), plain.get("components", []), plain.get("after", 0)
-    if not isinstance(components, list) or not isinstance(after, int):
+    files, password = plain.get("files", []), plain.get("password")
+    if not isinstance(components, list) or not isinstance(after, int) or not isinstance(files, list):
         raise TypeError
     return Request(
         Verb(plain["verb"]),
@@ -122,6 +169,9 @@ def _request(plain: Mapping[str, Any]) -> Request:
         str(plain.get("epoch", "")),
         after,
         str(plain.get("key", "")),
+        tuple(HandedFile(str(name), int(size)) for name, size in files),
+        None if password is None else int(password),
+        CsrOrder.from_json(plain["csr"]) if "csr" in plain else None,
     )
 
 
@@ -138,10 +188,12 @@ def _objection(request: Request) -> Printable | None:
         return Printable("names are letters, digits, '_', '.' and '-', at most 64 of them")
     if request.verb is Verb.READ and len(request.components) != 1:
         return Printable("'read' is of one component")
-    if request.key and (request.verb is not Verb.RECOVER or not _HASH.fullmatch(request.key)):
+    if request.key and (request.verb not in _WITH_KEY or not _HASH.fullmatch(request.key)):
         return Printable(
-            "a key that was given up is named by its SHA-256, of which at least 8 digits are given, to 'recover'"
+            "a key is named by its SHA-256, of which at least 8 digits are given, to 'recover' and to 'cancel'"
         )
+    if (wrong := _objection_to_csr(request) or _objection_to_files(request)) is not None:
+        return wrong
     if request.plan and not _HASH.fullmatch(request.plan):
         return Printable("a plan is named by its hash, of which at least 8 digits are given")
     if request.epoch and not _EPOCH.fullmatch(request.epoch):
@@ -151,9 +203,52 @@ def _objection(request: Request) -> Printable | None:
     return None
 
 
+def _objection_to_csr(request: Request) -> Printable | None:
+    if (request.verb is Verb.CSR) is (request.csr is None):
+        return sentence("'{}' takes no request" if request.csr is not None else "'{}' needs a request", request.verb)
+    if request.csr is None:
+        return None
+    return wrong_order(request.csr) if request.components else Printable("'csr' names a component or a group")
+
+
+def _objection_to_files(request: Request) -> Printable | None:
+    if request.verb is Verb.OFFER:
+        return _objection_to_offer(request)
+    if not request.files and request.password is None:
+        return None
+    action = request.action
+    if not request.files or action is None or action.kind is not Kind.REPLACE or request.verb is Verb.PROPOSE:
+        return Printable("files are handed over for a replacement, or for the plan of it")
+    if not 0 <= (request.password or 0) <= _LONGEST_PASSWORD:
+        return sentence("a password has at most {} bytes", _LONGEST_PASSWORD)
+    return _objection_to_sizes(request.files, MOST_FILES, MOST_BYTES)
+
+
+def _objection_to_offer(request: Request) -> Printable | None:
+    if not request.components:
+        return Printable("'offer' names a component or a group")
+    if not request.files or request.password is not None:
+        return Printable("'offer' needs certificates, and takes no password")
+    return _objection_to_sizes(request.files, MOST_OFFERED, MOST_WRITTEN)
+
+
+def _objection_to_sizes(files: Sequence[HandedFile], most: int, most_bytes: int) -> Printable | None:
+    names = [each.name for each in files]
+    if len(names) > most or max(map(len, names)) > _LONGEST_FILE_NAME:
+        return sentence(
+            "at most {} files are handed over, with names of at most {} characters", most, _LONGEST_FILE_NAME
+        )
+    sizes = [each.size for each in files]
+    if min(sizes) < 0 or sum(sizes) > most_bytes:
+        return sentence("the files hold more than {} bytes together", most_bytes)
+    return None
+
+
 def _objection_to(action: ActionRequest, verb: Verb) -> Printable | None:
     if not action.components or len(set(action.components)) < len(action.components):
         return Printable("an action names components, each once")
+    if action.kind is Kind.TRUST:
+        return Printable("a trust store is changed by `certvigil trust` alone")
     if action.backup_set and action.kind is not Kind.ROLLBACK:
         return Printable("only a rollback names a backup set")
     if action.force and action.kind is not Kind.ACTIVATE:

@@ -27,6 +27,8 @@ from monitor.actor.leftovers import Leftovers, tell, tell_recovered
 from monitor.actor.news import FollowerNews
 from monitor.actor.outlook import DirectoryWatch
 from monitor.actor.pace import Pace
+from monitor.actor.requests import clear_keys
+from monitor.actor.work import Work
 from monitor.host import systemd
 from monitor.host.sockets import BACKLOG, ListenError, gid_of, listen_unix
 
@@ -97,8 +99,10 @@ class ActorProcess:
             tell(look_again(context.transaction))
             # A crash may have kept records from the audit.
             context.audit()
+            clear_keys(Work(context, ourselves().name))
             tidy(context)
             context.make_inboxes()
+            context.make_offered_directories()
 
     def serve(self) -> int:
         """Answer whoever connects, until told to stop; raises ListenError."""

@@ -57,6 +57,8 @@ def for_a_person(work: Work, action: ActionRequest, made: Prepared) -> Iterator[
         yield Objection(Ground.NEEDS_A_PERSON, "clients would be lost on purpose")
     if action.allow_shorter:
         yield Objection(Ground.NEEDS_A_PERSON, "that it may last for less is for an operator to say")
+    if made.offer is not None and made.offer.why_not_alone:
+        yield Objection(Ground.NEEDS_A_PERSON, made.offer.why_not_alone)
     if action.kind is Kind.REPLACE and (why := _goes_back(made, work.context.journal_state())):
         yield Objection(Ground.NEEDS_A_PERSON, why)
 
@@ -154,6 +156,8 @@ def _object(action: ActionRequest, candidate: str, situation: Situation) -> str:
             return action.backup_set
         case Kind.ACTIVATE:
             return situation.on_disk
+        case Kind.TRUST:
+            return ""
 
 
 def begins(made: Prepared) -> dict[str, float]:

@@ -47,7 +47,7 @@ def _way_out(context: ActorContext, name: str) -> Printable:
 
     if is_whole():
         return Printable("")
-    then = sentence("then `certvigil recover --thaw {}`", printable(name))
+    then = sentence("then `certvigil recover --thaw {}`", printable(context.config.subject_of(name)))
     # One file that stays beside the others is less to do than a set that takes the place of all.
     sets = list(_backup_sets(context, name))
     single = [[each] for each in (*_beside(context, name), *(each for of in sets for each in of))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 
@@ -12,6 +13,7 @@ from actions.transaction_state import TransactionContext
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.authority import Role
 from monitor.actor.context import ActorContext
+from monitor.actor.meanwhile import SeenState
 from monitor.actor.pace import Pace
 from monitor.actor.sightings import Sightings
 
@@ -52,6 +54,10 @@ class Work:
     """Receives the act that the request waits for."""
     has_left: Callable[[], bool] = lambda: False
     """Whether the user has closed the connection."""
+    uid: int = field(default_factory=os.geteuid)
+    """The number of the user who asks."""
+    seen: SeenState | None = None
+    """The state of the components when a person asked, before the turn came; None for the state when the work began."""
 
     @property
     def attended(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from config.vocabulary import LogFormat, LogLevel, Machine, Scenario, VerifierName
+from config.vocabulary import ExportFormat, LogFormat, LogLevel, Machine, RequestKey, Scenario, VerifierName
 
 DEFAULT_CONFIG = "/etc/certvigil"
 
@@ -29,6 +29,10 @@ policy_app = typer.Typer(no_args_is_help=True, help="Explain the decisions of po
 app.add_typer(policy_app, name="policy")
 notify_app = typer.Typer(no_args_is_help=True, help="Test channels; acknowledge, silence, retry and drop.")
 app.add_typer(notify_app, name="notify")
+ca_app = typer.Typer(no_args_is_help=True, help="A CA of one's own, for a lab or a small site.")
+app.add_typer(ca_app, name="ca")
+trust_app = typer.Typer(no_args_is_help=True, help="Show what trust stores hold, and change them in transactions.")
+app.add_typer(trust_app, name="trust")
 
 
 ConfigPath = Annotated[str, typer.Option("--config", "-c", help="The configuration: a file or a directory.")]
@@ -531,6 +535,215 @@ def backups(
     from monitor.commands.act import backups as show
 
     raise typer.Exit(show(component, ActOptions(config, as_json=as_json)))
+
+
+@app.command()
+def csr(
+    component: Annotated[str | None, typer.Argument(help="Or a group.", show_default=False)] = None,
+    names: Annotated[
+        list[str], typer.Option("--name", metavar="NAME", help="One more DNS name or address; repeatable.")
+    ] = [],  # noqa: B006
+    key: Annotated[
+        RequestKey | None, typer.Option("--key", help="The kind of the new key; by default as the installed key.")
+    ] = None,
+    installed: Annotated[bool, typer.Option("--installed-key", help="Use the installed key; no key is made.")] = False,
+    subject: Annotated[
+        str | None,
+        typer.Option(metavar="SUBJECT", help="As in CN=www.example.com,O=Example; by default the first name as CN."),
+    ] = None,
+    days: Annotated[int, typer.Option(help="For so many days the request waits for its certificate.")] = 90,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write the request to a new file.")] = None,
+    show_all: Annotated[bool, typer.Option("--list", help="List the requests that wait.")] = False,
+    show: Annotated[
+        str, typer.Option("--show", metavar="KEY", help="Print a request that waits again, by its key's first digits.")
+    ] = "",
+    cancel: Annotated[
+        str, typer.Option("--cancel", metavar="KEY", help="Withdraw a request, and remove the key made for it.")
+    ] = "",
+    why: Annotated[str, typer.Option("--why", help="With --cancel: the reason, for the audit.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Describe the request; make nothing.")] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Make a request for a certificate (PKCS#10), with the names that clients connect by. The key stays on this host.
+
+    Its certificate is put into the inbox, offered or given to `replace` without a key: it finds its request by itself.
+    Exit code: 0 done; 4 the request makes no sense, or nothing could be made.
+    """
+    from monitor.commands.csr import CsrQuery
+    from monitor.commands.csr import csr as act
+
+    query = CsrQuery(component, tuple(names), key, installed, subject, days, dry_run)
+    raise typer.Exit(
+        act(query, out=out, show_all=show_all, show=show, cancel=cancel, why=why, config=config, as_json=as_json)
+    )
+
+
+@app.command()
+def offer(
+    component: OneComponent,
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Certificates: PEM, DER or PKCS#7.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Offer certificates, as a user who may ask the actor. A private key is refused.
+
+    The offer is carried out where it answers a request that waits, or once a person approves it. Exit code: 0 taken; 4
+    not taken.
+    """
+    from monitor.commands.csr import offer as act
+
+    raise typer.Exit(act(component, files, config=config, as_json=as_json))
+
+
+@ca_app.command("init")
+def ca_init(
+    directory: Annotated[str, typer.Argument(help="A new directory.")],
+    name: Annotated[str, typer.Option("--name", help="The name of the CA.")],
+    days: Annotated[int, typer.Option(help="For so many days the root lasts.")] = 3650,
+    permitted: Annotated[
+        list[str],
+        typer.Option("--permit", metavar="DOMAIN", help="A domain or network that it may sign for; repeatable."),
+    ] = [],  # noqa: B006
+    key: Annotated[RequestKey, typer.Option("--key", help="The kind of its key.")] = RequestKey.P256,
+) -> None:
+    """Make a root, with its key in a file of mode 0600. It signs servers' certificates, and no other CA's."""
+    from monitor.commands.ca import init
+
+    raise typer.Exit(init(directory, name, days, permitted, key))
+
+
+@ca_app.command("sign")
+def ca_sign(
+    request: Annotated[str, typer.Argument(help="A request (PKCS#10); - for standard input.")],
+    directory: Annotated[str, typer.Option("--ca", metavar="DIRECTORY", help="The directory of `ca init`.")],
+    days: Annotated[int, typer.Option(help="For so many days the certificate lasts, at most 200.")] = 180,
+    longer: Annotated[bool, typer.Option("--longer", help="Allow more than 200 days.")] = False,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write it to a new file.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
+) -> None:
+    """Sign a request: show its names, ask, and print a server's certificate. It takes no extension of the request.
+
+    Exit code: 0 signed; 1 a person did not agree; 4 the request is not signed.
+    """
+    from monitor.commands.ca import sign_request
+
+    raise typer.Exit(sign_request(request, directory, days, out, longer=longer, yes=yes))
+
+
+Store = Annotated[str, typer.Argument(metavar="STORE", help="A trust store of the configuration.")]
+
+
+@trust_app.command("list")
+def trust_list(
+    store: Annotated[str | None, typer.Argument(metavar="[STORE]", show_default=False, help="Its entries.")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """List the trust stores, or the entries of one: aliases, ends, SHA-256. Java is not needed."""
+    from monitor.commands.trust import list_stores
+
+    raise typer.Exit(list_stores(store, config, as_json=as_json))
+
+
+@trust_app.command("add")
+def trust_add(
+    store: Store,
+    files: Annotated[
+        list[str], typer.Option("--from", metavar="FILE", help="Roots and intermediates: PEM, DER, PKCS#7; repeatable.")
+    ],
+    alias: Annotated[str, typer.Option("--alias", help="In a keystore; by default it is made of the subject.")] = "",
+    losses: Losses = [],  # noqa: B006
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Trust certificates: put them into a trust store, with its service stopped or restarted as configured.
+
+    A certificate that is there already stays as it is. Exit codes as of `replace`.
+    """
+    from monitor.commands.act import ActOptions
+    from monitor.commands.trust import add
+
+    raise typer.Exit(add(store, files, alias, losses, ActOptions(config, dry_run, plan, as_json)))
+
+
+@trust_app.command("remove")
+def trust_remove(
+    store: Store,
+    entry: Annotated[str, typer.Argument(metavar="ALIAS|SHA256", help="An alias, or 8 digits of a SHA-256 or more.")],
+    losses: Losses = [],  # noqa: B006
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Trust a certificate no longer. A client that would be locked out must be named by --lose.
+
+    Exit codes as of `replace`.
+    """
+    from monitor.commands.act import ActOptions
+    from monitor.commands.trust import remove
+
+    raise typer.Exit(remove(store, entry, losses, ActOptions(config, dry_run, plan, as_json)))
+
+
+@trust_app.command("restore")
+def trust_restore(
+    store: Store,
+    to: Annotated[str | None, typer.Option("--to", metavar="SET", help="A backup set; by default the last.")] = None,
+    losses: Losses = [],  # noqa: B006
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Put a trust store back as a backup set has it; `certvigil backups STORE` lists these sets."""
+    from monitor.commands.act import ActOptions
+    from monitor.commands.trust import restore
+
+    raise typer.Exit(restore(store, to, losses, ActOptions(config, dry_run, plan, as_json)))
+
+
+@trust_app.command("password")
+def trust_password(
+    store: Store,
+    new_password_file: Annotated[
+        str, typer.Option("--new-password-file", metavar="FILE", help="A file with the new password.")
+    ],
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Give a keystore another password, unless a package owns the keystore. Exit codes as of `replace`."""
+    from monitor.commands.act import ActOptions
+    from monitor.commands.trust import password
+
+    raise typer.Exit(password(store, new_password_file, ActOptions(config, dry_run, plan, as_json)))
+
+
+@trust_app.command("export")
+def trust_export(
+    store: Store,
+    entries: Annotated[
+        list[str],
+        typer.Option("--entry", metavar="ALIAS|SHA256", help="Only this certificate; repeatable. Else all of them."),
+    ] = [],  # noqa: B006
+    form: Annotated[ExportFormat, typer.Option("--format", help="The format.")] = ExportFormat.PEM,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="FILE", help="A new file; by default standard output.")
+    ] = None,
+    password_file: Annotated[
+        str | None, typer.Option("--password-file", metavar="FILE", help="The password of the PKCS#12 keystore.")
+    ] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Export trusted certificates as PEM, DER or PKCS#12, for another machine."""
+    from monitor.commands.trust import ExportOptions, export
+
+    raise typer.Exit(export(store, config, ExportOptions(tuple(entries), form, output, password_file)))
 
 
 @app.command("json-schema")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Final
 
 from actions.backup import BackupError
 from actions.candidate import Given
@@ -32,7 +34,8 @@ from monitor.actor.work import CandidateFiles, Work
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.outcome import UNUSABLE, StepProgress, exit_code, show
-from monitor.commands.wait import wait_for_end
+from monitor.commands.wait import begun_already, wait_for_end
+from monitor.dialect import iso
 from monitor.state.trust import read_trust_context
 
 
@@ -141,21 +144,10 @@ def _perform(
     services_run: bool = True,
     wait: bool = False,
 ) -> int:
-    config = loaded(options.config)
-    if config is None:
-        return UNUSABLE
     progress = StepProgress(_where(options))
-    request = _with_members(request, config)
-    try:
-        document = _answer(config, request, handed, progress, services_run=services_run)
-        if wait and "approved" in document:
-            progress.say("approved; waiting for the daemon, which has it carried out")
-            document |= wait_for_end(config.settings.actor.socket, document, progress.hear)
-    except (JournalError, BackupError) as error:
-        return _cannot("{}", harmless(str(error)))
-    except OSError as error:
-        about = printable(str(error.filename or config.settings.actor.directory))
-        return _cannot("{}: {}", about, printable(error.strerror or str(error)))
+    document = answer_to(request, options, handed, progress, services_run=services_run, wait=wait)
+    if not isinstance(document, dict):
+        return document
     if options.bound_to and request.verb is Verb.PLAN and document.get("plan", {}).get("hash") != options.bound_to:
         return _cannot("the plan is not the one of --plan by now: look at it again")
     if options.as_json and "cannot" not in document:
@@ -164,6 +156,48 @@ def _perform(
     else:
         show(document, progress)
     return exit_code(document)
+
+
+def answer_to(
+    request: Request,
+    options: ActOptions,
+    handed: CandidateFiles | None = None,
+    progress: StepProgress | None = None,
+    *,
+    services_run: bool = True,
+    wait: bool = False,
+) -> Document | int:
+    """Return the answer to a request of a person, in which a group stands for its members; else the exit code."""
+    config = loaded(options.config)
+    if config is None:
+        return UNUSABLE
+    progress = progress or StepProgress(None)
+    request = _with_members(request, config)
+    try:
+        document = _answer(config, request, handed, progress, services_run=services_run)
+        if wait:
+            document = _waited_for(config.settings.actor.socket, request.plan, document, progress)
+    except (JournalError, BackupError) as error:
+        return _cannot("{}", harmless(str(error)))
+    except OSError as error:
+        about = printable(str(error.filename or config.settings.actor.directory))
+        return _cannot("{}: {}", about, printable(error.strerror or str(error)))
+    return document
+
+
+def _waited_for(socket: str, beginning: str, answer: Document, progress: StepProgress) -> Document:
+    """Return the answer to an approval, with the end of the plan; of a plan that was begun already, its end."""
+    if "approved" in answer:
+        progress.say("approved; waiting for the daemon, which has it carried out")
+        return answer | wait_for_end(socket, answer, progress.hear)
+    if "cannot" in answer and (plan := begun_already(socket, beginning)):
+        progress.say("this plan was begun before this approval, which changes nothing: its end follows")
+        return wait_for_end(socket, {"approved": plan, "until": iso(time.time() + _APPROVED_BEFORE)}, progress.hear)
+    return answer
+
+
+_APPROVED_BEFORE: Final = 3600.0
+"""Seconds for which the end of a plan that was begun is waited for."""
 
 
 def _with_members(request: Request, config: Config) -> Request:
@@ -181,16 +215,31 @@ def _with_members(request: Request, config: Config) -> Request:
 def _answer(
     config: Config, request: Request, handed: CandidateFiles | None, progress: StepProgress, *, services_run: bool
 ) -> Document:
-    """Return the answer of the actor; where none runs, or files are handed over, do the work here.
+    """Return the answer of the actor; where none runs, do the work here.
 
-    The actor takes no bytes from anybody. So the files of a person are put in place by this process, under the same
-    locks.
+    The files of a person were read by this process, with the rights of its user.
     """
-    if handed is None and services_run:
+    if services_run:
         try:
-            return ask(config.settings.actor.socket, request, progress.hear)
-        except NoActor:
-            pass
+            return ask(config.settings.actor.socket, request, progress.hear, handed=handed)
+        except NoActor as error:
+            _see_that_it_can_be_done_here(config, str(error))
+    with _work(config, progress, handed, services_run=services_run) as work:
+        return handle(work, request)
+
+
+@contextmanager
+def working(config: Config, options: ActOptions) -> Iterator[tuple[Work, StepProgress]]:
+    """Give the work of a person in this process, and its progress on the screen; raises JournalError, OSError."""
+    progress = StepProgress(_where(options))
+    with _work(config, progress, None, services_run=True) as work:
+        yield work, progress
+
+
+@contextmanager
+def _work(
+    config: Config, progress: StepProgress, handed: CandidateFiles | None, *, services_run: bool
+) -> Iterator[Work]:
     trust_context, findings = read_trust_context(config)
     for each in findings:
         complain("certvigil: {}", harmless(each.detail))
@@ -203,8 +252,15 @@ def _answer(
         def waits(act: Printable) -> None:
             progress.hear(waits_document(act, time.time()))
 
-        work = Work(context, ourselves().name, told, stopping, files=handed, services_run=services_run, waits=waits)
-        return handle(work, request)
+        yield Work(context, ourselves().name, told, stopping, files=handed, services_run=services_run, waits=waits)
+
+
+def _see_that_it_can_be_done_here(config: Config, no_actor: str) -> None:
+    """Raise PermissionError where this user may not do the work of the actor, with the ways to get the right."""
+    directory = config.settings.actor.directory
+    if os.geteuid() and os.path.exists(directory) and not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        why = f"{no_actor}, and only its owner may do this without it: start the actor, or ask root"
+        raise PermissionError(errno.EACCES, why, directory)
 
 
 class _EndSignal:

@@ -216,7 +216,9 @@ def _row(entry: AuditEntry) -> tuple[Printable, ...]:
     record = entry.record
     data = record["data"]
     keys = ", ".join(str(each)[:16] for each in data.get("keys", ()))
-    about = record["transaction"] or str(data.get("hash") or data.get("candidate") or "")[:16] or keys
+    about = (
+        record["transaction"] or str(data.get("hash") or data.get("candidate") or data.get("key") or "")[:16] or keys
+    )
     said = " ".join(filter(None, (str(record["event"]), entry.kind, titled(entry.group, entry.components))))
     why = str(data.get("why") or data.get("reason") or "")
     return iso(entry.at) or Printable(""), printable(said), printable(about), printable(entry.by), printable(why)

@@ -59,6 +59,8 @@ def _facts(explained: Explanation) -> Iterator[tuple[str, str]]:
     yield "group", explained.group
     yield "means", explained.meaning
     yield "cure", explained.cure
+    if explained.cure_in_store:
+        yield "cure", f"in a trust store: {explained.cure_in_store}"
     yield from (("cure", f"{reason}: {cure}") for reason, cure in explained.cures.items())
     yield from (("hurts", line) for line in by_kind(explained.hurts))
     yield "by itself", explained.by_itself

@@ -86,7 +86,7 @@ class StepProgress:
 
 def exit_code(document: Document) -> int:
     """Return the exit code for an answer."""
-    if "cannot" in document:
+    if document.keys() & {"cannot", "unknown"}:
         return UNUSABLE
     if "refused" in document:
         return 0 if _is_so(document) else EXIT_CODE[Outcome.REFUSED]
@@ -204,11 +204,13 @@ def _show_effects(screen: Screen, effects: Iterable[Mapping[str, Any]]) -> None:
 
 def _show_rulings(screen: Screen, document: Document) -> None:
     """Print that a plan was approved or rejected, or why an approved one was not carried out."""
-    if "approved" in document and not document.keys() & {"endings", "expired"}:
+    if "approved" in document and not document.keys() & {"endings", "expired", "unknown"}:
         until = _when(document["until"])
         screen.say("approved   {}, to be carried out by the daemon until {}", document["approved"], until, style="bold")
     if "expired" in document:
         complain("certvigil: not carried out: {}", document["expired"])
+    if "unknown" in document:
+        complain("certvigil: {}", document["unknown"])
     if "rejected" in document:
         screen.say("rejected   {}", document["rejected"], style="bold")
 
@@ -259,8 +261,32 @@ def _show_still_wrong(document: Document) -> None:
 
 
 def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
-    rows = ((each["component"], each["set"], each["taken"], listed(_marks(each)), _use(each)) for each in sets)
-    screen.table(("component", "set", "taken", "which", "files"), rows)
+    screen.table(
+        ("component", "set", "taken", "before", "until", "serial", "names", "which", "files"),
+        (
+            (
+                *(each["component"], each["set"], each["taken"], _before(each.get("before"))),
+                *_of_certificate(each.get("certificate")),
+                *(listed(_marks(each)), _use(each)),
+            )
+            for each in sets
+        ),
+    )
+
+
+def _before(origin: Mapping[str, Any] | None) -> Printable:
+    """Return the transaction before which a set was copied: its kind, its end, and for whom it was."""
+    if origin is None:
+        return Printable("")
+    ended, by = harmless(origin["outcome"]) or Printable("not ended"), harmless(origin["by"])
+    return sentence("{} ({}{})", harmless(origin["kind"]), ended, sentence(", {}", by) if by else Printable(""))
+
+
+def _of_certificate(leaf: Mapping[str, Any] | None) -> tuple[Printable, Printable, Printable]:
+    if leaf is None:
+        return Printable(""), Printable(""), Printable("")
+    ends = Printable("") if leaf["not_after"] is None else _when(leaf["not_after"])
+    return ends, harmless(leaf["serial"]), listed(map(harmless, leaf["names"])) or harmless(leaf["subject"])
 
 
 def _use(of: Mapping[str, Any]) -> Printable:
@@ -278,3 +304,11 @@ def _marks(of: Mapping[str, Any]) -> Iterator[Printable]:
         yield Printable("written late")
     if of.get("unusable"):
         yield Printable("unusable")
+    if of.get("on_disk"):
+        yield Printable("on disk")
+    if of.get("served"):
+        yield Printable("served")
+    if of.get("was_in_use") is False:
+        yield Printable("never in use")
+    if of.get("next"):
+        yield Printable("next")

@@ -170,6 +170,8 @@ def _what(kind: Kind, situation: Situation) -> str | None:
             return situation.candidate.identity if situation.candidate else ""
         case Kind.ACTIVATE:
             return situation.on_disk
+        case Kind.TRUST:
+            return None
         case Kind.ROLLBACK:
             replacement = watched(situation)
             # Components that were replaced together are undone together, or not at all.

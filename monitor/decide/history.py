@@ -111,7 +111,7 @@ def attempts_of_all(journal_state: JournalState, components: Iterable[str]) -> t
 
 def _attempt(ended: RecordedEnding, *, undoable: bool) -> Attempt:
     match ended.kind:
-        case Kind.REPLACE:
+        case Kind.REPLACE | Kind.TRUST:
             what = ended.candidate
         case Kind.ACTIVATE:
             what = ended.leaf

@@ -41,4 +41,5 @@ _DOES: Final = {
     Kind.REPLACE: "replace the certificate of {}",
     Kind.ROLLBACK: "put back the former files of {}",
     Kind.ACTIVATE: "have {} load its files from disk",
+    Kind.TRUST: "change the trust store {}",
 }

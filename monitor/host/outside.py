@@ -12,13 +12,18 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from actions import target
+from actions.plan import Change, FileState
+from actions.validate import Terms
+from actions.world import World
 from config.channel import Channel
 from config.document import Document, Path, shown
 from config.model import Client, Component, Config, TrustStore
 from config.schema.component import UNKNOWN_UNIT
 from config.service import Command, Service
 from config.text import printable
-from config.trusted import changeable
+from config.trusted import changeable, unreadable_for
+from config.vocabulary import WriteMode
 from monitor.host.entry import HostUser, installed_at, why_no_entry
 from monitor.state.trust import stores_in_use
 from probes.trust import TrustUnreadable, read_certificates, read_trust
@@ -48,6 +53,7 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
     if config.settings.web.config_file is not None:
         yield from _web(config.settings.web.config_file)
     yield from _entry(config)
+    yield from _passwords_of_watches(config)
     seen: set[Service] = set()
     for component in config.components.values():
         # The unit stands for a service with mistakes.
@@ -55,6 +61,28 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
         if component.service is not None and is_known and component.service not in seen:
             seen.add(component.service)
             yield from _service(component.service, _service_path(component, document))
+        if component.service is not None:
+            yield from _targets(component)
+
+
+def _targets(component: Component) -> Iterator[Doubt]:
+    """Yield each file of a component that a transaction would refuse to change, as it lies now."""
+    world = World()
+    in_place = component.write_mode is WriteMode.IN_PLACE
+    for role, given in component.artefacts.files.items():
+        try:
+            path = world.resolve(given)
+            now = target.state(world, path)
+            after = now or FileState("", 0o600, 0, 0)
+            change = Change(component.name, path, now, after, "" if given == path else given, in_place)
+            why = target.obstacle(world, change, Terms().trusted_owners)
+        except OSError:
+            # What cannot be read by this user is reported by the looks at it.
+            continue
+        if why is not None:
+            yield Doubt(
+                ("components", component.name, "artefacts", str(role)), f"a transaction would be refused: {why}"
+            )
 
 
 def _entry(config: Config) -> Iterator[Doubt]:
@@ -62,6 +90,23 @@ def _entry(config: Config) -> Iterator[Doubt]:
     user = HostUser.named(config.settings.actor.daemon_user)
     if user.exists and (why := why_no_entry(user, installed_at())) is not None:
         yield Doubt(("actor", "daemon_user"), why)
+
+
+def _passwords_of_watches(config: Config) -> Iterator[Doubt]:
+    """Yield that the daemon, which opens watched keystores itself, may not read the password of one."""
+    user = HostUser.named(config.settings.actor.daemon_user)
+    for index, watch in enumerate(config.watches if user.exists else ()):
+        if watch.password_file is None:
+            continue
+        try:
+            why = unreadable_for(watch.password_file, user.uid, user.groups)
+        except OSError as error:
+            why = error.strerror or "cannot be looked at"
+        if why:
+            problem = (
+                f"{printable(watch.password_file)} cannot be read by {user.name}, as whom the daemon opens it: {why}"
+            )
+            yield Doubt(("watch", index, "password_file"), problem)
 
 
 def _section(document: Document, name: str) -> dict[str, object]:

@@ -105,7 +105,8 @@ def _objections(
     settings = config.settings
     services = [each.service for each in replaceable.values() if each.service is not None]
     daemons = (settings.state_directory, os.path.dirname(settings.socket))
-    ours = (settings.state_directory, settings.actor.directory, settings.actor.inbox_directory)
+    offered = filter(None, (settings.actor.offered_directory,))
+    ours = (settings.state_directory, settings.actor.directory, settings.actor.inbox_directory, *offered)
     sockets = (settings.socket, settings.actor.socket)
     for path in (*words, *ours, *sockets, *targets, *(path for each in services for path in each.writes)):
         # A unit is lines of UTF-8, in which nothing stands for a line feed in a path.
@@ -184,7 +185,7 @@ def _own(kind: str, path: str) -> Iterator[str]:
 
 def _writes(config: Config, services: Iterable[Service], targets: Iterable[str]) -> Iterator[str]:
     actor = config.settings.actor
-    for path in (actor.directory, actor.inbox_directory):
+    for path in filter(None, (actor.directory, actor.inbox_directory, actor.offered_directory)):
         yield f"ReadWritePaths={_quoted(os.path.normpath(path))}"
     written = (os.path.normpath(path) for each in services for path in each.writes)
     for path in dict.fromkeys((*targets, *sorted(written))):
@@ -212,6 +213,10 @@ def _directories(config: Config, replaceable: Iterable[str], *, has_actor: bool)
         yield f"d {_quoted(settings.actor.inbox_directory)} 0755 root root -"
     for name in sorted(replaceable):
         yield f"d {_quoted(os.path.join(settings.actor.inbox_directory, name))} 0755 root root -"
+    if has_actor and (offered := settings.actor.offered_directory) is not None:
+        # Without a mode and an owner, those that the site gave them stay.
+        yield f"d {_quoted(offered)} 0755 root root -"
+        yield from (f"d {_quoted(os.path.join(offered, name))} - - - -" for name in sorted(replaceable))
 
 
 def _word(argument: str) -> str:

@@ -15,15 +15,17 @@ from pydantic import ConfigDict, Field
 
 from actions.ending import Cause, Ground, Outcome
 from actions.journal import Event
+from actions.offered import Way
 from actions.plan import Kind
 from config.guide import Language, StepKind
-from config.vocabulary import Code, FileFormat, Severity, Verdict
+from config.vocabulary import Code, FileFormat, Integrity, RequestKey, Severity, Verdict
 from monitor.decide.decision import DecisionStatus
 from monitor.decide.situation import Situation
 from monitor.http.answers import (
     Answer,
     CertificateAnswer,
     ComponentAnswer,
+    EntryAnswer,
     Happened,
     KeystoreAnswer,
     ObjectionAnswer,
@@ -230,6 +232,15 @@ class ContestedObject(Published):
     renewed: bool
 
 
+class SetOriginObject(Published):
+    """The transaction before which a backup set was copied."""
+
+    kind: Kind
+    by: str
+    outcome: str
+    """Empty where it has not ended."""
+
+
 class BackupSetObject(Published):
     """A backup set."""
 
@@ -242,6 +253,16 @@ class BackupSetObject(Published):
     unusable: str
     never: str = ""
     """Why it is never given back."""
+    before: SetOriginObject | None = None
+    """The transaction before which it was copied; null where the journal does not have it any more."""
+    was_in_use: bool | None = None
+    """Its files were served, or committed, before; null where that is not known."""
+    on_disk: bool = False
+    served: bool | None = None
+    """Every endpoint presents its chain now; null where no endpoint answers."""
+    next: bool = False
+    """A rollback without `--to` gives it back."""
+    certificate: CertificateAnswer | None = None
 
 
 class StartObject(Published):
@@ -251,6 +272,16 @@ class StartObject(Published):
     start: Sequence[str]
     activates: bool
     """`certvigil activate` runs it."""
+
+
+class ProvenanceObject(Published):
+    """Who offered certificates, when and how."""
+
+    by: str
+    at: datetime
+    way: Way
+    certificates: Sequence[str] = ()
+    """SHA-256 of each."""
 
 
 class ActDocument(PublishedDocument):
@@ -276,6 +307,8 @@ class ActDocument(PublishedDocument):
     approved: str = ""
     until: datetime | None = None
     expired: str = ""
+    unknown: str = ""
+    """Why the end of an approved plan is not known."""
     rejected: str = ""
     thawed: Sequence[str] = ()
     not_frozen: Sequence[str] = ()
@@ -287,6 +320,94 @@ class ActDocument(PublishedDocument):
     way_out: Mapping[str, str] = {}
     quarantined: Mapping[str, str] = {}
     sets: Sequence[BackupSetObject] = ()
+    offered: ProvenanceObject | None = None
+
+
+class RequestObject(Published):
+    """A request for a certificate."""
+
+    key: str
+    """SHA-256 of its public key; empty where it is not made yet."""
+    components: Sequence[str]
+    group: str | None
+    names: Sequence[str]
+    installed: bool
+    """Its key is the installed one."""
+    by: str | None
+    at: datetime
+    until: datetime
+    pem: str = ""
+    """The request itself."""
+    made: bool = True
+    """False in a dry run."""
+    expired: bool = False
+    kind: RequestKey | None = None
+    """The kind of the key that would be made."""
+
+
+class CsrDocument(PublishedDocument):
+    """`certvigil csr`."""
+
+    host: str = ""
+    csr: RequestObject | None = None
+    requests: Sequence[RequestObject] = ()
+    cancelled: str = ""
+    """The key of the request that was withdrawn."""
+
+
+class OfferDocument(PublishedDocument):
+    """`certvigil offer`."""
+
+    host: str = ""
+    offered: ProvenanceObject
+
+
+class AnchorObject(Published):
+    """A certificate that a trust store is given, or loses."""
+
+    alias: str
+    """Its SHA-256 where the store has no aliases."""
+    certificate: CertificateAnswer
+
+
+class AnchorsObject(Published):
+    """The certificates by which a change of a trust store differs."""
+
+    added: Sequence[AnchorObject]
+    removed: Sequence[AnchorObject]
+
+
+class TrustChangeDocument(ActDocument):
+    """`certvigil trust add`, `remove`, `restore`, `password`."""
+
+    trust: AnchorsObject | None = None
+
+
+class TrustStoreObject(Published):
+    """A trust store as it lies on disk."""
+
+    name: str
+    path: str
+    changeable: bool
+    """`certvigil trust` may change it."""
+    clients: Sequence[str]
+    """Those that trust it."""
+    unreadable: str = ""
+    """Why nothing is known of it."""
+    format: FileFormat | None = None
+    integrity: Integrity | None = None
+    """Null where it is no keystore."""
+    default_password: bool = False
+    """Its password is `changeit`."""
+    entries: Sequence[EntryAnswer] = ()
+    faults: Sequence[str] = ()
+    """Why not all of it could be read."""
+
+
+class TrustListDocument(PublishedDocument):
+    """`certvigil trust list`."""
+
+    stores: Sequence[TrustStoreObject]
 
 
 class StatusDocument(PublishedDocument):
@@ -476,6 +597,10 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
             ("plan", "replace", "rollback", "reset-to-default", "activate", "approve", "reject", "recover", "backups"),
             ActDocument,
         ),
+        "csr": CsrDocument,
+        "offer": OfferDocument,
+        "trust list": TrustListDocument,
+        **dict.fromkeys(("trust add", "trust remove", "trust restore", "trust password"), TrustChangeDocument),
         "explain": ExplainDocument,
         "guide": GuideDocument,
         "export": ExportDocument,

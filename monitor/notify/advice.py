@@ -79,6 +79,8 @@ def advice(members: Sequence[Member], site: AdviceContext) -> list[str]:
 
 def _remedy(member: Member) -> Remedy:
     entry = CATALOGUE[member.finding.code]
+    if member.kind is TargetKind.FILE and _is_for_no_server(member):
+        return _do_as_named
     if member.kind in entry.hurts:
         return _SPECIAL.get((entry.code, member.kind)) or _of_entry(entry.steps_on(member.kind), entry.change)
     return _ask_itself if member.kind is TargetKind.SELF else _ask_history
@@ -95,6 +97,12 @@ def _of_entry(steps: tuple[str, ...], change: CuringChange | None) -> Remedy:
             yield from _CHANGES[change](members, site)
 
     return remedy
+
+
+def _is_for_no_server(member: Member) -> bool:
+    """Whether the cure that a finding names gives no server another file, as at a certificate that a store trusts."""
+    detail, by = member.finding.detail, CATALOGUE[member.finding.code].anchor_cure
+    return names_cure(detail) and (member.component is None or cure(member.finding.code, detail) == by)
 
 
 def _filled(step: str, member: Member, site: AdviceContext) -> str:
@@ -244,6 +252,11 @@ def _show_plan(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
 def _have_read(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
     detail = members[0].finding.detail
     yield from (cure(Code.KEYS_UNREAD, detail),) if names_cure(detail) else CATALOGUE[Code.KEYS_UNREAD].steps
+
+
+def _do_as_named(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
+    """Yield the cures that the findings name, each with its file."""
+    yield from _each(members, site, lambda member, _: f"{_word(_where(member))}: {_cure(member)}")
 
 
 def _ask_history(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:

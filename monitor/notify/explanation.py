@@ -60,6 +60,8 @@ class Explanation:
     """A sentence that says when the severity is another; empty where it never is."""
     cure: str
     """A phrase, as are all texts below."""
+    cure_in_store: str
+    """Of a certificate that a store or a bundle trusts; empty where it is the same."""
     cures: Mapping[str, str]
     """By the reason with which the detail of a finding begins."""
     hurts: Mapping[str, str]
@@ -84,6 +86,7 @@ def explanation(code: Code) -> Explanation:
         meaning=entry.meaning,
         otherwise=entry.otherwise,
         cure=entry.cure,
+        cure_in_store=entry.anchor_cure,
         cures={str(reason): cure for reason, cure in entry.cures.items()},
         hurts={str(kind): whom for kind, whom in entry.hurts.items()},
         by_itself=entry.by_itself,

@@ -29,11 +29,13 @@ _DONE: Final = {
     Kind.REPLACE: "the certificate of {} was replaced",
     Kind.ROLLBACK: "{} was rolled back to its former files",
     Kind.ACTIVATE: "{} was made to load its files from disk",
+    Kind.TRUST: "the trust store {} was changed",
 }
 _DONE_TO_SEVERAL: Final = {
     Kind.REPLACE: "the certificates of {} were replaced",
     Kind.ROLLBACK: "{} were rolled back to their former files",
     Kind.ACTIVATE: "{} were made to load their files from disk",
+    Kind.TRUST: "the trust stores {} were changed",
 }
 _GAVE_WAY: Final = "{}: another writer's whole set is in place, which is served and accepted"
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from config.catalogue import CATALOGUE
-from config.text import Printable, sentence
+from config.catalogue import CATALOGUE, NAMED_CURE
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, UnreadableReason
 
 BUSY: Final = CATALOGUE[Code.UNREADABLE].cure_for(UnreadableReason.READER_BUSY)
 """The cure where an actor runs and has not read the files that it was asked to read."""
-_NAMED: Final = Printable("; to cure it, ")
-"""The text before the cure in a finding that names its cure itself."""
+_NAMED: Final = harmless(NAMED_CURE)
 
 
 def cure(code: Code, detail: str = "") -> str:

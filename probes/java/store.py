@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -79,6 +80,35 @@ def read_java_keystore(data: bytes, password: bytes | None = None) -> JavaKeysto
     return JavaKeystore(keystore, tuple(keys), tuple(faults[:MOST_FAULTS]))
 
 
+@dataclass(frozen=True, slots=True)
+class ExactEntry:
+    """An entry as it is written, to be compared with another; Java orders entries anew with each change."""
+
+    kind: EntryKind
+    created: float
+    """Unix time."""
+    certificates: tuple[bytes, ...]
+    """DER."""
+    secret: str
+    """SHA-256 of the private or secret key, under its password, hexadecimal; empty where there is none."""
+
+
+def exact_entries(data: bytes) -> dict[str, ExactEntry]:
+    """Return the entries of `data` by their aliases as they are written, up to the first damage."""
+    reading = _Reading(Cursor(data))
+    with suppress(DamagedError, _UnreadError):
+        reading.read()
+    return {
+        alias: ExactEntry(
+            each.kind,
+            each.created or 0.0,
+            each.certificates,
+            hashlib.sha256(reading.secrets[alias]).hexdigest() if alias in reading.secrets else "",
+        )
+        for alias, each in reading.entries.items()
+    }
+
+
 class _UnreadError(Exception):
     """Something in a keystore is known, and not read."""
 
@@ -94,6 +124,8 @@ class _Reading:
         self.cursor = cursor
         self.entries: dict[str, KeystoreEntry[bytes]] = {}
         self.protected: dict[str, bytes] = {}
+        self.secrets: dict[str, bytes] = {}
+        """Private keys, and secret keys as serialised objects."""
         self._jceks = False
         self._typed = True
 
@@ -129,13 +161,18 @@ class _Reading:
         elif kind is EntryKind.TRUSTED:
             certificates = (self._certificate(),)
         else:
+            begin = cursor.at
             pass_over(cursor)
+            key = cursor.data[begin : cursor.at]
         # The place of an alias is that of its last entry.
         self.entries.pop(alias, None)
         self.protected.pop(alias, None)
+        self.secrets.pop(alias, None)
         self.entries[alias] = KeystoreEntry(kind, printable(alias, LONGEST_ALIAS), created, certificates)
         if kind is EntryKind.PRIVATE_KEY:
             self.protected[alias] = key
+        if key:
+            self.secrets[alias] = key
 
     def _chain(self) -> tuple[bytes, ...]:
         at = self.cursor.at

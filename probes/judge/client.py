@@ -9,7 +9,7 @@ from typing import Final
 
 from cryptography import x509
 
-from config.catalogue import CATALOGUE
+from config.catalogue import CATALOGUE, NAMED_CURE
 from config.model import Client
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code, Severity, VerifierName
@@ -175,7 +175,8 @@ def judge_edge(
     return Edge(
         view.client.name,
         not view.client.validates,
-        sentence("{}; to cure it, {}", first.detail, harmless(cure_of(first))),
+        sentence("{}{}{}", first.detail, harmless(NAMED_CURE), harmless(cure_of(first))),
+        first,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import Final, TypeVar
@@ -84,99 +85,112 @@ def judge_path(
 def _judge_end(
     path: Path, trust: Trust, verifier: VerifierName, subject_of: SubjectOf, elsewhere: Sequence[Trust]
 ) -> Iterator[Finding]:
-    last, store = path.last, harmless(trust.name)
-    alone = len(path.certificates) == 1
-    subject = subject_of(last)
-    namesakes = trust.by_subject.get(last.outline().issuer, ())
+    """Yield why a path ends where a client with that store does not go on, the first that applies."""
+    last, alone = path.last, len(path.certificates) == 1
+    at = _PathEnd(last, harmless(trust.name), subject_of(last), trust.by_subject.get(last.outline().issuer, ()))
     match path.end:
         case End.ANCHOR:
             if verifier is VerifierName.OPENSSL and not _is_root(last):
-                yield finding(
-                    Code.UNTRUSTED_ISSUER,
-                    sentence(
-                        "{} is in the store {} but is no root, and OpenSSL by default accepts only a path "
-                        "that ends at a root; {}, which issued it, is not at hand",
-                        last.title,
-                        store,
-                        last.issuer,
-                    ),
-                    subject,
-                    cure=sentence("add {} to the client's store", last.issuer),
-                )
-        case End.SELF_SIGNED if namesakes:
-            yield finding(
-                Code.UNTRUSTED_ISSUER,
-                sentence(
-                    "the chain ends at {} (sha256 {}), which may be forged: the store {} holds another certificate of "
-                    "that name, with another key (sha256 {})",
-                    last.title,
-                    harmless(last.sha256),
-                    store,
-                    harmless(namesakes[0].sha256),
-                ),
-                subject,
-                cure=_OTHER_KEY,
-            )
-        case End.SELF_SIGNED if alone:
-            yield finding(
-                Code.SELF_SIGNED, sentence("{} is signed by itself and not in the store {}", last.title, store), subject
-            )
+                yield at.is_no_root()
         case End.SELF_SIGNED:
-            yield finding(
-                Code.UNTRUSTED_ISSUER,
-                sentence("the chain ends at the root {}, not in the store {}", last.title, store),
-                subject,
-            )
-        case _ if signers := [(each, other.name) for other in elsewhere for each in _signers(last, other)]:
-            signer, other = signers[0][0], harmless(signers[0][1])
-            what = Printable("a root in") if _is_root(signer) else Printable("which is in")
-            yield finding(
-                Code.UNTRUSTED_ISSUER,
-                sentence(
-                    "the chain leads to {}, {} the store {}, but not in the store {}{}",
-                    last.issuer,
-                    what,
-                    other,
-                    store,
-                    _NAMESAKE if namesakes else _NOTHING,
-                ),
-                subject,
-                cure=_OTHER_KEY if namesakes else _NOTHING if _is_root(signer) else _either(last),
-            )
-        case End.MISSING if namesakes:
-            yield finding(
-                Code.UNTRUSTED_ISSUER,
-                sentence(
-                    "{} was signed with another key than that of {} in the store {} (sha256 {}), and may be forged",
-                    last.title,
-                    last.issuer,
-                    store,
-                    harmless(namesakes[0].sha256),
-                ),
-                subject,
-                cure=_OTHER_KEY,
-            )
+            yield at.is_a_strange_root(alone=alone)
+        case _ if signers := [(each, other) for other in elsewhere for each in _signers(last, other)]:
+            yield at.leads_to_another_store(*signers[0])
+        case End.MISSING if at.namesakes:
+            yield at.is_signed_with_another_key()
         case End.BAD_SIGNATURE:
-            yield finding(
-                Code.BAD_SIGNATURE,
-                sentence("the signature on {} is not by its issuer {}", last.title, last.issuer),
-                subject,
-                cure=_ORIGINALS_OR_OTHER_KEY if namesakes else _NOTHING,
-            )
+            yield at.has_a_bad_signature()
         case End.MISSING:
-            # Whether a server forgot an intermediate or a client lacks a root cannot be told: the first is likelier for
-            # the issuer of the server's certificate, the second for the issuer of a CA's.
-            yield finding(
-                Code.INCOMPLETE_CHAIN if alone or not last.is_ca else Code.UNTRUSTED_ISSUER,
-                sentence(
-                    "the certificate of {}, which issued {}, is neither presented nor in the store {}",
-                    last.issuer,
-                    last.title,
-                    store,
-                ),
-                subject,
-                cure=_either(last),
+            yield at.lacks_its_issuer(alone=alone)
+
+
+@dataclass(frozen=True, slots=True)
+class _PathEnd:
+    """The end of a path, for the findings about it."""
+
+    last: Certificate
+    store: Printable
+    """The name of the client's store."""
+    subject: Printable
+    namesakes: Sequence[Certificate]
+    """Certificates in the store that have the name of the last one's issuer."""
+
+    def is_no_root(self) -> Finding:
+        """Return that OpenSSL does not stop at an anchor that is no root."""
+        detail = sentence(
+            "{} is in the store {} but is no root, and OpenSSL by default accepts only a path "
+            "that ends at a root; {}, which issued it, is not at hand",
+            self.last.title,
+            self.store,
+            self.last.issuer,
+        )
+        cure = sentence("add {} to the client's store", self.last.issuer)
+        return finding(Code.UNTRUSTED_ISSUER, detail, self.subject, cure=cure)
+
+    def is_a_strange_root(self, *, alone: bool) -> Finding:
+        """Return that the path ends at a certificate that is its own issuer and not in the store."""
+        if self.namesakes:
+            detail = sentence(
+                "the chain ends at {} (sha256 {}), which may be forged: the store {} holds another certificate of "
+                "that name, with another key (sha256 {})",
+                self.last.title,
+                harmless(self.last.sha256),
+                self.store,
+                harmless(self.namesakes[0].sha256),
             )
+            return finding(Code.UNTRUSTED_ISSUER, detail, self.subject, cure=_OTHER_KEY)
+        if alone:
+            detail = sentence("{} is signed by itself and not in the store {}", self.last.title, self.store)
+            return finding(Code.SELF_SIGNED, detail, self.subject)
+        detail = sentence("the chain ends at the root {}, not in the store {}", self.last.title, self.store)
+        return finding(Code.UNTRUSTED_ISSUER, detail, self.subject)
+
+    def leads_to_another_store(self, signer: Certificate, other: Trust) -> Finding:
+        """Return that the issuer is a root, or another certificate, of another store alone."""
+        is_root = _is_root(signer)
+        detail = sentence(
+            "the chain leads to {}, {} the store {}, but not in the store {}{}",
+            self.last.issuer,
+            Printable("a root in") if is_root else Printable("which is in"),
+            harmless(other.name),
+            self.store,
+            _NAMESAKE if self.namesakes else _NOTHING,
+        )
+        cure = _OTHER_KEY if self.namesakes else _NOTHING if is_root else _either(self.last)
+        may_lack = not (self.namesakes or is_root)
+        return finding(Code.UNTRUSTED_ISSUER, detail, self.subject, cure=cure, may_lack_in_chain=may_lack)
+
+    def is_signed_with_another_key(self) -> Finding:
+        """Return that the store holds the name of the issuer with another key."""
+        detail = sentence(
+            "{} was signed with another key than that of {} in the store {} (sha256 {}), and may be forged",
+            self.last.title,
+            self.last.issuer,
+            self.store,
+            harmless(self.namesakes[0].sha256),
+        )
+        return finding(Code.UNTRUSTED_ISSUER, detail, self.subject, cure=_OTHER_KEY)
+
+    def has_a_bad_signature(self) -> Finding:
+        """Return that the signature is not by the presented issuer."""
+        detail = sentence("the signature on {} is not by its issuer {}", self.last.title, self.last.issuer)
+        cure = _ORIGINALS_OR_OTHER_KEY if self.namesakes else _NOTHING
+        return finding(Code.BAD_SIGNATURE, detail, self.subject, cure=cure)
+
+    def lacks_its_issuer(self, *, alone: bool) -> Finding:
+        """Return that the issuer is nowhere.
+
+        Whether a server forgot an intermediate or a client lacks a root cannot be told: the first is likelier for the
+        issuer of the server's certificate, the second for the issuer of a CA's.
+        """
+        detail = sentence(
+            "the certificate of {}, which issued {}, is neither presented nor in the store {}",
+            self.last.issuer,
+            self.last.title,
+            self.store,
+        )
+        code = Code.INCOMPLETE_CHAIN if alone or not self.last.is_ca else Code.UNTRUSTED_ISSUER
+        return finding(code, detail, self.subject, cure=_either(self.last), may_lack_in_chain=True)
 
 
 _NOTHING: Final = Printable("")
@@ -192,16 +206,12 @@ _ORIGINALS_OR_OTHER_KEY: Final = sentence(
 )
 
 
-TO_THE_CHAIN: Final = Printable("to the server's chain")
-"""The place that a cure for a missing intermediate names; a candidate, which no server presents yet, has another."""
-
-
 def _either(last: Certificate) -> Printable:
     """Return the cure for a missing issuer of `last`, which may be an intermediate or a root."""
     return sentence(
-        "append the certificate of {} {} if it is an intermediate, or add it to the client's store if it is a root",
+        "append the certificate of {} to the server's chain if it is an intermediate, or add it to the client's store "
+        "if it is a root",
         last.issuer,
-        TO_THE_CHAIN,
     )
 
 

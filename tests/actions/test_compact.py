@@ -57,6 +57,7 @@ class JournalStory:
                 self.thaw,
                 self.release,
                 self.key,
+                self.request,
                 self.other,
             ]
         )()
@@ -90,6 +91,7 @@ class JournalStory:
             by="alice",
             candidate=candidate,
             begins={each: float(self.choose([1, 2, 3])) for each in components},
+            answers=self.choose([[], [], ["k1"], ["k1", "k3"]]),
         )
         self.note(Event.STAGED, name)
         if self.choose([True, False]):
@@ -176,6 +178,13 @@ class JournalStory:
         """Give a private key up, or take that back."""
         event = self.choose([Event.KEY_GIVEN_UP, Event.KEY_GIVEN_UP, Event.KEY_REINSTATED])
         self.note(event, keys=[self.choose(["k1", "k2"])], components=self.components(), by="alice")
+
+    def request(self) -> None:
+        """Have a request for a certificate made, withdrawn, or its key removed."""
+        event = self.choose([Event.REQUESTED, Event.REQUESTED, Event.REQUEST_WITHDRAWN, Event.REQUEST_CLEARED])
+        about: dict[str, Any] = {"components": self.components(), "names": ["www.example.com"], "by": "alice"}
+        about |= {"until": 9e9, "key": self.choose(["k1", "k2", "k3"]), "reason": self.choose(["one", "another"])}
+        self.note(event, **about)
 
     def close(self) -> None:
         """End what did not end."""

@@ -209,3 +209,79 @@ def test_names_are_harmless_wherever_they_are_said(inbox: Path) -> None:
     assert names(opened(inbox)) == ["\\x1b[2J\\x0a.pem"]
     (inbox / "\x1b[2J\n.pem").chmod(0o666)
     assert "\x1b" not in why(opened(inbox))
+
+
+def test_a_file_that_somebody_writes_over_in_place_is_not_removed_while_it_is_open(inbox: Path) -> None:
+    path = put(inbox)
+    found = opened(inbox)
+    assert isinstance(found, Inbox)
+    with path.open("r+b") as writing:
+        assert empty(World(), found) == 0
+        writing.write(b"next")
+    assert path.read_bytes() == b"nextificate"
+    assert os.listdir(inbox) == ["new.pem"]
+
+
+@pytest.mark.parametrize("how", ["in place", "renamed onto it"])
+def test_whatever_comes_at_any_step_of_the_removal_is_there_afterwards(inbox: Path, room: Path, how: str) -> None:
+    def run(world: StepWorld) -> int:
+        for each in inbox.iterdir():
+            each.unlink()
+        put(inbox)
+        found = opened(inbox)
+        assert isinstance(found, Inbox)
+        return empty(world, found)
+
+    def come() -> None:
+        if how == "in place":
+            (inbox / "new.pem").write_bytes(b"the next certificate")
+        else:
+            put(room, "other.pem", b"the next certificate")
+            os.rename(room / "other.pem", inbox / "new.pem")
+
+    traced = StepWorld()
+    assert run(traced) == 1
+    assert os.listdir(inbox) == []
+    steps = [each for each in traced.trace if each.name != "sync_directory"]
+    assert len(steps) >= 5
+    for at in steps:
+        came: list[Step] = []
+
+        # A name has the number of the file in it, which is another in each run: the place in the trace tells the step.
+        def intruding(step: Step, act: Callable[[], Any], _given: tuple[Any, ...], at: Step = at) -> Any:
+            if step.number == at.number:
+                assert step.name == at.name
+                came.append(step)  # noqa: B023 (this run's)
+                come()
+            return act()
+
+        run(StepWorld(intruding))
+        assert len(came) == 1, str(at)
+        there = [each.read_bytes() for each in inbox.iterdir()]
+        assert b"the next certificate" in there, str(at)
+
+
+def test_a_process_that_was_killed_amid_a_removal_leaves_no_file_hidden(inbox: Path) -> None:
+    put(inbox)
+    found = opened(inbox)
+    assert isinstance(found, Inbox)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(step: Step, act: Callable[[], Any], _given: tuple[Any, ...]) -> Any:
+        if step.name == "unlink":
+            raise Killed
+        return act()
+
+    with pytest.raises(Killed):
+        empty(StepWorld(kill), found)
+    assert names(opened(inbox)) == [], "it may be at work still"
+
+    class Later(World):
+        def now(self) -> float:
+            return super().now() + 3600
+
+    (name,) = names(opened(inbox, Later()))
+    assert name.startswith("new.pem")
+    assert [each.data for each in opened(inbox).files] == [b"certificate"]  # type: ignore[union-attr]

@@ -9,9 +9,11 @@ import pytest
 
 from actions.candidate import Candidate
 from actions.ending import Ground
-from actions.precheck import HOUR, Demands, Issuers, dropped_names, of_candidate, precheck
-from config.vocabulary import VerifierName
+from actions.precheck import HOUR, Demands, Issuers, dropped_names, precheck, why_rejected
+from config.text import Printable
+from config.vocabulary import Code, VerifierName
 from monitor.lab.ca import DAY, Authority, KeyType, new_key, self_signed
+from probes.finding import Edge, finding
 from tests.kit.candidates import ISSUING, NAME, NOW, ROOT, good, made, value, view
 
 OTHER_ROOT = Authority.root("Other Root")
@@ -244,5 +246,10 @@ def test_what_a_candidate_lacks_is_put_beside_it_and_not_onto_a_server() -> None
         each for each in precheck(made(ISSUING.issue(NAME)), DEMANDS, NOW) if each.ground is Ground.INCOMPLETE_CHAIN
     ]
     assert gap.detail.rpartition("; to cure it, ")[2].startswith("put the missing certificate beside the candidate (")
-    other = "the clock is wrong; to cure it, have it set"
-    assert (of_candidate(other), of_candidate("no cure")) == (other, "no cure")
+    elsewhere = Edge("browser", False, Printable("it is another name"))
+    assert why_rejected(elsewhere) == "it is another name"
+    gap_at_a_server = finding(Code.UNTRUSTED_ISSUER, Printable("it is not there"), may_lack_in_chain=True)
+    said = why_rejected(replace(elsewhere, cause=gap_at_a_server))
+    assert said.startswith("it is not there; to cure it, put the missing certificate beside the candidate (")
+    clock = finding(Code.NOT_YET_VALID, Printable("the clock is wrong"))
+    assert why_rejected(replace(elsewhere, cause=clock)).startswith("the clock is wrong; to cure it, check the clocks")

@@ -25,7 +25,6 @@ from actions.world import World
 from config.model import Artefacts, Component
 from config.vocabulary import KeyKind, WriteMode
 from monitor.lab.ca import DAY, Authority, KeyType, new_key, self_signed
-from probes.judge.path import TO_THE_CHAIN
 from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, good, made, presented, value, view
 from tests.kit.component_site import CANDIDATE, NEW, OLD, SERVED, SiteDisk, grounds, plan, site
 
@@ -243,7 +242,7 @@ def test_losing_a_client_blocks_unless_it_may_be_lost(disk: SiteDisk) -> None:
     (objection,) = refused.objections
     assert objection.ground is Ground.CLIENT_LOST
     assert objection.detail.startswith("java would no longer accept web: ")
-    assert TO_THE_CHAIN not in objection.detail
+    assert "to the server's chain" not in objection.detail
     assert [each.lost for each in refused.effects] == [False, True]
     prepared = plan(where, candidate=candidate, losses=("java", "nobody"))
     assert prepared.order.plan.expected_losses == ("java",)

@@ -139,3 +139,32 @@ def test_the_old_set_is_served_again_as_it_was_seen_or_as_its_files_have_it() ->
 
 def test_a_sight_comes_back_from_its_record_as_it_was() -> None:
     assert live_view_from_json(live_view_to_json(NEW)) == NEW
+
+
+def hopeless_until(deaths: int, *live_views: LiveView) -> tuple[Seen, float]:
+    """Return as `watched` does, where the first looks at a dead port find that there is no hope."""
+    clock, coming, asked = Clock(), iter(live_views), list[LiveView]()
+
+    def look(last: list[LiveView] = [live_views[0]]) -> LiveView:  # noqa: B006 (made anew with the function)
+        last[0] = next(coming, last[0])
+        return last[0]
+
+    def hopeless(live_view: LiveView) -> str:
+        asked.append(live_view)
+        return "it has ended" if len(asked) <= deaths else ""
+
+    seen = watch(clock, look, lambda live_view: judge_new(PLAN, OLD, live_view), Terms(3, 1.0, 60.0), hopeless)
+    assert NEW not in asked, "whoever serves has not ended"
+    return seen, clock.at
+
+
+def test_a_service_that_has_ended_for_good_is_not_waited_for_until_the_deadline() -> None:
+    seen, at = hopeless_until(1000, DEAD)
+    assert seen.unserved[-1] == "it has ended"
+    assert 3.0 <= at < 6.0, "as long as the looks that count"
+
+
+def test_a_service_that_has_ended_for_a_moment_is_waited_for() -> None:
+    seen, _ = hopeless_until(4, *[DEAD] * 8, NEW)
+    assert seen.steady
+    assert "it has ended" not in seen.unserved

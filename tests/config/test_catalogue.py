@@ -30,8 +30,7 @@ of_each_row = pytest.mark.parametrize("row", ENTRIES, ids=lambda row: str(row.co
 def phrases(row: CatalogueEntry) -> Iterator[str]:
     yield from (row.cure, row.by_itself, *row.cures.values(), *row.hurts.values(), *row.steps)
     yield from (step for steps in row.steps_of.values() for step in steps)
-    if row.client_cure:
-        yield row.client_cure
+    yield from filter(None, (row.client_cure, row.anchor_cure))
 
 
 def test_each_code_has_one_row_in_the_order_of_the_codes() -> None:

@@ -538,3 +538,22 @@ def test_arbitrary_values_never_raise(values: dict[str, object], write: Write) -
 def test_a_deep_document_is_a_mistake_and_no_crash(write: Write) -> None:
     deep = "a: " + "[" * (DEPTH_LIMIT + 1) + "]" * (DEPTH_LIMIT + 1)
     check(write(deep), deep.encode())
+
+
+def test_the_actions_on_a_group_or_a_component_are_a_target_of_waivers_and_policies(loaded: Loaded) -> None:
+    config = loaded(
+        """
+        components:
+          console: {artefacts: {combined: /a}, service: {restart: [/bin/true]}}
+          portal: {artefacts: {combined: /b}, service: {restart: [/bin/true]}}
+          web: {artefacts: {combined: /c}, service: {restart: [/bin/true]}}
+        groups: {primary: [console, portal]}
+        waivers:
+          - {target: primary/actions, finding: action_failed, reason: known, until: 2999-12-31}
+          - {target: web/actions, finding: action_failed, reason: known, until: 2999-12-31}
+        policies:
+          - {name: p, match: {target: [primary/actions]}, when: {finding: action_failed}, do: [activate]}
+        """
+    )
+    assert [each.target for each in config.waivers] == ["primary/actions", "web/actions"]
+    assert config.policies[0].match.targets == ("primary/actions",)

@@ -18,7 +18,7 @@ from monitor.actor.context import actor_context
 from monitor.actor.handlers import handle
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.sightings import Sightings
-from monitor.actor.work import Work
+from monitor.actor.work import CandidateFiles, Work
 from monitor.lab.ca import Issued
 from monitor.lab.process import find_command
 from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Site, replace_file, write_site
@@ -178,12 +178,18 @@ class Appliance:
 
     def ask(self, action: ActionRequest, right: Right = PERSON, verb: Verb = Verb.CARRY_OUT) -> Document:
         """Return what the actor's own work, done in this process, makes of an action."""
+        return self.do(Request(verb, action), right)
+
+    def do(
+        self, request: Request, right: Right = PERSON, uid: int | None = None, files: CandidateFiles | None = None
+    ) -> Document:
+        """Return what the actor's own work, done in this process for a user, makes of a request."""
         config = load(self.config_file, {})
         assert isinstance(config, Config), config
         with actor_context(read_trust_context(config)[0]) as context:
             shifted = replace(context, world=self.world, transaction=replace(context.transaction, world=self.world))
             work = Work(shifted, "somebody", role=right.role, approval=right.approval, sightings=self.sightings)
-            return handle(work, Request(verb, action))
+            return handle(replace(work, files=files, uid=work.uid if uid is None else uid), request)
 
     def served(self) -> dict[str, bytes]:
         """Return the leaf that each component presents."""

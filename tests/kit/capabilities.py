@@ -30,6 +30,8 @@ _GROUPS: Final = "tests/monitor/actor/test_groups.py"
 _OWN_WAY: Final = f"{_GROUPS}::test_one_candidate_is_for_all_members_each_with_files_of_its_own_way"
 _ALL_UNDONE: Final = f"{_GROUPS}::test_a_member_that_does_not_serve_the_new_certificate_undoes_all"
 _NAMED_FILES: Final = f"{_GROUPS}::test_a_candidate_is_taken_from_the_files_of_the_article"
+_KILLED_REQUESTS: Final = "tests/monitor/actor/test_killed_requests.py"
+_REQUESTS: Final = "tests/monitor/actor/test_requests.py"
 _PROFILE: Final = "tests/config/test_profile.py"
 _GUIDE: Final = "tests/monitor/commands/test_guide.py"
 _SAYS: Final = f"{_GUIDE}::test_the_last_commands_say_what_the_runbook_says"
@@ -74,7 +76,20 @@ CAPABILITIES: Final = (
     Capability("N15", "the configuration lines of a chain"),
     Capability("N16", "the appliance's own backups, as sets"),
     Capability("N17", "an own root must reach every client store"),
-    Capability("N20", "requests for certificates"),
+    Capability(
+        "N20",
+        "requests for certificates: RSA and EC, a new key or the installed one, also with a CA of one's own",
+        (
+            f"{_REQUESTS}::test_an_answer_is_served_with_the_key_that_was_made_for_its_request",
+            f"{_REQUESTS}::test_an_answer_of_a_ca_of_ones_own_comes_into_the_inbox_as_it_is",
+            f"{_REQUESTS}::test_an_answer_for_the_installed_key_is_new_and_has_the_names",
+            "tests/monitor/commands/test_ca.py::test_its_certificate_for_a_request_is_served",
+            f"{_REQUESTS}::test_each_of_several_requests_finds_its_own_answer",
+            f"{_KILLED_REQUESTS}::test_a_kill_at_any_step_loses_no_key_and_leaves_none_to_be_read",
+            "tests/monitor/actor/test_offers.py::test_an_offer_that_answers_a_request_is_carried_out_without_a_person",
+        ),
+        "",
+    ),
     Capability("N21", "inputs of every format are put right, and that is said"),
     Capability("N22", "inputs as the article names them", (_NAMED_FILES,), ""),
     Capability(

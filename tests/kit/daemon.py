@@ -22,7 +22,7 @@ from typing import Any, Final, Self
 from config.vocabulary import LogFormat
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.lab.process import find_command, free_address, wait_for
-from tests.kit.forks import Child, Forked, parent
+from tests.kit.forks import Child, Forked, Piped, Start, parent
 from tests.kit.metrics import Series, samples
 
 CERTVIGIL: Final = (sys.executable, "-m", "monitor.main")
@@ -40,7 +40,7 @@ def certvigil(*arguments: str, **environment: str) -> subprocess.CompletedProces
     One of an `environment` of its own is started as a shell starts it, since the interpreter may depend on it.
     """
     if not environment:
-        return _forked(arguments)
+        return _forked(arguments, None)
     return subprocess.run(
         [*CERTVIGIL, *arguments],
         env=os.environ | environment,
@@ -52,9 +52,19 @@ def certvigil(*arguments: str, **environment: str) -> subprocess.CompletedProces
     )
 
 
-def _forked(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def begun(*arguments: str, module: str = "monitor.main", **how: Any) -> Piped:
+    """Start a command, or another module, as `subprocess.Popen` does."""
+    return Piped(parent(), module, arguments, **how)
+
+
+def certvigil_as(user: tuple[int, int], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end as a user and a group, in no other group."""
+    return _forked(arguments, user)
+
+
+def _forked(arguments: Sequence[str], user: tuple[int, int] | None) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        process = Forked(parent(), arguments, output.fileno(), errors.fileno())
+        process = Forked(parent(), arguments, output.fileno(), errors.fileno(), start=Start(user=user))
         try:
             code = process.wait(60)
         except subprocess.TimeoutExpired:
@@ -106,12 +116,16 @@ def start(
 ) -> Child:
     """Start a command that goes on, all that it writes going into a file; it ends with the process that runs the tests.
 
-    `wrapper` is what takes rights away before, as setpriv does.
+    `wrapper` is what takes rights away before, as setpriv does; to become another user needs no start of its own.
     """
     trust_context = os.environ | environment
     with open(log_file, "ab") as log:
-        if not wrapper:
-            return Forked(parent(), arguments, log.fileno(), environment=trust_context)
+        match tuple(wrapper):
+            case ():
+                return Forked(parent(), arguments, log.fileno(), environment=trust_context)
+            case "--reuid", user, "--regid", group, "--clear-groups":
+                other = Start(user=(int(user), int(group)))
+                return Forked(parent(), arguments, log.fileno(), environment=trust_context, start=other)
         setpriv = find_command("setpriv")
         assert setpriv is not None
         command = [setpriv, "--pdeathsig", "KILL", *wrapper, *CERTVIGIL, *arguments]

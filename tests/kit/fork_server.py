@@ -1,8 +1,9 @@
 """What commands are forked from: `python -m tests.kit.fork_server SOCKET` has loaded all of them.
 
 Whoever connects sends module, arguments, environment and directory as JSON with the descriptors of input, output and
-errors, is told the process id, and once it has ended, how, each as a line. The processes that a command starts from
-certvigil's own modules (readers, deliveries, trials) are forked off as well.
+errors, is told the process id, and once it has ended, how, each as a line. A process is of the user who asked, or of
+another whom root asks for. Those that a command starts from certvigil's own modules (readers, deliveries, trials,
+the daemon of a demonstration) are forked off as well.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import atexit
 import ctypes
 import gc
 import importlib.util
-import inspect
 import json
 import os
 import pkgutil
@@ -20,76 +20,57 @@ import runpy
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import Any, Final, NoReturn
 from unittest.mock import Mock
 
 import apprise
+from typer.main import get_command
 
 import monitor.actor
 import monitor.commands
 import monitor.daemon
+import monitor.demo
 import monitor.main
 import monitor.store
 from monitor.http.app import create_app
-from tests.kit.forks import Forked, Start
+from tests.kit.forks import Piped
 
 _LONG: Final = 262_144
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 _PR_SET_NAME: Final = 15
-_OWN: Final = ("monitor.actor.reading", "monitor.notify.worker", "probes.trial")
-"""The modules that certvigil starts as processes."""
-_LATE: Final = ("apscheduler.executors.asyncio", "pydantic.v1", "uvicorn.lifespan.off", "uvloop")
-"""What libraries load only when a daemon is under way."""
-_BEFORE: Final = [sys.executable, "-P", "-m"]
-_NAMES: Final = tuple(inspect.signature(subprocess.Popen._execute_child).parameters)[1:]  # type: ignore[attr-defined]
+_SO_PEERGROUPS: Final = 59
+_OWN: Final = (
+    *(
+        (sys.executable, "-P", "-m", each)
+        for each in ("monitor.actor.reading", "monitor.notify.worker", "probes.trial")
+    ),
+    (sys.executable, "-m", "monitor.main"),
+)
+"""How certvigil starts processes of its own modules, each of which is the last word."""
+_LATE: Final = (
+    *("apscheduler.executors.asyncio", "cryptography.hazmat.backends.openssl", "pydantic.v1"),
+    *("encodings.ascii", "encodings.idna", "encodings.utf_8_sig"),
+    *("multiprocessing.popen_fork", "multiprocessing.synchronize", "uvicorn.lifespan.off", "uvloop"),
+)
+"""What libraries load only when a daemon is under way. Another user might not even enter where they lie."""
 
 
 class Popen(subprocess.Popen[Any]):
-    """A process as any, but for those of certvigil's own modules, which are forked off from `address`.
-
-    It overrides private methods of the standard library: what it replaces has no other seam.
-    """
+    """A process as any, but for those of certvigil's own modules, which are forked off from `address`."""
 
     address = ""
-    _forked: Forked | None = None
 
-    def _execute_child(self, *given: Any) -> None:
-        asked = SimpleNamespace(**dict(zip(_NAMES, given, strict=True)))
-        command = list(asked.args)
-        if command[:3] != _BEFORE or command[3] not in _OWN:
-            super()._execute_child(*given)  # type: ignore[misc]
-            return
-        start = Start(command[3], asked.cwd or "", asked.start_new_session, asked.p2cread)
-        output, errors = _or(asked.c2pwrite, 1), _or(asked.errwrite, 2)
-        self._forked = Forked(self.address, command[4:], output, errors, asked.env, start=start)
-        self.pid = self._forked.pid
-        self._child_created = True
-        pipes = (asked.p2cread, asked.p2cwrite, asked.c2pread, asked.c2pwrite, asked.errread, asked.errwrite)
-        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
-
-    def _internal_poll(self, *given: Any, **more: Any) -> int | None:
-        if self._forked is None:
-            return super()._internal_poll(*given, **more)  # type: ignore[misc, no-any-return]
-        if self.returncode is None:
-            self.returncode = self._forked.poll()
-        return self.returncode
-
-    def _wait(self, timeout: float | None) -> int:
-        if self._forked is None:
-            return super()._wait(timeout)  # type: ignore[misc, no-any-return]
-        if self.returncode is None:
-            self.returncode = self._forked.wait(timeout)
-        return self.returncode
-
-
-def _or(descriptor: int, inherited: int) -> int:
-    return inherited if descriptor < 0 else descriptor
+    def __new__(cls, command: Sequence[str], *_: Any, **how: Any) -> Any:
+        own = next((each for each in _OWN if tuple(command[: len(each)]) == each), None)
+        return object.__new__(cls) if own is None else Piped(cls.address, own[-1], command[len(own) :], **how)
 
 
 def end_with(parent: int) -> None:
@@ -100,13 +81,15 @@ def end_with(parent: int) -> None:
 
 
 def _load() -> None:
-    for package in (monitor.commands, monitor.actor, monitor.store):
+    for package in (monitor.commands, monitor.actor, monitor.demo, monitor.store):
         for each in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(each.name)
     for name in _LATE:
         importlib.import_module(name)
     # The first URL has it load all plug-ins.
     apprise.Apprise.instantiate("json://localhost")
+    # Building commands loads more of its own.
+    get_command(monitor.commands.app)
     # The first application makes models that the next one takes.
     create_app(Mock(), "")
 
@@ -116,13 +99,15 @@ def main(address: str) -> None:
     _load()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{address}.new")
+    # Other users are those whom the daemon is started as: what they ask for is done as them.
+    os.chmod(f"{address}.new", 0o666)
     listener.listen(64)
     os.rename(f"{address}.new", address)
     # What the collector does not look at is not copied for a process that was forked.
     gc.freeze()
     given = _Server(listener).serve()
     Popen.address = address
-    subprocess.Popen = Popen  # type: ignore[misc]
+    subprocess.Popen = Popen  # type: ignore[assignment, misc]
     _end(_code_of(given))
 
 
@@ -167,11 +152,13 @@ class _Server:
         descriptors = array.array("i", rights[0][2])
         child = os.fork()
         if child == 0:
-            end_with(self._ours)
+            user = _asks(connection)
             connection.close()
             self._close()
             given = json.loads(data)
-            _become(given, descriptors)
+            _become(given, descriptors, user)
+            # Whoever becomes another is forgotten about that.
+            end_with(self._ours)
             _call(next(iter(given["arguments"]), "") if given["module"] == "monitor.main" else given["module"])
             return given
         for each in descriptors:
@@ -236,7 +223,14 @@ def _call(name: str) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
 
 
-def _become(given: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+def _asks(connection: socket.socket) -> tuple[int, int, Sequence[int]]:
+    """Return user, group and groups of whoever is at the other end."""
+    _, user, group = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    groups = array.array("I", connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024))
+    return user, group, groups
+
+
+def _become(given: Mapping[str, Any], descriptors: Sequence[int], asks: tuple[int, int, Sequence[int]]) -> None:
     """Take on the surroundings of whoever asked."""
     if given["session"]:
         os.setsid()
@@ -244,9 +238,23 @@ def _become(given: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         os.dup2(descriptor, number)
     for descriptor in descriptors:
         os.close(descriptor)
+    # Whether they are pipes, files or terminals is another matter by now.
+    sys.stdout, sys.stderr = (
+        open(number, "w", size, each.encoding, each.errors, closefd=False)  # noqa: SIM115 (they stay open)
+        for number, size, each in ((1, -1, sys.stdout), (2, 1, sys.stderr))
+    )
     os.environ.clear()
     os.environ.update(given["environment"])
     os.chdir(given["directory"])
+    # It depends on the environment.
+    tempfile.tempdir = None
+    user, group, groups = (*given["user"], ()) if given["user"] and asks[0] == 0 else asks
+    if os.geteuid() == 0 and user:
+        os.setgroups(groups)
+        os.setresgid(group, group, group)
+        os.setresuid(user, user, user)
+        # As of a program that this user has started.
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from functools import cache
-from typing import Final, NamedTuple, Protocol
+from typing import IO, Any, Final, NamedTuple, Protocol, Self
 
 from monitor.lab.process import wait_for
 
@@ -56,6 +57,8 @@ class Start(NamedTuple):
     """Whether it leads a session of its own."""
     input: int = -1
     """A descriptor; by default nothing."""
+    user: tuple[int, int] | None = None
+    """Its user and group, of which only root may name others than its own; it is in no other group, then."""
 
 
 class Forked:
@@ -82,6 +85,7 @@ class Forked:
             "environment": dict(os.environ if environment is None else environment),
             "directory": start.directory or os.getcwd(),
             "session": start.session,
+            "user": start.user,
         }
         with open(os.devnull, "rb") as nothing:
             descriptors = array.array(
@@ -124,15 +128,94 @@ class Forked:
                     self._connection.close()
             return self._code
 
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code where it is known to have ended."""
+        return self._code
+
     def send_signal(self, sig: int) -> None:
         """Send it a signal, unless it has ended."""
         if self.poll() is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, sig)
 
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """End it at once."""
         self.send_signal(signal.SIGKILL)
+
+
+class Piped(Forked):
+    """A command that was forked off, with pipes: what `subprocess.Popen` is, as far as it is used here."""
+
+    def __init__(
+        self,
+        address: str,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        bufsize: int = -1,
+        text: bool = False,
+        cwd: str = "",
+        env: Mapping[str, str] | None = None,
+        start_new_session: bool = False,
+    ) -> None:
+        """Start it; without a `stdin` it has nothing to read."""
+        with ExitStack() as theirs:
+            reading, self.stdin = _end_of(stdin, os.devnull, bufsize, text, theirs, writes=True)
+            output, self.stdout = _end_of(stdout, 1, bufsize, text, theirs)
+            errors, self.stderr = (
+                (output, None) if stderr == subprocess.STDOUT else _end_of(stderr, 2, bufsize, text, theirs)
+            )
+            start = Start(module, cwd, start_new_session, reading)
+            super().__init__(address, arguments, output, errors, env, start=start)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in (self.stdin, self.stdout, self.stderr):
+            if each is not None:
+                each.close()
+        self.wait()
+
+    def communicate(self, given: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
+        """Write what is given, and return all output and errors once it has ended; raises TimeoutExpired."""
+        with ThreadPoolExecutor(2) as readers:
+            read = [readers.submit(each.read) if each is not None else None for each in (self.stdout, self.stderr)]
+            if self.stdin is not None:
+                self.stdin.write(given or type(given)())
+                self.stdin.close()
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+            output, errors = (each.result() if each is not None else None for each in read)
+            return output, errors
+
+
+def _end_of(
+    asked: int | None, otherwise: int | str, size: int, text: bool, theirs: ExitStack, *, writes: bool = False
+) -> tuple[int, IO[Any] | None]:
+    """Return the descriptor for a process that is started, closed with `theirs`, and our end where it is a pipe."""
+    if asked == subprocess.PIPE:
+        read, write = os.pipe()
+        its, our, mode = (read, write, "w") if writes else (write, read, "r")
+        theirs.callback(os.close, its)
+        return its, open(our, mode) if text else open(our, f"{mode}b", size)
+    opened = {subprocess.DEVNULL: os.devnull, None: otherwise}.get(asked, asked)
+    if isinstance(opened, str):
+        opened = os.open(opened, os.O_RDWR)
+        theirs.callback(os.close, opened)
+    assert opened is not None
+    return opened, None
 
 
 class Parent:
@@ -141,6 +224,7 @@ class Parent:
     def __init__(self) -> None:
         """Start it; it listens at `address` a little later."""
         self._directory = tempfile.mkdtemp(prefix="cv-forks-")
+        os.chmod(self._directory, 0o711)
         self.address = os.path.join(self._directory, "socket")
         command = [sys.executable, "-m", "tests.kit.fork_server", self.address]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from monitor.lab.ca import Issued
-from monitor.lab.process import find_command
 from tests.kit.actor import StartedActor
 from tests.kit.authority import ISSUING, ROOT, fresh
-from tests.kit.daemon import CERTVIGIL, PATIENCE, RunningDaemon
+from tests.kit.daemon import RunningDaemon, certvigil_as
 from tests.kit.keystore import PASSWORD, keystore
 
 DAEMON: Final = 64_010
@@ -181,16 +179,7 @@ def installed(
 
 def status(daemon: RunningDaemon, *arguments: str) -> tuple[int, str]:
     """Return the exit code and the output of `certvigil status`, run as the user of the daemon."""
-    setpriv = find_command("setpriv")
-    assert setpriv is not None
-    ran = subprocess.run(
-        [setpriv, *WITHOUT_RIGHTS, *CERTVIGIL, "status", "--socket", daemon.socket, *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    ran = certvigil_as((DAEMON, DAEMON), "status", "--socket", daemon.socket, *arguments)
     return ran.returncode, ran.stdout + ran.stderr
 
 

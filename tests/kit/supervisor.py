@@ -3,8 +3,8 @@
 `supervisor.py run DIRECTORY COMMAND...` starts the service again whenever it ends, until it has been started too often;
 `supervisor.py once DIRECTORY COMMAND...` leaves that to whoever asks for it. `supervisor.py ask DIRECTORY VERB...` does
 what systemctl does: a restart succeeds as soon as there is a process, one of a service that was given up fails until
-`reset-failed`, and `show` names the process. Where `DIRECTORY/delay` is a file, it first takes as many seconds as that
-says; which verb was asked for when (Unix time), is appended to `DIRECTORY/asked`.
+`reset-failed`, and `show` names the process, or the state where that is asked for. Where `DIRECTORY/delay` is a file,
+it first takes as many seconds as that says; which verb was asked for when (Unix time) is added to `DIRECTORY/asked`.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class _Service:
     process: subprocess.Popen[bytes] | None = None
     starts: list[float] = field(default_factory=list)
     gave_up: bool = False
+    ended_badly: bool = False
 
     def start(self) -> str:
         now = time.monotonic()
@@ -72,7 +73,7 @@ class _Service:
         if self.gave_up:
             return "1 Job for web.service failed. Start request repeated too quickly."
         self.starts.append(now)
-        self.process = subprocess.Popen(self.command)
+        self.process, self.ended_badly = subprocess.Popen(self.command), False
         return "0 "
 
     def stop(self) -> None:
@@ -83,6 +84,7 @@ class _Service:
 
     def revive(self) -> None:
         if self.process is not None and self.process.poll() is not None:
+            self.ended_badly = self.process.poll() != 0
             self.process = None
             if self.restarts:
                 self.start()
@@ -92,6 +94,15 @@ class _Service:
             return "1 The service is not active, cannot reload."
         self.process.send_signal(signal.SIGHUP)
         return "0 "
+
+    @property
+    def active_state(self) -> str:
+        """The state as systemd names it: one that is started again is not given up."""
+        if self.gave_up or (self.process is None and self.ended_badly):
+            return "failed"
+        if self.process is None:
+            return "inactive"
+        return "active" if self.process.poll() is None else "activating"
 
     def answer(self, verb: str) -> str:
         match verb:
@@ -106,9 +117,11 @@ class _Service:
             case "reload":
                 return self.reload()
             case "reset-failed":
-                self.gave_up = False
+                self.gave_up = self.ended_badly = False
                 self.starts.clear()
                 return "0 "
+            case "ActiveState":
+                return f"0 LoadState=loaded\nUnitFileState=enabled\nActiveState={self.active_state}"
             case "show":
                 return f"0 MainPID={self.process.pid if self.process else 0}"
         return f"1 Unknown command verb {verb}."
@@ -160,4 +173,5 @@ def _began() -> float:
 if __name__ == "__main__":
     if sys.argv[1] in {"run", "once"}:
         run(sys.argv[2], sys.argv[3:], restarts=sys.argv[1] == "run")
-    sys.exit(ask(sys.argv[2], sys.argv[3]))
+    asks_for_state = any("ActiveState" in each for each in sys.argv[4:])
+    sys.exit(ask(sys.argv[2], "ActiveState" if asks_for_state else sys.argv[3]))

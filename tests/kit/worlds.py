@@ -38,6 +38,7 @@ _LOOKS: Final = frozenset(
         "names",
         "read_at",
         "is_at",
+        "is_being_written",
         "synchronised",
         "age",
         "runs",

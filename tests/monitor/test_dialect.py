@@ -84,6 +84,11 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         assert run("backups", *config)["sets"] == []
         assert run("recover", "--thaw", "web", *config)["not_frozen"] == ["web"]
         assert "refused" in run("plan", "web", *config, code=1)
+        made = run("csr", "web", *config)["csr"]
+        assert run("csr", "--list", *config)["requests"][0]["key"] == made["key"]
+        assert run("csr", "web", "--dry-run", *config)["csr"]["made"] is False
+        assert run("csr", "--cancel", made["key"], *config)["cancelled"] == made["key"]
+        assert run("offer", "web", f"{web.directory}/root.pem", *config)["offered"]["way"] == "socket"
         web.put(fresh())
         planned = run("plan", "web", *config)
         assert planned["effects"][0]["client"] == "browser"

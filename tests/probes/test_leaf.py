@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from config.catalogue import CATALOGUE
 from config.model import FileTarget
 from config.vocabulary import Code, FileContent, FileRole, Severity
 from monitor.lab.ca import DAY, Authority, Issued, Knobs, bundle, self_signed
@@ -130,3 +131,13 @@ def test_a_common_name_is_a_servers_where_it_is_a_host_and_the_purpose_is_to_ser
 def test_several_common_names_are_all_read() -> None:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each) for each in ("Example", NAME)])
     assert certificate(ROOT.issue(subject=subject).der()).common_names() == ("Example", NAME)
+
+
+def test_a_bundle_of_certificates_that_clients_pin_is_judged_and_cured_as_a_bundle(tmp_path: Path) -> None:
+    """Each is its own issuer and no CA: a server that presents one of them does not present the other."""
+    pinned = bundle([self_signed(NAME, **LONG_AGO), self_signed("other.example.com")])
+    found = judged(pinned, tmp_path, FileRole.LISTED)
+    assert {each.code for each in found} == {Code.EXPIRED}
+    (cure,) = {each.detail.rpartition("; to cure it, ")[2] for each in found}
+    assert cure == CATALOGUE[Code.EXPIRED].anchor_cure
+    assert {each.code for each in judged(pinned, tmp_path, FileRole.CERTIFICATE)} > {Code.EXPIRED}, "of a server"

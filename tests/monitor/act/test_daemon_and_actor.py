@@ -175,9 +175,7 @@ def both_as_they_are_installed(
     theirs = {"daemon_user": "64010", "group": "64010"}
     web.configure(component, **theirs)
     document = {**web.document(component, **theirs), "rescan": "5s"}
-    # The only right that it keeps, since an interpreter may lie where only root may look.
-    keeps = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
-    daemon = RunningDaemon(document, wrapper=["--reuid", "64010", "--regid", "64010", "--clear-groups", *keeps])
+    daemon = RunningDaemon(document, wrapper=["--reuid", "64010", "--regid", "64010", "--clear-groups"])
     for path in (daemon.directory, daemon.config_file, daemon.manager.address):
         os.chown(path, 64010, 64010)
     with web.actor() as actor, daemon:
@@ -403,6 +401,10 @@ def test_of_several_candidates_the_newest_counts_and_all_are_removed_with_it(web
         assert "to be carried out" not in ran.stdout
         assert presented(web.server)[0] == new.der()
         daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
+        again = certvigil("approve", waiting["plan"], "--wait", "--config", daemon.config_file)
+        assert (again.returncode, "committed  web" in again.stdout) == (0, True), again.stderr
+        assert "this plan was begun before this approval" in again.stderr
+        assert certvigil("approve", waiting["plan"], "--config", daemon.config_file).returncode == 4
 
 
 def test_an_approval_that_is_waited_for_exits_by_how_it_ended(web: ActorHouse) -> None:

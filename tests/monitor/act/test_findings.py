@@ -105,3 +105,14 @@ def test_whatever_time_a_file_was_given_what_was_written_late_is_told(written: f
     )
     (found,) = findings_of(component)
     assert found.code is Code.WRITTEN_LATE
+
+
+def test_a_rollback_is_by_itself_only_where_no_person_approved_it() -> None:
+    last = ended(Outcome.COMMITTED, Cause.NONE, "the files are in use")
+    last = replace(last, kind=Kind.ROLLBACK, why="policy undo-regression: browser no longer accepts")
+    component = ComponentStatus(
+        "web", Mode.AUTO, ComponentState.IDLE, "/inbox", CandidateStatus(), None, "", None, None, last
+    )
+    (found,) = findings_of(component)
+    assert "it was rolled back by itself" in found.detail
+    assert list(findings_of(replace(component, last=replace(last, approved=True)))) == []

@@ -221,7 +221,8 @@ def test_a_stranger_may_ask_for_nothing_and_the_daemon_for_what_modes_allow(web:
         web.configure({"mode": "auto", "allowed_issuers": [ISSUER]}, daemon_user="daemon", group="0")
         plan = plan_of(actor)
         assert '"committed"' in ask_as("daemon", actor, Request(Verb.CARRY_OUT, REPLACE, plan))
-        assert "daemon (uid " in [each for each in web.records() if each["event"] == "begin"][-1]["by"]
+        begin = [each for each in web.records() if each["event"] == "begin"][-1]
+        assert (begin["by"], "daemon (uid " in begin["through"]) == ("policy use-candidate", True)
 
 
 def test_the_daemon_learns_no_hash_of_a_key_that_is_in_use(web: ActorHouse) -> None:

@@ -91,13 +91,16 @@ def test_the_profile_acts_on_a_primary_appliance_with_the_commands_of_the_site()
         assert machine.serves(new)
 
 
-@pytest.mark.parametrize("command", ["plan", "replace", "activate", "rollback", "reset-to-default"])
-def test_a_member_alone_is_never_changed(command: str, primary: Appliance) -> None:
-    code, said = primary.command(command, "portal")
-    assert code == 4
+@pytest.mark.parametrize(
+    "words", ["plan", "replace", "activate", "rollback", "reset-to-default", "backups", "recover --thaw"]
+)
+def test_a_member_alone_is_never_changed_nor_thawed_nor_given_back(words: str, primary: Appliance) -> None:
+    command = words.split()
+    code, said = primary.command(*command, "portal")
+    assert code == 4, said
     why = "component portal is changed only with all members of group primary (console, portal): name primary"
     assert why in said
-    code, said = primary.command(command, "primry")
+    code, said = primary.command(*command, "primry")
     assert code == 4
     assert "there is no component or group 'primry'; did you mean 'primary'?" in said
 
@@ -206,6 +209,32 @@ def test_a_member_that_does_not_serve_the_new_certificate_undoes_all(member: str
     assert [(each["outcome"], each["cause"]) for each in answer["endings"]] == [("rolled_back", "not_served")], answer
     assert primary.on_disk() == before
     assert primary.serves(primary.old)
+
+
+def test_members_with_different_certificates_on_disk_are_not_put_to_use(primary: Appliance) -> None:
+    """Somebody gave each member a certificate by hand; what serves two of them is no group."""
+    theirs = fresh()
+    portal = primary.artefacts("portal")
+    replace_file(portal["certificate"], theirs.chain_pem())
+    replace_file(portal["key"], theirs.key_pem(), 0o600)
+    code, said = primary.command("activate", "primary")
+    assert code == 1, said
+    assert "unusable: the members of group primary have different certificates on disk (console: " in said
+    assert "`certvigil replace primary` gives it to all" in said
+    assert primary.serves(primary.old)
+    replace_file(primary.artefacts("console")["combined"], primary.pem(theirs), 0o600)
+    code, said = primary.command("activate", "primary")
+    assert code == 0, said
+    assert primary.serves(theirs)
+
+
+def test_a_refusal_names_the_members_that_it_is_about(primary: Appliance) -> None:
+    primary.configure({"portal": {"allowed_issuers": [{"spki_sha256": "0" * 64}]}})
+    code, said = primary.command("replace", "primary", "--from", primary.given(fresh()))
+    assert (code, "issuer_not_allowed: portal: " in said) == (1, True), said
+    elsewhere = ISSUING.issue("elsewhere.example.com")
+    code, said = primary.command("replace", "primary", "--from", primary.given(elsewhere))
+    assert (code, "names_missing: console, portal: " in said) == (1, True), said
 
 
 def test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one(primary: Appliance) -> None:

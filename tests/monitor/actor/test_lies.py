@@ -24,7 +24,8 @@ from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import Lighttpd, Nginx, Server, Site, replace_file
 from tests.kit.authority import NAME, fresh
 from tests.kit.component import InstalledComponent, ServerMachine
-from tests.kit.daemon import CERTVIGIL, certvigil
+from tests.kit.daemon import begun, certvigil
+from tests.kit.forks import Piped
 from tests.kit.openssl_client import presented
 from tests.kit.real_server import service_of
 from tests.kit.workers import Workers
@@ -126,13 +127,37 @@ def test_a_service_that_does_not_live_with_the_new_certificate_is_brought_back_w
 ) -> None:
     component, server = machine.supervised(with_the_new)
     # Longer than its supervisor tries: else each look might meet it in one of its moments.
-    component.validation = {"successes": 12, "interval": "0.2s", "deadline": "5s"}
+    component.validation = {"successes": 12, "interval": "0.2s", "deadline": "15s"}
     before = component.on_disk()
     ending = component.replace(fresh())
     assert ended(ending) == (Outcome.ROLLED_BACK, Cause.NOT_SERVED)
-    assert f"web/{server.address} ({server.host}) does not answer: Connection refused; undone" in ending.sentence
+    assert f"web/{server.address} ({server.host}) does not answer: Connection refused; " in ending.sentence
     assert component.on_disk() == before
     assert serves(server, machine.old)
+
+
+@needs_lighttpd
+@pytest.mark.parametrize(
+    ("with_the_new", "is_over"),
+    [
+        pytest.param("exit 1", True, id="dies until its supervisor gives up"),
+        pytest.param("sleep 3; exec {lighttpd}", False, id="starts slowly"),
+        pytest.param("test -e {flag} || {{ touch {flag}; exit 1; }}; exec {lighttpd}", False, id="dies once"),
+    ],
+)
+def test_a_service_that_its_supervisor_has_given_up_is_not_waited_for_and_any_other_is(
+    with_the_new: str, is_over: bool, machine: ServerMachine
+) -> None:
+    component, _ = machine.supervised(with_the_new.replace("{flag}", str(machine.directory / "flag")))
+    component.validation = {"successes": 2, "interval": "0.3s", "deadline": "60s"}
+    began = time.monotonic()
+    ending = component.replace(fresh())
+    if is_over:
+        assert ended(ending) == (Outcome.ROLLED_BACK, Cause.NOT_SERVED)
+        assert "the service of web has ended: its unit web.service has failed; undone" in ending.sentence
+        assert time.monotonic() - began < 30, "the deadline of 60 s was not waited for"
+    else:
+        assert ended(ending) == (Outcome.COMMITTED, Cause.NONE), ending.sentence
 
 
 # Some who ask get the new certificate, others the old one
@@ -331,13 +356,9 @@ def test_who_comes_while_another_is_at_work_is_told_who_that_is_and_waits_and_is
     new, before = fresh(), component.on_disk()
     files = candidate(machine, new)
 
-    def begin(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*CERTVIGIL, *arguments, "--config", component.config_file],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def begin(*arguments: str) -> Piped:
+        given = (*arguments, "--config", component.config_file)
+        return begun(*given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     with begin("replace", "web", *files) as first:
         # Opening waits until the reload of the first has come as far as to read.
@@ -365,10 +386,10 @@ def test_who_comes_while_another_is_at_work_is_told_who_that_is_and_waits_and_is
             out, err = each.communicate(timeout=120)
             told[name] = (each.returncode, out + err)
     assert told["same"][0] == 0, told
-    assert told["back"][0] == 0, told
-    # Whichever came first: the same certificate is not there any more, or there is nothing to do.
+    assert told["back"][0] == 1, told
+    assert "web changed after this rollback was asked for, by the replace for " in told["back"][1]
     # While the first was at work, files of its own lay there, too.
-    assert component.on_disk() in (before, {name: during[name] for name in before})
+    assert component.on_disk() == {name: during[name] for name in before}
 
 
 @needs_nginx
@@ -380,10 +401,10 @@ def test_of_persons_who_come_at_once_none_is_refused(machine: ServerMachine, com
         given = machine.directory / f"of-{number}.pem"
         new = fresh()
         given.write_bytes(new.chain_pem() + new.key_pem())
-        commands.append([*CERTVIGIL, "replace", "web", "--from", str(given), "--config", component.config_file])
+        commands.append(("replace", "web", "--from", str(given), "--config", component.config_file))
     with ExitStack() as running:
         processes = [
-            running.enter_context(subprocess.Popen(each, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+            running.enter_context(begun(*each, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
             for each in commands
         ]
         said = [each.communicate(timeout=120)[0] for each in processes]

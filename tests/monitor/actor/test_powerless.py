@@ -15,10 +15,9 @@ import pytest
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from monitor.actor.request import Request, Verb
-from monitor.lab.process import find_command
 from tests.kit.actor import ISSUER, ActorHouse, house
 from tests.kit.authority import fresh
-from tests.kit.daemon import CERTVIGIL, PATIENCE, RunningDaemon
+from tests.kit.daemon import RunningDaemon, certvigil_as
 from tests.kit.metrics import series
 from tests.kit.openssl_client import presented
 
@@ -68,16 +67,7 @@ def wait_for_state(daemon: RunningDaemon, state: str) -> None:
 
 def told_by_nobody(web: ActorHouse, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as the user that the daemon is."""
-    setpriv = find_command("setpriv")
-    assert setpriv is not None
-    return subprocess.run(
-        [setpriv, *WITHOUT_RIGHTS, *CERTVIGIL, *arguments, "--config", web.config_file],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    return certvigil_as((NOBODY.pw_uid, NOBODY.pw_gid), *arguments, "--config", web.config_file)
 
 
 def test_without_an_actor_the_daemon_changes_nothing_and_with_one_what_the_mode_allows(
@@ -101,14 +91,14 @@ def test_without_an_actor_the_daemon_changes_nothing_and_with_one_what_the_mode_
     with web.actor():
         daemon.wait_until("ended", target="web/actions", outcome="committed")
     assert presented(web.server)[0] == new.der()
-    assert [each["by"] for each in web.records() if each["event"] == "begin"] == [f"{USER} (uid {NOBODY.pw_uid})"]
+    (begin,) = [each for each in web.records() if each["event"] == "begin"]
+    assert (begin["by"], begin["through"]) == ("policy use-candidate", f"{USER} (uid {NOBODY.pw_uid})")
 
 
 @pytest.mark.parametrize(("mode", "state"), [("observe", "observed"), ("plan", "pending"), ("approve", "pending")])
 def test_a_candidate_leads_no_further_than_the_mode_without_an_approval(
     web: ActorHouse, keep_vigil: Watch, mode: str, state: str
 ) -> None:
-    """It takes long: what a user without rights starts is forked off from nothing."""
     before = web.on_disk()
     with web.actor() as actor:
         daemon = keep_vigil(mode=mode)
@@ -125,4 +115,5 @@ def test_a_candidate_leads_no_further_than_the_mode_without_an_approval(
             assert web.command("approve", plan)[0] == 0
             daemon.wait_until("ended", target="web/actions", outcome="committed")
     if mode == "approve":
-        assert f"(uid {NOBODY.pw_uid})" in next(each["by"] for each in web.records() if each["event"] == "begin")
+        begin = next(each for each in web.records() if each["event"] == "begin")
+        assert (begin["by"], begin["through"]) == ("root (uid 0), by approval", f"{USER} (uid {NOBODY.pw_uid})")

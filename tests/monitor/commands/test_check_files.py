@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from monitor.lab.ca import Authority, Issued, KeyType, bundle
 from tests.kit import java_keystore
-from tests.kit.daemon import CERTVIGIL, certvigil, on_a_terminal
+from tests.kit.daemon import begun, certvigil, on_a_terminal
 from tests.kit.keystore import PASSWORD, keystore
 
 NAME = "www.example.com"
@@ -284,10 +284,9 @@ def test_a_directory_that_cannot_be_searched_is_unknown(tmp_path: Path) -> None:
 
 def test_standard_input_is_a_file(tmp_path: Path) -> None:
     def piped(data: bytes, *arguments: str) -> tuple[int, str]:
-        ran = subprocess.run(
-            [*CERTVIGIL, "check", *arguments, "-"], input=data, capture_output=True, timeout=60, check=False
-        )
-        return ran.returncode, ran.stdout.decode()
+        with begun("check", *arguments, "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+            said = running.communicate(data, timeout=60)[0]
+            return running.wait(), said.decode()
 
     code, said = piped(SITE.chain_pem())
     assert code == 0

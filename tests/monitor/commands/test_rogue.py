@@ -244,7 +244,7 @@ COMMANDS = {
 }
 ASK_NOBODY = {
     "json-schema",
-    *("check", "run", "actor", "demo", "notify test", "explain"),
+    *("check", "run", "actor", "demo", "notify test", "explain", "guide", "export", "init"),
     *("config check", "config schema", "config show", "config units"),
 }
 """These print what stands in files and comes from servers, or nothing of others."""

@@ -22,7 +22,7 @@ from monitor.notify.lifecycle import Alert
 from monitor.state.own import SELF
 from monitor.state.target import Raised, TargetState
 from probes.finding import Finding, finding
-from tests.kit.daemon import CERTVIGIL, certvigil, on_a_terminal
+from tests.kit.daemon import begun, certvigil, on_a_terminal
 from tests.kit.web_server import FakeView, running
 
 NOW = time.time()
@@ -240,12 +240,11 @@ def read_by_nobody(*arguments: str) -> tuple[int, str]:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        ran = subprocess.run(
-            [*CERTVIGIL, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False
-        )
+        with begun(*arguments, stdout=writing, stderr=subprocess.PIPE, text=True) as running:
+            said = running.communicate(timeout=60)[1]
+            return running.wait(), said
     finally:
         os.close(writing)
-    return ran.returncode, ran.stderr
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 from actions.ending import Cause, Outcome
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
-from monitor.actor.request import Document
+from monitor.actor.client import NoActor
+from monitor.actor.request import Document, Request
+from monitor.commands import wait
+from monitor.commands.outcome import UNUSABLE, exit_code
 from monitor.commands.wait import _end
 from monitor.dialect import dated, iso_exactly
 
@@ -139,3 +143,58 @@ def test_another_transaction_is_none_of_its_ends() -> None:
     )
     assert document["endings"][0]["transaction"] == "t1"
     assert steps == ["begin", "committed", "closed"]
+
+
+class Actors:
+    """Answers of an actor, one connection after the other; None is an actor that is not there."""
+
+    def __init__(self, *connections: Sequence[Document] | None) -> None:
+        self._coming, self.asked = iter(connections), 0
+
+    @contextmanager
+    def talking(self, socket: str, _request: Request, _timeout: float) -> Iterator[Iterator[Document]]:
+        self.asked += 1
+        documents = next(self._coming, None)
+        if documents is None:
+            raise NoActor(f"no actor listens on {socket}")
+        yield iter(documents)
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wait, "_BETWEEN", 0.0)
+
+
+APPROVAL: Document = {"approved": "p1", "until": iso_exactly(LATER)}
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_an_actor_that_goes_away_is_waited_for_and_its_journal_tells_the_end_with_no_step_told_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = (*APPROVED, HERE, begin("p1"), record("switched", "t1"))
+    rest = (record("rolling_back", "t1"), end("rolled_back", Outcome.ROLLED_BACK), record("closed", "t1"))
+    actors = Actors(first, None, None, (*first, *rest))
+    monkeypatch.setattr(wait, "talking", actors.talking)
+    steps: list[str] = []
+    document = wait.wait_for_end("/sock", APPROVAL, lambda step: steps.append(step["event"]))
+    assert document["endings"][0]["outcome"] == Outcome.ROLLED_BACK
+    assert exit_code(APPROVAL | document) == 2
+    assert steps == ["begin", "switched", "rolling_back", "rolled_back", "closed"]
+    assert actors.asked == 4
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_where_nobody_can_tell_the_end_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wait, "BACK_WITHIN", 0.05)
+    monkeypatch.setattr(wait, "talking", Actors((*APPROVED, HERE, begin("p1"))).talking)
+    document = wait.wait_for_end("/sock", APPROVAL, lambda _step: None)
+    assert "how the plan ended is not known here" in document["unknown"]
+    assert "`certvigil audit` tells" in document["unknown"]
+    assert exit_code(APPROVAL | document) == UNUSABLE
+
+
+def test_a_plan_that_was_begun_before_is_found_by_the_beginning_of_its_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = (begin("ab1", "t1"), end("committed", Outcome.COMMITTED), record("closed", "t1"), begin("cd2", "t2"), HERE)
+    monkeypatch.setattr(wait, "talking", Actors(told, told, None).talking)
+    assert [wait.begun_already("/sock", each) for each in ("ab", "ef", "ab")] == ["ab1", "", ""]

@@ -15,44 +15,27 @@ from pathlib import Path
 import pytest
 
 from monitor.lab.process import find_command
-
-IN_NO_TIME = """\
-import monitor.demo.story as story
-story.SLOW_START, story.START = 0.1, 0.3
-"""
-WITHOUT_SERVERS = """\
-import sys
-import monitor.lab.process as process
-process._SERVER_DIRECTORIES = ""
-from monitor.main import main
-sys.argv[0] = "certvigil"
-sys.exit(main())
-"""
+from tests.kit import bare_machine
+from tests.kit.bare_machine import HURRY
+from tests.kit.daemon import begun
 
 
-def demonstrate(directory: Path, *arguments: str, servers: bool, before: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a demonstration that keeps its files below `directory`; without `servers`, none can be found.
-
-    What stands in `before` is carried out first, then.
-    """
+def demonstrate(
+    directory: Path, *arguments: str, servers: bool, hurry: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a demonstration that keeps its files below `directory`; without `servers`, none can be found."""
     environment = {**os.environ, "TMPDIR": str(directory)}
-    command = [sys.executable, "-m", "monitor.main"]
     if not servers:
         setpriv, tools = find_command("setpriv"), directory / "tools"
         assert setpriv is not None
         tools.mkdir()
         (tools / "setpriv").symlink_to(setpriv)
-        environment["PATH"] = str(tools)
-        command = [sys.executable, "-c", before + WITHOUT_SERVERS]
-    return subprocess.run(
-        [*command, "demo", *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+        environment |= {"PATH": str(tools), **({HURRY: "1"} if hurry else {})}
+    module = "monitor.main" if servers else bare_machine.__name__
+    pipe = subprocess.PIPE
+    with begun("demo", *arguments, module=module, stdout=pipe, stderr=pipe, text=True, env=environment) as running:
+        said = running.communicate(timeout=240)
+        return subprocess.CompletedProcess(arguments, running.wait(), *said)
 
 
 @pytest.fixture
@@ -110,7 +93,7 @@ def test_without_nginx_nobody_says_that_nginx_is_reloaded(directory: Path) -> No
 @pytest.mark.parametrize("scenario", ["faults", "bad-replacement"])
 def test_a_machine_that_is_too_slow_is_told_about_and_nothing_is_left_behind(directory: Path, scenario: str) -> None:
     """It was a traceback."""
-    ran = demonstrate(directory, "--scenario", scenario, servers=False, before=IN_NO_TIME)
+    ran = demonstrate(directory, "--scenario", scenario, servers=False, hurry=True)
     assert ran.returncode == 1
     assert "is not ready yet: this machine is busy" in ran.stdout
     assert "so there is nothing to show; try again when this machine is less busy" in ran.stdout
@@ -120,7 +103,10 @@ def test_a_machine_that_is_too_slow_is_told_about_and_nothing_is_left_behind(dir
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_nothing_is_left_behind_however_it_is_ended(directory: Path, number: signal.Signals) -> None:
-    """Its servers, its daemon and its directory stayed where a service manager, or a terminal that went, ended it."""
+    """Its servers, its daemon and its directory stayed where a service manager, or a terminal that went, ended it.
+
+    It takes long: the demonstration is started as its user starts it.
+    """
     with subprocess.Popen(
         [sys.executable, "-m", "monitor.main", "demo"],
         env={**os.environ, "TMPDIR": str(directory)},

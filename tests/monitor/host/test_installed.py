@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from monitor.actor.client import ask
 from monitor.actor.request import Request, Verb
-from monitor.lab.process import find_command
 from tests.kit.actor import StartedActor
 from tests.kit.authority import fresh
 from tests.kit.daemon import RunningDaemon
 from tests.kit.installation import DAEMON, HAPROXY, JAVA, POSTGRES, InstalledHost, host, installed, status, wrong
 from tests.kit.keystore import keystore
 from tests.kit.metrics import series
+from tests.kit.unprivileged import answered_as
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can install for several users")
 
@@ -129,25 +129,15 @@ def test_the_daemon_has_facts_of_configured_components_alone_and_others_have_non
 
 def as_user(user: int, actor: StartedActor, component: str, group: int | None = None) -> str:
     """Return what the actor answers to a user who wants to have a component read, or why it cannot be asked."""
-    setpriv = find_command("setpriv")
-    assert setpriv is not None
-    script = (
-        "import sys; from monitor.actor.client import ask; from monitor.actor.request import Request, Verb\n"
-        "import json\ntry: print(json.dumps(ask(sys.argv[1], Request(Verb.READ, components=(sys.argv[2],)), print)))\n"
-        "except PermissionError as error: print(error)"
-    )
-    ran = subprocess.run(
-        [
-            *(setpriv, "--reuid", str(user), "--regid", str(group or user), "--clear-groups"),
-            *(sys.executable, "-c", script, actor.socket, component),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+
+    def answer() -> bytes:
+        try:
+            request = Request(Verb.READ, components=(component,))
+            return json.dumps(ask(actor.socket, request, lambda _step: None)).encode()
+        except PermissionError as error:
+            return str(error).encode()
+
+    return answered_as(user, answer, group or user)
 
 
 def test_what_nobody_may_read_below_watch_is_one_finding_for_each_path_or_tree(made: InstalledHost) -> None:

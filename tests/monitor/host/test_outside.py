@@ -228,3 +228,56 @@ def test_a_command_that_is_not_there_is_said_once_for_all_who_share_it(write: Wr
         warning: FILE:4: services.nginx.restart: /no/systemctl does not exist here, so who may change it is not known
         """
     )
+
+
+@as_root
+def test_a_directory_of_the_service_s_own_user_is_named_before_a_transaction_is_refused_there(
+    write: Write, tmp_path: Path, capsys: Capture
+) -> None:
+    """As of PostgreSQL, whose server keeps its certificate in its data directory."""
+    own = tmp_path / "data"
+    own.mkdir(mode=0o700)
+    for each in (own / "server.crt", own / "server.key"):
+        each.write_bytes(b"")
+        each.chmod(0o600)
+        os.chown(each, 65534, 65534)
+    os.chown(own, 65534, 65534)
+    path = write(
+        f"""\
+        components:
+          db:
+            artefacts: {{certificate: {own}/server.crt, key: {own}/server.key}}
+            service: {{restart: [/bin/true]}}
+          watched:
+            artefacts: {{certificate: {own}/other.crt, key: {own}/other.key}}
+        """
+    )
+    warned = [each for each in said(path, capsys) if "artefacts" in each]
+    assert ["components.db.artefacts" in each for each in warned] == [True, True]
+    for warning, name in zip(warned, ("server.crt", "server.key"), strict=True):
+        why = f"{own}/{name}: {own} can be changed by a lesser user, who could"
+        assert f"a transaction would be refused: {why}" in warning
+
+
+@as_root
+@pytest.mark.parametrize(("mode", "group", "is_told"), [(0o600, 0, True), (0o640, 1, False), (0o640, 0, True)])
+def test_a_password_of_a_watch_that_the_daemon_s_user_may_not_read_is_named(  # noqa: PLR0917 (fixtures)
+    write: Write, tmp_path: Path, capsys: Capture, mode: int, group: int, is_told: bool
+) -> None:
+    """A watched keystore is opened by the daemon itself; those of components by the actor's reader."""
+    password = Path("/var/tmp") / f"certvigil-{os.getpid()}"
+    password.write_text("changeit\n")
+    try:
+        password.chmod(mode)
+        os.chown(password, 0, group)
+        path = write(
+            f"""\
+            actor: {{daemon_user: "1"}}
+            watch: [{{files: [{tmp_path}/*.jks], password_file: {password}}}]
+            """
+        )
+        warned = [each for each in said(path, capsys) if "password_file" in each]
+        expected = f"{password} cannot be read by 1, as whom the daemon opens it: its mode is {mode:04o}"
+        assert [expected in each for each in warned] == ([True] if is_told else [])
+    finally:
+        password.unlink()

@@ -192,7 +192,7 @@ async def tasks_left() -> int:
 
 
 def test_a_request_under_way_is_answered_before_the_end(view: FakeView, settings: Settings) -> None:
-    view.add(*(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(3_000)))
+    view.add(*(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(1_000)))
     with running(view, settings) as started, raw(started) as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         received = connection.recv(1)

@@ -277,11 +277,11 @@ def test_a_set_that_is_written_to_for_ever_hides_nothing(tmp_path: Path, monkeyp
         scene = SetScene(pair(tmp_path), tmp_path)
         write_pair(scene.artefacts, issue())
         async with file_monitor(scene.config(pending=1.5)) as kept:
+            began = time.monotonic()
             write_pair(scene.artefacts, issue(), only=FileRole.KEY)
             assert scene.artefacts.key is not None
             assert scene.artefacts.certificate is not None
             os.chmod(scene.artefacts.key, 0o644)
-            began = time.monotonic()
             seen: dict[Code, float] = {}
             while Code.KEY_MISMATCH not in seen:
                 assert time.monotonic() - began < 10

@@ -221,3 +221,16 @@ def test_a_member_of_a_group_is_changed_by_the_name_of_the_group() -> None:
     )
     said = advice([concerned(Code.EXPIRED, ENDPOINT, "web"), waiting], site)
     assert said == ["to see the plan first: certvigil plan primary"]
+
+
+@pytest.mark.parametrize("code", [code for code in Code if CATALOGUE[code].anchor_cure])
+@pytest.mark.parametrize("component", ["web", None])
+def test_what_a_store_trusts_is_cured_in_the_store_and_by_no_file_of_a_server(
+    code: Code, component: str | None
+) -> None:
+    by = CATALOGUE[code].anchor_cure
+    member = concerned(code, FILE, component, "/etc/ssl/cacerts")
+    of_a_store = replace(member.finding, detail=curable(Printable("alias old: it is wrong"), harmless(by)))
+    said = advice([replace(member, finding=of_a_store)], SITE)
+    assert said == [f"/etc/ssl/cacerts: {by}"]
+    assert advice([member], SITE) != said

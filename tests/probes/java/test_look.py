@@ -244,4 +244,5 @@ def test_a_trust_store_is_judged_as_roots_and_not_as_a_chain(tmp_path: Path, rol
     assert sorted(each.partition(":")[0] for each in details) == ["alias ended", "alias pinned"]
     assert {each.severity for each in found} == {Severity.NOTICE}
     twice = next(each for each in found if each.code is Code.UNNEEDED_CERTIFICATE)
-    assert twice.detail == "CN=Root is in the keystore 2 times: alias one, alias again"
+    said = "CN=Root is in the keystore 2 times: alias one, alias again"
+    assert twice.detail == f"{said}; to cure it, take all but one of these entries out of the keystore"

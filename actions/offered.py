@@ -1,0 +1,172 @@
+"""Offers: certificates that somebody without rights has brought, whose content and names are hostile.
+
+Only certificates are offered. Where a file comes from is not believed but read: its owner brought it, when it last
+changed. Files of one owner are read together, so that nobody spoils the offers of others.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from actions.candidate import Given, holds_key
+from actions.inbox import Inbox, TakenFile, identity_of
+from actions.target import unsafe_directory
+from actions.world import World
+from config.text import Printable, printable, sentence
+from probes.judge.time import moment
+
+MOST_BYTES: Final = 64 * 1024
+"""Of one offer in DER."""
+MOST_WRITTEN: Final = 96 * 1024
+"""Of one file, as it is written: PEM takes a third more."""
+MOST_NAMES: Final = 256
+"""Names in a directory, of all owners."""
+MOST_OF_ONE: Final = 16
+"""Files of one owner in one directory."""
+A_KEY: Final = Printable(
+    "it holds a private key, or may: only certificates are offered. Have the key made where it is used "
+    "(`certvigil csr`), or have root put both into the inbox"
+)
+
+
+class Way(StrEnum):
+    """How an offer came."""
+
+    SOCKET = "socket"
+    DIRECTORY = "directory"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Who brought an offer, when and how."""
+
+    uid: int
+    by: Printable
+    at: float
+    """Unix time."""
+    way: Way
+
+    @property
+    def sentence(self) -> Printable:
+        """The rest of "it was offered ..."."""
+        where = Printable("over the socket") if self.way is Way.SOCKET else Printable("in the directory of offers")
+        return sentence("by {} at {}, {}", self.by, moment(self.at), where)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The usable files of one owner in one directory."""
+
+    files: tuple[Given, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """The offers for one component or group."""
+
+    bundles: tuple[Bundle, ...] = ()
+    inboxes: tuple[Inbox, ...] = ()
+    """Their files, to be removed once they are done with."""
+    troubles: tuple[Printable, ...] = ()
+    """Files that are not used, and why: sentences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The offer from which a plan is."""
+
+    provenance: Provenance
+    why_not_alone: str = ""
+    """Why it is not carried out without a person, a sentence; printable, and empty where it may be."""
+
+
+def open_offers(world: World, directory: str, way: Way) -> Offers:
+    """Copy the files that lie in a directory of offers; raises OSError where that cannot be looked into.
+
+    The way to the directory must be root's or this user's; who may write into it is for the site to say. One that does
+    not exist is empty.
+    """
+    try:
+        unsafe = unsafe_directory(world, os.path.dirname(directory))
+        world.stat(directory)
+    except FileNotFoundError:
+        return Offers()
+    if unsafe is not None:
+        return Offers(troubles=(sentence("{} can be changed by another user", printable(unsafe)),))
+    names = [each for each in world.names(directory) if not each.startswith(".")]
+    if len(names) > MOST_NAMES:
+        why = sentence("{} holds {} files, more than {}: none is used", printable(directory), len(names), MOST_NAMES)
+        return Offers(troubles=(why,))
+    taken: dict[int, list[TakenFile]] = {}
+    troubles: list[Printable] = []
+    for name in names:
+        path = os.path.join(directory, name)
+        found = _take(world, path)
+        if isinstance(found, str):
+            troubles.append(sentence("{} is not used: {}", printable(path), found))
+        elif found is not None:
+            taken.setdefault(found[0], []).append(found[1])
+    for uid, files in tuple(taken.items()):
+        if len(files) > MOST_OF_ONE:
+            troubles.append(sentence("{} offers more than {} files: none is used", named(uid), MOST_OF_ONE))
+            del taken[uid]
+    inboxes = {uid: Inbox(tuple(files)) for uid, files in taken.items()}
+    bundles = tuple(
+        Bundle(inbox.given(), Provenance(uid, named(uid), max(each.identity[2] for each in inbox.files) / 1e9, way))
+        for uid, inbox in inboxes.items()
+    )
+    return Offers(bundles, tuple(inboxes.values()), tuple(troubles))
+
+
+def together(offers: Sequence[Offers]) -> Offers:
+    """Return the offers of several directories as one value, the oldest bundle first."""
+    every = sorted((bundle for each in offers for bundle in each.bundles), key=lambda each: each.provenance.at)
+    inboxes = tuple(inbox for each in offers for inbox in each.inboxes)
+    return Offers(tuple(every), inboxes, tuple(trouble for each in offers for trouble in each.troubles))
+
+
+def _take(world: World, path: str) -> tuple[int, TakenFile] | Printable | None:
+    """Return the owner and the copy of one file, or why it is not used; None where it is gone."""
+    try:
+        before = world.stat(path)
+        if not stat.S_ISREG(before.st_mode):
+            return Printable("it is no regular file")
+        if before.st_size > MOST_WRITTEN:
+            return sentence("it is larger than {} bytes", MOST_WRITTEN)
+        found, data = world.read(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return printable(error.strerror or type(error).__name__)
+    if len(data) > MOST_WRITTEN:
+        return sentence("it is larger than {} bytes", MOST_WRITTEN)
+    if found.st_nlink != 1:
+        return sentence("it has {} names, one of them elsewhere", found.st_nlink)
+    file = TakenFile(path, data, identity_of(found))
+    if holds_key(Given(printable(os.path.basename(path)), data)):
+        return A_KEY
+    return found.st_uid, file
+
+
+def named(uid: int) -> Printable:
+    """Return what a user is called, with the number."""
+    with suppress(KeyError):
+        return sentence("{} (uid {})", printable(pwd.getpwuid(uid).pw_name), uid)
+    return sentence("uid {}", uid)
+
+
+def of_user(world: World, directory: str, uid: int) -> Iterator[str]:
+    """Yield the files of one owner in a directory, the oldest first; raises OSError."""
+    found = (
+        (os.path.join(directory, each), world.stat(os.path.join(directory, each))) for each in world.names(directory)
+    )
+    ours = [(status.st_ctime, path) for path, status in found if status.st_uid == uid]
+    yield from (path for _, path in sorted(ours))

@@ -1,0 +1,231 @@
+"""Offers of those without rights: taking one over the socket, and the candidates that all of them make up."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from actions.artefact import pem
+from actions.candidate import Candidate, Candidates, Flaw, Given, NoCandidate, holds_key, read_certificates
+from actions.csr import WaitingRequest
+from actions.inbox import Inbox
+from actions.journal import Event
+from actions.journal_state import ActionRequest
+from actions.offered import A_KEY, MOST_BYTES, Offer, Offers, Provenance, Way, of_user, open_offers, together
+from actions.prepare import Prepared
+from actions.world import Metadata, World, remove, write_new
+from config.model import Config
+from config.text import Printable, printable, sentence
+from monitor.actor.answers import answers
+from monitor.actor.context import ActorContext
+from monitor.actor.documents import cannot
+from monitor.actor.request import Document, Request
+from monitor.actor.work import Work
+from monitor.dialect import iso
+from probes.certificate import Certificate
+from probes.judge.client import judge_chain
+
+MOST_CERTIFICATES: Final = 16
+"""Certificates that one user offers for one component or group: each pair of them may have to be compared."""
+MOST_OVER_SOCKET: Final = 4
+"""Offers of one user for one component or group: another one takes the place of that user's oldest."""
+
+
+def directory_of_socket(config: Config, subject: str) -> str:
+    """Return where the offers that came over the socket lie, which only the actor's user can look into."""
+    return os.path.join(config.settings.actor.directory, "offers", subject)
+
+
+def directory_of_site(config: Config, subject: str) -> str | None:
+    """Return where others may put offers; None where the site has no such directory."""
+    where = config.settings.actor.offered_directory
+    return None if where is None else os.path.join(where, subject)
+
+
+def take_offer(work: Work, request: Request) -> Document:
+    """Keep certificates that somebody has brought for one component or group; raises JournalError, OSError.
+
+    1. Write them under a temporary name, and give the file to the user who brought them, as its provenance.
+    2. Rename it: from here on it is an offer.
+    3. Note it in the journal. A crash before that leaves an offer that the journal does not have; its owner is known.
+    """
+    context, world = work.context, work.context.world
+    subjects = context.config.subjects_of(request.components)
+    if len(subjects) != 1:
+        return cannot(Printable("an offer is for one component, or for one group"))
+    found = examined(() if work.files is None else work.files.files)
+    if isinstance(found, str):
+        return cannot(found)
+    uid = work.uid
+    directory = directory_of_socket(context.config, subjects[0])
+    _make(world, context.config.settings.actor.directory, directory)
+    data = pem(found)
+    name = f"{hashlib.sha256(data).hexdigest()[:32]}-{uid}.pem"
+    path, temporary = os.path.join(directory, name), os.path.join(directory, f".{name}.new")
+    # 1
+    remove(world, temporary)
+    # The user cannot come to it; the actor reads it as the group, whatever its rights on files of others are.
+    write_new(world, temporary, data, Metadata(0o640, uid, os.getegid()))
+    # 2
+    world.rename(temporary, path)
+    world.sync_directory(directory)
+    mine = [each for each in of_user(world, directory, uid) if each.endswith(".pem") and each != path]
+    for each in mine[: max(0, len(mine) - MOST_OVER_SOCKET + 1)]:
+        remove(world, each)
+    # 3
+    shas = [each.sha256 for each in found]
+    of = {"group": subjects[0]} if subjects[0] in context.config.groups else {}
+    components = list(request.components)
+    work.note(Event.OFFERED, components, components=components, by=work.by, certificates=shas, **of)
+    return {"offered": {"by": work.by, "at": iso(world.now()), "way": Way.SOCKET, "certificates": shas}}
+
+
+def _make(world: World, root: str, directory: str) -> None:
+    world.make_directory(os.path.dirname(directory))
+    world.make_directory(directory)
+    world.sync_directory(os.path.dirname(directory))
+    world.sync_directory(root)
+
+
+def examined(files: Sequence[Given]) -> Sequence[Certificate] | Printable:
+    """Return the certificates that are offered, or why that is no offer, a sentence."""
+    for each in files:
+        if holds_key(each):
+            return sentence("{} is not taken: {}", printable(each.name), A_KEY)
+    found = read_certificates(files)
+    if isinstance(found, NoCandidate):
+        return sentence("{}: {}", found.flaw, printable(found.detail, 500))
+    if len(found) > MOST_CERTIFICATES:
+        return sentence("an offer has at most {} certificates, not {}", MOST_CERTIFICATES, len(found))
+    if sum(len(each.der) for each in found) > MOST_BYTES:
+        return sentence("an offer has at most {} bytes of certificates", MOST_BYTES)
+    return found
+
+
+class OfferedCandidates(NamedTuple):
+    """The candidates among the offers."""
+
+    candidates: Candidates | NoCandidate
+    inboxes: tuple[Inbox, ...]
+    brought: Mapping[str, Provenance]
+    """Who offered a certificate first, by its SHA-256."""
+    remarks: tuple[str, ...]
+    """Offers that are not used, and why: sentences, printable."""
+
+
+def offers_for(context: ActorContext, components: Sequence[str]) -> Offers:
+    """Return the offers for these components; raises OSError."""
+    found: list[Offers] = []
+    for subject in context.config.subjects_of(components):
+        found.append(open_offers(context.world, directory_of_socket(context.config, subject), Way.SOCKET))
+        if (directory := directory_of_site(context.config, subject)) is not None:
+            found.append(open_offers(context.world, directory, Way.DIRECTORY))
+    return together(found)
+
+
+def newest_offer(context: ActorContext, components: Sequence[str]) -> float:
+    """Return when the last offer came, a Unix time; 0 where there is none."""
+    try:
+        return max((each.provenance.at for each in offers_for(context, components).bundles), default=0.0)
+    except OSError:
+        return 0.0
+
+
+def candidates_offered(
+    context: ActorContext,
+    action: ActionRequest,
+    requests: Mapping[str, WaitingRequest],
+    read: Callable[[tuple[Given, ...]], Candidates | NoCandidate],
+) -> OfferedCandidates | None:
+    """Return the candidates among the offers for these components; None where there are no offers. Raises OSError.
+
+    Where a candidate answers a request and its path leads to a trust store, the others are passed over: nobody keeps an
+    answer out by an offer that looks newer.
+    """
+    offers = offers_for(context, action.components)
+    remarks: list[str] = list(offers.troubles)
+    usable: dict[str, Candidate] = {}
+    brought: dict[str, Provenance] = {}
+    flaws: list[NoCandidate] = []
+    for bundle in offers.bundles:
+        certificates = read_certificates(bundle.files)
+        if isinstance(certificates, tuple) and len(certificates) > MOST_CERTIFICATES:
+            more = f"{len(certificates)} certificates, more than {MOST_CERTIFICATES}"
+            made: Candidates | NoCandidate = NoCandidate(Flaw.TOO_LARGE, more)
+        else:
+            made = read(bundle.files)
+        if isinstance(made, NoCandidate):
+            flaws.append(made)
+            remarks.append(sentence("the offer {} is not used: {}", bundle.provenance.sentence, printable(made.detail)))
+            continue
+        for each in made.usable:
+            brought.setdefault(each.certificate.sha256, bundle.provenance)
+            usable.setdefault(each.certificate.sha256, each)
+    if not offers.bundles:
+        # Only files that cannot be used may lie there.
+        return None if not remarks else OfferedCandidates(_none(remarks), (), {}, ())
+    if not usable:
+        flaw = flaws[0].flaw if len({each.flaw for each in flaws}) == 1 else Flaw.NO_CERTIFICATE
+        return OfferedCandidates(NoCandidate(flaw, "; ".join(remarks)), offers.inboxes, {}, ())
+    best = [
+        each
+        for each in usable.values()
+        if (request := requests.get(each.key.public_sha256)) is not None
+        and answers(each.certificate, request)
+        and not _unverified(context, action.components, each)
+    ]
+    chosen = tuple(best or usable.values())
+    return OfferedCandidates(Candidates(chosen), offers.inboxes, brought, tuple(remarks))
+
+
+def _none(remarks: Sequence[str]) -> NoCandidate:
+    return NoCandidate(Flaw.NO_CERTIFICATE, "; ".join(remarks))
+
+
+def offer_of(
+    context: ActorContext,
+    made: Prepared,
+    candidates: Candidates,
+    brought: Mapping[str, Provenance],
+    answered: frozenset[str],
+) -> Offer | None:
+    """Return the offer that a plan is from; None where its certificates were not offered."""
+    leaves = {new.sha256: new for _, new in made.leaves.values()}
+    provenance = next((brought[each] for each in leaves if each in brought), None)
+    if provenance is None:
+        return None
+    for leaf in leaves.values():
+        if leaf.public_key_sha256() not in answered:
+            why = sentence("{} was offered {}, and answers no request that waits", leaf.title, provenance.sentence)
+            return Offer(provenance, why)
+    for each in candidates.usable:
+        if each.certificate.sha256 in leaves and (why := _unverified(context, tuple(made.leaves), each)):
+            return Offer(
+                provenance, sentence("{} was offered {}: {}", each.certificate.title, provenance.sentence, why)
+            )
+    return Offer(provenance)
+
+
+def _unverified(context: ActorContext, names: Sequence[str], candidate: Candidate) -> Printable:
+    """Say for which of the components no named trust store vouches for a candidate; empty where one does for each.
+
+    The trust stores of the allowed issuers count; where a component names none, those of its clients.
+    """
+    config, now = context.config, context.world.now()
+    for name in names:
+        component = config.components[name]
+        stores = {each.trust_store for each in component.allowed_issuers if each.trust_store is not None}
+        clients = {
+            client
+            for each in component.endpoints
+            for client in config.endpoints[each].clients or component.clients
+            if client in config.clients
+        }
+        stores = stores or {config.clients[each].trusts for each in (*clients, *component.clients)}
+        views = [view for each in sorted(stores) if (view := context.trust_context.store_view(each)) is not None]
+        if not any(judge_chain(candidate.presented, view, now).accepted for view in views):
+            where = printable(", ".join(sorted(stores))) or Printable("none is named")
+            return sentence("its path leads to no trust store that {} names ({})", printable(name), where)
+    return Printable("")

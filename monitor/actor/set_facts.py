@@ -1,0 +1,139 @@
+"""Facts about a backup set: the transaction that took it, whether it was ever in use, and whether it is in use now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from actions import target
+from actions.artefact import presented_by, ways_of_presenting
+from actions.backup import BackupError, BackupSet, content
+from actions.component_files import held_by, keystore_password
+from actions.journal import ENDED, Event, Record
+from actions.plan import Kind, Plan, plan_from_json
+from actions.validate import live_view_from_json
+from monitor.actor.context import ActorContext
+from monitor.actor.live_view import endpoints_of
+from probes.certificate import Certificate
+
+_ENDINGS: Final = ENDED | {Event.FROZEN}
+
+
+@dataclass(frozen=True, slots=True)
+class SetOrigin:
+    """The transaction before which a set was copied."""
+
+    kind: Kind
+    by: str
+    outcome: str
+    """As in the journal; empty where it has not ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetFacts:
+    """Facts about one backup set."""
+
+    origin: SetOrigin | None
+    """None where the journal does not have the transaction any more."""
+    was_in_use: bool | None
+    """Its files were served before the transaction, or an earlier one was committed with them; None if not known."""
+    is_on_disk: bool
+
+
+def facts_of(context: ActorContext, of: BackupSet) -> SetFacts:
+    """Return the facts about a backup set; raises JournalError, OSError where the journal cannot be read."""
+    records = context.records()
+    own = [each for each in records if each.transaction == of.transaction]
+    begin = next((each for each in own if each.event is Event.BEGIN), None)
+    return SetFacts(_origin(begin, own), _was_in_use(context, of, begin, records), is_on_disk(context, of))
+
+
+def is_on_disk(context: ActorContext, of: BackupSet) -> bool:
+    """Whether each file of a set has the content of the set now; a file that cannot be read has another."""
+    try:
+        now = {copy.path: target.state(context.world, copy.path) for copy in of.copies}
+    except OSError:
+        return False
+    return all(
+        (found and found.sha256) == (copy.state and copy.state.sha256)
+        for copy in of.copies
+        for found in (now[copy.path],)
+    )
+
+
+def certificates_in(context: ActorContext, of: BackupSet) -> tuple[Certificate, ...]:
+    """Return the chain that a server presents with a set, the server's certificate first; empty where none is known."""
+    component = context.config.components.get(of.component)
+    if component is None:
+        return ()
+    artefacts = component.artefacts
+    try:
+        held = held_by(artefacts, content(context.world, context.transaction.backups, of), context.world)
+        return presented_by(held, keystore_password(artefacts, context.world))
+    except (BackupError, OSError):
+        return ()
+
+
+def presented_now(context: ActorContext, component: str) -> tuple[tuple[str, ...], ...]:
+    """Return the chains that the endpoints of a component present now: SHA-256 of each certificate, hexadecimal."""
+    stages = context.site(component).stages if component in context.config.components else ()
+    return tuple(
+        tuple(each.sha256 for each in shown.chain) for stage in stages for shown in stage.served if shown.chain
+    )
+
+
+def is_served(chain: Sequence[Certificate], presented: Collection[tuple[str, ...]]) -> bool | None:
+    """Return whether every presented chain is that of a set; None where no endpoint answers, or the set has none."""
+    if not presented or not chain:
+        return None
+    ways = ways_of_presenting(chain)
+    return all(each in ways for each in presented)
+
+
+def _origin(begin: Record | None, own: Iterable[Record]) -> SetOrigin | None:
+    if begin is None:
+        return None
+    ending = next((each for each in reversed([*own]) if each.event in _ENDINGS), None)
+    outcome = "" if ending is None else str(ending.data.get("outcome", ""))
+    return SetOrigin(Kind(begin.data["plan"]["kind"]), str(begin.data.get("by", "")), outcome)
+
+
+def _was_in_use(context: ActorContext, of: BackupSet, begin: Record | None, records: Sequence[Record]) -> bool | None:
+    served = None if begin is None else _was_served(context, of, begin)
+    if served:
+        return True
+    return True if _was_committed(of, records) else served
+
+
+def _was_served(context: ActorContext, of: BackupSet, begin: Record) -> bool | None:
+    """Return whether the look before a transaction found the old files served; None where no endpoint answered."""
+    plan, baseline = plan_from_json(begin.data["plan"]), live_view_from_json(begin.data["baseline"])
+    component = context.config.components.get(of.component)
+    own = () if component is None else {each.name for each in endpoints_of(context.config, component)}
+    # The server's certificate tells: which others a server presents with it is its own affair.
+    leaves = {
+        each.endpoint: {chain[0] for chain in each.chains if chain} for each in plan.served if each.endpoint in own
+    }
+    seen = [each for each in baseline.served if each.endpoint in leaves and each.chain]
+    return any(each.chain[0] in leaves[each.endpoint] for each in seen) if seen else None
+
+
+def _was_committed(of: BackupSet, records: Sequence[Record]) -> bool:
+    """Whether a transaction before the one that took the set was committed with exactly these files."""
+    held = {copy.path: copy.state.sha256 for copy in of.copies if copy.state is not None}
+    begun: dict[str, Plan] = {}
+    left: list[Mapping[str, str]] = []
+    for record in records:
+        if record.event is Event.BEGIN and record.transaction != of.transaction and record.at <= of.at:
+            begun[record.transaction] = plan_from_json(record.data["plan"])
+        elif record.event is Event.COMMITTED and record.transaction in begun:
+            left.append(_leaves(begun[record.transaction], of.component, held.keys()))
+    return held in left
+
+
+def _leaves(plan: Plan, component: str, paths: Collection[str]) -> Mapping[str, str]:
+    """Return the content that a transaction left in files of a component, by path."""
+    changed = {each.path: each.after.sha256 for each in plan.changes if each.component == component}
+    stood = {path: digest for name, path, digest in plan.stands if name == component}
+    return {path: digest for path, digest in {**stood, **changed}.items() if path in paths}

@@ -1,0 +1,214 @@
+"""`certvigil csr` and `certvigil offer`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actions.candidate import Given
+from actions.csr import CsrOrder, wrong_order
+from actions.world import World
+from config.text import Printable, Shown, harmless, listed, printable, sentence
+from config.vocabulary import RequestKey
+from monitor.actor.offers import examined
+from monitor.actor.request import MOST_OFFERED, Document, Request, Verb
+from monitor.actor.work import CandidateFiles
+from monitor.commands.act import ActOptions, answer_to
+from monitor.commands.complain import complain
+from monitor.commands.outcome import UNUSABLE
+from monitor.commands.screen import Screen
+
+
+@dataclass(frozen=True, slots=True)
+class CsrQuery:
+    """The request that is wanted."""
+
+    component: str | None
+    names: tuple[str, ...]
+    key: RequestKey | None
+    installed: bool
+    subject: str | None
+    days: int
+    dry_run: bool
+
+    @property
+    def order(self) -> CsrOrder:
+        """The same, as the actor takes it."""
+        return CsrOrder(
+            self.names, self.subject, self.key, installed=self.installed, days=self.days, dry_run=self.dry_run
+        )
+
+
+def csr(
+    query: CsrQuery,
+    *,
+    out: str | None,
+    show_all: bool,
+    show: str,
+    cancel: str,
+    why: str,
+    config: str,
+    as_json: bool,
+) -> int:
+    """Make a request, list the requests that wait, print one again or withdraw one; return the exit code."""
+    if sum(map(bool, (show_all, show, cancel))) > 1:
+        return _cannot("--list, --show and --cancel are three things to do: give one of them")
+    options = ActOptions(config, as_json=as_json)
+    if cancel:
+        return _cancel(Request(Verb.CANCEL, key=cancel.lower(), why=why), options)
+    named = (query.component,) if query.component is not None else ()
+    if show_all or show:
+        return _list(Request(Verb.REQUESTS, components=named), options, show.lower(), out)
+    if not named:
+        return _cannot("a request is for a component or a group: name one, or --list")
+    if (wrong := wrong_order(query.order)) is not None:
+        return _cannot("{}", wrong)
+    if out is not None and not query.dry_run and (trouble := _why_not_new(out)) is not None:
+        return _cannot("{}", trouble)
+    document = answer_to(Request(Verb.CSR, components=named, csr=query.order), options)
+    if not isinstance(document, dict):
+        return document
+    if "cannot" in document:
+        return _cannot("{}", document["cannot"])
+    made = document["csr"]
+    if as_json:
+        _print_json(document)
+        return _written(out, made) if made["made"] else 0
+    _describe(made)
+    if not made["made"]:
+        return 0
+    if out is None:
+        sys.stdout.write(made["pem"])
+        return 0
+    return _written(out, made)
+
+
+def offer(component: str, paths: Sequence[str], *, config: str, as_json: bool) -> int:
+    """Offer the certificates in these files for a component or group; return the exit code."""
+    world = World()
+    if len(paths) > MOST_OFFERED:
+        return _cannot("an offer has at most {} files", MOST_OFFERED)
+    try:
+        files = [Given(printable(path), world.read(world.resolve(path))[1]) for path in paths]
+    except OSError as error:
+        return _cannot("{} cannot be read: {}", printable(str(error.filename)), printable(str(error.strerror)))
+    # What is no offer does not leave this process: it may be a key.
+    found = examined(files)
+    if isinstance(found, str):
+        return _cannot("{}", found)
+    handed = CandidateFiles((Given("offer", b"".join(each.der for each in found)),))
+    request = Request(Verb.OFFER, components=(component,))
+    document = answer_to(request, ActOptions(config, as_json=as_json), handed)
+    if not isinstance(document, dict):
+        return document
+    if "cannot" in document:
+        return _cannot("{}", document["cannot"])
+    if as_json:
+        _print_json(document)
+        return 0
+    shas = document["offered"]["certificates"]
+    Screen().say(
+        "offered    {}: certificates: {}; `certvigil plan {}` shows what they are for",
+        printable(component),
+        len(shas),
+        printable(component),
+    )
+    return 0
+
+
+def _cancel(request: Request, options: ActOptions) -> int:
+    document = answer_to(request, options)
+    if not isinstance(document, dict):
+        return document
+    if "cannot" in document:
+        return _cannot("{}", document["cannot"])
+    if options.as_json:
+        _print_json(document)
+    else:
+        Screen().say("cancelled  the request with the key {}", document["cancelled"])
+    return 0
+
+
+def _list(request: Request, options: ActOptions, wanted: str, out: str | None) -> int:
+    document = answer_to(request, options)
+    if not isinstance(document, dict):
+        return document
+    if "cannot" in document:
+        return _cannot("{}", document["cannot"])
+    found = [each for each in document["requests"] if each["key"].startswith(wanted)]
+    if wanted and len(found) != 1:
+        number = Printable("more than one request") if found else Printable("no request")
+        return _cannot("{} that waits has a key that begins with {}", number, printable(wanted, 100))
+    if options.as_json:
+        _print_json({**document, "requests": found})
+        return 0
+    if wanted and out is not None:
+        return _cannot("{}", trouble) if (trouble := _why_not_new(out)) is not None else _written(out, found[0])
+    if wanted:
+        sys.stdout.write(found[0]["pem"])
+    elif found:
+        Screen().table(("key", "of", "names", "made", "until", "by"), _rows(found))
+    else:
+        Screen().say("no request waits")
+    return 0
+
+
+def _rows(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Printable, ...]]:
+    for each in found:
+        until = sentence("{} (over)", each["until"]) if each["expired"] else each["until"]
+        kind = Printable(" (the installed key)") if each["installed"] else Printable("")
+        of = each["group"] or listed(each["components"])
+        yield sentence("{}{}", each["key"][:16], kind), of, listed(each["names"]), each["at"], until, each["by"]
+
+
+def _describe(made: Mapping[str, Any]) -> None:
+    """Say on standard error what a request asks for: standard output is the request itself."""
+    of = made["group"] or listed(made["components"])
+    kind = sentence("a new key, {}", harmless(made["kind"])) if made.get("kind") else sentence("key {}", made["key"])
+    said = Printable("is made") if made["made"] else Printable("would be made")
+    complain("{}: a request {}; {}; names: {}; it waits until {}", of, said, kind, listed(made["names"]), made["until"])
+
+
+def _why_not_new(path: str) -> Printable | None:
+    """Say why a new file cannot be written at a path, a sentence; None where it can, as far as is known now."""
+    if os.path.lexists(path):
+        return sentence("{} exists: a request is written to a new file", printable(path))
+    directory = os.path.dirname(path) or "."
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return sentence("{} is no directory that this user may write to", printable(directory))
+    return None
+
+
+def _written(out: str | None, made: Mapping[str, Any]) -> int:
+    """Write a request to a new file, where one is wanted; return the exit code."""
+    if out is None:
+        return 0
+    try:
+        with open(
+            os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "w", encoding="ascii"
+        ) as file:
+            file.write(made["pem"])
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return _cannot(
+            "the request is made, and {} cannot be written: {}; `certvigil csr --show {}` prints it",
+            printable(out),
+            printable(error.strerror or str(error)),
+            printable(made["key"][:16]),
+        )
+    return 0
+
+
+def _print_json(document: Document) -> None:
+    json.dump({"schema": 1, **document}, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def _cannot(template: str, *parts: Shown) -> int:
+    complain("certvigil: {}", sentence(template, *parts))
+    return UNUSABLE

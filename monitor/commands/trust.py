@@ -1,0 +1,347 @@
+"""`certvigil trust`: what trust stores hold, and changing them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, NoEncryption, pkcs12
+
+from actions.backup import BackupError
+from actions.component_files import read_password
+from actions.journal import JournalError
+from actions.trust_change import AddAnchors, Deed, NewPassword, RemoveAnchor
+from actions.world import World
+from config.model import Config, TrustStore
+from config.text import Printable, Shown, harmless, listed, printable, sentence
+from config.vocabulary import EntryKind, ExportFormat, Integrity
+from monitor.actor.trust import FromBackup, StoreRequest, change_store
+from monitor.commands.act import ActOptions, working
+from monitor.commands.choice import unknown
+from monitor.commands.complain import complain
+from monitor.commands.config import loaded
+from monitor.commands.outcome import UNUSABLE, exit_code, show
+from monitor.commands.screen import Screen
+from monitor.dialect import certificate_object, iso
+from probes.certificate import Certificate, certificate, decodable
+from probes.container.registry import is_keystore, open_container
+from probes.judge.time import moment
+from probes.keystore import DEFAULT_PASSWORD
+from probes.store_content import StoreContent, StoreEntry, read_store, sha256_of
+from probes.trust import own_password, read_anchor_file, trust_path
+
+_PASSWORDS: Final = {
+    Integrity.UNVERIFIED: Printable("not known"),
+    Integrity.UNPROTECTED: Printable("none"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What is exported, and where to."""
+
+    entries: tuple[str, ...] = ()
+    """Aliases, or beginnings of SHA-256; empty for all trusted certificates."""
+    form: ExportFormat = ExportFormat.PEM
+    output: str | None = None
+    """A new file; None for standard output."""
+    password_file: str | None = None
+    """Of PKCS#12."""
+
+
+# Looking
+
+
+def list_stores(store: str | None, path: str, *, as_json: bool) -> int:
+    """List the trust stores, or the entries of one; no Java and no rights are needed but to read the files."""
+    config = loaded(path)
+    if config is None:
+        return UNUSABLE
+    if store is not None and store not in config.trust_stores:
+        return _cannot("{}", _no_store(store, config))
+    chosen = [config.trust_stores[store]] if store is not None else [*config.trust_stores.values()]
+    read = [(each, _read(each)) for each in chosen]
+    if as_json:
+        stores = [_store_document(config, each, content) for each, content in read]
+        json.dump({"schema": 1, "stores": stores}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    elif store is not None:
+        _show_entries(*read[0])
+    else:
+        _show_stores(config, read)
+    return 3 if any(isinstance(content, str) for _, content in read) else 0
+
+
+def _no_store(name: str, config: Config) -> Printable:
+    return unknown([name], tuple(config.trust_stores), Printable("trust store")) or printable(name)
+
+
+def _read(store: TrustStore) -> StoreContent | Printable:
+    """Return the content of a store, or why it cannot be read."""
+    path = trust_path(store)
+    try:
+        data = read_anchor_file(path)
+    except OSError as error:
+        return sentence("{}: {}", printable(path), printable(error.strerror or "it cannot be read"))
+    # Whoever may not read the password sees the certificates that no password hides.
+    return read_store(data, (*own_password(store), None, DEFAULT_PASSWORD))
+
+
+def _store_document(config: Config, store: TrustStore, content: StoreContent | Printable) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "name": store.name,
+        "path": printable(trust_path(store)),
+        "changeable": store.is_changeable,
+        "clients": [name for name, each in config.clients.items() if each.trusts == store.name],
+    }
+    if isinstance(content, str):
+        return {**document, "unreadable": content}
+    return {
+        **document,
+        "format": content.format,
+        "integrity": content.integrity,
+        "default_password": content.has_default_password,
+        "entries": [_entry_document(each) for each in content.entries],
+        "faults": [printable(each.detail) for each in content.faults],
+    }
+
+
+def _entry_document(entry: StoreEntry) -> dict[str, Any]:
+    return {
+        "kind": entry.kind,
+        "alias": printable(entry.alias),
+        "created": iso(entry.created),
+        "certificates": [certificate_object(certificate(der)) for der in entry.certificates],
+    }
+
+
+def _show_stores(config: Config, read: Sequence[tuple[TrustStore, StoreContent | Printable]]) -> None:
+    columns = ("store", "file", "format", "trusted", "first end", "password", "clients")
+    Screen().table(columns, (_store_row(config, *each) for each in read))
+
+
+def _store_row(config: Config, store: TrustStore, content: StoreContent | Printable) -> tuple[Shown, ...]:
+    clients = listed(harmless(name) for name, each in config.clients.items() if each.trusts == store.name)
+    name, file, nothing = harmless(store.name), printable(trust_path(store)), Printable("")
+    if isinstance(content, str):
+        return name, file, content, nothing, nothing, nothing, clients
+    ends = [each.not_after for each in decodable(content.anchors) if each.not_after is not None]
+    first = moment(min(ends)) if ends else nothing
+    return name, file, content.format, len(content.anchors), first, _password(content), clients
+
+
+def _password(content: StoreContent) -> Printable:
+    if content.integrity is None:
+        return Printable("")
+    if content.has_default_password:
+        return harmless(DEFAULT_PASSWORD.decode())
+    return _PASSWORDS.get(content.integrity, Printable("verified"))
+
+
+def _show_entries(store: TrustStore, content: StoreContent | Printable) -> None:
+    if isinstance(content, str):
+        complain("certvigil: {}", content)
+        return
+    rows = [row for each in content.entries for row in _rows(each)]
+    Screen().table(("alias", "kind", "subject", "ends", "sha256"), rows)
+    aside = Screen().aside()
+    for fault in content.faults:
+        aside.say("note       {}", printable(fault.detail))
+    if content.is_keystore:
+        aside.say("note       {}: its password is {}", harmless(store.name), _password(content))
+
+
+def _rows(entry: StoreEntry) -> Iterator[tuple[Shown, ...]]:
+    alias = printable(entry.alias, 200)
+    if not entry.certificates:
+        yield (alias, entry.kind, *(Printable(""),) * 3)
+    for der in entry.certificates:
+        held = certificate(der)
+        ends = moment(held.not_after) if held.not_after is not None else Printable("unknown")
+        yield (alias, entry.kind, held.title, ends, harmless(held.sha256))
+
+
+# Exporting
+
+
+def export(store: str, path: str, options: ExportOptions) -> int:
+    """Write trusted certificates of a store to a new file, or to standard output."""
+    config = loaded(path)
+    if config is None:
+        return UNUSABLE
+    if store not in config.trust_stores:
+        return _cannot("{}", _no_store(store, config))
+    content = _read(config.trust_stores[store])
+    if isinstance(content, str):
+        return _cannot("{}", content)
+    chosen = _chosen(content, options.entries)
+    if isinstance(chosen, str):
+        return _cannot("{}", chosen)
+    data = _exported(chosen, options)
+    if isinstance(data, str):
+        return _cannot("{}", data)
+    if options.output is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return 0
+    try:
+        # A file that exists may be a trust store in use: that is changed by a transaction alone.
+        with open(os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb") as file:
+            file.write(data)
+    except OSError as error:
+        return _cannot("{}: {}", printable(options.output), printable(error.strerror or str(error)))
+    return 0
+
+
+def _chosen(content: StoreContent, names: Sequence[str]) -> list[tuple[str, Certificate]] | Printable:
+    """Return certificates with their aliases, or that there is none by one of these names."""
+    trusted = [
+        (each.alias, certificate(der))
+        for each in content.entries
+        if each.kind is EntryKind.TRUSTED
+        for der in each.certificates
+    ]
+    found: list[tuple[str, Certificate]] = []
+    for name in names:
+        digits = name.lower().replace(":", "")
+        named = [
+            (alias, each)
+            for alias, each in trusted
+            if (alias and alias.lower() == name.lower()) or (len(digits) >= 8 and each.sha256.startswith(digits))
+        ]
+        if not named:
+            return sentence(
+                "no trusted certificate is called {}, and none has a SHA-256 that begins so", printable(name)
+            )
+        found += named
+    chosen = found if names else trusted
+    if not chosen:
+        return Printable("there is no trusted certificate to be exported")
+    return list({each.sha256: (alias, each) for alias, each in reversed(chosen)}.values())[::-1]
+
+
+def _exported(chosen: Sequence[tuple[str, Certificate]], options: ExportOptions) -> bytes | Printable:
+    match options.form:
+        case ExportFormat.PEM:
+            from actions.artefact import pem  # noqa: PLC0415 (loads what only this needs)
+
+            return pem(each for _, each in chosen)
+        case ExportFormat.DER:
+            if len(chosen) != 1:
+                return sentence("DER holds one certificate, and {} are chosen: name one by --entry", len(chosen))
+            return chosen[0][1].der
+        case ExportFormat.PKCS12:
+            try:
+                password = read_password(options.password_file, World()) if options.password_file else b""
+            except OSError as error:
+                return sentence("{}: {}", printable(options.password_file or ""), printable(error.strerror or ""))
+            held = [
+                pkcs12.PKCS12Certificate(each.x509(), (alias or sha256_of(each.der)[:16]).encode())
+                for alias, each in chosen
+            ]
+            return pkcs12.serialize_java_truststore(
+                held, BestAvailableEncryption(password) if password else NoEncryption()
+            )
+
+
+# Changing
+
+
+def add(store: str, files: Sequence[str], alias: str, losses: Sequence[str], options: ActOptions) -> int:
+    """Have the clients of a store trust the certificates in `files`."""
+    given: list[Certificate] = []
+    for path in files:
+        read = _given(path)
+        if isinstance(read, str):
+            return _cannot("{}", read)
+        given += read
+    return _change(store, AddAnchors(tuple(dict.fromkeys(given)), alias), losses, options)
+
+
+def _given(path: str) -> tuple[Certificate, ...] | Printable:
+    """Return the certificates in a file, or why they are not taken."""
+    world, name = World(), printable(path)
+    try:
+        data = world.read(world.resolve(path))[1]
+    except OSError as error:
+        return sentence("{}: {}", name, printable(error.strerror or "it cannot be read"))
+    opened = open_container(data)
+    if is_keystore(opened.format):
+        content = read_store(data)
+        if content.faults:
+            return sentence("{}: {}", name, printable(content.faults[0].detail))
+        return decodable(content.anchors) or sentence("{} holds no trusted certificate", name)
+    if opened.blocks.keys:
+        return sentence("{} holds a private key, which no trust store takes: give a file of certificates", name)
+    if opened.blocks.faults:
+        return sentence("{}: {}", name, printable(opened.blocks.faults[0].detail))
+    found = decodable(opened.blocks.certificates)
+    return found or sentence("{} holds no certificate", name)
+
+
+def remove(store: str, named: str, losses: Sequence[str], options: ActOptions) -> int:
+    """Have the clients of a store no longer trust a certificate, by its alias or the beginning of its SHA-256."""
+    return _change(store, RemoveAnchor(named), losses, options)
+
+
+def restore(store: str, to: str | None, losses: Sequence[str], options: ActOptions) -> int:
+    """Put a store back as a backup set has it, by default the last."""
+    return _change(store, FromBackup(to or ""), losses, options)
+
+
+def password(store: str, new_password_file: str, options: ActOptions) -> int:
+    """Give a keystore another password."""
+    try:
+        new = read_password(new_password_file, World())
+    except OSError as error:
+        return _cannot("{}: {}", printable(new_password_file), printable(error.strerror or "it cannot be read"))
+    return _change(store, NewPassword(new), (), options)
+
+
+def _change(store: str, deed: Deed | FromBackup, losses: Sequence[str], options: ActOptions) -> int:
+    config = loaded(options.config)
+    if config is None:
+        return UNUSABLE
+    request = StoreRequest(store, deed, tuple(losses), options.bound_to, options.dry_run)
+    try:
+        with working(config, options) as (work, progress):
+            document = change_store(work, request)
+    except (JournalError, BackupError) as error:
+        return _cannot("{}", harmless(str(error)))
+    except OSError as error:
+        about = printable(str(error.filename or config.settings.actor.directory))
+        return _cannot("{}: {}", about, printable(error.strerror or str(error)))
+    if options.as_json and "cannot" not in document:
+        json.dump({"schema": 1, **document}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        if not progress.begun:
+            _show_anchors(document)
+        show(document, progress)
+    return exit_code(document)
+
+
+def _show_anchors(document: dict[str, Any]) -> None:
+    for label, name in (("trust", "added"), ("distrust", "removed")):
+        for each in document.get("trust", {}).get(name, ()):
+            held = each["certificate"]
+            ends = harmless(str(held["not_after"]).replace("T", " "))
+            Screen().say(
+                "{:<10} {}: {}, until {}, sha256 {}",
+                Printable(label),
+                harmless(each["alias"]),
+                harmless(held["subject"]),
+                ends,
+                harmless(held["sha256"]),
+                style="bold",
+            )
+
+
+def _cannot(template: str, *parts: Shown) -> int:
+    complain("certvigil: {}", sentence(template, *parts))
+    return UNUSABLE

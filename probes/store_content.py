@@ -1,0 +1,225 @@
+"""The content of a trust store of any format, exact enough to compare two of them entry by entry; pure.
+
+`probes.container` opens files to be judged: it escapes aliases and leaves out what nobody is told. Whoever changes a
+store needs all of it: to say which store has which anchor, and to see that nothing else was changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from config.text import printable
+from config.vocabulary import EntryKind, FileFormat, Integrity
+from probes.container.blocks import Container, EncodingFault, Password
+from probes.container.pkcs12 import open_keystore, seal_of
+from probes.container.registry import is_keystore, open_container, recognise
+from probes.encoding import DERError, outline
+from probes.java.store import exact_entries
+from probes.keystore import DEFAULT_PASSWORD
+
+JAVA: Final = frozenset({FileFormat.JKS, FileFormat.JCEKS})
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEntry:
+    """One entry, whatever its format calls it."""
+
+    alias: str
+    """As it is written, and hostile; empty where there is none, as in PEM."""
+    kind: EntryKind
+    certificates: tuple[bytes, ...]
+    """DER: one that is trusted, or the chain of a private key."""
+    created: float | None = None
+    """Unix time; None where the format does not tell."""
+    secret: str = ""
+    """SHA-256 of the private or secret key as it lies there, hexadecimal; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreContent:
+    """The entries of a trust store, in file order."""
+
+    format: FileFormat
+    entries: tuple[StoreEntry, ...]
+    faults: tuple[EncodingFault, ...] = ()
+    """Why not all of it could be read."""
+    integrity: Integrity | None = None
+    """Whether the password verifies a keystore; None for what is no keystore."""
+    password: Password = field(default=None, repr=False)
+    """That verifies or opens it; None where none does."""
+    private_keys: int = 0
+    """That can be seen, also where entries do not show them."""
+
+    @property
+    def is_keystore(self) -> bool:
+        """Whether its entries have aliases, under one password."""
+        return is_keystore(self.format)
+
+    @property
+    def has_default_password(self) -> bool:
+        """Whether its password is Java's default one."""
+        return self.password == DEFAULT_PASSWORD
+
+    @property
+    def anchors(self) -> tuple[bytes, ...]:
+        """The certificates that its clients trust, in DER, each once."""
+        trusted = (each for each in self.entries if each.kind is EntryKind.TRUSTED)
+        return tuple(dict.fromkeys(der for each in trusted for der in each.certificates))
+
+    def holding(self, sha256: str) -> tuple[StoreEntry, ...]:
+        """Return the entries that trust the certificate with that SHA-256, hexadecimal."""
+        return tuple(
+            each
+            for each in self.entries
+            if each.kind is EntryKind.TRUSTED and any(sha256_of(der) == sha256 for der in each.certificates)
+        )
+
+    def called(self, alias: str) -> StoreEntry | None:
+        """Return the entry with that alias; Java does not tell upper from lower case."""
+        return next((each for each in self.entries if each.alias and same_alias(each.alias, alias)), None)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what it says, times and order aside, hexadecimal: the same each time that it is made."""
+        said = [
+            [each.alias, each.kind, [sha256_of(der) for der in each.certificates], each.secret] for each in self.entries
+        ]
+        return hashlib.sha256(json.dumps(sorted(said)).encode()).hexdigest()
+
+
+def sha256_of(der: bytes) -> str:
+    """Return the SHA-256 of bytes, hexadecimal."""
+    return hashlib.sha256(der).hexdigest()
+
+
+def same_alias(one: str, other: str) -> bool:
+    """Whether Java takes two aliases for the same."""
+    return one.lower() == other.lower()
+
+
+def read_store(data: bytes, passwords: Iterable[Password] = (None, DEFAULT_PASSWORD)) -> StoreContent:
+    """Return the content of a store; the password that proves most counts. It raises nothing."""
+    form = recognise(data)
+    if form is None or not form.is_keystore:
+        return _without_aliases(open_container(data))
+    opened = [(each, open_container(data, each)) for each in dict.fromkeys(passwords)]
+    password, container = min(opened, key=lambda each: _doubt(each[1]))
+    if container.keystore is None:
+        return _without_aliases(container)
+    integrity = container.keystore.integrity
+    return StoreContent(
+        container.format,
+        _of_java(data) if container.format in JAVA else _of_pkcs12(data, password),
+        container.blocks.faults,
+        integrity,
+        password if integrity is Integrity.VERIFIED else None,
+        _private_keys(data, container),
+    )
+
+
+def _doubt(opened: Container) -> int:
+    """Order openings by how little they prove."""
+    if opened.keystore is None:
+        return 3
+    proves = {Integrity.VERIFIED: 0, Integrity.UNPROTECTED: 1, Integrity.UNVERIFIED: 2}[opened.keystore.integrity]
+    return proves if not opened.blocks.faults else proves + 3
+
+
+def _without_aliases(opened: Container) -> StoreContent:
+    entries = tuple(StoreEntry("", EntryKind.TRUSTED, (der,)) for der in opened.blocks.certificates)
+    return StoreContent(opened.format, entries, opened.blocks.faults, private_keys=len(opened.blocks.keys))
+
+
+def _of_java(data: bytes) -> tuple[StoreEntry, ...]:
+    return tuple(
+        StoreEntry(alias, each.kind, each.certificates, each.created, each.secret)
+        for alias, each in exact_entries(data).items()
+    )
+
+
+def _of_pkcs12(data: bytes, password: Password) -> tuple[StoreEntry, ...]:
+    """Return the entries of a keystore that this password opens.
+
+    Beside a private key, what leads on from its certificate is its chain, which Java calls by subjects, if at all.
+    """
+    opened = open_keystore(data, password)
+    if isinstance(opened, EncodingFault):
+        return ()
+    others = [(_text(each.friendly_name), _der(each.certificate)) for each in opened.additional_certs]
+    own = [] if opened.cert is None else [(_text(opened.cert.friendly_name), _der(opened.cert.certificate))]
+    if opened.key is None:
+        return tuple(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in (*own, *others))
+    key = opened.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    chain = _chain([der for _, der in own], [der for alias, der in others if not alias or "=" in alias])
+    return (
+        StoreEntry(own[0][0] if own else "", EntryKind.PRIVATE_KEY, chain, secret=sha256_of(key)),
+        *(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in others if der not in chain),
+    )
+
+
+def _chain(own: list[bytes], others: list[bytes]) -> tuple[bytes, ...]:
+    chain = list(own)
+    while own and (issuer := next((each for each in others if each not in chain and _issued(each, chain[-1])), None)):
+        chain.append(issuer)
+    return tuple(chain)
+
+
+def _issued(issuer: bytes, subject: bytes) -> bool:
+    try:
+        return outline(issuer).subject == outline(subject).issuer
+    except (DERError, IndexError):
+        return False
+
+
+def _text(name: bytes | None) -> str:
+    return (name or b"").decode(errors="replace")
+
+
+def _der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
+def _private_keys(data: bytes, opened: Container) -> int:
+    if opened.format in JAVA:
+        return sum(each.kind is EntryKind.PRIVATE_KEY for each in exact_entries(data).values())
+    try:
+        return max(seal_of(data).keys, len(opened.blocks.keys))
+    except DERError:
+        return len(opened.blocks.keys)
+
+
+def why_unlike(before: StoreContent, after: StoreContent, added: Mapping[str, bytes], removed: Iterable[str]) -> str:
+    """Return what a tool has changed in a keystore beside what it was told, the end of a sentence; empty for nothing.
+
+    `added` gives the certificate of each new alias, `removed` are aliases that were to go.
+    """
+    if after.format is not before.format:
+        return f"is {after.format} instead of {before.format}"
+    gone = {each.lower() for each in removed}
+    wanted = Counter(_exactly(each) for each in before.entries if each.alias.lower() not in gone)
+    wanted.update(_exactly(StoreEntry(alias, EntryKind.TRUSTED, (der,))) for alias, der in added.items())
+    found = Counter(map(_exactly, after.entries))
+    for different, how in ((wanted - found, "is missing, or another"), (found - wanted, "is new, or another")):
+        if different:
+            alias = min(different)[0]
+            return f"has an entry {printable(alias, 100) or 'without an alias'} that {how}"
+    if before.private_keys != after.private_keys:
+        return f"has {after.private_keys} private keys instead of {before.private_keys}"
+    return ""
+
+
+def _exactly(entry: StoreEntry) -> tuple[str, str, tuple[bytes, ...], str]:
+    return entry.alias.lower(), str(entry.kind), entry.certificates, entry.secret
+
+
+def stores_with(sha256: str, stores: Mapping[str, StoreContent]) -> tuple[str, ...]:
+    """Return the names of the stores that trust the certificate with that SHA-256, hexadecimal."""
+    return tuple(name for name, content in stores.items() if content.holding(sha256))

@@ -1,0 +1,143 @@
+"""The set that a rollback gives back was in use and differs from the disk; and what is told of each backup set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.service import Service
+from monitor.lab.ca import Issued
+from monitor.lab.servers import Lighttpd
+from probes.certificate import certificate
+from tests.kit.actor import ActorHouse, house
+from tests.kit.authority import fresh
+from tests.kit.component import InstalledComponent, ServerMachine
+from tests.kit.daemon import certvigil
+from tests.kit.openssl_client import presented
+from tests.monitor.actor.test_thaw import intruded
+
+nginx = pytest.mark.server("nginx")
+
+
+@pytest.fixture
+def web() -> Iterator[ActorHouse]:
+    with house() as made:
+        yield made
+
+
+def replaced(web: ActorHouse, issued: Issued) -> int:
+    web.put(issued)
+    return web.command("replace", "web")[0]
+
+
+def sets(web: ActorHouse) -> list[dict[str, Any]]:
+    return list(json.loads(web.command("backups", "web", "--json")[1])["sets"])
+
+
+def write(web: ActorHouse, issued: Issued) -> None:
+    Path(web.site.certificate).write_bytes(issued.chain_pem())
+    Path(web.site.key).write_bytes(issued.key_pem())
+
+
+@pytest.mark.server("lighttpd")
+def test_after_an_attempt_that_froze_and_was_thawed_a_rollback_gives_the_set_before_the_last_good_one(
+    tmp_path: Path,
+) -> None:
+    with ExitStack() as cleanup:
+        machine = ServerMachine(tmp_path, cleanup)
+        server = machine.start(Lighttpd, machine.site())
+        web = machine.component(server)
+        honest, first = web.service, web.on_disk()
+        assert web.replace(fresh()).outcome == "committed"
+        second = web.on_disk()
+        assert _frozen(web, honest) == "frozen"
+        for name, data in second.items():
+            Path(web.site.certificate).parent.joinpath(name).write_bytes(data)
+        web.service = honest
+        config = ("--config", web.config_file)
+        web.declare()
+        for command in (("recover", "--thaw", "web"), ("activate", "web", "--force"), ("rollback", "web")):
+            ran = certvigil(*command, *config)
+            assert ran.returncode == 0, (command, ran.stdout + ran.stderr)
+        assert {name: web.on_disk()[name] for name in first} == first
+        assert presented(server)[0] == machine.old.der()
+
+
+def _frozen(web: InstalledComponent, honest: Service) -> str:
+    kept = Path(web.directory).parent / "kept.crt"
+    intruded(web)
+    kept.write_bytes(Path(web.site.certificate).read_bytes())
+    return str(web.replace(fresh()).outcome)
+
+
+@nginx
+def test_after_an_attempt_that_was_undone_a_rollback_gives_the_set_before_the_last_good_one(web: ActorHouse) -> None:
+    first = web.on_disk()
+    assert replaced(web, fresh()) == 0
+    service: Any = web.component()["service"]
+    web.configure({"service": {**service, "reload": ["/bin/true"], "restart": service["reload"]}})
+    assert replaced(web, fresh()) == 2
+    web.configure()
+    assert [(each["before"]["outcome"], each["on_disk"], each["next"]) for each in sets(web)] == [
+        ("committed", False, True),
+        ("rolled_back", True, False),
+    ]
+    code, said = web.command("rollback", "web")
+    assert (code, "nothing to do" in said) == (0, False), said
+    assert web.on_disk() == first
+    assert presented(web.server)[0] == web.old.der()
+
+
+@nginx
+def test_files_that_were_never_in_use_are_passed_over_with_the_reason(web: ActorHouse) -> None:
+    first = web.on_disk()
+    assert replaced(web, fresh()) == 0
+    write(web, unused := fresh())
+    assert replaced(web, fresh()) == 0
+    told = sets(web)
+    assert [each["was_in_use"] for each in told] == [True, False]
+    code, said = web.command("rollback", "web")
+    assert code == 0, said
+    assert (
+        f"web: backup set {told[1]['set']} is passed over: its files lay on disk before that transaction, and " in said
+    )
+    assert web.on_disk() == first
+    code, said = web.command("rollback", "web", "--to", told[1]["set"])
+    assert code == 0, said
+    assert presented(web.server)[0] == unused.der()
+
+
+@nginx
+def test_each_set_is_told_with_its_transaction_its_certificate_and_its_place(web: ActorHouse) -> None:
+    second = fresh()
+    assert replaced(web, second) == 0
+    assert replaced(web, fresh()) == 0
+    first_set, second_set = sets(web)
+    for told, issued, is_default, is_next in ((first_set, web.old, True, False), (second_set, second, False, True)):
+        leaf = certificate(issued.der())
+        assert (told["certificate"]["sha256"], told["certificate"]["serial"]) == (leaf.sha256, leaf.serial)
+        assert told["before"]["kind"] == "replace"
+        assert "(uid " in told["before"]["by"]
+        assert (told["default"], told["next"]) == (is_default, is_next)
+        assert (told["on_disk"], told["served"], told["was_in_use"]) == (False, False, True)
+    assert web.command("rollback", "web")[0] == 0
+    assert [(each["on_disk"], each["served"], each["next"]) for each in sets(web)] == [
+        (False, False, False),
+        (True, True, False),
+        (False, False, True),
+    ]
+    said = web.command("backups", "web")[1]
+    line = next(each for each in said.splitlines() if second_set["set"] in each)
+    for word in (
+        second_set["certificate"]["serial"],
+        "replace (committed, ",
+        "on disk",
+        "served",
+        "DNS:www.example.com",
+    ):
+        assert word in line
