@@ -29,17 +29,18 @@ def render(
     """Return the complete new content of each file of a component; `password` opens `keystore`, the old keystore.
 
     The chain follows the certificate unless it has a file of its own. Without an intermediate, that file holds the root
-    or a self-signed certificate itself: servers do not start with an empty file. It is left out where neither is known.
+    or a self-signed certificate itself: servers do not start with an empty file. It is left out where neither is known,
+    and where configuration lines name it, for these are left out as well. Those files are rendered by `actions.lines`.
     """
     certificates = candidate.presented if artefacts.chain is None else (candidate.certificate,)
     content = {
         FileRole.COMBINED: candidate.key.pem() + pem(certificates),
         FileRole.CERTIFICATE: pem(certificates),
         FileRole.KEY: candidate.key.pem(),
-        FileRole.CHAIN: pem(_chain_file(candidate)),
+        FileRole.CHAIN: pem(candidate.chain if artefacts.lines else _chain_file(candidate)),
         FileRole.KEYSTORE: b"" if artefacts.keystore is None else seal(candidate, keystore, password),
     }
-    return {role: content[role] for role in artefacts.files if content[role]}
+    return {role: content[role] for role in artefacts.files if content.get(role)}
 
 
 def pem(certificates: Iterable[Certificate]) -> bytes:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -46,6 +46,12 @@ class BackupSet:
     copies: tuple[Copy, ...]
     late: bool = False
     """The set holds late writes, to files that the transaction had replaced."""
+    folder: str = ""
+    """The folder of another program that made the set, whose copies have absolute names; empty for certvigil's own."""
+    until: float = 0.0
+    """Of a set in a folder: the Unix time before which it was made."""
+    missing: tuple[str, ...] = ()
+    """Of a set in a folder: the names of files that it lacks."""
 
 
 def state_of(found: os.stat_result, data: bytes) -> FileState:
@@ -119,9 +125,12 @@ def load(world: World, root: str, component: str, transaction: str) -> BackupSet
         raise BackupError(f"the manifest of backup set {transaction} of {component} is damaged") from error
 
 
-def content(world: World, root: str, of: BackupSet) -> Mapping[str, bytes]:
-    """Return the bytes of a set's files by path; raises BackupError where a copy is damaged, OSError."""
-    return {copy.path: read_copy(world, root, of, copy) for copy in of.copies if copy.name is not None}
+def content(world: World, root: str, of: BackupSet) -> Mapping[str, bytes | None]:
+    """Return the bytes of a set's files by path, None where there was no file.
+
+    Raises BackupError where a copy is damaged, OSError.
+    """
+    return {copy.path: None if copy.name is None else read_copy(world, root, of, copy) for copy in of.copies}
 
 
 def read_copy(world: World, root: str, of: BackupSet, copy: Copy) -> bytes:
@@ -149,8 +158,20 @@ def discard(world: World, root: str, component: str, transaction: str) -> None:
         return
 
 
-def prune(world: World, root: str, component: str, keep: int) -> None:
-    """Remove all but the newest `keep` sets that are not pinned, and incomplete sets; raises OSError.
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """The backup sets of a component that are kept beside the pinned ones."""
+
+    keep: int = 20
+    """The largest number of them."""
+    seconds: float | None = None
+    """The greatest age; None for any."""
+    is_usable: Callable[[BackupSet], bool] = lambda _of: True
+    """Whether a server starts with a set: the newest such set is kept, however old it is."""
+
+
+def prune(world: World, root: str, component: str, retention: Retention) -> None:
+    """Remove the sets that are not pinned and not among those to be kept, and incomplete sets; raises OSError.
 
     The newest few sets of late writes are kept beside these: many late writes do not displace a real set.
     """
@@ -158,10 +179,15 @@ def prune(world: World, root: str, component: str, keep: int) -> None:
         if _MANIFEST not in world.names(os.path.join(root, component, name)):
             discard(world, root, component, name)
     unpinned = [each for each in sets(world, root, component) if not each.pinned]
-    for late, most in ((False, keep), (True, _KEEP_LATE)):
+    real = [each for each in unpinned if not each.late]
+    last_good = next(filter(retention.is_usable, reversed(real)), None)
+    for late, most in ((False, retention.keep), (True, _KEEP_LATE)):
         alike = [each for each in unpinned if each.late is late]
-        for each in alike[: max(0, len(alike) - most)]:
-            discard(world, root, component, each.transaction)
+        surplus = alike[: max(0, len(alike) - most)]
+        for each in alike:
+            is_old = retention.seconds is not None and world.now() - each.at > retention.seconds
+            if (is_old or each in surplus) and each is not last_good:
+                discard(world, root, component, each.transaction)
 
 
 def _encode(of: BackupSet) -> bytes:

@@ -9,15 +9,14 @@ from typing import Final
 
 from actions import aside, backup, target
 from actions.aside import AsideFile, Late
-from actions.backup import BackupError
+from actions.backup import BackupError, BackupSet, Retention
 from actions.dead_service import start_dead
 from actions.ending import FROZEN_UNTIL_RECOVERY, Ending, Failure, Outcome, detail_of
 from actions.journal import Event, JournalError
 from actions.transaction_state import TransactionState
+from actions.verdict import Old
 from config.text import printable
 
-_KEEP: Final = 20
-"""Backup sets of each component that are kept beside the pinned ones."""
 _EVENTS: Final = {
     Outcome.COMMITTED: Event.COMMITTED,
     Outcome.REFUSED: Event.ROLLED_BACK,
@@ -96,7 +95,7 @@ def clear(state: TransactionState, *, keep_backup: bool, keep_aside: bool = Fals
 def clear_accounted(state: TransactionState) -> tuple[str, ...]:
     """Remove files beside the targets whose content is elsewhere too; return the paths that stay. Raises OSError."""
     world = state.world
-    known = {each.after.sha256 for each in state.plan.changes}
+    known = {each.new_sha256 for each in state.plan.changes}
     for change in state.plan.changes:
         with suppress(OSError):
             found = target.state(world, change.path)
@@ -126,8 +125,25 @@ def _tidy(state: TransactionState, *, keep_backup: bool, kept: Sequence[AsideFil
     for component in state.changed_components:
         if not keep_backup and not _is_pinned(state, component):
             backup.discard(world, state.root, component, state.name)
-        backup.prune(world, state.root, component, _KEEP)
+        backup.prune(world, state.root, component, _retention(state, component))
     state.note_if_possible(Event.CLOSED, **({"left": strange} if strange else {}))
+
+
+def _retention(state: TransactionState, component: str) -> Retention:
+    """Return which backup sets of a component are kept."""
+
+    def is_usable(of: BackupSet) -> bool:
+        worth = state.context.live.worth
+        try:
+            content = backup.content(state.world, state.root, of)
+            held = {path: data for path, data in content.items() if data is not None}
+            return worth is None or worth((component,), held, state.now()).old is not Old.BARRED
+        except BackupError:
+            return False
+        except OSError:
+            return True
+
+    return replace(state.context.retention, is_usable=is_usable)
 
 
 def _has_aside(state: TransactionState) -> bool:

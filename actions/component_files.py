@@ -15,6 +15,7 @@ from actions.candidate import PrivateKey
 from actions.component_site import ComponentSite
 from actions.contest import FileOnDisk
 from actions.ending import Ground
+from actions.lines import presentable
 from actions.plan import FileState
 from actions.precheck import Objection
 from config.model import Artefacts, Component
@@ -85,9 +86,14 @@ def read_file(role: FileRole, artefacts: Artefacts, reader: FileReader) -> Compo
     return ComponentFile(role=role, given=given, path=path, state=state_of(found, data), data=data, password=password)
 
 
-def held(files: ComponentFiles) -> dict[FileRole, bytes]:
-    """Return the content of each file."""
-    return {role: file.data for role, file in files.items()}
+def held(files: ComponentFiles) -> dict[FileRole, bytes | None]:
+    """Return the content of each file; None where there is no file."""
+    return {role: None if file.state is None else file.data for role, file in files.items()}
+
+
+def with_certificates(files: ComponentFiles) -> ComponentFiles:
+    """Return the files without those of the configuration, and without those that are not there."""
+    return {role: file for role, file in files.items() if not role.is_line and file.state is not None}
 
 
 def password_of(files: ComponentFiles) -> bytes | None:
@@ -95,9 +101,9 @@ def password_of(files: ComponentFiles) -> bytes | None:
     return files[FileRole.KEYSTORE].password if FileRole.KEYSTORE in files else None
 
 
-def presented(files: ComponentFiles) -> tuple[Certificate, ...]:
-    """Return the certificates that a server would present of these files, in that order."""
-    return presented_by(held(files), password_of(files))
+def presented(artefacts: Artefacts, files: ComponentFiles) -> tuple[Certificate, ...]:
+    """Return the certificates that a server would present of these files of a component, in that order."""
+    return presented_by(presentable(artefacts, held(files)), password_of(files))
 
 
 def set_on_disk(component: Component, reader: FileReader) -> tuple[FileOnDisk, float]:
@@ -105,14 +111,14 @@ def set_on_disk(component: Component, reader: FileReader) -> tuple[FileOnDisk, f
     files = read_files(component, reader)
     there = [each.path for each in files.values() if each.state is not None]
     changed = max((reader.stat(each).st_ctime for each in there), default=0.0)
-    chain = tuple(each.sha256 for each in presented(files))
+    chain = tuple(each.sha256 for each in presented(component.artefacts, files))
     digests = {each.path: each.state.sha256 if each.state is not None else "" for each in files.values()}
     return FileOnDisk(digests, frozenset({chain} if chain else ())), changed
 
 
 def chain_on_disk(component: Component, reader: FileReader) -> tuple[Certificate, ...]:
     """Return the certificates that a server would present of a component's files; raises OSError."""
-    return presented(read_files(component, reader))
+    return presented(component.artefacts, read_files(component, reader))
 
 
 def keys_at_hand(component: Component, reader: FileReader) -> tuple[PrivateKey, ...]:
@@ -132,14 +138,17 @@ def keys_in_use(site: ComponentSite, reader: FileReader) -> frozenset[str]:
     Raises OSError where its files cannot be read.
     """
     files = read_files(site.component, reader)
-    chains = [presented(files), *(shown.chain for stage in site.stages for shown in stage.served)]
+    chains = [
+        presented(site.component.artefacts, files),
+        *(shown.chain for stage in site.stages for shown in stage.served),
+    ]
     on_disk = frozenset(
         key.public_sha256 for role in WITH_KEY if role in files for key in files[role].private_keys() if key is not None
     )
     return on_disk | {leaf_first(chain)[0].public_key_sha256() for chain in chains if chain}
 
 
-def keys_of_set(component: Component, content: Mapping[str, bytes], reader: FileReader) -> frozenset[str]:
+def keys_of_set(component: Component, content: Mapping[str, bytes | None], reader: FileReader) -> frozenset[str]:
     """Return the private keys of a backup set, by the SHA-256 of their public halves; `content` is by path.
 
     Raises OSError where a path or the password of a keystore cannot be read.
@@ -172,7 +181,9 @@ def keystore_password(artefacts: Artefacts, reader: FileReader) -> bytes | None:
     return None if artefacts.password_file is None else read_password(artefacts.password_file, reader)
 
 
-def held_by(artefacts: Artefacts, content: Mapping[str, bytes], reader: FileReader) -> dict[FileRole, bytes | None]:
+def held_by(
+    artefacts: Artefacts, content: Mapping[str, bytes | None], reader: FileReader
+) -> dict[FileRole, bytes | None]:
     """Return the content of a component's files, given the content of each path; None is a file that is missing.
 
     Raises OSError where a path cannot be resolved.

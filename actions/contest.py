@@ -99,7 +99,7 @@ def _committed(plan: Plan, component: str, endpoints: Collection[str], began: fl
         began,
         at,
         FileOnDisk({each.path: _before(each) for each in changes}, _chains(plan.served, endpoints)),
-        FileOnDisk({each.path: each.after.sha256 for each in changes}, _chains(plan.serves, endpoints)),
+        FileOnDisk({each.path: each.new_sha256 for each in changes}, _chains(plan.serves, endpoints)),
     )
 
 

@@ -45,6 +45,8 @@ class Ground(StrEnum):
     """A TLS library refuses to load it, or to complete a handshake with it."""
     NOTHING_TO_DO = "nothing_to_do"
     NO_CHAIN_TO_WRITE = "no_chain_to_write"
+    LINE_NOT_EDITED = "line_not_edited"
+    """A configuration line that names the chain must be added or removed by hand."""
     KEY_WOULD_BE_EXPOSED = "key_would_be_exposed"
     KEYSTORE_WOULD_BE_LOST = "keystore_would_be_lost"
     """It holds content that a new keystore would not, is not opened by its password, or is in a format not written."""

@@ -47,14 +47,15 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One whole file that is replaced by new bytes, with its state before and after."""
+    """One whole file that is replaced by new bytes, made or removed, with its state before and after."""
 
     component: str
     path: str
     """The file itself: symbolic links were followed when the plan was made, and are followed again to compare."""
     before: FileState | None
     """None where there was no file."""
-    after: FileState
+    after: FileState | None
+    """None where the file is removed."""
     given: str = ""
     """The configured path, where it leads to `path` over symbolic links."""
     in_place: bool = False
@@ -68,13 +69,18 @@ class Change:
 
     @property
     def written_over(self) -> bool:
-        """Whether an existing file is written over; a missing file is created in either mode."""
-        return self.in_place and self.before is not None
+        """Whether an existing file is written over; a missing file is created, and one removed, in either mode."""
+        return self.in_place and self.before is not None and self.after is not None
+
+    @property
+    def new_sha256(self) -> str:
+        """The SHA-256 of the new content, hexadecimal; empty where the file is removed."""
+        return "" if self.after is None else self.after.sha256
 
     @property
     def promise(self) -> str:
         """The identifier of the new content, equal each time that the plan is made."""
-        return self.says or self.after.sha256
+        return self.says or self.new_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +115,13 @@ class Plan:
     @property
     def hash(self) -> str:
         """The SHA-256 of the plan, hexadecimal; an approval binds it."""
-        promised = (replace(each, after=replace(each.after, sha256=each.promise)) for each in self.changes)
-        plain = plan_to_json(replace(self, changes=tuple(promised)))
+        plain = plan_to_json(replace(self, changes=tuple(map(_promised, self.changes))))
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _promised(change: Change) -> Change:
+    after = change.after
+    return change if after is None else replace(change, after=replace(after, sha256=change.promise))
 
 
 def candidate_of(changes: Iterable[Change]) -> str:
@@ -169,7 +179,7 @@ def plan_from_json(plain: Mapping[str, Any]) -> Plan:
             component=component,
             path=path,
             before=None if before is None else state(before),
-            after=state(after),
+            after=None if after is None else state(after),
             given=given,
             in_place=bool(in_place),
             says=says,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from actions.candidate import Candidate, Given, NoCandidate, read_candidate
 from actions.choice import Choice
-from actions.component_files import ComponentFiles, FileReader, held, password_of, presented
+from actions.component_files import ComponentFiles, FileReader, held, password_of, presented, with_certificates
 from actions.component_site import ComponentSite, LastSet
 from actions.ending import Ground
 from actions.plan import Kind
@@ -14,7 +14,7 @@ from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan, conclude, read_sites
 from actions.proposal import ComponentProposal, FilesCondition
 from config.text import printable
-from config.vocabulary import KeyKind
+from config.vocabulary import FileRole, KeyKind
 
 
 def plan_activation(
@@ -33,8 +33,8 @@ def plan_activation(
     for site, files in disk:
         objections += (
             Objection(Ground.UNREADABLE, f"{printable(file.given)}: there is no such file")
-            for file in files.values()
-            if file.state is None
+            for role, file in files.items()
+            if file.state is None and not (role is FileRole.CHAIN and site.component.artefacts.lines)
         )
         proposal = _proposal(site, files)
         if isinstance(proposal, Objection):
@@ -63,10 +63,11 @@ def _different_certificates(proposals: Sequence[ComponentProposal]) -> Iterator[
 
 
 def _proposal(site: ComponentSite, files: ComponentFiles) -> ComponentProposal | Objection:
-    made = read_candidate([Given(file.given, file.data) for file in files.values()], password_of(files))
+    given = [Given(file.given, file.data) for file in with_certificates(files).values()]
+    made = read_candidate(given, password_of(files))
     if isinstance(made, NoCandidate):
         return Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}")
-    as_it_lies = presented(files)
+    as_it_lies = presented(site.component.artefacts, files)
     if not as_it_lies:
         return Objection(Ground.UNUSABLE, f"{site.component.name}: the certificate is in the key's file")
     candidate = Candidate(as_it_lies[0], as_it_lies[1:], made.key, made.root)

@@ -13,11 +13,12 @@ from actions.complete import complete
 from actions.component_files import ComponentFiles, FileReader, held, password_of
 from actions.component_site import ComponentSite
 from actions.ending import Ground
+from actions.lines import edited_lines
 from actions.plan import Kind, candidate_of
 from actions.precheck import Objection, unfit
 from actions.prepare import Prepared, RefusedPlan, Remainder, SiteFiles, conclude, read_sites
 from actions.proposal import ComponentProposal, FilesCondition, changes, demands_of, key_is_elsewhere, standing_of
-from config.vocabulary import FileRole
+from config.vocabulary import FileRole, WriteMode
 from probes.certificate import Certificate
 from probes.judge.client import leaf_first
 
@@ -72,7 +73,7 @@ def _proposals(
 ) -> list[ComponentProposal] | RefusedPlan:
     """Return a proposal for each component; a set that is in quarantine only where there is no other."""
     barred: dict[Candidate, str] = {}
-    receivers = [_Receiver(site, files, standing_of(site, files, now)) for site, files in disk]
+    receivers = [_Receiver(site, files, standing_of(site, files, now), reader) for site, files in disk]
     while True:
         chosen = [_chosen(each, _companions(each, receivers), candidates, now, barred) for each in receivers]
         if objections := tuple(each for each in chosen if isinstance(each, Objection)):
@@ -100,6 +101,7 @@ class _Receiver:
     site: ComponentSite
     files: ComponentFiles
     standing: FilesCondition
+    reader: FileReader
 
     def against(self, candidate: Candidate, now: float) -> Objection | None:
         """Return why a candidate is not for this component; None where it may be."""
@@ -153,13 +155,15 @@ def _proposal(receiver: _Receiver, choice: Choice, now: float) -> ComponentPropo
     site, files, standing = receiver.site, receiver.files, receiver.standing
     views = tuple(dict.fromkeys(view for stage in site.stages for view in stage.views))
     candidate = complete(choice.candidate, standing.in_use, views, now)
+    lines, unedited = edited_lines(site.component.artefacts, held(files), receiver.reader, wanted=bool(candidate.chain))
     return ComponentProposal(
         site=site,
         candidate=candidate,
         files=files,
-        content=_content(candidate, site, files, standing),
+        content={**_content(candidate, site, files, standing), **lines},
         choice=choice,
         standing=standing,
+        unedited=tuple(unedited.values()),
     )
 
 
@@ -184,16 +188,25 @@ def _fitting(
 
 def _content(
     candidate: Candidate, site: ComponentSite, files: ComponentFiles, standing: FilesCondition
-) -> dict[FileRole, bytes]:
-    """Return the new content of each file; a file that says the same already keeps its bytes."""
+) -> dict[FileRole, bytes | None]:
+    """Return the new content of each file with certificates or keys; a file that says the same keeps its bytes.
+
+    A chain that is named by configuration lines is removed where the candidate has none, unless nothing can be removed.
+    """
     keystore = files[FileRole.KEYSTORE].data if FileRole.KEYSTORE in files else b""
     if standing.is_dead and standing.last.keystore:
         # The service expects the alias and the encryption of that keystore.
         keystore = standing.last.keystore
     rendered = render(candidate, site.component.artefacts, keystore, password_of(files))
-    content: dict[FileRole, bytes] = {}
+    content: dict[FileRole, bytes | None] = {}
+    is_removable = site.component.artefacts.lines and site.component.write_mode is WriteMode.RENAME
     for role, file in files.items():
         new = rendered.get(role, b"")
+        if role.is_line:
+            continue
+        if not new and (file.state is None or (role is FileRole.CHAIN and site.component.artefacts.lines)):
+            content[role] = None if is_removable or file.state is None else file.data
+            continue
         is_same = says_the_same(file.data, new, file.password)
         content[role] = file.data if is_same else new + carried_over(file.data)
     return content

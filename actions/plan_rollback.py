@@ -1,4 +1,7 @@
-"""Planning a rollback by request: the files of a backup set are put back, byte for byte."""
+"""Planning a rollback by request: the files of a backup set are put back, byte for byte.
+
+Only of a configuration file that somebody has edited since, the line alone is put right.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,22 @@ from dataclasses import replace
 
 from actions.candidate import Given, NoCandidate, read_candidate
 from actions.choice import Choice
-from actions.component_files import FileReader, held, password_of
+from actions.component_files import ComponentFile, ComponentFiles, FileReader, held, password_of
 from actions.component_site import ComponentSite
 from actions.ending import Ground
+from actions.lines import edited_lines, is_same_but_for_line
 from actions.plan import Kind
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan, conclude, read_sites
 from actions.proposal import ComponentProposal, FilesCondition, standing_of
-from config.text import printable
+from config.model import Artefacts
+from config.text import Printable, printable
+from config.vocabulary import FileRole
 
 
 def plan_rollback(
     sites: Sequence[ComponentSite],
-    content: Mapping[str, bytes],
+    content: Mapping[str, bytes | None],
     reader: FileReader,
     now: float,
     *,
@@ -27,25 +33,35 @@ def plan_rollback(
 ) -> Prepared | RefusedPlan:
     """Return the order that gives all `sites` the files of a backup set back, at Unix time `now`.
 
-    `content` is by path, links followed. The backup set must pass every check of a candidate, except for how long its
-    certificate lasts.
+    `content` is by path, links followed; None is a file that there was not. The backup set must pass every check of a
+    candidate, except for how long its certificate lasts.
     """
     disk = read_sites([replace(site, allow_shorter=True) for site in sites], reader)
     if isinstance(disk, RefusedPlan):
         return disk
-    missing = [file.given for _, files in disk for file in files.values() if file.path not in content]
+    missing = [
+        file.given
+        for site, files in disk
+        for role, file in files.items()
+        if content.get(file.path) is None and not _may_be_missing(role, file, site, content)
+    ]
     if missing:
         detail = f"the backup set does not hold {printable(', '.join(missing))}"
         return RefusedPlan((Objection(Ground.UNREADABLE, detail),))
     proposals: list[ComponentProposal] = []
     objections: list[Objection] = []
     for site, files in disk:
-        old = {role: content[file.path] for role, file in files.items()}
+        old: dict[FileRole, bytes | None] = {
+            role: content.get(file.path) for role, file in files.items() if not role.is_line
+        }
+        lines, unedited = _lines(site.component.artefacts, files, content, old.get(FileRole.CHAIN), reader)
+        old |= lines
         standing = standing_of(site, files, now)
-        if old == held(files):
+        if old == held(files) and not unedited:
             objections += _still_dead(site, standing)
             continue
-        made = read_candidate([Given(file.given, old[role]) for role, file in files.items()], password_of(files))
+        given = [Given(files[role].given, data) for role, data in old.items() if data is not None and not role.is_line]
+        made = read_candidate(given, password_of(files))
         if isinstance(made, NoCandidate):
             objections.append(Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"))
             continue
@@ -58,6 +74,7 @@ def plan_rollback(
                 content=old,
                 choice=Choice(candidate),
                 standing=standing,
+                unedited=unedited,
             )
         )
     if objections:
@@ -65,6 +82,30 @@ def plan_rollback(
     if not proposals:
         return RefusedPlan((Objection(Ground.NOTHING_TO_DO, "the files are those of the backup set already"),))
     return conclude(Kind.ROLLBACK, proposals, reader, now, losses)
+
+
+def _may_be_missing(
+    role: FileRole, file: ComponentFile, site: ComponentSite, content: Mapping[str, bytes | None]
+) -> bool:
+    """Whether a backup set may lack a file: a configuration file is only edited, a chain may not have been there."""
+    return role.is_line or (role is FileRole.CHAIN and bool(site.component.artefacts.lines) and file.path in content)
+
+
+def _lines(
+    artefacts: Artefacts,
+    files: ComponentFiles,
+    content: Mapping[str, bytes | None],
+    chain: bytes | None,
+    reader: FileReader,
+) -> tuple[dict[FileRole, bytes | None], tuple[Printable, ...]]:
+    """Return the content of each configuration file, and why some of them are not edited."""
+    after, unedited = edited_lines(artefacts, held(files), reader, wanted=chain is not None)
+    back: dict[FileRole, bytes] = {}
+    for role, line in artefacts.line_of.items():
+        kept = content.get(files[role].path)
+        if kept is not None and is_same_but_for_line(line, kept, files[role].data):
+            back[role] = kept
+    return {**after, **back}, tuple(why for role, why in unedited.items() if role not in back)
 
 
 def _still_dead(site: ComponentSite, standing: FilesCondition) -> Iterator[Objection]:

@@ -16,6 +16,7 @@ from actions.plan import Ill, Kind, Order, Plan
 from actions.precheck import Objection
 from actions.proposal import ComponentProposal, changes, judge, remarks, servings, stands
 from actions.rehearse import Effect
+from actions.roots import of_all
 from config.text import printable
 from config.vocabulary import FileRole
 from probes.certificate import Certificate
@@ -67,6 +68,8 @@ class RefusedPlan:
     effects: tuple[Effect, ...] = ()
     remainder: Remainder | None = None
     """Where the candidate is in place already."""
+    remarks: tuple[str, ...] = ()
+    """Facts that help with the objections: sentences, printable."""
 
 
 SiteFiles = list[tuple[ComponentSite, ComponentFiles]]
@@ -102,8 +105,10 @@ def conclude(
     """Return the order that carries out all proposals at once, or every objection to one of them; raises OSError."""
     verdicts = [judge(each, kind, losses, now) for each in proposals]
     effects = tuple(effect for each in verdicts for effect in each.effects)
+    views = ((each.candidate, [view for stage in each.site.stages for view in stage.views]) for each in proposals)
+    lacks = of_all(views, now)
     if objections := _of_members(proposals, [each.objections for each in verdicts]):
-        return RefusedPlan(objections, effects)
+        return RefusedPlan(objections, effects, remarks=lacks)
     plan = _plan(kind, proposals, reader, {effect.after.client for effect in effects if effect.lost})
     order = Order(
         plan,
@@ -113,7 +118,7 @@ def conclude(
     )
     said = dict.fromkeys(remark for each in proposals for remark in remarks(each))
     beside = () if kind is Kind.ACTIVATE else tuple(_left_beside(proposals, reader))
-    return Prepared(order, effects, (*said, *beside), {each.name: each.leaves for each in proposals})
+    return Prepared(order, effects, (*said, *lacks, *beside), {each.name: each.leaves for each in proposals})
 
 
 def _of_members(
@@ -164,7 +169,10 @@ def _content(plan: Plan, proposals: Sequence[ComponentProposal]) -> dict[str, by
     """Return the new bytes of each file that changes, by path."""
     paths = {change.path for change in plan.changes}
     return {
-        file.path: each.content[role] for each in proposals for role, file in each.files.items() if file.path in paths
+        file.path: content
+        for each in proposals
+        for role, file in each.files.items()
+        if file.path in paths and (content := each.content[role]) is not None
     }
 
 

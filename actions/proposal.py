@@ -25,6 +25,7 @@ from actions.component_files import (
 from actions.component_site import ComponentSite, LastSet
 from actions.ending import Ground
 from actions.keystore import loss, why_not_written
+from actions.lines import presentable
 from actions.plan import Change, FileState, Ill, Kind, Serving
 from actions.precheck import Demands, Objection, dropped_names, kept_out_by_time, missing_issuer, precheck, why_rejected
 from actions.rehearse import CannotBeServed, Effect, RehearsalStage, rehearse
@@ -67,9 +68,8 @@ class FilesCondition:
 
 def standing_of(site: ComponentSite, files: ComponentFiles, now: float) -> FilesCondition:
     """Return the condition of a component's files at Unix time `now`."""
-    on_disk = presented(files)
-    there = {role: None if file.state is None else file.data for role, file in files.items()}
-    faults = faults_in(site.component.artefacts, there, password_of(files), now)
+    on_disk = presented(site.component.artefacts, files)
+    faults = faults_in(site.component.artefacts, held(files), password_of(files), now)
     known = FilesCondition(faults, on_disk, LastSet())
     if not known.is_dead:
         return known
@@ -87,11 +87,13 @@ class ComponentProposal:
     site: ComponentSite
     candidate: Candidate
     files: ComponentFiles
-    content: Mapping[FileRole, bytes] = field(repr=False)
-    """The new content of every file."""
+    content: Mapping[FileRole, bytes | None] = field(repr=False)
+    """The new content of every file; None where there is to be none, and an empty file where there is none to write."""
     choice: Choice
     """The candidate among the others that were offered."""
     standing: FilesCondition
+    unedited: tuple[Printable, ...] = ()
+    """Why configuration lines cannot be brought in line with the chain: sentences."""
 
     @property
     def name(self) -> str:
@@ -170,18 +172,22 @@ def _staged(stage: RehearsalStage, installed: Sequence[Certificate]) -> Rehearsa
 
 def _unwritable(proposal: ComponentProposal, kind: Kind) -> Iterator[Objection]:
     """Yield why the files may not be written as proposed."""
+    for why in proposal.unedited:
+        yield Objection(Ground.LINE_NOT_EDITED, f"{proposal.name}: {why}")
     for role, file in proposal.files.items():
-        if not proposal.content[role] and file.state is not None:
+        if proposal.content[role] == b"" and file.state is not None and not role.is_line:
             detail = f"{file.given} would be empty: give the root of the candidate, too"
             yield Objection(Ground.NO_CHAIN_TO_WRITE, printable(detail))
         rewritten = kind is Kind.REPLACE and file.data != proposal.content[role]
-        if role is FileRole.KEYSTORE and rewritten and (why := _loss(proposal, file)):
-            yield Objection(Ground.KEYSTORE_WOULD_BE_LOST, f"{printable(file.given)} {why}")
+        if role is FileRole.KEYSTORE and rewritten and (lost := _loss(proposal, file)):
+            yield Objection(Ground.KEYSTORE_WOULD_BE_LOST, f"{printable(file.given)} {lost}")
         if role in WITH_KEY and file.state is not None and not file.private_keys():
             for found in judge_exposure(file.state.mode, printable(file.given)):
                 yield Objection(Ground.KEY_WOULD_BE_EXPOSED, found.detail)
-    if (why := key_is_elsewhere(proposal.site, proposal.files, proposal.installed, proposal.candidate)) is not None:
-        yield Objection(Ground.KEY_MISMATCH, why)
+    if (
+        elsewhere := key_is_elsewhere(proposal.site, proposal.files, proposal.installed, proposal.candidate)
+    ) is not None:
+        yield Objection(Ground.KEY_MISMATCH, elsewhere)
 
 
 def _loss(proposal: ComponentProposal, keystore: ComponentFile) -> str | None:
@@ -235,20 +241,28 @@ def _losses(effects: Sequence[Effect], expected: Collection[str]) -> Iterator[Ob
 def changes(proposal: ComponentProposal, reader: FileReader) -> Iterator[Change]:
     """Yield the change of each file; raises OSError."""
     component = proposal.site.component
-    for role, file in proposal.files.items():
-        if file.state is None and not proposal.content[role]:
+    for role, file in _in_order(proposal):
+        content = proposal.content[role]
+        if file.state is None and not content:
             continue
         before = file.state or proposal.standing.last.states.get(file.path)
         before = before or _metadata(file, proposal.files, reader)
+        after = None if content is None else replace(before, sha256=hashlib.sha256(content).hexdigest())
         yield Change(
             component=component.name,
             path=file.path,
             before=file.state,
-            after=replace(before, sha256=hashlib.sha256(proposal.content[role]).hexdigest()),
+            after=after,
             given=file.given if file.given != file.path else "",
             in_place=component.write_mode is WriteMode.IN_PLACE,
-            says=digest_of(proposal.content[role], file.password) if role is FileRole.KEYSTORE else "",
+            says=digest_of(content or b"", file.password) if role is FileRole.KEYSTORE else "",
         )
+
+
+def _in_order(proposal: ComponentProposal) -> Iterator[tuple[FileRole, ComponentFile]]:
+    """Yield the files in the order of their changes: no configuration file may name a chain that is not there."""
+    lines_first = proposal.content.get(FileRole.CHAIN, b"") is None
+    yield from sorted(proposal.files.items(), key=lambda each: each[0].is_line is not lines_first)
 
 
 def _metadata(missing: ComponentFile, files: ComponentFiles, reader: FileReader) -> FileState:
@@ -263,7 +277,7 @@ def _metadata(missing: ComponentFile, files: ComponentFiles, reader: FileReader)
 def servings(proposal: ComponentProposal, *, new: bool) -> Iterator[Serving]:
     """Yield the chains that each endpoint presents with the new or the old files."""
     content = proposal.content if new else held(proposal.files)
-    chain = presented_by(content, password_of(proposal.files))
+    chain = presented_by(presentable(proposal.site.component.artefacts, content), password_of(proposal.files))
     chains = ways_of_presenting(chain, proposal.candidate.root if new else None)
     for endpoint in proposal.site.component.endpoints:
         yield Serving(endpoint, chains)

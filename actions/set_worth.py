@@ -61,7 +61,8 @@ def _old_files(state: TransactionState) -> dict[str, bytes]:
     old: dict[str, bytes] = {}
     for component in state.changed_components:
         taken = backup.load(state.world, state.root, component, state.name)
-        old.update(backup.content(state.world, state.root, taken))
+        content = backup.content(state.world, state.root, taken)
+        old.update((path, data) for path, data in content.items() if data is not None)
     return old
 
 
@@ -80,7 +81,7 @@ def why_unusable(state: TransactionState, component: str) -> str:
             try:
                 held[path] = world.read(path)[1]
             except FileNotFoundError:
-                if path in {world.resolve(_configured(each)) for each in changes if each.before is not None}:
+                if path in {world.resolve(_configured(each)) for each in changes if each.before and each.after}:
                     return f"{printable(path)} is missing"
         if state.context.live.worth is None or not given:
             return ""

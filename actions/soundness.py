@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from actions.artefact import presented_by
+from actions.lines import presentable
 from actions.plan import Ill
 from config.model import Artefacts, FileTarget
 from config.vocabulary import FileRole
@@ -18,10 +19,17 @@ def faults_in(
 ) -> tuple[SetFault, ...]:
     """Return why no server could use files with this content at Unix time `now`; None is a file that is missing.
 
-    The target of each fault is the configured path. `password` opens the keystore.
+    The target of each fault is the configured path. `password` opens the keystore. A configuration file that is missing
+    is no fault: nothing is known of it then.
     """
     targets = [
-        FileTarget(path, path, role, password_file=artefacts.password_file if role is FileRole.KEYSTORE else None)
+        FileTarget(
+            path,
+            path,
+            role,
+            password_file=artefacts.password_file if role is FileRole.KEYSTORE else None,
+            line=artefacts.line_of.get(role),
+        )
         for role, path in artefacts.files.items()
     ]
     by_name = {artefacts.files[role]: data for role, data in held.items()}
@@ -37,7 +45,7 @@ def usable_chain(
     that its server may not need, or an order that some servers put right. Only a handshake tells about these.
     """
     is_dead = ill_of(faults_in(artefacts, held, password, now)) is Ill.DEAD
-    return () if is_dead else presented_by(held, password)
+    return () if is_dead else presented_by(presentable(artefacts, held), password)
 
 
 def ill_of(faults: Sequence[SetFault]) -> Ill | None:

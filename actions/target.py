@@ -170,13 +170,14 @@ def stage(world: World, change: Change, transaction: str, data: bytes) -> None:
     """Put the new file beside the target and link the old file beside it; raises OSError.
 
     The new file has owner, mode, access list and attributes of the old file, and the time of now: a process that
-    compares times would miss the change otherwise.
+    compares times would miss the change otherwise. Of a file that is removed, only the old file is linked.
     """
-    if hashlib.sha256(data).hexdigest() != change.after.sha256:
-        raise OSError(errno.EINVAL, "the bytes are not those of the plan")
-    attributes = None if change.before is None else world.attributes(change.path)
     after = change.after
-    write_new(world, staged(change, transaction), data, Metadata(after.mode, after.owner, after.group, attributes))
+    if after is not None:
+        if hashlib.sha256(data).hexdigest() != after.sha256:
+            raise OSError(errno.EINVAL, "the bytes are not those of the plan")
+        attributes = None if change.before is None else world.attributes(change.path)
+        write_new(world, staged(change, transaction), data, Metadata(after.mode, after.owner, after.group, attributes))
     if change.before is None or change.written_over:
         return
     try:
@@ -188,12 +189,15 @@ def stage(world: World, change: Change, transaction: str, data: bytes) -> None:
 
 
 def switch(world: World, change: Change, transaction: str) -> None:
-    """Put the new file in the place of the old file; raises ThirdPartyError before any change, OSError."""
+    """Put the new file in the place of the old file, or remove that; raises ThirdPartyError before any change, OSError.
+
+    A removed file goes to the place beside it where a replaced file would be.
+    """
     if moved(world, change):
         raise ThirdPartyError(f"{printable(change.path)}: symbolic links were changed meanwhile")
     new = staged(change, transaction)
-    if change.written_over:
-        _write_over_unchanged(world, change, _bytes_of_plan(world, change, new))
+    if change.written_over and change.after is not None:
+        _write_over_unchanged(world, change, _bytes_of_plan(world, change, new), change.after)
         return
     try:
         unchanged = state(world, change.path) == change.before
@@ -203,6 +207,9 @@ def switch(world: World, change: Change, transaction: str) -> None:
         unchanged = False
     if not unchanged:
         raise _changed(change)
+    if change.after is None:
+        _move_away(world, change, new)
+        return
     _bytes_of_plan(world, change, new)
     if change.before is None:
         # A rename would replace a file that another writer made just now.
@@ -215,6 +222,23 @@ def switch(world: World, change: Change, transaction: str) -> None:
         _take_place(world, new, change.path, change.before)
 
 
+def _move_away(world: World, change: Change, aside: str) -> None:
+    """Move the old file from its place to `aside`; raises ThirdPartyError, OSError.
+
+    It is compared once more when it is out of the way, so that an edit of the last instant is not lost.
+    """
+    if _inode(world, aside) == _inode(world, change.path):
+        # A rename between two names of one file does nothing.
+        world.unlink(change.path)
+    else:
+        world.rename(change.path, aside)
+    if state(world, aside) != change.before:
+        with suppress(FileExistsError):
+            world.link(aside, change.path)
+            world.unlink(aside)
+        raise ThirdPartyError(f"{printable(change.path)} was changed by someone else at the last instant")
+
+
 def _changed(change: Change) -> ThirdPartyError:
     return ThirdPartyError(f"{printable(change.path)} was changed by someone else meanwhile")
 
@@ -222,12 +246,12 @@ def _changed(change: Change) -> ThirdPartyError:
 def _bytes_of_plan(world: World, change: Change, path: str) -> bytes:
     """Return the new bytes at `path`; raises ThirdPartyError where they are no longer the bytes of the plan."""
     data = world.read(path)[1]
-    if hashlib.sha256(data).hexdigest() != change.after.sha256:
+    if hashlib.sha256(data).hexdigest() != change.new_sha256:
         raise ThirdPartyError(f"{printable(path)} was changed by someone else meanwhile")
     return data
 
 
-def _write_over_unchanged(world: World, change: Change, data: bytes) -> None:
+def _write_over_unchanged(world: World, change: Change, data: bytes, after: FileState) -> None:
     """Write over the old file, compared by the same descriptor; raises ThirdPartyError, OSError."""
     try:
         descriptor = world.open(change.path)
@@ -239,7 +263,7 @@ def _write_over_unchanged(world: World, change: Change, data: bytes) -> None:
         found = world.status(descriptor)
         if found.st_size > READ_LIMIT or backup.state_of(found, world.read_at(descriptor, 0)) != change.before:
             raise _changed(change)
-        _write(world, descriptor, data, change.after)
+        _write(world, descriptor, data, after)
     finally:
         world.close(descriptor)
 
@@ -307,14 +331,16 @@ def settle(world: World, change: Change) -> None:
 def condition(world: World, change: Change, transaction: str, old: bytes | None) -> Condition:
     """Return the condition of the target; `old` are its old bytes, for a file that is written over. Raises OSError.
 
-    A file that the change leaves equal is old.
+    A file that the change leaves equal is old. A file that is removed is new where there is none.
     """
     if moved(world, change):
         return Condition.OTHER
     try:
         found, data = world.read(change.path)
     except FileNotFoundError:
-        return Condition.OLD if change.before is None else Condition.GONE
+        if change.before is None:
+            return Condition.OLD
+        return Condition.NEW if change.after is None else Condition.GONE
     except OSError as error:
         if error.errno in NOT_A_FILE:
             return Condition.OTHER
@@ -374,8 +400,8 @@ def _beside_as(world: World, change: Change, transaction: str, wanted: FileState
 
 
 def new_at_hand(world: World, change: Change, transaction: str) -> bool:
-    """Whether the new file lies beside the target, intact."""
-    return _beside_as(world, change, transaction, change.after) is not None
+    """Whether the new file lies beside the target, intact, or none is needed."""
+    return change.after is None or _beside_as(world, change, transaction, change.after) is not None
 
 
 def old_at_hand(world: World, root: str, change: Change, transaction: str) -> None:
@@ -444,7 +470,16 @@ def restore(world: World, root: str, change: Change, transaction: str) -> None:
 
 
 def complete(world: World, change: Change, transaction: str) -> None:
-    """Put the new file in the place of the old file, of a torn file or of none; raises ThirdPartyError, OSError."""
+    """Put the new file in the place of the old file, of a torn file or of none; raises ThirdPartyError, OSError.
+
+    A file that is removed is removed where it is still there.
+    """
+    if change.after is None:
+        if _inode(world, change.path) is not None:
+            if state(world, change.path) != change.before:
+                raise _changed(change)
+            _move_away(world, change, staged(change, transaction))
+        return
     new = _beside_as(world, change, transaction, change.after)
     if new is None:
         raise OSError(errno.ENOENT, "the new file is no longer beside it", change.path)
@@ -555,7 +590,7 @@ def _out_of_place(world: World, change: Change, transaction: str, paths: Sequenc
     for path in paths:
         inode = _inode(world, path)
         # A staged file that was never switched cannot be open in another process.
-        if inode in seen or (path == staged(change, transaction) and _digest(world, path) == change.after.sha256):
+        if inode in seen or (path == staged(change, transaction) and _digest(world, path) == change.new_sha256):
             remove(world, path)
         elif inode is not None:
             seen.add(inode)
@@ -587,7 +622,7 @@ def _digest(world: World, path: str) -> str:
 
 def _known_of(world: World, path: str, change: Change) -> str:
     """Return the SHA-256 of a replaced file when it was replaced: the content before the change, or after it."""
-    return change.after.sha256 if _digest(world, path) == change.after.sha256 else _before(change)
+    return change.new_sha256 if _digest(world, path) == change.new_sha256 else _before(change)
 
 
 def _before(change: Change) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from actions import service
 from actions.aside import KEPT_FOR
+from actions.backup import Retention
 from actions.journal import Event, Journal, JournalError, Record
 from actions.plan import Ill, Plan
 from actions.service import Running, Trouble
@@ -39,6 +40,8 @@ class TransactionContext:
     """Receives each step once the step is in the journal."""
     kept_for: float = KEPT_FOR
     """Seconds for which replaced files stay linked."""
+    retention: Retention = field(default_factory=Retention)
+    """The backup sets that are kept."""
 
     @property
     def backups(self) -> str:

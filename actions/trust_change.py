@@ -313,10 +313,9 @@ def _named(file: StoreFile, named: str) -> tuple[StoreEntry, ...] | Objection:
         if found:
             return content.holding(sha256_of(found[0]))
     names = [each.alias for each in content.entries if each.alias]
-    how = "by an alias, or by 8 digits or more of its SHA-256" if content.is_keystore else "by 8 digits of its SHA-256"
-    why = sentence(
-        "{} has no certificate {}{}; it is named {}", file.name, shown, perhaps(named, names), Printable(how)
-    )
+    digits_name_it = Printable("by 8 digits or more of its SHA-256")
+    how = sentence("by an alias, or {}", digits_name_it) if content.is_keystore else digits_name_it
+    why = sentence("{} has no certificate {}{}; it is named {}", file.name, shown, perhaps(named, names), how)
     return Objection(Ground.NO_SUCH_ENTRY, why)
 
 

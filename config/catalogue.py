@@ -221,7 +221,11 @@ _CHAIN: Final = (
             "root. Clients that do not know the intermediate reject the server. Raised only where a trust store "
             "applies."
         ),
-        otherwise=_NOT_VALIDATED,
+        otherwise=(
+            "A notice where no client that validates is concerned, and where the server is not expected to send its "
+            "intermediates (`sends_intermediates: not_expected`); a warning where it is expected to, and no client "
+            "misses them."
+        ),
         cure="append the missing intermediate to the certificates that the server presents",
         client_cure="append the missing intermediate to the certificates that the server presents",
         hurts=_REJECTED,
@@ -249,11 +253,11 @@ _CHAIN: Final = (
         severity=Severity.NOTICE,
         meaning=(
             "The chain has a certificate that no path needs, or the same certificate twice. It costs bytes in "
-            "every handshake, and an expired one confuses some clients. Or a keystore has the same trusted "
-            "certificate under two aliases: whoever removes one of them goes on trusting it."
+            "every handshake, and an expired one confuses some clients. Or a trust store has the same certificate "
+            "twice: whoever removes one of them goes on trusting it."
         ),
-        cure="take that certificate out of the chain, or that entry out of the keystore",
-        anchor_cure="take all but one of these entries out of the keystore",
+        cure="take that certificate out of the chain, or that entry out of the trust store",
+        anchor_cure="take all but one of these entries out of the trust store",
         hurts=_YET,
         change=CuringChange.CHAIN,
         scope=ProblemScope.CERTIFICATE,
@@ -453,6 +457,21 @@ _KEY: Final = (
         seen_by_actor=True,
     ),
     CatalogueEntry(
+        code=Code.KEY_SHARED,
+        group=Group.KEY,
+        severity=Severity.WARNING,
+        meaning=(
+            "Servers of different names use the same private key, and the certificate does not carry the names of all "
+            "of them. Whoever takes the key from one of them can pose as the others. Servers of one name, the members "
+            "of a group, and a certificate that names each of them are no fault."
+        ),
+        cure="give each server a key and a certificate of its own, or one certificate with the names of all of them",
+        hurts=_on(TargetKind.ENDPOINT, "nobody yet; whoever takes the key from one server can pose as the others"),
+        change=CuringChange.CERTIFICATE,
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
         code=Code.DEFAULT_STORE_PASSWORD,
         group=Group.KEY,
         severity=Severity.WARNING,
@@ -511,6 +530,22 @@ _STATE: Final = (
         seen_by_actor=False,
     ),
     CatalogueEntry(
+        code=Code.CONFIG_LINE_MISSING,
+        group=Group.STATE,
+        severity=Severity.WARNING,
+        meaning=(
+            "The file with the intermediate certificates and the configuration line that should name it do not fit "
+            "together: the file is there and not named, or the line names another file or one that is not there."
+        ),
+        otherwise="Critical where the line names a file that is not there: the service does not start with it.",
+        cure="put the line into the configuration file, or replace the certificate with its intermediates once more",
+        hurts=_on(TargetKind.FILE, "clients that do not have the intermediates themselves"),
+        by_itself="nothing; the next replacement puts it right",
+        change=CuringChange.CHAIN,
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
         code=Code.NOT_SERVED,
         group=Group.STATE,
         severity=Severity.WARNING,
@@ -535,6 +570,28 @@ _STATE: Final = (
         by_itself="nothing, unless a replacement is under way there",
         change=CuringChange.ACTIVATION,
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.DEFAULT_CERTIFICATE,
+        group=Group.STATE,
+        severity=Severity.WARNING,
+        meaning=(
+            "The product's default certificate is in use, which it made itself at its installation. No client outside "
+            "can tell it from any other that somebody makes. It stands in place of `self_signed`, `untrusted_issuer`, "
+            "`incomplete_chain` and `hostname_mismatch` on the same certificate: these have one cause and one cure, "
+            "and whoever gets four messages of one fact mutes all of them. A client that rejects it is as severe."
+        ),
+        otherwise="Critical where `own_certificate` is `mandatory`, and informational where it is `optional`.",
+        cure="replace it by a certificate of a CA that the clients trust",
+        hurts=MappingProxyType(
+            {
+                TargetKind.FILE: "clients that validate, once it is served",
+                TargetKind.ENDPOINT: "no declared client; other clients that validate may reject it",
+            }
+        ),
+        change=CuringChange.CERTIFICATE,
+        scope=ProblemScope.SERVER_CERTIFICATE,
         seen_by_actor=True,
     ),
 )
@@ -665,8 +722,11 @@ _TLS: Final = (
         code=Code.WEAK_CIPHER,
         group=Group.TLS,
         severity=Severity.NOTICE,
-        meaning="The server negotiated a cipher that RFC 9325 forbids.",
-        otherwise="Critical where the cipher does not encrypt, or knows no certificate.",
+        meaning="The server negotiated a cipher that RFC 9325 forbids, or that the list of the site does not allow.",
+        otherwise=(
+            "A warning where the configuration lists the allowed ciphers; critical where the cipher does not encrypt, "
+            "or knows no certificate."
+        ),
         cure="take that cipher out of the server's configuration",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; somebody who can record the traffic may read it"),
         steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
@@ -692,6 +752,20 @@ _CLIENT: Final = (
         seen_by_actor=True,
         implied_by=frozenset(Code),
         names_problem=False,
+    ),
+    CatalogueEntry(
+        code=Code.VALIDATION_DISABLED,
+        group=Group.CLIENT,
+        severity=Severity.WARNING,
+        meaning=(
+            "The configuration of a client turns its validation of certificates off. It believes whoever answers at "
+            "the address of its server."
+        ),
+        cure="turn validation on once the client accepts the server's certificate",
+        hurts=_on(TargetKind.ENDPOINT, "nobody yet; whoever comes between client and server can pose as the server"),
+        steps=("see first whether the client accepts: certvigil inventory; then: {cure}",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
     ),
 )
 

@@ -209,6 +209,7 @@ HistoryDays = _whole_number(1, 36_500)
 Successes = _whole_number(1, 100)
 Handshakes = _whole_number(1, 1000)
 Attempts = _whole_number(1, 1000)
+KeptBackups = _whole_number(1, 1000)
 Port = _whole_number(1, 65_535)
 SecurityLevel = _whole_number(0, 5)
 

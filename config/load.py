@@ -39,7 +39,7 @@ from config.schema.validate import Validated, validate
 from config.shipped import shipped_policies
 from config.text import printable
 from config.trusted import is_read_only, read_secrets, unsafe
-from config.vocabulary import FileRole, Mode
+from config.vocabulary import LINE_ROLES, FileRole, Mode
 
 SIZE_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of one configuration file."""
@@ -146,6 +146,7 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
         clients=MappingProxyType({**_IMPLICIT_CLIENTS, **clients}),
         policies=_policies(root),
         waivers=tuple(each.build() for each in root.waivers),
+        not_tls=tuple(each.build() for each in root.not_tls),
         channels=MappingProxyType(notified.channels),
         notifications=_with_groups(notified.notifications, groups),
         profile=root.profile,
@@ -347,15 +348,26 @@ class _Declared:
 def _declare(document: Document, validated: Validated) -> _Declared:
     """Return the targets that the sound parts of `document` declare."""
     declared = _Declared(document)
+    tls = validated.root.tls.build()
     for index, endpoint in zip(validated.positions.get("endpoints", ()), validated.root.endpoints, strict=True):
-        declared.add_endpoint(endpoint.build(), ("endpoints", index))
+        declared.add_endpoint(endpoint.build(tls), ("endpoints", index))
     for name, section in validated.root.components.items():
-        component, endpoints = section.build(name, validated.root.keys)
+        component, endpoints = section.build(name, validated.root.keys, tls)
         declared.components[name] = component
         for role, path in component.artefacts.files.items():
             password_file = component.artefacts.password_file if role is FileRole.KEYSTORE else None
-            file = FileTarget(f"{name}/{role}", path, role, name, password_file=password_file, keys=component.keys)
-            declared.add_file(file, ("components", name, "artefacts", str(role)))
+            file = FileTarget(
+                f"{name}/{role}",
+                path,
+                role,
+                name,
+                password_file=password_file,
+                keys=component.keys,
+                line=component.artefacts.line_of.get(role),
+                default_certificate=component.default_certificate,
+            )
+            where = ("lines", LINE_ROLES.index(role), "file") if role.is_line else (str(role),)
+            declared.add_file(file, ("components", name, "artefacts", *where))
         for index, built in enumerate(endpoints):
             declared.add_endpoint(built, ("components", name, "endpoints", index))
     return declared

@@ -8,17 +8,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from config.channel import Channel, Notifications
+from config.expected import ANY_MODERN, AllowedTLS, DefaultCertificate, NotTLS, ValidationSwitch
 from config.host import NAMELESS
 from config.reach import Reach
 from config.service import Service
 from config.vocabulary import (
+    LINE_ROLES,
     Code,
     EndpointProtocol,
     FileRole,
     KeyKind,
     Keys,
+    LineSyntax,
     Mode,
     Scope,
+    Sending,
     TargetKind,
     TLSVersion,
     VerifierName,
@@ -60,6 +64,20 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigLine:
+    """A line in a configuration file that must be there exactly while the chain of a component is in use."""
+
+    file: str
+    syntax: LineSyntax
+    setting: str
+    """Of lighttpd the name of a setting; of XML the path of an element, such as `ssl/certificate_chain_file`."""
+    value: str
+    """The path of the chain, as configured."""
+    certificate: str = ""
+    """The path of the component's certificate, as configured: the line belongs beside its name."""
+
+
+@dataclass(frozen=True, slots=True)
 class FileTarget:
     """A file that is looked at."""
 
@@ -76,6 +94,10 @@ class FileTarget:
     """The file with the password of a keystore; None where it has none."""
     keys: Keys = Keys.READ
     """For a component's file: whether the component's private keys should be read."""
+    line: ConfigLine | None = None
+    """The line in it, where it is a configuration file."""
+    default_certificate: DefaultCertificate | None = None
+    """How the product's own default certificate is told in this file; None where nothing is known of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +125,18 @@ class Endpoint:
     timeout: float = 10.0
     minimum_version: TLSVersion = TLSVersion.TLS1_0
     """The lowest version that the probe itself accepts: it is low, since facts come first."""
-    allowed_versions: frozenset[TLSVersion] = frozenset({TLSVersion.TLS1_2, TLSVersion.TLS1_3})
-    """The versions that may be negotiated without `obsolete_protocol`."""
+    tls: AllowedTLS = ANY_MODERN
+    """What may be negotiated without `obsolete_protocol` and `weak_cipher`."""
     clients: tuple[str, ...] = ()
     component: str | None = None
     thresholds: Thresholds | None = None
     key_type: KeyKind | None = None
     """The kind of key to ask for, of a server that has an RSA and an EC pair; None leaves the choice to the server."""
     protocol: EndpointProtocol = EndpointProtocol.TLS
+    sends_intermediates: Sending | None = None
+    """Whether the server is expected to send its intermediates; None where the site does not say."""
+    default_certificate: DefaultCertificate | None = None
+    """How the product's own default certificate is told at this endpoint; None where nothing is known of one."""
 
     @property
     def verified_name(self) -> str:
@@ -130,6 +156,13 @@ class Artefacts:
     """With key, certificate and chain: PKCS#12, JKS or JCEKS."""
     password_file: str | None = None
     """The file with the password of `keystore`, whose line end does not count; None where it has none."""
+    lines: tuple[ConfigLine, ...] = ()
+    """The lines that name `chain`, each in a file of its own: as long as there are any, the chain may be missing."""
+
+    @property
+    def line_of(self) -> Mapping[FileRole, ConfigLine]:
+        """The configuration lines, by the roles of their files."""
+        return dict(zip(LINE_ROLES, self.lines, strict=False))
 
     @property
     def files(self) -> Mapping[FileRole, str]:
@@ -141,7 +174,17 @@ class Artefacts:
             FileRole.KEY: self.key,
             FileRole.CHAIN: self.chain,
         }
-        return {role: path for role, path in every.items() if path is not None}
+        lines = {role: each.file for role, each in self.line_of.items()}
+        return {role: path for role, path in (every | lines).items() if path is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFolder:
+    """A folder in which another program keeps earlier files of a component."""
+
+    directory: str
+    names: Mapping[FileRole, str]
+    """By artefact: a file's name, in which `*` stands for the date that names the set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +226,10 @@ class Component:
     """Whether its private keys should be read."""
     min_lifetime: float | None = None
     """Seconds for which a new certificate must remain valid; None leaves that to its own thresholds."""
+    backup_folder: BackupFolder | None = None
+    """Where another program keeps its earlier files."""
+    default_certificate: DefaultCertificate | None = None
+    """How its default certificate is told; None where nothing is known of one."""
     guide: str | None = None
     """The topic of `certvigil guide` about its replacement by hand."""
     reminders: tuple[str, ...] = ()
@@ -264,6 +311,8 @@ class Client:
     names: tuple[str, ...] = ()
     """The names by which it connects; empty means the endpoint's own."""
     validates: bool = True
+    validation_switch: ValidationSwitch | None = None
+    """Where it is told to validate; `validates` counts where that cannot be read."""
     security_level: int = DEFAULT_SECURITY_LEVEL
     """How long keys and signatures must be for OpenSSL, from 0 to 5 (SSL_CTX_set_security_level(3))."""
 
@@ -334,6 +383,10 @@ class ActorSettings:
     """The user of the daemon, who may ask for actions that modes and approvals allow."""
     approval_lifetime: float = 7 * DAY
     """Seconds for which an approval holds."""
+    keep_backups: int = 20
+    """The largest number of backup sets of a component, the default set aside."""
+    backup_lifetime: float = 400 * DAY
+    """Seconds after which a backup set is removed, unless it is the default set or the last good one."""
     approvals_over_api: bool = False
     """Whether the actor believes the daemon that somebody approved or rejected a plan over its API."""
     require_synchronised_clock: bool = True
@@ -362,6 +415,8 @@ class Settings:
     """Seconds without a write after which the files of a component are judged, as one set."""
     pending: float = 300.0
     """Seconds for which the faults of a set on disk are only shown, while the served set is good."""
+    tls: AllowedTLS = ANY_MODERN
+    """What the endpoints may negotiate that say nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,6 +438,8 @@ class Config:
     policies: tuple[Policy, ...] = ()
     """In their order of precedence; the shipped policies come last."""
     waivers: tuple[Waiver, ...] = ()
+    not_tls: tuple[NotTLS, ...] = ()
+    """Ports that are listed, and never looked at."""
     channels: Mapping[str, Channel] = field(default_factory=lambda: MappingProxyType({}))
     notifications: Notifications = field(default_factory=Notifications)
     profile: str | None = None

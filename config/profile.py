@@ -73,8 +73,8 @@ _BY_KEY: Final = ("components", "clients")
 """Sections in which the site's document may give a part of what the profile declares by the same name."""
 _ALTERNATIVES: Final[Mapping[str, tuple[frozenset[str], ...]]] = {
     "artefacts": (
-        frozenset({"combined"}),
-        frozenset({"certificate", "key"}),
+        frozenset({"combined", "chain", "lines"}),
+        frozenset({"certificate", "key", "chain", "lines"}),
         frozenset({"keystore", "password_file"}),
     ),
     "service": (frozenset({"unit"}), frozenset({"reload", "restart", "stop", "start"})),

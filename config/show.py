@@ -12,9 +12,12 @@ import yaml
 from config.address import join_address
 from config.channel import Channel, FindingMatch, Heartbeat, Notifications
 from config.document import Document, Path, escape, resolve
+from config.expected import AllowedTLS, DefaultCertificate
 from config.fields import duration_text, last_day_text, share_text
 from config.model import (
     ActorSettings,
+    Artefacts,
+    BackupFolder,
     CertifiStore,
     Client,
     Component,
@@ -56,6 +59,7 @@ def show(config: Config) -> str:
         "clients": {name: _client(each) for name, each in config.clients.items()},
         "policies": [show_policy(each) for each in config.policies],
         "waivers": [_waiver(each) for each in config.waivers],
+        "not_tls": [{"address": join_address(each.host, each.port), "reason": each.reason} for each in config.not_tls],
         "channels": {name: _channel(each) for name, each in config.channels.items()},
         "notifications": _notifications(config.notifications),
     }
@@ -141,7 +145,19 @@ def _settings(settings: Settings) -> dict[str, Any]:
             ]
         },
         "metrics": {"x509_cert": settings.x509_cert},
+        "tls": _tls(settings.tls),
     }
+
+
+def _tls(tls: AllowedTLS) -> dict[str, Any]:
+    return {"protocols": sorted(map(str, tls.protocols)), "ciphers": list(tls.ciphers)}
+
+
+def _default(default: DefaultCertificate | None) -> dict[str, Any]:
+    if default is None:
+        return {}
+    signs = {"self_signed": default.self_signed, "issuers": list(default.issuers), "subjects": list(default.subjects)}
+    return {"default_certificate": signs, "own_certificate": str(default.own)}
 
 
 def _actor(actor: ActorSettings) -> dict[str, Any]:
@@ -150,6 +166,7 @@ def _actor(actor: ActorSettings) -> dict[str, Any]:
             **asdict(actor),
             "operators": list(actor.operators),
             "approval_lifetime": duration_text(actor.approval_lifetime),
+            "backup_lifetime": duration_text(actor.backup_lifetime),
         }
     )
 
@@ -177,16 +194,18 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
         "every": duration_text(endpoint.every),
         "timeout": duration_text(endpoint.timeout),
         "minimum_version": str(endpoint.minimum_version),
-        "allowed_versions": sorted(map(str, endpoint.allowed_versions)),
+        "tls": _tls(endpoint.tls),
         "clients": list(endpoint.clients),
         "thresholds": _thresholds(endpoint.thresholds),
         "key_type": str(endpoint.key_type) if endpoint.key_type else None,
+        "sends_intermediates": str(endpoint.sends_intermediates) if endpoint.sends_intermediates else None,
+        **_default(endpoint.default_certificate),
     }
 
 
 def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
     return {
-        "artefacts": given(asdict(component.artefacts)),
+        "artefacts": _artefacts(component.artefacts),
         "endpoints": [
             given({"server_name": endpoint.server_name, **_looking(endpoint)})
             for endpoint in map(endpoints.__getitem__, component.endpoints)
@@ -199,10 +218,21 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "write_mode": str(component.write_mode),
         "labels": dict(component.labels),
         "keys": str(component.keys),
+        **({} if component.backup_folder is None else {"backup_folder": _backup_folder(component.backup_folder)}),
         **({} if component.min_lifetime is None else {"min_lifetime": duration_text(component.min_lifetime)}),
+        **_default(component.default_certificate),
         **({} if component.guide is None else {"guide": component.guide}),
         **({"reminders": list(component.reminders)} if component.reminders else {}),
     }
+
+
+def _backup_folder(folder: BackupFolder) -> dict[str, Any]:
+    return {"directory": folder.directory, "names": {str(role): name for role, name in folder.names.items()}}
+
+
+def _artefacts(artefacts: Artefacts) -> dict[str, Any]:
+    lines = [{"file": each.file, "syntax": str(each.syntax), "setting": each.setting} for each in artefacts.lines]
+    return given({**asdict(artefacts), "lines": lines or None})
 
 
 def _service(service: Service) -> dict[str, Any]:
@@ -243,6 +273,7 @@ def _client(client: Client) -> dict[str, Any]:
         "intermediates": list(client.intermediates),
         "names": list(client.names),
         "validates": client.validates,
+        **({} if client.validation_switch is None else {"validation_switch": given(asdict(client.validation_switch))}),
         # The setting is refused where it has no meaning.
         **({"security_level": client.security_level} if client.verifier is VerifierName.OPENSSL else {}),
     }

@@ -61,12 +61,15 @@ class Code(StrEnum):
     WEAK_KEY = "weak_key"
     WEAK_SIGNATURE = "weak_signature"
     KEY_EXPOSED = "key_exposed"
+    KEY_SHARED = "key_shared"
     DEFAULT_STORE_PASSWORD = "default_store_password"  # noqa: S105 (a code, not a secret)
     # state
     UNSETTLED = "unsettled"
     NEXT_RELOAD_BREAKS = "next_reload_breaks"
+    CONFIG_LINE_MISSING = "config_line_missing"
     NOT_SERVED = "not_served"
     ENDPOINTS_DISAGREE = "endpoints_disagree"
+    DEFAULT_CERTIFICATE = "default_certificate"
     # source
     UNREADABLE = "unreadable"
     UNREACHABLE = "unreachable"
@@ -76,6 +79,7 @@ class Code(StrEnum):
     WEAK_CIPHER = "weak_cipher"
     # client
     CLIENT_REJECTS = "client_rejects"
+    VALIDATION_DISABLED = "validation_disabled"
     # action
     CANDIDATE_REFUSED = "candidate_refused"
     INBOX_UNSAFE = "inbox_unsafe"
@@ -133,6 +137,39 @@ class FileRole(StrEnum):
     """A component's file with certificate, key and perhaps chain."""
     KEYSTORE = "keystore"
     """A component's one file with all of them: PKCS#12, JKS or JCEKS."""
+    LINE = "line"
+    """A component's configuration file with a line that names the chain, exactly while a chain is in use."""
+    LINE_2 = "line-2"
+    LINE_3 = "line-3"
+    LINE_4 = "line-4"
+    """Further ones, such as of a second instance of its service."""
+
+    @property
+    def is_line(self) -> bool:
+        """Whether it is a configuration file, which holds neither certificate nor key."""
+        return self in LINE_ROLES
+
+
+LINE_ROLES: Final = (FileRole.LINE, FileRole.LINE_2, FileRole.LINE_3, FileRole.LINE_4)
+"""In the order in which a component names these files."""
+
+
+class LineSyntax(StrEnum):
+    """How a configuration file with the name of a chain is written."""
+
+    LIGHTTPD = "lighttpd"
+    XML = "xml"
+
+
+class LineState(StrEnum):
+    """Whether a configuration file names the chain."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    OTHER = "other"
+    """It has the setting with another value."""
+    UNCLEAR = "unclear"
+    """It cannot be told."""
 
 
 class RequestKey(StrEnum):
@@ -327,6 +364,39 @@ class TLSVersion(StrEnum):
 
 
 _TLS_RANK: Final = {version: rank for rank, version in enumerate(TLSVersion)}
+
+
+class Sending(StrEnum):
+    """Whether a server is expected to send the intermediate certificates of its chain."""
+
+    EXPECTED = "expected"
+    """It is a fault of the server where it does not."""
+    NOT_EXPECTED = "not_expected"
+    """Its clients must hold them."""
+
+
+class OwnCertificate(StrEnum):
+    """Whether an own certificate must stand in the place of a product's default certificate."""
+
+    OPTIONAL = "optional"
+    """The default certificate is shown, and no fault."""
+    EXPECTED = "expected"
+    MANDATORY = "mandatory"
+
+
+class CertificateOrigin(StrEnum):
+    """Who issued a server's certificate."""
+
+    DEFAULT = "default"
+    """The product itself, at its installation."""
+    SELF_SIGNED = "self_signed"
+    """Its own key."""
+    OWN_CA = "own_ca"
+    """A CA whose root is none of the web PKI: it must be in the trust store of each client."""
+    PUBLIC_CA = "public_ca"
+    """A CA of the web PKI."""
+    UNKNOWN = "unknown"
+    """Its root is not at hand."""
 
 
 class Mode(StrEnum):

@@ -17,6 +17,7 @@ from config.text import Printable, harmless
 from config.vocabulary import EntryKind, Integrity, KeyKind
 from probes.certificate import Certificate
 from probes.encoding import DERError
+from probes.finding import Edge
 from probes.judge.time import LATEST, calendar, within_calendar
 from probes.keystore import Keystore
 
@@ -208,6 +209,18 @@ def keystore_object(keystore: Keystore[Certificate]) -> KeystoreObject:
             for each in keystore.entries
         ],
     }
+
+
+class EdgeObject(VerdictObject):
+    """The verdict, and whether the client validates at all."""
+
+    unvalidated: str
+    """Why it does not, so that it connects all the same; empty where it does."""
+
+
+def edge_object(edge: Edge, target: str) -> EdgeObject:
+    """Return the verdict of a client on the chain that an endpoint presents."""
+    return {**verdict_object(edge.client, target, edge.accepted, edge.why), "unvalidated": edge.unvalidated}
 
 
 def verdict_object(client: str, target: str, accepts: bool | None, why: str) -> VerdictObject:

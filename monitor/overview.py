@@ -15,6 +15,7 @@ from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
 from monitor.decide.situation import Situation
 from monitor.http import DaemonStatus
+from monitor.inventory import inventory
 from monitor.look.demand import Module, RefusedProbe
 from monitor.metrics import Piece, piece
 from monitor.metrics.probed import Probed
@@ -111,6 +112,7 @@ class Overview:
             polled_because=watching.reason,
             waivers=tuple(waiver for waiver in config.waivers if now < waiver.until),
             no_actor=parts.act.journal.no_actor or "",
+            not_tls=config.not_tls,
         )
 
     async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
@@ -123,6 +125,11 @@ class Overview:
         """Return the history from Unix time `since` until just before `until`, newest first."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, read_history, self._database, target, since, until, limit)
+
+    async def inventory(self) -> Mapping[str, Any]:
+        """Return the inventory, made beside the loop: signatures may have to be verified."""
+        registry, loop = self._parts.state.registry, asyncio.get_running_loop()
+        return await loop.run_in_executor(None, inventory, registry.trust_context, dict(registry.targets), time.time())
 
     async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
         """Look at `target`, if that is permitted, within `seconds`."""

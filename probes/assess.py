@@ -14,11 +14,14 @@ from probes.container.registry import may_hold_certificates
 from probes.file import NOT_FOR_US
 from probes.finding import Assessment, Edge, Finding
 from probes.judge.anchor import with_cures_of_anchors
-from probes.judge.client import View, subject_in
+from probes.judge.bundle import judge_bundle
+from probes.judge.client import Circumstances, View, judge_validation, subject_in
+from probes.judge.default import judge_default
 from probes.judge.key import judge_exposure, judge_match, judge_strength
 from probes.judge.keystore import judge_store_password, judge_trusted
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.presented import Audience, earliest_end, judge_presented
+from probes.judge.sharing import SharingServer, judge_shared
 from probes.judge.source import judge_endpoint_source, judge_file_source
 from probes.judge.state import OnDisk, judge_agreement, judge_served
 from probes.judge.time import boundaries, judge_time
@@ -65,6 +68,8 @@ class EndpointContext:
     """Its chains when it could last be reached."""
     failures_in_a_row: int = 0
     """Looks that no address answered, this one included."""
+    sharing: tuple[SharingServer, ...] = ()
+    """Other servers that present the same key, by name."""
 
 
 def file_facts(observation: FileObservation, last_known: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
@@ -78,6 +83,8 @@ def is_faulty(observation: FileObservation) -> bool:
     An observation by the actor, of a file that nobody here may read, has all that the file had then.
     """
     failure = observation.failure
+    if observation.absent:
+        return False
     return not observation.certificates or (failure is not None and failure.reason not in NOT_FOR_US)
 
 
@@ -117,10 +124,7 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
     if keystore is not None and keystore.is_trust_store and target.role not in _SERVERS_OWN:
         expiry = earliest_end(certificates) if len(certificates) == 1 else None
     elif certificates and _are_trusted(observation, target.role, certificates, keys):
-        anchors = target.role is FileRole.FOUND
-        for index, each in enumerate(certificates):
-            judged = judge_time(each, sentence("position {}", index), now, target.thresholds, anchor=anchors)
-            findings += with_cures_of_anchors(judged)
+        findings += with_cures_of_anchors(_judge_anchors(certificates, target, now))
         if len(certificates) == 1 or target.role is FileRole.CHAIN:
             expiry = earliest_end(certificates)
     elif certificates:
@@ -136,6 +140,7 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
             path = named_path(certificates)
             findings += _judge_unseen(path, certificates, target.thresholds, now)
             expiry = earliest_end(path)
+        findings += judge_default(leaf, target.default_certificate)
         if context.view is None:
             findings += judge_names(leaf, context.names)
         if certificates is observation.certificates:
@@ -146,6 +151,16 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
     held = (certificate for entry in trusted for certificate in entry.certificates)
     times += boundaries(dict.fromkeys((*certificates, *held)), target.thresholds)
     return _assessment(findings, (), expiry, times, now)
+
+
+def _judge_anchors(certificates: Sequence[Certificate], target: FileTarget, now: float) -> Iterator[Finding]:
+    """Yield findings on a bundle, on one CA certificate, or on the chain of a component, which a server presents."""
+    if len(certificates) > 1 and target.role is not FileRole.CHAIN:
+        yield from judge_bundle(certificates, now, target.thresholds)
+        return
+    for index, each in enumerate(certificates):
+        anchor = target.role is FileRole.FOUND
+        yield from judge_time(each, sentence("position {}", index), now, target.thresholds, anchor=anchor)
 
 
 def _are_trusted(
@@ -176,13 +191,23 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     """Return the verdict at Unix time `now` on an endpoint's chains, or its last ones where no address answers."""
     endpoint = context.endpoint
     presented = tuple(each for each in observation.presented or context.last_known if each.chain)
-    audience = Audience(endpoint.name, context.views, (endpoint.verified_name,), context.elsewhere, endpoint.thresholds)
+    audience = Audience(
+        endpoint.name,
+        context.views,
+        (endpoint.verified_name,),
+        context.elsewhere,
+        endpoint.thresholds,
+        Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
+    )
     reception = judge_presented((each.chain for each in presented), audience, now)
     findings = [*judge_endpoint_source(observation, context.failures_in_a_row), *reception.findings]
     times = list(reception.boundaries)
     for each in presented:
-        findings += judge_tls(each, endpoint.allowed_versions)
+        findings += judge_tls(each, endpoint.tls)
     findings += judge_agreement(presented)
+    for view in context.views:
+        findings += judge_validation(view)
+    findings += judge_shared(presented, endpoint.verified_name, context.sharing)
     if context.on_disk is not None:
         findings += judge_served(presented, context.on_disk, now)
         times.append(context.on_disk.since + context.on_disk.grace)

@@ -13,10 +13,12 @@ from probes.assess import FileContext, assess_file, in_place_of_unreadable, with
 from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.finding import Assessment, Finding, finding
-from probes.judge.client import View, judge_edge, leaf_first
+from probes.judge.client import Circumstances, View, judge_edge, leaf_first
+from probes.judge.line import judge_line
 from probes.judge.name import judge_names
 from probes.judge.source import judge_unread
 from probes.lifetime import has_ended
+from probes.line.use import is_chain_used
 from probes.observation import FileObservation
 from probes.set import SetReading
 from probes.trust import Trust
@@ -108,6 +110,7 @@ def assess_set(reading: SetReading, context: SetContext, now: float) -> Mapping[
             elsewhere=context.elsewhere,
         )
         assessment = assess_file(by_name[target.name], file_context, now)
+        assessment = with_findings(assessment, list(judge_line(target, context.targets, by_name)), now)
         if target.name in unread:
             assessment = in_place_of_unreadable(assessment, unread[target.name])
         assessments[target.name] = assessment
@@ -126,8 +129,9 @@ def chain_on_disk(
     if leaf is None or not observations[leaf.name].certificates:
         return ()
     chain = leaf_first(observations[leaf.name].certificates)
+    is_used = is_chain_used(targets, observations)
     for target in targets:
-        if target.role is FileRole.CHAIN:
+        if target.role is FileRole.CHAIN and is_used:
             chain += tuple(each for each in observations[target.name].certificates if each not in chain)
     return chain
 
@@ -163,6 +167,7 @@ def _judge_next_reload(chain: tuple[Certificate, ...], context: SetContext, now:
                 {chain[0]: tuple(judge_names(chain[0], names, view.client.verifier))},
                 now,
                 context.elsewhere,
+                Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
             )
             if not edge.accepted:
                 breaks.setdefault(view.client.name, (edge.why, []))[1].append(endpoint.name)
@@ -196,10 +201,14 @@ def judge_use(reading: SetReading, targets: Sequence[FileTarget], now: float) ->
 
 
 def _faults_of_file(target: FileTarget, seen: FileObservation, assessment: Assessment) -> Iterator[SetFault]:
-    # A chain of its own file may be missing where no server was told of that file.
+    # A chain of its own file may be missing where no server was told of that file, and a configuration file where
+    # that of another moment is known to have been there.
     certain = target.role is not FileRole.CHAIN
     for found in assessment.findings:
-        if found.code is Code.UNREADABLE and seen.failure is not None and seen.failure.reason in _BROKEN:
+        if target.role.is_line:
+            if found.code is Code.CONFIG_LINE_MISSING and found.severity is Severity.CRITICAL:
+                yield SetFault(found.code, target.name, found.detail)
+        elif found.code is Code.UNREADABLE and seen.failure is not None and seen.failure.reason in _BROKEN:
             locked = seen.failure.reason is UnreadableReason.WRONG_PASSWORD
             yield SetFault(found.code, target.name, seen.failure.detail, certain, locked)
         elif found.code in {Code.NO_CERTIFICATE, Code.KEY_MISMATCH}:

@@ -21,6 +21,7 @@ from probes.container.blocks import SEALED, Container, EncodingFault, faulty
 from probes.container.private_key import open_key
 from probes.container.registry import called, is_keystore, open_container
 from probes.keystore import DEFAULT_PASSWORD, Keystore, KeystoreEntry, password_in
+from probes.line.registry import read_line
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.opening import RefusedError, broken_link, open_plainly
 
@@ -121,6 +122,11 @@ def look_into(
 
     `password` opens locked content; where it could not be read, that is why.
     """
+    if target.line is not None:
+        # A configuration file is not searched for certificates.
+        reading = read_line(data, target.line)
+        content = FileContent.NOTHING
+        return FileObservation(target.name, now, identity, content, mode=mode, owner=owner, line=reading)
     container = _opened(data, target, password)
     blocks = container.blocks
     failures = [Unreadable(fault.reason, harmless(fault.detail)) for fault in blocks.faults[:1]]

@@ -38,6 +38,8 @@ class Edge:
     accepted: bool
     why: Printable = _NOTHING
     """Where it rejects: the cause and the cure, a sentence."""
+    unvalidated: Printable = _NOTHING
+    """Why it does not validate, a clause; empty where it does."""
     cause: Finding | None = field(default=None, compare=False, repr=False)
     """Where it rejects: the first cause."""
 

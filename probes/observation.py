@@ -8,6 +8,7 @@ from config.text import Printable
 from config.vocabulary import FileContent, FileFormat, UnreachableReason, UnreadableReason
 from probes.certificate import Certificate
 from probes.keystore import Keystore
+from probes.line.syntax import LineReading
 
 
 def bounded(number: int) -> int:
@@ -57,6 +58,10 @@ class FileObservation:
     format: FileFormat = FileFormat.OTHER
     keystore: Keystore[Certificate] | None = None
     """The entries, where the file is a keystore that could be read."""
+    absent: bool = False
+    """There is no file, and none is needed: a chain that no configuration file names."""
+    line: LineReading | None = None
+    """Whether it names the chain, where it is a configuration file that could be read."""
 
 
 @dataclass(frozen=True, slots=True)

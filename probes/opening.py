@@ -132,8 +132,8 @@ class _Walk:
         self.directory = os.open("/", _EXAMINING)
         self.lie_in: list[str] = []
         """Where the links lie that were passed: paths without links."""
-        self._at = "/"
-        """The path of that directory, without links."""
+        self._at: list[str] = []
+        """The names on the path of that directory, without links."""
         self._trusted = trusted
         self._follow_last = follow_last
         self._todo = _names(path)
@@ -191,8 +191,8 @@ class _Walk:
             raise
         except OSError:
             # Of a directory, nothing is left to do.
-            return os.path.normpath(os.path.join(self._at, *reversed(self._todo)))
-        return os.path.join(self._at, name)
+            return os.path.normpath(os.path.join("/", *self._at, *reversed(self._todo)))
+        return os.path.join("/", *self._at, name)
 
     def _end(self) -> tuple[str, os.stat_result]:
         for _ in range(MOST_NAMES):
@@ -207,7 +207,7 @@ class _Walk:
                 self._todo.pop()
                 if stat.S_ISDIR(status.st_mode):
                     self.directory, found = found, self.directory
-                    self._at = os.path.normpath(os.path.join(self._at, name))
+                    self._enter(name)
                 elif stat.S_ISLNK(status.st_mode):
                     self._pass(name, status, os.readlink("", dir_fd=found))
                 elif self._todo:
@@ -219,9 +219,17 @@ class _Walk:
                 os.close(found)
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
 
+    def _enter(self, name: str) -> None:
+        if name == "/":
+            self._at.clear()
+        elif name != "..":
+            self._at.append(name)
+        elif self._at:
+            self._at.pop()
+
     def _pass(self, name: str, link: os.stat_result, to: str) -> None:
         self._passed += 1
-        self.lie_in.append(self._at)
+        self.lie_in.append(os.path.join("/", *self._at))
         if self._passed > MOST_LINKS:
             self._todo.append(name)
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))

@@ -42,7 +42,9 @@ def with_value(data: bytes, key: str, value: str) -> bytes | Printable:
             if continued:
                 return sentence("its line {} goes on in the next line; {}", printable(key), by_hand)
     if found is not None:
-        return data[: found.start("value")] + _like(found["value"], value) + data[found.end("value") :]
+        # A key may stand alone on its line.
+        between = b"" if found.end("key") < found.start("value") else b"="
+        return data[: found.start("value")] + between + _like(found["value"], value) + data[found.end("value") :]
     end = b"\r\n" if b"\r\n" in data else b"\n"
     gap = b"" if not data or data.endswith((b"\n", b"\r")) else end
     return data + gap + f"{key}={value}".encode() + end

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from config.model import FileTarget
 from config.text import Printable
-from config.vocabulary import FileContent, UnreadableReason
+from config.vocabulary import FileContent, FileRole, UnreadableReason
 from probes.file import identify, look_at_file, look_into
+from probes.line.use import is_missing, may_chain_be_missing
 from probes.observation import FileIdentity, FileObservation, Unreadable
 
 ATTEMPTS: Final = 3
@@ -77,7 +78,21 @@ def reading_of(
             return FileObservation(target.name, now, None, FileContent.NOTHING, failure=missing)
         return look_into(data, target, now, password, mode=0o600)
 
-    return SetReading(tuple(map(look, targets)))
+    return with_absence(SetReading(tuple(map(look, targets))), targets)
+
+
+def with_absence(reading: SetReading, targets: Sequence[FileTarget]) -> SetReading:
+    """Return the reading of `targets` in which a chain that is rightly missing is absent, and no fault."""
+    by_name = {each.target: each for each in reading.observations}
+    chains = {each.name for each in targets if each.role is FileRole.CHAIN and is_missing(by_name[each.name])}
+    if not chains or not may_chain_be_missing(targets, by_name):
+        return reading
+    return replace(
+        reading,
+        observations=tuple(
+            replace(each, failure=None, absent=True) if each.target in chains else each for each in reading.observations
+        ),
+    )
 
 
 def signature(target: FileTarget, examined: Callable[[str], os.stat_result] = os.stat) -> Signature:

@@ -18,6 +18,7 @@ from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Site, TLSSettings
 from tests.kit import forks
+from tests.kit.long import dealt
 from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.prometheus import Prometheus
 from tests.kit.start import StartServer
@@ -74,6 +75,13 @@ def pytest_collection(session: pytest.Session) -> None:
         # Why one cannot be imported is said when it is collected.
         with suppress(Exception):
             importlib.import_module(".".join(each.relative_to(root).with_suffix("").parts))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the tests that take longest."""
+    worker = getattr(config, "workerinput", None)
+    if worker is not None and _runs_everything(config):
+        items[:] = dealt(items, worker["workercount"], lambda each: each.nodeid)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.long import LONG, dealt
 from tests.kit.tenth import drawn
 
 TESTS = """
@@ -59,3 +61,19 @@ def test_each_seed_draws_another_tenth_and_many_draw_every_test() -> None:
     assert len(set(map(frozenset, tenths))) == 100
     assert set().union(*tenths) == set(tests)
     assert 25 < sum(map(len, tenths)) / 100 < 35
+
+
+def test_tests_that_take_long_are_there_and_come_first_in_each_worker_s_part() -> None:
+    for each in LONG:
+        path, _, name = each.partition("::")
+        module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+        assert not name or callable(getattr(module, name)), each
+    (file,) = [each for each in LONG if "::" not in each]
+    long = [f"{each}[1]" for each in sorted(LONG - {file})[:4]]
+    tests = [*(f"test_{number}" for number in range(25)), *long, f"{file}::test_one", f"{file}::test_other"]
+    found = dealt(tests, 4, str)
+    assert sorted(found) == sorted(tests)
+    parts = [found[31 * part // 4 : 31 * (part + 1) // 4] for part in range(4)]
+    assert [[each for each in part if each in long] for part in parts] == [[each] for each in long]
+    assert [each for each in parts[0] if each.startswith(file)] == [f"{file}::test_one", f"{file}::test_other"]
+    assert [each for each in found if each.startswith("test_")] == tests[:25], "modules stay together"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Self
@@ -10,14 +11,50 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Va
 from pydantic_core import PydanticCustomError
 
 from config import model
+from config.expected import ANY_MODERN, AllowedTLS
 from config.fields import AbsolutePath, Duration, PlainName, Sentence, default_duration
+from config.schema.expected import DefaultCertificate, Own
 from config.schema.issuer import AllowedIssuer
-from config.schema.looking import ComponentEndpoint
+from config.schema.looking import ComponentEndpoint, check_own
 from config.schema.section import ClientName, Section, broken_rule
 from config.service import Activation, Service, systemd
-from config.vocabulary import Keys, Mode, WriteMode
+from config.text import printable
+from config.vocabulary import LINE_ROLES, FileRole, Keys, LineSyntax, Mode, OwnCertificate, WriteMode
 
 _COMPONENT: Final = model.Component("", model.Artefacts())
+
+
+_KEPT: Final = (FileRole.CERTIFICATE, FileRole.KEY, FileRole.CHAIN, FileRole.COMBINED, FileRole.KEYSTORE)
+"""The artefacts that other programs keep."""
+_SETTING: Final = {
+    LineSyntax.LIGHTTPD: (r"[A-Za-z][A-Za-z0-9._-]*", "the name of a setting, such as ssl.ca-file"),
+    LineSyntax.XML: (
+        r"[A-Za-z_][A-Za-z0-9_.-]*(/[A-Za-z_][A-Za-z0-9_.-]*)+",
+        "the path of an element, such as ssl/certificate_chain_file",
+    ),
+}
+
+
+class LineSection(Section):
+    """A line of a configuration file that names the chain: certvigil adds and removes it with the chain itself."""
+
+    file: AbsolutePath
+    """The configuration file; files that it includes are not edited."""
+    syntax: Annotated[LineSyntax, Field(strict=False)]
+    """How it is written: lighttpd or xml."""
+    setting: str
+    """The setting, such as ssl.ca-file; of XML the element within its outer one, ssl/certificate_chain_file."""
+
+    @model_validator(mode="after")
+    def _check_setting(self) -> Self:
+        pattern, expected = _SETTING[self.syntax]
+        if not re.fullmatch(pattern, self.setting) or len(self.setting) > 200:
+            raise broken_rule(f"'setting' is none of {self.syntax}, expected {expected}", "setting")
+        return self
+
+    def build(self, chain: str, certificate: str) -> model.ConfigLine:
+        """Return the line, which names the file `chain` beside the file `certificate`."""
+        return model.ConfigLine(self.file, self.syntax, self.setting, chain, certificate)
 
 
 class ArtefactsSection(Section):
@@ -35,6 +72,8 @@ class ArtefactsSection(Section):
     """The one file with private key, certificate and chain: PKCS#12; JKS and JCEKS are watched, and not written."""
     password_file: AbsolutePath | None = None
     """The file with the password of the keystore. certvigil reads it at each look, and stores it nowhere."""
+    lines: Annotated[list[LineSection], Field(max_length=len(LINE_ROLES))] = []
+    """The lines of configuration files that name the chain, where the service reads it only if it is named there."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
@@ -42,6 +81,8 @@ class ArtefactsSection(Section):
             raise broken_rule("'combined' beside 'certificate' or 'key', expected the one or the others")
         if self.keystore is not None and (self.combined or self.certificate or self.key or self.chain):
             raise broken_rule("'keystore' beside other files, expected the one or the others")
+        if self.lines and self.chain is None:
+            raise broken_rule("'lines' without 'chain', expected it beside the file that the lines name")
         if self.keystore is None and self.password_file is not None:
             raise broken_rule("'password_file' without 'keystore', expected it beside the keystore that it opens")
         if self.combined is None and self.certificate is None and self.keystore is None:
@@ -50,7 +91,40 @@ class ArtefactsSection(Section):
 
     def build(self) -> model.Artefacts:
         """Return the artefacts."""
-        return model.Artefacts(**self.model_dump())
+        lines = tuple(each.build(self.chain or "", self.combined or self.certificate or "") for each in self.lines)
+        return model.Artefacts(**self.model_dump(exclude={"lines"}), lines=lines)
+
+
+_NAME: Final = r"[A-Za-z0-9_.-]*\*[A-Za-z0-9_.-]*"
+
+
+class BackupFolderSection(Section):
+    """A folder in which another program keeps earlier files of the component; certvigil lists them, and only reads."""
+
+    directory: AbsolutePath
+    """The folder."""
+    names: dict[str, str]
+    """By artefact, such as certificate: the names of its files, in which * stands for the date, `*-web.crt`."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        for role, name in self.names.items():
+            if role not in _KEPT:
+                raise broken_rule(f"'{printable(role)}' in 'names', expected {', '.join(_KEPT)}", "names")
+            if not re.fullmatch(_NAME, name) or len(name) > 200:
+                raise broken_rule(
+                    f"'{role}' in 'names' is no name with one *, expected one such as '*-web.crt'", "names"
+                )
+        if not self.names:
+            raise broken_rule(
+                "no 'names', expected a name for each artefact, such as {certificate: '*-web.crt'}", "names"
+            )
+        return self
+
+    def build(self, artefacts: model.Artefacts) -> model.BackupFolder:
+        """Return the folder, as far as it is of these artefacts."""
+        names = {role: self.names[role] for role in _KEPT if role in self.names and role in artefacts.files}
+        return model.BackupFolder(self.directory.rstrip("/") or "/", MappingProxyType(names))
 
 
 def _command(words: list[str]) -> list[str]:
@@ -193,6 +267,19 @@ class ComponentSection(Section):
     """The topic of `certvigil guide` about its replacement by hand; its plans name it."""
     reminders: list[Sentence] = []
     """Statements that a person should confirm before it is replaced; its plans show them."""
+    backup_folder: BackupFolderSection | None = None
+    """A folder in which another program keeps earlier files, which can be given back as well."""
+    default_certificate: DefaultCertificate | None = None
+    """How its default certificate is told, which a product makes itself at its installation."""
+    own_certificate: Own | None = None
+    """Whether an own certificate must stand in its place: optional, expected (the default) or mandatory."""
+
+    @model_validator(mode="after")
+    def _check_own(self) -> Self:
+        check_own(self.own_certificate, self.default_certificate)
+        for each in self.endpoints:
+            check_own(each.own_certificate, each.default_certificate or self.default_certificate)
+        return self
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
@@ -209,12 +296,19 @@ class ComponentSection(Section):
             raise broken_rule(f"'mode: auto' without {without}, expected {expected}", "mode", *missing)
         return self
 
-    def build(self, name: str, keys: Keys = Keys.READ) -> tuple[model.Component, tuple[model.Endpoint, ...]]:
-        """Return the component called `name`, and its endpoints; `keys` is the default of the whole configuration."""
+    def build(
+        self, name: str, keys: Keys = Keys.READ, tls: AllowedTLS = ANY_MODERN
+    ) -> tuple[model.Component, tuple[model.Endpoint, ...]]:
+        """Return the component called `name`, and its endpoints.
+
+        `keys` and `tls` are the defaults of the whole configuration.
+        """
         clients = tuple(self.clients)
+        own = self.own_certificate or OwnCertificate.EXPECTED
+        default = self.default_certificate.build(own) if self.default_certificate else None
         endpoints: list[model.Endpoint] = []
         for each in self.endpoints:
-            endpoints.append(each.build(name, clients, [built.name for built in endpoints]))
+            endpoints.append(each.build(name, clients, [built.name for built in endpoints], tls, default))
         component = model.Component(
             name=name,
             artefacts=self.artefacts.build(),
@@ -228,6 +322,8 @@ class ComponentSection(Section):
             labels=MappingProxyType(dict(self.labels)),
             keys=self.keys or keys,
             min_lifetime=self.min_lifetime,
+            backup_folder=self.backup_folder.build(self.artefacts.build()) if self.backup_folder else None,
+            default_certificate=default,
             guide=self.guide,
             reminders=tuple(self.reminders),
         )

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from config import model
 from config.address import join_address, split_address
+from config.expected import ANY_MODERN
+from config.expected import AllowedTLS as Allowed
+from config.expected import DefaultCertificate as DefaultSigns
 from config.fields import AbsolutePath, Address, Host, Interval, TargetName, default_duration
+from config.schema.expected import DefaultCertificate, NegotiationSection, Own, Version
 from config.schema.section import ClientName, Section, StoreName, broken_rule
 from config.schema.threshold import ThresholdsSection, built
-from config.vocabulary import EndpointProtocol, KeyKind, TLSVersion
+from config.vocabulary import EndpointProtocol, KeyKind, OwnCertificate, Sending
 
 _ENDPOINT: Final = model.Endpoint("", "", 0)
 
-Version = Annotated[TLSVersion, Field(strict=False)]
 Protocol = Annotated[EndpointProtocol, Field(strict=False)]
 
 
@@ -54,8 +58,9 @@ class _Looking(Section):
     """The time limit of a look."""
     minimum_version: Version = _ENDPOINT.minimum_version
     """The lowest TLS version that certvigil itself accepts. It is low, to see old servers as well."""
-    allowed_versions: list[Version] = Field(default=sorted(_ENDPOINT.allowed_versions), min_length=1)
-    """The TLS versions that may be negotiated without a finding."""
+    tls: NegotiationSection = NegotiationSection()
+    """The TLS versions and ciphers that may be negotiated without a finding; by default as in the whole configuration.
+    """
     clients: list[ClientName] | None = None
     """The clients that must accept the presented chain; an empty list means none."""
     thresholds: ThresholdsSection | None = None
@@ -64,9 +69,31 @@ class _Looking(Section):
     """The name that certvigil asks for (SNI) and verifies; by default the host."""
     key_type: Literal["rsa", "ec"] | None = None
     """The type of key to ask for, if the server has a certificate for each type; by default the server chooses."""
+    sends_intermediates: Annotated[Sending, Field(strict=False)] | None = None
+    """Whether the server should send its intermediates (expected), or its clients must hold them (not_expected).
 
-    def _build(
-        self, name: str, server_name: str | None, clients: tuple[str, ...], component: str | None
+    Without it, an incomplete chain is a finding where a client rejects the server for it.
+    """
+    default_certificate: DefaultCertificate | None = None
+    """How the product's default certificate is told here; by default as at the component."""
+    own_certificate: Own | None = None
+    """Whether an own certificate must stand in its place: optional, expected or mandatory."""
+
+    def _default(self, inherited: DefaultSigns | None) -> DefaultSigns | None:
+        """Return how the default certificate is told, from the endpoint's own keys or those of its component."""
+        own = self.own_certificate or (inherited.own if inherited is not None else OwnCertificate.EXPECTED)
+        if self.default_certificate is not None:
+            return self.default_certificate.build(own)
+        return None if inherited is None else replace(inherited, own=own)
+
+    def _build(  # noqa: PLR0917 (each is of the endpoint)
+        self,
+        name: str,
+        server_name: str | None,
+        clients: tuple[str, ...],
+        component: str | None,
+        tls: Allowed,
+        default: DefaultSigns | None = None,
     ) -> model.Endpoint:
         host, port = split_address(self.address)
         return model.Endpoint(
@@ -77,12 +104,14 @@ class _Looking(Section):
             every=self.every,
             timeout=self.timeout,
             minimum_version=self.minimum_version,
-            allowed_versions=frozenset(self.allowed_versions),
+            tls=self.tls.build(tls),
             clients=clients if self.clients is None else tuple(self.clients),
             component=component,
             thresholds=built(self.thresholds),
             key_type=KeyKind(self.key_type) if self.key_type else None,
             protocol=self.protocol,
+            sends_intermediates=self.sends_intermediates,
+            default_certificate=self._default(default),
         )
 
     def _typed(self, name: str) -> str:
@@ -96,13 +125,18 @@ class EndpointSection(_Looking):
     name: TargetName | None = None
     """The name of this target; by default its address, with server_name and key_type where they are given."""
 
-    def build(self) -> model.Endpoint:
-        """Return the endpoint."""
+    @model_validator(mode="after")
+    def _check_own(self) -> Self:
+        check_own(self.own_certificate, self.default_certificate)
+        return self
+
+    def build(self, tls: Allowed = ANY_MODERN) -> model.Endpoint:
+        """Return the endpoint; `tls` is what the whole configuration allows."""
         host, port = split_address(self.address)
         derived = join_address(host, port)
         if self.server_name not in {None, host}:
             derived += f"/{self.server_name}"
-        return self._build(self.name or self._typed(derived), self.server_name, (model.DEFAULT_CLIENT,), None)
+        return self._build(self.name or self._typed(derived), self.server_name, (model.DEFAULT_CLIENT,), None, tls)
 
 
 class ComponentEndpoint(_Looking):
@@ -120,10 +154,27 @@ class ComponentEndpoint(_Looking):
             )
         return self
 
-    def build(self, component: str, clients: tuple[str, ...], taken: Collection[str]) -> model.Endpoint:
+    def build(
+        self,
+        component: str,
+        clients: tuple[str, ...],
+        taken: Collection[str],
+        tls: Allowed,
+        default: DefaultSigns | None,
+    ) -> model.Endpoint:
         """Return the endpoint of `component`. Its name has the address; where it is `taken`, also the server name."""
         server_name = self.server_name or self.name
         target = self._typed(f"{component}/{join_address(*split_address(self.address))}")
         if target in taken and server_name is not None:
             target += f"/{server_name}"
-        return self._build(target, server_name, clients, component)
+        return self._build(target, server_name, clients, component, tls, default)
+
+
+def check_own(own: OwnCertificate | None, default: DefaultCertificate | None) -> None:
+    """Raise the mistake that an own certificate is wanted in the place of a default one that nobody can tell."""
+    if own is not None and default is None:
+        raise broken_rule(
+            "'own_certificate' without 'default_certificate', expected it beside: how is the default one told?",
+            "own_certificate",
+            "default_certificate",
+        )

@@ -16,6 +16,7 @@ from config.fields import (
     Host,
     HostName,
     Interval,
+    KeptBackups,
     LastDay,
     ListenAddress,
     PlainName,
@@ -26,6 +27,7 @@ from config.fields import (
 )
 from config.schema.channel import ChannelSection, NotificationsSection
 from config.schema.component import ComponentSection, ComponentService
+from config.schema.expected import NegotiationSection, PlainPortSection
 from config.schema.export import MetricsSection, Probe
 from config.schema.looking import EndpointSection, WatchSection
 from config.schema.policy import PolicySection
@@ -124,6 +126,10 @@ class Actor(Section):
     """The user of the daemon, who may ask for actions that modes and approvals allow."""
     approval_lifetime: Duration = default_duration(_SETTINGS.actor.approval_lifetime)
     """How long an approval holds."""
+    keep_backups: KeptBackups = _SETTINGS.actor.keep_backups
+    """How many backup sets of a component are kept, the default set aside."""
+    backup_lifetime: Duration = default_duration(_SETTINGS.actor.backup_lifetime)
+    """After how long a backup set is removed, unless it is the default set or the last good one."""
     approvals_over_api: bool = _SETTINGS.actor.approvals_over_api
     """Whether the actor believes the daemon that somebody approved or rejected a plan over its API."""
     require_synchronised_clock: bool = _SETTINGS.actor.require_synchronised_clock
@@ -140,6 +146,8 @@ class Actor(Section):
             group=self.group,
             daemon_user=self.daemon_user,
             approval_lifetime=self.approval_lifetime,
+            keep_backups=self.keep_backups,
+            backup_lifetime=self.backup_lifetime,
             approvals_over_api=self.approvals_over_api,
             require_synchronised_clock=self.require_synchronised_clock,
         )
@@ -174,6 +182,10 @@ class RootSection(Section):
     """Rules of actions, in their order of precedence; the shipped policies come last."""
     waivers: list[WaiverSection] = []
     """Findings that count as notices until a date."""
+    not_tls: list[PlainPortSection] = []
+    """UDP ports that speak no TLS: they are listed, and never looked at."""
+    tls: NegotiationSection = NegotiationSection()
+    """The TLS versions and ciphers that endpoints may negotiate without a finding."""
     channels: dict[PlainName, ChannelSection] = {}
     """Destinations of messages, by name."""
     notifications: NotificationsSection = NotificationsSection()
@@ -222,6 +234,7 @@ class RootSection(Section):
             x509_cert=self.metrics.x509_cert,
             settle=self.settle,
             pending=self.pending,
+            tls=self.tls.build(),
         )
 
 

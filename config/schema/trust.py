@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from config import model
 from config.fields import AbsolutePath, Host, SecurityLevel
 from config.schema.component import NamedService
+from config.schema.expected import ValidationSwitch
 from config.schema.section import Section, StoreName, broken_rule
 from config.vocabulary import Mode, VerifierName, WriteMode
 
@@ -76,6 +77,8 @@ class ClientSection(Section):
     """The names by which it connects; by default the endpoint's own."""
     validates: bool = True
     """Whether it validates at all. If not, a chain that it would reject is a notice."""
+    validation_switch: ValidationSwitch | None = None
+    """The line of its configuration that turns validation off; `validates` counts while that cannot be read."""
 
     security_level: SecurityLevel = model.DEFAULT_SECURITY_LEVEL
     """OpenSSL's demand on keys and signatures: level 0 takes any, 2 is the default of its programs."""
@@ -98,5 +101,6 @@ class ClientSection(Section):
             intermediates=tuple(self.intermediates),
             names=tuple(self.names),
             validates=self.validates,
+            validation_switch=self.validation_switch.build() if self.validation_switch else None,
             security_level=self.security_level,
         )

@@ -16,6 +16,7 @@ from monitor.metrics import Counters, Page, plain
 from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate, Key
 from probes.finding import Edge, finding
+from probes.observation import Presented
 
 INTRODUCTION: Final = """certvigil answers `GET /metrics`, by default at 127.0.0.1:9790.
 
@@ -60,6 +61,7 @@ _EXAMPLE: Final = TargetState(
     edges=(Edge("default", accepted=True),),
     expiry=0,
     last_look=0.0,
+    addresses=(Presented(Printable("192.0.2.1"), (), "TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519"),),
 )
 """A target about which every family has something to say."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from actions import backup
 from actions.backup import BackupError, BackupSet
+from actions.backup_folder import sets_in_folder
 from actions.component_files import keys_of_set
 from actions.ending import Ground
 from actions.precheck import Objection
@@ -50,14 +51,17 @@ def list_sets(work: Work, request: Request) -> Document:
             for each in sets.sets
             if not is_on_disk(context, each)
         }
+        default = {(name, each.transaction) for name, each in _default_in_folders(context, members).items()}
         for name in members:
-            sets = context.backup_sets(name)
+            sets = context.every_backup_set(name)
             presented = presented_now(context, name) if sets else ()
             for of in sets:
                 facts, chain = facts_of(context, of), certificates_in(context, of)
+                is_default = (name, of.transaction) in default if default else of.pinned
                 listed_sets.append(
                     {
-                        **_listed(context, of),
+                        **_listed(context, of, members),
+                        "default": is_default,
                         **facts_document(facts),
                         "certificate": certificate_object(chain[0]) if chain else None,
                         "served": is_served(chain, presented),
@@ -67,12 +71,12 @@ def list_sets(work: Work, request: Request) -> Document:
     return {"sets": listed_sets}
 
 
-def _listed(context: ActorContext, of: BackupSet) -> Document:
+def _listed(context: ActorContext, of: BackupSet, members: Sequence[str]) -> Document:
     """Return a backup set, with why it cannot be used, and why it is never given back, where that is so."""
     if of.component not in context.config.components:
         return {**set_document(of), "unusable": ""}
     journal_state = context.journal_state()
-    document = {**set_document(of), "unusable": context.unusable(of)}
+    document = {**set_document(of), "unusable": context.unusable(of) or _half(context, of, members)}
     if not journal_state.given_up:
         return document
     try:
@@ -93,8 +97,49 @@ def sets_to_give_back(
     """
     if not name:
         return _last_usable(context, components)
+    if name == DEFAULT_SET and (default := _default_in_folders(context, components)):
+        older = sentence("the default is set {}, which was there before certvigil's first change", _shown(default))
+        return {each: ChosenSets([of], (older,)) for each, of in default.items()}
     given = {each: ChosenSets(sets) for each in components if (sets := _sets_called(context, each, name))}
+    halves = [
+        f"{of.component}: backup set {printable(name)}: {why}"
+        for each in given.values()
+        for of in each.sets
+        if of.folder and (why := context.unusable(of) or _half(context, of, components))
+    ]
+    if halves:
+        return RefusedPlan(tuple(Objection(Ground.UNUSABLE, each) for each in halves))
     return given or sentence("there is no backup set {} of {}", printable(name), listed(map(printable, components)))
+
+
+def _half(context: ActorContext, of: BackupSet, members: Sequence[str]) -> str:
+    """Say that a set in a folder holds nothing of other members of a group; empty where it does; raises OSError."""
+    if not of.folder:
+        return ""
+    kept = {each: sets_in_folder(context.world, context.config.components[each]) for each in members}
+    without = [name for name, sets in kept.items() if of.transaction not in {each.transaction for each in sets}]
+    return f"half a set: it holds nothing of {printable(', '.join(without))}" if without else ""
+
+
+def _default_in_folders(context: ActorContext, members: Sequence[str]) -> Mapping[str, BackupSet]:
+    """Return the oldest whole set of these components in folders, where certvigil has none that is older; else none.
+
+    Raises OSError, BackupError.
+    """
+    components = context.config.components
+    kept = {each: sets_in_folder(context.world, components[each]) for each in members if each in components}
+    own = [each.at for name in members for each in context.backup_sets(name) if each.pinned]
+    for first in next(iter(kept.values()), ()):
+        of_all = {name: one for name, sets in kept.items() for one in sets if one.transaction == first.transaction}
+        is_older = all(each.until < min(own, default=float("inf")) for each in of_all.values())
+        if len(of_all) == len(members) and is_older and not any(map(context.unusable, of_all.values())):
+            return of_all
+    return {}
+
+
+def _shown(sets: Mapping[str, BackupSet]) -> Printable:
+    first = next(iter(sets.values()))
+    return sentence("{} of {}", printable(first.transaction), printable(first.folder))
 
 
 def _last_usable(
@@ -135,7 +180,7 @@ def _never_in_use(context: ActorContext, of: BackupSet) -> str:
 
 def _sets_called(context: ActorContext, component: str, name: str) -> Sequence[BackupSet]:
     """Return the backup sets of a component that are called `name`; raises BackupError, OSError."""
-    sets = context.backup_sets(component)
+    sets = context.every_backup_set(component)
     if name == DEFAULT_SET:
         # There are several where a file joined the component later: that file is as it first was.
         return [each for each in reversed(sets) if each.pinned]

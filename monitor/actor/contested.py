@@ -69,7 +69,7 @@ def changed_since(context: ActorContext, records: Sequence[Record], transaction:
     for name in components & context.config.components.keys():
         found.update(set_on_disk(context.config.components[name], context.world)[0].files)
     changes = plan.changes if plan is not None else ()
-    return next((printable(each.path) for each in changes if found.get(each.path) != each.after.sha256), None)
+    return next((printable(each.path) for each in changes if found.get(each.path) != each.new_sha256), None)
 
 
 def _plan_of(records: Sequence[Record], transaction: str) -> Plan | None:

@@ -11,11 +11,14 @@ from dataclasses import astuple, dataclass, field, replace
 
 from actions import audit, backup
 from actions.artefact import presented_by
+from actions.backup import Retention
+from actions.backup_folder import sets_in_folder
 from actions.compact import compact, is_due
 from actions.component_files import held_by, keystore_password
 from actions.component_site import ComponentSite, LastSet
 from actions.journal import Event, Journal, JournalError, Record
 from actions.journal_state import JournalState
+from actions.lines import presentable
 from actions.plan import Ill, Plan, plan_from_json
 from actions.plan_activation import plan_activation
 from actions.precheck import Issuers
@@ -122,7 +125,7 @@ class ActorContext:
             except (backup.BackupError, OSError):
                 continue
             if not self._why_dead(component, held, password):
-                chain = presented_by(held, password)
+                chain = presented_by(presentable(component.artefacts, held), password)
                 states = {copy.path: copy.state for copy in each.copies if copy.state is not None}
                 return LastSet(chain, held.get(FileRole.KEYSTORE) or b"", states, committed)
         return LastSet(committed=committed)
@@ -133,15 +136,28 @@ class ActorContext:
         Empty where it can be used, and where nobody can tell.
         """
         component = self.config.components[of.component]
+        if of.missing:
+            return f"half a set: there is no {printable(', '.join(of.missing))} in {printable(of.folder)}"
         try:
             held = self._held(component, of)
-            missing = [component.artefacts.files[role] for role, data in held.items() if data is None]
+            missing = [component.artefacts.files[role] for role in self._lacking(component, of, held)]
             dead = self._why_dead(component, held, keystore_password(component.artefacts, self.world))
             return dead or (f"it does not hold {printable(', '.join(missing))}" if missing else "")
         except backup.BackupError as error:
             return printable(str(error))
         except OSError:
             return ""
+
+    def _lacking(
+        self, component: Component, of: backup.BackupSet, held: Mapping[FileRole, bytes | None]
+    ) -> Iterator[FileRole]:
+        """Yield the files that a backup set should have: configuration files are only edited."""
+        noted = {copy.path for copy in of.copies}
+        for role, data in held.items():
+            optional = role is FileRole.CHAIN and component.artefacts.lines
+            was_missing = optional and self.world.resolve(component.artefacts.files[role]) in noted
+            if data is None and not role.is_line and not was_missing:
+                yield role
 
     def _held(self, component: Component, of: backup.BackupSet) -> Mapping[FileRole, bytes | None]:
         """Return the content of a backup set for a component's files as they are configured now."""
@@ -207,8 +223,17 @@ class ActorContext:
             log.info("the journal was compacted from %d to %d bytes", before, journal.size)
 
     def backup_sets(self, name: str) -> Sequence[backup.BackupSet]:
-        """Return the backup sets of a component, oldest first; raises OSError, BackupError."""
+        """Return certvigil's own backup sets of a component, oldest first; raises OSError, BackupError."""
         return backup.sets(self.world, self.transaction.backups, name)
+
+    def every_backup_set(self, name: str) -> Sequence[backup.BackupSet]:
+        """Return the backup sets of a component or store, those in a folder of another program as well, oldest first.
+
+        Raises OSError, BackupError.
+        """
+        component = self.config.components.get(name)
+        kept = () if component is None else sets_in_folder(self.world, component)
+        return sorted((*self.backup_sets(name), *kept), key=lambda each: each.at)
 
 
 def _committed(records: Iterable[Record], component: str) -> frozenset[str]:
@@ -254,12 +279,12 @@ def actor_context(trust_context: TrustContext) -> Iterator[ActorContext]:
         def given_up() -> frozenset[str]:
             return frozenset(context.journal_state().given_up)
 
+        retention = Retention(config.settings.actor.keep_backups, config.settings.actor.backup_lifetime)
         eyes = replace(eyes, worth=worth_of(trust_context, world, given_up), fit=fit)
         store_eyes = StoreEyes(trust_context, world, lambda name: passwords_of(config.trust_stores[name], world))
         eyes = with_stores(eyes, store_eyes, config.changeable_stores)
-        context = ActorContext(
-            trust_context, world, TransactionContext(world, journal, directory, services, eyes, terms), store_eyes
-        )
+        transaction = TransactionContext(world, journal, directory, services, eyes, terms, retention=retention)
+        context = ActorContext(trust_context, world, transaction, store_eyes)
         try:
             yield context
         finally:

@@ -70,7 +70,8 @@ def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service])
     """Return the plan, or why there is none."""
     if isinstance(made, RefusedPlan):
         objections = [{"ground": each.ground, "detail": each.detail} for each in made.objections]
-        return {"refused": {"objections": objections, "effects": _effects(made.effects)}}
+        refused = {"objections": objections, "effects": _effects(made.effects)}
+        return {"refused": refused, **({"remarks": list(made.remarks)} if made.remarks else {})}
     plan = made.order.plan
     return {
         "plan": {
@@ -207,7 +208,8 @@ def set_document(of: BackupSet) -> Document:
         "taken": iso(of.at),
         "default": of.pinned,
         "late": of.late,
-        "files": [printable(copy.path) for copy in of.copies],
+        "files": [printable(copy.path) for copy in of.copies if copy.name is not None or not of.folder],
+        "folder": printable(of.folder),
     }
 
 

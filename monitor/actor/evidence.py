@@ -120,7 +120,7 @@ def situation_of(
     journal_state = context.journal_state()
     waived = {(each.target, each.code) for each in config.waivers if now < each.until}
     raised = [each for each in _raised(look) if (each.target, each.code) not in waived]
-    edges = tuple(_edges(look, config))
+    edges = tuple(_edges(look))
     keys: list[Hashable] = [_key(each) for each in raised]
     keys += [(each.client, each.target) for each in edges if not each.accepts]
     unchanged = (circumstances(context.trust_context), look.disk, look.served)
@@ -173,10 +173,10 @@ def _raised(look: Look) -> Iterator[FindingState]:
             yield FindingState(target, each.code, each.severity, 0.0, each.subject, target in at_endpoints)
 
 
-def _edges(look: Look, config: Config) -> Iterator[Accepts]:
+def _edges(look: Look) -> Iterator[Accepts]:
     for name, (_, assessment) in look.endpoints.items():
         for edge in assessment.edges:
-            if config.clients[edge.client].validates:
+            if not edge.unvalidated:
                 yield Accepts(edge.client, name, edge.accepted, 0.0)
 
 
@@ -210,6 +210,7 @@ def circumstances(trust_context: TrustContext) -> str:
         trust_context.config.digest,
         sorted((name, [each.sha256 for each in trust.anchors]) for name, trust in trust_context.trusts.items()),
         sorted((name, [each.sha256 for each in chain]) for name, chain in trust_context.held.items()),
+        sorted((name, each.validates) for name, each in trust_context.switches.items()),
     )
     return hashlib.sha256(repr(held).encode()).hexdigest()
 

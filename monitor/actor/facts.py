@@ -15,11 +15,12 @@ from typing import Any, Final
 
 from config.model import FileTarget
 from config.text import Printable, harmless, printable
-from config.vocabulary import EntryKind, FileContent, FileFormat, Integrity, UnreadableReason
+from config.vocabulary import EntryKind, FileContent, FileFormat, Integrity, LineState, UnreadableReason
 from monitor.actor.request import Document
 from probes.certificate import MOST_BYTES, certificate
 from probes.file import MOST_KEYS
 from probes.keystore import Keystore, KeystoreEntry
+from probes.line.syntax import LineReading
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.set import SetReading
 
@@ -42,7 +43,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _FACTS: Final = frozenset(
     {
         *("name", "path", "identity", "content", "certificates", "keys", "encrypted_keys", "mode", "owner", "failure"),
-        *("format", "keystore"),
+        *("format", "keystore", "line"),
     }
 )
 _OF_KEYSTORE: Final = frozenset({"more", "entries", "integrity", "default_password", "locked_keys"})
@@ -71,6 +72,8 @@ class FileFacts:
     failure: Unreadable | None = None
     format: FileFormat = FileFormat.OTHER
     keystore: Keystore[bytes] | None = None
+    line: LineReading | None = None
+    """Of a configuration file, in place of all else that it holds."""
 
     @property
     def pool(self) -> tuple[bytes, ...]:
@@ -100,7 +103,7 @@ def facts_of(reading: SetReading, targets: Sequence[FileTarget]) -> Facts:
         file = FileFacts(
             *(target.name, target.path, seen.identity, seen.content, tuple(each.der for each in seen.certificates)),
             *(seen.keys[:MOST_KEYS], min(seen.encrypted_keys, MOST_KEYS), seen.mode, seen.owner, seen.failure),
-            *(seen.format, None if seen.keystore is None else seen.keystore.of(lambda each: each.der)),
+            *(seen.format, None if seen.keystore is None else seen.keystore.of(lambda each: each.der), seen.line),
         )
         count = max(len(file.certificates), len(file.pool), len(file.keystore.entries) if file.keystore else 0)
         if count > MOST_CERTIFICATES or size + _size(file) > MOST_DER:
@@ -141,7 +144,12 @@ def _plain(file: FileFacts) -> Document:
         "failure": None if file.failure is None else [str(file.failure.reason), file.failure.detail[:LONGEST_DETAIL]],
         "format": str(file.format),
         "keystore": None if file.keystore is None else _plain_keystore(file, file.keystore),
+        "line": None if file.line is None else _plain_line(file.line),
     }
+
+
+def _plain_line(line: LineReading) -> list[object]:
+    return [str(line.state), line.detail[:LONGEST_DETAIL], line.absent]
 
 
 def _plain_keystore(file: FileFacts, keystore: Keystore[bytes]) -> Document:
@@ -199,7 +207,14 @@ def _file(plain: Mapping[str, Any]) -> FileFacts:
         None if plain["failure"] is None else _failure(_list(plain["failure"], 2)),
         FileFormat(_text(plain["format"], 50)),
         None if plain["keystore"] is None else _keystore(_mapping(plain["keystore"]), certificates),
+        None if plain["line"] is None else _line(_list(plain["line"], 3)),
     )
+
+
+def _line(plain: Sequence[object]) -> LineReading:
+    state, detail, absent = plain
+    text = printable(_text(detail, LONGEST_DETAIL), LONGEST_DETAIL)
+    return LineReading(LineState(_text(state, 20)), text, _truth(absent))
 
 
 def _keystore(plain: Mapping[str, Any], certificates: Sequence[bytes]) -> Keystore[bytes]:
@@ -314,4 +329,5 @@ def _observation(file: FileFacts, now: float) -> FileObservation:
         file.encrypted_keys,
         file.format,
         keystore,
+        line=file.line,
     )

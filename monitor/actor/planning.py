@@ -71,7 +71,7 @@ def checked(work: Work, action: ActionRequest, made: Made, *checks: Check) -> Ma
     """Return the plan, or the objections of the first of the checks that has any."""
     for check in checks:
         if isinstance(made, Prepared) and (objections := tuple(check(work, action, made))):
-            return RefusedPlan(objections, made.effects)
+            return RefusedPlan(objections, made.effects, remarks=made.remarks)
     return made
 
 
@@ -93,7 +93,7 @@ def _rollback(context: ActorContext, action: ActionRequest) -> Made:
     subjects = context.config.subjects_of(action.components)
     if len(subjects) > 1 and action.backup_set in {"", DEFAULT_SET}:
         return Printable("a rollback of several components names the transaction that changed them as one")
-    content: dict[str, bytes] = {}
+    content: dict[str, bytes | None] = {}
     given_back: list[str] = []
     remarks: dict[str, None] = {}
     for subject in subjects:

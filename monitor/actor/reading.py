@@ -15,14 +15,15 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
-from config.model import FileTarget
-from config.vocabulary import FileRole
+from config.model import ConfigLine, FileTarget
+from config.vocabulary import FileRole, LineSyntax
 from monitor.actor.confine import Limits, confine, other_user, renounce
 from monitor.actor.facts import LONGEST_LINE, MOST_CERTIFICATES, facts_of, to_document
 from probes.container.pkcs12 import unlock
@@ -143,16 +144,24 @@ def _look(line: bytes) -> bytes:
 
 
 def _target(plain: Any) -> FileTarget:
-    return FileTarget(plain["name"], plain["path"], FileRole(plain["role"]), password_file=plain["password_file"])
+    line = plain["line"]
+    return FileTarget(
+        plain["name"],
+        plain["path"],
+        FileRole(plain["role"]),
+        password_file=plain["password_file"],
+        line=None if line is None else ConfigLine(**{**line, "syntax": LineSyntax(line["syntax"])}),
+    )
 
 
-def plain_target(target: FileTarget) -> dict[str, str | None]:
+def plain_target(target: FileTarget) -> dict[str, object]:
     """Return the request for a file in the words of the reader."""
     return {
         "name": target.name,
         "path": target.path,
         "role": str(target.role),
         "password_file": target.password_file,
+        "line": None if target.line is None else asdict(target.line),
     }
 
 

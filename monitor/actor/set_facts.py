@@ -11,6 +11,7 @@ from actions.artefact import presented_by, ways_of_presenting
 from actions.backup import BackupError, BackupSet, content
 from actions.component_files import held_by, keystore_password
 from actions.journal import ENDED, Event, Record
+from actions.lines import presentable
 from actions.plan import Kind, Plan, plan_from_json
 from actions.validate import live_view_from_json
 from monitor.actor.context import ActorContext
@@ -70,7 +71,7 @@ def certificates_in(context: ActorContext, of: BackupSet) -> tuple[Certificate, 
     artefacts = component.artefacts
     try:
         held = held_by(artefacts, content(context.world, context.transaction.backups, of), context.world)
-        return presented_by(held, keystore_password(artefacts, context.world))
+        return presented_by(presentable(artefacts, held), keystore_password(artefacts, context.world))
     except (BackupError, OSError):
         return ()
 
@@ -134,6 +135,6 @@ def _was_committed(of: BackupSet, records: Sequence[Record]) -> bool:
 
 def _leaves(plan: Plan, component: str, paths: Collection[str]) -> Mapping[str, str]:
     """Return the content that a transaction left in files of a component, by path."""
-    changed = {each.path: each.after.sha256 for each in plan.changes if each.component == component}
+    changed = {each.path: each.new_sha256 for each in plan.changes if each.component == component}
     stood = {path: digest for name, path, digest in plan.stands if name == component}
     return {path: digest for path, digest in {**stood, **changed}.items() if path in paths}

@@ -257,6 +257,7 @@ def _deed(context: ActorContext, request: StoreRequest) -> Deed | Objection:
         return Objection(Ground.UNUSABLE, why)
     last = found[-1]
     held = backup.content(context.world, context.transaction.backups, last)
-    if len(held) != 1:
-        raise BackupError(f"backup set {last.transaction} of {request.store} holds {len(held)} files")
-    return GiveBack(next(iter(held.values())), last.transaction)
+    files = [data for data in held.values() if data is not None]
+    if len(files) != 1:
+        raise BackupError(f"backup set {last.transaction} of {request.store} holds {len(files)} files")
+    return GiveBack(files[0], last.transaction)

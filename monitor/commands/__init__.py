@@ -161,6 +161,29 @@ def status(
     raise typer.Exit(show(socket, StatusQuery(tuple(names), problems, as_json), healthy=healthy))
 
 
+@app.command()
+def inventory(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME...]", show_default=False, help="Components, groups or endpoints; patterns with * and ?."
+        ),
+    ] = [],  # noqa: B006
+    config: ConfigPath = DEFAULT_CONFIG,
+    socket: Socket = DEFAULT_SOCKET,
+    timeout: Annotated[float, typer.Option(help="Seconds for each endpoint where no daemon answers.", min=0.1)] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Show what is installed and served, who issued it, and which clients accept it.
+
+    The daemon is asked; where none answers, the command looks itself, by the configuration. Exit code: 0, or 3 where
+    it cannot be told.
+    """
+    from monitor.commands.inventory import InventoryQuery, show_inventory
+
+    raise typer.Exit(show_inventory(InventoryQuery(tuple(names), config, socket, timeout, as_json)))
+
+
 Since = Annotated[str, typer.Option("--since", metavar="TIME", help="The begin: so long ago, such as 12h, or a time.")]
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="The end: only earlier entries.")]
 

@@ -21,7 +21,7 @@ from config.document import Mistake
 from config.guide import fill, why_not
 from config.model import Config, PemBundle
 from config.text import Printable, harmless, printable, sentence
-from config.vocabulary import FileRole, Machine
+from config.vocabulary import LINE_ROLES, FileRole, Machine
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
@@ -140,7 +140,7 @@ def _others(name: str, config: Config) -> tuple[Certificate, ...]:
         if "/" in name or os.path.isfile(name):
             return _read(name)
         raise _CannotError(unknown([name], tuple(config.components), Printable("component")) or "")
-    files = (path for role, path in component.artefacts.files.items() if role is not FileRole.KEY)
+    files = (path for role, path in component.artefacts.files.items() if role not in {FileRole.KEY, *LINE_ROLES})
     return tuple(each for path in files if os.path.lexists(path) for each in read_certificates(path) if each.is_ca)
 
 

@@ -20,7 +20,7 @@ from config.load import load
 from config.model import Config, FileTarget
 from config.profile import SECTION, Parameter, Shipped, parameters_of, shipped
 from config.text import Printable, harmless, listed, printable, sentence
-from config.vocabulary import FileRole
+from config.vocabulary import LINE_ROLES, FileRole
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from probes.trust import read_certificates
@@ -39,6 +39,7 @@ class _Survey:
 
     present: tuple[FileTarget, ...]
     absent: tuple[FileTarget, ...]
+    """Without chains, which need not be there."""
 
     @property
     def rank(self) -> tuple[bool, int, int]:
@@ -119,10 +120,10 @@ def _read(parameter: Parameter, text: str) -> Value:
 
 def _choose(draft: _Draft) -> _Survey:
     """Take the choices that describe this host best, and return its files; raises _CannotError where none does."""
-    choices = [each for each in draft.shipped.parameters if each.kind == "choice" and each.name not in draft.values]
-    if not choices:
+    choices = (each for each in draft.shipped.parameters if each.kind == "choice" and each.is_required)
+    parameter = next((each for each in choices if each.name not in draft.values), None)
+    if parameter is None:
         return _surveyed(draft.profile, draft.values)
-    parameter = choices[0]
     surveys = {each: _surveyed(draft.profile, {**draft.values, parameter.name: each}) for each in parameter.choices}
     best = max(parameter.choices, key=lambda each: surveys[each].rank)
     alike = [each for each in parameter.choices if surveys[each].rank == surveys[best].rank]
@@ -149,7 +150,8 @@ def _surveyed(profile: str, values: Values) -> _Survey:
     if not isinstance(config, Config):
         raise _CannotError(config[0].problem if not config[0].key else f"{config[0].key}: {config[0].problem}")
     present = tuple(each for each in config.files if _is_file(each.path))
-    return _Survey(present, tuple(each for each in config.files if each not in present))
+    needed = (each for each in config.files if each.role not in {FileRole.CHAIN, *LINE_ROLES})
+    return _Survey(present, tuple(each for each in needed if each not in present))
 
 
 def _is_file(path: str) -> bool:
@@ -189,7 +191,7 @@ def _complete(draft: _Draft, survey: _Survey) -> None:
 def _names(survey: _Survey) -> Iterator[str]:
     """Yield the DNS names of installed certificates that are no wildcards."""
     for each in survey.present:
-        if each.role is FileRole.KEY:
+        if each.role in {FileRole.KEY, *LINE_ROLES}:
             continue
         try:
             certificates = read_certificates(each.path)

@@ -116,6 +116,8 @@ def show(document: Document, progress: StepProgress) -> None:
                 screen.say("unchanged  nothing to do: {}", each["detail"])
             else:
                 screen.say("refused    {}: {}", each["ground"], each["detail"], style="red")
+        for remark in document.get("remarks", ()):
+            screen.say("note       {}", remark, style="cyan")
         _show_effects(screen, document["refused"]["effects"])
     # A reader who has watched the steps knows the plan.
     if "plan" in document and not progress.begun:
@@ -164,7 +166,7 @@ def _show_plan(screen: Screen, document: Document) -> None:
     for each in plan["changes"]:
         before = each["before"]["sha256"][:16] if each["before"] else Printable("(missing)")
         # Each plan has other bytes for a keystore; `says` identifies its content.
-        after = (each["says"] or each["after"]["sha256"])[:16]
+        after = (each["says"] or each["after"]["sha256"])[:16] if each["after"] else Printable("(removed)")
         if not each["changes"]:
             after = sentence("{}  (stays as it is)", before)
         screen.say("file       {}  {} -> {}", each["path"], before, after)
@@ -302,6 +304,8 @@ def _marks(of: Mapping[str, Any]) -> Iterator[Printable]:
         yield Printable("default")
     elif of["late"]:
         yield Printable("written late")
+    if of.get("folder"):
+        yield Printable("of another program")
     if of.get("unusable"):
         yield Printable("unusable")
     if of.get("on_disk"):

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, TextIO, TypeVar
+from typing import TYPE_CHECKING, Final, TextIO, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import Progress
 from rich.text import Text
 
-from config.model import DAY
 from config.text import Printable, Shown, harmless, listed, sentence
 from config.vocabulary import Severity, Verdict
 from monitor.commands.layout import fit, pad, side_by_side, stacked, wrap
-from probes.certificate import Certificate
-from probes.finding import Finding
-from probes.judge.time import moment
+
+if TYPE_CHECKING:
+    # A command that shows what the daemon says needs no library for certificates.
+    from probes.certificate import Certificate
+    from probes.finding import Finding
 
 Item = TypeVar("Item")
 
@@ -36,7 +36,7 @@ _LONG: Final = 200
 """From so many items on, there is a progress bar."""
 INDENT: Final = " " * 9
 _SHOWN_NAMES: Final = 20
-_UNITS: Final = ((DAY, Printable("days")), (3600, Printable("hours")), (60, Printable("minutes")))
+_UNITS: Final = ((86_400, Printable("days")), (3600, Printable("hours")), (60, Printable("minutes")))
 
 
 class Screen:
@@ -62,6 +62,8 @@ class Screen:
         if total < _LONG or not sys.stderr.isatty():
             yield from items
             return
+        from rich.progress import Progress  # noqa: PLC0415 (seldom needed)
+
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(what, total=total)
             for item in items:
@@ -96,6 +98,8 @@ class Screen:
         alias: Printable = _NONE,
     ) -> None:
         """Print the facts by which people tell a certificate from another, and the key of its issuer where known."""
+        from probes.judge.time import moment  # noqa: PLC0415 (whoever has a certificate has the module)
+
         ends = Printable("ends at an unknown time")
         if certificate.not_after is not None:
             ends = sentence("ends {}, {}", moment(certificate.not_after), left(certificate.not_after - now))

@@ -177,6 +177,8 @@ def _show_remarks(screen: Screen, own: Document, targets: Sequence[Document], ch
             watch["polled_because"],
             style="yellow",
         )
+    for port in own["not_looked_at"]:
+        screen.say("not looked at: {}/{}: {}", port["address"], port["transport"], port["reason"], style="dim")
     if own["configuration"]["stale"]:
         screen.say("the configuration on disk is not the one in force; certvigil reload reads it", style="yellow")
 

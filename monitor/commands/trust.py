@@ -327,13 +327,13 @@ def _change(store: str, deed: Deed | FromBackup, losses: Sequence[str], options:
 
 
 def _show_anchors(document: dict[str, Any]) -> None:
-    for label, name in (("trust", "added"), ("distrust", "removed")):
+    for label, name in ((Printable("trust"), "added"), (Printable("distrust"), "removed")):
         for each in document.get("trust", {}).get(name, ()):
             held = each["certificate"]
             ends = harmless(str(held["not_after"]).replace("T", " "))
             Screen().say(
                 "{:<10} {}: {}, until {}, sha256 {}",
-                Printable(label),
+                label,
                 harmless(each["alias"]),
                 harmless(held["subject"]),
                 ends,

@@ -149,7 +149,7 @@ def _edges(state: Iterable[TargetState], config: Config) -> Iterator[Accepts]:
         }
         for edge in each.edges:
             client = config.clients.get(edge.client)
-            if client is not None and client.validates:
+            if client is not None and not edge.unvalidated and (client.validates or client.validation_switch):
                 yield Accepts(edge.client, each.target, edge.accepted, rejected.get(edge.client, each.since))
 
 

@@ -5,6 +5,7 @@
 | PARAMETER | each parameter of the profile, such as `role` |
 | `host`, `config`, `socket` | the name of the host; the options `--config` and `--socket`, where they are needed |
 | `COMPONENT.ROLE` | the path of an artefact, such as `portal.key` |
+| `COMPONENT.backups`, `.backup.ROLE` | another program's folder of backups; a file in it, with `DATE` for its date |
 | `COMPONENT.subject`, `.inbox`, `.mode` | what is changed with it: itself, or its group; the inbox of that; the mode |
 | `COMPONENT.restart`, `.stop`, `.start` | commands of its service |
 | `COMPONENT.url`, `.address`, `.name` | of its first endpoint |
@@ -19,13 +20,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from config.address import join_address
 from config.guide import Fact, Facts, Item, Words
 from config.model import CertifiStore, Component, Config, Endpoint, PemBundle, Settings, TrustStore
-from config.vocabulary import EndpointProtocol, FileRole, VerifierName
+from config.vocabulary import LINE_ROLES, EndpointProtocol, FileRole, VerifierName
 from probes.certificate import Certificate
 from probes.trust import read_certificates
 
@@ -66,6 +68,11 @@ def facts_of(config: Config, *, config_path: str = "", chain: bool | None = None
 def _of_component(component: Component, config: Config) -> Iterator[tuple[str, Fact]]:
     for role, path in component.artefacts.files.items():
         yield str(role), path
+    if component.backup_folder is not None:
+        folder = component.backup_folder
+        yield "backups", folder.directory
+        dated = ((role, name.replace("*", "DATE")) for role, name in folder.names.items())
+        yield from ((f"backup.{role}", os.path.join(folder.directory, name)) for role, name in dated)
     subject = config.subject_of(component.name)
     yield "subject", subject
     yield "inbox", f"{config.settings.actor.inbox_directory}/{subject}"
@@ -156,7 +163,11 @@ def _has_chain(config: Config, read: Read) -> bool | None:
     answers: set[bool | None] = set()
     for component in config.components.values():
         files = component.artefacts.files
-        held = {role: _read_or_none(path, read) for role, path in files.items() if role is not FileRole.KEY}
+        held = {
+            role: _read_or_none(path, read)
+            for role, path in files.items()
+            if role is not FileRole.KEY and role not in LINE_ROLES
+        }
         leaves = held.get(FileRole.CERTIFICATE, held.get(FileRole.COMBINED, ()))
         if held.get(FileRole.CHAIN) or len(leaves) > 1:
             return True

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from actions.ending import Cause, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
+from config.address import join_address
+from config.expected import NotTLS
 from config.model import DAY
+from config.text import printable
 from config.vocabulary import (
     Code,
     ComponentState,
@@ -28,7 +31,7 @@ from config.vocabulary import (
 from monitor.act.status import ComponentStatus, Waiting
 from monitor.decide import decision as decided
 from monitor.decide.decision import DecisionStatus
-from monitor.dialect import certificate_object, keystore_object, verdict_object
+from monitor.dialect import certificate_object, edge_object, keystore_object
 from monitor.http.view import DaemonStatus
 from monitor.state.cure import cure
 from monitor.state.target import Raised, TargetState
@@ -178,6 +181,8 @@ class ClientAnswer(Answer):
     accepts: bool
     why: str
     """Where it rejects: the cause and the cure."""
+    unvalidated: str
+    """Why it does not validate, so that it connects all the same; empty where it does."""
 
 
 class FailureAnswer(Answer):
@@ -229,7 +234,7 @@ class Target(Answer):
                 "presented": [each.sha256 for each in state.presented],
                 "findings": [FindingAnswer.of(state.target, each) for each in state.findings.values()],
                 "pending": [FindingAnswer.of(state.target, each) for each in state.pending.values()],
-                "clients": [verdict_object(each.client, state.target, each.accepted, each.why) for each in state.edges],
+                "clients": [edge_object(each, state.target) for each in state.edges],
                 **more,
             }
         )
@@ -521,6 +526,19 @@ class WatchAnswer(Answer):
     polled_because: str
 
 
+class NotLookedAt(Answer):
+    """A UDP port that speaks no TLS."""
+
+    address: str
+    transport: Literal["udp"]
+    reason: str
+
+    @classmethod
+    def of(cls, port: NotTLS) -> NotLookedAt:
+        """Return the port."""
+        return cls(address=join_address(port.host, port.port), transport="udp", reason=printable(port.reason))
+
+
 class StatusAnswer(Answer):
     """The status of certvigil itself."""
 
@@ -541,6 +559,8 @@ class StatusAnswer(Answer):
     """Why no actor answers; empty where one does."""
     findings: Sequence[FindingAnswer]
     """About certvigil itself."""
+    not_looked_at: Sequence[NotLookedAt]
+    """Ports that speak no TLS."""
 
     @classmethod
     def of(
@@ -574,6 +594,7 @@ class StatusAnswer(Answer):
             ],
             no_actor=status.no_actor,
             findings=[FindingAnswer.of(itself.target, each) for each in itself.findings.values()] if itself else [],
+            not_looked_at=list(map(NotLookedAt.of, status.not_tls)),
         )
 
 

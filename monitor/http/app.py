@@ -20,6 +20,7 @@ from config.vocabulary import Code, Severity, Verdict
 from monitor.http import answers
 from monitor.http.answers import API
 from monitor.http.guard import Message, Receive, Scope, Send
+from monitor.http.inventory import add_inventory
 from monitor.http.notifications import add_notifications, who_asks
 from monitor.http.plans import add_plans
 from monitor.http.probe import add_probe
@@ -48,6 +49,7 @@ LANDING: Final = """<!doctype html>
 <li><a href="/metrics">Metrics</a> for Prometheus, and
 <code>/probe?target=</code> for those who have dashboards of blackbox_exporter or ssl_exporter</li>
 <li>API: <a href="/api/v1/status">status</a>, <a href="/api/v1/targets">targets</a>,
+<a href="/api/v1/inventory">inventory</a>,
 <a href="/api/v1/certificates">certificates</a>, <a href="/api/v1/findings">findings</a>,
 <a href="/api/v1/history">history</a>, described by <a href="/api/v1/openapi.json">OpenAPI</a></li>
 <li><a href="/healthz">Alive?</a> <a href="/readyz">Ready?</a></li>
@@ -150,6 +152,7 @@ def create_app(view: DaemonView, version: str) -> FastAPI:
     _add_targets(app, view)
     _add_certificates(app, view)
     _add_status(app, view)
+    add_inventory(app, view)
     add_notifications(app, view.notifier)
     add_plans(app, view)
     add_situations(app, view)

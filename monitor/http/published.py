@@ -32,6 +32,7 @@ from monitor.http.answers import (
     StatusAnswer,
     Target,
 )
+from monitor.http.inventory import InventoryAnswer
 from monitor.http.notifications import AlertAnswer, Notification, NotificationsAnswer, SilenceAnswer
 from monitor.notify.deliver import SendOutcome
 from monitor.notify.explanation import Explanation
@@ -130,7 +131,8 @@ class ChangeObject(Published):
     given: str
     """As it is configured, where symbolic links lead elsewhere."""
     before: FileStateObject | None
-    after: FileStateObject
+    after: FileStateObject | None
+    """None where the file is removed."""
     in_place: bool
     """Written over rather than renamed onto."""
     says: str
@@ -251,6 +253,8 @@ class BackupSetObject(Published):
     late: bool
     files: Sequence[str]
     unusable: str
+    folder: str = ""
+    """The folder of another program that made it; empty for certvigil's own sets."""
     never: str = ""
     """Why it is never given back."""
     before: SetOriginObject | None = None
@@ -591,6 +595,7 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
     {
         "check": CheckDocument,
         "status": StatusDocument,
+        "inventory": InventoryAnswer,
         "history": HistoryDocument,
         "audit": AuditLine,
         **dict.fromkeys(

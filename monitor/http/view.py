@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from config.channel import FindingMatch
 from config.document import Mistake
+from config.expected import NotTLS
 from config.model import Waiver
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
@@ -51,6 +52,8 @@ class DaemonStatus:
     """In force."""
     no_actor: str
     """Why there is no actor, a sentence; empty where an actor answers."""
+    not_tls: tuple[NotTLS, ...] = ()
+    """Ports that are listed, and never looked at."""
 
 
 class NotifierView(Protocol):
@@ -113,6 +116,9 @@ class DaemonView(Protocol):
         self, target: str | None, since: float, until: float | None, limit: int
     ) -> Sequence[HistoryEntry] | Degraded:
         """Return the history from Unix time `since` until just before `until`, newest first."""
+
+    async def inventory(self) -> Mapping[str, Any]:
+        """Return the inventory, as `monitor.inventory.inventory` makes it."""
 
     async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
         """Look at `target`, if that is permitted, within `seconds`."""

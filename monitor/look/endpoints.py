@@ -18,7 +18,7 @@ from monitor.look.slots import Places
 from monitor.state.bus import Bus
 from monitor.state.endpoints import EndpointRegistry
 from monitor.state.messages import ArtefactsChanged, Looked, ServiceTouched
-from monitor.state.target import TargetState, failure_of
+from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
 from probes.assess import assess_endpoint
 from probes.finding import Assessment
@@ -147,7 +147,7 @@ class EndpointMonitor:
             return await look(endpoint, now), now
 
         observation, now = await self._places.take(endpoint.name, begin, lambda found: is_silent(found[0]))
-        context = self._endpoints.context(endpoint, failed=failure_of(observation) is not None)
+        context = self._endpoints.context(endpoint, observation)
         if not self._endpoints.is_news(observation, context, now):
             self._registry.looked_again(endpoint.name, now)
             return LookOutcome.UNCHANGED
@@ -161,7 +161,7 @@ class EndpointMonitor:
         now = time.time()
         why = Unreachable(printable(endpoint.host), UnreachableReason.UNFORESEEN, harmless(UNFORESEEN))
         observation = EndpointObservation(endpoint.name, now, (), (why,))
-        context = self._endpoints.context(endpoint, failed=True)
+        context = self._endpoints.context(endpoint, observation)
         findings = judge_endpoint_source(observation, context.failures_in_a_row)
         self._endpoints.learn(observation, context, Assessment(tuple(findings)), now)
 

@@ -33,7 +33,7 @@ from monitor.state.target import TargetState
 from probes.assess_set import SetContext, assess_set, with_unrest
 from probes.finding import Assessment
 from probes.observation import FileObservation, Unreadable
-from probes.set import SetReading, read_set
+from probes.set import SetReading, read_set, with_absence
 
 log: Log = logging.getLogger("certvigil.sets")
 
@@ -239,7 +239,7 @@ class SetMonitor:
         """Read the set at Unix time `now`; return the reading, the verdict and the context of the verdict."""
         loop = asyncio.get_running_loop()
         try:
-            reading = await self._read(name, targets, now)
+            reading = with_absence(await self._read(name, targets, now), targets)
             context = self._sets.context(name, targets)
             assessments = await loop.run_in_executor(self._worker, assess_set, reading, context, now)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
+from config.vocabulary import Code
 from monitor.metrics.family import Family, escape
 from monitor.metrics.piece import PAUSE, Piece
 from monitor.metrics.x509_cert import OF_FILES, ended
 from monitor.state.target import TargetState
 from probes.certificate import Certificate
+from probes.observation import Presented
 
 SHARDS: Final = 128
 
@@ -72,6 +74,25 @@ def _accepts(state: TargetState) -> Iterator[tuple[str, object]]:
         yield f'client="{escape(client)}",{_target(state)}', int(each)
 
 
+def _negotiated(state: TargetState) -> Iterator[tuple[str, object]]:
+    target = _target(state)
+    for version, cipher in dict.fromkeys((each.version, each.cipher) for each in _answering(state)):
+        yield f'{target},protocol="{escape(version)}",cipher="{escape(cipher)}"', 1
+
+
+def _negotiated_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
+    if any(each.version for each in _answering(state)):
+        yield _target(state), int(not any(code in _OF_NEGOTIATION for code, _ in state.findings))
+
+
+_OF_NEGOTIATION: Final = frozenset({Code.OBSOLETE_PROTOCOL, Code.WEAK_CIPHER})
+
+
+def _answering(state: TargetState) -> tuple[Presented, ...]:
+    """Return the addresses of an endpoint that answered at the last look."""
+    return state.addresses if state.failure is None else ()
+
+
 def _up(state: TargetState) -> Iterator[tuple[str, object]]:
     if state.up is not None:
         yield _target(state), int(state.up)
@@ -120,6 +141,16 @@ OF_TARGETS: Final[tuple[Family[TargetState], ...]] = (
         "certvigil_findings_pending",
         "How many things may be wrong, and are told only when they stay: a state between two writes, or two looks.",
         _pending,
+    ),
+    Family(
+        "certvigil_negotiated_info",
+        "Which protocol versions and ciphers the addresses of an endpoint negotiated at the last look.",
+        _negotiated,
+    ),
+    Family(
+        "certvigil_negotiated_allowed",
+        "Whether all of these are allowed, by the list of the configuration, or without one by RFC 9325.",
+        _negotiated_allowed,
     ),
     Family("certvigil_client_accepts", "Whether a client accepts the presented chain.", _accepts),
 )
@@ -257,6 +288,7 @@ class Page:
             state.pending,
             state.edges,
             state.expiry,
+            [(each.version, each.cipher) for each in _answering(state)],
             state.up,
             state.kind,
             state.component,

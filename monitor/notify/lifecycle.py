@@ -207,10 +207,12 @@ def next_note(
             messages=0,
         )
         return _tell(AlertStep.RAISED, alert, ordered, withheld, terms, now=now, steady=steady)
-    alert = replace(alert, gone=_gone(alert, {each.target for each in members}, withheld, now))
+    gone = _gone(alert, {each.target for each in members}, withheld, now)
     if ordered:
-        alert = replace(alert, cleared_at=None)
+        acknowledged = alert.acknowledged if alert.acknowledged and alert.acknowledged.holds(now) else None
+        alert = replace(alert, gone=gone, cleared_at=None, acknowledged=acknowledged)
         return _open(alert, ordered, withheld, terms, now=now, undelivered=undelivered, steady=steady)
+    alert = replace(alert, gone=gone)
     if withheld & alert.targets:
         return AlertUpdate(replace(alert, cleared_at=None))
     if not alert.targets:
@@ -247,9 +249,6 @@ def _open(
     undelivered: bool,
     steady: AbstractSet[str],
 ) -> AlertUpdate:
-    acknowledged = alert.acknowledged if alert.acknowledged and alert.acknowledged.holds(now) else None
-    alert = replace(alert, acknowledged=acknowledged)
-
     def tell(step: AlertStep) -> AlertUpdate:
         return _tell(step, alert, members, withheld, terms, now=now, steady=steady)
 
@@ -268,8 +267,8 @@ def _open(
         times.append(free_at)
     elif others:
         times.append(now + _LOOK_AGAIN)
-    if acknowledged is not None:
-        times += [] if acknowledged.until is None else [acknowledged.until]
+    if alert.acknowledged is not None:
+        times += [] if alert.acknowledged.until is None else [alert.acknowledged.until]
         return AlertUpdate(alert, next_at=min(times, default=None))
     eased_at = _eased_at(alert, members, withheld)
     if eased_at is not None:

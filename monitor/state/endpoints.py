@@ -14,12 +14,14 @@ from config.text import harmless
 from config.vocabulary import Code, LookOutcome
 from monitor.state.pending import AGAIN, Darkness, awaits_second_look
 from monitor.state.sets import SetRegistry
+from monitor.state.sharing import KeyIndex, index_of, leaves_of
 from monitor.state.target import Raised, TargetState, failure_of, learn, representative, waive
 from monitor.state.trust import TrustContext
 from probes.assess import EndpointContext
 from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.finding import Assessment
+from probes.judge.sharing import SharingServer
 from probes.judge.state import OnDisk
 from probes.observation import EndpointObservation, Presented
 
@@ -57,16 +59,27 @@ class EndpointRegistry:
         """Unix times at which an endpoint last began not to answer."""
         self._drifts: dict[str, _Drift] = {}
         """By endpoint."""
+        self._index: KeyIndex | None = None
+        """Of the keys that endpoints present; None before the first look, when the remembered ones are known."""
         self.registry.on_removal(self._forget)
 
+    @property
+    def _keys(self) -> KeyIndex:
+        if self._index is None:
+            self._index = index_of(self.registry.targets, self.registry.config)
+        return self._index
+
     def _forget(self, target: str) -> None:
+        if self._index is not None:
+            self._index.forget(target)
         for kept in (self._judged, self._drifts, self._dark, self._went_dark):
             kept.pop(target, None)
 
     # The verdict
 
-    def context(self, endpoint: Endpoint, *, failed: bool) -> EndpointContext:
-        """Return the context for a verdict on an endpoint now, after a look that `failed` or not."""
+    def context(self, endpoint: Endpoint, observation: EndpointObservation) -> EndpointContext:
+        """Return the context for a verdict on this look at an endpoint."""
+        failed = failure_of(observation) is not None
         state = self.registry.targets[endpoint.name]
         last = state.addresses
         if not last and state.presented:
@@ -78,7 +91,16 @@ class EndpointRegistry:
             on_disk=self._on_disk(state),
             last_known=last if failed else (),
             failures_in_a_row=state.failures + 1 if failed else 0,
+            sharing=self._sharing(endpoint, observation),
         )
+
+    def _sharing(self, endpoint: Endpoint, observation: EndpointObservation) -> tuple[SharingServer, ...]:
+        leaves = tuple(dict.fromkeys(each.chain[0] for each in observation.presented if each.chain))
+        if leaves:
+            self._keys.note(endpoint.name, leaves)
+        else:
+            leaves = leaves_of(self.registry.targets[endpoint.name])
+        return self._keys.sharing(endpoint, leaves, self.registry.config)
 
     def _on_disk(self, endpoint: TargetState) -> OnDisk | None:
         """Return the leaf on disk of the component of an endpoint, and since when the endpoint serves another."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from config.model import DEFAULT_CLIENT, Client, Config
 from config.policy import Replace
@@ -13,6 +13,7 @@ from probes.certificate import Certificate
 from probes.finding import Finding, finding
 from probes.judge.client import View
 from probes.trust import Trust, TrustUnreadable, read_certificates, read_trust, trust_path
+from probes.validation import SwitchReading, SwitchUnreadable, read_switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +24,19 @@ class TrustContext:
     trusts: Mapping[str, Trust]
     held: Mapping[str, tuple[Certificate, ...]]
     """Intermediates that each client holds itself."""
+    switches: Mapping[str, SwitchReading] = field(default_factory=dict)
+    """By client: what its own configuration says of its validation, where that could be read."""
 
     def views(self, clients: Iterable[str]) -> tuple[View, ...]:
         """Return the view of each of those clients whose trust store could be read."""
         chosen = (self.config.clients[name] for name in clients)
-        return tuple(
-            View(client, self.trusts[client.trusts], self.held.get(client.name, ()))
-            for client in chosen
-            if client.trusts in self.trusts
-        )
+        return tuple(self._view(client) for client in chosen if client.trusts in self.trusts)
+
+    def _view(self, client: Client) -> View:
+        trust, held, read = self.trusts[client.trusts], self.held.get(client.name, ()), self.switches.get(client.name)
+        if read is None:
+            return View(client, trust, held)
+        return View(replace(client, validates=read.validates), trust, held, read.disabled)
 
     def store_view(self, store: str | None) -> View | None:
         """Return the view of a plain client with nothing but that trust store."""
@@ -42,6 +47,8 @@ class TrustContext:
         """Return the files whose change calls for reading everything anew."""
         paths = {trust_path(store) for store in self.config.trust_stores.values()}
         paths.update(each.password_file for each in self.config.watches if each.password_file is not None)
+        switches = (each.validation_switch for each in self.config.clients.values())
+        paths.update(each.file for each in switches if each is not None)
         return frozenset(paths.union(*(client.intermediates for client in self.config.clients.values())))
 
 
@@ -54,6 +61,7 @@ def read_trust_context(config: Config, before: TrustContext | None = None) -> tu
     findings: list[Finding] = []
     trusts: dict[str, Trust] = {}
     held: dict[str, tuple[Certificate, ...]] = {}
+    switches: dict[str, SwitchReading] = {}
     clients = _clients_in_use(config)
     for name in stores_in_use(config):
         match read_trust(config.trust_stores[name]):
@@ -70,7 +78,13 @@ def read_trust_context(config: Config, before: TrustContext | None = None) -> tu
             except OSError as error:
                 findings.append(_unreadable(f"client {client.name}", path, error.strerror or "cannot be read"))
         held[client.name] = tuple(certificates)
-    return TrustContext(config, trusts, held), tuple(findings)
+        switch = client.validation_switch
+        match None if switch is None else read_switch(switch):
+            case SwitchReading() as read:
+                switches[client.name] = read
+            case SwitchUnreadable(path, detail):
+                findings.append(_unreadable(f"validation_switch of client {client.name}", path, detail))
+    return TrustContext(config, trusts, held, switches), tuple(findings)
 
 
 def _clients_in_use(config: Config) -> tuple[Client, ...]:

@@ -100,6 +100,14 @@ class Rows:
     replaced: set[int] = field(default_factory=set)
     """Certificates whose presentation is not kept: perhaps nothing refers to them any more."""
 
+    @property
+    def ledgers(self) -> tuple[Ledger, ...]:
+        """Those of all tables, as declared above."""
+        return (
+            *(self.certificates, self.targets, self.presentations, self.findings),
+            *(self.failed_looks, self.actions, self.decisions, self.days),
+        )
+
     def apply(self, event: Event) -> None:
         """Apply `event` to the rows."""
         name = stored(event.target)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import Column, Connection, Table, bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Table, bindparam, delete, insert, or_, select, text, update
 from sqlalchemy.dialects import sqlite
 from sqlmodel import SQLModel
 
@@ -56,6 +56,20 @@ _ENDS: Final = {
     _FAILED_LOOKS: (_FAILED_LOOKS.c.superseded_at, _FAILED_LOOKS.c.recovered_at),
 }
 """The columns that are NULL in a row that is true now."""
+
+_CURRENT: Final = {
+    table: (
+        f"SELECT * FROM {table.name} WHERE target IN (SELECT value FROM json_each(?))"  # noqa: S608 (our names)
+        + "".join(f" AND {end.name} IS NULL" for end in _ENDS[table])
+    )
+    for table in (_PRESENTATIONS, _FINDINGS, _FAILED_LOOKS)
+}
+"""The rows of targets that are true now."""
+
+_WRITTEN: Final = (_CERTIFICATES, _TARGETS, _PRESENTATIONS, _FINDINGS, _FAILED_LOOKS, _ACTIONS, _DECISIONS, _DAYS)
+"""The tables of events, in the order in which they are written."""
+
+_NEWEST: Final = "SELECT {}".format(", ".join(f"(SELECT max(id) FROM {table.name})" for table in _WRITTEN))  # noqa: S608
 
 _DIALECT: Final = sqlite.dialect(paramstyle="named")
 # Compiled once and handed to the driver: where Core executes many rows, most of the time goes into their parameters.
@@ -173,22 +187,32 @@ def _recorded(connection: Connection, events: Iterable[Event]) -> Rows:
     """Return the records of the targets of `events` that are true now."""
     presented = {each.sha256 for event in events if isinstance(event, PresentedChanged) for each in event.after}
     certificates = connection.exec_driver_sql(_CERTIFICATES_OF, (json.dumps(list(presented)),)).mappings()
-    targets = _current(connection, _TARGETS, _TARGETS.c.name, {stored(event.target) for event in events})
-    watched = [row["id"] for row in targets]
-    presentations = _current(connection, _PRESENTATIONS, _PRESENTATIONS.c.target, watched)
-    findings = _current(connection, _FINDINGS, _FINDINGS.c.target, watched)
-    failed_looks = _current(connection, _FAILED_LOOKS, _FAILED_LOOKS.c.target, watched)
+    targets = _watched(connection, {stored(event.target) for event in events})
+    watched = json.dumps([row["id"] for row in targets])
+    presentations, findings, failed_looks = (
+        list(map(dict, connection.exec_driver_sql(sql, (watched,)).mappings())) for sql in _CURRENT.values()
+    )
+    current: Mapping[Table, dict[Hashable, Row]] = {
+        _CERTIFICATES: {row["sha256"]: dict(row) for row in certificates},
+        _TARGETS: {row["name"]: row for row in targets},
+        _PRESENTATIONS: {row["target"]: row for row in presentations},
+        _FINDINGS: {(row["target"], row["code"], row["subject"]): row for row in findings},
+        _FAILED_LOOKS: {row["target"]: row for row in failed_looks},
+        _DAYS: _days(connection, events),
+    }
+    newest = connection.exec_driver_sql(_NEWEST).one()
+    ledgers = {
+        table: Ledger(current.get(table, {}), (last or 0) + 1) for table, last in zip(_WRITTEN, newest, strict=True)
+    }
     return Rows(
-        certificates=_ledger(connection, _CERTIFICATES, {row["sha256"]: dict(row) for row in certificates}),
-        targets=_ledger(connection, _TARGETS, {row["name"]: row for row in targets}),
-        presentations=_ledger(connection, _PRESENTATIONS, {row["target"]: row for row in presentations}),
-        findings=_ledger(
-            connection, _FINDINGS, {(row["target"], row["code"], row["subject"]): row for row in findings}
-        ),
-        failed_looks=_ledger(connection, _FAILED_LOOKS, {row["target"]: row for row in failed_looks}),
-        actions=_ledger(connection, _ACTIONS, {}),
-        decisions=_ledger(connection, _DECISIONS, {}),
-        days=_ledger(connection, _DAYS, _days(connection, events)),
+        certificates=ledgers[_CERTIFICATES],
+        targets=ledgers[_TARGETS],
+        presentations=ledgers[_PRESENTATIONS],
+        findings=ledgers[_FINDINGS],
+        failed_looks=ledgers[_FAILED_LOOKS],
+        actions=ledgers[_ACTIONS],
+        decisions=ledgers[_DECISIONS],
+        days=ledgers[_DAYS],
     )
 
 
@@ -207,31 +231,18 @@ _NO_CHANGE: Final = (TargetAdded, TargetRemoved, IdentityChanged, ActionEnded)
 """Events that never end a row which began on the same day, or are few."""
 
 
-def _current(connection: Connection, table: Table, column: Column[Any], values: Iterable[object]) -> list[Row]:
-    ends = [end.is_(None) for end in _ENDS[table]]
+def _watched(connection: Connection, names: Iterable[object]) -> list[Row]:
     return [
         dict(row)
-        for some in _batches(values)
-        for row in connection.execute(select(table).where(column.in_(some), *ends)).mappings()
+        for some in _batches(names)
+        for row in connection.execute(
+            select(_TARGETS).where(_TARGETS.c.name.in_(some), _TARGETS.c.removed_at.is_(None))
+        ).mappings()
     ]
 
 
-def _ledger(connection: Connection, table: Table, current: dict[Hashable, Row]) -> Ledger:
-    newest = connection.execute(select(func.max(table.c.id))).scalar()
-    return Ledger(current, (newest or 0) + 1)
-
-
 def _save(connection: Connection, rows: Rows) -> None:
-    for table, ledger in (
-        (_CERTIFICATES, rows.certificates),
-        (_TARGETS, rows.targets),
-        (_PRESENTATIONS, rows.presentations),
-        (_FINDINGS, rows.findings),
-        (_FAILED_LOOKS, rows.failed_looks),
-        (_ACTIONS, rows.actions),
-        (_DECISIONS, rows.decisions),
-        (_DAYS, rows.days),
-    ):
+    for table, ledger in zip(_WRITTEN, rows.ledgers, strict=True):
         if ledger.gone:
             connection.execute(delete(table).where(table.c.id.in_(ledger.gone)))
         # Ends come first, since a new target may take the name of an old one.

@@ -10,18 +10,22 @@ from typing import Final
 from cryptography import x509
 
 from config.catalogue import CATALOGUE, NAMED_CURE
+from config.expected import DefaultCertificate
 from config.model import Client
 from config.text import Printable, harmless, listed, sentence
-from config.vocabulary import Code, Severity, VerifierName
+from config.vocabulary import Code, Sending, Severity, VerifierName
 from probes.certificate import Certificate
 from probes.chain import End, Path, find_leaf, paths
 from probes.finding import Edge, Finding, finding
 from probes.judge.algorithm import judge_algorithms
 from probes.judge.conformance import judge_conformance
+from probes.judge.default import STANDS_FOR, is_fault, judge_default
 from probes.judge.path import SubjectOf, extension_of, judge_path
 from probes.lifetime import turning_points
 from probes.trust import Trust
 from probes.verifier import Accepted, verify_openssl, verify_webpki
+
+_NONE: Final = Printable("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,28 @@ class View:
     trust: Trust
     held: tuple[Certificate, ...] = ()
     """Intermediates that it holds itself."""
+    disabled: Printable = _NONE
+    """The line of its configuration that turns validation off, a clause; empty where no such line was found."""
+
+    @property
+    def unvalidated(self) -> Printable:
+        """Why it does not validate, a clause; empty where it does."""
+        if self.client.validates:
+            return _NONE
+        return self.disabled or Printable("the configuration says `validates: false`")
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a site says of a server: it changes the words and the severity of findings, and no client's verdict."""
+
+    default: DefaultCertificate | None = None
+    """How the product's own default certificate is told."""
+    sends: Sending | None = None
+    """Whether the server is expected to send its intermediates; None where the site does not say."""
+
+
+NO_CIRCUMSTANCES: Final = Circumstances()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,44 +178,103 @@ def _merit(path: Path, faults: Sequence[Finding]) -> tuple[bool, int, int]:
     return (path.end is not End.ANCHOR, len(faults), -len(path.certificates))
 
 
-def judge_edge(
+def judge_edge(  # noqa: PLR0917 (each is a fact of the verdict)
     chains: Sequence[tuple[Certificate, ...]],
     view: View,
     wrong_names: Mapping[Certificate, Sequence[Finding]],
     now: float,
     elsewhere: tuple[Trust, ...] = (),
+    circumstances: Circumstances = NO_CIRCUMSTANCES,
 ) -> Edge:
     """Return the verdict of the client of `view` on all `chains` that an endpoint presents.
 
     `wrong_names` gives for each leaf the findings on its names for this client.
     """
+    causes = rejections(chains, view, wrong_names, now, elsewhere, circumstances)
+    return edge_of(view, causes)
+
+
+def rejections(  # noqa: PLR0917 (as above)
+    chains: Sequence[tuple[Certificate, ...]],
+    view: View,
+    wrong_names: Mapping[Certificate, Sequence[Finding]],
+    now: float,
+    elsewhere: tuple[Trust, ...],
+    circumstances: Circumstances,
+) -> tuple[Finding, ...]:
+    """Return every cause for which the client of `view` rejects one of `chains`; none where it accepts."""
     causes: list[Finding] = []
     for chain in chains:
         judged = judge_chain(chain, view, now, elsewhere)
-        if not judged.accepted:
-            causes.extend(judged.causes)
-        causes.extend(wrong_names.get(chain[0], ()))
+        against = () if judged.accepted else judged.causes
+        causes += explained((*against, *wrong_names.get(chain[0], ())), chain[0], view, circumstances)
+    return tuple(causes)
+
+
+def edge_of(view: View, causes: Sequence[Finding]) -> Edge:
+    """Return the verdict of the client of `view`, given why it rejects."""
     if not causes:
-        return Edge(view.client.name, accepted=True)
+        return Edge(view.client.name, accepted=True, unvalidated=view.unvalidated)
     first = causes[0]
     return Edge(
         view.client.name,
         not view.client.validates,
         sentence("{}{}{}", first.detail, harmless(NAMED_CURE), harmless(cure_of(first))),
+        view.unvalidated,
         first,
     )
 
 
-def judge_acceptance(edge: Edge, view: View, endpoint: str) -> Iterator[Finding]:
-    """Yield that a client rejects; a notice where it does not validate and so connects all the same."""
+def explained(
+    causes: Sequence[Finding], leaf: Certificate, view: View, circumstances: Circumstances
+) -> tuple[Finding, ...]:
+    """Return the causes in the words that fit the circumstances; there is one wherever there was one.
+
+    The default certificate stands for all that is wrong with it for being one. Where the server is not expected to send
+    its intermediates, a missing one is what the client lacks.
+    """
+    if is_fault(leaf, circumstances.default) and any(each.code in STANDS_FOR for each in causes):
+        others = (each for each in causes if each.code not in STANDS_FOR)
+        return (*judge_default(leaf, circumstances.default), *others)
+    if circumstances.sends is not Sending.NOT_EXPECTED:
+        return tuple(causes)
+    return tuple(_lacking(each, view) if each.code is Code.INCOMPLETE_CHAIN else each for each in causes)
+
+
+def _lacking(cause: Finding, view: View) -> Finding:
+    """Return that the client lacks what the server is not expected to send."""
+    name = harmless(view.client.name)
+    return replace(
+        cause,
+        severity=Severity.NOTICE,
+        detail=sentence("{}, and the server is not expected to send it: its clients must hold it", cause.detail),
+        cure=sentence("add that certificate to the intermediates that {} holds, or to its trust store", name),
+    )
+
+
+def judge_acceptance(edge: Edge, view: View, endpoint: str, causes: Sequence[Finding] = ()) -> Iterator[Finding]:
+    """Yield that a client rejects; a notice where it does not validate and so connects all the same.
+
+    Where nothing but a default certificate is among the `causes`, it is as severe as that.
+    """
     if not edge.why:
         return
     name, where = harmless(view.client.name), harmless(endpoint)
     if view.client.validates:
-        yield finding(Code.CLIENT_REJECTS, sentence("{} rejects {}: {}", name, where, edge.why), name)
+        by_default = all(each.code is Code.DEFAULT_CERTIFICATE for each in causes) and causes
+        severity = max((each.severity for each in causes), key=lambda each: each.rank) if by_default else None
+        yield finding(Code.CLIENT_REJECTS, sentence("{} rejects {}: {}", name, where, edge.why), name, severity)
     else:
         detail = sentence("{} would reject {} if it validated: {}", name, where, edge.why)
         yield finding(Code.CLIENT_REJECTS, detail, name, Severity.NOTICE)
+
+
+def judge_validation(view: View) -> Iterator[Finding]:
+    """Yield that the configuration of a client turns its validation off."""
+    if view.disabled and not view.client.validates:
+        name = harmless(view.client.name)
+        detail = sentence("{} does not validate: {}", name, view.disabled)
+        yield finding(Code.VALIDATION_DISABLED, detail, name)
 
 
 def subject_in(chain: Sequence[Certificate]) -> SubjectOf:

@@ -6,20 +6,26 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from config.model import Thresholds
-from config.vocabulary import Severity
+from config.text import harmless, listed, sentence
+from config.vocabulary import Code, Sending, Severity
 from probes.certificate import Certificate
 from probes.chain import presented_path
-from probes.finding import Edge, Finding
+from probes.finding import Edge, Finding, finding
 from probes.judge.chain import judge_presentation
 from probes.judge.client import (
+    NO_CIRCUMSTANCES,
+    Circumstances,
     View,
     chain_boundaries,
+    edge_of,
+    explained,
     judge_acceptance,
     judge_chain,
-    judge_edge,
     leaf_first,
+    rejections,
     subject_in,
 )
+from probes.judge.default import judge_default
 from probes.judge.key import judge_strength
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.time import boundaries, judge_time, judge_validity
@@ -39,6 +45,7 @@ class Audience:
     elsewhere: tuple[Trust, ...] = ()
     """Trust stores by which a root is told from an intermediate; they grant no trust."""
     thresholds: Thresholds | None = None
+    circumstances: Circumstances = NO_CIRCUMSTANCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +76,19 @@ def judge_presented(presented: Iterable[Sequence[Certificate]], audience: Audien
     for view in audience.views:
         names, verifier = view.client.names or audience.names, view.client.verifier
         wrong_names = {chain[0]: tuple(judge_names(chain[0], names, verifier)) for chain in chains}
-        edge = judge_edge(chains, view, wrong_names, now, audience.elsewhere)
+        causes = rejections(chains, view, wrong_names, now, audience.elsewhere, audience.circumstances)
+        edge = edge_of(view, causes)
         if chains:
             edges.append(edge)
-        findings += judge_acceptance(edge, view, audience.presenter)
+        findings += judge_acceptance(edge, view, audience.presenter, causes)
         for chain in chains:
             times += chain_boundaries(chain, view)
-            causes = (*judge_chain(chain, view, now, audience.elsewhere).causes, *wrong_names[chain[0]])
+            found = (*judge_chain(chain, view, now, audience.elsewhere).causes, *wrong_names[chain[0]])
+            causes = explained(found, chain[0], view, audience.circumstances)
             findings += causes if view.client.validates else map(_as_notice, causes)
+    for chain in chains:
+        findings += judge_default(chain[0], audience.circumstances.default)
+        findings += _judge_sending(chain, audience, now)
     for each in unlike:
         findings += _judge_for_anyone(each, audience, used, now)
         times += boundaries(each, audience.thresholds)
@@ -95,6 +107,23 @@ def _verified(chains: Iterable[tuple[Certificate, ...]], audience: Audience, now
             if judged.accepted and view.client.validates:
                 used.update(judged.path)
     return used
+
+
+def _judge_sending(chain: tuple[Certificate, ...], audience: Audience, now: float) -> Iterator[Finding]:
+    """Yield the intermediates that a server is expected to send and does not, where a client accepts it all the same.
+
+    What such a client holds, another one may lack; that a client rejects is said of it.
+    """
+    if audience.circumstances.sends is not Sending.EXPECTED:
+        return
+    for view in audience.views:
+        judged = judge_chain(chain, view, now, audience.elsewhere)
+        kept = [each.title for each in judged.path[1:] if not each.self_issued and each not in chain]
+        if judged.accepted and kept:
+            who = harmless(view.client.name)
+            detail = sentence("the server does not send {}, which {} has by itself", listed(kept, " and "), who)
+            yield finding(Code.INCOMPLETE_CHAIN, detail, subject_in(chain)(chain[0]), Severity.WARNING)
+            return
 
 
 def _judge_for_anyone(

@@ -7,7 +7,7 @@ from typing import Final
 
 from config.model import FileTarget
 from config.text import Printable, harmless, sentence
-from config.vocabulary import Code, FileContent, FileRole, Keys, Severity, UnreadableReason
+from config.vocabulary import LINE_ROLES, Code, FileContent, FileRole, Keys, Severity, UnreadableReason
 from probes.container.registry import called
 from probes.file import NOT_FOR_US
 from probes.finding import Finding, finding
@@ -17,7 +17,10 @@ UNREACHABLE_AFTER = 3
 """Failed looks in a row that make `unreachable` critical."""
 _NOT_FAULTS: Final = NOT_FOR_US | {UnreadableReason.LOCKED, UnreadableReason.UNSUPPORTED}
 """Why nothing is known of a file that may be in order."""
-_BEARERS: Final = (FileRole.KEYSTORE, FileRole.COMBINED, FileRole.KEY, FileRole.CERTIFICATE, FileRole.CHAIN)
+_BEARERS: Final = (
+    *(FileRole.KEYSTORE, FileRole.COMBINED, FileRole.KEY, FileRole.CERTIFICATE, FileRole.CHAIN),
+    *LINE_ROLES,
+)
 """Files of a component, in this order: the first unreadable one has the finding about all of them."""
 
 
@@ -65,6 +68,8 @@ def judge_file_source(observation: FileObservation, role: FileRole, *, had_certi
             severity = Severity.WARNING
         detail = sentence("{}: {}", observation.failure.reason, observation.failure.detail)
         yield finding(Code.UNREADABLE, detail, severity=severity)
+    elif role.is_line or observation.absent:
+        return
     elif role is FileRole.KEY:
         if observation.content is not FileContent.KEY and not observation.keys:
             yield finding(Code.NO_CERTIFICATE, _instead(observation, Printable("holds no private key")))

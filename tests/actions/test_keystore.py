@@ -33,6 +33,7 @@ from probes.container.pkcs12 import seal_of
 from tests.kit import java_keystore
 from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, made, presented, value, view
 from tests.kit.keystore import PASSWORD, keystore
+from tests.kit.scene import new_state
 
 OLD = ISSUING.issue(NAME, not_after=NOW + 20 * DAY)
 NEW = ISSUING.issue(NAME, key=new_key(KeyType.RSA2048))
@@ -163,7 +164,7 @@ def test_a_plan_has_the_same_hash_each_time_though_the_bytes_never_are_the_same(
     assert candidate_of(first.plan.changes) == candidate_of(second.plan.changes)
     for order in (first, second):
         (change,) = order.plan.changes
-        assert change.after.sha256 == hashlib.sha256(order.content[change.path]).hexdigest()
+        assert change.new_sha256 == hashlib.sha256(order.content[change.path]).hexdigest()
         assert plan_from_json(plan_to_json(order.plan)) == order.plan
 
 
@@ -228,7 +229,8 @@ def test_a_password_that_cannot_be_read_is_an_objection(java: JavaComponent, sec
 def test_a_keystore_that_is_missing_is_made_for_its_owner_alone(java: JavaComponent) -> None:
     java.path.unlink()
     (change,) = java.plan().order.plan.changes
-    assert (change.before, change.after.mode, change.after.owner) == (None, 0o600, os.getuid())
+    after = new_state(change)
+    assert (change.before, after.mode, after.owner) == (None, 0o600, os.getuid())
 
 
 def test_a_rollback_gives_back_the_very_bytes_and_says_nothing_of_putting_right(java: JavaComponent) -> None:

@@ -42,6 +42,23 @@ SCENES: Final[Mapping[str, KillCase]] = {
     "is stopped for the switch": KillCase({"quiesce": True}, Outcome.COMMITTED),
     "is written in place": KillCase({"in_place": True}, Outcome.COMMITTED),
     "is written in place, and one file made": KillCase({"in_place": True, "missing_chain": True}, Outcome.COMMITTED),
+    "removes a file and the line that names it": KillCase(
+        {"lined": True, "removed_chain": True}, Outcome.COMMITTED, begins=True
+    ),
+    "makes a file and the line that names it, in a group": KillCase(
+        {"components": ("console", "portal"), "group": "primary", "lined": True, "missing_chain": True},
+        Outcome.COMMITTED,
+    ),
+    "removes a file, and loses a client": KillCase(
+        {
+            "components": ("console", "portal"),
+            "group": "primary",
+            "lined": True,
+            "removed_chain": True,
+            "new": {"portal": b"GOOD no java"},
+        },
+        Outcome.ROLLED_BACK,
+    ),
     "fails its test": KillCase({"new": {"web": b"BAD"}, "missing_chain": True}, Outcome.ROLLED_BACK),
     "loses a client": KillCase(
         {"components": ("mail", "web"), "group": "both", "new": {"web": b"GOOD no java"}}, Outcome.ROLLED_BACK
@@ -163,7 +180,9 @@ def _telling(trace: Sequence[Step]) -> list[Cell]:
     ]
 
 
-@pytest.mark.parametrize("name", ["commits", "commits two components", "loses a client"])
+@pytest.mark.parametrize(
+    "name", ["commits", "commits two components", "loses a client", "removes a file and the line that names it"]
+)
 def test_a_recovery_that_is_killed_as_well_is_finished_by_the_next(name: str, room: Path) -> None:
     rooms = KillRooms(room, SCENES[name].given)
     assert played(lambda: _telling(traced(rooms.scene())), lambda first: _killed_again(rooms, first, 7)) == []

@@ -18,6 +18,7 @@ import pytest
 
 from actions import backup
 from actions.aside import KEPT_FOR, Late, waiting
+from actions.backup import Retention
 from actions.ending import Outcome
 from actions.journal import Event
 from actions.journal_state import JournalState
@@ -63,7 +64,8 @@ def late_set(scene: Scene) -> dict[str, bytes]:
     """Return the bytes of the only set of what was written late, by path."""
     root = f"{scene.root}/state/backups"
     (found,) = [each for each in backup.sets(World(), root, "web") if each.late]
-    return dict(backup.content(World(), root, found))
+    content = backup.content(World(), root, found)
+    return {path: data for path, data in content.items() if data is not None}
 
 
 @pytest.mark.parametrize("new", [{}, {"web": b"GOOD no java"}], ids=["committed", "rolled back"])
@@ -361,7 +363,7 @@ def test_late_sets_never_displace_what_a_component_had_before_a_transaction(scen
     real = [backup.take(world, root, "web", f"real-{number}", [scene.key("web")]) for number in range(3)]
     for number in range(30):
         backup.take(world, root, "web", f"{number}-late", [scene.key("web")], late=True)
-    backup.prune(world, root, "web", 3)
+    backup.prune(world, root, "web", Retention(3))
     left = backup.sets(world, root, "web")
     assert [each.transaction for each in left if not (each.late or each.pinned)] == [each.transaction for each in real]
     assert [each.transaction for each in left if each.late] == [f"{number}-late" for number in range(26, 30)]

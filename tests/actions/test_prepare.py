@@ -27,6 +27,7 @@ from config.vocabulary import KeyKind, WriteMode
 from monitor.lab.ca import DAY, Authority, KeyType, new_key, self_signed
 from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, good, made, presented, value, view
 from tests.kit.component_site import CANDIDATE, NEW, OLD, SERVED, SiteDisk, grounds, plan, site
+from tests.kit.scene import new_state
 
 OTHER_ROOT = Authority.root("Other Root")
 PARAMETERS = b"-----BEGIN DH PARAMETERS-----\nMIIBCAKCAQEA\n-----END DH PARAMETERS-----\n"
@@ -195,14 +196,14 @@ def test_files_that_are_missing_get_the_owner_of_their_neighbours_and_a_mode_tha
     order = plan(site(Artefacts(certificate=certificate, key=str(disk.path / "site.key")))).order
     key = order.plan.changes[1]
     assert key.before is None
-    assert (key.after.mode, key.after.owner) == (0o600, os.getuid())
+    assert (new_state(key).mode, new_state(key).owner) == (0o600, os.getuid())
 
 
 @pytest.mark.parametrize("stage", [None, RehearsalStage(ENDPOINT, (view(ROOT),))])
 def test_a_component_without_any_file_can_be_given_its_first(disk: SiteDisk, stage: RehearsalStage | None) -> None:
     paths = [str(disk.path / name) for name in ("site.crt", "site.key", "chain.crt")]
-    order = plan(site(Artefacts(*paths), stage=stage)).order
-    assert [change.after.mode for change in order.plan.changes] == [0o644, 0o600, 0o644]
+    order = plan(site(Artefacts(paths[0], paths[1], paths[2]), stage=stage)).order
+    assert [new_state(change).mode for change in order.plan.changes] == [0o644, 0o600, 0o644]
     assert order.plan.served == (replace(order.plan.served[0], chains=()),)
 
 
@@ -275,7 +276,7 @@ def test_a_file_that_others_may_read_keeps_its_mode_where_it_holds_a_key_already
     """Whoever made it so may have had a reason, and `key_exposed` tells of it."""
     combined = disk.write("all.pem", OLD.key_pem() + OLD.chain_pem(), 0o644)
     (change,) = plan(site(Artefacts(combined=combined))).order.plan.changes
-    assert change.after.mode == 0o644
+    assert new_state(change).mode == 0o644
 
 
 @pytest.mark.parametrize("mode", WriteMode)

@@ -18,6 +18,7 @@ import pytest
 
 import actions.transaction
 from actions import backup
+from actions.backup import Retention
 from actions.ending import Cause, Ending, Outcome
 from actions.journal import Event, Record
 from actions.journal_state import frozen
@@ -32,14 +33,14 @@ from actions.validate import Acceptance, Live, LiveView, Served, Terms
 from actions.world import Ran, World
 from config.model import DAY
 from config.service import Command, Service
-from tests.kit.scene import Scene, broken, sha, trace_of
+from tests.kit.scene import Scene, broken, new_state, sha, trace_of
 from tests.kit.worlds import Step, StepWorld, intrude
 
 
 def test_an_order_replaces_bytes_mode_and_owner_and_leaves_a_backup(room: Path) -> None:
     scene = Scene(f"{room}/s")
     order = scene.order()
-    changes = tuple(replace(each, after=replace(each.after, mode=0o400, group=12)) for each in order.plan.changes)
+    changes = tuple(replace(each, after=replace(new_state(each), mode=0o400, group=12)) for each in order.plan.changes)
     context = scene.context()
     ending = transact(context, Order(replace(order.plan, changes=changes), order.content))
     assert (ending.outcome, ending.sentence) == (Outcome.COMMITTED, "web: the files are in use.")
@@ -627,9 +628,8 @@ def test_an_activation_that_leaves_the_port_dead_is_frozen(room: Path) -> None:
     assert ended(ending) == (Outcome.FROZEN, Cause.ACTIVATION)
 
 
-def test_the_first_backup_set_is_pinned_and_the_others_are_pruned(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actions.close._KEEP", 2)
-    scene = Scene(f"{room}/s")
+def test_the_first_backup_set_is_pinned_and_the_others_are_pruned(room: Path) -> None:
+    scene = Scene(f"{room}/s", retention=Retention(2))
     for number in range(5):
         scene.new = {"web": b"GOOD %d" % number}
         assert scene.replace().outcome is Outcome.COMMITTED
@@ -637,6 +637,26 @@ def test_the_first_backup_set_is_pinned_and_the_others_are_pruned(room: Path, mo
     assert [each.pinned for each in kept] == [True, False, False]
     first = backup.content(World(), f"{scene.root}/state/backups", kept[0])
     assert first[scene.certificate("web")] == b"GOOD old certificate\n" * 9
+
+
+def test_old_backup_sets_are_removed_but_for_the_default_and_the_last_good_one(room: Path) -> None:
+    scene = Scene(f"{room}/s", retention=Retention(20, 100.0))
+    root = f"{scene.root}/state/backups"
+    for number in range(4):
+        scene.new = {"web": b"GOOD %d" % number}
+        assert scene.replace().outcome is Outcome.COMMITTED
+    sets = backup.sets(World(), root, "web")
+    assert len(sets) == 4
+
+    class Later(World):
+        def now(self) -> float:
+            return super().now() + 1000
+
+    backup.prune(Later(), root, "web", Retention(20, 2000.0))
+    assert backup.sets(World(), root, "web") == sets
+    is_usable = {sets[2].transaction}.__contains__
+    backup.prune(Later(), root, "web", Retention(20, 100.0, lambda of: is_usable(of.transaction)))
+    assert backup.sets(World(), root, "web") == (sets[0], sets[2])
 
 
 def test_a_rollback_without_its_sidecar_takes_the_backup(room: Path) -> None:

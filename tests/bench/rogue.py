@@ -71,6 +71,7 @@ class RogueHouse:
             "trust_stores": {"corporate": {"bundle": f"{directory}/root.pem"}},
             "components": components,
             "policies": policies,
+            "validation": {"successes": 2, "interval": "0.1s", "deadline": "5s"},
         }
         path = Path(directory, "certvigil.yaml")
         path.write_text(json.dumps(document))

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from config.document import DEPTH_LIMIT, Mistake, parse
+from config.expected import AllowedTLS
 from config.load import load
 from config.model import (
     AllowedIssuer,
@@ -97,7 +98,7 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                     "www.example.com",
                     443,
                     "www.example.com",
-                    allowed_versions=frozenset({TLSVersion.TLS1_3}),
+                    tls=AllowedTLS(frozenset({TLSVersion.TLS1_3})),
                     clients=("default",),
                 ),
                 Endpoint(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,10 +10,15 @@ from config.load import Marked, load, load_marked
 from config.model import Config, PemBundle
 from config.profile import expand, shipped
 from config.show import show_marked
-from config.vocabulary import FileRole, Mode
+from config.vocabulary import FileRole, Mode, OwnCertificate, Sending
+from probes.validation import SwitchReading, read_switch
 from tests.kit.configuration import Loaded, Write
 
-CONSOLE = {"console/combined": "/var/nexthink/console/etc/certificate.pem"}
+CONSOLE = {
+    "console/combined": "/var/nexthink/console/etc/certificate.pem",
+    "console/chain": "/var/nexthink/console/etc/intermediate.crt",
+    "console/line": "/var/nexthink/console/etc/lighttpd-console.conf",
+}
 PORTAL = {
     "portal/certificate": "/var/nexthink/nxnginx/ssl/nginx.crt",
     "portal/key": "/var/nexthink/nxnginx/ssl/nginx.key",
@@ -20,21 +26,22 @@ PORTAL = {
 ENGINE = {
     "engine/certificate": "/var/nexthink/engine/common/etc/certificate.pem",
     "engine/key": "/var/nexthink/engine/common/etc/key.pem",
+    "engine/chain": "/var/nexthink/engine/common/etc/intermediate.crt",
+    "engine/line": "/var/nexthink/engine/01/etc/nxengine.xml",
 }
-CONSOLE_FOUND = ("/var/nexthink/console/etc/intermediate.*",)
-ENGINE_FOUND = ("/var/nexthink/engine/common/etc/intermediate.*", "/var/nexthink/engine/common/etc/ca-bundle.*")
+ENGINE_FOUND = ("/var/nexthink/engine/common/etc/ca-bundle.*",)
 
 
 @pytest.mark.parametrize(
     ("role", "files", "ports", "found"),
     [
-        ("primary", CONSOLE | PORTAL, {"console": [99], "portal": [443]}, CONSOLE_FOUND),
-        ("secondary", CONSOLE | ENGINE, {"console": [99], "engine": [443, 1671]}, CONSOLE_FOUND + ENGINE_FOUND),
+        ("primary", CONSOLE | PORTAL, {"console": [99], "portal": [443]}, ()),
+        ("secondary", CONSOLE | ENGINE, {"console": [99], "engine": [443, 1671]}, ENGINE_FOUND),
         (
             "single",
             CONSOLE | PORTAL | ENGINE,
             {"console": [99], "portal": [443], "engine": [1671]},
-            CONSOLE_FOUND + ENGINE_FOUND,
+            ENGINE_FOUND,
         ),
     ],
 )
@@ -49,6 +56,18 @@ def test_each_appliance_has_its_files_and_endpoints(
     } == ports
     assert {(each.host, each.verified_name) for each in config.endpoints.values()} == {("127.0.0.1", "nx.example.com")}
     assert tuple(pattern for watch in config.watches for pattern in watch.patterns) == found
+
+
+def test_a_second_engine_has_a_configuration_and_a_unit_of_its_own(loaded: Loaded) -> None:
+    given = "profile: nexthink-v6\nappliance: {role: secondary, external_name: nx.example.com"
+    one, two = loaded(f"{given}}}").components["engine"], loaded(f"{given}, engines: two}}").components["engine"]
+    assert one.service is not None
+    assert two.service is not None
+    assert (one.service.unit, two.service.restart[1:]) == ("nxengine@1", ("restart", "nxengine@1", "nxengine@2"))
+    assert [each.file for each in two.artefacts.lines] == [
+        f"/var/nexthink/engine/{number}/etc/nxengine.xml" for number in ("01", "02")
+    ]
+    assert {each.value for each in two.artefacts.lines} == {"/var/nexthink/engine/common/etc/intermediate.crt"}
 
 
 def test_an_appliance_is_looked_at_where_the_site_says_it_is(loaded: Loaded) -> None:
@@ -79,6 +98,58 @@ def test_an_appliance_is_looked_at_where_the_site_says_it_is(loaded: Loaded) -> 
     assert all(watch.patterns[0].startswith("/srv/lab/var/") for watch in config.watches)
 
 
+@pytest.mark.parametrize("role", ["primary", "secondary", "single"])
+def test_the_port_of_collectors_without_tcp_is_listed_and_no_target(role: str, loaded: Loaded) -> None:
+    config = loaded(f"profile: nexthink-v6\nappliance: {{role: {role}, external_name: nx.example.com}}")
+    assert [(each.host, each.port) for each in config.not_tls] == ([] if role == "primary" else [("127.0.0.1", 999)])
+    assert 999 not in {each.port for each in config.endpoints.values()}
+
+
+@pytest.mark.parametrize("role", ["primary", "secondary", "single"])
+def test_an_own_certificate_is_mandatory_where_collectors_connect_to_port_443(role: str, loaded: Loaded) -> None:
+    site = f"{{role: {role}, external_name: nx.example.com, collector_ports: [8443]}}"
+    config = loaded(f"profile: nexthink-v6\nappliance: {site}")
+    expected = {99: OwnCertificate.EXPECTED, 1671: OwnCertificate.EXPECTED, 443: OwnCertificate.MANDATORY}
+    for endpoint in config.endpoints.values():
+        assert endpoint.default_certificate is not None
+        assert endpoint.default_certificate.self_signed
+        # On a custom port the default one, of the federation, is secure enough.
+        assert endpoint.default_certificate.own is expected.get(endpoint.port, OwnCertificate.OPTIONAL)
+        assert endpoint.sends_intermediates is None
+    assert {each.default_certificate.own for each in config.files if each.default_certificate} == {
+        OwnCertificate.EXPECTED
+    }
+
+
+def test_the_engine_of_an_old_version_is_not_expected_to_send_its_intermediates(loaded: Loaded) -> None:
+    site = "{role: secondary, external_name: a.example.com, finder_port: 1999, engine_intermediates: not_expected}"
+    config = loaded(f"profile: nexthink-v6\nappliance: {site}")
+    said = {each.port: each.sends_intermediates for each in config.endpoints.values()}
+    assert said == {99: None, 443: Sending.NOT_EXPECTED, 1671: Sending.NOT_EXPECTED, 1999: Sending.NOT_EXPECTED}
+
+
+@pytest.mark.parametrize(
+    ("written", "validates"),
+    [("", (False, True)), ("=true", (False, True)), ("=false", (True, True)), ("=false\n{ldap}=true", (True, False))],
+)
+def test_the_portal_validates_as_its_own_configuration_says(
+    written: str, validates: tuple[bool, bool], loaded: Loaded, tmp_path: Path
+) -> None:
+    engine = "globalconfig.portal.dispatcher.engine-ssl-ignore-certificate-problems"
+    ldap = "globalconfig.ldap.skip-ssl-certificate-validations"
+    conf = tmp_path / "var/nexthink/portal/conf/portal.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text(f"# as shipped\n{engine}{written.format(ldap=ldap)}\n" if written else "# as shipped\n")
+    site = f"{{role: primary, external_name: nx.example.com, root: {tmp_path}}}"
+    config = loaded(f"profile: nexthink-v6\nappliance: {site}")
+    read = [read_switch(config.clients[name].validation_switch) for name in ("portal", "portal-ldap")]  # type: ignore[arg-type]
+    assert tuple(isinstance(each, SwitchReading) and each.validates for each in read) == validates
+    # The Portal is on another host than a secondary appliance: what is shipped is believed.
+    secondary = loaded("profile: nexthink-v6\nappliance: {role: secondary, external_name: nx.example.com}")
+    assert secondary.clients["portal"].validation_switch is None
+    assert not secondary.clients["portal"].validates
+
+
 def test_the_portal_connects_by_the_external_name_unless_there_is_another(loaded: Loaded) -> None:
     config = loaded("profile: nexthink-v6\nappliance: {role: single, external_name: nx.example.com}")
     assert config.clients["portal"].names == ("nx.example.com",)
@@ -104,7 +175,7 @@ def test_the_sites_own_document_adds_to_the_profile_and_wins(loaded: Loaded) -> 
         ("/srv/portal.pem", FileRole.COMBINED)
     ]
     assert set(config.endpoints) == {"mail.example.com:465", "console/127.0.0.1:99"}
-    assert [watch.patterns[0] for watch in config.watches] == ["/etc/ssl/site", *CONSOLE_FOUND]
+    assert [watch.patterns[0] for watch in config.watches] == ["/etc/ssl/site"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +200,7 @@ def test_the_sites_own_document_adds_to_the_profile_and_wins(loaded: Loaded) -> 
             "{role: single, external_name: a.example.com, finderport: 999}",
             (
                 "2: appliance.finderport: unknown key (did you mean 'finder_port'?), expected one of address, "
-                "collector_ports, external_name, finder_port, internal_name, role, root"
+                "collector_ports, engine_intermediates, engines, external_name, finder_port, internal_name, role, root"
             ),
         ),
         (

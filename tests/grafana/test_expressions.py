@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -43,9 +42,10 @@ _MATCHER: Final = re.compile(r"([a-z0-9_]+)\s*(?:=~|!~|!=|=)")
 pytestmark = [pytest.mark.server("prometheus"), pytest.mark.server("nginx")]
 
 
-@pytest.fixture
-def estate(tmp_path: Path, cleanup: ExitStack) -> Estate:
-    return Estate(str(tmp_path), cleanup)
+@pytest.fixture(scope="module")
+def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
+    with ExitStack() as stack:
+        yield Estate(str(tmp_path_factory.mktemp("estate")), stack)
 
 
 def expressions() -> Iterator[Expression]:

@@ -133,6 +133,7 @@ class Appliance:
                 # The laboratory's files, under the names of the appliance's.
                 os.rename(file, there)
                 os.symlink(there, file)
+            self._lay_out_configuration(name)
             given = document["components"][name]
             service = {key: given["service"][key] for key in ("test", "restart")}
             components[name] = {"endpoints": given["endpoints"], "service": service}
@@ -141,6 +142,19 @@ class Appliance:
         ours["trust_stores"] = {"outsiders": document["trust_stores"]["corporate"]}
         ours |= {key: document[key] for key in ("actor", "state_directory", "validation")}
         replace_file(self.config_file, json.dumps(ours).encode())
+
+    def _lay_out_configuration(self, name: str) -> None:
+        """Put the file that names the chain of a component where the vendor has it."""
+        root = Path(self.directory, "root/var/nexthink")
+        if name == "console":
+            there = root / "console/etc/lighttpd-console.conf"
+            os.rename(self.servers[name].config_file, there)
+            os.symlink(there, self.servers[name].config_file)
+        if name == "engine":
+            there = root / "engine/01/etc/nxengine.xml"
+            there.parent.mkdir(parents=True)
+            chain = root / _VENDOR[name]["chain"]
+            there.write_text(f"<c><ssl><certificate_chain_file>{chain}</certificate_chain_file></ssl></c>\n")
 
     def automatic(self) -> dict[str, Mapping[str, object]]:
         """Return what each component says where nobody is to be asked."""
@@ -190,6 +204,15 @@ class Appliance:
             shifted = replace(context, world=self.world, transaction=replace(context.transaction, world=self.world))
             work = Work(shifted, "somebody", role=right.role, approval=right.approval, sightings=self.sightings)
             return handle(replace(work, files=files, uid=work.uid if uid is None else uid), request)
+
+    def install(self, issued: Issued) -> None:
+        """Put a certificate into place by hand, in every component, and have it served."""
+        for name, server in self.servers.items():
+            if name == "console":
+                replace_file(server.sites[0].certificate, self.pem(issued), 0o600)
+            else:
+                server.sites[0].install(issued)
+            server.reload()
 
     def served(self) -> dict[str, bytes]:
         """Return the leaf that each component presents."""

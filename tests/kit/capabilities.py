@@ -39,14 +39,76 @@ _TOPICS: Final = "tests/monitor/guide/test_topics.py"
 _KIT: Final = "tests/monitor/guide/test_kit.py"
 _EXPORT: Final = "tests/monitor/commands/test_export.py"
 _BY_HAND: Final = "tests/monitor/actor/test_by_hand.py"
+_INVENTORY: Final = "tests/monitor/commands/test_inventory.py"
+_ONE_LOOK: Final = "tests/monitor/state/test_look_once.py"
+_EXPECTED: Final = "tests/probes/test_expected.py"
+_EDITED: Final = "tests/probes/line/test_edit.py"
+_LOOKED_AT: Final = "tests/monitor/look/test_lines.py"
+_LINES: Final = "tests/monitor/actor/test_lines.py"
+_FIRST_CHAIN: Final = f"{_LINES}::test_a_first_chain_is_sent_and_the_last_one_taken_out_again"
+_FOLDER: Final = "tests/monitor/actor/test_backup_folder.py"
 
 CAPABILITIES: Final = (
-    Capability("N01", "every TLS endpoint is a target; UDP 999 is never probed"),
-    Capability("N02", "an inventory as on the Web Console's own page"),
-    Capability("N03", "a default certificate is found"),
-    Capability("N04", "a default certificate on Collector port 443 is a finding"),
-    Capability("N05", "missing intermediates and wrong order are found, over several levels"),
-    Capability("N06", "whether an endpoint sends its intermediates, and what each client then needs"),
+    Capability(
+        "N01",
+        "every TLS endpoint is a target; UDP 999 is never probed",
+        (
+            f"{_PROFILE}::test_each_appliance_has_its_files_and_endpoints",
+            f"{_PROFILE}::test_the_port_of_collectors_without_tcp_is_listed_and_no_target",
+            f"{_INVENTORY}::test_a_port_without_tls_is_listed_and_gets_nothing",
+        ),
+        "",
+    ),
+    Capability(
+        "N02",
+        "an inventory as on the Web Console's own page",
+        (
+            f"{_INVENTORY}::test_each_component_has_what_is_installed_who_issued_it_its_names_and_its_validity",
+            f"{_INVENTORY}::test_which_clients_accept_which_do_not_validate_and_which_stores_lack_the_root",
+            f"{_INVENTORY}::test_the_daemon_says_the_same_as_the_command_itself",
+            f"{_INVENTORY}::test_a_terminal_of_any_width_breaks_no_word",
+        ),
+        "",
+    ),
+    Capability(
+        "N03",
+        "a default certificate is found",
+        (
+            f"{_INVENTORY}::test_the_default_certificate_is_told_as_such_by_file_and_by_endpoint",
+            f"{_EXPECTED}::TestADefaultCertificate::test_is_one_finding_instead_of_a_pile",
+            f"{_EXPECTED}::TestADefaultCertificate::test_hides_nothing_else_that_is_wrong_with_it",
+        ),
+        "",
+    ),
+    Capability(
+        "N04",
+        "a default certificate on Collector port 443 is a finding",
+        (
+            f"{_INVENTORY}::test_the_default_certificate_is_told_as_such_by_file_and_by_endpoint",
+            f"{_PROFILE}::test_an_own_certificate_is_mandatory_where_collectors_connect_to_port_443",
+        ),
+        "",
+    ),
+    Capability(
+        "N05",
+        "missing intermediates and wrong order are found, over several levels",
+        (
+            f"{_ONE_LOOK}::test_a_leaf_without_its_intermediates_is_found_at_each_server",
+            f"{_ONE_LOOK}::test_intermediates_of_several_levels_are_whole_or_missed_or_in_the_wrong_order",
+        ),
+        "",
+    ),
+    Capability(
+        "N06",
+        "whether an endpoint sends its intermediates, and what each client then needs",
+        (
+            f"{_INVENTORY}::test_a_server_that_sends_no_intermediates_is_seen_to_and_each_client_what_it_needs",
+            f"{_EXPECTED}::TestIntermediates::test_that_a_server_is_not_expected_to_send_are_what_a_client_lacks",
+            f"{_EXPECTED}::TestIntermediates::test_that_it_is_expected_to_send_are_missed_although_each_client_holds_them",
+            "tests/config/test_expected.py::test_whether_a_server_sends_its_intermediates_is_never_assumed",
+        ),
+        "",
+    ),
     Capability(
         "N07",
         "the names that clients connect by, external and internal; a common name alone is a finding",
@@ -58,7 +120,16 @@ CAPABILITIES: Final = (
         ),
         "",
     ),
-    Capability("N08", "the same certificate or key on two appliances without the names of both"),
+    Capability(
+        "N08",
+        "the same certificate or key on two appliances without the names of both",
+        (
+            f"{_ONE_LOOK}::test_one_key_on_two_appliances_is_found_unless_the_certificate_names_both",
+            "tests/monitor/look/test_sharing.py::test_a_key_at_two_servers_is_told_of_both_and_no_more_once_one_has_another",
+            f"{_EXPECTED}::TestASharedKey::test_is_meant_where_the_certificate_carries_the_names_of_both",
+        ),
+        "",
+    ),
     Capability(
         "N09",
         "a client that holds the intermediates itself is judged with them",
@@ -68,14 +139,76 @@ CAPABILITIES: Final = (
         ),
         "",
     ),
-    Capability("N10", "exposed keys, keys that do not match, weak keys and signatures"),
-    Capability("N11", "protocol and cipher against a list"),
+    Capability(
+        "N10",
+        "exposed keys, keys that do not match, weak keys and signatures",
+        (
+            f"{_ONE_LOOK}::test_a_key_that_others_may_read_and_one_of_another_certificate_are_found",
+            f"{_ONE_LOOK}::test_a_weak_key_and_a_weak_signature_are_found_in_files_and_at_servers",
+        ),
+        "",
+    ),
+    Capability(
+        "N11",
+        "protocol and cipher against a list",
+        (
+            f"{_ONE_LOOK}::test_what_is_negotiated_is_compared_with_the_lists_of_the_site",
+            f"{_EXPECTED}::TestWhatIsNegotiated::test_protects_nobody_whatever_the_site_allows",
+            "tests/monitor/metrics/test_page.py::test_what_an_endpoint_negotiates_is_a_series_for_each_pair_and_whether_it_is_allowed",
+        ),
+        "",
+    ),
     Capability("N12", "the JDK keystore: entries, ends, default password"),
-    Capability("N13", "the Engine's bundle: entries, duplicates, expired anchors"),
-    Capability("N14", "switches of portal.conf that turn validation off"),
-    Capability("N15", "the configuration lines of a chain"),
-    Capability("N16", "the appliance's own backups, as sets"),
-    Capability("N17", "an own root must reach every client store"),
+    Capability(
+        "N13",
+        "the Engine's bundle: entries, duplicates, expired anchors",
+        (
+            f"{_ONE_LOOK}::test_the_entries_of_the_engines_bundle_are_judged_by_their_names",
+            f"{_INVENTORY}::test_a_trust_store_has_its_entries_and_the_entry_that_ends_first",
+        ),
+        "",
+    ),
+    Capability(
+        "N14",
+        "switches of portal.conf that turn validation off",
+        (
+            "tests/monitor/look/test_switch.py::test_a_change_of_the_file_changes_the_verdict",
+            f"{_PROFILE}::test_the_portal_validates_as_its_own_configuration_says",
+            f"{_EXPECTED}::TestASwitchOfValidation::test_is_as_the_file_says_and_else_as_shipped",
+        ),
+        "",
+    ),
+    Capability(
+        "N15",
+        "the configuration lines of a chain",
+        (
+            f"{_LOOKED_AT}::test_a_chain_and_the_lines_that_name_it_must_fit_together",
+            f"{_LOOKED_AT}::test_the_finding_has_the_line_to_add",
+            f"{_EDITED}::test_lighttpd_itself_reads_the_wanted_value_and_all_else_as_before",
+            f"{_EDITED}::test_another_parser_of_xml_reads_the_wanted_value_and_all_else_as_before",
+            f"{_PROFILE}::test_a_second_engine_has_a_configuration_and_a_unit_of_its_own",
+        ),
+        "",
+    ),
+    Capability(
+        "N16",
+        "the appliance's own backups, as sets",
+        (
+            f"{_FOLDER}::test_sets_of_the_folder_are_listed_beside_certvigil_s_own_by_date_and_component",
+            f"{_FOLDER}::test_half_a_set_is_said_to_be_one_and_cannot_be_given_back",
+        ),
+        "",
+    ),
+    Capability(
+        "N17",
+        "an own root must reach every client store",
+        (
+            f"{_INVENTORY}::test_which_clients_accept_which_do_not_validate_and_which_stores_lack_the_root",
+            "tests/monitor/actor/test_lacking_root.py::test_a_plan_names_the_stores_that_lack_the_root_of_its_candidate",
+            f"{_EXPECTED}::TestARoot::test_tells_who_issued",
+        ),
+        "",
+    ),
     Capability(
         "N20",
         "requests for certificates: RSA and EC, a new key or the installed one, also with a CA of one's own",
@@ -106,7 +239,7 @@ CAPABILITIES: Final = (
     Capability("N30", "primary: one candidate replaces Web Console and Portal together", (_OWN_WAY, _ALL_UNDONE), ""),
     Capability("N31", "secondary: one candidate replaces Web Console and Engine together", (_OWN_WAY,), ""),
     Capability("N32", "single appliance: all three in one", (_OWN_WAY,), ""),
-    Capability("N33", "different layouts in one transaction", (_OWN_WAY,), "the configuration lines of a chain"),
+    Capability("N33", "different layouts in one transaction, with the lines of a chain", (_OWN_WAY, _FIRST_CHAIN), ""),
     Capability(
         "N34",
         "the appliance's services through systemctl; any command is configurable",
@@ -163,8 +296,13 @@ CAPABILITIES: Final = (
     Capability(
         "N41",
         "restore any backup set, ours or the appliance's own",
-        (f"{_GROUPS}::test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one",),
-        "the appliance's own sets, and the configuration lines",
+        (
+            f"{_GROUPS}::test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one",
+            f"{_LINES}::test_what_was_before_the_first_chain_is_rolled_back_and_reset_to",
+            f"{_FOLDER}::test_a_whole_set_is_given_back_with_its_lines_and_one_without_a_chain_without_them",
+            f"{_FOLDER}::test_every_component_of_a_single_appliance_is_given_its_part_of_a_set",
+        ),
+        "",
     ),
     Capability(
         "N42",
@@ -172,6 +310,8 @@ CAPABILITIES: Final = (
         (
             f"{_GROUPS}::test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one",
             f"{_GUIDE}::test_the_certificate_of_a_custom_port_is_proven_before_and_after",
+            f"{_FOLDER}::test_the_default_is_the_first_set_of_the_folder_where_it_is_older_than_certvigil_s_own",
+            f"{_FOLDER}::test_the_default_is_certvigil_s_own_where_the_folder_has_only_later_sets",
         ),
         "",
     ),

@@ -216,3 +216,12 @@ def _declared(service: Service) -> dict[str, object]:
 
 
 NOT_FROZEN = "noted      web: it was not frozen; the fault counts as known, and it may be changed"
+
+
+def intruded(web: InstalledComponent) -> None:
+    """Have somebody write another key between the test of the new files and the restart."""
+    theirs = Path(web.directory).parent / "theirs.key"
+    theirs.write_bytes(fresh().key_pem())
+    kept = Path(web.directory).parent / "kept.crt"
+    script = f"cmp -s {web.site.certificate} {kept} || cp {theirs} {web.site.key}"
+    web.service = replace(web.service, test=("/bin/sh", "-c", script))

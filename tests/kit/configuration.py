@@ -52,7 +52,7 @@ watch:
 endpoints:
   - {name: mail, address: "mail.example.com:465", every: 90s, timeout: 2.5s, clients: [java]}
   - {address: "[2001:db8::1]:8443", server_name: www.example.com, minimum_version: TLSv1.2, clients: []}
-  - {address: "www.example.com:443", protocol: tls, server_name: www.example.com, allowed_versions: [TLSv1.3]}
+  - {address: "www.example.com:443", protocol: tls, server_name: www.example.com, tls: {protocols: [TLSv1.3]}}
 components:
   web:
     artefacts: {certificate: /etc/nginx/tls/site.crt, key: /etc/nginx/tls/site.key, chain: /etc/nginx/tls/chain.pem}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from actions import aside
+from actions.backup import Retention
 from actions.ending import Ending
 from actions.journal import ENDED, Journal, Record
 from actions.journal_state import frozen
@@ -44,6 +45,10 @@ class Scene:
     """By component: the certificate that replaces `GOOD old`."""
     missing_chain: bool = False
     """Whether the plan makes a file that was not there."""
+    removed_chain: bool = False
+    """Whether the plan removes a file."""
+    lined: bool = False
+    """Whether a configuration file names the chain exactly while it is there; else the service does not start."""
     in_place: bool = False
     quiesce: bool = False
     terms: Terms = FAST
@@ -52,6 +57,7 @@ class Scene:
     """The group of which all of them are."""
     has_it: tuple[str, ...] = ()
     """Components whose files are the new ones before the replacement, as of a member of a group that has them."""
+    retention: Retention = field(default_factory=Retention)
     disk: World = field(default_factory=HastyWorld)
     """Where it is; there it is made unless it is there."""
 
@@ -64,6 +70,10 @@ class Scene:
             self._make(self.certificate(each), b"GOOD old certificate\n" * 9, 0o644)
             self._make(self.key(each), b"old key\n" * 9, 0o640)
             self._make(f"{self.root}/{each}.memory", b"GOOD old certificate\n" * 9, 0o600)
+            if self.removed_chain:
+                self._make(self.chain(each), b"the old chain\n", 0o644)
+            if self.lined:
+                self._make(self.configuration(each), self._configured(each, named=self.removed_chain), 0o600)
 
     def _make(self, path: str, data: bytes, mode: int) -> None:
         write_new(self.disk, path, data, Metadata(mode, os.geteuid(), os.getegid()))
@@ -77,6 +87,15 @@ class Scene:
     def certificate(self, component: str) -> str:
         return f"{self.root}/{component}/site.crt"
 
+    def chain(self, component: str) -> str:
+        return f"{self.root}/{component}/site.chain"
+
+    def configuration(self, component: str) -> str:
+        return f"{self.root}/{component}/site.conf"
+
+    def _configured(self, component: str, *, named: bool) -> bytes:
+        return b"# configuration\n" + (f"chain={self.chain(component)}\n".encode() if named else b"")
+
     def key(self, component: str) -> str:
         return f"{self.root}/{component}/site.key"
 
@@ -87,7 +106,11 @@ class Scene:
             return b""
 
     def service(self, component: str) -> Service:
-        up = ("/bin/cp", self.certificate(component), f"{self.root}/{component}.memory")
+        up: tuple[str, ...] = ("/bin/cp", self.certificate(component), f"{self.root}/{component}.memory")
+        if self.lined:
+            # As a server does that cannot read a file which its configuration names.
+            reads = f'. {self.configuration(component)} && {{ [ -z "$chain" ] || [ -e "$chain" ]; }}'
+            up = ("/bin/sh", "-c", f"chain=; {reads} && exec {' '.join(up)}")
         return Service(
             restart=up,
             test=("/bin/grep", "-q", "GOOD", self.certificate(component)),
@@ -111,6 +134,7 @@ class Scene:
             services,
             Live(self.look, self.judge, self.whole),
             self.terms,
+            retention=self.retention,
         )
 
     def look(self, components: tuple[str, ...], _now: float) -> LiveView:
@@ -151,13 +175,19 @@ class Scene:
             content[self.certificate(each)] = self.new.get(each, b"GOOD new certificate\n" * 7)
             if each in self.has_it:
                 content |= {path: self.read(path) for path in (self.key(each), self.certificate(each))}
+            if self.lined and self.removed_chain:
+                content[self.configuration(each)] = self._configured(each, named=False)
             if self.missing_chain:
-                content[f"{self.root}/{each}/site.chain"] = b"a chain\n"
+                content[self.chain(each)] = b"a chain\n"
+            if self.lined and self.missing_chain:
+                content[self.configuration(each)] = self._configured(each, named=True)
             changes += [
                 Change(each, path, before := state(self.disk, path), after(before, content[path]), "", self.in_place)
                 for path in content
                 if path.startswith(f"{self.root}/{each}/")
             ]
+            if self.removed_chain:
+                changes.append(Change(each, self.chain(each), state(self.disk, self.chain(each)), None))
         old = {each: sha(self.read(self.certificate(each))) for each in self.components}
         return Order(
             Plan(
@@ -208,6 +238,12 @@ class Scene:
 def kept_aside(records: Iterable[Record]) -> set[str]:
     """Return the paths of the files that stay linked after they were replaced."""
     return {file.aside for each in aside.waiting(records).values() for file in each.files}
+
+
+def new_state(change: Change) -> FileState:
+    """Return the state that a file is to have, which is not removed."""
+    assert change.after is not None
+    return change.after
 
 
 def after(before: FileState | None, data: bytes) -> FileState:

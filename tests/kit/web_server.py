@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 import uvloop
@@ -72,6 +72,17 @@ class FakeNotifier:
         return len(self.deliveries)
 
 
+NOTHING_INVENTORIED: Final[Mapping[str, Any]] = {
+    "schema": 1,
+    "host": "web1.example.com",
+    "at": "2026-11-29T12:00:00Z",
+    "components": [],
+    "endpoints": [],
+    "trust_stores": [],
+    "not_looked_at": [],
+}
+
+
 @dataclass
 class FakeView:
     """A daemon that says what the test gave it."""
@@ -88,6 +99,7 @@ class FakeView:
     statuses: Sequence[ComponentStatus] = ()
     ruled: list[tuple[Verb, str, str, str]] = field(default_factory=list)
     takes: str = ""
+    inventoried: Mapping[str, Any] = field(default_factory=lambda: NOTHING_INVENTORIED)
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
 
     def add(self, *believed: TargetState) -> None:
@@ -137,6 +149,9 @@ class FakeView:
     ) -> Sequence[HistoryEntry] | Degraded:
         self.asked_for.append((target, since, until, limit))
         return self.happened
+
+    async def inventory(self) -> Mapping[str, Any]:
+        return self.inventoried
 
     async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
         self.probed.append((target, module.prober, seconds))

@@ -150,10 +150,6 @@ class StepWorld(HastyWorld):
         self._files: dict[int, str] = {}
         """What is open, by descriptor."""
 
-    def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        return partial(self._take, name, found) if name in _STEPS else found
-
     def _take(self, name: str, act: Callable[..., Any], *given: Any, **named: Any) -> Any:
         step = self._step(name, given)
         self.trace.append(step)
@@ -181,6 +177,19 @@ class StepWorld(HastyWorld):
         """Raise NotReachedError unless it has come to that step of another run."""
         if not any(each.same(step) for each in self.trace):
             raise NotReachedError(step)
+
+
+def _taken(name: str) -> Callable[..., Any]:
+    act = getattr(HastyWorld, name)
+
+    def take(self: StepWorld, *given: Any, **named: Any) -> Any:
+        return self._take(name, partial(act, self), *given, **named)
+
+    return take
+
+
+for _name in _STEPS:
+    setattr(StepWorld, _name, _taken(_name))
 
 
 class LaterWorld(World):

@@ -81,6 +81,7 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         assert run(
             "check", web.site.certificate, web.server.address, "--ca-file", f"{web.directory}/root.pem", code=None
         )
+        assert run("inventory", *socket)["components"][0]["component"] == "web"
         assert run("backups", *config)["sets"] == []
         assert run("recover", "--thaw", "web", *config)["not_frozen"] == ["web"]
         assert "refused" in run("plan", "web", *config, code=1)

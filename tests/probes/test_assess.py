@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from config.expected import AllowedTLS
 from config.model import CertifiStore, Client, Endpoint, TrustStore
 from config.text import Printable, harmless
 from config.vocabulary import Code, Severity, TLSVersion, UnreachableReason, Verdict, VerifierName
@@ -308,7 +309,7 @@ def test_an_old_protocol_is_told() -> None:
     observation = EndpointObservation("web", NOW, (replace(presented(ISSUING.issue(NAME), ISSUING), version="TLSv1"),))
     assessment = assess_endpoint(observation, EndpointContext(ENDPOINT, (view(trust(ROOT)),)), NOW)
     assert codes(assessment) == {Code.OBSOLETE_PROTOCOL}
-    allowing = replace(ENDPOINT, allowed_versions=frozenset(TLSVersion))
+    allowing = replace(ENDPOINT, tls=AllowedTLS(frozenset(TLSVersion)))
     assert assess_endpoint(observation, EndpointContext(allowing, (view(trust(ROOT)),)), NOW).findings == ()
 
 

@@ -16,10 +16,9 @@ from monitor.lab.servers import Lighttpd
 from probes.certificate import certificate
 from tests.kit.actor import ActorHouse, house
 from tests.kit.authority import fresh
-from tests.kit.component import InstalledComponent, ServerMachine
+from tests.kit.component import InstalledComponent, ServerMachine, intruded
 from tests.kit.daemon import certvigil
 from tests.kit.openssl_client import presented
-from tests.monitor.actor.test_thaw import intruded
 
 nginx = pytest.mark.server("nginx")
 

@@ -11,9 +11,12 @@ from typing import Final
 
 import pytest
 
+from config.load import load
+from config.model import Config
 from monitor.lab.servers import replace_file
 from tests.kit.appliance import appliance
 from tests.kit.authority import fresh
+from tests.kit.daemon import certvigil
 
 pytestmark = [pytest.mark.server("nginx"), pytest.mark.server("lighttpd")]
 
@@ -48,7 +51,8 @@ def test_a_plan_names_the_runbook_and_asks_a_secondary_appliance_whether_it_was_
         assert code == 0, said
         assert said.count(f"note       {BY_HAND}\n") == 1
         assert (f"note       {FEDERATED}\n" in said) is asks
-        remarks = json.loads(machine.command("plan", role, "--json")[1])["remarks"]
+        ran = certvigil("plan", role, "--config", machine.config_file, "--json")
+        remarks = json.loads(ran.stdout)["remarks"]
         assert (FEDERATED in remarks) is asks
         assert BY_HAND in remarks
 
@@ -67,7 +71,9 @@ def test_nothing_but_the_declared_files_is_touched_and_so_no_customer_key() -> N
         for path, data in others.items():
             os.makedirs(os.path.dirname(f"{root}/{path}"), exist_ok=True)
             replace_file(f"{root}/{path}", data, 0o600)
-        declared = {os.path.realpath(path) for name in machine.servers for path in machine.artefacts(name).values()}
+        config = load(machine.config_file, {})
+        assert isinstance(config, Config)
+        declared = {os.path.realpath(file.path) for file in config.files}
         before = {path: each for path, each in state(root).items() if path not in declared}
         assert len(before) == len(others)
         new = fresh()

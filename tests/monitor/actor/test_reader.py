@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from config.model import FileTarget
 from config.text import Printable
-from config.vocabulary import EntryKind, FileContent, FileRole, Integrity, UnreadableReason
+from config.vocabulary import EntryKind, FileContent, FileRole, Integrity, LineState, UnreadableReason
 from monitor.actor.confine import Machine, numbers, program
 from monitor.actor.facts import (
     MOST_CERTIFICATES,
@@ -47,6 +47,7 @@ from probes.certificate import certificate
 from probes.container.pkcs12 import MOST_WORK
 from probes.file import look_at_file
 from probes.keystore import Keystore, KeystoreEntry
+from probes.line.syntax import LineReading
 from probes.observation import FileObservation, Unreadable
 from probes.set import SetReading, read_set
 from tests.kit import java_keystore
@@ -583,13 +584,18 @@ def test_every_fact_of_an_observation_is_told_as_it_is() -> None:
         "encrypted_keys",
         "format",
         "keystore",
+        "line",
     }
-    assert {each.name for each in fields(FileObservation)} == told | {"at"}, "tell the new one, too, or say why not"
+    # Whether a chain is absent follows from the whole set.
+    assert {each.name for each in fields(FileObservation)} == told | {"at", "absent"}, (
+        "tell the new one, too, or say why not"
+    )
     seen = observation(
         identity=look_at_file(FileTarget("x", __file__, FileRole.LISTED), NOW).identity,
         failure=Unreadable(UnreadableReason.BAD_PEM, Printable("broken")),
         encrypted_keys=2,
         keystore=STORE,
+        line=LineReading(LineState.UNCLEAR, Printable("why"), absent=True),
     )
     document = json.loads(json.dumps(to_document(facts_of(SetReading((seen,), moved=True), ASKED))))
     assert reading_of(from_document(document), ASKED, NOW) == SetReading((seen,), moved=True)

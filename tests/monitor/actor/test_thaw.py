@@ -22,7 +22,7 @@ from monitor.lab.servers import Lighttpd
 from monitor.state.trust import read_trust_context
 from probes.certificate import certificate
 from tests.kit.authority import fresh
-from tests.kit.component import NOT_FROZEN, InstalledComponent, ServerMachine
+from tests.kit.component import NOT_FROZEN, InstalledComponent, ServerMachine, intruded
 from tests.kit.daemon import certvigil
 
 
@@ -31,15 +31,6 @@ def web(tmp_path: Path) -> Iterator[InstalledComponent]:
     with ExitStack() as cleanup:
         machine = ServerMachine(tmp_path, cleanup)
         yield machine.component(machine.start(Lighttpd, machine.site()))
-
-
-def intruded(web: InstalledComponent) -> None:
-    """Have somebody write another key between the test of the new files and the restart."""
-    theirs = Path(web.directory).parent / "theirs.key"
-    theirs.write_bytes(fresh().key_pem())
-    kept = Path(web.directory).parent / "kept.crt"
-    script = f"cmp -s {web.site.certificate} {kept} || cp {theirs} {web.site.key}"
-    web.service = replace(web.service, test=("/bin/sh", "-c", script))
 
 
 def act(web: InstalledComponent, *arguments: str) -> tuple[int, str]:

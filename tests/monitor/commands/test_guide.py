@@ -108,7 +108,7 @@ def test_the_commands_by_hand_restore_a_set_of_the_appliance(role: str) -> None:
         backups.mkdir(parents=True)
         files = {
             "console-certificate.pem": earlier.chain_pem() + earlier.key_pem(),
-            "console-intermediate.crt": b"",
+            "console-intermediate.crt": earlier.chain_pem().removeprefix(earlier.pem()),
             "portal-nginx.crt": earlier.chain_pem(),
             "portal-nginx.key": earlier.key_pem(),
             "engine-certificate.pem": earlier.pem(),

@@ -6,18 +6,19 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from monitor.lab.process import find_command
 from tests.kit import bare_machine
 from tests.kit.bare_machine import HURRY
-from tests.kit.daemon import begun
+from tests.kit.daemon import CERTVIGIL, begun
 
 
 def demonstrate(
@@ -101,27 +102,35 @@ def test_a_machine_that_is_too_slow_is_told_about_and_nothing_is_left_behind(dir
     assert {each.name for each in directory.iterdir()} <= {"tools"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_nothing_is_left_behind_however_it_is_ended(directory: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "start"),
+    [
+        pytest.param(signal.SIGTERM, partial(subprocess.Popen, (*CERTVIGIL, "demo")), id="SIGTERM"),
+        pytest.param(signal.SIGHUP, partial(begun, "demo"), id="SIGHUP, forked off"),
+    ],
+)
+def test_nothing_is_left_behind_however_it_is_ended(
+    directory: Path, number: signal.Signals, start: Callable[..., Any]
+) -> None:
     """Its servers, its daemon and its directory stayed where a service manager, or a terminal that went, ended it.
 
-    It takes long: the demonstration is started as its user starts it.
+    One of the two takes long: it is started as its user starts it.
     """
-    with subprocess.Popen(
-        [sys.executable, "-m", "monitor.main", "demo"],
+    with start(
         env={**os.environ, "TMPDIR": str(directory)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        # Nothing is read ahead of a line: `communicate` would not see it.
+        bufsize=0,
         start_new_session=True,
     ) as running:
         assert running.stdout is not None
         try:
-            assert any("everything was looked at once" in line for line in running.stdout)
+            assert any(b"everything was looked at once" in line for line in running.stdout)
             running.send_signal(number)
             # All its processes write there: where one stays, this does not end.
-            assert "stopped; nothing is left behind" in running.communicate(timeout=60)[0]
+            assert b"stopped; nothing is left behind" in running.communicate(timeout=60)[0]
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGKILL)

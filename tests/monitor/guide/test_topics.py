@@ -53,9 +53,12 @@ def configured(tmp_path: Path) -> Configured:
     tmp_path.chmod(0o755)
     (tmp_path / "root.pem").write_bytes(Authority.root("Corporate Root").pem())
 
-    def configured(role: str, *, public: bool = False, root: str = "/srv/lab", more: str = "") -> Config:
+    def configured(
+        role: str, *, public: bool = False, root: str = "/srv/lab", more: str = "", engines: str = ""
+    ) -> Config:
         stores = "" if public else f"trust_stores: {{outsiders: {{bundle: {tmp_path}/root.pem}}}}"
         internal = "" if role == "primary" else "internal_name: nx.corp.local,"
+        internal += f" engines: {engines}," if engines else ""
         path = tmp_path / "certvigil.yaml"
         path.write_text(
             f"profile: nexthink-v6\n"
@@ -109,11 +112,10 @@ def test_each_path_in_a_runbook_is_one_of_the_configuration(role: str, public: b
         topic = rendered(name, facts)
         assert topic.left_out == ()
         known = paths_in(config, facts) | ELSEWHERE
-        backups = str(facts["vendor_backups"])
         for piece in pieces(topic):
             for path in _PATH.findall(piece.text) if piece.kind is RunKind.CODE else ():
                 bare = path.removesuffix(".before").rstrip(".")
-                assert bare in known or bare.startswith(f"{backups}/DATE-"), (name, bare, piece.text)
+                assert bare in known, (name, bare, piece.text)
         assert "/var/nexthink" not in markdown(topic).replace("/srv/lab/var/nexthink", ""), name
 
 
@@ -204,6 +206,13 @@ def test_topics_of_another_appliance_say_why_they_do_not_apply(configured: Confi
         for role in set(ROLES) - set(roles):
             said = f"role is {role}, expected {' or '.join(roles)}"
             assert why_not(TOPICS[name], facts_of(configured(role))) == said
+
+
+def test_a_second_engine_has_its_own_line_and_its_own_restart(configured: Configured) -> None:
+    config = configured("secondary", engines="two")
+    text = markdown(rendered("restore", facts_of(config, chain=True)))
+    assert "`/srv/lab/var/nexthink/engine/02/etc/nxengine.xml`" in text
+    assert "sudo /usr/bin/systemctl restart nxengine@1 nxengine@2" in text
 
 
 def test_without_a_custom_port_nothing_is_said_about_it(tmp_path: Path) -> None:

@@ -221,6 +221,7 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
                 "target": "/etc/ssl/a b.pem",
                 "accepts": False,
                 "why": "it does not trust the issuer",
+                "unvalidated": "",
             }
         ],
         "since": "2023-11-14T22:13:20.500000Z",
@@ -373,6 +374,7 @@ def test_the_api_describes_itself_without_loading_anything(client: httpx.Client)
         "/api/v1/targets",
         "/api/v1/targets/{name}",
         "/api/v1/findings",
+        "/api/v1/inventory",
         "/api/v1/certificates",
         "/api/v1/certificates/{sha256}",
         "/api/v1/status",

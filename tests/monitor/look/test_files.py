@@ -214,7 +214,7 @@ def test_a_key_that_does_not_belong_to_the_certificate_is_noticed_whichever_chan
         paths[FileRole.KEY].write_bytes(one.key_pem())
         paths[FileRole.KEY].chmod(0o600)
         files = tuple(FileTarget(f"web/{role}", str(path), role, component="web") for role, path in paths.items())
-        component = Component("web", Artefacts(*map(str, paths.values())))
+        component = Component("web", Artefacts(str(paths[FileRole.CERTIFICATE]), str(paths[FileRole.KEY])))
         settings = Settings(settle=0.1, pending=0.0)
         async with file_monitor(config_with(settings=settings, files=files, components={"web": component})) as kept:
             assert kept.codes("web/certificate") == set()

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -140,7 +141,8 @@ def test_a_renewal_of_one_file_with_a_new_key_is_no_finding_for_a_moment(
         path.write_bytes(content(issue()))
         password = tmp_path / "password"
         password.write_bytes(PASSWORD)
-        scene = SetScene(Artefacts(**{str(role): str(path)}, password_file=str(password)), tmp_path)
+        paths: dict[str, Any] = {str(role): str(path)}
+        scene = SetScene(Artefacts(**paths, password_file=str(password)), tmp_path)
         async with file_monitor(scene.config()) as kept:
             for _ in range(3):
                 renewed = issue()
@@ -317,7 +319,11 @@ def serve(scene: SetScene, issued: Issued) -> None:
     scene.server.reload()
 
 
-def test_a_mixed_set_is_told_at_once_when_what_is_served_breaks(tmp_path: Path) -> None:
+def test_a_mixed_set_is_told_at_once_when_what_is_served_breaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending_rules, "RESTART", 1.0)
+
     async def story() -> None:
         with served(tmp_path) as scene:
             async with keep_looking(scene.config()) as kept:

@@ -16,6 +16,7 @@ from monitor.metrics import Counters, Page, Piece, piece, plain
 from monitor.metrics import family as family_module
 from monitor.state.target import Raised, TargetState
 from probes.finding import Edge, finding
+from probes.observation import Presented
 from tests.kit.metrics import page_of, samples, some_certificate, some_file, text_of, value
 
 
@@ -78,6 +79,26 @@ def test_each_fact_of_a_target_is_a_series() -> None:
             ),
         )
     }
+
+
+def test_what_an_endpoint_negotiates_is_a_series_for_each_pair_and_whether_it_is_allowed() -> None:
+    def at(address: str, version: str, cipher: str) -> Presented:
+        return Presented(Printable(address), (some_certificate(),), version, cipher, "")
+
+    new, old = ("TLSv1.3", "TLS_AES_256_GCM_SHA384"), ("TLSv1", "DES-CBC3-SHA")
+    addresses = (at("192.0.2.1", *new), at("192.0.2.2", *new), at("192.0.2.3", *old))
+    known = TargetState("mail", TargetKind.ENDPOINT, "mail:443", last_look=1.0, addresses=addresses)
+    found = finding(Code.OBSOLETE_PROTOCOL, Printable("negotiated TLSv1"), Printable("192.0.2.3"))
+    text = text_of(page_of([replace(known, findings={(found.code, found.subject): Raised(found, 1.0)})]))
+    for version, cipher in (new, old):
+        assert value(text, "certvigil_negotiated_info", target="mail", protocol=version, cipher=cipher) == 1
+    assert text.count("\ncertvigil_negotiated_info{") == 2
+    assert value(text, "certvigil_negotiated_allowed", target="mail") == 0
+    page = page_of([known])
+    assert value(text_of(page), "certvigil_negotiated_allowed", target="mail") == 1
+    # What a server negotiated before it went away is not known of it now.
+    page.update(replace(known, failure=("timed_out", "it is silent")))
+    assert "\ncertvigil_negotiated_" not in text_of(page)
 
 
 def test_each_target_says_how_often_it_is_due_and_what_is_due_at_no_time_does_not() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -63,6 +64,21 @@ def restless(size: int = 200) -> Iterator[list[Event]]:
         before, found = after, changed
 
 
+@pytest.fixture(scope="module")
+def recorded_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, list[str]]:
+    """Record what is seen of such a peer once for the tests that only read it, or go on with it."""
+    path = tmp_path_factory.mktemp("rows") / "certvigil.db"
+    return (path, *recorded(str(path), restless()))
+
+
+@pytest.fixture
+def restless_peer(recorded_once: tuple[Path, int, list[str]], path: str) -> tuple[int, list[str]]:
+    """Have that at `path`; return what `recorded` did."""
+    origin, left_out, said = recorded_once
+    shutil.copy(origin, path)
+    return left_out, said
+
+
 def recorded(path: str, batches: Sequence[Sequence[Event]] | Iterator[list[Event]]) -> tuple[int, list[str]]:
     """Record each batch; return how many changes were left out, and of which targets this was said."""
     prepare(path, 0.0)
@@ -82,10 +98,9 @@ def rows(path: str) -> tuple[int, int, int, int]:
 
 
 def test_a_peer_with_a_new_certificate_at_each_look_fills_nothing_and_what_it_presents_last_is_known(
-    path: str,
+    path: str, restless_peer: tuple[int, list[str]]
 ) -> None:
-    batches = list(restless())
-    left_out, said = recorded(path, batches)
+    left_out, said = restless_peer
     certificates, presentations, findings, _ = rows(path)
     assert presentations == MOST_PRESENTATIONS + 1
     assert findings == MOST_CHANGES + 1
@@ -93,7 +108,7 @@ def test_a_peer_with_a_new_certificate_at_each_look_fills_nothing_and_what_it_pr
     assert left_out == 2 * (LOOKS - 1) - MOST_PRESENTATIONS - MOST_CHANGES
     assert said == ["peer"], "it is said once"
     model: dict[str, TargetState] = {}
-    for event in (event for batch in batches for event in batch):
+    for event in (event for batch in restless() for event in batch):
         believe(model, event)
     assert loaded(path) == model
 
@@ -109,8 +124,8 @@ def test_large_certificates_take_a_bounded_place_in_the_file(path: str) -> None:
     assert (pages - free) * page < (MOST_PRESENTATIONS + 1 + _REPLACED) * 45_000
 
 
-def test_history_says_how_many_changes_it_leaves_out(path: str) -> None:
-    left_out, _ = recorded(path, restless())
+def test_history_says_how_many_changes_it_leaves_out(path: str, restless_peer: tuple[int, list[str]]) -> None:
+    left_out, _ = restless_peer
     found = history(path, "peer", limit=10_000)
     assert not isinstance(found, Degraded)
     (entry,) = [each for each in found if each.what is What.LEFT_OUT]
@@ -118,10 +133,9 @@ def test_history_says_how_many_changes_it_leaves_out(path: str) -> None:
     assert entry.at == NOON + 5 * (LOOKS - 1)
 
 
-def test_each_day_has_room_for_changes_again(path: str) -> None:
-    batches = list(restless())
+def test_each_day_has_room_for_changes_again(path: str, restless_peer: tuple[int, list[str]]) -> None:
     next_day = [[PresentedChanged("peer", NOON + DAY + 5 * number, (), (peer(LOOKS + number),))] for number in range(3)]
-    recorded(path, [*batches, *next_day])
+    recorded(path, next_day)
     assert rows(path)[1] == MOST_PRESENTATIONS + 1 + 3
 
 
@@ -158,8 +172,7 @@ def test_decisions_about_one_subject_are_bounded_as_well(path: str) -> None:
     assert left_out == 1000 - MOST_CHANGES
 
 
-def test_pruning_forgets_the_days_that_are_over(path: str) -> None:
-    recorded(path, restless())
+def test_pruning_forgets_the_days_that_are_over(path: str, restless_peer: tuple[int, list[str]]) -> None:
     with closing(RowWriter(path)) as writer:
         writer.prune(NOON + 2 * DAY)
     with closing(sqlite3.connect(path)) as connection:

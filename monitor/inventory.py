@@ -1,0 +1,226 @@
+"""The inventory: for each component what is installed and served, who issued it, and which clients accept it. Pure.
+
+The daemon makes it of the state of its targets; `certvigil inventory` makes it of its own looks where no daemon runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from config.address import join_address
+from config.expected import DefaultCertificate
+from config.model import CertifiStore, Component, Endpoint, TrustStore
+from config.text import printable
+from config.vocabulary import FileRole, TargetKind, Verdict
+from monitor.dialect import certificate_object, edge_object, iso
+from monitor.state.target import TargetState
+from monitor.state.trust import TrustContext
+from probes.assess_set import WITH_LEAF
+from probes.certificate import Certificate
+from probes.chain import are_anchors, find_leaf, signed
+from probes.judge.client import View, leaf_first
+from probes.judge.default import is_default
+from probes.judge.roots import LackingClient, lacking, origin_of, root_of
+from probes.lifetime import has_ended
+from probes.trust import Trust, read_trust, trust_path
+
+Document = dict[str, Any]
+
+_BAD_FIRST: Final = (Verdict.CRITICAL, Verdict.UNKNOWN, Verdict.WARNING, Verdict.OK)
+
+
+def inventory(trust_context: TrustContext, targets: Mapping[str, TargetState], now: float) -> Document:
+    """Return the inventory at Unix time `now` as `certvigil inventory --json` prints it."""
+    return _Inventory(trust_context, targets, now).document()
+
+
+class _Inventory:
+    """What the parts of one inventory have in common."""
+
+    def __init__(self, trust_context: TrustContext, targets: Mapping[str, TargetState], now: float) -> None:
+        self.trust_context = trust_context
+        self.config = trust_context.config
+        self.targets = targets
+        self.now = now
+        self.trusts: Sequence[Trust] = tuple(trust_context.trusts.values())
+
+    def document(self) -> Document:
+        endpoints = self.config.endpoints.values()
+        return {
+            "schema": 1,
+            "host": self.config.host,
+            "at": iso(self.now),
+            "components": [self._component(each) for each in self._in_order()],
+            "endpoints": [self._served(each, ()) for each in endpoints if each.component is None],
+            "trust_stores": [*self._trust_stores(), *self._bundles()],
+            "not_looked_at": [
+                {"address": join_address(each.host, each.port), "transport": "udp", "reason": printable(each.reason)}
+                for each in self.config.not_tls
+            ],
+        }
+
+    def _in_order(self) -> Sequence[Component]:
+        """Return the components, the members of a group beside each other."""
+        return sorted(self.config.components.values(), key=lambda each: (self.config.subject_of(each.name), each.name))
+
+    def _component(self, component: Component) -> Document:
+        files = [self.targets[name] for role in FileRole if (name := f"{component.name}/{role}") in self.targets]
+        chain = self._installed(component)
+        endpoints = [self.config.endpoints[name] for name in component.endpoints]
+        clients = dict.fromkeys(client for each in endpoints for client in each.clients)
+        views = self.trust_context.views(clients)
+        seen = [*files, *(self.targets[each.name] for each in endpoints if each.name in self.targets)]
+        return {
+            "component": component.name,
+            "group": self.config.group_of.get(component.name),
+            "verdict": min((each.verdict for each in seen), key=_BAD_FIRST.index, default=Verdict.UNKNOWN),
+            "files": [_file(each) for each in files],
+            **self._issued(chain, views, component.default_certificate),
+            "served": [self._served(each, chain) for each in endpoints],
+        }
+
+    def _installed(self, component: Component) -> tuple[Certificate, ...]:
+        """Return the chain in the files of a component, its own certificate first; empty where it is not known."""
+        names = (f"{component.name}/{role}" for role in WITH_LEAF)
+        leaf = next((self.targets[name] for name in names if name in self.targets), None)
+        if leaf is None or not leaf.presented:
+            return ()
+        beside = self.targets.get(f"{component.name}/{FileRole.CHAIN}")
+        return tuple(dict.fromkeys((*leaf_first(leaf.presented), *(beside.presented if beside is not None else ()))))
+
+    def _issued(
+        self, chain: tuple[Certificate, ...], views: Sequence[View], default: DefaultCertificate | None
+    ) -> Document:
+        """Return the certificate in a chain, who issued it, and which clients lack its root."""
+        if not chain:
+            return {"certificate": None, "chain": [], "origin": None, "root": None, "lacking_root": []}
+        held = tuple(dict.fromkeys(each for view in views for each in view.held))
+        root = root_of(chain, self.trusts, held)
+        # No store should be given a product's default certificate.
+        lacks = () if is_default(find_leaf(chain), default) else lacking(chain, views, self.trusts, self.now)
+        return {
+            "certificate": certificate_object(find_leaf(chain)),
+            "chain": [certificate_object(each) for each in chain if each != find_leaf(chain)],
+            "origin": origin_of(chain, root, (*self.trusts, *_web_pki()), default),
+            "root": None if root is None else certificate_object(root),
+            "lacking_root": _by_store(lacks),
+        }
+
+    def _served(self, endpoint: Endpoint, installed: Sequence[Certificate]) -> Document:
+        """Return what an endpoint presents, and who accepts it."""
+        state = self.targets.get(endpoint.name)
+        presented = state.presented if state is not None else ()
+        views = self.trust_context.views(endpoint.clients)
+        return {
+            "target": endpoint.name,
+            "address": join_address(endpoint.host, endpoint.port),
+            "server_name": endpoint.verified_name,
+            "verdict": Verdict.UNKNOWN if state is None else state.verdict,
+            "failure": _failure(state),
+            **self._issued(leaf_first(presented), views, endpoint.default_certificate),
+            "as_installed": find_leaf(installed) == leaf_first(presented)[0] if installed and presented else None,
+            "sends_intermediates": self._sends(leaf_first(presented)),
+            "expected_to_send": endpoint.sends_intermediates,
+            "negotiated": [
+                {"address": each.address, "version": each.version, "cipher": each.cipher, "group": each.group}
+                for each in (state.addresses if state is not None else ())
+            ],
+            "clients": [edge_object(each, endpoint.name) for each in (state.edges if state is not None else ())],
+        }
+
+    def _sends(self, chain: Sequence[Certificate]) -> bool | None:
+        """Return whether a server sends intermediates; None where it needs none, or nothing is known."""
+        if not chain:
+            return None
+        leaf, *others = chain
+        if any(not each.self_issued for each in others):
+            return True
+        issuer = leaf.outline().issuer
+        issuers = (*others, *(anchor for trust in self.trusts for anchor in trust.by_subject.get(issuer, ())))
+        by_root = leaf.self_issued or any(each.self_issued and signed(each, leaf) for each in issuers)
+        return None if by_root else False
+
+    def _trust_stores(self) -> Iterator[Document]:
+        clients: dict[str, list[str]] = {}
+        for client in self.config.clients.values():
+            clients.setdefault(client.trusts, []).append(client.name)
+        for name, store in self.config.trust_stores.items():
+            trust = self.trust_context.trusts.get(name)
+            if trust is not None:
+                path = trust_path(store)
+                seen = self._watched(path)
+                yield self._store(name, path, clients.get(name, []), seen or trust.anchors, counted=bool(seen))
+
+    def _watched(self, path: str) -> tuple[Certificate, ...]:
+        """Return the certificates of a trust store that is watched as a file, too: a store itself has each once."""
+        shown = printable(path)
+        states = (each for each in self.targets.values() if each.location == shown and each.keystore is None)
+        return next((each.presented for each in states if each.presented), ())
+
+    def _bundles(self) -> Iterator[Document]:
+        """Yield the bundles and keystores with trusted certificates that a watch finds."""
+        known = {trust_path(self.config.trust_stores[name]) for name in self.trust_context.trusts}
+        for state in self.targets.values():
+            if state.kind is not TargetKind.FILE or state.component is not None or state.location in known:
+                continue
+            keystore = state.keystore
+            if keystore is not None and keystore.is_trust_store:
+                held = tuple(each for entry in keystore.trusted for each in entry.certificates)
+                yield self._store(None, state.location, [], held, counted=True)
+            elif len(state.presented) > 1 and are_anchors(state.presented):
+                yield self._store(None, state.location, [], state.presented, counted=True)
+
+    def _store(
+        self, name: str | None, path: str, clients: Sequence[str], anchors: Sequence[Certificate], *, counted: bool
+    ) -> Document:
+        """Return the content of a trust store; `counted` says whether what is in it twice is among `anchors` twice."""
+        once = tuple(dict.fromkeys(anchors))
+        dated = [(each.not_after, each) for each in once if each.not_after is not None]
+        first = min(dated, key=lambda each: each[0], default=None)
+        coming = min((each for each in dated if each[0] > self.now), key=lambda each: each[0], default=None)
+        return {
+            "trust_store": name,
+            "path": printable(path, 4096),
+            "clients": list(clients),
+            "entries": len(anchors),
+            "duplicates": len(anchors) - len(once) if counted else None,
+            "ended": [each.title for each in once if has_ended(each, self.now)],
+            "earliest_end": _end(first),
+            "next_end": _end(coming),
+        }
+
+
+def _by_store(lacks: Iterable[LackingClient]) -> list[Document]:
+    """Return each trust store that lacks the root, with the clients that do not accept for that."""
+    stores: dict[str, Document] = {}
+    for each in lacks:
+        entry = stores.setdefault(each.store, {"trust_store": each.store, "root": each.issuer, "clients": []})
+        entry["clients"].append(each.client)
+    return list(stores.values())
+
+
+def _end(end: tuple[int, Certificate] | None) -> Document | None:
+    return None if end is None else {"at": iso(end[0]), "entry": end[1].title, "sha256": end[1].sha256}
+
+
+def _file(state: TargetState) -> Document:
+    return {
+        "target": state.target,
+        "path": state.location,
+        "verdict": state.verdict,
+        "failure": _failure(state),
+        "certificates": [each.sha256 for each in state.presented],
+    }
+
+
+def _failure(state: TargetState | None) -> Document | None:
+    return None if state is None or state.failure is None else {"reason": state.failure[0], "detail": state.failure[1]}
+
+
+@lru_cache(maxsize=1)
+def _web_pki() -> tuple[Trust, ...]:
+    """Return the anchors of the web PKI, by which a public CA is told from one of the site's; they grant no trust."""
+    found = read_trust(TrustStore("mozilla", CertifiStore()))
+    return (found,) if isinstance(found, Trust) else ()

@@ -1,0 +1,80 @@
+"""Which endpoints present the same key, as an index by key: at each look, only those with this key are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from config.address import is_ip_address
+from config.model import Config, Endpoint
+from monitor.state.target import TargetState
+from probes.certificate import Certificate
+from probes.judge.sharing import SharingServer
+
+
+class KeyIndex:
+    """The endpoints that present each key."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, frozenset[str]] = {}
+        """SHA-256 of the public keys of each endpoint, by its name."""
+        self._endpoints: dict[str, set[str]] = {}
+        """Names of endpoints, by the SHA-256 of a public key."""
+
+    def note(self, endpoint: str, leaves: Iterable[Certificate]) -> None:
+        """Note the certificates that an endpoint presents now."""
+        keys = frozenset(each.public_key_sha256() for each in leaves)
+        before = self._keys.get(endpoint, frozenset())
+        if keys == before:
+            return
+        self.forget(endpoint)
+        self._keys[endpoint] = keys
+        for key in keys:
+            self._endpoints.setdefault(key, set()).add(endpoint)
+
+    def forget(self, endpoint: str) -> None:
+        """Forget an endpoint."""
+        for key in self._keys.pop(endpoint, frozenset()):
+            self._endpoints[key].discard(endpoint)
+            if not self._endpoints[key]:
+                del self._endpoints[key]
+
+    def sharing(self, endpoint: Endpoint, leaves: Iterable[Certificate], config: Config) -> tuple[SharingServer, ...]:
+        """Return the other servers that present a key of `leaves`, by name.
+
+        One server is what has one host, or one name; so is what is changed as one. Where a name is only an address,
+        nothing is known of the name that clients use.
+        """
+        keys = {each.public_key_sha256() for each in leaves}
+        names = sorted({name for key in keys for name in self._endpoints.get(key, ())} - {endpoint.name})
+        found = (config.endpoints[name] for name in names if name in config.endpoints)
+        return tuple(
+            SharingServer(each.name, each.verified_name, self._keys[each.name])
+            for each in found
+            if _are_apart(endpoint, each, config)
+        )
+
+
+def _are_apart(one: Endpoint, other: Endpoint, config: Config) -> bool:
+    """Whether two endpoints are of different servers that nobody means to have one key."""
+    if one.verified_name.lower() == other.verified_name.lower():
+        return False
+    if is_ip_address(one.verified_name) or is_ip_address(other.verified_name):
+        return False
+    if one.component is None or other.component is None:
+        return one.host.lower() != other.host.lower()
+    return config.subject_of(one.component) != config.subject_of(other.component)
+
+
+def leaves_of(state: TargetState) -> tuple[Certificate, ...]:
+    """Return the certificates that an endpoint presented last, one for each chain of an address."""
+    chains = [each.chain for each in state.addresses if each.chain] or ([state.presented] if state.presented else [])
+    return tuple(dict.fromkeys(chain[0] for chain in chains))
+
+
+def index_of(targets: Mapping[str, TargetState], config: Config) -> KeyIndex:
+    """Return the index of all endpoints among `targets`."""
+    index = KeyIndex()
+    for name in config.endpoints:
+        if name in targets:
+            index.note(name, leaves_of(targets[name]))
+    return index

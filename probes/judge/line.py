@@ -1,0 +1,37 @@
+"""Findings about a chain and the configuration lines that name it: the one is of use only with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from config.model import ConfigLine, FileTarget
+from config.text import Printable, printable, sentence
+from config.vocabulary import Code, FileRole, LineState, Severity
+from probes.finding import Finding, finding
+from probes.line.registry import by_hand
+from probes.line.use import Observations, is_missing
+
+
+def judge_line(target: FileTarget, targets: Sequence[FileTarget], observations: Observations) -> Iterator[Finding]:
+    """Yield that a configuration file and the chain do not fit together."""
+    chain = next((each for each in targets if each.role is FileRole.CHAIN), None)
+    reading = observations[target.name].line
+    if target.line is None or chain is None or reading is None:
+        return
+    seen, path = observations[chain.name], printable(chain.path)
+    if reading.state is LineState.PRESENT and is_missing(seen):
+        detail = sentence("it names {}, and there is no such file: its server does not start with that", path)
+        cure = sentence("take the line out of {}, or put the chain there", printable(target.path))
+        yield finding(Code.CONFIG_LINE_MISSING, detail, severity=Severity.CRITICAL, cure=cure)
+    elif reading.state is LineState.OTHER:
+        detail = sentence("it sets {} to {}, and not to {}", printable(target.line.setting), reading.detail, path)
+        yield finding(Code.CONFIG_LINE_MISSING, detail, cure=_cure(target.line))
+    elif reading.state is LineState.ABSENT and seen.certificates:
+        detail = sentence(
+            "{} is there, and its server does not use it: {} is not set", path, printable(target.line.setting)
+        )
+        yield finding(Code.CONFIG_LINE_MISSING, detail, cure=_cure(target.line))
+
+
+def _cure(line: ConfigLine) -> Printable:
+    return sentence("put {} into {}, and restart its service", by_hand(line), printable(line.file))

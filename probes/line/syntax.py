@@ -1,0 +1,60 @@
+"""The terms of every syntax: a reading of a configuration line, and why a file is not edited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from config.model import ConfigLine
+from config.text import Printable, printable
+from config.vocabulary import LineState
+
+LARGEST: Final = 1 << 20
+"""Bytes of a configuration file; a larger one is neither read nor edited."""
+
+
+_NOTHING: Final = Printable("")
+
+
+@dataclass(frozen=True, slots=True)
+class LineReading:
+    """Whether a configuration file names the chain."""
+
+    state: LineState
+    detail: Printable = _NOTHING
+    """Of `OTHER` the value that is there instead, of `UNCLEAR` why it cannot be told."""
+    absent: bool = False
+    """Of `UNCLEAR`: this file does not have the setting, and another one that is a part of it may have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CannotEdit:
+    """Why a file is not edited: the end of a sentence, printable. `by_hand` says what a person can do instead."""
+
+    why: Printable
+
+
+class OddFileError(Exception):
+    """A file is not understood; the message is the end of a sentence, printable."""
+
+    @property
+    def why(self) -> Printable:
+        """The message."""
+        return printable(str(self), 500)
+
+
+@dataclass(frozen=True, slots=True)
+class Syntax:
+    """How one kind of configuration file is read and edited; each function raises OddFileError."""
+
+    read: Callable[[bytes, ConfigLine], LineReading]
+    """Returns whether the setting has the wanted value."""
+    put: Callable[[bytes, ConfigLine], bytes]
+    """Returns the file with the line added; it is not there."""
+    take: Callable[[bytes, ConfigLine], bytes]
+    """Returns the file without the line, which is there."""
+    included: Callable[[bytes], tuple[str, ...]]
+    """Returns the patterns of paths of further files that are read as a part of this one."""
+    text: Callable[[ConfigLine], str]
+    """Returns the line as a person would write it, and where."""

@@ -1,0 +1,171 @@
+"""A chain and the configuration lines that name it change as one, on real servers that send what is configured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actions.journal_state import ActionRequest
+from actions.plan import Kind
+from monitor.actor.request import Verb
+from monitor.lab.ca import Authority, Issued
+from monitor.lab.servers import replace_file
+from tests.kit.appliance import MEMBERS
+from tests.kit.authority import ISSUING, NAME, ROOT, fresh
+from tests.kit.lined_appliance import LinedAppliance, lined_appliance
+from tests.kit.openssl_client import presented
+
+pytestmark = [pytest.mark.server("nginx"), pytest.mark.server("lighttpd")]
+REPLACE = ActionRequest(Kind.REPLACE, MEMBERS["primary"])
+
+
+@pytest.fixture
+def primary() -> Iterator[LinedAppliance]:
+    with lined_appliance("primary") as made:
+        yield made
+
+
+def sent(machine: LinedAppliance) -> dict[str, list[bytes]]:
+    """Return the chain that each component sends, the root aside."""
+    chains = {name: presented(server) for name, server in machine.servers.items()}
+    return {name: [der for der in chain if der != ROOT.der()] for name, chain in chains.items()}
+
+
+def by_all(machine: LinedAppliance, *chain: Issued | Authority) -> dict[str, list[bytes]]:
+    """Return what `sent` would where every component sends this chain."""
+    return {name: [each.der() for each in chain] for name in machine.servers}
+
+
+def given(machine: LinedAppliance, issued: Issued, command: str = "replace") -> str:
+    code, said = machine.command(command, machine.role, "--from", machine.given(issued))
+    assert code == 0, said
+    return said
+
+
+@pytest.mark.parametrize("role", ["primary", "secondary", "single"])
+def test_a_first_chain_is_sent_and_the_last_one_taken_out_again(role: str) -> None:
+    with lined_appliance(role) as machine:
+        before = machine.on_disk()
+        with_chain = fresh()
+        given(machine, with_chain)
+        assert sent(machine) == by_all(machine, with_chain, ISSUING)
+        for name in (each for each in machine.servers if each != "portal"):
+            assert Path(machine.chain(name)).read_bytes() == ISSUING.pem()
+            assert all(machine.lines(name))
+            assert os.stat(machine.chain(name)).st_mode & 0o777 == 0o644
+        without = ROOT.issue(NAME)
+        given(machine, without)
+        assert sent(machine) == by_all(machine, without)
+        configurations = [path for name in machine.servers if name != "portal" for path in machine.configurations(name)]
+        now = machine.on_disk()
+        assert now.keys() == before.keys()
+        assert {path: now[path] for path in configurations if path.endswith("xml")} == {
+            path: before[path] for path in configurations if path.endswith("xml")
+        }
+        if role != "secondary":
+            console = machine.configurations("console")[0]
+            assert now[console] == before[console]
+
+
+def test_a_renewal_with_the_same_chain_leaves_the_lines_as_they_are(primary: LinedAppliance) -> None:
+    given(primary, fresh())
+    (configuration,) = primary.configurations("console")
+    before = Path(configuration).read_bytes()
+    given(primary, fresh())
+    assert Path(configuration).read_bytes() == before
+    changes = {each[1]: each for each in primary.last("begin")["plan"]["changes"]}
+    assert changes[configuration][2] == changes[configuration][3]
+
+
+def test_what_was_before_the_first_chain_is_rolled_back_and_reset_to(primary: LinedAppliance) -> None:
+    before = primary.on_disk()
+    first, second = fresh(), fresh()
+    given(primary, first)
+    after_first = primary.on_disk()
+    given(primary, second)
+    for command, expected, served in (
+        ("rollback", after_first, (first, ISSUING)),
+        ("reset-to-default", before, (primary.old,)),
+    ):
+        code, said = primary.command(command, "primary")
+        assert code == 0, said
+        assert primary.on_disk() == expected
+        assert sent(primary) == by_all(primary, *served)
+    code, said = primary.command("rollback", "primary")
+    assert code == 0, said
+    assert sent(primary) == by_all(primary, first, ISSUING)
+
+
+def test_a_rollback_keeps_what_somebody_else_has_edited_in_the_meantime(primary: LinedAppliance) -> None:
+    given(primary, fresh())
+    (configuration,) = primary.configurations("console")
+    edited = Path(configuration).read_bytes() + b"# added by a person\n"
+    replace_file(configuration, edited)
+    code, said = primary.command("rollback", "primary")
+    assert code == 0, said
+    now = Path(configuration).read_bytes()
+    assert now.endswith(b"# added by a person\n")
+    assert b"ssl.ca-file" not in now
+    assert sent(primary) == by_all(primary, primary.old)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('ssl.ca-file = "/etc/other.crt"\n', "it sets ssl.ca-file to /etc/other.crt already"),
+        ('ssl.ca-file += "/etc/other.crt"\n', "in it ssl.ca-file is added to with +="),
+        ("}\n", "its line"),
+    ],
+)
+def test_a_file_that_cannot_be_edited_is_refused_with_the_line_to_add_by_hand(
+    line: str, why: str, primary: LinedAppliance
+) -> None:
+    (configuration,) = primary.configurations("console")
+    replace_file(configuration, Path(configuration).read_bytes() + line.encode())
+    before = primary.on_disk()
+    code, said = primary.command("replace", "primary", "--from", primary.given(fresh()))
+    assert code == 1
+    text = " ".join(said.split())
+    assert f"line_not_edited: console: {configuration} is not edited: {why}" in text
+    assert f'add this line yourself, and plan again: ssl.ca-file = "{primary.chain("console")}"' in text
+    assert primary.on_disk() == before
+
+
+def test_a_setting_in_an_included_file_is_named(primary: LinedAppliance) -> None:
+    (configuration,) = primary.configurations("console")
+    os.mkdir(f"{primary.directory}/conf.d")
+    replace_file(f"{primary.directory}/conf.d/ssl.conf", b'ssl.ca-file = "/etc/other.crt"\n')
+    include = f'include "{primary.directory}/conf.d/*.conf"\n'.encode()
+    replace_file(configuration, Path(configuration).read_bytes() + include)
+    code, said = primary.command("replace", "primary", "--from", primary.given(fresh()))
+    assert code == 1
+    text = " ".join(said.split())
+    assert f"ssl.ca-file is set in {primary.directory}/conf.d/ssl.conf, which it includes" in text
+    os.remove(f"{primary.directory}/conf.d/ssl.conf")
+    given(primary, fresh())
+    assert primary.lines("console") == [True]
+
+
+def test_a_configuration_that_is_changed_after_the_plan_is_left_alone(primary: LinedAppliance) -> None:
+    primary.put(fresh())
+    plan = primary.ask(REPLACE, verb=Verb.PLAN)["plan"]["hash"]
+    (configuration,) = primary.configurations("console")
+    replace_file(configuration, Path(configuration).read_bytes() + b"# the console was here\n")
+    before = primary.on_disk()
+    assert primary.ask(REPLACE, verb=Verb.PLAN)["plan"]["hash"] != plan
+    assert primary.on_disk() == before
+
+
+@pytest.mark.parametrize("member", ["console", "portal"])
+def test_a_member_that_fails_undoes_chain_and_line_as_well(member: str, primary: LinedAppliance) -> None:
+    nothing = {"restart": ["/bin/true"]} | ({"reload": ["/bin/true"]} if member == "portal" else {})
+    primary.configure({member: primary.service(member, **nothing)})
+    before = primary.on_disk()
+    primary.put(fresh())
+    answer = primary.ask(REPLACE)
+    assert [(each["outcome"], each["cause"]) for each in answer["endings"]] == [("rolled_back", "not_served")], answer
+    assert primary.on_disk() == before
+    assert sent(primary) == by_all(primary, primary.old)
