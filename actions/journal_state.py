@@ -415,7 +415,7 @@ class JournalState:
             else:
                 of = tuple(map(str, record.data.get("components", ())))
                 self.given_up.setdefault(key, GivenUp(str(record.data.get("by", "")), record.at, of))
-                self._close_request(key, "its key was given up as compromised")
+                self.requests.pop(key, None)
 
     def _take_request(self, record: Record) -> None:
         match record.event:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from actions.artefact import pem
@@ -26,6 +27,7 @@ from monitor.actor.work import Work
 from monitor.dialect import iso
 from probes.certificate import Certificate
 from probes.judge.client import judge_chain
+from probes.judge.time import moment
 
 MOST_CERTIFICATES: Final = 16
 """Certificates that one user offers for one component or group: each pair of them may have to be compared."""
@@ -64,10 +66,18 @@ def take_offer(work: Work, request: Request) -> Document:
     data = pem(found)
     name = f"{hashlib.sha256(data).hexdigest()[:32]}-{uid}.pem"
     path, temporary = os.path.join(directory, name), os.path.join(directory, f".{name}.new")
+    for each in world.names(directory):
+        # A killed process left it; nobody else takes an offer in this turn.
+        if each.startswith("."):
+            remove(world, os.path.join(directory, each))
     # 1
-    remove(world, temporary)
     # The user cannot come to it; the actor reads it as the group, whatever its rights on files of others are.
-    write_new(world, temporary, data, Metadata(0o640, uid, os.getegid()))
+    try:
+        write_new(world, temporary, data, Metadata(0o640, uid, os.getegid()))
+    except OSError:
+        with suppress(OSError):
+            remove(world, temporary)
+        raise
     # 2
     world.rename(temporary, path)
     world.sync_directory(directory)
@@ -125,14 +135,6 @@ def offers_for(context: ActorContext, components: Sequence[str]) -> Offers:
     return together(found)
 
 
-def newest_offer(context: ActorContext, components: Sequence[str]) -> float:
-    """Return when the last offer came, a Unix time; 0 where there is none."""
-    try:
-        return max((each.provenance.at for each in offers_for(context, components).bundles), default=0.0)
-    except OSError:
-        return 0.0
-
-
 def candidates_offered(
     context: ActorContext,
     action: ActionRequest,
@@ -172,8 +174,7 @@ def candidates_offered(
     best = [
         each
         for each in usable.values()
-        if (request := requests.get(each.key.public_sha256)) is not None
-        and answers(each.certificate, request)
+        if not _not_alone(each.certificate, requests.get(each.key.public_sha256))
         and not _unverified(context, action.components, each)
     ]
     chosen = tuple(best or usable.values())
@@ -189,7 +190,7 @@ def offer_of(
     made: Prepared,
     candidates: Candidates,
     brought: Mapping[str, Provenance],
-    answered: frozenset[str],
+    requests: Mapping[str, WaitingRequest],
 ) -> Offer | None:
     """Return the offer that a plan is from; None where its certificates were not offered."""
     leaves = {new.sha256: new for _, new in made.leaves.values()}
@@ -197,15 +198,28 @@ def offer_of(
     if provenance is None:
         return None
     for leaf in leaves.values():
-        if leaf.public_key_sha256() not in answered:
-            why = sentence("{} was offered {}, and answers no request that waits", leaf.title, provenance.sentence)
-            return Offer(provenance, why)
+        if why := _not_alone(leaf, requests.get(leaf.public_key_sha256())):
+            return Offer(provenance, sentence("{} was offered {}, and {}", leaf.title, provenance.sentence, why))
     for each in candidates.usable:
         if each.certificate.sha256 in leaves and (why := _unverified(context, tuple(made.leaves), each)):
             return Offer(
                 provenance, sentence("{} was offered {}: {}", each.certificate.title, provenance.sentence, why)
             )
     return Offer(provenance)
+
+
+def _not_alone(leaf: Certificate, request: WaitingRequest | None) -> Printable:
+    """Say why only a person can tell whether a certificate is the answer to a request; empty where it surely is.
+
+    There is a day of grace for CAs that let a certificate begin with the day. For an installed key, a certificate of
+    that day may have been issued before the request, and nobody may want it any more.
+    """
+    if request is None or not answers(leaf, request):
+        return Printable("answers no request that waits")
+    # A certificate begins with a second.
+    if request.installed and (leaf.not_before or 0) < int(request.at):
+        return sentence("begins before the request of {} for the installed key", moment(request.at))
+    return Printable("")
 
 
 def _unverified(context: ActorContext, names: Sequence[str], candidate: Candidate) -> Printable:

@@ -132,7 +132,7 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
         return _refused(Ground.KEY_GIVEN_UP, why, inboxes)
     if isinstance(made, Prepared):
         answered = answered_by(made, requests)
-        offer = offer_of(context, made, candidates, taken.brought, answered)
+        offer = offer_of(context, made, candidates, taken.brought, requests)
         said = () if offer is None else (sentence("it was offered {}", offer.provenance.sentence),)
         remarks = (*made.remarks, *said, *taken.remarks, *_by_hand(context, action))
         made = replace(made, remarks=remarks, answers=answered, offer=offer)

@@ -54,6 +54,7 @@ class JournalStory:
                 self.look,
                 self.word,
                 self.refusal,
+                self.decline,
                 self.thaw,
                 self.release,
                 self.key,
@@ -158,6 +159,16 @@ class JournalStory:
         self.names += 1
         what = {"kind": Kind.REPLACE, "components": self.components(), "hash": self.hash(), "by": "daemon"}
         self.note(Event.REFUSED, f"t{self.names}", **what, outcome="refused", cause="busy", reason="x")
+
+    def decline(self) -> None:
+        """Refuse something before there is a transaction."""
+        what: dict[str, Any] = {
+            "kind": Kind.REPLACE,
+            "components": self.components(),
+            "by": "alice",
+            "said": self.hash(),
+        }
+        self.note(Event.DECLINED, **what, outcome="refused", cause="target", reason="x")
 
     def thaw(self) -> None:
         frozen = [each for each in self.records if each.event is Event.FROZEN]

@@ -593,3 +593,12 @@ def test_a_group_has_one_inbox_and_its_members_have_none(configure: Configure) -
     lines = found["tmpfiles.d/certvigil.conf"].splitlines()
     inboxes = [line.split()[1] for line in lines if "certvigil-inbox/" in line]
     assert inboxes == ["/var/lib/certvigil-inbox/both"]
+
+
+def test_the_directory_of_offers_is_the_actor_s_and_the_site_says_who_else_writes_there(configure: Configure) -> None:
+    offered = "/srv/offered"
+    found = made(configure(actor={"offered_directory": offered}))
+    assert f"ReadWritePaths={offered}" in found[ACTOR].splitlines()
+    lines = found["tmpfiles.d/certvigil.conf"].splitlines()
+    assert f"d {offered} 0755 root root -" in lines
+    assert f"d {offered}/web - - - -" in lines, "mode and group that the site gave it stay"
