@@ -19,7 +19,7 @@ from config.load import load
 from config.model import Config
 from monitor.guide.facts import facts_of
 from monitor.lab.ca import Authority
-from monitor.lab.process import free_address
+from monitor.lab.process import find_command, free_address
 from monitor.lab.servers import LocalServer, replace_file, write_site
 from tests.kit.appliance import Appliance, appliance
 from tests.kit.authority import NAME, ROOT, fresh
@@ -258,3 +258,42 @@ def test_installed_files_tell_whether_intermediates_are_in_use(
     assert isinstance(config, Config)
     assert facts_of(config).get("chain") == known
     assert fill(read("nexthink-v6", None).topics["replace"], facts_of(config)).left_out == ()
+
+
+@pytest.mark.server("keytool")
+@pytest.mark.server("nginx")
+@pytest.mark.server("lighttpd")
+def test_the_commands_by_hand_bring_a_root_to_the_portal_s_keystore_with_which_it_accepts_the_engine() -> None:
+    keytool = find_command("keytool")
+    with appliance("single") as machine:
+        machine.configure_by_profile()
+        root = f"{machine.directory}/root"
+        cacerts = Path(root, "usr/java/default/jre/lib/security/cacerts")
+        cacerts.parent.mkdir(parents=True)
+        (work := Path(machine.directory, "home")).mkdir()
+        (work / "root.crt").write_bytes(ROOT.pem())
+        (work / "other.crt").write_bytes(FEDERATION.pem())
+        imports = [str(keytool), "-importcert", "-noprompt", "-keystore", str(cacerts)]
+        given = ["-storetype", "JKS", "-alias", "other", "-file", "other.crt", "-storepass", "changeit"]
+        subprocess.run([*imports, *given], cwd=work, check=True, capture_output=True)
+        # The vendor's own script, of which only its arguments are known.
+        script = Path(root, "var/nexthink/portal/security/import_certificate.sh")
+        script.parent.mkdir(parents=True)
+        script.write_text(f'exec {shlex.join(imports)} "$@"\n')
+        told = certvigil("guide", "portal-keystore", "--no-chain", "--config", machine.config_file, "--json")
+        document = json.loads(told.stdout)
+        assert document["left_out"] == []
+        (begin,) = (i for i, step in enumerate(document["steps"]) if step["text"] == "By hand")
+        (end,) = (i for i, step in enumerate(document["steps"]) if step["text"] == "If the alias is taken")
+        lines = [line for step in document["steps"][begin:end] for line in step["lines"]]
+        assert [line for line in lines if "systemctl" in line] == [
+            *("sudo systemctl stop nxportal", "sudo systemctl start nxportal")
+        ]
+        for line in (line for line in lines if "systemctl" not in line):
+            subprocess.run(["bash", "-c", line.replace("sudo ", "")], cwd=work, check=True, capture_output=True)
+        for proof in document["proof"]:
+            ran = certvigil(*proof["command"][1:])
+            assert proof["exit"] in {None, ran.returncode}, (proof, ran.stdout, ran.stderr)
+            assert all(each in ran.stdout for each in proof["prints"]), (proof, ran.stdout)
+        assert any("--ca-file" in proof["command"] for proof in document["proof"])
+        assert hashlib.sha256(ROOT.der()).hexdigest() in certvigil("check", str(cacerts)).stdout
