@@ -150,6 +150,8 @@ def _draw(screen: Screen, topic: Topic) -> None:
         screen.say("")
         screen.say("{}", plain(paragraph))
     number = 0
+    if topic.steps[:1] and topic.steps[0].kind is not StepKind.HEADING:
+        screen.say("")
     for step in topic.steps:
         if step.kind is StepKind.HEADING:
             screen.say("")
