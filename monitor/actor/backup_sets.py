@@ -43,14 +43,7 @@ def list_sets(work: Work, request: Request) -> Document:
     names = request.components or sorted({*context.config.components, *context.config.changeable_stores})
     for subject in context.config.subjects_of(names):
         members = context.config.members_of(subject)
-        # A trust store is given back by `certvigil trust restore`, whose plan names the set.
-        chosen = {} if subject in context.config.changeable_stores else _last_usable(context, members)
-        given_back = {
-            (each.component, each.transaction)
-            for sets in (chosen.values() if isinstance(chosen, Mapping) else ())
-            for each in sets.sets
-            if not is_on_disk(context, each)
-        }
+        given_back = _given_back(context, members)
         default = {(name, each.transaction) for name, each in _default_in_folders(context, members).items()}
         for name in members:
             sets = context.every_backup_set(name)
@@ -69,6 +62,15 @@ def list_sets(work: Work, request: Request) -> Document:
                     }
                 )
     return {"sets": listed_sets}
+
+
+def _given_back(context: ActorContext, members: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """Return component and name of each set that a rollback without a name gives back; none of a trust store."""
+    if not context.config.components.keys() >= set(members):
+        return frozenset()
+    chosen = _last_usable(context, members)
+    given_back = [each for of in chosen.values() for each in of.sets] if isinstance(chosen, Mapping) else []
+    return frozenset((each.component, each.transaction) for each in given_back if not is_on_disk(context, each))
 
 
 def _listed(context: ActorContext, of: BackupSet, members: Sequence[str]) -> Document:
