@@ -265,6 +265,8 @@ class ComponentSection(Section):
     """How long a new certificate must last at least; by default it must not count as expiring."""
     do_first: Sentence | None = None
     """What must have been done before the first replacement; each plan says it until certvigil has made a change."""
+    guide: PlainName | None = None
+    """The topic of `certvigil guide` about its replacement by hand; its plans name it."""
     backup_folder: BackupFolderSection | None = None
     """A folder in which another program keeps earlier files, which can be given back as well."""
     default_certificate: DefaultCertificate | None = None
@@ -323,5 +325,6 @@ class ComponentSection(Section):
             do_first=self.do_first,
             backup_folder=self.backup_folder.build(self.artefacts.build()) if self.backup_folder else None,
             default_certificate=default,
+            guide=self.guide,
         )
         return component, tuple(endpoints)

@@ -142,6 +142,12 @@ def test_before_an_approval_the_command_that_shows_that_very_plan_is_named() -> 
         "to see the plan first: certvigil plan web",
         "to decide on it: certvigil approve 52dd",
     ]
+    guided = AdviceContext("web1", {"web": replace(WITH_SERVICE, guide="replace")}, groups={"web": "front"})
+    for name in ("web", "front"):
+        assert advice([concerned(Code.APPROVAL_PENDING, COMPONENT, name)], guided)[1:] == [
+            "the way to do it by hand instead: certvigil guide replace"
+        ]
+    assert advice([activate], guided) == ["to see the plan first: certvigil activate web --dry-run"]
     other = concerned(Code.NOT_SERVED, ENDPOINT, "mail")
     assert advice([other, named], SITE)[0].startswith("reload or restart the server"), "no plan waits for that"
 
