@@ -34,6 +34,9 @@ MOST_CERTIFICATES: Final = 16
 MOST_OVER_SOCKET: Final = 4
 """Offers of one user for one component or group: another one takes the place of that user's oldest."""
 
+_MOST_REMARKS: Final = 10
+"""Offers that are not used, of which a plan tells each."""
+
 
 def directory_of_socket(config: Config, subject: str) -> str:
     """Return where the offers that came over the socket lie, which only the actor's user can look into."""
@@ -120,7 +123,7 @@ class OfferedCandidates(NamedTuple):
     candidates: Candidates | NoCandidate
     inboxes: tuple[Inbox, ...]
     brought: Mapping[str, Provenance]
-    """Who offered a certificate first, by its SHA-256."""
+    """Who offered a certificate, by its SHA-256."""
     remarks: tuple[str, ...]
     """Offers that are not used, and why: sentences, printable."""
 
@@ -148,8 +151,7 @@ def candidates_offered(
     """
     offers = offers_for(context, action.components)
     remarks: list[str] = list(offers.troubles)
-    usable: dict[str, Candidate] = {}
-    brought: dict[str, Provenance] = {}
+    usable: dict[str, tuple[Candidate, Provenance]] = {}
     flaws: list[NoCandidate] = []
     for bundle in offers.bundles:
         certificates = read_certificates(bundle.files)
@@ -163,26 +165,42 @@ def candidates_offered(
             remarks.append(sentence("the offer {} is not used: {}", bundle.provenance.sentence, printable(made.detail)))
             continue
         for each in made.usable:
-            brought.setdefault(each.certificate.sha256, bundle.provenance)
-            usable.setdefault(each.certificate.sha256, each)
+            known = usable.get(each.certificate.sha256)
+            if known is None or _is_better(context, action.components, each, known[0]):
+                usable[each.certificate.sha256] = (each, bundle.provenance)
     if not offers.bundles:
         # Only files that cannot be used may lie there.
         return None if not remarks else OfferedCandidates(_none(remarks), (), {}, ())
     if not usable:
         flaw = flaws[0].flaw if len({each.flaw for each in flaws}) == 1 else Flaw.NO_CERTIFICATE
-        return OfferedCandidates(NoCandidate(flaw, "; ".join(remarks)), offers.inboxes, {}, ())
+        return OfferedCandidates(NoCandidate(flaw, "; ".join(_some(remarks))), offers.inboxes, {}, ())
     best = [
         each
-        for each in usable.values()
+        for each, _ in usable.values()
         if not _not_alone(each.certificate, requests.get(each.key.public_sha256))
         and not _unverified(context, action.components, each)
     ]
-    chosen = tuple(best or usable.values())
-    return OfferedCandidates(Candidates(chosen), offers.inboxes, brought, tuple(remarks))
+    chosen = tuple(best or (each for each, _ in usable.values()))
+    brought = {sha256: provenance for sha256, (_, provenance) in usable.items()}
+    return OfferedCandidates(Candidates(chosen), offers.inboxes, brought, _some(remarks))
+
+
+def _is_better(context: ActorContext, names: Sequence[str], one: Candidate, known: Candidate) -> bool:
+    """Whether an offer of the same certificate has the better chain: whoever has a copy may leave the chain out."""
+    if not _unverified(context, names, known):
+        return False
+    return not _unverified(context, names, one) or len(one.presented) > len(known.presented)
 
 
 def _none(remarks: Sequence[str]) -> NoCandidate:
-    return NoCandidate(Flaw.NO_CERTIFICATE, "; ".join(remarks))
+    return NoCandidate(Flaw.NO_CERTIFICATE, "; ".join(_some(remarks)))
+
+
+def _some(remarks: Sequence[str]) -> tuple[str, ...]:
+    """Return a bounded number of remarks, and how many there are beyond."""
+    more = len(remarks) - _MOST_REMARKS
+    beyond = (sentence("and {} more offers or files are not used", more),) if more > 0 else ()
+    return (*remarks[:_MOST_REMARKS], *beyond)
 
 
 def offer_of(

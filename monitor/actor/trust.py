@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Final, Self
@@ -42,7 +42,9 @@ from monitor.actor.carry_out import MOST_TRIES, attend_to_leftovers, others_at_w
 from monitor.actor.context import ActorContext
 from monitor.actor.declined import note_declined
 from monitor.actor.documents import busy_document, cannot, endings_document, late_document, made_document
+from monitor.actor.meanwhile import changed_meanwhile, seen_now
 from monitor.actor.request import Document
+from monitor.actor.set_facts import is_on_disk
 from monitor.actor.work import Work
 from monitor.dialect import certificate_object
 from probes.certificate import Certificate
@@ -124,12 +126,14 @@ def change_store(work: Work, request: StoreRequest) -> Document:
     if request.dry_run:
         planned = _plan(work.context, request)
         return _refused_now(work, _document(work, planned), planned)
+    action = _action(request)
+    work = replace(work, seen=seen_now(work.context, action))
     for _ in range(MOST_TRIES):
         answer, ending = _try(work, request)
         if ending is None or not left_to_others(ending):
             break
     if ending is None:
-        note_declined(work, _action(request), answer)
+        note_declined(work, action, answer)
     return answer
 
 
@@ -157,6 +161,8 @@ def _try(work: Work, request: StoreRequest) -> tuple[Document, Ending | None]:
     if busy is not None:
         return {**cannot(sentence("{}: ask again", harmless(busy.sentence))), **beside}, None
     planned = _plan(work.context, request)
+    if isinstance(planned, _StorePlan) and (meant_another := tuple(_changed_meanwhile(work, action, request))):
+        planned = RefusedPlan(meant_another)
     document = _document(work, planned)
     if isinstance(planned, RefusedPlan):
         return {**(endings_document(earlier) if earlier else {}), **document, **beside}, None
@@ -178,6 +184,13 @@ def _try(work: Work, request: StoreRequest) -> tuple[Document, Ending | None]:
     }
     ending = transact(replace(work.transaction, asked=asked), order)
     return {**document, **endings_document([*earlier, ending]), **beside}, ending
+
+
+def _changed_meanwhile(work: Work, action: ActionRequest, request: StoreRequest) -> Iterator[Objection]:
+    """Yield that the last set is another than when a person asked to have it back, without its name or a plan's."""
+    is_relative = isinstance(request.deed, FromBackup) and not request.deed.set_name
+    if is_relative and not request.plan and work.seen is not None:
+        yield from changed_meanwhile(work.context, action, work.seen)
 
 
 def _hashes(of: Mapping[str, Certificate]) -> dict[str, str]:
@@ -377,6 +390,9 @@ def _given_back(context: ActorContext, store: str, deed: FromBackup) -> _Held | 
         for each in sets
         if each.transaction == name or (name == DEFAULT_SET and each.pinned) or (not name and not each.late)
     ]
+    if not name:
+        # A change that was undone has put aside what is on disk again.
+        found = [each for each in found if not is_on_disk(context, each)] or found
     if not found:
         return Objection(Ground.UNUSABLE, f"there is no backup set {printable(name) or 'yet'} of {store}")
     content = backup.content(context.world, context.transaction.backups, found[-1])

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from actions.compact import ENOUGH, YOUNG, compact, is_due, shorter
 from actions.contest import history
+from actions.ending import Cause, Outcome
 from actions.journal import Event, Journal, JournalError, Record, Shorter, birth
 from actions.journal_state import RECENT, ActionRequest, JournalState
 from actions.lock import Locks, acquire
@@ -183,7 +184,13 @@ class JournalStory:
         self.note(Event.RELEASED, candidate=self.choose(["c1", "c2"]))
 
     def other(self) -> None:
-        self.note(Event.UNNEEDED, components=self.components(), reason="it is installed")
+        number = len(self.records)
+        if number % 2:
+            self.note(Event.UNNEEDED, components=self.components(), reason="it is installed")
+            return
+        refused = {"outcome": Outcome.REFUSED, "cause": Cause.OBJECTION, "reason": "no name fits"}
+        said = {"kind": Kind.REPLACE, "by": "alice", "said": f"s{number % 3}"}
+        self.note(Event.DECLINED, components=self.components(), **said, **refused)
 
     def key(self) -> None:
         """Give a private key up, or take that back."""

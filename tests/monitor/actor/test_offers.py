@@ -253,6 +253,8 @@ def test_nobody_spoils_the_answer_of_somebody_else(primary: Appliance) -> None:
     csr = primary.do(MAKE)["csr"]["pem"]
     answer = signed(csr)
     attacker = Authority.root("Attacker's CA")
+    # A copy of the answer, earlier and without its chain, as who watches logs of CAs might have it.
+    lay(primary, "copy.pem", answer.pem(), 1111)
     lay(primary, "answer.pem", answer_of(answer), 1234)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "The same")])
     for number, data in enumerate(
@@ -268,6 +270,7 @@ def test_nobody_spoils_the_answer_of_somebody_else(primary: Appliance) -> None:
         lay(primary, f"{number}.pem", data, 2000 + number)
     done = primary.ask(REPLACE, ALONE)
     assert outcomes(done) == ["committed"], done
+    assert done["offered"]["by"] == "uid 1234"
     assert primary.serves(answer)
 
 
@@ -302,6 +305,11 @@ def test_hostile_files_are_not_used_and_do_no_harm(primary: Appliance) -> None:
     assert outcomes(primary.ask(REPLACE, ALONE)) == ["committed"]
     assert primary.serves(good)
     assert os.path.exists(secret)
+    for number in range(30):
+        lay(primary, f"junk-{number}.pem", b"junk", 3000 + number)
+    (refused,) = plan(primary)["refused"]["objections"]
+    assert refused["detail"].count("; ") == 10
+    assert refused["detail"].endswith("; and 26 more offers or files are not used")
     for number in range(MOST_NAMES + 1):
         lay(primary, f"crowd-{number}.pem", b"")
     (refused,) = plan(primary)["refused"]["objections"]
