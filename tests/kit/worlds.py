@@ -180,10 +180,9 @@ class StepWorld(HastyWorld):
 
 
 def _taken(name: str) -> Callable[..., Any]:
-    act = getattr(HastyWorld, name)
-
     def take(self: StepWorld, *given: Any, **named: Any) -> Any:
-        return self._take(name, partial(act, self), *given, **named)
+        # The next in line, which is a model of a world for some.
+        return self._take(name, getattr(super(StepWorld, self), name), *given, **named)
 
     return take
 
