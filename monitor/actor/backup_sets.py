@@ -69,20 +69,19 @@ def list_sets(work: Work, request: Request) -> Document:
     return {"sets": listed_sets}
 
 
+def _of_store(context: ActorContext, name: str) -> Iterator[Document]:
+    """Yield the backup sets of a trust store, which `certvigil trust restore` gives back."""
+    sets = context.backup_sets(name)
+    last = next((each for each in reversed(sets) if not each.late and not is_on_disk(context, each)), None)
+    for of in sets:
+        yield {**set_document(of), "unusable": "", **facts_document(facts_of(context, of)), "next": of is last}
+
+
 def _given_back(context: ActorContext, members: Sequence[str]) -> frozenset[tuple[str, str]]:
     """Return component and name of each set that a rollback without a name gives back."""
     chosen = _last_usable(context, members)
     given_back = [each for of in chosen.values() for each in of.sets] if isinstance(chosen, Mapping) else []
     return frozenset((each.component, each.transaction) for each in given_back if not is_on_disk(context, each))
-
-
-def _of_store(context: ActorContext, name: str) -> Iterator[Document]:
-    """Yield the backup sets of a trust store, which `certvigil trust restore` gives back."""
-    sets = context.backup_sets(name)
-    last = next((each for each in reversed(sets) if not each.late), None)
-    for of in sets:
-        facts = facts_of(context, of)
-        yield {**set_document(of), "unusable": "", **facts_document(facts), "next": of is last and not facts.is_on_disk}
 
 
 def _listed(context: ActorContext, of: BackupSet, dates: Dates) -> Document:
