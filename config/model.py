@@ -226,6 +226,8 @@ class Component:
     """Whether its private keys should be read."""
     min_lifetime: float | None = None
     """Seconds for which a new certificate must remain valid; None leaves that to its own thresholds."""
+    do_first: str | None = None
+    """What a person must have done before its first replacement, a sentence."""
     backup_folder: BackupFolder | None = None
     """Where another program keeps its earlier files."""
     default_certificate: DefaultCertificate | None = None

@@ -217,6 +217,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "write_mode": str(component.write_mode),
         "labels": dict(component.labels),
         "keys": str(component.keys),
+        **given({"do_first": component.do_first}),
         **({} if component.backup_folder is None else {"backup_folder": _backup_folder(component.backup_folder)}),
         **({} if component.min_lifetime is None else {"min_lifetime": duration_text(component.min_lifetime)}),
         **_default(component.default_certificate),

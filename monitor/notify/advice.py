@@ -161,8 +161,8 @@ def _new_by_hand(member: Member, site: AdviceContext) -> str:
         }
         if FileRole.CHAIN not in component.artefacts.files:
             what[FileRole.CERTIFICATE] = "certificate and its intermediates"
-        files = component.artefacts.files.items()
-        puts = " and ".join(f"the new {what[role]} into {_word(path)}" for role, path in files)
+        files = ((what[role], path) for role, path in component.artefacts.files.items() if role in what)
+        puts = " and ".join(f"the new {each} into {_word(path)}" for each, path in files)
         return f"put {puts}, and reload the server of {_word(component.name)}"
     if member.kind is TargetKind.FILE:
         return f"put the new certificate into {_word(_where(member))}, and reload the server that uses it"

@@ -259,7 +259,16 @@ CAPABILITIES: Final = (
         "",
     ),
     Capability("N35", "a Collector's custom port: observe, replace or reset"),
-    Capability("N36", "federate first; the Customer Key is never touched"),
+    Capability(
+        "N36",
+        "federate first; the Customer Key is never touched",
+        (
+            f"{_FOLDER}::test_a_customer_key_and_whatever_else_is_not_declared_is_never_touched",
+            f"{_LINES}::test_what_must_be_done_before_the_first_replacement_is_said_until_there_was_one",
+            f"{_PROFILE}::test_a_secondary_appliance_is_to_be_federated_before_its_first_replacement",
+        ),
+        "the runbook that leaves the Collector's root field empty",
+    ),
     Capability(
         "N37",
         "shipped mode approve, and the web console's runbook beside it",

@@ -18,6 +18,7 @@ from monitor.lab.servers import replace_file
 from tests.kit.actor import ALONE, PERSON
 from tests.kit.appliance import MEMBERS, Appliance, appliance
 from tests.kit.authority import ISSUING, NAME, ROOT, fresh
+from tests.kit.openssl_client import presented
 
 pytestmark = [pytest.mark.server("nginx"), pytest.mark.server("lighttpd")]
 
@@ -112,6 +113,8 @@ def test_the_profile_acts_on_a_primary_appliance_with_the_commands_of_the_site()
         assert code == 0, said
         assert "committed  primary (console, portal): " in said
         assert machine.serves(new)
+        # The line of the profile is why the console sends its intermediates.
+        assert all(ISSUING.der() in presented(server) for server in machine.servers.values())
 
 
 @pytest.mark.parametrize(
