@@ -109,7 +109,10 @@ class World:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", path)
-            data = file.read(READ_LIMIT + 1)
+            # As much as there is, and one more: room for the most that there may be takes long to get.
+            data = file.read(min(found.st_size, READ_LIMIT) + 1)
+            if len(data) > found.st_size:
+                data += file.read(READ_LIMIT + 1 - len(data))
         if len(data) > READ_LIMIT:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         return found, data

@@ -206,7 +206,7 @@ class _Walk:
         except OSError:
             # Of a directory, nothing is left to do.
             return os.path.normpath(os.path.join("/", *self._at, *reversed(self._todo)))
-        return os.path.join("/", *self._at, name)
+        return f"/{'/'.join((*self._at, name))}"
 
     def _end(self) -> tuple[str, os.stat_result]:
         for _ in range(MOST_NAMES):
@@ -291,9 +291,10 @@ def _directory_without_links(names: Sequence[str]) -> int | None:
     None where a link is on its way, where it cannot be opened, or where the kernel has no such call: then the way is
     gone name by name.
     """
-    if _LIBRARY is None or ".." in names or any("\0" in each for each in names):
-        return None
     path = os.fsencode(f"/{'/'.join(names)}")
+    # The C library would read a path to its first zero byte.
+    if _LIBRARY is None or ".." in names or b"\0" in path:
+        return None
     descriptor: int = _LIBRARY.syscall(_OPENAT2, _HERE, path, _HOW, len(_HOW))
     return descriptor if descriptor >= 0 else None
 
