@@ -77,9 +77,11 @@ def shorter(records: Sequence[Record], now: float) -> Shorter | str:
         left = _Tracked.of([*kept, note])
         if left.journal_state == journal_state:
             return Shorter(kept, note)
-        missing = {
-            number for entry, number in all_of_them.last.items() if left.value(entry) != all_of_them.value(entry)
-        }
+        others = [entry for entry in all_of_them.last if left.value(entry) != all_of_them.value(entry)]
+        missing = {all_of_them.last[entry] for entry in others}
+        if missing <= wanted:
+            # An earlier record stays for another entry, and makes this one too: so does the record that took it away.
+            missing = {all_of_them.removed[entry] for entry in others if entry in all_of_them.removed}
         if missing <= wanted:
             return "the state of the journal would differ without the records that no longer count"
         wanted |= missing
@@ -110,6 +112,8 @@ class _Tracked:
         self.journal_state = JournalState()
         self.last: dict[Entry, int] = {}
         """The last record that changed an entry, or took it away."""
+        self.removed: dict[Entry, int] = {}
+        """The last record that took an entry away."""
         self._tables: dict[str, dict[Hashable, Any]] = {each.name: {} for each in fields(JournalState)}
         """Each field after the last record, as immutable values."""
         self._parts: dict[Entry, dict[int, int]] = {}
@@ -138,6 +142,8 @@ class _Tracked:
 
     def _changed(self, entry: Entry, value: object, number: int) -> None:
         self.last[entry] = number
+        if entry[1] not in self._tables[entry[0]]:
+            self.removed[entry] = number
         before = self._parts.pop(entry, {})
         if isinstance(value, tuple | frozenset):
             self._parts[entry] = {id(each): before.get(id(each), number) for each in value}

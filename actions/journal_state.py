@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Self, TypedDict
+from typing import Any, Final, Self, TypedDict
 
 from actions import aside
 from actions.aside import Aside, Late
@@ -24,7 +24,8 @@ The object is the SHA-256 of the server's certificate, or for a rollback the nam
 
 RECENT: Final = 32
 """Endings that are kept for each component."""
-_RECENT_DECLINED: Final = 16
+DECLINED_FOR: Final = 86_400.0
+"""Seconds for which a refusal before a transaction is remembered."""
 _IN_USE: Final = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
 _OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN, Event.DECLINED}
 
@@ -127,15 +128,6 @@ class Ruling:
     until: float
     """Unix time until which it is valid."""
     why: str = ""
-
-
-class Declined(NamedTuple):
-    """A refusal before there was a transaction."""
-
-    said: str
-    """Identifies the refusal, with the action and whoever asked."""
-    at: float
-    """Unix time."""
 
 
 class EndingFacts(TypedDict):
@@ -271,8 +263,9 @@ class JournalState:
     """The last transaction whose files, or service on them, stayed in use, by component."""
     counts: dict[tuple[str, Kind, Outcome], int] = field(default_factory=dict)
     """The number of endings since the journal began, by component, kind and outcome."""
-    declined: dict[str, deque[Declined]] = field(default_factory=dict)
-    """The refusals since the last change, by component, oldest first."""
+    declined: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Unix time of each refusal before a transaction, since the last change of its component and within a day, by the
+    component and what identifies the refusal."""
     _begun: dict[str, Record] = field(default_factory=dict)
     _accepted: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
 
@@ -318,8 +311,9 @@ class JournalState:
     def _decline(self, record: Record) -> RecordedEnding | None:
         """Take in a refusal; it is no ending of a transaction, so that no decision depends on it."""
         for component in map(str, record.data["components"]):
-            declined = self.declined.setdefault(component, deque(maxlen=_RECENT_DECLINED))
-            declined.append(Declined(str(record.data.get("said", "")), record.at))
+            # By the times of two records, and not by a count: a compacted journal must forget the same.
+            self._forget_declined(component, record.at - DECLINED_FOR)
+            self.declined[component, str(record.data.get("said", ""))] = record.at
         return RecordedEnding.read(record, record, frozenset())
 
     def _run(self, record: Record) -> None:
@@ -415,7 +409,7 @@ class JournalState:
             else:
                 of = tuple(map(str, record.data.get("components", ())))
                 self.given_up.setdefault(key, GivenUp(str(record.data.get("by", "")), record.at, of))
-                self._close_request(key, "its key was given up as compromised")
+                self.requests.pop(key, None)
 
     def _take_request(self, record: Record) -> None:
         match record.event:
@@ -472,6 +466,10 @@ class JournalState:
             self._put_into_use(ended, begin)
         return ended
 
+    def _forget_declined(self, component: str, before: float) -> None:
+        for key in [key for key, at in self.declined.items() if key[0] == component and at < before]:
+            del self.declined[key]
+
     def _put_into_use(self, ended: RecordedEnding, begin: Record) -> None:
         """Take in that the files of a transaction, or services on them, stayed in use."""
         self._outdate(ended)
@@ -480,7 +478,7 @@ class JournalState:
         begins = begin.data.get("begins", {})
         for component in ended.components:
             self.in_use[component] = ended.transaction
-            self.declined.pop(component, None)
+            self._forget_declined(component, float("inf"))
             if component in begins:
                 self.newest[component] = max(float(begins[component]), self.newest.get(component, 0.0))
         for component in {str(each[0]) for each in begin.data.get("plan", {}).get("changes", ())}:

@@ -70,7 +70,7 @@ class ActionFindings:
 
     def reconfigure(self) -> None:
         """Forget the findings about groups and components that the configuration no longer names."""
-        subjects = subjects_of(self._registry.config)
+        subjects = {*subjects_of(self._registry.config), *self._registry.config.changeable_stores}
         for state in tuple(self._registry.targets.values()):
             if state.kind is TargetKind.COMPONENT and state.component not in subjects:
                 self._registry.remove(state.target, time.time())
@@ -81,6 +81,7 @@ class ActionFindings:
         statuses = self._components.statuses(now)
         self._count(statuses)
         self._publish(statuses, now)
+        self._publish_stores(now)
 
     def _count(self, statuses: Sequence[ComponentStatus]) -> None:
         journal = self._journal
@@ -133,6 +134,21 @@ class ActionFindings:
             )
             self._registry.about(action_target(component.name, config), found, now, failure, waits=waits)
 
+    def _publish_stores(self, now: float) -> None:
+        """Publish that a trust store is frozen: a person asked for each change, and knows any other end."""
+        config, state = self._registry.config, self._journal.state
+        for name in config.changeable_stores:
+            target = action_target(name, config)
+            found = [_frozen(name, state.frozen[name])] if name in state.frozen else []
+            if found or target.target in self._registry.targets:
+                self._registry.about(target, found, now)
+
+
+def _frozen(name: str, why: str) -> Finding:
+    thaw = sentence("`certvigil recover --thaw {}`", printable(name))
+    cure = sentence("once it is in order, {} releases it", thaw)
+    return finding(Code.COMPONENT_FROZEN, sentence("{}; nothing more is done to it: {}", printable(why, 2000), cure))
+
 
 def findings_of(component: ComponentStatus) -> Iterator[Finding]:
     """Yield the findings about the actions on a component."""
@@ -159,9 +175,7 @@ def findings_of(component: ComponentStatus) -> Iterator[Finding]:
 def _of_its_files(component: ComponentStatus) -> Iterator[Finding]:
     thaw = _thaw(component)
     if component.frozen is not None:
-        cure = sentence("once it is in order, {} releases it", thaw)
-        detail = sentence("{}; nothing more is done to it: {}", printable(component.frozen), cure)
-        yield finding(Code.COMPONENT_FROZEN, detail)
+        yield _frozen(component.name, component.frozen)
     if component.contested:
         yield finding(Code.REVERTED_BY_ANOTHER, component.contested)
     if (late := component.late) is not None:

@@ -155,7 +155,9 @@ class JournalFollower:
             return
         self._told_until = max(self._told_until, ended.at)
         config = self._registry.config
-        names = [name for name in config.subjects_of(ended.components) if subject_named(name, config)]
+        stores = config.changeable_stores
+        subjects = config.subjects_of(ended.components)
+        names = [name for name in subjects if subject_named(name, config) or name in stores]
         for name in names:
             self._registry.watch(action_target(name, config), ended.at)
         self._bus.publish([ActionEnded(actions_of(name), ended) for name in names])

@@ -59,6 +59,7 @@ def carry_out(work: Work, request: Request) -> Document:
     5. Remove keys whose requests the journal has as answered.
 
     A refusal before there is a transaction is recorded, too.
+
     Raises JournalError, BackupError, OSError.
     """
     if work.attended and work.seen is None:

@@ -14,12 +14,12 @@ from typing import Any, Final
 
 from actions.ending import Cause, Ground, Outcome
 from actions.journal import Event, JournalError
-from actions.journal_state import ActionRequest, Declined
+from actions.journal_state import DECLINED_FOR, ActionRequest
 from config.text import printable
 from monitor.actor.request import Document
 from monitor.actor.work import Work
 
-AGAIN: Final = 86_400.0
+AGAIN: Final = DECLINED_FOR
 """Seconds after which the same refusal is recorded again."""
 MOST: Final = 16
 SPAN: Final = 3600.0
@@ -47,13 +47,14 @@ def note_declined(work: Work, action: ActionRequest, answer: Document, why: str 
     digest = hashlib.sha256(json.dumps([action.kind, work.by, said]).encode()).hexdigest()
     with suppress(JournalError, OSError):
         known = work.context.journal_state().declined
-        names = [name for name in action.components if name in work.context.config.components]
-        if not names or all(_is_known(known.get(name, ()), digest, work.context.world.now()) for name in names):
+        config = work.context.config
+        names = [name for name in action.components if name in config.components or name in config.changeable_stores]
+        if not names or all(_is_known(known, name, digest, work.context.world.now()) for name in names):
             return
         group = _group_of(work, names)
+        # These records have a bound of their own: what is refused keeps the daemon from nothing that is not.
         work.note(
             Event.DECLINED,
-            names,
             kind=action.kind,
             components=names,
             **({"group": group} if group else {}),
@@ -82,11 +83,12 @@ def _refusals(answer: Mapping[str, Any], work: Work) -> list[tuple[str, str]]:
     ]
 
 
-def _is_known(lately: Sequence[Declined], digest: str, now: float) -> bool:
+def _is_known(known: Mapping[tuple[str, str], float], component: str, digest: str, now: float) -> bool:
     """Whether a refusal is not to be recorded: it was recorded lately, or too many others were."""
-    if any(each.said == digest and now - each.at < AGAIN for each in lately):
+    lately = {said: at for (name, said), at in known.items() if name == component}
+    if digest in lately and now - lately[digest] < AGAIN:
         return True
-    return len(lately) >= MOST and now - lately[0].at < SPAN
+    return sum(now - at < SPAN for at in lately.values()) >= MOST
 
 
 def _group_of(work: Work, names: Sequence[str]) -> str:

@@ -19,7 +19,6 @@ from config.vocabulary import Code
 from monitor.actor.contested import changed_since, contested, newest_in
 from monitor.actor.context import ActorContext
 from monitor.actor.live_view import endpoints_of
-from monitor.actor.offers import newest_offer
 from monitor.actor.sightings import Sightings
 from monitor.decide.history import attempts_of
 from monitor.decide.situation import Accepts, FindingState, KnownCandidate, Situation, Validity
@@ -110,11 +109,13 @@ def situation_of(
     candidate: str = "",
     unproven: str = NOT_ASKED,
     given_up: str = "",
+    offered: float = 0.0,
 ) -> Situation:
     """Return the facts for a decision about a component: nothing that the actor did not see itself.
 
     `candidate` identifies the inbox's candidate; `unproven` is why there is no evidence against the last replacement,
-    and `given_up` why the key of the action may not be used. Raises OSError.
+    and `given_up` why the key of the action may not be used. `offered` is when the candidate was offered, a Unix
+    time; 0 where it is in the inbox. Raises OSError.
     """
     config, component, now = context.config, look.component, context.world.now()
     journal_state = context.journal_state()
@@ -127,10 +128,7 @@ def situation_of(
     since = sightings.note(component.name, unchanged, keys, now, context.world.monotonic())
     found = contested(context, component.name)
     drifts = any(each.code is Code.NOT_SERVED for each in raised)
-    # The inbox comes first: offers count only while it is empty.
-    there = newest_in(context, context.inbox(config.subject_of(component.name))) or newest_offer(
-        context, (component.name,)
-    )
+    there = offered or newest_in(context, context.inbox(config.subject_of(component.name)))
     return Situation(
         component.name,
         component.mode,

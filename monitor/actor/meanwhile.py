@@ -27,6 +27,7 @@ _BOUND_TO: Final[Mapping[Kind, frozenset[Kind]]] = {
     Kind.ROLLBACK: frozenset(Kind),
     Kind.ACTIVATE: frozenset({Kind.REPLACE, Kind.ROLLBACK}),
     Kind.REPLACE: frozenset({Kind.ROLLBACK}),
+    Kind.TRUST: frozenset({Kind.TRUST}),
 }
 """By the kind of an action: the kinds of transactions that give it another meaning."""
 
@@ -76,7 +77,7 @@ def _ended_since(context: ActorContext, action: ActionRequest, before: SeenState
     return [
         each
         for each in endings.values()
-        if each.kind in _BOUND_TO.get(action.kind, frozenset())
+        if each.kind in _BOUND_TO[action.kind]
         and each.outcome in _CHANGED
         and (each.transaction, each.outcome) not in before.endings
     ]

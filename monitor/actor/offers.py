@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from actions.artefact import pem
@@ -26,11 +27,15 @@ from monitor.actor.work import Work
 from monitor.dialect import iso
 from probes.certificate import Certificate
 from probes.judge.client import judge_chain
+from probes.judge.time import moment
 
 MOST_CERTIFICATES: Final = 16
 """Certificates that one user offers for one component or group: each pair of them may have to be compared."""
 MOST_OVER_SOCKET: Final = 4
 """Offers of one user for one component or group: another one takes the place of that user's oldest."""
+
+_MOST_REMARKS: Final = 10
+"""Offers that are not used, of which a plan tells each."""
 
 
 def directory_of_socket(config: Config, subject: str) -> str:
@@ -64,10 +69,18 @@ def take_offer(work: Work, request: Request) -> Document:
     data = pem(found)
     name = f"{hashlib.sha256(data).hexdigest()[:32]}-{uid}.pem"
     path, temporary = os.path.join(directory, name), os.path.join(directory, f".{name}.new")
+    for each in world.names(directory):
+        # A killed process left it; nobody else takes an offer in this turn.
+        if each.startswith("."):
+            remove(world, os.path.join(directory, each))
     # 1
-    remove(world, temporary)
     # The user cannot come to it; the actor reads it as the group, whatever its rights on files of others are.
-    write_new(world, temporary, data, Metadata(0o640, uid, os.getegid()))
+    try:
+        write_new(world, temporary, data, Metadata(0o640, uid, os.getegid()))
+    except OSError:
+        with suppress(OSError):
+            remove(world, temporary)
+        raise
     # 2
     world.rename(temporary, path)
     world.sync_directory(directory)
@@ -110,7 +123,7 @@ class OfferedCandidates(NamedTuple):
     candidates: Candidates | NoCandidate
     inboxes: tuple[Inbox, ...]
     brought: Mapping[str, Provenance]
-    """Who offered a certificate first, by its SHA-256."""
+    """Who offered a certificate, by its SHA-256."""
     remarks: tuple[str, ...]
     """Offers that are not used, and why: sentences, printable."""
 
@@ -123,14 +136,6 @@ def offers_for(context: ActorContext, components: Sequence[str]) -> Offers:
         if (directory := directory_of_site(context.config, subject)) is not None:
             found.append(open_offers(context.world, directory, Way.DIRECTORY))
     return together(found)
-
-
-def newest_offer(context: ActorContext, components: Sequence[str]) -> float:
-    """Return when the last offer came, a Unix time; 0 where there is none."""
-    try:
-        return max((each.provenance.at for each in offers_for(context, components).bundles), default=0.0)
-    except OSError:
-        return 0.0
 
 
 def candidates_offered(
@@ -146,8 +151,7 @@ def candidates_offered(
     """
     offers = offers_for(context, action.components)
     remarks: list[str] = list(offers.troubles)
-    usable: dict[str, Candidate] = {}
-    brought: dict[str, Provenance] = {}
+    usable: dict[str, tuple[Candidate, Provenance]] = {}
     flaws: list[NoCandidate] = []
     for bundle in offers.bundles:
         certificates = read_certificates(bundle.files)
@@ -161,27 +165,42 @@ def candidates_offered(
             remarks.append(sentence("the offer {} is not used: {}", bundle.provenance.sentence, printable(made.detail)))
             continue
         for each in made.usable:
-            brought.setdefault(each.certificate.sha256, bundle.provenance)
-            usable.setdefault(each.certificate.sha256, each)
+            known = usable.get(each.certificate.sha256)
+            if known is None or _is_better(context, action.components, each, known[0]):
+                usable[each.certificate.sha256] = (each, bundle.provenance)
     if not offers.bundles:
         # Only files that cannot be used may lie there.
         return None if not remarks else OfferedCandidates(_none(remarks), (), {}, ())
     if not usable:
         flaw = flaws[0].flaw if len({each.flaw for each in flaws}) == 1 else Flaw.NO_CERTIFICATE
-        return OfferedCandidates(NoCandidate(flaw, "; ".join(remarks)), offers.inboxes, {}, ())
+        return OfferedCandidates(NoCandidate(flaw, "; ".join(_some(remarks))), offers.inboxes, {}, ())
     best = [
         each
-        for each in usable.values()
-        if (request := requests.get(each.key.public_sha256)) is not None
-        and answers(each.certificate, request)
+        for each, _ in usable.values()
+        if not _not_alone(each.certificate, requests.get(each.key.public_sha256))
         and not _unverified(context, action.components, each)
     ]
-    chosen = tuple(best or usable.values())
-    return OfferedCandidates(Candidates(chosen), offers.inboxes, brought, tuple(remarks))
+    chosen = tuple(best or (each for each, _ in usable.values()))
+    brought = {sha256: provenance for sha256, (_, provenance) in usable.items()}
+    return OfferedCandidates(Candidates(chosen), offers.inboxes, brought, _some(remarks))
+
+
+def _is_better(context: ActorContext, names: Sequence[str], one: Candidate, known: Candidate) -> bool:
+    """Whether an offer of the same certificate has the better chain: whoever has a copy may leave the chain out."""
+    if not _unverified(context, names, known):
+        return False
+    return not _unverified(context, names, one) or len(one.presented) > len(known.presented)
 
 
 def _none(remarks: Sequence[str]) -> NoCandidate:
-    return NoCandidate(Flaw.NO_CERTIFICATE, "; ".join(remarks))
+    return NoCandidate(Flaw.NO_CERTIFICATE, "; ".join(_some(remarks)))
+
+
+def _some(remarks: Sequence[str]) -> tuple[str, ...]:
+    """Return a bounded number of remarks, and how many there are beyond."""
+    more = len(remarks) - _MOST_REMARKS
+    beyond = (sentence("and {} more offers or files are not used", more),) if more > 0 else ()
+    return (*remarks[:_MOST_REMARKS], *beyond)
 
 
 def offer_of(
@@ -189,7 +208,7 @@ def offer_of(
     made: Prepared,
     candidates: Candidates,
     brought: Mapping[str, Provenance],
-    answered: frozenset[str],
+    requests: Mapping[str, WaitingRequest],
 ) -> Offer | None:
     """Return the offer that a plan is from; None where its certificates were not offered."""
     leaves = {new.sha256: new for _, new in made.leaves.values()}
@@ -197,15 +216,28 @@ def offer_of(
     if provenance is None:
         return None
     for leaf in leaves.values():
-        if leaf.public_key_sha256() not in answered:
-            why = sentence("{} was offered {}, and answers no request that waits", leaf.title, provenance.sentence)
-            return Offer(provenance, why)
+        if why := _not_alone(leaf, requests.get(leaf.public_key_sha256())):
+            return Offer(provenance, sentence("{} was offered {}, and {}", leaf.title, provenance.sentence, why))
     for each in candidates.usable:
         if each.certificate.sha256 in leaves and (why := _unverified(context, tuple(made.leaves), each)):
             return Offer(
                 provenance, sentence("{} was offered {}: {}", each.certificate.title, provenance.sentence, why)
             )
     return Offer(provenance)
+
+
+def _not_alone(leaf: Certificate, request: WaitingRequest | None) -> Printable:
+    """Say why only a person can tell whether a certificate is the answer to a request; empty where it surely is.
+
+    There is a day of grace for CAs that let a certificate begin with the day. For an installed key, a certificate of
+    that day may have been issued before the request, and nobody may want it any more.
+    """
+    if request is None or not answers(leaf, request):
+        return Printable("answers no request that waits")
+    # A certificate begins with a second.
+    if request.installed and (leaf.not_before or 0) < int(request.at):
+        return sentence("begins before the request of {} for the installed key", moment(request.at))
+    return Printable("")
 
 
 def _unverified(context: ActorContext, names: Sequence[str], candidate: Candidate) -> Printable:

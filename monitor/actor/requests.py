@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from actions.candidate import PrivateKey
-from actions.component_files import WITH_KEY, chain_on_disk, keys_at_hand
+from actions.component_files import WITH_KEY, chain_on_disk, keys_at_hand, read_file
 from actions.csr import (
     MOST_NAMES,
     CsrOrder,
@@ -23,12 +23,13 @@ from actions.csr import (
     young,
 )
 from actions.journal import Event
+from actions.keystore import why_not_written
 from actions.lock import Busy
 from actions.pending_keys import locked
 from config.address import is_ip_address
 from config.model import DAY, Config
 from config.text import Log, Printable, harmless, listed, printable, sentence
-from config.vocabulary import RequestKey
+from config.vocabulary import FileRole, RequestKey
 from monitor.actor.answers import known_certificates, pending_keys
 from monitor.actor.context import ActorContext
 from monitor.actor.documents import cannot
@@ -62,8 +63,8 @@ def make_request(work: Work, request: Request) -> Document:
     subjects = context.config.subjects_of(request.components)
     if len(subjects) != 1:
         return cannot(Printable("a request is for one component, or for one group"))
-    if (elsewhere := _key_elsewhere(context.config, request.components)) is not None:
-        return cannot(elsewhere)
+    if (useless := _use_of_no_answer(context, request.components)) is not None:
+        return cannot(useless)
     names = _names(context.config, request.components, order)
     if isinstance(names, str):
         return cannot(names)
@@ -205,13 +206,18 @@ def _others(busy: Busy) -> Document:
     return cannot(sentence("{}: ask again", harmless(busy.sentence)))
 
 
-def _key_elsewhere(config: Config, components: Sequence[str]) -> Printable | None:
-    """Say which component has its key elsewhere than in its files, a sentence; None where none has."""
+def _use_of_no_answer(context: ActorContext, components: Sequence[str]) -> Printable | None:
+    """Say why no answer could be installed, a sentence; None where one could. Raises OSError."""
     for name in components:
-        if not config.components[name].artefacts.files.keys() & set(WITH_KEY):
+        component = context.config.components[name]
+        if not component.artefacts.files.keys() & set(WITH_KEY):
             return sentence(
                 "the key of {} is not among its files: its request is made where that key is", printable(name)
             )
+        if FileRole.KEYSTORE in component.artefacts.files:
+            keystore = read_file(FileRole.KEYSTORE, component.artefacts, context.world)
+            if (why := why_not_written(keystore.data)) is not None:
+                return sentence("{} {}", printable(keystore.given), harmless(why))
     return None
 
 
@@ -291,6 +297,8 @@ def _clear(work: Work) -> None:
         if now >= each.until:
             _withdraw(work, each, sentence("it was not answered until {}", moment(each.until)))
     area.clear(context.journal_state().requests.keys())
+    for key in context.journal_state().given_up:
+        area.remove(key)
     for key in tuple(context.journal_state().spent_keys):
         area.remove(key)
         work.note(Event.REQUEST_CLEARED, key=key)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from actions.plan import Serving
 from actions.rehearse import Effect
@@ -55,13 +54,45 @@ class StoreEyes:
                     accepted.add(Acceptance(client.name, endpoint.name))
         return LiveView(accepted=frozenset(accepted))
 
+    def look_with_services(self, stores: tuple[str, ...], components: Live, now: float) -> LiveView:
+        """Return the same, with what the components serve whose services are started anew with a change."""
+        of_clients, beside = self.look(stores, now), self.components_beside(stores)
+        if not beside:
+            return of_clients
+        served = components.look(beside, now)
+        return replace(served, accepted=served.accepted | of_clients.accepted)
+
+    def whole(self, stores: tuple[str, ...]) -> tuple[Serving, ...] | None:
+        """Return that no chain is served of a store, or None where one cannot be read."""
+        return None if any(map(self.why_not_whole, stores)) else ()
+
+    def why_not_whole(self, store: str) -> str:
+        """Return why a store on disk is none, a sentence; empty where it is one."""
+        try:
+            content = self.content(store)
+        except OSError as error:
+            return printable(f"the trust store {store} cannot be read: {error.strerror}")
+        return "" if content.entries else printable(f"the trust store {store} holds nothing that can be read")
+
     def edges(self, store: str) -> Iterator[tuple[Client, Endpoint]]:
-        """Yield the clients that trust a store, each with each of its endpoints."""
-        config = self.trust_context.config
+        """Yield the clients that trust a store, as they are configured, each with each of its endpoints."""
+        config, switches = self.trust_context.config, self.trust_context.switches
         for endpoint in config.endpoints.values():
             for client in (config.clients[each] for each in endpoint.clients):
                 if client.trusts == store:
-                    yield client, endpoint
+                    read = switches.get(client.name)
+                    yield client if read is None else replace(client, validates=read.validates), endpoint
+
+    def components_beside(self, stores: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the components of the services that are started anew with a change: they must answer after it, too."""
+        config = self.trust_context.config
+        services = [each.service for each in map(config.trust_stores.__getitem__, stores) if each.service is not None]
+        restarts = {each.restart for each in services}
+        return tuple(
+            name
+            for name, each in config.components.items()
+            if each.service is not None and each.service.restart in restarts
+        )
 
     def effects(
         self, store: str, before: StoreContent, after: StoreContent, now: float
@@ -74,16 +105,37 @@ class StoreEyes:
             strict = replace(client, validates=True)
             was, will = self._edge(strict, endpoint, old, now), self._edge(strict, endpoint, new, now)
             if will is None:
-                why = self._answer(endpoint, now).failures
-                because = f": {why[0].detail}" if why else ""
-                unknown = f"whether {client.name} will accept it is not known"
-                remarks.append(f"{printable(endpoint.name)} does not answer{because}; {unknown}")
+                remarks.append(self._unanswered(client, endpoint, now))
             elif client.validates:
                 effects.append(Effect(endpoint.name, was, will))
             else:
                 verdicts = f"{_verdict(was)} -> {_verdict(will)}"
                 remarks.append(f"{client.name} does not validate; if it did, at {printable(endpoint.name)}: {verdicts}")
         return tuple(effects), tuple(remarks)
+
+    def switched(
+        self, store: str, client_name: str, now: float, *, validated: bool, validates: bool
+    ) -> tuple[tuple[Effect, ...], tuple[str, ...]]:
+        """Return the effect on a client that begins or ceases to validate, and remarks; raises OSError."""
+        effects: list[Effect] = []
+        remarks: list[str] = []
+        trust = self._trust(store, self.content(store))
+        for client, endpoint in self.edges(store):
+            if client.name != client_name:
+                continue
+            was = self._edge(replace(client, validates=validated), endpoint, trust, now)
+            will = self._edge(replace(client, validates=validates), endpoint, trust, now)
+            if will is None:
+                remarks.append(self._unanswered(client, endpoint, now))
+            else:
+                effects.append(Effect(endpoint.name, was, will))
+        return tuple(effects), tuple(remarks)
+
+    def _unanswered(self, client: Client, endpoint: Endpoint, now: float) -> str:
+        why = self._answer(endpoint, now).failures
+        because = f": {why[0].detail}" if why else ""
+        unknown = f"whether {client.name} will accept it is not known"
+        return f"{printable(endpoint.name)} does not answer{because}; {unknown}"
 
     def _trust(self, name: str, content: StoreContent) -> Trust:
         return Trust(name, decodable(content.anchors))
@@ -112,35 +164,30 @@ def with_stores(components: Live, eyes: StoreEyes, stores: Collection[str]) -> L
     """Return how to look at components, and at trust stores: a transaction is of the ones or of the others."""
 
     def of_stores(names: Iterable[str]) -> bool:
-        return any(name in stores for name in names)
+        return not stores_known.isdisjoint(names)
 
     def look(names: tuple[str, ...], now: float) -> LiveView:
-        return eyes.look(names, now) if of_stores(names) else components.look(names, now)
+        return eyes.look_with_services(names, components, now) if of_stores(names) else components.look(names, now)
 
     def judge(names: tuple[str, ...], files: Mapping[str, bytes], now: float) -> frozenset[Acceptance]:
         return frozenset() if of_stores(names) else components.judge(names, files, now)
 
     def whole(names: tuple[str, ...]) -> tuple[Serving, ...] | None:
-        if not of_stores(names):
-            return components.whole(names)
-        return None if any(map(_why_not_whole, names)) else ()
+        return eyes.whole(names) if of_stores(names) else components.whole(names)
 
     def worth(names: tuple[str, ...], files: Mapping[str, bytes], now: float) -> Worth:
-        if of_stores(names) or components.worth is None:
-            return Worth()
-        return components.worth(names, files, now)
+        of_components = None if of_stores(names) else components.worth
+        return Worth() if of_components is None else of_components(names, files, now)
 
     def fit(name: str, now: float) -> str:
-        if name in stores:
-            return _why_not_whole(name)
-        return components.fit(name, now) if components.fit is not None else ""
+        of_components = None if of_stores((name,)) else components.fit
+        return eyes.why_not_whole(name) if of_components is None else of_components(name, now)
 
-    def _why_not_whole(name: str) -> str:
-        try:
-            content = eyes.content(name)
-        except OSError as error:
-            return printable(f"the trust store {name} cannot be read: {error.strerror}")
-        return "" if content.entries else printable(f"the trust store {name} holds nothing that can be read")
-
-    more: dict[str, Any] = {} if components.worth is None else {"worth": worth}
-    return Live(look, judge, whole, fit=None if components.fit is None else fit, **more)
+    stores_known = frozenset(stores)
+    return Live(
+        look,
+        judge,
+        whole,
+        None if components.worth is None else worth,
+        None if components.fit is None else fit,
+    )

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Final, Self
 
 from actions import backup
-from actions.backup import BackupError, state_of
+from actions.backup import state_of
 from actions.ending import Ending, Ground
 from actions.journal_state import ActionRequest
 from actions.keytool import Keytool, find_keytool
 from actions.package import is_of_package
-from actions.plan import Kind, Order, Plan
+from actions.plan import Change, FileState, Kind, Order, Plan
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others
 from actions.refusal import refusal
+from actions.rehearse import Effect
 from actions.transaction import transact
 from actions.trust_change import (
     AddAnchors,
@@ -34,15 +36,21 @@ from actions.world import World
 from config.likeness import perhaps
 from config.model import Config, TrustStore
 from config.text import Printable, harmless, printable, sentence
+from config.vocabulary import WriteMode
 from monitor.actor.backup_sets import DEFAULT_SET
 from monitor.actor.carry_out import MOST_TRIES, attend_to_leftovers, others_at_work
 from monitor.actor.context import ActorContext
+from monitor.actor.declined import note_declined
 from monitor.actor.documents import busy_document, cannot, endings_document, late_document, made_document
+from monitor.actor.meanwhile import changed_meanwhile, seen_now
 from monitor.actor.request import Document
+from monitor.actor.set_facts import is_on_disk
 from monitor.actor.work import Work
 from monitor.dialect import certificate_object
 from probes.certificate import Certificate
-from probes.store_content import read_store
+from probes.property_edit import with_value
+from probes.store_content import read_store, sha256_of
+from probes.validation import judge_switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +61,23 @@ class FromBackup:
 
 
 @dataclass(frozen=True, slots=True)
+class SetValidation:
+    """A client of the store is to begin or cease to validate, by a line of its configuration."""
+
+    client: str
+    file: str
+    key: str
+    value: str
+    validates: bool
+    """With that value."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreRequest:
     """What a person wants of a trust store."""
 
     store: str
-    deed: Deed | FromBackup
+    deed: Deed | FromBackup | SetValidation
     losses: tuple[str, ...] = ()
     """Clients that may be lost."""
     plan: str = ""
@@ -70,13 +90,15 @@ _CALLED: Final[Mapping[type, str]] = {
     RemoveAnchor: "remove",
     NewPassword: "password",
     FromBackup: "restore",
+    SetValidation: "validation",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _StorePlan:
     prepared: Prepared
-    rendered: Rendered
+    added: Mapping[str, Certificate]
+    removed: Mapping[str, Certificate]
 
 
 def why_not_changed(config: Config, name: str) -> Printable | None:
@@ -104,11 +126,19 @@ def change_store(work: Work, request: StoreRequest) -> Document:
     if request.dry_run:
         planned = _plan(work.context, request)
         return _refused_now(work, _document(work, planned), planned)
+    action = _action(request)
+    work = replace(work, seen=seen_now(work.context, action))
     for _ in range(MOST_TRIES):
         answer, ending = _try(work, request)
         if ending is None or not left_to_others(ending):
             break
+    if ending is None:
+        note_declined(work, action, answer)
     return answer
+
+
+def _action(request: StoreRequest) -> ActionRequest:
+    return ActionRequest(Kind.TRUST, (request.store,), losses=request.losses)
 
 
 def _refused_now(work: Work, document: Document, planned: _StorePlan | RefusedPlan) -> Document:
@@ -123,7 +153,7 @@ def _refused_now(work: Work, document: Document, planned: _StorePlan | RefusedPl
 
 
 def _try(work: Work, request: StoreRequest) -> tuple[Document, Ending | None]:
-    action = ActionRequest(Kind.TRUST, (request.store,), losses=request.losses)
+    action = _action(request)
     busy = others_at_work(work, action)
     leftovers, compared = attend_to_leftovers(work, work.transaction)
     earlier = [each for each in leftovers if not left_to_others(each)]
@@ -131,6 +161,8 @@ def _try(work: Work, request: StoreRequest) -> tuple[Document, Ending | None]:
     if busy is not None:
         return {**cannot(sentence("{}: ask again", harmless(busy.sentence))), **beside}, None
     planned = _plan(work.context, request)
+    if isinstance(planned, _StorePlan) and (meant_another := tuple(_changed_meanwhile(work, action, request))):
+        planned = RefusedPlan(meant_another)
     document = _document(work, planned)
     if isinstance(planned, RefusedPlan):
         return {**(endings_document(earlier) if earlier else {}), **document, **beside}, None
@@ -146,12 +178,19 @@ def _try(work: Work, request: StoreRequest) -> tuple[Document, Ending | None]:
         "handed": True,
         "trust": {
             "deed": _CALLED[type(request.deed)],
-            "added": _hashes(planned.rendered.added),
-            "removed": _hashes(planned.rendered.removed),
+            "added": _hashes(planned.added),
+            "removed": _hashes(planned.removed),
         },
     }
     ending = transact(replace(work.transaction, asked=asked), order)
     return {**document, **endings_document([*earlier, ending]), **beside}, ending
+
+
+def _changed_meanwhile(work: Work, action: ActionRequest, request: StoreRequest) -> Iterator[Objection]:
+    """Yield that the last set is another than when a person asked to have it back, without its name or a plan's."""
+    is_relative = isinstance(request.deed, FromBackup) and not request.deed.set_name
+    if is_relative and not request.plan and work.seen is not None:
+        yield from changed_meanwhile(work.context, action, work.seen)
 
 
 def _hashes(of: Mapping[str, Certificate]) -> dict[str, str]:
@@ -163,23 +202,30 @@ def _document(work: Work, planned: _StorePlan | RefusedPlan) -> Document:
     services = work.context.transaction.services
     if isinstance(planned, RefusedPlan):
         return made_document(planned, services)
-    new = planned.rendered
     trust = {
         name: [{"alias": printable(alias), "certificate": certificate_object(each)} for alias, each in of.items()]
-        for name, of in (("added", new.added), ("removed", new.removed))
+        for name, of in (("added", planned.added), ("removed", planned.removed))
     }
     return {**made_document(planned.prepared, services), "trust": trust}
 
 
 def _plan(context: ActorContext, request: StoreRequest) -> _StorePlan | RefusedPlan:
     """Return the plan, or what speaks against it; raises BackupError, OSError."""
+    if isinstance(request.deed, SetValidation):
+        return _plan_of_validation(context, request, request.deed)
     world, store = context.world, context.config.trust_stores[request.store]
+    deed = request.deed
+    if isinstance(deed, FromBackup):
+        held = _given_back(context, request.store, deed)
+        if isinstance(held, Objection):
+            return RefusedPlan((held,))
+        (path, data), *others = held.content.items()
+        if others or path != world.resolve(store.path or ""):
+            return _plan_of_other_files(context, request, held)
+        deed = GiveBack(data, held.set_name)
     file = read_store_file(store, world)
     if isinstance(file, Objection):
         return RefusedPlan((file,))
-    deed = _deed(context, request)
-    if isinstance(deed, Objection):
-        return RefusedPlan((deed,))
     is_owned = is_of_package(file.path, world)
     if is_owned and isinstance(deed, NewPassword):
         why = f"a package owns {printable(file.path)}, and its scripts import by the password that it has"
@@ -187,16 +233,25 @@ def _plan(context: ActorContext, request: StoreRequest) -> _StorePlan | RefusedP
     new = render(file, deed, _keytool_of(context, file), world.now())
     if isinstance(new, Objection):
         return RefusedPlan((new,))
-    return _judged(context, request, file, new, is_owned=is_owned)
+    effects, remarks = context.store_eyes.effects(request.store, file.content, new.content, world.now())
+    kept = f"a package owns {printable(file.path)}, and may write it anew: it is looked at again then"
+    said = (*new.remarks, *remarks, *((kept,) if is_owned else ()))
+    return _judged(context, request, _Change((change_of(file, new),), {file.path: new.data}, new), effects, said)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    changes: tuple[Change, ...]
+    content: Mapping[str, bytes] = field(repr=False)
+    rendered: Rendered | None = None
+    """The new store, where the store itself is changed."""
 
 
 def _judged(
-    context: ActorContext, request: StoreRequest, file: StoreFile, new: Rendered, *, is_owned: bool
+    context: ActorContext, request: StoreRequest, change: _Change, effects: tuple[Effect, ...], remarks: tuple[str, ...]
 ) -> _StorePlan | RefusedPlan:
     """Return the plan with the verdict of each client; a client that would be locked out speaks against it."""
-    eyes = context.store_eyes
-    effects, remarks = eyes.effects(request.store, file.content, new.content, context.world.now())
-    eyes.planned = True
+    context.store_eyes.planned = True
     lost = sorted({each.after.client for each in effects if each.lost})
     against = [
         Objection(
@@ -209,14 +264,93 @@ def _judged(
     ]
     if against:
         return RefusedPlan(tuple(against), effects)
-    plan = Plan(Kind.TRUST, (request.store,), (change_of(file, new),), tuple(lost))
-    kept = (
-        (f"a package owns {printable(file.path)}, and may write it anew: it is looked at again then",)
-        if is_owned
-        else ()
+    plan = Plan(Kind.TRUST, (request.store,), change.changes, tuple(lost))
+    prepared = Prepared(Order(plan, change.content), effects, remarks, {})
+    return _StorePlan(prepared, change.rendered.added if change.rendered else {}, _removed(change))
+
+
+def _removed(change: _Change) -> Mapping[str, Certificate]:
+    return change.rendered.removed if change.rendered else {}
+
+
+@dataclass(frozen=True, slots=True)
+class _OtherFile:
+    """A file of the store's service that is not the store."""
+
+    given: str
+    path: str
+    """With symbolic links followed."""
+    state: FileState
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, given: str, world: World) -> Self:
+        """Return the file at the path `given`; raises OSError."""
+        path = world.resolve(given)
+        found, data = world.read(path)
+        return cls(given, path, state_of(found, data), data)
+
+    def change(self, store: TrustStore, new: bytes) -> Change:
+        """Return the change that puts new bytes in the place of the old."""
+        after = replace(self.state, sha256=sha256_of(new))
+        given = "" if self.given == self.path else self.given
+        return Change(store.name, self.path, self.state, after, given, store.write_mode is WriteMode.IN_PLACE)
+
+
+def _plan_of_validation(context: ActorContext, request: StoreRequest, deed: SetValidation) -> _StorePlan | RefusedPlan:
+    """Return the plan that has a client begin or cease to validate, by one line of its configuration."""
+    name = printable(deed.file)
+    try:
+        file = _OtherFile.read(deed.file, context.world)
+    except FileNotFoundError:
+        return RefusedPlan((Objection(Ground.UNREADABLE, f"{name}: there is no such file"),))
+    new = with_value(file.data, deed.key, deed.value)
+    if isinstance(new, str):
+        return RefusedPlan((Objection(Ground.CANNOT_BE_WRITTEN, f"{name} is not edited: {new}"),))
+    if new == file.data:
+        why = f"{name} says {printable(deed.key)}={printable(deed.value)} already"
+        return RefusedPlan((Objection(Ground.NOTHING_TO_DO, why),))
+    effects, remarks = context.store_eyes.switched(
+        request.store, deed.client, context.world.now(), validated=not deed.validates, validates=deed.validates
     )
-    order = Order(plan, {file.path: new.data})
-    return _StorePlan(Prepared(order, effects, (*new.remarks, *remarks, *kept), {}), new)
+    change = file.change(context.config.trust_stores[request.store], new)
+    return _judged(context, request, _Change((change,), {file.path: new}), effects, remarks)
+
+
+def _plan_of_other_files(context: ActorContext, request: StoreRequest, held: _Held) -> _StorePlan | RefusedPlan:
+    """Return the plan that gives back files of the store's service, other than the store itself."""
+    store = context.config.trust_stores[request.store]
+    files = [_OtherFile.read(path, context.world) for path in held.content]
+    changes = tuple(
+        each.change(store, held.content[each.given]) for each in files if each.data != held.content[each.given]
+    )
+    if not changes:
+        why = f"all files of {request.store} are as backup set {held.set_name} has them"
+        return RefusedPlan((Objection(Ground.NOTHING_TO_DO, why),))
+    content = {each.path: held.content[each.given] for each in files}
+    effects, remarks = _effects_of_switches(context, request.store, files, content)
+    said = (f"all of it is as in backup set {held.set_name}", *remarks)
+    return _judged(context, request, _Change(changes, content), effects, said)
+
+
+def _effects_of_switches(
+    context: ActorContext, store: str, files: Sequence[_OtherFile], content: Mapping[str, bytes]
+) -> tuple[tuple[Effect, ...], tuple[str, ...]]:
+    """Return the effect on each client that begins or ceases to validate by what is given back."""
+    now = context.world.now()
+    effects: list[Effect] = []
+    remarks: list[str] = []
+    told = [each for each in context.config.clients.values() if each.trusts == store]
+    for client, file in product(told, files):
+        switch = client.validation_switch
+        if switch is None or context.world.resolve(switch.file) != file.path:
+            continue
+        was, will = (judge_switch(switch, data).validates for data in (file.data, content[file.path]))
+        if was is not will:
+            more, said = context.store_eyes.switched(store, client.name, now, validated=was, validates=will)
+            effects += more
+            remarks += said
+    return tuple(effects), tuple(remarks)
 
 
 def read_store_file(store: TrustStore, world: World) -> StoreFile | Objection:
@@ -242,22 +376,24 @@ def _keytool_of(context: ActorContext, file: StoreFile) -> Keytool | None:
     return None if program is None else Keytool(program, context.world, context.transaction.directory)
 
 
-def _deed(context: ActorContext, request: StoreRequest) -> Deed | Objection:
-    """Return the deed, with the bytes of the backup set where one is to be given back; raises BackupError, OSError."""
-    if not isinstance(request.deed, FromBackup):
-        return request.deed
-    name, sets = request.deed.set_name, context.backup_sets(request.store)
+@dataclass(frozen=True, slots=True)
+class _Held:
+    set_name: str
+    content: Mapping[str, bytes] = field(repr=False)
+
+
+def _given_back(context: ActorContext, store: str, deed: FromBackup) -> _Held | Objection:
+    """Return the content of the backup set that is to be given back; raises BackupError, OSError."""
+    name, sets = deed.set_name, context.backup_sets(store)
     found = [
         each
         for each in sets
         if each.transaction == name or (name == DEFAULT_SET and each.pinned) or (not name and not each.late)
     ]
+    if not name:
+        # A change that was undone has put aside what is on disk again.
+        found = [each for each in found if not is_on_disk(context, each)] or found
     if not found:
-        why = f"there is no backup set {printable(name) or 'yet'} of {request.store}"
-        return Objection(Ground.UNUSABLE, why)
-    last = found[-1]
-    held = backup.content(context.world, context.transaction.backups, last)
-    files = [data for data in held.values() if data is not None]
-    if len(files) != 1:
-        raise BackupError(f"backup set {last.transaction} of {request.store} holds {len(files)} files")
-    return GiveBack(files[0], last.transaction)
+        return Objection(Ground.UNUSABLE, f"there is no backup set {printable(name) or 'yet'} of {store}")
+    content = backup.content(context.world, context.transaction.backups, found[-1])
+    return _Held(found[-1].transaction, {path: data for path, data in content.items() if data is not None})

@@ -107,7 +107,15 @@ def see(work: Work, action: ActionRequest, made: Prepared, approval: Ruling | No
     case = case_of(context, action, made)
 
     def situation(look: Look) -> Situation:
-        seen = situation_of(context, look, work.sightings, candidate=candidate, unproven=no_evidence, given_up=given_up)
+        seen = situation_of(
+            context,
+            look,
+            work.sightings,
+            candidate=candidate,
+            unproven=no_evidence,
+            given_up=given_up,
+            offered=0.0 if made.offer is None else made.offer.provenance.at,
+        )
         rejection = _rejection(context, action, case, seen.subject)
         what = _object(action, candidate, seen)
         said = tuple(

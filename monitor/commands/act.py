@@ -231,6 +231,7 @@ def _answer(
 @contextmanager
 def working(config: Config, options: ActOptions) -> Iterator[tuple[Work, StepProgress]]:
     """Give the work of a person in this process, and its progress on the screen; raises JournalError, OSError."""
+    _see_that_it_can_be_done_here(config, "the command does this itself")
     progress = StepProgress(_where(options))
     with _work(config, progress, None, services_run=True) as work:
         yield work, progress

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from actions.candidate import Given
 from actions.csr import CsrOrder, wrong_order
@@ -21,6 +22,11 @@ from monitor.commands.act import ActOptions, answer_to
 from monitor.commands.complain import complain
 from monitor.commands.outcome import UNUSABLE
 from monitor.commands.screen import Screen
+
+_PEM: Final = re.compile(
+    r"-----BEGIN CERTIFICATE REQUEST-----\n[A-Za-z0-9+/=\n]{1,20000}-----END CERTIFICATE REQUEST-----\n"
+)
+"""Whoever answers in the place of the actor writes nothing else to a terminal or a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,16 @@ class CsrQuery:
         return CsrOrder(
             self.names, self.subject, self.key, installed=self.installed, days=self.days, dry_run=self.dry_run
         )
+
+
+def _answer(request: Request, key: str, options: ActOptions, handed: CandidateFiles | None = None) -> Document | int:
+    """Return the answer that has a part called `key`; else say why there is none, and return the exit code."""
+    document = answer_to(request, options, handed)
+    if isinstance(document, dict) and "cannot" in document:
+        return _cannot("{}", harmless(str(document["cannot"])))
+    if isinstance(document, dict) and key not in document:
+        return _cannot("the answer of the actor is not understood: {}", printable(str(document), 200))
+    return document
 
 
 def csr(
@@ -69,22 +85,19 @@ def csr(
         return _cannot("{}", wrong)
     if out is not None and not query.dry_run and (trouble := _why_not_new(out)) is not None:
         return _cannot("{}", trouble)
-    document = answer_to(Request(Verb.CSR, components=named, csr=query.order), options)
+    document = _answer(Request(Verb.CSR, components=named, csr=query.order), "csr", options)
     if not isinstance(document, dict):
         return document
-    if "cannot" in document:
-        return _cannot("{}", document["cannot"])
     made = document["csr"]
+    if made["made"] and (wrong := _no_request(made["pem"])) is not None:
+        return _cannot("{}", wrong)
     if as_json:
         _print_json(document)
-        return _written(out, made) if made["made"] else 0
-    _describe(made)
-    if not made["made"]:
-        return 0
-    if out is None:
-        sys.stdout.write(made["pem"])
-        return 0
-    return _written(out, made)
+    else:
+        _describe(made)
+        if made["made"] and out is None:
+            sys.stdout.write(made["pem"])
+    return _written(out, made) if made["made"] else 0
 
 
 def offer(component: str, paths: Sequence[str], *, config: str, as_json: bool) -> int:
@@ -102,11 +115,9 @@ def offer(component: str, paths: Sequence[str], *, config: str, as_json: bool) -
         return _cannot("{}", found)
     handed = CandidateFiles((Given("offer", b"".join(each.der for each in found)),))
     request = Request(Verb.OFFER, components=(component,))
-    document = answer_to(request, ActOptions(config, as_json=as_json), handed)
+    document = _answer(request, "offered", ActOptions(config, as_json=as_json), handed)
     if not isinstance(document, dict):
         return document
-    if "cannot" in document:
-        return _cannot("{}", document["cannot"])
     if as_json:
         _print_json(document)
         return 0
@@ -121,11 +132,9 @@ def offer(component: str, paths: Sequence[str], *, config: str, as_json: bool) -
 
 
 def _cancel(request: Request, options: ActOptions) -> int:
-    document = answer_to(request, options)
+    document = _answer(request, "cancelled", options)
     if not isinstance(document, dict):
         return document
-    if "cannot" in document:
-        return _cannot("{}", document["cannot"])
     if options.as_json:
         _print_json(document)
     else:
@@ -134,11 +143,9 @@ def _cancel(request: Request, options: ActOptions) -> int:
 
 
 def _list(request: Request, options: ActOptions, wanted: str, out: str | None) -> int:
-    document = answer_to(request, options)
+    document = _answer(request, "requests", options)
     if not isinstance(document, dict):
         return document
-    if "cannot" in document:
-        return _cannot("{}", document["cannot"])
     found = [each for each in document["requests"] if each["key"].startswith(wanted)]
     if wanted and len(found) != 1:
         number = Printable("more than one request") if found else Printable("no request")
@@ -146,6 +153,8 @@ def _list(request: Request, options: ActOptions, wanted: str, out: str | None) -
     if options.as_json:
         _print_json({**document, "requests": found})
         return 0
+    if wanted and (wrong := _no_request(found[0]["pem"])) is not None:
+        return _cannot("{}", wrong)
     if wanted and out is not None:
         return _cannot("{}", trouble) if (trouble := _why_not_new(out)) is not None else _written(out, found[0])
     if wanted:
@@ -155,6 +164,10 @@ def _list(request: Request, options: ActOptions, wanted: str, out: str | None) -
     else:
         Screen().say("no request waits")
     return 0
+
+
+def _no_request(pem: str) -> Printable | None:
+    return None if _PEM.fullmatch(pem) else sentence("this is no request: {}", printable(pem, 200))
 
 
 def _rows(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Printable, ...]]:

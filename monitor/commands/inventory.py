@@ -191,7 +191,7 @@ def _installed(component: Document, at: float) -> Iterator[tuple[str, Printable]
 
 def _certificate(issued: Document, at: float) -> Iterator[tuple[str, Printable]]:
     certificate = issued["certificate"]
-    yield "origin", _ORIGIN[issued["origin"]]
+    yield "origin", _ORIGIN.get(issued["origin"], issued["origin"])
     yield "subject", certificate["subject"] or Printable("(no subject)")
     yield "issuer", certificate["issuer"] or Printable("(no name)")
     yield "names", listed(certificate["names"]) or Printable("(none)")

@@ -19,7 +19,7 @@ from actions.world import World
 from config.model import Config, TrustStore
 from config.text import Printable, Shown, harmless, listed, printable, sentence
 from config.vocabulary import EntryKind, ExportFormat, Integrity
-from monitor.actor.trust import FromBackup, StoreRequest, change_store
+from monitor.actor.trust import FromBackup, SetValidation, StoreRequest, change_store, why_not_changed
 from monitor.commands.act import ActOptions, working
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
@@ -303,7 +303,30 @@ def password(store: str, new_password_file: str, options: ActOptions) -> int:
     return _change(store, NewPassword(new), (), options)
 
 
-def _change(store: str, deed: Deed | FromBackup, losses: Sequence[str], options: ActOptions) -> int:
+_OPPOSITES: Final = {"true": "false", "yes": "no", "on": "off", "1": "0"}
+
+
+def validation(client: str, losses: Sequence[str], options: ActOptions, *, validates: bool) -> int:
+    """Have a client validate certificates, or no longer, by the line of its configuration that says so."""
+    config = loaded(options.config)
+    if config is None:
+        return UNUSABLE
+    if (known := config.clients.get(client)) is None:
+        wrong = unknown([client], tuple(config.clients), Printable("client"))
+        return _cannot("{}", wrong or printable(client))
+    if (switch := known.validation_switch) is None:
+        return _cannot("client {} has no `validation_switch` in the configuration", harmless(client))
+    values = {**_OPPOSITES, **{off: on for on, off in _OPPOSITES.items()}}
+    value = values.get(switch.disables.lower()) if validates else switch.disables
+    if value is None:
+        way = Printable("the value that turns validation on is not known: write {} into {} by hand")
+        return _cannot(way, printable(switch.key), printable(switch.file))
+    if (why := why_not_changed(config, known.trusts)) is not None:
+        return _cannot("the service of {} is that of its trust store, and {}", harmless(client), why)
+    return _change(known.trusts, SetValidation(client, switch.file, switch.key, value, validates), losses, options)
+
+
+def _change(store: str, deed: Deed | FromBackup | SetValidation, losses: Sequence[str], options: ActOptions) -> int:
     config = loaded(options.config)
     if config is None:
         return UNUSABLE

@@ -48,12 +48,16 @@ def units(
     """
     replaceable = {name: each for name, each in config.components.items() if each.service is not None}
     # To read keys takes an actor as well as to act does.
-    has_actor = bool(replaceable) or any(map(_is_read, config.components.values()))
-    targets = sorted({where for each in replaceable.values() for where in _directories_of(each, resolve)})
-    if wrong := tuple(dict.fromkeys(_objections(config, replaceable, targets, (*command, path)))):
+    stores = config.changeable_stores
+    has_actor = bool(replaceable) or bool(stores) or any(map(_is_read, config.components.values()))
+    changed = (path for each in replaceable.values() for path in each.artefacts.files.values())
+    kept = (each.path for each in stores.values() if each.path is not None)
+    targets = sorted({where for path in (*changed, *kept) for where in _directories_of(path, resolve)})
+    declared = (*(each.service for each in replaceable.values()), *(each.service for each in stores.values()))
+    services = list(dict.fromkeys(filter(None, declared)))
+    if wrong := tuple(dict.fromkeys(_objections(config, services, targets, (*command, path)))):
         return wrong
     settings = config.settings
-    services = list(dict.fromkeys(filter(None, (each.service for each in replaceable.values()))))
     own = (*_own("State", settings.state_directory), *_own("Runtime", os.path.dirname(settings.socket)))
     values = {
         "configuration": printable(path),
@@ -77,7 +81,7 @@ def units(
     wanted = {_DAEMON: "certvigil.service", _USERS: "sysusers.conf", _DIRECTORIES: "tmpfiles.conf"}
     if has_actor:
         wanted[_ACTOR] = "certvigil-actor.service"
-    if replaceable:
+    if replaceable or stores:
         wanted[_RECOVER] = "certvigil-recover.service"
     return {name: _fill(template, values) for name, template in sorted(wanted.items())}
 
@@ -92,18 +96,16 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
     return Template(text).substitute(values)
 
 
-def _directories_of(component: Component, resolve: Callable[[str], str]) -> Iterator[str]:
-    """Yield where the files of a component are, as they are configured and as symbolic links lead."""
-    for path in component.artefacts.files.values():
-        yield os.path.dirname(os.path.normpath(path))
-        yield os.path.dirname(resolve(path))
+def _directories_of(path: str, resolve: Callable[[str], str]) -> Iterator[str]:
+    """Yield where a file is, as it is configured and as symbolic links lead."""
+    yield os.path.dirname(os.path.normpath(path))
+    yield os.path.dirname(resolve(path))
 
 
 def _objections(
-    config: Config, replaceable: Mapping[str, Component], targets: Iterable[str], words: Sequence[str]
+    config: Config, services: Sequence[Service], targets: Sequence[str], words: Sequence[str]
 ) -> Iterator[str]:
     settings = config.settings
-    services = [each.service for each in replaceable.values() if each.service is not None]
     daemons = (settings.state_directory, os.path.dirname(settings.socket))
     offered = filter(None, (settings.actor.offered_directory,))
     ours = (settings.state_directory, settings.actor.directory, settings.actor.inbox_directory, *offered)
@@ -117,7 +119,7 @@ def _objections(
     for path in ours:
         if os.path.normpath(path) in _SHARED:
             yield f"{path} is used by others, expected a directory for certvigil alone"
-    for path in (*targets, settings.actor.directory, settings.actor.inbox_directory) if replaceable else ():
+    for path in (*targets, settings.actor.directory, settings.actor.inbox_directory) if targets else ():
         if _lies_in(path, daemons):
             yield (
                 f"{printable(path)} is the actor's to write, but lies where the daemon may write, expected"

@@ -192,7 +192,8 @@ class Counters:
         """Say how many plans of each kind wait for each component, and how many of its keys were given up."""
         self._plans.clear()
         for component, counted in plans.items():
-            for kind in Kind:
+            # No plan for a trust store waits: a person has it carried out at once.
+            for kind in (each for each in Kind if each is not Kind.TRUST):
                 self._plans.labels(component, kind).set(counted.get(kind, 0))
         self._given_up.clear()
         for component, count in given_up.items():

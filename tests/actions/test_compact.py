@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from actions.compact import ENOUGH, YOUNG, compact, is_due, shorter
 from actions.contest import history
+from actions.ending import Cause, Outcome
 from actions.journal import Event, Journal, JournalError, Record, Shorter, birth
 from actions.journal_state import RECENT, ActionRequest, JournalState
 from actions.lock import Locks, acquire
@@ -54,6 +55,7 @@ class JournalStory:
                 self.look,
                 self.word,
                 self.refusal,
+                self.decline,
                 self.thaw,
                 self.release,
                 self.key,
@@ -159,6 +161,16 @@ class JournalStory:
         what = {"kind": Kind.REPLACE, "components": self.components(), "hash": self.hash(), "by": "daemon"}
         self.note(Event.REFUSED, f"t{self.names}", **what, outcome="refused", cause="busy", reason="x")
 
+    def decline(self) -> None:
+        """Refuse something before there is a transaction."""
+        what: dict[str, Any] = {
+            "kind": Kind.REPLACE,
+            "components": self.components(),
+            "by": "alice",
+            "said": self.hash(),
+        }
+        self.note(Event.DECLINED, **what, outcome="refused", cause="target", reason="x")
+
     def thaw(self) -> None:
         frozen = [each for each in self.records if each.event is Event.FROZEN]
         if frozen and self.choose([True, False]):
@@ -172,7 +184,13 @@ class JournalStory:
         self.note(Event.RELEASED, candidate=self.choose(["c1", "c2"]))
 
     def other(self) -> None:
-        self.note(Event.UNNEEDED, components=self.components(), reason="it is installed")
+        number = len(self.records)
+        if number % 2:
+            self.note(Event.UNNEEDED, components=self.components(), reason="it is installed")
+            return
+        refused = {"outcome": Outcome.REFUSED, "cause": Cause.OBJECTION, "reason": "no name fits"}
+        said = {"kind": Kind.REPLACE, "by": "alice", "said": f"s{number % 3}"}
+        self.note(Event.DECLINED, components=self.components(), **said, **refused)
 
     def key(self) -> None:
         """Give a private key up, or take that back."""

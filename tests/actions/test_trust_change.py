@@ -15,6 +15,7 @@ from actions.precheck import Objection
 from actions.trust_change import AddAnchors, Deed, NewPassword, RemoveAnchor, Rendered, StoreFile, render
 from actions.world import World
 from config.model import PemBundle, TrustStore
+from config.vocabulary import Integrity
 from monitor.lab.ca import Issued
 from monitor.lab.process import find_command
 from probes.certificate import certificate
@@ -117,6 +118,19 @@ def test_a_keystore_with_a_private_key_keeps_it(tmp_path: Path) -> None:
     assert held.key is not None
     assert held.key.public_key() == leaf.key.public_key()
     assert made.content.anchors == (ROOT.der(),)
+
+
+@pytest.mark.server("keytool")
+def test_pkcs12_without_a_password_stays_without_one(tmp_path: Path) -> None:
+    (tmp_path / "other.pem").write_bytes(OTHER.pem())
+    bare = [f"-J-Dkeystore.pkcs12.{each}=NONE" for each in ("macAlgorithm", "certProtectionAlgorithm")]
+    given = ("-alias", "other", "-file", "other.pem", "-keystore", "bare.p12", "-storetype", "PKCS12")
+    keytool(tmp_path, *bare, "-importcert", "-noprompt", *given, "-storepass", CHANGEIT.decode())
+    for each in (None, Keytool("/usr/bin/keytool", WORLD, str(tmp_path))):
+        made = rendered(tmp_path / "store", (tmp_path / "bare.p12").read_bytes(), ADD, each)
+        assert isinstance(made, Rendered), made
+        assert (made.content.integrity, made.content.password) == (Integrity.UNPROTECTED, None)
+        assert {each.alias for each in made.content.entries} == {"other", "root"}
 
 
 def _program(path: Path, *lines: str) -> str:

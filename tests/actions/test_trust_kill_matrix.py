@@ -19,7 +19,7 @@ from actions.plan import Kind, Order, Plan
 from actions.transaction_state import TransactionContext
 from actions.trust_change import AddAnchors, Deed, RemoveAnchor, Rendered, StoreFile, change_of, render
 from actions.validate import Acceptance, Live, LiveView
-from actions.world import World
+from actions.world import Standing, World
 from config.model import PemBundle, TrustStore
 from config.service import Service
 from monitor.lab.ca import bundle
@@ -173,6 +173,7 @@ def _killed_again(rooms: StoreRooms, first: Cell) -> Iterator[str]:
         yield from (f"{second}: {each}" for each in after_recovery(scene, order))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a keystore gets a certificate"])
 def test_a_recovery_that_is_killed_as_well_is_finished_by_the_next(name: str, room: Path) -> None:
     given, outcome = SCENES[name]
@@ -183,3 +184,20 @@ def test_a_recovery_that_is_killed_as_well_is_finished_by_the_next(name: str, ro
         return (each for each in cells(trace) if each.step.name in ("exchange", "run"))
 
     assert played(telling, lambda first: _killed_again(rooms, first)) == []
+
+
+@pytest.mark.parametrize(
+    ("standing", "why"), [((True, False, False), "read-only"), ((False, True, False), "immutable")]
+)
+def test_a_store_that_cannot_be_changed_is_refused_before_its_service_is_stopped(
+    standing: tuple[bool, bool, bool], why: str, room: Path
+) -> None:
+    def fault(step: Step, act: Callable[[], Any], _given: tuple[Any, ...]) -> Any:
+        return Standing(*standing) if step.name == "standing" else act()
+
+    scene = StoreScene(f"{room}/scene", terms=PATIENT)
+    world = StepWorld(fault)
+    ending = scene.replace(world)
+    assert ending.outcome is Outcome.REFUSED
+    assert f"is {why}" in ending.sentence
+    assert not [each for each in world.trace if each.name == "run"]

@@ -10,6 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from actions.candidate import Given
+from actions.csr import CsrOrder
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from config.load import load
@@ -21,11 +26,11 @@ from monitor.actor.handlers import handle
 from monitor.actor.pace import Pace
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.server import ActorProcess
-from monitor.actor.work import Work
+from monitor.actor.work import CandidateFiles, Work
 from monitor.lab.ca import bundle
 from monitor.lab.servers import write_site
 from tests.bench.report import Measurement
-from tests.kit.authority import ISSUING, ROOT, fresh
+from tests.kit.authority import ISSUING, NAME, ROOT, fresh
 
 REQUESTS: Final = 10_000
 ROGUE: Final = Peer(65_534, Printable("rogue"))
@@ -117,7 +122,19 @@ class RogueHouse:
         """Return what was begun for the rogue."""
         with self.actor.current.context() as context:
             records = context.transaction.journal.records()
-        return [each.data for each in records if each.event == "begin" and each.data.get("by") == ROGUE.name]
+        # What a policy calls for is on behalf of the policy, and through whoever asked.
+        began = [each.data for each in records if each.event == "begin"]
+        return [each for each in began if ROGUE.name in {each.get("by"), each.get("through")}]
+
+    def offer(self, name: str) -> Document:
+        """Offer a certificate for the installed key, of an issuer that is allowed."""
+        self.asked += 1
+        key = load_pem_private_key(Path(self.directory, name, "site.key").read_bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        again = ISSUING.issue(NAME, key=key)
+        offered = CandidateFiles((Given("offer", bundle([again, ISSUING])),))
+        request = Request(Verb.OFFER, components=(name,))
+        return self.actor.dispatcher.do(request, ROGUE, Caller(), offered)
 
 
 def play(house: RogueHouse, requests: int, seed: int) -> None:
@@ -138,6 +155,11 @@ def play(house: RogueHouse, requests: int, seed: int) -> None:
             found = _hash(house.ask(Request(Verb.PLAN, action)))
             hashes += found
             house.ask(Request(Verb.CARRY_OUT, action, found[0] if found else ""))
+        if chance.random() < 0.1:
+            name = chance.choice(names)
+            house.offer(name)
+            made = Request(Verb.CSR, components=(name,), csr=CsrOrder(("www.example.com",)))
+            house.ask(chance.choice([made, Request(Verb.CANCEL, key="0" * 8), Request(Verb.REQUESTS)]))
         several = tuple(chance.sample(names, chance.choice([1, 1, 1, 1, 2])))
         kind = chance.choice(list(Kind))
         undone = chance.choice(sets[-8:]) if kind is Kind.ROLLBACK else ""

@@ -46,6 +46,7 @@ from config.policy import (
 from config.schema.root import json_schema
 from config.service import Activation, Service, systemd
 from config.shipped import shipped_policies
+from config.show import show
 from config.text import printable
 from config.vocabulary import Code, EndpointProtocol, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
 from tests.kit.configuration import GOOD, Loaded, Write
@@ -539,6 +540,30 @@ def test_arbitrary_values_never_raise(values: dict[str, object], write: Write) -
 def test_a_deep_document_is_a_mistake_and_no_crash(write: Write) -> None:
     deep = "a: " + "[" * (DEPTH_LIMIT + 1) + "]" * (DEPTH_LIMIT + 1)
     check(write(deep), deep.encode())
+
+
+def test_a_trust_store_that_a_person_may_change_is_shown_as_it_was_written(loaded: Loaded) -> None:
+    config = loaded(
+        """
+        services: {portal: {unit: nxportal, quiesce: true}}
+        trust_stores:
+          java:
+            bundle: /usr/java/lib/security/cacerts
+            password_file: /etc/certvigil/java.pass
+            mode: approve
+            service: portal
+            write_mode: in_place
+            keytool: /usr/java/bin/keytool
+          corporate: {bundle: /etc/corporate.pem}
+        """
+    )
+    java = config.trust_stores["java"]
+    assert (java.path, java.mode, java.write_mode) == ("/usr/java/lib/security/cacerts", "approve", "in_place")
+    assert (java.password_file, java.keytool) == ("/etc/certvigil/java.pass", "/usr/java/bin/keytool")
+    assert java.service is not None
+    assert (java.service.unit, java.service.quiesce) == ("nxportal", True)
+    assert [*config.changeable_stores] == ["java"]
+    assert loaded(show(config)).trust_stores == config.trust_stores
 
 
 def test_the_actions_on_a_group_or_a_component_are_a_target_of_waivers_and_policies(loaded: Loaded) -> None:

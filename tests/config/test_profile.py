@@ -29,19 +29,20 @@ ENGINE = {
     "engine/chain": "/var/nexthink/engine/common/etc/intermediate.crt",
     "engine/line": "/var/nexthink/engine/01/etc/nxengine.xml",
 }
+PORTAL_FOUND = ("/usr/java/default/jre/lib/security/cacert?",)
 ENGINE_FOUND = ("/var/nexthink/engine/common/etc/ca-bundle.*",)
 
 
 @pytest.mark.parametrize(
     ("role", "files", "ports", "found"),
     [
-        ("primary", CONSOLE | PORTAL, {"console": [99], "portal": [443]}, ()),
+        ("primary", CONSOLE | PORTAL, {"console": [99], "portal": [443]}, PORTAL_FOUND),
         ("secondary", CONSOLE | ENGINE, {"console": [99], "engine": [443, 1671]}, ENGINE_FOUND),
         (
             "single",
             CONSOLE | PORTAL | ENGINE,
             {"console": [99], "portal": [443], "engine": [1671]},
-            ENGINE_FOUND,
+            ENGINE_FOUND + PORTAL_FOUND,
         ),
     ],
 )
@@ -58,6 +59,31 @@ def test_each_appliance_has_its_files_and_endpoints(
     assert tuple(pattern for watch in config.watches for pattern in watch.patterns) == found
 
 
+@pytest.mark.parametrize(
+    ("role", "changeable"),
+    [
+        ("primary", {"portal-cacerts": "nxportal"}),
+        ("secondary", {"engine-ca-bundle": "nxengine@1"}),
+        ("single", {"portal-cacerts": "nxportal", "engine-ca-bundle": "nxengine@1"}),
+    ],
+)
+def test_the_stores_of_portal_and_engine_are_changed_with_the_services_that_read_them(
+    role: str, changeable: dict[str, str], loaded: Loaded
+) -> None:
+    config = loaded(f"profile: nexthink-v6\nappliance: {{role: {role}, external_name: nx.example.com, root: /lab}}")
+    stores = config.changeable_stores
+    assert {name: each.service and each.service.unit for name, each in stores.items()} == changeable
+    if "portal-cacerts" in stores:
+        portal = stores["portal-cacerts"]
+        assert portal.path == "/lab/usr/java/default/jre/lib/security/cacerts"
+        assert portal.service is not None
+        assert portal.service.quiesce
+    if "engine-ca-bundle" in stores:
+        assert stores["engine-ca-bundle"].path == "/lab/var/nexthink/engine/common/etc/ca-bundle.crt"
+    if role != "primary":
+        assert config.clients["portal"].trusts == "portal-cacerts"
+
+
 def test_a_second_engine_has_a_configuration_and_a_unit_of_its_own(loaded: Loaded) -> None:
     given = "profile: nexthink-v6\nappliance: {role: secondary, external_name: nx.example.com"
     one, two = loaded(f"{given}}}").components["engine"], loaded(f"{given}, engines: two}}").components["engine"]
@@ -68,6 +94,12 @@ def test_a_second_engine_has_a_configuration_and_a_unit_of_its_own(loaded: Loade
         f"/var/nexthink/engine/{number}/etc/nxengine.xml" for number in ("01", "02")
     ]
     assert {each.value for each in two.artefacts.lines} == {"/var/nexthink/engine/common/etc/intermediate.crt"}
+
+
+def test_a_secondary_appliance_is_to_be_federated_before_its_first_replacement(loaded: Loaded) -> None:
+    for role, reminds in (("secondary", True), ("single", False)):
+        config = loaded(f"profile: nexthink-v6\nappliance: {{role: {role}, external_name: nx.example.com}}")
+        assert ("federate this secondary appliance" in (config.components["engine"].do_first or "")) is reminds
 
 
 def test_an_appliance_is_looked_at_where_the_site_says_it_is(loaded: Loaded) -> None:
@@ -175,7 +207,7 @@ def test_the_sites_own_document_adds_to_the_profile_and_wins(loaded: Loaded) -> 
         ("/srv/portal.pem", FileRole.COMBINED)
     ]
     assert set(config.endpoints) == {"mail.example.com:465", "console/127.0.0.1:99"}
-    assert [watch.patterns[0] for watch in config.watches] == ["/etc/ssl/site"]
+    assert [watch.patterns[0] for watch in config.watches] == ["/etc/ssl/site", *PORTAL_FOUND]
 
 
 @pytest.mark.parametrize(

@@ -30,12 +30,21 @@ _GROUPS: Final = "tests/monitor/actor/test_groups.py"
 _OWN_WAY: Final = f"{_GROUPS}::test_one_candidate_is_for_all_members_each_with_files_of_its_own_way"
 _ALL_UNDONE: Final = f"{_GROUPS}::test_a_member_that_does_not_serve_the_new_certificate_undoes_all"
 _NAMED_FILES: Final = f"{_GROUPS}::test_a_candidate_is_taken_from_the_files_of_the_article"
+_TRUST: Final = "tests/monitor/commands/test_trust.py"
+_VALIDATION: Final = "tests/monitor/actor/test_trust_validation.py"
+_KEYSTORES: Final = "tests/probes/java/test_look.py"
 _KILLED_REQUESTS: Final = "tests/monitor/actor/test_killed_requests.py"
 _REQUESTS: Final = "tests/monitor/actor/test_requests.py"
 _PROFILE: Final = "tests/config/test_profile.py"
 _INVENTORY: Final = "tests/monitor/commands/test_inventory.py"
 _ONE_LOOK: Final = "tests/monitor/state/test_look_once.py"
 _EXPECTED: Final = "tests/probes/test_expected.py"
+_GUIDE: Final = "tests/monitor/commands/test_guide.py"
+_SAYS: Final = f"{_GUIDE}::test_the_last_commands_say_what_the_runbook_says"
+_TOPICS: Final = "tests/monitor/guide/test_topics.py"
+_KIT: Final = "tests/monitor/guide/test_kit.py"
+_EXPORT: Final = "tests/monitor/commands/test_export.py"
+_BY_HAND: Final = "tests/monitor/actor/test_by_hand.py"
 _EDITED: Final = "tests/probes/line/test_edit.py"
 _LOOKED_AT: Final = "tests/monitor/look/test_lines.py"
 _LINES: Final = "tests/monitor/actor/test_lines.py"
@@ -152,7 +161,18 @@ CAPABILITIES: Final = (
         ),
         "",
     ),
-    Capability("N12", "the JDK keystore: entries, ends, default password"),
+    Capability(
+        "N12",
+        "the JDK keystore: entries, ends, default password",
+        (
+            f"{_TRUST}::test_stores_are_listed_without_java",
+            f"{_PROFILE}::test_each_appliance_has_its_files_and_endpoints",
+            f"{_KEYSTORES}::test_a_trust_store_is_read_with_its_aliases_and_opened_by_the_password_that_everybody_knows",
+            f"{_KEYSTORES}::test_a_trust_store_is_judged_as_roots_and_not_as_a_chain",
+            f"{_KEYSTORES}::test_the_default_password_of_a_package_s_trust_store_is_informational",
+        ),
+        "",
+    ),
     Capability(
         "N13",
         "the Engine's bundle: entries, duplicates, expired anchors",
@@ -240,19 +260,44 @@ CAPABILITIES: Final = (
         (
             f"{_PROFILE}::test_an_appliance_is_one_group_whose_services_are_restarted_by_systemd",
             f"{_GROUPS}::test_the_profile_acts_on_a_primary_appliance_with_the_commands_of_the_site",
+            f"{_PROFILE}::test_the_stores_of_portal_and_engine_are_changed_with_the_services_that_read_them",
         ),
-        "nxportal, which is stopped for a change of the Portal's keystore",
+        "",
     ),
-    Capability("N35", "a Collector's custom port: observe, replace or reset"),
-    Capability("N36", "federate first; the Customer Key is never touched"),
+    Capability(
+        "N35",
+        "a Collector's custom port: observe, replace or reset",
+        (
+            f"{_PROFILE}::test_an_appliance_is_looked_at_where_the_site_says_it_is",
+            f"{_GUIDE}::test_the_certificate_of_a_custom_port_is_proven_before_and_after",
+            f"{_TOPICS}::test_without_a_custom_port_nothing_is_said_about_it",
+        ),
+        "",
+    ),
+    Capability(
+        "N36",
+        "federate first; the Customer Key is never touched; the Collector's root field stays empty",
+        (
+            f"{_FOLDER}::test_a_customer_key_and_whatever_else_is_not_declared_is_never_touched",
+            f"{_LINES}::test_what_must_be_done_before_the_first_replacement_is_said_until_there_was_one",
+            f"{_PROFILE}::test_a_secondary_appliance_is_to_be_federated_before_its_first_replacement",
+            f"{_BY_HAND}::test_nothing_but_the_declared_files_is_touched_and_so_no_customer_key",
+            f"{_TOPICS}::test_federate_first_is_asked_of_a_secondary_appliance_alone",
+            _SAYS,
+        ),
+        "",
+    ),
     Capability(
         "N37",
         "shipped mode approve, and the web console's runbook beside it",
         (
             f"{_PROFILE}::test_an_appliance_is_one_group_whose_services_are_restarted_by_systemd",
             f"{_GROUPS}::test_the_profile_acts_on_a_primary_appliance_with_the_commands_of_the_site",
+            f"{_BY_HAND}::test_a_plan_names_the_runbook_and_asks_a_secondary_appliance_whether_it_was_federated",
+            f"{_TOPICS}::test_the_buttons_and_fields_are_those_of_the_vendor",
+            _SAYS,
         ),
-        "the runbook",
+        "",
     ),
     Capability(
         "N40",
@@ -281,17 +326,81 @@ CAPABILITIES: Final = (
         "reset to default",
         (
             f"{_GROUPS}::test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one",
+            f"{_GUIDE}::test_the_certificate_of_a_custom_port_is_proven_before_and_after",
             f"{_FOLDER}::test_the_default_is_the_first_set_of_the_folder_where_it_is_older_than_certvigil_s_own",
             f"{_FOLDER}::test_the_default_is_certvigil_s_own_where_the_folder_has_only_later_sets",
         ),
-        "the runbook for a custom port",
+        "",
     ),
-    Capability("N50", "the Portal's keystore: import, removal, password"),
-    Capability("N51", "the Engine's bundle: the root is appended once"),
-    Capability("N52", "the switches of portal.conf are set"),
-    Capability("N53", "the root for Windows"),
-    Capability("N54", "the root for macOS"),
-    Capability("N55", "changes of client stores are transactions"),
+    Capability(
+        "N50",
+        "the Portal's keystore: import, removal, password",
+        (
+            f"{_TRUST}::test_a_root_is_imported_and_the_client_accepts",
+            f"{_TRUST}::test_the_same_certificate_is_imported_once",
+            f"{_TRUST}::test_an_alias_that_another_certificate_has_is_refused",
+            f"{_TRUST}::test_a_removal_that_locks_a_client_out_must_name_it",
+            f"{_TRUST}::test_the_password_is_changed_and_another_one_is_no_longer_the_default",
+            f"{_TRUST}::test_the_service_is_started_again_whatever_fails",
+            f"{_PROFILE}::test_the_stores_of_portal_and_engine_are_changed_with_the_services_that_read_them",
+        ),
+        "",
+    ),
+    Capability(
+        "N51",
+        "the Engine's bundle: the root is appended once",
+        (
+            f"{_TRUST}::test_the_bundle_of_the_engine_is_appended_to_once_and_given_back_byte_for_byte",
+            "tests/actions/test_pem_bundle.py::test_a_certificate_is_appended_and_taken_out_again",
+            f"{_PROFILE}::test_the_stores_of_portal_and_engine_are_changed_with_the_services_that_read_them",
+        ),
+        "",
+    ),
+    Capability(
+        "N52",
+        "the switches of portal.conf are set",
+        (
+            f"{_VALIDATION}::test_a_client_is_told_to_validate_by_its_name",
+            f"{_VALIDATION}::test_validation_is_enforced_once_the_store_has_the_root_and_relaxed_again",
+            "tests/probes/test_property_edit.py::test_a_key_is_set_and_every_other_byte_stays",
+        ),
+        "",
+    ),
+    Capability(
+        "N53",
+        "the root for Windows: PEM, DER, certutil, PowerShell, Group Policy, and the runbook",
+        (
+            f"{_KIT}::test_each_certificate_is_there_as_der_and_as_pem",
+            f"{_KIT}::test_the_scripts_compare_the_hash_of_each_file_before_it_is_trusted",
+            f"{_KIT}::test_a_name_stands_in_no_script_but_behind_a_comment",
+            f"{_EXPORT}::test_a_kit_has_the_root_the_intermediates_of_a_component_and_the_runbook",
+            _SAYS,
+        ),
+        "",
+    ),
+    Capability(
+        "N54",
+        "the root for macOS: a configuration profile for MDM, and the runbook",
+        (
+            f"{_KIT}::test_a_profile_has_the_documented_keys_and_each_certificate_in_der",
+            f"{_KIT}::test_openssl_verifies_a_signed_profile_and_finds_it_unchanged",
+            f"{_EXPORT}::test_a_profile_is_signed_by_the_given_key_and_the_key_is_nowhere",
+            _SAYS,
+        ),
+        "",
+    ),
+    Capability(
+        "N55",
+        "changes of client stores are transactions",
+        (
+            "tests/actions/test_trust_kill_matrix.py::test_a_change_killed_at_any_step_is_finished_or_undone",
+            f"{_TRUST}::test_a_keytool_that_fails_or_lies_changes_nothing",
+            f"{_TRUST}::test_a_change_that_another_writer_makes_meanwhile_is_not_overwritten",
+            f"{_TRUST}::test_the_service_is_started_again_whatever_fails",
+            f"{_TRUST}::test_what_is_done_is_recorded_with_the_certificates",
+        ),
+        "",
+    ),
 )
 
 

@@ -116,6 +116,14 @@ class InstalledComponent:
         with self.acting() as (_, transaction):
             return transact(transaction, order)
 
+    def intrude(self) -> None:
+        """Have somebody write another key between the test of the new files and the restart: then it freezes."""
+        theirs, kept = Path(self.directory).parent / "theirs.key", Path(self.directory).parent / "kept.crt"
+        theirs.write_bytes(fresh().key_pem())
+        kept.write_bytes(Path(self.site.certificate).read_bytes())
+        script = f"cmp -s {self.site.certificate} {kept} || cp {theirs} {self.site.key}"
+        self.service = replace(self.service, test=("/bin/sh", "-c", script))
+
     def replace(self, issued: Issued) -> Ending:
         """Replace the files by `issued`."""
         return self.carry_out(self.order(issued))
@@ -216,12 +224,3 @@ def _declared(service: Service) -> dict[str, object]:
 
 
 NOT_FROZEN = "noted      web: it was not frozen; the fault counts as known, and it may be changed"
-
-
-def intruded(web: InstalledComponent) -> None:
-    """Have somebody write another key between the test of the new files and the restart."""
-    theirs = Path(web.directory).parent / "theirs.key"
-    theirs.write_bytes(fresh().key_pem())
-    kept = Path(web.directory).parent / "kept.crt"
-    script = f"cmp -s {web.site.certificate} {kept} || cp {theirs} {web.site.key}"
-    web.service = replace(web.service, test=("/bin/sh", "-c", script))

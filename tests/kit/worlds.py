@@ -184,10 +184,10 @@ class StepWorld(HastyWorld):
 
 
 def _taken(name: str) -> Callable[..., Any]:
-    act = getattr(HastyWorld, name)
-
     def take(self: StepWorld, *given: Any, **named: Any) -> Any:
-        return self._take(name, partial(act, self, *given, **named), given)
+        # The next in line, which is a model of a world for some.
+        act = getattr(super(StepWorld, self), name)
+        return self._take(name, partial(act, *given, **named), given)
 
     return take
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -13,6 +15,7 @@ import pytest
 
 from monitor.commands import app
 from monitor.http.published import PUBLISHED, json_schema
+from monitor.lab.ca import Authority
 from tests.kit.actor import ActorHouse, house
 from tests.kit.authority import fresh
 from tests.kit.daemon import RunningDaemon, certvigil
@@ -73,7 +76,11 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         printed.add(command)
         return check(command, ran.stdout)
 
-    daemon = RunningDaemon(web.document({"mode": "approve"}))
+    document, switch = web.document({"mode": "approve"}), Path(web.directory, "browser.conf")
+    switch.write_text("ignore=false\n")
+    document["trust_stores"]["corporate"]["mode"] = "approve"
+    document["clients"]["browser"]["validation_switch"] = {"file": str(switch), "key": "ignore", "disables": "true"}
+    daemon = RunningDaemon(document)
     config, socket = ("--config", daemon.config_file), ("--socket", daemon.socket)
     with web.actor(), daemon:
         assert run(
@@ -111,10 +118,36 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         assert run("notify show", *socket) is not None
         assert run("policy explain", "web", *socket, *config)["subject"] == "web"
         assert run("policy test", *socket, *config) is not None
+        (store,) = run("trust list", "corporate", *config)["stores"]
+        assert store["entries"][0]["certificates"]
+        other = Path(web.directory, "other.pem")
+        other.write_bytes(Authority.root("Other Root CA").pem())
+        added = run("trust add", "corporate", "--from", str(other), *config)
+        assert added["trust"]["added"][0]["certificate"]["subject"] == "CN=Other Root CA"
+        (digest,) = (each["alias"] for each in added["trust"]["added"])
+        assert run("trust remove", "corporate", digest, *config)["endings"]
+        assert run("trust restore", "corporate", "--to", "default", *config)["refused"]
+        password = run("trust password", "corporate", "--new-password-file", str(switch), *config, code=1)
+        assert password["refused"]["objections"][0]["ground"] == "cannot_be_written"
+        assert run("trust enforce", "browser", *config)["refused"]
+        assert run("trust relax", "browser", "--dry-run", *config)["plan"]
         lines = certvigil("audit", "--json", *config).stdout.splitlines()
         assert [check("audit", line) for line in lines]
+    with tempfile.TemporaryDirectory() as directory:
+        kit = ("windows", f"{web.directory}/root.pem", "--out", f"{directory}/kit")
+        assert run("export", *kit, *appliance_config(directory))["certificates"]
+        assert run("guide", *appliance_config(directory))["topics"]
+        assert run("guide", "replace", *appliance_config(directory))["steps"]
     printed |= {"audit", "notify test"}
     assert printed == PUBLISHED.keys()
+
+
+def appliance_config(directory: str) -> tuple[str, str]:
+    """Return the option for a configuration with topics of `certvigil guide`."""
+    path = Path(directory, "certvigil.yaml")
+    path.write_text("profile: nexthink-v6\nappliance: {role: single, external_name: nx.example.com}\n")
+    path.chmod(0o600)
+    return "--config", str(path)
 
 
 def test_the_schema_of_every_command_that_prints_json_is_published() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from actions.csr import CsrOrder
 from actions.journal_state import ActionRequest
@@ -27,6 +27,7 @@ from tests.kit.appliance import MEMBERS, Appliance, appliance
 from tests.kit.authority import ISSUING, NAME, ROOT, fresh
 from tests.kit.documents import ROOT as ROOT_DIRECTORY
 from tests.kit.documents import blocks
+from tests.kit.java_keystore import JKS
 from tests.kit.requests import OpensslCA, answer_of, names_of, signed
 
 pytestmark = [pytest.mark.server("nginx"), pytest.mark.server("lighttpd")]
@@ -92,7 +93,14 @@ def test_an_answer_is_served_with_the_key_that_was_made_for_its_request(kind: st
             (f"{one['key']}.pem", 0o600)
         ]
         answer = signed(csr.public_bytes(Encoding.PEM).decode())
-        code, said = machine.command("replace", "primary", "--from", hand(machine, answer_of(answer), "whatever.txt"))
+        # PKCS#7, as AD CS gives it; or PEM in any order.
+        certificates = [each.certificate for each in (ROOT, answer, ISSUING)]
+        given = (
+            pkcs7.serialize_certificates(certificates, Encoding.DER)
+            if kind == "rsa2048"
+            else ROOT.pem() + ISSUING.pem() + answer.pem()
+        )
+        code, said = machine.command("replace", "primary", "--from", hand(machine, given, "whatever.txt"))
         assert code == 0, said
         assert "no private key was given: the one that was made for its request is used" in said
         assert machine.serves(answer)
@@ -322,3 +330,14 @@ def test_a_key_that_is_not_among_the_files_is_asked_for_where_it_is(primary: App
     code, said = primary.command("csr", "primary")
     assert code == 4
     assert said == ("certvigil: the key of portal is not among its files: its request is made where that key is\n")
+
+
+def test_no_key_is_made_for_a_keystore_that_is_not_written(primary: Appliance) -> None:
+    store = f"{primary.directory}/portal.jks"
+    replace_file(store, JKS + bytes(28))
+    replace_file(f"{primary.directory}/password", b"changeit")
+    artefacts = {"keystore": store, "password_file": f"{primary.directory}/password"}
+    primary.configure({"portal": {"artefacts": artefacts}})
+    code, said = primary.command("csr", "primary")
+    assert (code, keys(primary)) == (4, [])
+    assert said.startswith(f"certvigil: {store} is a JKS keystore, and certvigil writes PKCS#12 alone; ")

@@ -22,7 +22,7 @@ from monitor.lab.servers import Lighttpd
 from monitor.state.trust import read_trust_context
 from probes.certificate import certificate
 from tests.kit.authority import fresh
-from tests.kit.component import NOT_FROZEN, InstalledComponent, ServerMachine, intruded
+from tests.kit.component import NOT_FROZEN, InstalledComponent, ServerMachine
 from tests.kit.daemon import certvigil
 
 
@@ -40,7 +40,7 @@ def act(web: InstalledComponent, *arguments: str) -> tuple[int, str]:
 
 @pytest.mark.server("lighttpd")
 def test_half_a_pair_is_never_put_to_use_nor_thawed_and_a_whole_one_is(web: InstalledComponent) -> None:
-    intruded(web)
+    web.intrude()
     ending = web.replace(fresh())
     assert ending.outcome == "frozen", ending
     assert "was changed by someone else" in ending.sentence
@@ -73,7 +73,7 @@ def copied_as_told(said: str) -> list[str]:
 @pytest.mark.server("lighttpd")
 def test_half_a_pair_becomes_whole_by_the_kept_files_that_are_named(web: InstalledComponent) -> None:
     old = Path(web.site.certificate).read_bytes()
-    intruded(web)
+    web.intrude()
     assert web.replace(fresh()).outcome == "frozen"
     said = act(web, "recover", "--thaw", "web")[1]
     assert sorted(copied_as_told(said)) == sorted([web.site.certificate, web.site.key]), "the new key is nowhere"
@@ -87,7 +87,7 @@ def test_half_a_pair_becomes_whole_by_the_kept_files_that_are_named(web: Install
 
 @pytest.mark.server("lighttpd")
 def test_half_a_pair_of_which_nothing_is_kept_is_told_what_it_takes(web: InstalledComponent) -> None:
-    intruded(web)
+    web.intrude()
     assert web.replace(fresh()).outcome == "frozen"
     for each in Path(web.directory).rglob("*"):
         if each.is_file() and (each.name.startswith(".site") or "backups" in each.parts):

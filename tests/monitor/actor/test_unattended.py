@@ -180,3 +180,8 @@ def test_a_rogue_daemon_gets_nothing_done_that_no_policy_calls_for(tmp_path: Pat
         house.actor.close()
     done = {name for each in house.begun() for name in each["plan"]["components"]}
     assert done == {"allowed"}, "what may be done is done, so that asking would get more done if more could be"
+    assert not (tmp_path / "actor/requests").exists(), "no key is made for it"
+    assert (tmp_path / "actor/offers").exists(), "it has offered certificates, of which none is installed"
+    with house.actor.current.context() as context:
+        begun = [each for each in context.records() if each.event == "begin"]
+    assert [each for each in begun if "offered" in each.data] == []

@@ -16,7 +16,7 @@ from tests.kit.daemon import certvigil, on_a_terminal
 
 ROOT = Path(__file__).parents[3]
 KEYS = {"code", "group", "severity", "informational", "meaning", "otherwise", "cure", "cures", "hurts", "by_itself"}
-KEYS |= {"advice", "grouping", "seen_by_actor"}
+KEYS |= {"advice", "cure_in_store", "grouping", "seen_by_actor"}
 
 
 def test_a_code_is_explained_without_a_configuration_or_a_daemon() -> None:

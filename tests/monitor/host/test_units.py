@@ -176,6 +176,16 @@ def test_where_a_key_is_only_read_there_is_an_actor_that_may_write_nothing_of_a_
     assert writable(found[ACTOR]) == ["/run/certvigil-actor", *own]
 
 
+def test_the_actor_may_write_where_a_trust_store_is_that_a_person_may_change(configure: Configure) -> None:
+    component = {"artefacts": {"certificate": "/etc/nginx/tls/site.crt"}}
+    java = {"bundle": "/usr/java/security/cacerts", "mode": "approve", "service": {"unit": "nxportal"}}
+    watched = {"bundle": "/etc/corporate/root.pem"}
+    found = made(configure(component, trust_stores={"java": java, "corporate": watched}))
+    assert "/usr/java/security" in writable(found[ACTOR])
+    assert not any("/etc/corporate" in each for each in writable(found[ACTOR]))
+    assert "nxportal.service" in found[RECOVER]
+
+
 def test_the_daemon_has_no_capability_and_the_actor_that_by_which_the_reader_reads(configure: Configure) -> None:
     found = made(configure())
     assert values(found[DAEMON], "CapabilityBoundingSet") == [[]]
@@ -593,3 +603,12 @@ def test_a_group_has_one_inbox_and_its_members_have_none(configure: Configure) -
     lines = found["tmpfiles.d/certvigil.conf"].splitlines()
     inboxes = [line.split()[1] for line in lines if "certvigil-inbox/" in line]
     assert inboxes == ["/var/lib/certvigil-inbox/both"]
+
+
+def test_the_directory_of_offers_is_the_actor_s_and_the_site_says_who_else_writes_there(configure: Configure) -> None:
+    offered = "/srv/offered"
+    found = made(configure(actor={"offered_directory": offered}))
+    assert f"ReadWritePaths={offered}" in found[ACTOR].splitlines()
+    lines = found["tmpfiles.d/certvigil.conf"].splitlines()
+    assert f"d {offered} 0755 root root -" in lines
+    assert f"d {offered}/web - - - -" in lines, "mode and group that the site gave it stay"
