@@ -380,4 +380,4 @@ def test_any_sequence_leaves_an_appliance_whole_and_told_truthfully() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("machine", [Sequences, OnASingleAppliance])
 def test_any_long_sequence_leaves_an_appliance_whole_and_told_truthfully(machine: type[Sequences]) -> None:
-    run(machine, 12, 25)
+    run(machine, 6, 20)

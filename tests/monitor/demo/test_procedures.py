@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.daemon import begun
-from tests.monitor.demo.test_demo import demonstrate
-
-REAL = (pytest.mark.server("nginx"), pytest.mark.server("lighttpd"))
+from tests.kit.demonstration import demonstrate
 
 
 @pytest.fixture
@@ -26,18 +24,26 @@ def directory() -> Iterator[Path]:
         yield Path(path)
 
 
-@pytest.mark.parametrize(
-    ("role", "servers"),
-    [
-        pytest.param("single", True, marks=REAL, id="single"),
-        pytest.param("primary", True, marks=(*REAL, pytest.mark.slow), id="primary"),
-        pytest.param("secondary", True, marks=(*REAL, pytest.mark.slow), id="secondary"),
-        pytest.param("single", False, marks=pytest.mark.slow, id="single, no server installed"),
-    ],
-)
-def test_every_procedure_on_an_appliance_does_what_it_should_and_touches_nothing_else(
-    directory: Path, role: str, servers: bool
-) -> None:
+@pytest.mark.server("nginx")
+@pytest.mark.server("lighttpd")
+def test_every_procedure_on_an_appliance_does_what_it_should_and_touches_nothing_else(directory: Path) -> None:
+    walk_through(directory, "single", servers=True)
+
+
+@pytest.mark.slow
+@pytest.mark.server("nginx")
+@pytest.mark.server("lighttpd")
+@pytest.mark.parametrize("role", ["primary", "secondary"])
+def test_every_procedure_is_the_same_on_an_appliance_of_another_role(directory: Path, role: str) -> None:
+    walk_through(directory, role, servers=True)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_not_installed_has_a_stand_in_which_is_said(directory: Path) -> None:
+    walk_through(directory, "single", servers=False)
+
+
+def walk_through(directory: Path, role: str, *, servers: bool) -> None:
     ran = demonstrate(directory, "--appliance", role, servers=servers)
     said = ran.stdout
     assert ran.returncode == 0, said + ran.stderr
