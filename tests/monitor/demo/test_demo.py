@@ -127,9 +127,9 @@ def test_whoever_reads_that_it_is_under_way_may_end_it_at_once(monkeypatch: pyte
     said: list[str] = []
 
     class Ended(Screen):
-        def say(self, text: str, *_: object, **__: object) -> None:
-            said.append(text)
-            if "everything was looked at once" in text:
+        def say(self, template: str, *_: object, **__: object) -> None:
+            said.append(template)
+            if "everything was looked at once" in template:
                 signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(tour, "Screen", Ended)
