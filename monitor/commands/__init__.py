@@ -149,7 +149,7 @@ def demo(
     """Build a small appliance on loopback, watch it, and show each event. Nothing is left behind."""
     from monitor.demo.tour import demo as start
 
-    raise typer.Exit(start(scenario, appliance, seconds, listen))
+    raise typer.Exit(start(scenario, seconds, listen, appliance))
 
 
 @app.command()

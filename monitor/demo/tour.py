@@ -17,8 +17,11 @@ from monitor.lab.process import LabError
 from monitor.lab.servers import replace_file
 
 
-def demo(scenario: Scenario, role: ApplianceRole | None, seconds: float | None, listen: str | None) -> int:
-    """Run the demonstration; return 0 where everything went as it should."""
+def demo(scenario: Scenario, seconds: float | None, listen: str | None, role: ApplianceRole | None = None) -> int:
+    """Run the demonstration, or the walk through the procedures of an appliance where it is given a role.
+
+    Return 0 where everything went as it should.
+    """
     screen = Screen()
     # However it is ended, its servers and its directory go with it; a shell's background job ignores Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP):
