@@ -167,7 +167,8 @@ class Sequences(RuleBasedStateMachine):
         self.sets = {issued.der()}
         self.is_whole()
 
-    @rule(what=st.sampled_from(["replace", "rollback", "reset", "trust", "request"]), number=st.integers(1, 60))
+    # A replacement is backed up by its 100th step or so, switched by the 150th, and over by the 250th.
+    @rule(what=st.sampled_from(["replace", "rollback", "reset", "trust", "request"]), number=st.integers(1, 250))
     def be_killed(self, what: str, number: int) -> None:
         issued = fresh()
         acts = {
