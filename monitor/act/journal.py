@@ -35,7 +35,7 @@ _OF_EVERY_COMPONENT: Final = frozenset({Event.RELEASED, Event.QUARANTINED, Event
 """Records about a candidate or a key, which may lie in any inbox."""
 _NEWS: Final = _OF_EVERY_COMPONENT | {
     *(Event.APPROVED, Event.REJECTED, Event.THAWED, Event.WRITTEN_LATE),
-    *(Event.REQUESTED, Event.REQUEST_WITHDRAWN, Event.OFFERED),
+    *(Event.REQUESTED, Event.REQUEST_WITHDRAWN, Event.OFFERED, Event.ROOT_CONFIRMED, Event.ROOT_GONE),
 }
 """Records after which an answer of the actor may be another, beside those that end something."""
 

@@ -134,6 +134,12 @@ INVENTORY = {
 }
 RESOURCES: Mapping[str, Any] = {
     "/api/v1/inventory": INVENTORY,
+    "/api/v1/rotation": {
+        "new": {"subject": EVIL},
+        "notes": [EVIL],
+        "done": EVIL,
+        "steps": [{"progress": "next", "deed": EVIL, "about": EVIL}],
+    },
     "/api/v1/status": OWN,
     "/api/v1/targets": {"items": [TARGET, {**TARGET, "findings": [], "pending": []}], "total": 2},
     "/api/v1/components": {"items": [COMPONENT, {**COMPONENT, "frozen": EVIL}], "total": 2},
@@ -308,6 +314,8 @@ COMMANDS = {
     "csr --list": ("csr", "--list", "--config"),
     "csr --show": ("csr", "--show", "evil", "--config"),
     "csr --cancel": ("csr", "--cancel", HASH, "--config"),
+    "rotate": ("rotate", CERTIFICATE, "--config"),
+    "trust confirm": ("trust", "confirm", "windows", "--root", HASH, "--config"),
     "offer": ("offer", "web", CERTIFICATE, "--config"),
 }
 ASK_NOBODY = {
