@@ -541,7 +541,7 @@ _STATE: Final = (
         cure="put the line into the configuration file, or replace the certificate with its intermediates once more",
         hurts=_on(TargetKind.FILE, "clients that do not have the intermediates themselves"),
         by_itself="nothing; the next replacement puts it right",
-        change=CuringChange.CHAIN,
+        steps=("for {where}: {cure}",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
     ),

@@ -151,6 +151,8 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
         channels=MappingProxyType(notified.channels),
         notifications=_with_groups(notified.notifications, groups),
         profile=root.profile,
+        parameters=profile.texts(root.appliance),
+        guides=root.guides,
         sources=tuple(file.path for file in files),
         digest=_digest(files),
     )

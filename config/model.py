@@ -227,10 +227,14 @@ class Component:
     """Whether its private keys should be read."""
     min_lifetime: float | None = None
     """Seconds for which a new certificate must remain valid; None leaves that to its own thresholds."""
+    do_first: str | None = None
+    """What a person must have done before its first replacement, a sentence."""
     backup_folder: BackupFolder | None = None
     """Where another program keeps its earlier files."""
     default_certificate: DefaultCertificate | None = None
     """How its default certificate is told; None where nothing is known of one."""
+    guide: str | None = None
+    """The topic of `certvigil guide` about its replacement by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,6 +467,10 @@ class Config:
     notifications: Notifications = field(default_factory=Notifications)
     profile: str | None = None
     """The name of the shipped profile that the configuration adds to."""
+    parameters: Mapping[str, str | tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    """The parameters of the profile, with defaults; an empty list for none."""
+    guides: str | None = None
+    """The directory of the site's own topics of `certvigil guide`."""
     sources: tuple[str, ...] = ()
     """The files of the configuration, to notice that they differ from the loaded configuration."""
     digest: str = ""

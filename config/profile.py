@@ -1,20 +1,22 @@
 """Shipped profiles: documents with parameters, as data.
 
-A profile is a YAML file with two sections. `parameters` says what the user's section `appliance` takes: for each a
-`type` (`choice`, `name`, `host`, `port`, `ports` or `directory`), a `description`, a `default` where it need not be
-given (null for none; it may refer to parameters before it), and `when`, the values that others must have for it to
-make sense. `document` is what the user's own document is added to. In it `${parameter}` is replaced, a mapping with
-`when: {parameter: [value, ...]}` is there only with one of these values, `{when: ..., value: X}` stands for X, and an
-item of a list with `for_each: {variable: parameter}` is there once for each value of the parameter, which the variable
-then stands for.
+A profile is a YAML file with two sections, and perhaps two more. `parameters` says what the user's section `appliance`
+takes: for each a `type` (`choice`, `name`, `host`, `port`, `ports` or `directory`), a `description`, a `default` where
+it need not be given (null for none; it may refer to parameters before it), and `when`, the values that others must have
+for it to make sense. `document` is what the user's own document is added to. In it `${parameter}` is replaced, a
+mapping with `when: {parameter: [value, ...]}` is there only with one of these values, `{when: ..., value: X}` stands
+for X, and an item of a list with `for_each: {variable: parameter}` is there once for each value of the parameter, which
+the variable then stands for. `files` names further paths in the same language, which runbooks name (`config.guide`).
+`remarks` are sentences for whoever completes a configuration (`certvigil init`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Annotated, Any, Final, Literal, cast
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, NamedTuple, cast
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model
 
@@ -39,19 +41,32 @@ def shipped() -> tuple[str, ...]:
 def expand(name: str, user: Document) -> tuple[Document | None, tuple[Problem, ...]]:
     """Return the document of the profile `name` for the parameters of `user`, and the mistakes in these.
 
-    Where there are mistakes, there is no document.
+    Where there are mistakes, there is no document. Its section `appliance` has every parameter and file.
     """
-    file = f"profile {name}"
-    profile, mistakes = parse((files("config") / "profiles" / f"{name}.yaml").read_bytes(), file)
-    if profile is None or mistakes:
-        raise ValueError(f"{file} is shipped with mistakes: {mistakes}")
-    declared = _Profile.model_validate(profile.values)
+    profile, declared = _read_profile(name)
     variables, found = _read_parameters(declared.parameters, user)
     if found:
         return None, found
     expansion = _Expansion(profile)
     values = expansion.expanded(declared.document, ("document",), (), variables)
-    return Document(cast("dict[str, Value]", values), expansion.marks), ()
+    known: dict[str, Value] = {name: list(each) if isinstance(each, list) else each for name, each in variables.items()}
+    known |= cast("dict[str, Value]", expansion.expanded(declared.files, ("files",), ("files",), variables))
+    return Document({**cast("dict[str, Value]", values), SECTION: known}, expansion.marks), ()
+
+
+def _read_profile(name: str) -> tuple[Document, _Profile]:
+    file = f"profile {name}"
+    profile, mistakes = parse((files("config") / "profiles" / f"{name}.yaml").read_bytes(), file)
+    if profile is None or mistakes:
+        raise ValueError(f"{file} is shipped with mistakes: {mistakes}")
+    return profile, _Profile.model_validate(profile.values)
+
+
+def texts(section: Mapping[str, Any]) -> Mapping[str, str | tuple[str, ...]]:
+    """Return the parameters in a section `appliance` as texts and lists of texts."""
+    return MappingProxyType(
+        {name: tuple(map(str, each)) if isinstance(each, list) else str(each) for name, each in section.items()}
+    )
 
 
 _BY_KEY: Final = ("components", "clients")
@@ -76,6 +91,7 @@ def lay_over(site: Document, profile: Document) -> Document:
     """
     joined, _ = join(site, profile)
     values, marks = dict(joined.values), dict(joined.marks)
+    values[SECTION] = profile.values[SECTION]
     for section in _BY_KEY:
         ours, theirs = site.values.get(section), profile.values.get(section)
         if not (isinstance(ours, dict) and isinstance(theirs, dict)):
@@ -112,6 +128,39 @@ class _Merging:
         self.marks.update((each, mark) for each, mark in self.profile.marks.items() if each[: len(path)] == path)
 
 
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a profile."""
+
+    name: str
+    kind: str
+    """`choice`, `name`, `host`, `port`, `ports` or `directory`."""
+    description: str
+    choices: tuple[str, ...]
+    is_required: bool
+    """It has no default, and its condition is none."""
+    when: Mapping[str, Sequence[str]]
+    """The values of other parameters for which it makes sense."""
+
+
+class Shipped(NamedTuple):
+    """A profile to begin with."""
+
+    parameters: tuple[Parameter, ...]
+    remarks: tuple[str, ...]
+    """Lines for whoever completes the configuration."""
+
+
+def parameters_of(name: str) -> Shipped:
+    """Return the parameters of a shipped profile, in order, and its remarks."""
+    declared = _read_profile(name)[1]
+    found = tuple(
+        Parameter(each, of.type, of.description, tuple(of.choices), of.is_required, of.when)
+        for each, of in declared.parameters.items()
+    )
+    return Shipped(found, tuple(declared.remarks))
+
+
 class _Parameter(Section):
     type: Literal["choice", "name", "host", "port", "ports", "directory"]
     description: str
@@ -122,17 +171,23 @@ class _Parameter(Section):
     def field(self) -> Any:
         """Return the field, as pydantic wants it, that reads this parameter."""
         kind = Literal[tuple(self.choices)] if self.choices else _TYPES[self.type]
-        required = "default" not in self.model_fields_set and not self.when
         return (
             (kind, Field(description=self.description))
-            if required
+            if self.is_required
             else (kind, Field(None, description=self.description))
         )
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it must be given."""
+        return "default" not in self.model_fields_set and not self.when
 
 
 class _Profile(Section):
     parameters: dict[str, _Parameter]
     document: dict[str, Any]
+    files: dict[str, Any] = Field({})
+    remarks: list[str] = Field([])
 
 
 _TYPES: Final[Mapping[str, Any]] = {

@@ -51,6 +51,7 @@ def show(config: Config) -> str:
     owned = frozenset(targets)
     document = {
         "host": config.host,
+        **({} if config.guides is None else {"guides": config.guides}),
         **_settings(config.settings),
         "watch": [_watch(each) for each in config.watches],
         "endpoints": [_endpoint(each) for name, each in config.endpoints.items() if name not in owned],
@@ -220,9 +221,11 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "write_mode": str(component.write_mode),
         "labels": dict(component.labels),
         "keys": str(component.keys),
+        **given({"do_first": component.do_first}),
         **({} if component.backup_folder is None else {"backup_folder": _backup_folder(component.backup_folder)}),
         **({} if component.min_lifetime is None else {"min_lifetime": duration_text(component.min_lifetime)}),
         **_default(component.default_certificate),
+        **given({"guide": component.guide}),
     }
 
 

@@ -479,6 +479,13 @@ class DeliveryOutcome(StrEnum):
     """There were too many messages."""
 
 
+class Machine(StrEnum):
+    """A kind of machine on which certvigil does not run, and to which it exports roots."""
+
+    WINDOWS = "windows"
+    MACOS = "macos"
+
+
 class Scenario(StrEnum):
     """The story of a demonstration."""
 

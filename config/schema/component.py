@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from config import model
 from config.expected import ANY_MODERN, AllowedTLS
-from config.fields import AbsolutePath, Duration, PlainName, default_duration
+from config.fields import AbsolutePath, Duration, PlainName, Sentence, default_duration
 from config.schema.expected import DefaultCertificate, Own
 from config.schema.issuer import AllowedIssuer
 from config.schema.looking import ComponentEndpoint, check_own
@@ -263,6 +263,10 @@ class ComponentSection(Section):
     """Whether certvigil should read its private keys: read or unread; by default as in the whole configuration."""
     min_lifetime: Duration | None = None
     """How long a new certificate must last at least; by default it must not count as expiring."""
+    do_first: Sentence | None = None
+    """What must have been done before the first replacement; each plan says it until certvigil has made a change."""
+    guide: PlainName | None = None
+    """The topic of `certvigil guide` about its replacement by hand; its plans name it."""
     backup_folder: BackupFolderSection | None = None
     """A folder in which another program keeps earlier files, which can be given back as well."""
     default_certificate: DefaultCertificate | None = None
@@ -318,7 +322,9 @@ class ComponentSection(Section):
             labels=MappingProxyType(dict(self.labels)),
             keys=self.keys or keys,
             min_lifetime=self.min_lifetime,
+            do_first=self.do_first,
             backup_folder=self.backup_folder.build(self.artefacts.build()) if self.backup_folder else None,
             default_certificate=default,
+            guide=self.guide,
         )
         return component, tuple(endpoints)

@@ -162,6 +162,8 @@ class RootSection(Section):
     """The name of a shipped profile. This document adds to it; its own values win, key by key."""
     appliance: dict[str, Any] = {}
     """The parameters of the profile."""
+    guides: AbsolutePath | None = None
+    """A directory with topics of your own for `certvigil guide`, as files NAME.yaml."""
     watch: list[WatchSection] = []
     """Files to find and to look at."""
     endpoints: list[EndpointSection] = []

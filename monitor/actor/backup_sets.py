@@ -49,6 +49,7 @@ def list_sets(work: Work, request: Request) -> Document:
         members = context.config.members_of(subject)
         given_back = _given_back(context, members)
         default = {(name, each.transaction) for name, each in _default_in_folders(context, members).items()}
+        dates = _dates(context, members)
         for name in members:
             sets = context.every_backup_set(name)
             presented = presented_now(context, name) if sets else ()
@@ -57,7 +58,7 @@ def list_sets(work: Work, request: Request) -> Document:
                 is_default = (name, of.transaction) in default if default else of.pinned
                 listed_sets.append(
                     {
-                        **_listed(context, of, members),
+                        **_listed(context, of, dates),
                         "default": is_default,
                         **facts_document(facts),
                         "certificate": certificate_object(chain[0]) if chain else None,
@@ -68,6 +69,14 @@ def list_sets(work: Work, request: Request) -> Document:
     return {"sets": listed_sets}
 
 
+def _of_store(context: ActorContext, name: str) -> Iterator[Document]:
+    """Yield the backup sets of a trust store, which `certvigil trust restore` gives back."""
+    sets = context.backup_sets(name)
+    last = next((each for each in reversed(sets) if not each.late and not is_on_disk(context, each)), None)
+    for of in sets:
+        yield {**set_document(of), "unusable": "", **facts_document(facts_of(context, of)), "next": of is last}
+
+
 def _given_back(context: ActorContext, members: Sequence[str]) -> frozenset[tuple[str, str]]:
     """Return component and name of each set that a rollback without a name gives back."""
     chosen = _last_usable(context, members)
@@ -75,19 +84,10 @@ def _given_back(context: ActorContext, members: Sequence[str]) -> frozenset[tupl
     return frozenset((each.component, each.transaction) for each in given_back if not is_on_disk(context, each))
 
 
-def _of_store(context: ActorContext, name: str) -> Iterator[Document]:
-    """Yield the backup sets of a trust store, which `certvigil trust restore` gives back."""
-    sets = context.backup_sets(name)
-    last = next((each for each in reversed(sets) if not each.late), None)
-    for of in sets:
-        facts = facts_of(context, of)
-        yield {**set_document(of), "unusable": "", **facts_document(facts), "next": of is last and not facts.is_on_disk}
-
-
-def _listed(context: ActorContext, of: BackupSet, members: Sequence[str]) -> Document:
+def _listed(context: ActorContext, of: BackupSet, dates: Dates) -> Document:
     """Return a backup set, with why it cannot be used, and why it is never given back, where that is so."""
     journal_state = context.journal_state()
-    document = {**set_document(of), "unusable": context.unusable(of) or _half(context, of, members)}
+    document = {**set_document(of), "unusable": context.unusable(of) or _half(of, dates)}
     if not journal_state.given_up:
         return document
     try:
@@ -112,23 +112,35 @@ def sets_to_give_back(
         older = sentence("the default is set {}, which was there before certvigil's first change", _shown(default))
         return {each: ChosenSets([of], (older,)) for each, of in default.items()}
     given = {each: ChosenSets(sets) for each in components if (sets := _sets_called(context, each, name))}
+    dates = _dates(context, components)
     halves = [
         f"{of.component}: backup set {printable(name)}: {why}"
         for each in given.values()
         for of in each.sets
-        if of.folder and (why := context.unusable(of) or _half(context, of, components))
+        if of.folder and (why := context.unusable(of) or _half(of, dates))
     ]
     if halves:
         return RefusedPlan(tuple(Objection(Ground.UNUSABLE, each) for each in halves))
     return given or sentence("there is no backup set {} of {}", printable(name), listed(map(printable, components)))
 
 
-def _half(context: ActorContext, of: BackupSet, members: Sequence[str]) -> str:
-    """Say that a set in a folder holds nothing of other members of a group; empty where it does; raises OSError."""
-    if not of.folder:
-        return ""
-    kept = {each: sets_in_folder(context.world, context.config.components[each]) for each in members}
-    without = [name for name, sets in kept.items() if of.transaction not in {each.transaction for each in sets}]
+Dates = Mapping[str, frozenset[str]]
+"""By component: the names of the sets in its folder."""
+
+
+def _dates(context: ActorContext, members: Sequence[str]) -> Dates:
+    """Return the names of the sets in the folders of these components; raises OSError."""
+    components = context.config.components
+    return {
+        each: frozenset(one.transaction for one in sets_in_folder(context.world, components[each]))
+        for each in members
+        if each in components
+    }
+
+
+def _half(of: BackupSet, dates: Dates) -> str:
+    """Say that a set in a folder holds nothing of other members of a group; empty where it does."""
+    without = [name for name, those in dates.items() if of.folder and of.transaction not in those]
     return f"half a set: it holds nothing of {printable(', '.join(without))}" if without else ""
 
 

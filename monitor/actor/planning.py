@@ -134,8 +134,26 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
         answered = answered_by(made, requests)
         offer = offer_of(context, made, candidates, taken.brought, requests)
         said = () if offer is None else (sentence("it was offered {}", offer.provenance.sentence),)
-        made = replace(made, remarks=(*made.remarks, *said, *taken.remarks), answers=answered, offer=offer)
+        remarks = (*made.remarks, *_to_do_first(context, action), *said, *taken.remarks, *_by_hand(context, action))
+        made = replace(made, remarks=remarks, answers=answered, offer=offer)
     return Planned(made, inboxes)
+
+
+def _to_do_first(context: ActorContext, action: ActionRequest) -> tuple[Printable, ...]:
+    """Return what must have been done before the first replacement of these components, sentences; raises OSError."""
+    components = (context.config.components[name] for name in action.components)
+    return tuple(
+        sentence("{}: before its first replacement, {}", printable(each.name), printable(each.do_first, 1000))
+        for each in components
+        if each.do_first and not context.backup_sets(each.name)
+    )
+
+
+def _by_hand(context: ActorContext, action: ActionRequest) -> Iterator[str]:
+    """Yield the ways to do a replacement by hand."""
+    topics = (context.config.components[name].guide for name in action.components)
+    for topic in dict.fromkeys(each for each in topics if each is not None):
+        yield sentence("by hand: certvigil guide {}", printable(topic))
 
 
 class _Taken(NamedTuple):

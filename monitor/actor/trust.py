@@ -126,14 +126,14 @@ def change_store(work: Work, request: StoreRequest) -> Document:
     if request.dry_run:
         planned = _plan(work.context, request)
         return _refused_now(work, _document(work, planned), planned)
-    action = ActionRequest(Kind.TRUST, (request.store,), losses=request.losses)
+    action = _action(request)
     work = replace(work, seen=seen_now(work.context, action))
     for _ in range(MOST_TRIES):
         answer, ending = _try(work, request)
         if ending is None or not left_to_others(ending):
             break
     if ending is None:
-        note_declined(work, _action(request), answer)
+        note_declined(work, action, answer)
     return answer
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from config.vocabulary import ExportFormat, LogFormat, LogLevel, RequestKey, Scenario, VerifierName
+from config.vocabulary import ExportFormat, LogFormat, LogLevel, Machine, RequestKey, Scenario, VerifierName
 
 DEFAULT_CONFIG = "/etc/certvigil"
 
@@ -225,6 +225,92 @@ def explain(
     from monitor.commands.explain import explain as show
 
     raise typer.Exit(show(codes, as_json=as_json))
+
+
+@app.command()
+def guide(
+    topic: Annotated[
+        str | None, typer.Argument(metavar="[TOPIC]", show_default=False, help="By default, list the topics.")
+    ] = None,
+    chain: Annotated[
+        bool | None,
+        typer.Option(
+            "--chain/--no-chain", help="Whether intermediates are in use; by default as the installed files tell."
+        ),
+    ] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, as in a pipe.")] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Print a runbook with the files, names and commands of this host. Nothing is changed.
+
+    Exit code: 0, or 3 where there is no such topic, or it does not apply to this host.
+    """
+    from monitor.commands.guide import GuideOptions
+    from monitor.commands.guide import guide as show
+
+    options = GuideOptions(config, DEFAULT_CONFIG, as_json, as_markdown, chain)
+    raise typer.Exit(show(topic, options))
+
+
+@app.command()
+def export(
+    machine: Annotated[Machine, typer.Argument(help="The machines that shall trust the roots.")],
+    source: Annotated[str, typer.Argument(help="A trust store of the configuration, or a file, such as ./root.crt.")],
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="The directory to write.")],
+    others: Annotated[
+        list[str],
+        typer.Option(
+            "--with", metavar="FILE", help="A file, or a component, with intermediates to bring, too; repeatable."
+        ),
+    ] = [],  # noqa: B006
+    sign_certificate: Annotated[
+        str | None,
+        typer.Option("--sign-certificate", metavar="FILE", help="Sign the profile of macOS with this and --sign-key."),
+    ] = None,
+    sign_key: Annotated[
+        str | None, typer.Option("--sign-key", metavar="FILE", help="The private key for the signature.")
+    ] = None,
+    password_file: Annotated[
+        str | None, typer.Option("--password-file", metavar="FILE", help="The password of that key.")
+    ] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Write a directory that brings roots to other machines: certificates, scripts, and a runbook. No key is in it.
+
+    An existing file is never overwritten with another content. Exit code: 0, or 3 where nothing was written.
+    """
+    from monitor.commands.export import ExportOptions
+    from monitor.commands.export import export as write
+
+    options = ExportOptions(
+        out, config, DEFAULT_CONFIG, tuple(others), sign_certificate, sign_key, password_file, as_json
+    )
+    raise typer.Exit(write(machine, source, options))
+
+
+@app.command()
+def init(
+    profile: Annotated[str, typer.Option("--profile", metavar="NAME", help="The shipped profile to begin with.")],
+    given: Annotated[
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the profile; several ports by commas."),
+    ] = [],  # noqa: B006
+    root: Annotated[
+        str | None, typer.Option("--root", metavar="DIR", help="The directory before every path of the profile.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="Write this new file, not standard output.")
+    ] = None,
+) -> None:
+    """Write a configuration from what is on this host. What it does not show is asked for, or given by --set.
+
+    Nothing is overwritten. Exit code: 0, or 3 where a parameter is missing or nothing was written.
+    """
+    from monitor.commands.init import init as write
+
+    raise typer.Exit(write(profile, given, root, out))
 
 
 @app.command()

@@ -176,6 +176,10 @@ class Screen:
         line = Text.assemble(*((harmless(text), style) for text, style in parts))
         self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
 
+    def verbatim(self, text: Printable, style: str = "") -> None:
+        """Print a line that people copy as it is, however narrow the terminal."""
+        self._line((text, style))
+
     def say(self, template: str, *parts: Shown, style: str = "") -> None:
         """Print a sentence, as `sentence` makes it. Parts from a document are escaped as well."""
         self.entry("", sentence(template, *parts), style=style)

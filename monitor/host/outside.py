@@ -23,10 +23,11 @@ from config.schema.component import UNKNOWN_UNIT
 from config.service import Command, Service
 from config.text import printable
 from config.trusted import changeable, unreadable_for
-from config.vocabulary import WriteMode
+from config.vocabulary import LINE_ROLES, FileRole, WriteMode
 from monitor.host.entry import HostUser, installed_at, why_no_entry
 from monitor.state.trust import stores_in_use
 from probes.trust import TrustUnreadable, read_certificates, read_trust
+from probes.validation import SwitchUnreadable, read_switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
             yield from _store(store)
     for client in config.clients.values():
         yield from _intermediates(client)
+    yield from _switches(config)
     for channel in config.channels.values():
         yield from _channel(channel)
     if config.settings.web.config_file is not None:
@@ -63,7 +65,7 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
             yield from _service(component.service, _service_path(component, document))
         if component.service is not None:
             files: dict[Path, str] = {
-                ("components", component.name, "artefacts", str(role)): path
+                ("components", component.name, "artefacts", *_artefact_path(role)): path
                 for role, path in component.artefacts.files.items()
             }
             yield from _targets(component.name, files, component.write_mode)
@@ -72,6 +74,11 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
             seen.add(store.service)
             yield from _service(store.service, ("trust_stores", name, "service"))
         yield from _targets(name, {("trust_stores", name, "bundle"): store.path or ""}, store.write_mode)
+
+
+def _artefact_path(role: FileRole) -> Path:
+    """Return where the document declares a file of a component."""
+    return ("lines", LINE_ROLES.index(role), "file") if role.is_line else (str(role),)
 
 
 def _targets(name: str, files: Mapping[Path, str], write_mode: WriteMode) -> Iterator[Doubt]:
@@ -136,6 +143,25 @@ def _intermediates(client: Client) -> Iterator[Doubt]:
         if problem:
             where = ("clients", client.name, "intermediates", index)
             yield Doubt(where, f"{printable(path)}: {problem}, expected intermediate certificates")
+
+
+def _switches(config: Config) -> Iterator[Doubt]:
+    """Yield that the daemon, which reads clients' own configurations, cannot read one."""
+    user = HostUser.named(config.settings.actor.daemon_user)
+    in_use = {name for endpoint in config.endpoints.values() for name in endpoint.clients}
+    for client in config.clients.values():
+        switch = client.validation_switch
+        if switch is None or client.name not in in_use:
+            continue
+        found = read_switch(switch)
+        why = found.detail if isinstance(found, SwitchUnreadable) else ""
+        try:
+            why = why or (unreadable_for(switch.file, user.uid, user.groups) if user.exists else "")
+        except OSError as error:
+            why = error.strerror or "cannot be looked at"
+        if why:
+            problem = f"{printable(switch.file)}: {printable(why)}; until it is read, `validates` of the client counts"
+            yield Doubt(("clients", client.name, "validation_switch", "file"), problem)
 
 
 def _web(path: str) -> Iterator[Doubt]:

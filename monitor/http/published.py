@@ -17,6 +17,7 @@ from actions.ending import Cause, Ground, Outcome
 from actions.journal import Event
 from actions.offered import Way
 from actions.plan import Kind
+from config.guide import Language, StepKind
 from config.vocabulary import Code, FileFormat, Integrity, RequestKey, Severity, Verdict
 from monitor.decide.decision import DecisionStatus
 from monitor.decide.situation import Situation
@@ -556,6 +557,60 @@ class PolicyTestDocument(PublishedDocument):
     messages: Sequence[ForeseenObject]
 
 
+class TopicEntry(Published):
+    """A topic of `certvigil guide`."""
+
+    topic: str
+    title: str
+    applies: bool
+    why_not: str
+    """Empty where it applies."""
+
+
+class GuideStep(Published):
+    """A step of a runbook."""
+
+    kind: StepKind
+    text: str
+    language: Language | None
+    """Null where there are no lines."""
+    lines: Sequence[str]
+    """Commands, or lines of a file."""
+
+
+class GuideProof(Published):
+    """A command that proves the result."""
+
+    command: Sequence[str]
+    exit: int | None
+    """Null where any will do."""
+    prints: Sequence[str]
+    """Texts in its output."""
+    means: str
+
+
+class GuideDocument(PublishedDocument):
+    """`certvigil guide`: a topic, or the list of topics."""
+
+    topics: Sequence[TopicEntry] = ()
+    topic: str = ""
+    title: str = ""
+    about: Sequence[str] = ()
+    steps: Sequence[GuideStep] = ()
+    proof: Sequence[GuideProof] = ()
+    left_out: Sequence[str] = ()
+    """Facts that are not known here."""
+
+
+class ExportDocument(PublishedDocument):
+    """`certvigil export`."""
+
+    directory: str
+    files: Sequence[str]
+    certificates: Sequence[CertificateAnswer]
+    remarks: Sequence[str]
+
+
 PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
     {
         "check": CheckDocument,
@@ -577,6 +632,8 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
             for each in ("add", "remove", "restore", "password", "enforce", "relax")
         },
         "explain": ExplainDocument,
+        "guide": GuideDocument,
+        "export": ExportDocument,
         "notify show": NotifyDocument,
         "notify test": NotifyTestDocument,
         "policy explain": PolicyExplainDocument,

@@ -51,6 +51,12 @@ class AdviceContext:
         """Return the component of a member; None where it has none that is declared."""
         return None if member.component is None else self.components.get(member.component)
 
+    def guide(self, name: str | None) -> str | None:
+        """Return the runbook about a component, or about the members of a group; None where there is none."""
+        members = [member for member, group in self.groups.items() if group == name] or [name or ""]
+        found = (self.components[each].guide for each in members if each in self.components)
+        return next(filter(None, found), None)
+
     def subject(self, component: str | None) -> str | None:
         """Return what is changed with a component: its group, or itself."""
         return None if component is None else self.groups.get(component, component)
@@ -161,8 +167,8 @@ def _new_by_hand(member: Member, site: AdviceContext) -> str:
         }
         if FileRole.CHAIN not in component.artefacts.files:
             what[FileRole.CERTIFICATE] = "certificate and its intermediates"
-        files = component.artefacts.files.items()
-        puts = " and ".join(f"the new {what[role]} into {_word(path)}" for role, path in files)
+        files = ((what[role], path) for role, path in component.artefacts.files.items() if role in what)
+        puts = " and ".join(f"the new {each} into {_word(path)}" for each, path in files)
         return f"put {puts}, and reload the server of {_word(component.name)}"
     if member.kind is TargetKind.FILE:
         return f"put the new certificate into {_word(_where(member))}, and reload the server that uses it"
@@ -230,13 +236,17 @@ def _see_cause(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
     yield from _replace(members, site)
 
 
-def _show_plan(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
+def _show_plan(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
     for each in members[:_MOST]:
         name = _word(each.component or each.target)
         command = f"activate {name} --dry-run" if each.finding.subject == str(Kind.ACTIVATE) else f"plan {name}"
         yield f"to see the plan first: certvigil {command}"
         if names_cure(each.finding.detail):
             yield f"to decide on it: {_cure(each).replace('`', '')}"
+    replaced = [each for each in members if each.finding.subject != str(Kind.ACTIVATE)]
+    for topic in dict.fromkeys(site.guide(each.component) for each in replaced):
+        if topic is not None:
+            yield f"the way to do it by hand instead: certvigil guide {_word(topic)}"
 
 
 def _have_read(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:

@@ -14,7 +14,7 @@ from config.text import harmless
 from config.vocabulary import Code, LookOutcome
 from monitor.state.pending import AGAIN, Darkness, awaits_second_look
 from monitor.state.sets import SetRegistry
-from monitor.state.sharing import KeyIndex, index_of, leaves_of
+from monitor.state.sharing import KeyIndex, index_of
 from monitor.state.target import Raised, TargetState, failure_of, learn, representative, waive
 from monitor.state.trust import TrustContext
 from probes.assess import EndpointContext
@@ -96,11 +96,10 @@ class EndpointRegistry:
 
     def _sharing(self, endpoint: Endpoint, observation: EndpointObservation) -> tuple[SharingServer, ...]:
         leaves = tuple(dict.fromkeys(each.chain[0] for each in observation.presented if each.chain))
+        # Where it does not answer, its last ones are believed.
         if leaves:
             self._keys.note(endpoint.name, leaves)
-        else:
-            leaves = leaves_of(self.registry.targets[endpoint.name])
-        return self._keys.sharing(endpoint, leaves, self.registry.config)
+        return self._keys.sharing(endpoint, self.registry.config)
 
     def _on_disk(self, endpoint: TargetState) -> OnDisk | None:
         """Return the leaf on disk of the component of an endpoint, and since when the endpoint serves another."""

@@ -100,7 +100,7 @@ async def _look_at_endpoints(
             _on_disk(trust_context, endpoint, files),
             # There is no second look that could be awaited.
             failures_in_a_row=UNREACHABLE_AFTER,
-            sharing=index.sharing(endpoint, leaves[endpoint.name], config),
+            sharing=index.sharing(endpoint, config),
         )
         assessment = waive(assess_endpoint(observation, context, now), endpoint.name, config.waivers, now)
         before = TargetState(

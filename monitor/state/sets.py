@@ -25,7 +25,7 @@ from probes.set import SetReading
 _OF_ONE_FILE: Final = frozenset(
     {
         *(Code.UNREADABLE, Code.NO_CERTIFICATE, Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID),
-        *(Code.VALIDITY_TOO_LONG, Code.WEAK_KEY, Code.KEYS_UNREAD),
+        *(Code.VALIDITY_TOO_LONG, Code.WEAK_KEY, Code.KEYS_UNREAD, Code.DEFAULT_CERTIFICATE),
     }
 )
 """Findings that follow from one file alone, without the others of its set."""

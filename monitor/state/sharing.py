@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from config.address import is_ip_address
 from config.model import Config, Endpoint
@@ -17,34 +17,36 @@ class KeyIndex:
     def __init__(self) -> None:
         self._keys: dict[str, frozenset[str]] = {}
         """SHA-256 of the public keys of each endpoint, by its name."""
+        self._leaves: dict[str, tuple[Certificate, ...]] = {}
+        """The certificates that these keys are of: the same ones again cost nothing."""
         self._endpoints: dict[str, set[str]] = {}
         """Names of endpoints, by the SHA-256 of a public key."""
 
-    def note(self, endpoint: str, leaves: Iterable[Certificate]) -> None:
+    def note(self, endpoint: str, leaves: tuple[Certificate, ...]) -> None:
         """Note the certificates that an endpoint presents now."""
-        keys = frozenset(each.public_key_sha256() for each in leaves)
-        before = self._keys.get(endpoint, frozenset())
-        if keys == before:
+        if self._leaves.get(endpoint) == leaves:
             return
         self.forget(endpoint)
-        self._keys[endpoint] = keys
-        for key in keys:
+        self._leaves[endpoint] = leaves
+        self._keys[endpoint] = frozenset(each.public_key_sha256() for each in leaves)
+        for key in self._keys[endpoint]:
             self._endpoints.setdefault(key, set()).add(endpoint)
 
     def forget(self, endpoint: str) -> None:
         """Forget an endpoint."""
+        self._leaves.pop(endpoint, None)
         for key in self._keys.pop(endpoint, frozenset()):
             self._endpoints[key].discard(endpoint)
             if not self._endpoints[key]:
                 del self._endpoints[key]
 
-    def sharing(self, endpoint: Endpoint, leaves: Iterable[Certificate], config: Config) -> tuple[SharingServer, ...]:
-        """Return the other servers that present a key of `leaves`, by name.
+    def sharing(self, endpoint: Endpoint, config: Config) -> tuple[SharingServer, ...]:
+        """Return the other servers that present a key of an endpoint, by name.
 
         One server is what has one host, or one name; so is what is changed as one. Where a name is only an address,
         nothing is known of the name that clients use.
         """
-        keys = {each.public_key_sha256() for each in leaves}
+        keys = self._keys.get(endpoint.name, frozenset())
         names = sorted({name for key in keys for name in self._endpoints.get(key, ())} - {endpoint.name})
         found = (config.endpoints[name] for name in names if name in config.endpoints)
         return tuple(

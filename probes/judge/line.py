@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from config.catalogue import NAMED_CURE
 from config.model import ConfigLine, FileTarget
-from config.text import Printable, printable, sentence
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import Code, FileRole, LineState, Severity
 from probes.finding import Finding, finding
 from probes.line.registry import by_hand
@@ -18,19 +19,21 @@ def judge_line(target: FileTarget, targets: Sequence[FileTarget], observations: 
     reading = observations[target.name].line
     if target.line is None or chain is None or reading is None:
         return
-    seen, path = observations[chain.name], printable(chain.path)
+    seen, path, setting = observations[chain.name], printable(chain.path), printable(target.line.setting)
     if reading.state is LineState.PRESENT and is_missing(seen):
         detail = sentence("it names {}, and there is no such file: its server does not start with that", path)
         cure = sentence("take the line out of {}, or put the chain there", printable(target.path))
-        yield finding(Code.CONFIG_LINE_MISSING, detail, severity=Severity.CRITICAL, cure=cure)
+        yield finding(Code.CONFIG_LINE_MISSING, _curable(detail, cure), severity=Severity.CRITICAL)
     elif reading.state is LineState.OTHER:
-        detail = sentence("it sets {} to {}, and not to {}", printable(target.line.setting), reading.detail, path)
-        yield finding(Code.CONFIG_LINE_MISSING, detail, cure=_cure(target.line))
+        detail = sentence("it sets {} to {}, and not to {}", setting, reading.detail, path)
+        yield finding(Code.CONFIG_LINE_MISSING, _curable(detail, _cure(target.line)))
     elif reading.state is LineState.ABSENT and seen.certificates:
-        detail = sentence(
-            "{} is there, and its server does not use it: {} is not set", path, printable(target.line.setting)
-        )
-        yield finding(Code.CONFIG_LINE_MISSING, detail, cure=_cure(target.line))
+        detail = sentence("{} is there, and its server does not use it: {} is not set", path, setting)
+        yield finding(Code.CONFIG_LINE_MISSING, _curable(detail, _cure(target.line)))
+
+
+def _curable(detail: Printable, cure: Printable) -> Printable:
+    return sentence("{}{}{}", detail, harmless(NAMED_CURE), cure)
 
 
 def _cure(line: ConfigLine) -> Printable:

@@ -60,6 +60,8 @@ _NOT_TOLD: Final = 71
 _CANNOT_FAIL: Final = frozenset({"now", "monotonic", "sleep", "resolve", "run", "close", "unlock"})
 SCENES: Final[Mapping[str, Mapping[str, Any]]] = {
     "commits": {"missing_chain": True, "components": ("mail", "web")},
+    "removes a file": {"removed_chain": True},
+    "puts a removed file back": {"new": {"web": b"GOOD no java"}, "removed_chain": True},
     "is stopped": {"quiesce": True},
     "is written in place": {"in_place": True},
     "rolls back": {"new": {"web": b"GOOD no java"}, "missing_chain": True},

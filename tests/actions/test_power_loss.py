@@ -34,6 +34,8 @@ SCENES: Final[Mapping[str, Mapping[str, Any]]] = {
     "commits": {},
     "commits two components": {"components": ("mail", "web")},
     "makes a file that was not there": {"missing_chain": True},
+    "removes a file": {"removed_chain": True},
+    "is undone, and a file comes back": {"new": {"web": b"GOOD no java" * 30}, "removed_chain": True},
     "is written in place": {"in_place": True},
     "is stopped for the switch": {"quiesce": True},
     "fails its test": {"new": {"web": b"BAD"}},

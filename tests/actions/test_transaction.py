@@ -372,6 +372,26 @@ def test_a_file_edited_at_any_step_is_never_overwritten(room: Path) -> None:
     assert outcomes == {Outcome.REFUSED, Outcome.ROLLED_BACK, Outcome.FROZEN, Outcome.COMMITTED}
 
 
+@pytest.mark.parametrize("new", [b"GOOD new", b"GOOD no java"], ids=["commits", "is undone"])
+def test_what_somebody_puts_in_the_place_of_a_removed_file_at_any_step_stays(new: bytes, room: Path) -> None:
+    given: Mapping[str, Any] = {"removed_chain": True, "new": {"web": new}}
+    wrong: list[str] = []
+    for step in [each for each in trace_of(Scene(f"{room}/trace", **given)) if each.changes or each.name == "read"]:
+        scene = Scene(f"{room}/{step.number}", **given)
+        chain = scene.chain("web")
+
+        def edit(scene: Scene = scene, chain: str = chain) -> None:
+            Scene.write(f"{chain}.theirs", b"of someone else")
+            os.rename(f"{chain}.theirs", chain)
+
+        ending = scene.replace(world := StepWorld(intrude(step, edit)))
+        world.took(step)
+        kept = Path(chain).read_bytes() if os.path.exists(chain) else b""
+        if kept != b"of someone else":
+            wrong.append(f"{step}: {kept!r}: {ending.sentence}")
+    assert wrong == []
+
+
 def test_where_names_cannot_be_exchanged_a_rename_takes_the_place(room: Path) -> None:
     for new, outcome in ((b"GOOD new", Outcome.COMMITTED), (b"GOOD no java", Outcome.ROLLED_BACK)):
         scene = Scene(f"{room}/{outcome}", new={"web": new})

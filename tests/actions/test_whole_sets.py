@@ -149,6 +149,7 @@ def test_a_recovery_that_is_interrupted_with_a_whole_set_on_disk_counts(room: Pa
 
 ROUNDS: Mapping[str, Mapping[str, Any]] = {
     "two components": {"components": ("mail", "web"), "missing_chain": True},
+    "removes a file": {"components": ("mail", "web"), "removed_chain": True},
     "written in place": {"in_place": True},
     "stopped for the switch": {"quiesce": True},
     "fails": {"components": ("mail", "web"), "new": {"web": b"GOOD new, no java"}},

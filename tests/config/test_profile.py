@@ -96,6 +96,12 @@ def test_a_second_engine_has_a_configuration_and_a_unit_of_its_own(loaded: Loade
     assert {each.value for each in two.artefacts.lines} == {"/var/nexthink/engine/common/etc/intermediate.crt"}
 
 
+def test_a_secondary_appliance_is_to_be_federated_before_its_first_replacement(loaded: Loaded) -> None:
+    for role, reminds in (("secondary", True), ("single", False)):
+        config = loaded(f"profile: nexthink-v6\nappliance: {{role: {role}, external_name: nx.example.com}}")
+        assert ("federate this secondary appliance" in (config.components["engine"].do_first or "")) is reminds
+
+
 def test_an_appliance_is_looked_at_where_the_site_says_it_is(loaded: Loaded) -> None:
     config = loaded(
         """

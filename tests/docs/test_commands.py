@@ -4,57 +4,20 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-import typer.main
 
-from monitor.commands import app
+from tests.kit.command_lines import refusal, why
 from tests.kit.documents import DOCUMENTS, Text, blocks, inline, name
 
 _PROMPT: Final = re.compile(r"^\s*[$#] +")
 _STEP: Final = re.compile(r"&&|\|\||[;|]")
 _REDIRECTION: Final = re.compile(r"\s\d?>.*")
-_TOP_LEVEL: Final = frozenset({"--help", "-h", "--version"})
 _IN_SHORT: Final = frozenset({"MissingParameter", "BadOptionUsage"})
 """How a command fails that the text only names."""
-
-
-@lru_cache
-def _all_commands() -> Any:
-    return typer.main.get_command(app)
-
-
-def refusal(words: Sequence[str]) -> Exception | None:
-    """Return why certvigil does not take these arguments; None where it does. Nothing is run."""
-    command = _all_commands()
-    rest = list(words)
-    if rest and rest[0] in _TOP_LEVEL:
-        return None
-    while hasattr(command, "commands"):
-        if not rest:
-            return None
-        called = rest.pop(0)
-        if called not in command.commands:
-            return LookupError(f"there is no command {called!r}")
-        command = command.commands[called]
-    try:
-        command.make_context(command.name, rest)
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        return error
-    return None
-
-
-def why(error: Exception | None) -> str:
-    """Return what is wrong, a sentence; empty where nothing is."""
-    if error is None:
-        return ""
-    return str(error.format_message()) if hasattr(error, "format_message") else str(error)
 
 
 def in_blocks(document: Path) -> Iterator[Text]:

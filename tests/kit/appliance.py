@@ -36,6 +36,17 @@ MEMBERS: Final = {
 }
 """The components of each kind of appliance, which is also the name of its group."""
 
+_VENDOR: Final = {
+    "console": {"combined": "console/etc/certificate.pem"},
+    "portal": {"certificate": "nxnginx/ssl/nginx.crt", "key": "nxnginx/ssl/nginx.key"},
+    "engine": {
+        "certificate": "engine/common/etc/certificate.pem",
+        "key": "engine/common/etc/key.pem",
+        "chain": "engine/common/etc/intermediate.crt",
+    },
+}
+"""The places of artefacts on the vendor's appliance."""
+
 
 @dataclass
 class Appliance:
@@ -110,6 +121,40 @@ class Appliance:
     def configure(self, components: Mapping[str, Mapping[str, object]] | None = None, **more: object) -> None:
         """Write the configuration, as one whole file."""
         replace_file(self.config_file, json.dumps(self.document(components, **more)).encode())
+
+    def configure_by_profile(self, **appliance: object) -> None:
+        """Lay the files out as the vendor does, and configure the profile: the site gives commands and addresses."""
+        document = self.document()
+        components: dict[str, dict[str, object]] = {}
+        for name in self.servers:
+            for role, file in self.artefacts(name).items():
+                there = Path(self.directory, "root/var/nexthink", _VENDOR[name][role])
+                there.parent.mkdir(parents=True, exist_ok=True)
+                # The laboratory's files, under the names of the appliance's.
+                os.rename(file, there)
+                os.symlink(there, file)
+            self._lay_out_configuration(name)
+            given = document["components"][name]
+            service = {key: given["service"][key] for key in ("test", "restart")}
+            components[name] = {"endpoints": given["endpoints"], "service": service}
+        ours = {"profile": "nexthink-v6", "components": components}
+        ours["appliance"] = {"role": self.role, "external_name": NAME, "root": f"{self.directory}/root", **appliance}
+        ours["trust_stores"] = {"outsiders": document["trust_stores"]["corporate"]}
+        ours |= {key: document[key] for key in ("actor", "state_directory", "validation")}
+        replace_file(self.config_file, json.dumps(ours).encode())
+
+    def _lay_out_configuration(self, name: str) -> None:
+        """Put the file that names the chain of a component where the vendor has it."""
+        root = Path(self.directory, "root/var/nexthink")
+        if name == "console":
+            there = root / "console/etc/lighttpd-console.conf"
+            os.rename(self.servers[name].config_file, there)
+            os.symlink(there, self.servers[name].config_file)
+        if name == "engine":
+            there = root / "engine/01/etc/nxengine.xml"
+            there.parent.mkdir(parents=True)
+            chain = root / _VENDOR[name]["chain"]
+            there.write_text(f"<c><ssl><certificate_chain_file>{chain}</certificate_chain_file></ssl></c>\n")
 
     def automatic(self) -> dict[str, Mapping[str, object]]:
         """Return what each component says where nobody is to be asked."""

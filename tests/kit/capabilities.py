@@ -39,6 +39,12 @@ _PROFILE: Final = "tests/config/test_profile.py"
 _INVENTORY: Final = "tests/monitor/commands/test_inventory.py"
 _ONE_LOOK: Final = "tests/monitor/state/test_look_once.py"
 _EXPECTED: Final = "tests/probes/test_expected.py"
+_GUIDE: Final = "tests/monitor/commands/test_guide.py"
+_SAYS: Final = f"{_GUIDE}::test_the_last_commands_say_what_the_runbook_says"
+_TOPICS: Final = "tests/monitor/guide/test_topics.py"
+_KIT: Final = "tests/monitor/guide/test_kit.py"
+_EXPORT: Final = "tests/monitor/commands/test_export.py"
+_BY_HAND: Final = "tests/monitor/actor/test_by_hand.py"
 _EDITED: Final = "tests/probes/line/test_edit.py"
 _LOOKED_AT: Final = "tests/monitor/look/test_lines.py"
 _LINES: Final = "tests/monitor/actor/test_lines.py"
@@ -258,16 +264,40 @@ CAPABILITIES: Final = (
         ),
         "",
     ),
-    Capability("N35", "a Collector's custom port: observe, replace or reset"),
-    Capability("N36", "federate first; the Customer Key is never touched"),
+    Capability(
+        "N35",
+        "a Collector's custom port: observe, replace or reset",
+        (
+            f"{_PROFILE}::test_an_appliance_is_looked_at_where_the_site_says_it_is",
+            f"{_GUIDE}::test_the_certificate_of_a_custom_port_is_proven_before_and_after",
+            f"{_TOPICS}::test_without_a_custom_port_nothing_is_said_about_it",
+        ),
+        "",
+    ),
+    Capability(
+        "N36",
+        "federate first; the Customer Key is never touched; the Collector's root field stays empty",
+        (
+            f"{_FOLDER}::test_a_customer_key_and_whatever_else_is_not_declared_is_never_touched",
+            f"{_LINES}::test_what_must_be_done_before_the_first_replacement_is_said_until_there_was_one",
+            f"{_PROFILE}::test_a_secondary_appliance_is_to_be_federated_before_its_first_replacement",
+            f"{_BY_HAND}::test_nothing_but_the_declared_files_is_touched_and_so_no_customer_key",
+            f"{_TOPICS}::test_federate_first_is_asked_of_a_secondary_appliance_alone",
+            _SAYS,
+        ),
+        "",
+    ),
     Capability(
         "N37",
         "shipped mode approve, and the web console's runbook beside it",
         (
             f"{_PROFILE}::test_an_appliance_is_one_group_whose_services_are_restarted_by_systemd",
             f"{_GROUPS}::test_the_profile_acts_on_a_primary_appliance_with_the_commands_of_the_site",
+            f"{_BY_HAND}::test_a_plan_names_the_runbook_and_asks_a_secondary_appliance_whether_it_was_federated",
+            f"{_TOPICS}::test_the_buttons_and_fields_are_those_of_the_vendor",
+            _SAYS,
         ),
-        "the runbook",
+        "",
     ),
     Capability(
         "N40",
@@ -296,10 +326,11 @@ CAPABILITIES: Final = (
         "reset to default",
         (
             f"{_GROUPS}::test_what_was_replaced_as_one_is_rolled_back_and_reset_as_one",
+            f"{_GUIDE}::test_the_certificate_of_a_custom_port_is_proven_before_and_after",
             f"{_FOLDER}::test_the_default_is_the_first_set_of_the_folder_where_it_is_older_than_certvigil_s_own",
             f"{_FOLDER}::test_the_default_is_certvigil_s_own_where_the_folder_has_only_later_sets",
         ),
-        "the runbook for a custom port",
+        "",
     ),
     Capability(
         "N50",
@@ -335,8 +366,29 @@ CAPABILITIES: Final = (
         ),
         "",
     ),
-    Capability("N53", "the root for Windows"),
-    Capability("N54", "the root for macOS"),
+    Capability(
+        "N53",
+        "the root for Windows: PEM, DER, certutil, PowerShell, Group Policy, and the runbook",
+        (
+            f"{_KIT}::test_each_certificate_is_there_as_der_and_as_pem",
+            f"{_KIT}::test_the_scripts_compare_the_hash_of_each_file_before_it_is_trusted",
+            f"{_KIT}::test_a_name_stands_in_no_script_but_behind_a_comment",
+            f"{_EXPORT}::test_a_kit_has_the_root_the_intermediates_of_a_component_and_the_runbook",
+            _SAYS,
+        ),
+        "",
+    ),
+    Capability(
+        "N54",
+        "the root for macOS: a configuration profile for MDM, and the runbook",
+        (
+            f"{_KIT}::test_a_profile_has_the_documented_keys_and_each_certificate_in_der",
+            f"{_KIT}::test_openssl_verifies_a_signed_profile_and_finds_it_unchanged",
+            f"{_EXPORT}::test_a_profile_is_signed_by_the_given_key_and_the_key_is_nowhere",
+            _SAYS,
+        ),
+        "",
+    ),
     Capability(
         "N55",
         "changes of client stores are transactions",

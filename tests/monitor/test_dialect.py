@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,21 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         assert run("trust relax", "browser", "--dry-run", *config)["plan"]
         lines = certvigil("audit", "--json", *config).stdout.splitlines()
         assert [check("audit", line) for line in lines]
+    with tempfile.TemporaryDirectory() as directory:
+        kit = ("windows", f"{web.directory}/root.pem", "--out", f"{directory}/kit")
+        assert run("export", *kit, *appliance_config(directory))["certificates"]
+        assert run("guide", *appliance_config(directory))["topics"]
+        assert run("guide", "replace", *appliance_config(directory))["steps"]
     printed |= {"audit", "notify test"}
     assert printed == PUBLISHED.keys()
+
+
+def appliance_config(directory: str) -> tuple[str, str]:
+    """Return the option for a configuration with topics of `certvigil guide`."""
+    path = Path(directory, "certvigil.yaml")
+    path.write_text("profile: nexthink-v6\nappliance: {role: single, external_name: nx.example.com}\n")
+    path.chmod(0o600)
+    return "--config", str(path)
 
 
 def test_the_schema_of_every_command_that_prints_json_is_published() -> None:

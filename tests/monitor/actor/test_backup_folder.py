@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,3 +155,38 @@ def test_what_is_no_regular_file_in_the_folder_is_no_part_of_a_set(primary: Line
     os.symlink(f"{primary.directory}/elsewhere.key", key)
     assert any("there is no 20200102-portal-nginx.key" in each["unusable"] for each in sets(primary))
     refused(primary, "rollback", "primary", "--to", "20200102")
+
+
+def undeclared(machine: LinedAppliance) -> dict[str, tuple[bytes, int, int]]:
+    """Return content, mode and time of every file that no component has, the servers' and certvigil's own aside."""
+    declared = {os.path.realpath(path) for path in machine.on_disk()}
+    declared |= {machine.chain(name) for name in machine.servers}
+    found: dict[str, tuple[bytes, int, int]] = {}
+    for directory, _, names in os.walk(machine.directory):
+        ours = os.path.relpath(directory, machine.directory).partition("/")[0].startswith(("actor", "server-", "state"))
+        for path in () if ours else (os.path.join(directory, name) for name in names):
+            if path not in declared and not os.path.basename(path).startswith((".", "given", "actor")):
+                status = os.stat(path)
+                found[path] = (Path(path).read_bytes(), status.st_mode, status.st_mtime_ns)
+    return found
+
+
+def test_a_customer_key_and_whatever_else_is_not_declared_is_never_touched() -> None:
+    with lined_appliance("secondary") as machine:
+        machine.configure(machine.with_folder())
+        machine.keep("20200102", fresh())
+        machine.keep("20200101", ROOT.issue(NAME))
+        for path in (
+            "engine/customer.key",
+            "engine/01/license.xml",
+            "console/intermediate.crt.rpmsave",
+            "customer.key",
+        ):
+            replace_file(f"{machine.directory}/{path}", b"a secret of the customer", 0o600)
+        before = undeclared(machine)
+        assert f"{machine.directory}/engine/customer.key" in before
+        done(machine, "replace", "secondary", "--from", machine.given(fresh()))
+        done(machine, "rollback", "secondary", "--to", "20200102")
+        done(machine, "replace", "secondary", "--from", machine.given(ROOT.issue(NAME)))
+        done(machine, "reset-to-default", "secondary")
+        assert undeclared(machine) == before

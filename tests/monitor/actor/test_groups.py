@@ -18,6 +18,7 @@ from monitor.lab.servers import replace_file
 from tests.kit.actor import ALONE, PERSON
 from tests.kit.appliance import MEMBERS, Appliance, appliance
 from tests.kit.authority import ISSUING, NAME, ROOT, fresh
+from tests.kit.openssl_client import presented
 
 pytestmark = [pytest.mark.server("nginx"), pytest.mark.server("lighttpd")]
 
@@ -81,30 +82,7 @@ def test_the_profile_acts_on_a_primary_appliance_with_the_commands_of_the_site()
     """Of the profile, the site gives other commands and addresses alone; the daemon waits for a person's approval."""
     new = fresh()
     with appliance("primary") as machine:
-        shipped = {"console": "console/etc/certificate.pem", "portal": "nxnginx/ssl/nginx.crt"}
-        document = machine.document()
-        components: dict[str, dict[str, object]] = {}
-        for name, path in shipped.items():
-            where = Path(machine.directory, "root/var/nexthink", path)
-            where.parent.mkdir(parents=True)
-            # The laboratory's files, under the names of the appliance's.
-            for file in machine.artefacts(name).values():
-                there = where.with_suffix(".key") if file.endswith(".key") else where
-                os.rename(file, there)
-                os.symlink(there, file)
-            if name == "console":
-                # Its server reads the chain only where this file names it.
-                there = where.with_name("lighttpd-console.conf")
-                os.rename(machine.servers[name].config_file, there)
-                os.symlink(there, machine.servers[name].config_file)
-            given = document["components"][name]
-            service = {key: given["service"][key] for key in ("test", "restart")}
-            components[name] = {"endpoints": given["endpoints"], "service": service}
-        ours = {"profile": "nexthink-v6", "components": components}
-        ours["appliance"] = {"role": "primary", "external_name": NAME, "root": f"{machine.directory}/root"}
-        ours["trust_stores"] = {"outsiders": document["trust_stores"]["corporate"]}
-        ours |= {key: document[key] for key in ("actor", "state_directory", "validation")}
-        replace_file(machine.config_file, json.dumps(ours).encode())
+        machine.configure_by_profile()
         machine.put(new)
         answer = machine.ask(REPLACE, ALONE)
         assert "approval" in answer["cannot"], answer
@@ -112,6 +90,8 @@ def test_the_profile_acts_on_a_primary_appliance_with_the_commands_of_the_site()
         assert code == 0, said
         assert "committed  primary (console, portal): " in said
         assert machine.serves(new)
+        # The line of the profile is why the console sends its intermediates.
+        assert all(ISSUING.der() in presented(server) for server in machine.servers.values())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
-from monitor.actor.request import Verb
+from monitor.actor.request import Request, Verb
 from monitor.lab.ca import Authority, Issued
 from monitor.lab.servers import replace_file
 from tests.kit.appliance import MEMBERS
@@ -169,3 +169,24 @@ def test_a_member_that_fails_undoes_chain_and_line_as_well(member: str, primary:
     assert [(each["outcome"], each["cause"]) for each in answer["endings"]] == [("rolled_back", "not_served")], answer
     assert primary.on_disk() == before
     assert sent(primary) == by_all(primary, primary.old)
+
+
+def test_the_actor_s_reader_says_of_each_configuration_file_whether_it_names_the_chain() -> None:
+    with lined_appliance("secondary") as machine:
+        engine = ActionRequest(Kind.REPLACE, MEMBERS["secondary"])
+        with machine.actor() as actor:
+            for expected in ("absent", "present"):
+                answer = actor.ask(Request(Verb.READ, components=("engine",)))
+                lines = {each["name"]: each["line"] for each in answer["facts"]["files"] if "line" in each["name"]}
+                assert lines == {"engine/line": [expected, "", False], "engine/line-2": [expected, "", False]}
+                if expected == "absent":
+                    machine.put(fresh())
+                    done = actor.ask(Request(Verb.CARRY_OUT, engine))
+                    assert [each["outcome"] for each in done["endings"]] == ["committed"], done
+
+
+def test_what_must_be_done_before_the_first_replacement_is_said_until_there_was_one(primary: LinedAppliance) -> None:
+    primary.configure({"console": {"do_first": "federate the appliance"}})
+    said = "console: before its first replacement, federate the appliance"
+    assert said in " ".join(given(primary, fresh()).split())
+    assert said not in " ".join(given(primary, fresh()).split())

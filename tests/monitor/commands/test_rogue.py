@@ -320,10 +320,10 @@ COMMANDS = {
 }
 ASK_NOBODY = {
     "json-schema",
-    *("check", "run", "actor", "demo", "notify test", "explain"),
+    *("check", "run", "actor", "demo", "notify test", "explain", "guide", "export", "init"),
     *("config check", "config schema", "config show", "config units"),
     *("ca init", "ca sign"),
-    *(f"trust {each}" for each in ("list", "add", "remove", "restore", "password", "export")),
+    *(f"trust {each}" for each in ("list", "add", "remove", "restore", "password", "export", "enforce", "relax")),
 }
 """These print what stands in files and comes from servers, or nothing of others."""
 

@@ -281,3 +281,26 @@ def test_a_password_of_a_watch_that_the_daemon_s_user_may_not_read_is_named(  # 
         assert [expected in each for each in warned] == ([True] if is_told else [])
     finally:
         password.unlink()
+
+
+def test_a_switch_of_validation_that_cannot_be_read_is_a_warning(write: Write, tmp_path: Path, capsys: Capture) -> None:
+    good = tmp_path / "portal.conf"
+    good.write_text("portal.ignore=true\n")
+    path = write(
+        f"""\
+        endpoints: [{{address: "a.example.com:443", clients: [portal, other]}}]
+        clients:
+          portal:
+            trusts: system
+            validation_switch: {{file: {good}, key: portal.ignore, disables: "true"}}
+          other:
+            trusts: system
+            validation_switch: {{file: /no/where.conf, key: portal.ignore, disables: "true"}}
+          unused:
+            trusts: system
+            validation_switch: {{file: /no/where.conf, key: portal.ignore, disables: "true"}}
+        """
+    )
+    (line,) = [each for each in said(path, capsys) if "validation_switch" in each]
+    assert "clients.other.validation_switch.file: /no/where.conf: No such file or directory" in line
+    assert "until it is read, `validates` of the client counts" in line

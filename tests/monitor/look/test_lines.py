@@ -128,9 +128,9 @@ def test_the_finding_has_the_line_to_add(place: Place) -> None:
     put(place)
     reading = read_set(place.targets, NOW)
     found = assess_set(reading, SetContext(place.targets, {}), NOW)["web/line"].findings[0]
-    assert found.detail == f"{place.chain} is there, and its server does not use it: ssl.ca-file is not set"
-    assert found.cure == (
-        f'put ssl.ca-file = "{place.chain}" beside ssl.pemfile into {place.files[0]}, and restart its service'
+    assert found.detail == (
+        f"{place.chain} is there, and its server does not use it: ssl.ca-file is not set; to cure it, put "
+        f'ssl.ca-file = "{place.chain}" beside ssl.pemfile into {place.files[0]}, and restart its service'
     )
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from actions.ending import ANSWERS_AGAIN, ANSWERS_NOBODY
 from config.catalogue import CATALOGUE
-from config.model import Artefacts, Component
+from config.model import Artefacts, Component, ConfigLine
 from config.text import Printable, harmless
-from config.vocabulary import Code, TargetKind
+from config.vocabulary import Code, LineSyntax, TargetKind
 from monitor.commands import app
 from monitor.notify.advice import AdviceContext, advice, by_itself, hurts
 from monitor.notify.problem import Member
@@ -142,6 +142,12 @@ def test_before_an_approval_the_command_that_shows_that_very_plan_is_named() -> 
         "to see the plan first: certvigil plan web",
         "to decide on it: certvigil approve 52dd",
     ]
+    guided = AdviceContext("web1", {"web": replace(WITH_SERVICE, guide="replace")}, groups={"web": "front"})
+    for name in ("web", "front"):
+        assert advice([concerned(Code.APPROVAL_PENDING, COMPONENT, name)], guided)[1:] == [
+            "the way to do it by hand instead: certvigil guide replace"
+        ]
+    assert advice([activate], guided) == ["to see the plan first: certvigil activate web --dry-run"]
     other = concerned(Code.NOT_SERVED, ENDPOINT, "mail")
     assert advice([other, named], SITE)[0].startswith("reload or restart the server"), "no plan waits for that"
 
@@ -191,6 +197,19 @@ def test_a_chain_and_a_key_are_mended_where_they_lie() -> None:
     assert advice([concerned(Code.KEY_MISMATCH, FILE, "pair")], site)[0].startswith(
         "put the key that belongs to the certificate into /etc/nginx/tls/site.key"
     )
+
+
+def test_a_configuration_file_gets_the_line_that_the_finding_names_and_no_certificate() -> None:
+    line = ConfigLine("/etc/own.conf", LineSyntax.LIGHTTPD, "ssl.ca-file", "/etc/chain.crt", "/etc/own.crt")
+    own = Component("own", Artefacts(certificate="/etc/own.crt", chain="/etc/chain.crt", lines=(line,)))
+    site = replace(SITE, components={"own": own})
+    missing = concerned(Code.CONFIG_LINE_MISSING, FILE, "own", "/etc/own.conf")
+    detail = curable(missing.finding.detail, Printable("put the line there"))
+    named = replace(missing, finding=replace(missing.finding, detail=detail))
+    assert advice([named], site) == ["for /etc/own.conf: put the line there"]
+    (said,) = advice([concerned(Code.EXPIRED, FILE, "own")], site)
+    puts = "the new certificate into /etc/own.crt and the new intermediates into /etc/chain.crt"
+    assert said == f"put {puts}, and reload the server of own"
 
 
 def test_what_is_served_says_more_about_whom_it_hurts_than_what_lies_on_disk() -> None:
