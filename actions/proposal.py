@@ -256,8 +256,8 @@ def _losses(
 def _root_first(lack: LackingClient) -> Printable:
     """Return that the trust store of a client gets the root first, the end of a sentence."""
     store = harmless(lack.store)
-    what = "; its trust store {} lacks {}: first `certvigil trust add {} --from ROOT`"
-    return sentence(what, store, lack.issuer, store)
+    add = sentence("first `certvigil trust add {} --from ROOT`", store)
+    return sentence("; its trust store {} lacks {}: {}", store, lack.issuer, add)
 
 
 # The parts of a plan

@@ -202,6 +202,8 @@ class _Rotation:
         if to_switch:
             names = listed(map(harmless, to_switch), " and ")
             return step(StepProgress.WAITING, sentence("first the switch of {}", names))
+        if not self._holds(store, self.new.sha256):
+            return step(StepProgress.WAITING, Printable("first the new root"))
         # A client that does not validate needs it as soon as it does.
         used = [
             (each, name)

@@ -13,7 +13,7 @@ from config.model import Config
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.backup_sets import list_sets
 from monitor.actor.carry_out import carry_out
-from monitor.actor.confirm import confirm
+from monitor.actor.confirm import confirm, why_not_confirmed
 from monitor.actor.documents import cannot, plan_document
 from monitor.actor.hindrances import fails_its_test, held_back, served_already
 from monitor.actor.offers import take_offer
@@ -98,8 +98,7 @@ def unusable(config: Config, request: Request) -> Printable | None:
     """
     components = request.names
     if request.verb in CONFIRMS:
-        # It says itself which trust stores there are.
-        return None
+        return why_not_confirmed(config, request)
     if (wrong := unknown(config, components)) is not None:
         return wrong
     stores = [name for name in components if name in config.changeable_stores]

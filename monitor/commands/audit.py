@@ -82,7 +82,6 @@ def audit(config_path: str, query: AuditQuery) -> int:
         chained = list(chain(_segments(config)))
         written = [each for each in chained if isinstance(each, Entry)]
         every = list(entries(_together(written, list(journal_records(config)))))
-        )
     except (PeriodError, JournalError, OSError) as error:
         return _failed(printable(str(error)))
     known = {*config.components, *config.groups, *(name for each in every for name in each.components)}

@@ -14,8 +14,9 @@ from typing import Any, Final
 from actions.journal import Event, JournalError, Record
 from actions.journal_state import Confirmations, JournalState
 from config.model import Config
-from config.text import Printable, Shown, harmless, printable, sentence
+from config.text import Printable, Shown, harmless, listed, printable, sentence
 from config.vocabulary import RotationDeed, StepProgress
+from monitor.actor.context import journal_path
 from monitor.actor.request import Request, Verb
 from monitor.commands.act import ActOptions, answer_to
 from monitor.commands.audit import journal_records
@@ -34,11 +35,6 @@ _LEFT: Final = 1
 """Steps are left."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _STYLES: Final = {StepProgress.DONE: "green", StepProgress.NEXT: "bold yellow", StepProgress.WAITING: "dim"}
-_DEEDS: Final = {
-    RotationDeed.ADD: "{} gets the new root",
-    RotationDeed.SWITCH: "{} gets a certificate of the new root",
-    RotationDeed.REMOVE: "{} loses the old root, {}",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +86,13 @@ def _confirmations(config: Config) -> Confirmations:
     """Return what operators confirmed, where any trust store depends on it; raises JournalError, OSError."""
     if all(each.elsewhere is None for each in config.trust_stores.values()):
         return {}
+    try:
+        os.stat(journal_path(config))
+    except FileNotFoundError:
+        return {}
+    except OSError:
+        # Only the actor may look there.
+        pass
     journal_state = JournalState()
     for each in journal_records(config):
         if each["event"] in {Event.ROOT_CONFIRMED, Event.ROOT_GONE}:
@@ -125,7 +128,7 @@ def _show(document: Document) -> None:
 
 def _show_step(screen: Screen, number: int, step: Document) -> None:
     progress = StepProgress(step["progress"])
-    said = sentence(_DEEDS[RotationDeed(step["deed"])], harmless(step["about"]), step["title"])
+    said = _said(step)
     screen.entry(
         f"{number:>2} {progress:<8} ", said, _STYLES[progress], "bold" if progress is StepProgress.NEXT else ""
     )
@@ -136,8 +139,19 @@ def _show_step(screen: Screen, number: int, step: Document) -> None:
             screen.entry(f"{INDENT}{label:<6} ", text, "dim")
 
 
+def _said(step: Document) -> Printable:
+    about = harmless(step["about"])
+    match RotationDeed(step["deed"]):
+        case RotationDeed.ADD:
+            return sentence("{} gets the new root", about)
+        case RotationDeed.SWITCH:
+            return sentence("{} gets a certificate of the new root", about)
+        case RotationDeed.REMOVE:
+            return sentence("{} loses the old root {}", about, step["title"])
+
+
 def _row(step: Document) -> tuple[Printable, ...]:
-    commands = Printable("; ".join(step["commands"]))
+    commands = listed(step["commands"], "; ")
     guide = sentence("certvigil guide {}", step["guide"]) if step["guide"] else Printable("")
     about = harmless(step["about"])
     return step["progress"], step["deed"], about, harmless(step["root"][:16]), step["reason"], commands, guide

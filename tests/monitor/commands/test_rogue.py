@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -167,6 +168,7 @@ RECORDS = [
     ("", "proposed", {"hash": HASH, "action": ACTION_REQUEST, "case": {EVIL: EVIL}, "shown": EVIL}),
     ("", "approved", {"hash": HASH, "by": EVIL, "until": time.time() + 60, "why": EVIL}),
     ("", "rejected", {"hash": HASH, "kind": "replace", "case": {EVIL: EVIL}, "by": EVIL, "why": EVIL}),
+    ("", "root_confirmed", {"components": ["windows"], "root": hashlib.sha256(ROOT.der()).hexdigest(), "by": EVIL}),
     (EVIL, "frozen", {"reason": EVIL, "components": [EVIL]}),
 ]
 SAID = {"sentence": EVIL}
@@ -262,6 +264,7 @@ class RogueHost:
             "state_directory": str(directory),
             "socket": self.daemon,
             "actor": {"socket": self.actor, "directory": f"{directory}/actor"},
+            "trust_stores": {"windows": {"elsewhere": "windows"}},
             "policies": [{"name": "renew", "when": {"finding": "expired"}, "mode": "approve", "do": ["activate"]}],
         }
         Path(self.config).write_text(json.dumps(document))
