@@ -70,7 +70,7 @@ def test_a_bad_replacement_passes_every_check_fails_live_and_is_undone_by_itself
         r'client_accepts\{client="browser",target="console/\S+"\} 1',
         r'actions_total\{action="replace",component="console",outcome="rolled_back"\} 1',
         r"console/actions\s+ended\s+replace rolled_back",
-        r"portal\s+\d{8}t\d{6}-\w+\s+\S+\s+default",
+        r"portal\s+\d{8}t\d{6}-\w+\s+\S+\s+replace \(rolled_back, .*\s+default, on disk, served",
         "the old files are in place and served again",
         "nothing is left behind",
     ]

@@ -245,4 +245,4 @@ def test_a_trust_store_is_judged_as_roots_and_not_as_a_chain(tmp_path: Path, rol
     assert {each.severity for each in found} == {Severity.NOTICE}
     twice = next(each for each in found if each.code is Code.UNNEEDED_CERTIFICATE)
     said = "CN=Root is in the keystore 2 times: alias one, alias again"
-    assert twice.detail == f"{said}; to cure it, take all but one of these entries out of the keystore"
+    assert twice.detail == f"{said}; to cure it, take all but one of these entries out of the trust store"
