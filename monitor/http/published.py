@@ -374,6 +374,7 @@ class ConfirmedRoot(Published):
 class ConfirmDocument(PublishedDocument):
     """`certvigil trust confirm`."""
 
+    host: str = ""
     confirmed: ConfirmedRoot
 
 

@@ -123,6 +123,14 @@ def test_only_what_changes_a_service_needs_one(config: Config) -> None:
         assert f"there is no {what}" in (unusable(watched, Request(verb, components=("none",))) or "")
 
 
+@pytest.mark.parametrize("verb", sorted(CONFIRMS))
+def test_only_an_operator_says_what_a_trust_store_of_other_machines_holds(config: Config, verb: Verb) -> None:
+    request = Request(verb, components=("windows",), key="ab" * 32)
+    assert objection(Role.OPERATOR, request, config, BOTH) is None
+    assert f"the daemon may not ask for '{verb}'" in (objection(Role.DAEMON, request, config, BOTH) or "")
+    assert objection(Role.STRANGER, request, config, BOTH) is not None
+
+
 @pytest.mark.parametrize("verb", [Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT])
 def test_only_an_operator_says_that_a_certificate_may_last_for_less(config: Config, verb: Verb) -> None:
     request = Request(verb, ActionRequest(Kind.REPLACE, ("console",), allow_shorter=True), PLAN)
