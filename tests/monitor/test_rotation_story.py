@@ -132,6 +132,7 @@ def with_done(*names: str) -> Sequence[str]:
 
 
 def test_a_new_root_comes_and_the_old_one_goes_and_every_wrong_order_is_refused(site: Site) -> None:
+    # Not slow: a wrong order locks clients out, and the stages stand on each other.
     before, candidate = site.leaf(), NEXT_ISSUING.issue(NAME)
     assert site.order() == AT_START
     code, said = site.run("rotate")
