@@ -16,7 +16,6 @@ from actions.journal_state import Confirmations, JournalState
 from config.model import Config
 from config.text import Printable, Shown, harmless, listed, printable, sentence
 from config.vocabulary import RotationDeed, StepProgress
-from monitor.actor.context import journal_path
 from monitor.actor.request import Request, Verb
 from monitor.commands.act import ActOptions, answer_to
 from monitor.commands.audit import journal_records
@@ -86,17 +85,15 @@ def _confirmations(config: Config) -> Confirmations:
     """Return what operators confirmed, where any trust store depends on it; raises JournalError, OSError."""
     if all(each.elsewhere is None for each in config.trust_stores.values()):
         return {}
-    try:
-        os.stat(journal_path(config))
-    except FileNotFoundError:
-        return {}
-    except OSError:
-        # Only the actor may look there.
-        pass
     journal_state = JournalState()
-    for each in journal_records(config):
-        if each["event"] in {Event.ROOT_CONFIRMED, Event.ROOT_GONE}:
-            journal_state.take(Record(float(each["at"]), "", Event(each["event"]), each["data"]))
+    try:
+        for each in journal_records(config):
+            if each["event"] in {Event.ROOT_CONFIRMED, Event.ROOT_GONE}:
+                journal_state.take(Record(float(each["at"]), "", Event(each["event"]), each["data"]))
+    except JournalError as error:
+        # Without an actor and a journal, nothing was ever confirmed.
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
     return journal_state.confirmed
 
 
