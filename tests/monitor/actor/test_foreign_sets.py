@@ -281,3 +281,15 @@ def test_a_file_that_is_too_large_is_none_of_a_set(liar: Liar) -> None:
     with Path(folder_of(liar.web), f"{DATE}-web.crt").open("ab") as file:
         file.truncate(2**20 + 1)
     assert f"there is no {DATE}-web.crt" in refused(liar, BY_DATE)
+
+
+def test_a_folder_that_cannot_be_read_shuts_out_no_set_of_certvigil_s_own(liar: Liar) -> None:
+    liar.replaced()
+    os.symlink(folder_of(liar.web), folder_of(liar.web))
+    told = sets(liar)
+    assert [each["default"] for each in told["sets"]] == [True]
+    assert [each["folder"] for each in told["unreadable"]] == [folder_of(liar.web)]
+    code, said = liar.web.command("backups", "web")
+    assert (code, f"web: {folder_of(liar.web)} cannot be read" in " ".join(said.split())) == (0, True), said
+    done(liar.ask(DEFAULT, PERSON))
+    assert presented(liar.web.server)[0] == liar.web.old.der()
