@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NoReturn
 from xml.parsers import expat
-from xml.sax.saxutils import escape
 
 from config.model import ConfigLine
 from config.text import printable, sentence
@@ -27,6 +26,7 @@ _MARKS: Final[Mapping[bytes, str]] = MappingProxyType(
 _DEEPEST: Final = 200
 """Elements within each other."""
 _INDENTED: Final = re.compile(r"(\r\n|\n|\r)([ \t]*)\Z")
+_ESCAPED: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -237,7 +237,7 @@ def _text(line: ConfigLine) -> str:
     # A path that begins or ends with a blank would be read without it.
     if _UNWRITABLE.search(line.value) or line.value != line.value.strip():
         raise OddFileError("the path of the chain cannot be written into it")
-    return f"<{name}>{escape(line.value)}</{name}>"
+    return f"<{name}>{line.value.translate(_ESCAPED)}</{name}>"
 
 
 def _included(_data: bytes) -> tuple[str, ...]:
@@ -246,7 +246,7 @@ def _included(_data: bytes) -> tuple[str, ...]:
 
 def _shown(line: ConfigLine) -> str:
     outer, _, name = line.setting.rpartition("/")
-    return f"<{name}>{escape(line.value)}</{name}> inside <{outer.rpartition('/')[2]}>"
+    return f"<{name}>{line.value.translate(_ESCAPED)}</{name}> inside <{outer.rpartition('/')[2]}>"
 
 
 SYNTAX: Final = Syntax(_read, _put, _take, _included, _shown)
