@@ -30,13 +30,15 @@ def plan_rollback(
     now: float,
     *,
     losses: Collection[str] = (),
+    as_candidates: Collection[str] = (),
 ) -> Prepared | RefusedPlan:
     """Return the order that gives all `sites` the files of a backup set back, at Unix time `now`.
 
     `content` is by path, links followed; None is a file that there was not. The backup set must pass every check of a
-    candidate, except for how long its certificate lasts.
+    candidate, except for how long its certificate lasts; that of the components `as_candidates` must last, too.
     """
-    disk = read_sites([replace(site, allow_shorter=True) for site in sites], reader)
+    lasting = [site if site.component.name in as_candidates else replace(site, allow_shorter=True) for site in sites]
+    disk = read_sites(lasting, reader)
     if isinstance(disk, RefusedPlan):
         return disk
     missing = [

@@ -134,6 +134,13 @@ def show(document: Document, progress: StepProgress) -> None:
     _show_still_wrong(document)
     if "sets" in document:
         _show_sets(screen, document["sets"])
+        for each in document.get("left_out", ()):
+            screen.say(
+                "note       {}: {} older sets of {} are not listed; `certvigil rollback --to DATE` gives one back",
+                listed(map(harmless, each["components"])),
+                each["dates"],
+                listed(map(harmless, each["folders"])),
+            )
 
 
 def _show_notes(screen: Screen, document: Document) -> None:
