@@ -118,12 +118,21 @@ class ProposalVerdict:
 
     objections: tuple[Objection, ...]
     effects: tuple[Effect, ...] = ()
+    waived: tuple[Objection, ...] = ()
+    """Objections that were waived."""
 
 
-def judge(proposal: ComponentProposal, kind: Kind, losses: Collection[str], now: float) -> ProposalVerdict:
-    """Return the verdict on a proposal at Unix time `now`; `losses` names the clients that may be lost."""
+def judge(
+    proposal: ComponentProposal, kind: Kind, losses: Collection[str], now: float, waived: Collection[Ground] = ()
+) -> ProposalVerdict:
+    """Return the verdict on a proposal at Unix time `now`; `losses` names the clients that may be lost.
+
+    What the precheck has against it on the grounds `waived` is no objection; each client that is lost still is.
+    """
     demands = demands_of(proposal.site, proposal.installed, kind)
-    against = precheck(proposal.candidate, demands, now)
+    found = precheck(proposal.candidate, demands, now)
+    against = tuple(each for each in found if each.ground not in waived)
+    noted = tuple(each for each in found if each.ground in waived)
     objections = (*_unwritable(proposal, kind), *against, *_unusable(proposal, now))
     stages = [_staged(stage, proposal.installed) for stage in proposal.site.stages]
     effects = rehearse(proposal.candidate, stages, now)
@@ -134,7 +143,7 @@ def judge(proposal: ComponentProposal, kind: Kind, losses: Collection[str], now:
     is_incomplete = any(one.ground is Ground.INCOMPLETE_CHAIN for one in against)
     known = missing_issuer(proposal.candidate, demands.views, now) if is_incomplete else frozenset()
     known |= kept_out_by_time(proposal.candidate, demands.views, now)
-    return ProposalVerdict((*objections, *_losses(effects, {*losses, *known})), effects)
+    return ProposalVerdict((*objections, *_losses(effects, {*losses, *known})), effects, noted)
 
 
 def demands_of(site: ComponentSite, installed: Sequence[Certificate], kind: Kind) -> Demands:

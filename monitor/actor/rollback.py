@@ -27,6 +27,8 @@ from probes.judge.time import moment
 
 _MOST_DATES: Final = 16
 """Dates of a folder, the oldest first, that may be the default."""
+_WAIVED: Final = frozenset({Ground.NAMES_MISSING, Ground.NO_CLIENT_ACCEPTS, Ground.INCOMPLETE_CHAIN})
+"""Objections to certvigil's own set that a person waives who names the set and every client that it loses."""
 _MOST_TOLD: Final = 4
 """Sets of a folder about which is said why they are not the default."""
 
@@ -161,12 +163,25 @@ def _plan_of(work: Work, chosen: Mapping[str, ChosenSets], action: ActionRequest
         for name in chosen
     ]
     made = plan_rollback(
-        sites, content, context.world, context.world.now(), losses=action.losses, as_candidates=foreign.keys()
+        sites,
+        content,
+        context.world,
+        context.world.now(),
+        losses=action.losses,
+        as_candidates=foreign.keys(),
+        waived=_WAIVED if action.backup_set and work.is_own_command and not foreign else (),
     )
     if not isinstance(made, Prepared):
-        return made
+        return replace(made, remarks=(*_all_the_same(made), *made.remarks))
     folders = tuple(dict.fromkeys(printable(of.folder) for of in foreign.values()))
     return replace(made, folders=folders, remarks=(*_whose(foreign), *made.remarks))
+
+
+def _all_the_same(refused: RefusedPlan) -> Iterator[Printable]:
+    """Yield what gives a set back all the same, where only the loss of clients speaks against it."""
+    if {each.ground for each in refused.objections} == {Ground.CLIENT_LOST}:
+        lost = sorted({effect.after.client for effect in refused.effects if effect.lost})
+        yield sentence("`{}` gives it back all the same", printable(" ".join(f"--lose {name}" for name in lost)))
 
 
 def _whose(foreign: Mapping[str, BackupSet]) -> Iterator[Printable]:
