@@ -60,6 +60,8 @@ class Prepared:
     """The offer that its certificate is from; None where it is from an inbox, or a person handed it over."""
     folders: tuple[Printable, ...] = ()
     """The folders of other programs that its files are from."""
+    backup_sets: Mapping[str, str] = field(default_factory=dict)
+    """By component: the last of the sets that it is given back."""
 
 
 @dataclass(frozen=True, slots=True)

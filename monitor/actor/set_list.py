@@ -10,12 +10,13 @@ from actions.backup_folder import newest_sets
 from actions.component_files import keys_of_set
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
+from actions.prepare import Prepared
 from config.text import printable
 from monitor.actor.backup_sets import DEFAULT_SET, last_usable
 from monitor.actor.context import ActorContext
 from monitor.actor.documents import facts_document, set_document
 from monitor.actor.request import Document, Request
-from monitor.actor.rollback import default_in_folders, why_half
+from monitor.actor.rollback import default_in_folders, try_own_sets, why_half
 from monitor.actor.set_facts import certificates_in, facts_of, is_on_disk, is_served, presented_now
 from monitor.actor.work import Work
 from monitor.dialect import certificate_object
@@ -46,7 +47,7 @@ def list_sets(work: Work, request: Request) -> Document:
             folders = dict.fromkeys(each.backup_folder.directory for each in components if each.backup_folder)
             left_out.append({"components": [*members], "folders": [*map(printable, folders)], "dates": kept.left_out})
         halves = {of.identity: str(why_half(sets, members)) for sets in kept.by_date.values() for of in sets.values()}
-        given_back = _given_back(context, members)
+        given_back = _given_back(work, members)
         reset = ActionRequest(Kind.ROLLBACK, tuple(members), DEFAULT_SET)
         default = frozenset(of.identity for of in default_in_folders(work, members, reset).sets.values())
         for name in members:
@@ -76,11 +77,12 @@ def _of_store(context: ActorContext, name: str) -> Iterator[Document]:
         yield {**set_document(of), "unusable": "", **facts_document(facts_of(context, of)), "next": of is last}
 
 
-def _given_back(context: ActorContext, members: Sequence[str]) -> frozenset[Identity]:
+def _given_back(work: Work, members: Sequence[str]) -> frozenset[Identity]:
     """Return each set that a rollback without a name gives back."""
-    chosen = last_usable(context, members)
+    tried = try_own_sets(work, members, ActionRequest(Kind.ROLLBACK, tuple(members)))
+    chosen = tried.chosen if isinstance(tried.made, Prepared) else last_usable(work.context, members)
     given_back = [each for of in chosen.values() for each in of.sets] if isinstance(chosen, Mapping) else []
-    return frozenset(each.identity for each in given_back if not is_on_disk(context, each))
+    return frozenset(each.identity for each in given_back if not is_on_disk(work.context, each))
 
 
 def _listed(context: ActorContext, of: BackupSet, halves: Mapping[Identity, str]) -> Document:

@@ -21,6 +21,7 @@ from monitor.actor.context import actor_context
 from monitor.actor.planning import make
 from monitor.actor.work import Work
 from monitor.lab.ca import Issued, self_signed
+from monitor.lab.process import wait_for
 from monitor.lab.servers import Lighttpd
 from monitor.state.trust import read_trust_context
 from probes.certificate import certificate
@@ -51,6 +52,12 @@ def sets(web: ActorHouse) -> list[dict[str, Any]]:
 def write(web: ActorHouse, issued: Issued) -> None:
     Path(web.site.certificate).write_bytes(issued.chain_pem())
     Path(web.site.key).write_bytes(issued.key_pem())
+
+
+def serve(web: ActorHouse, issued: Issued) -> None:
+    write(web, issued)
+    web.server.reload()
+    wait_for(lambda: presented(web.server)[0] == issued.der(), 10.0, "the new certificate")
 
 
 @pytest.mark.server("lighttpd")
@@ -179,3 +186,30 @@ def test_the_daemon_never_has_a_set_given_back_that_lacks_the_names(web: ActorHo
             made = make(work, action, None).made
             assert isinstance(made, RefusedPlan)
             assert Ground.NAMES_MISSING in {each.ground for each in made.objections}
+
+
+@nginx
+def test_where_the_newest_set_is_refused_a_person_is_given_the_next_older_one(web: ActorHouse) -> None:
+    first = web.on_disk()
+    assert replaced(web, fresh()) == 0
+    serve(web, self_signed("appliance"))
+    assert replaced(web, fresh()) == 0
+    good, outage = sets(web)
+    assert (good["next"], outage["next"]) == (True, False)
+    code, said = web.command("rollback", "web")
+    assert code == 0, said
+    assert f"backup set {outage['set']} is passed over: names_missing: " in said
+    assert web.on_disk() == first
+
+
+@nginx
+def test_where_every_set_is_refused_the_refusal_says_so_of_each(web: ActorHouse) -> None:
+    for names in (("appliance",), ("other",)):
+        serve(web, self_signed(*names))
+        assert replaced(web, fresh()) == 0
+    older, newer = sets(web)
+    code, said = web.command("rollback", "web")
+    assert code == 1, said
+    assert "refused    names_missing: " in said
+    assert f"against backup set {newer['set']}" in said
+    assert f"backup set {older['set']} is refused, too: " in said
