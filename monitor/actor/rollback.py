@@ -52,8 +52,9 @@ def rollback(work: Work, action: ActionRequest) -> Prepared | RefusedPlan | Prin
     subjects = context.config.subjects_of(action.components)
     if len(subjects) > 1 and action.backup_set in {"", DEFAULT_SET}:
         return Printable("a rollback of several components names the transaction that changed them as one")
+    chosen: dict[str, ChosenSets] = {}
+    made: Prepared | RefusedPlan | Printable
     if action.backup_set:
-        chosen: dict[str, ChosenSets] = {}
         for subject in subjects:
             found = _called(work, context.config.members_of(subject), action)
             if not isinstance(found, Mapping):
@@ -61,8 +62,8 @@ def rollback(work: Work, action: ActionRequest) -> Prepared | RefusedPlan | Prin
             chosen.update(found)
         made = _plan_of(work, chosen, action)
     else:
-        made, found = try_own_sets(work, context.config.members_of(subjects[0]), action)
-        chosen = {**found}
+        made, given_back = try_own_sets(work, context.config.members_of(subjects[0]), action)
+        chosen.update(given_back)
     if not isinstance(made, Prepared):
         return made
     passed_over = dict.fromkeys(why for each in chosen.values() for why in each.passed_over)
@@ -88,11 +89,12 @@ def try_own_sets(work: Work, members: Sequence[str], action: ActionRequest) -> T
     refused: dict[str, str] = {}
     while True:
         chosen = last_usable(work.context, members, refused)
-        made = _plan_of(work, chosen, action) if isinstance(chosen, Mapping) else chosen
-        if isinstance(chosen, Mapping) and isinstance(made, Prepared):
+        if not isinstance(chosen, Mapping):
+            return Tried(chosen if first is None else _with_others(work.context, first, members, refused))
+        made = _plan_of(work, chosen, action)
+        if isinstance(made, Prepared):
             return Tried(made, chosen)
-        is_refused = isinstance(chosen, Mapping) and isinstance(made, RefusedPlan) and not _is_in_place(made)
-        if not is_refused or not work.is_own_command:
+        if _is_in_place(made) or not work.is_own_command:
             return Tried(made if first is None else _with_others(work.context, first, members, refused))
         first = first or made
         transaction = next(iter(chosen.values())).sets[0].transaction

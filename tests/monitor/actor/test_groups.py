@@ -381,3 +381,19 @@ def test_a_group_with_a_frozen_member_is_left_alone_until_it_is_thawed_by_its_na
     code, said = primary.command("replace", "primary", "--from", primary.given(new))
     assert code == 0, said
     assert primary.serves(new)
+
+
+def test_a_set_with_an_unusable_member_says_so_of_every_member_and_names_the_file_of_the_set(
+    primary: Appliance,
+) -> None:
+    key = primary.artefacts("portal")["key"]
+    assert primary.command("replace", "primary", "--from", primary.given(fresh()))[0] == 0
+    replace_file(key, b"no key\n", 0o600)
+    assert primary.command("replace", "primary", "--from", primary.given(fresh()))[0] == 0
+    listed = json.loads(primary.command("backups", "primary", "--json")[1])["sets"]
+    last = max(listed, key=lambda each: str(each["taken"]))["set"]
+    why = {each["component"]: each["unusable"] for each in listed if each["set"] == last}
+    assert f"{primary.directory}/actor/backups/portal/{last}/" in why["portal"]
+    assert f", its copy of {key}: " in why["portal"]
+    assert why["console"] == f"given back only with that of portal: {why['portal']}"
+    assert not any(each["unusable"] for each in listed if each["set"] != last)
