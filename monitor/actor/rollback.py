@@ -237,8 +237,7 @@ def _plan_of(work: Work, chosen: Mapping[str, ChosenSets], action: ActionRequest
 def _all_the_same(refused: RefusedPlan) -> Iterator[Printable]:
     """Yield what gives a set back all the same, where only the loss of clients speaks against it."""
     if {each.ground for each in refused.objections} == {Ground.CLIENT_LOST}:
-        lost = sorted({effect.after.client for effect in refused.effects if effect.lost})
-        yield sentence("`{}` gives it back all the same", printable(" ".join(f"--lose {name}" for name in lost)))
+        yield Printable("`--lose CLIENT` for each of these clients gives it back all the same")
 
 
 def _whose(foreign: Mapping[str, BackupSet]) -> Iterator[Printable]:

@@ -167,7 +167,7 @@ def test_a_default_set_without_the_names_that_no_client_accepts_is_given_back_to
         refused = [each.split()[1] for each in said.splitlines() if each.startswith("refused")]
         assert refused == ["client_lost:"], said
         assert "browser would no longer accept" in said
-        assert "`--lose browser` gives it back all the same" in said
+        assert "`--lose CLIENT` for each of these clients gives it back" in said
         code, said = web.command(*asked, "--lose", "browser")
         assert code == 0, said
         assert "names_missing, which the person who asks accepts: " in said
