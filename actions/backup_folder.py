@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,19 +50,32 @@ def is_date(name: str) -> bool:
 
 
 def dates_in_folders(world: World, components: Iterable[Component]) -> tuple[str, ...]:
-    """Return the dates of all sets of these components in their folders, oldest first; raises OSError.
+    """Return the dates of all sets of these components in their folders, oldest first.
 
-    No file is read: a date may turn out to have no set.
+    No file is read: a date may turn out to have no set. A folder that cannot be read has none: whoever owns it must not
+    be able to keep certvigil's own sets from being given back.
     """
     found: set[str] = set()
     for folder in filter(None, (each.backup_folder for each in components)):
-        for name in world.names(folder.directory):
-            found.update(date for pattern in folder.names.values() if (date := _date_in(name, pattern)))
+        with suppress(OSError):
+            for name in world.names(folder.directory):
+                found.update(date for pattern in folder.names.values() if (date := _date_in(name, pattern)))
     return tuple(sorted(found, key=lambda date: (_time_of(date) or 0.0, date)))
 
 
+def unreadable_folders(world: World, components: Iterable[Component]) -> Mapping[str, str]:
+    """Return why folders of these components cannot be read, by path."""
+    found: dict[str, str] = {}
+    for folder in filter(None, (each.backup_folder for each in components)):
+        try:
+            world.names(folder.directory)
+        except OSError as error:
+            found[folder.directory] = error.strerror or "it cannot be read"
+    return found
+
+
 def newest_sets(world: World, components: Sequence[Component]) -> FolderSets:
-    """Return the newest sets of these components in their folders, whole or not, within bounds; raises OSError."""
+    """Return the newest sets of these components in their folders, whole or not, within bounds."""
     read: dict[str, DatedSets] = {}
     size, dates = 0, dates_in_folders(world, components)
     for date in reversed(dates[-MOST_SETS:]):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from actions import backup
 from actions.backup import BackupError, BackupSet
-from actions.backup_folder import newest_sets
+from actions.backup_folder import newest_sets, unreadable_folders
 from actions.component_files import keys_of_set
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
@@ -29,13 +29,15 @@ def list_sets(work: Work, request: Request) -> Document:
     """Return the backup sets of the components, of all where none is named; raises JournalError, BackupError, OSError.
 
     With each set: the transaction that took it, its certificate, and whether it is on disk, served, and the default of
-    a rollback. `left_out` says how many older sets of a folder are not listed.
+    a rollback. `left_out` says how many older sets of a folder are not listed, `unreadable` which
+    folder cannot be read.
     """
     context = work.context
     stores = context.config.changeable_stores
     names = request.components or (*sorted(context.config.components), *sorted(stores))
     listed_sets: list[Document] = []
     left_out: list[Document] = []
+    unreadable: list[Document] = []
     for subject in context.config.subjects_of(names):
         if subject in stores:
             listed_sets += _of_store(context, subject)
@@ -43,6 +45,10 @@ def list_sets(work: Work, request: Request) -> Document:
         members = context.config.members_of(subject)
         components = [context.config.components[name] for name in members]
         kept = newest_sets(context.world, components)
+        unreadable += (
+            {"components": [*members], "folder": printable(folder), "why": printable(why)}
+            for folder, why in unreadable_folders(context.world, components).items()
+        )
         if kept.left_out:
             folders = dict.fromkeys(each.backup_folder.directory for each in components if each.backup_folder)
             left_out.append({"components": [*members], "folders": [*map(printable, folders)], "dates": kept.left_out})
@@ -72,7 +78,11 @@ def list_sets(work: Work, request: Request) -> Document:
                         "next": of.identity in given_back,
                     }
                 )
-    return {"sets": listed_sets, **({"left_out": left_out} if left_out else {})}
+    return {
+        "sets": listed_sets,
+        **({"left_out": left_out} if left_out else {}),
+        **({"unreadable": unreadable} if unreadable else {}),
+    }
 
 
 def _of_store(context: ActorContext, name: str) -> Iterator[Document]:

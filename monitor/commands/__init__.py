@@ -428,6 +428,7 @@ def rollback(
     component: OneComponent,
     to: Annotated[str | None, typer.Option("--to", metavar="SET", help="A backup set; by default the last.")] = None,
     losses: Losses = [],  # noqa: B006
+    allow_shorter: AllowShorter = False,
     dry_run: DryRun = False,
     plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
@@ -437,7 +438,8 @@ def rollback(
     from monitor.commands.act import ActOptions
     from monitor.commands.act import rollback as act
 
-    raise typer.Exit(act(component, to, losses, ActOptions(config, dry_run, plan, as_json)))
+    options = ActOptions(config, dry_run, plan, as_json, allow_shorter=allow_shorter)
+    raise typer.Exit(act(component, to, losses, options))
 
 
 @app.command("reset-to-default")
