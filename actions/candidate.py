@@ -32,6 +32,8 @@ LibraryKey = (
 MOST_BYTES: Final = 1024 * 1024
 """Of all files together."""
 MOST_CERTIFICATES: Final = 64
+_MOST_NAMED: Final = 3
+"""Files that one sentence names."""
 MOST_PARTS: Final = 256
 """Of one file, each of which is opened."""
 
@@ -185,12 +187,13 @@ def read_candidates(
     if isinstance(parts, NoCandidate):
         return parts
     keys = {key.public_sha256: key for key in (*requested, *at_hand, *parts.keys)}
-    leaves = _leaves(parts.certificates, keys.keys())
+    leaves = _leaves(parts.certificates, keys.keys()) if parts.certificates else parts.without_certificate()
     if isinstance(leaves, NoCandidate):
         return parts.locked() or leaves
     made, keyless = _paired(leaves, parts, keys)
     if not made:
-        return max(keyless, key=lambda each: age(each.certificate)).why
+        why = max(keyless, key=lambda each: age(each.certificate)).why
+        return replace(why, detail=f"{why.detail}{parts.empty}")
     return Candidates(_described(made, keyless, parts, {*requested} - {*at_hand}), keyless)
 
 
@@ -212,7 +215,7 @@ def read_certificates(files: Sequence[Given]) -> tuple[Certificate, ...] | NoCan
     parts = _parts(files, None, "this password")
     if isinstance(parts, NoCandidate):
         return parts
-    return parts.certificates or NoCandidate(Flaw.NO_CERTIFICATE, "there is no certificate")
+    return parts.certificates or parts.without_certificate()
 
 
 def holds_key(file: Given) -> bool:
@@ -248,6 +251,18 @@ class _Parts:
     @property
     def keys(self) -> tuple[PrivateKey, ...]:
         return tuple(dict.fromkeys(each for one in self.found for each in one.keys))
+
+    def without_certificate(self) -> NoCandidate:
+        """Return that there is no certificate in these files, and which of them are empty."""
+        where = f" in {', '.join(one.name for one in self.found[:_MOST_NAMED])}" if self.found else ""
+        more = f" and {len(self.found) - _MOST_NAMED} more" if len(self.found) > _MOST_NAMED else ""
+        return NoCandidate(Flaw.NO_CERTIFICATE, f"there is no certificate{where}{more}{self.empty}")
+
+    @property
+    def empty(self) -> str:
+        """The rest of a sentence that names the empty files; empty where there are none."""
+        names = [one.name for one in self.found if one.is_empty]
+        return f"; empty: {', '.join(names[:_MOST_NAMED])}" if names else ""
 
     def locked(self) -> NoCandidate | None:
         """Return that a key or keystore was not opened for want of the right password; None where all were."""
@@ -346,6 +361,7 @@ class _Found:
         self.certificates: list[Certificate] = []
         self.keys: list[PrivateKey] = []
         self.encodings: set[FileFormat] = set()
+        self.is_empty = False
         self.locked = False
         """A key or keystore was not opened for want of the right password."""
         self.put_right: list[str] = []
@@ -418,6 +434,9 @@ def _look_into(file: Given, password: bytes | None) -> _Found:
             found.take(part)
         if found.damage:
             break
+    if not file.data.strip():
+        found.is_empty = True
+        found.put_right.append(f"{found.name} was passed over: it is empty")
     found.put_right += _misnamed(found)
     return found
 
@@ -447,8 +466,6 @@ def _misnamed(found: _Found) -> Iterable[str]:
 
 def _leaves(certificates: Sequence[Certificate], keys: Collection[str]) -> Sequence[Certificate] | NoCandidate:
     """Return the servers' own certificates."""
-    if not certificates:
-        return NoCandidate(Flaw.NO_CERTIFICATE, "there is no certificate")
     ends = [each for each in certificates if not each.is_ca and not any(_issued(each, other) for other in certificates)]
     # Some appliances have a server's certificate that claims to be a CA's.
     ends = ends or [each for each in certificates if each.public_key_sha256() in keys]

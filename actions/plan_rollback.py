@@ -31,11 +31,13 @@ def plan_rollback(
     *,
     losses: Collection[str] = (),
     as_candidates: Collection[str] = (),
+    waived: Collection[Ground] = (),
 ) -> Prepared | RefusedPlan:
     """Return the order that gives all `sites` the files of a backup set back, at Unix time `now`.
 
     `content` is by path, links followed; None is a file that there was not. The backup set must pass every check of a
     candidate, except for how long its certificate lasts; that of the components `as_candidates` must last, too.
+    Objections on the grounds `waived` are remarks.
     """
     lasting = [site if site.component.name in as_candidates else replace(site, allow_shorter=True) for site in sites]
     disk = read_sites(lasting, reader)
@@ -83,7 +85,7 @@ def plan_rollback(
         return RefusedPlan(tuple(objections))
     if not proposals:
         return RefusedPlan((Objection(Ground.NOTHING_TO_DO, "the files are those of the backup set already"),))
-    return conclude(Kind.ROLLBACK, proposals, reader, now, losses)
+    return conclude(Kind.ROLLBACK, proposals, reader, now, losses, waived=waived)
 
 
 def _may_be_missing(

@@ -60,6 +60,8 @@ class Prepared:
     """The offer that its certificate is from; None where it is from an inbox, or a person handed it over."""
     folders: tuple[Printable, ...] = ()
     """The folders of other programs that its files are from."""
+    backup_sets: Mapping[str, str] = field(default_factory=dict)
+    """By component: the last of the sets that it is given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +104,28 @@ def read_sites(sites: Sequence[ComponentSite], reader: FileReader) -> SiteFiles 
 
 
 def conclude(
-    kind: Kind, proposals: Sequence[ComponentProposal], reader: FileReader, now: float, losses: Collection[str]
+    kind: Kind,
+    proposals: Sequence[ComponentProposal],
+    reader: FileReader,
+    now: float,
+    losses: Collection[str],
+    *,
+    waived: Collection[Ground] = (),
 ) -> Prepared | RefusedPlan:
-    """Return the order that carries out all proposals at once, or every objection to one of them; raises OSError."""
-    verdicts = [judge(each, kind, losses, now) for each in proposals]
+    """Return the order that carries out all proposals at once, or every objection to one of them; raises OSError.
+
+    Objections on the grounds `waived` are remarks.
+    """
+    verdicts = [judge(each, kind, losses, now, waived) for each in proposals]
     effects = tuple(effect for each in verdicts for effect in each.effects)
     views = ((each.candidate, [view for stage in each.site.stages for view in stage.views]) for each in proposals)
     lacks = of_all(views, now)
+    accepted = tuple(
+        f"{each.ground}, which the person who asks accepts: {each.detail}"
+        for each in _of_members(proposals, [each.waived for each in verdicts])
+    )
     if objections := _of_members(proposals, [each.objections for each in verdicts]):
-        return RefusedPlan(objections, effects, remarks=lacks)
+        return RefusedPlan(objections, effects, remarks=(*accepted, *lacks))
     plan = _plan(kind, proposals, reader, {effect.after.client for effect in effects if effect.lost})
     order = Order(
         plan,
@@ -120,7 +135,7 @@ def conclude(
     )
     said = dict.fromkeys(remark for each in proposals for remark in remarks(each))
     beside = () if kind is Kind.ACTIVATE else tuple(_left_beside(proposals, reader))
-    return Prepared(order, effects, (*said, *lacks, *beside), {each.name: each.leaves for each in proposals})
+    return Prepared(order, effects, (*accepted, *said, *lacks, *beside), {each.name: each.leaves for each in proposals})
 
 
 def _of_members(

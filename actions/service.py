@@ -59,6 +59,8 @@ class Trouble:
 
     ran: Ran
     timeout: float
+    of: str = ""
+    """The components whose service it is, where a transaction has others, too; printable."""
 
     @property
     def timed_out(self) -> bool:
@@ -70,7 +72,8 @@ class Trouble:
         """The result, printable."""
         command = " ".join(self.ran.command)
         how = f"did not end within {self.timeout:g} s" if self.timed_out else f"ended with status {self.ran.status}"
-        return f"`{command}` {how}" + (f": {self.ran.output[-400:]}" if self.ran.output else "")
+        whose = f"{self.of}: " if self.of else ""
+        return f"{whose}`{command}` {how}" + (f": {self.ran.output[-400:]}" if self.ran.output else "")
 
 
 def steps(service: Service) -> tuple[Command, ...]:

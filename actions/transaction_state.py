@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actions import service
@@ -157,6 +157,9 @@ class TransactionState:
         first = None
         for each in dict.fromkeys(self.services().values()):
             trouble = act(self.world, each, begun)
+            names = self.names_of(each)
+            if trouble is not None and len(names) < len(self.plan.components):
+                trouble = replace(trouble, of=", ".join(names))
             first = first or trouble
             if trouble is not None and not go_on:
                 break

@@ -167,7 +167,9 @@ def _frozen(state: JournalState, subject: Subject) -> str | None:
     if not found:
         return None
     name, why = found[0]
-    return f"{name}: {why}" if subject.is_group else why
+    of_it = [each for each, _ in found if state.froze.get(each) == state.froze.get(name)]
+    # Where one transaction froze all, its reason says who is at fault.
+    return why if len(of_it) == len(subject.members) else f"{', '.join(of_it)}: {why}"
 
 
 def rejections(state: JournalState, components: Collection[str]) -> Iterator[Said]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from actions.backup import BackupSet
 from actions.ending import Ground
@@ -34,10 +35,13 @@ def own_sets_called(context: ActorContext, component: str, name: str) -> Sequenc
     return [each for each in sets if each.transaction == name]
 
 
-def last_usable(context: ActorContext, components: Sequence[str]) -> Mapping[str, ChosenSets] | RefusedPlan | Printable:
+def last_usable(
+    context: ActorContext, components: Sequence[str], refused: Mapping[str, str] = MappingProxyType({})
+) -> Mapping[str, ChosenSets] | RefusedPlan | Printable:
     """Return the newest of certvigil's own sets that can be used, were in use, and differ from the files on disk.
 
-    A transaction that was undone, or that froze, has put aside what is on disk again.
+    A transaction that was undone, or that froze, has put aside what is on disk again. `refused` says by the name of a
+    transaction why its sets are passed over, a sentence; printable.
     """
     # A set that was written late is given back only by its name.
     sets = [each for name in components for each in context.backup_sets(name) if not each.late]
@@ -45,6 +49,9 @@ def last_usable(context: ActorContext, components: Sequence[str]) -> Mapping[str
     same: Mapping[str, ChosenSets] = {}
     for transaction in dict.fromkeys(each.transaction for each in sorted(sets, key=lambda each: each.at, reverse=True)):
         of_it = [each for each in sets if each.transaction == transaction]
+        if transaction in refused:
+            passed_over.append(f"backup set {transaction} is passed over: {refused[transaction]}")
+            continue
         wrong = [
             f"{each.component}: backup set {transaction} is passed over: {why}"
             for each in of_it

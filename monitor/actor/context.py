@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
+from types import MappingProxyType
 
 from actions import audit, backup
 from actions.artefact import presented_by
@@ -153,7 +154,9 @@ class ActorContext:
         try:
             held = self._held(component, of)
             missing = [component.artefacts.files[role] for role in self._lacking(component, of, held)]
-            dead = self._why_dead(component, held, keystore_password(component.artefacts, self.world))
+            dead = self._why_dead(
+                component, held, keystore_password(component.artefacts, self.world), self._copies(component, of)
+            )
             return dead or (f"it does not hold {printable(', '.join(missing))}" if missing else "")
         except backup.BackupError as error:
             return printable(str(error))
@@ -178,10 +181,28 @@ class ActorContext:
         content = backup.content(self.world, self.transaction.backups, of)
         return held_by(component.artefacts, content, self.world)
 
-    def _why_dead(self, component: Component, held: Mapping[FileRole, bytes | None], password: bytes | None) -> str:
-        """Say why no server starts with files that hold this; empty where one does."""
+    def _copies(self, component: Component, of: backup.BackupSet) -> Mapping[str, str]:
+        """Return the path of the copy of each file in a backup set, by the configured path; raises OSError."""
+        root = os.path.join(self.transaction.backups, of.component, of.transaction)
+        # The copies in a folder have absolute names.
+        copies = {copy.path: os.path.join(root, copy.name) for copy in of.copies if copy.name}
+        given = component.artefacts.files.values()
+        return {path: copies[there] for path in given if (there := self.world.resolve(path)) in copies}
+
+    def _why_dead(
+        self,
+        component: Component,
+        held: Mapping[FileRole, bytes | None],
+        password: bytes | None,
+        copies: Mapping[str, str] = MappingProxyType({}),
+    ) -> str:
+        """Say why no server starts with files that hold this; empty where one does. `copies` are their own paths."""
         faults = faults_in(component.artefacts, held, password, self.world.now())
-        certain = (f"{printable(each.target)}: {each.detail}" for each in faults if each.certain)
+        # The file that a service reads now may be in order.
+        named = {given: f"{printable(copy)}, its copy of {printable(given)}" for given, copy in copies.items()}
+        certain = (
+            f"{named.get(each.target, printable(each.target))}: {each.detail}" for each in faults if each.certain
+        )
         return f"no server starts with it: {'; '.join(certain)}" if ill_of(faults) is Ill.DEAD else ""
 
     def _issuers(self, allowed: AllowedIssuer) -> Issuers:

@@ -94,7 +94,8 @@ def unknown(config: Config, components: Iterable[str]) -> Printable | None:
 def unusable(config: Config, request: Request) -> Printable | None:
     """Say why nothing can be done to one of the components that a request names, a sentence; None where it can.
 
-    A request is about all members of a group, or about none: they are changed, thawed and given back as one.
+    An act is for all members of a group, or for none: they are changed, thawed and given back as one. A list may be of
+    one.
     """
     components = request.names
     if request.verb in CONFIRMS:
@@ -104,7 +105,7 @@ def unusable(config: Config, request: Request) -> Printable | None:
     stores = [name for name in components if name in config.changeable_stores]
     if stores and request.verb not in _OF_STORES:
         return sentence("{} is a trust store: `certvigil trust` changes it", printable(stores[0]))
-    for name in components:
+    for name in components if request.verb is not Verb.BACKUPS else ():
         group = config.subject_of(name)
         if not set(config.members_of(group)) <= set(components):
             return sentence(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from actions.ending import Cause, Ground
@@ -14,27 +14,23 @@ from actions.refusal import refusal
 from actions.target import obstacle
 from actions.validate import Served
 from config.text import printable
-from monitor.actor.backup_sets import last_usable
 from monitor.actor.context import ActorContext
 from monitor.actor.work import Work
 from probes.certificate import Certificate
 
 
-def case_of(context: ActorContext, action: ActionRequest, made: Prepared) -> dict[str, str]:
+def case_of(action: ActionRequest, made: Prepared) -> dict[str, str]:
     """Return the certificate, or the backup set, that a plan gives each component, as in `Case`."""
     if action.kind is not Kind.ROLLBACK:
         return {name: new.sha256 for name, (_, new) in made.leaves.items()}
     if action.backup_set:
         return dict.fromkeys(made.order.plan.components, action.backup_set)
-    chosen = last_usable(context, action.components)
-    if not isinstance(chosen, Mapping):
-        return {}
-    return {name: chosen[name].sets[-1].transaction for name in made.order.plan.components if name in chosen}
+    return {name: made.backup_sets[name] for name in made.order.plan.components if name in made.backup_sets}
 
 
 def rejected(work: Work, action: ActionRequest, made: Prepared) -> Iterator[Objection]:
     """Yield that a person rejected it, whatever plan it was in."""
-    ruling = work.context.journal_state().no_to(cases_of(action.kind, case_of(work.context, action, made)))
+    ruling = work.context.journal_state().no_to(cases_of(action.kind, case_of(action, made)))
     if ruling is not None:
         because = f": {ruling.why}" if ruling.why else ""
         yield Objection(Ground.REJECTED, f"this {action.kind} was rejected by {ruling.by}{because}")

@@ -118,7 +118,7 @@ def _put_up(work: Work, action: ActionRequest, made: Prepared) -> Prepared | Ref
     action = replace(action, losses=plan.expected_losses)
     if (full := _make_room(work, action, plan)) is not None:
         return RefusedPlan((full,), made.effects)
-    case = case_of(work.context, action, made)
+    case = case_of(action, made)
     work.note(
         Event.PROPOSED,
         plan.components,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from actions import backup
 from actions.backup import BackupSet
@@ -27,6 +28,10 @@ from probes.judge.time import moment
 
 _MOST_DATES: Final = 16
 """Dates of a folder, the oldest first, that may be the default."""
+_WAIVED: Final = frozenset({Ground.NAMES_MISSING, Ground.NO_CLIENT_ACCEPTS, Ground.INCOMPLETE_CHAIN})
+"""Objections to certvigil's own set that a person waives who names the set and every client that it loses."""
+_MOST_TRIED: Final = 5
+"""Sets of certvigil that a rollback without a name tries, the newest first."""
 _MOST_TOLD: Final = 4
 """Sets of a folder about which is said why they are not the default."""
 
@@ -48,18 +53,73 @@ def rollback(work: Work, action: ActionRequest) -> Prepared | RefusedPlan | Prin
     if len(subjects) > 1 and action.backup_set in {"", DEFAULT_SET}:
         return Printable("a rollback of several components names the transaction that changed them as one")
     chosen: dict[str, ChosenSets] = {}
-    for subject in subjects:
-        found = _chosen(work, context.config.members_of(subject), action)
-        if not isinstance(found, Mapping):
-            return found
-        chosen.update(found)
-    made = _plan_of(work, chosen, action)
+    made: Prepared | RefusedPlan | Printable
+    if action.backup_set:
+        for subject in subjects:
+            found = _called(work, context.config.members_of(subject), action)
+            if not isinstance(found, Mapping):
+                return found
+            chosen.update(found)
+        made = _plan_of(work, chosen, action)
+    else:
+        made, given_back = try_own_sets(work, context.config.members_of(subjects[0]), action)
+        chosen.update(given_back)
     if not isinstance(made, Prepared):
         return made
     passed_over = dict.fromkeys(why for each in chosen.values() for why in each.passed_over)
     left_out = (name for name in action.components if name not in chosen)
     stay = (f"{name} was not changed since, and stays as it is" for name in left_out)
     return replace(made, remarks=(*passed_over, *stay, *made.remarks))
+
+
+class Tried(NamedTuple):
+    """The plan of a rollback without a name, or why there is none, and the sets that it gives back."""
+
+    made: Prepared | RefusedPlan | Printable
+    chosen: Mapping[str, ChosenSets] = MappingProxyType({})
+
+
+def try_own_sets(work: Work, members: Sequence[str], action: ActionRequest) -> Tried:
+    """Try the newest of certvigil's own sets; where its plan is refused, the next older ones, for a person.
+
+    `members` are one component, or a group. Where all are refused, the answer is that of the newest, and names the
+    others. Raises JournalError, BackupError, OSError.
+    """
+    first: RefusedPlan | None = None
+    refused: dict[str, str] = {}
+    while True:
+        chosen = last_usable(work.context, members, refused)
+        if not isinstance(chosen, Mapping):
+            return Tried(chosen if first is None else _with_others(work.context, first, members, refused))
+        made = _plan_of(work, chosen, action)
+        if isinstance(made, Prepared):
+            return Tried(made, chosen)
+        if _is_in_place(made) or not work.is_own_command:
+            return Tried(made if first is None else _with_others(work.context, first, members, refused))
+        first = first or made
+        transaction = next(iter(chosen.values())).sets[0].transaction
+        refused[transaction] = listed((harmless(f"{each.ground}: {each.detail}") for each in made.objections), "; ")
+        if len(refused) == _MOST_TRIED:
+            return Tried(_with_others(work.context, first, members, refused))
+
+
+def _is_in_place(refused: RefusedPlan) -> bool:
+    return Ground.NOTHING_TO_DO in {each.ground for each in refused.objections}
+
+
+def _with_others(
+    context: ActorContext, first: RefusedPlan, members: Sequence[str], refused: Mapping[str, str]
+) -> RefusedPlan:
+    """Return the refusal of the newest set, with the reasons against the older ones, and those that were not tried."""
+    newest, *others = refused
+    told = [sentence("these are the reasons against backup set {}", printable(newest))]
+    told += [sentence("backup set {} is refused, too: {}", printable(name), harmless(refused[name])) for name in others]
+    sets = sorted((each for name in members for each in context.backup_sets(name)), key=lambda each: -each.at)
+    rest = [name for name in dict.fromkeys(each.transaction for each in sets) if name not in refused]
+    if rest:
+        names = listed(map(printable, rest[:_MOST_TRIED]))
+        told.append(sentence("of the other sets, such as {}, `rollback --to SET` gives one back", names))
+    return replace(first, remarks=(*told, *first.remarks))
 
 
 def default_in_folders(work: Work, members: Sequence[str], action: ActionRequest) -> FolderDefault:
@@ -98,17 +158,15 @@ def why_half(sets: DatedSets, members: Sequence[str]) -> Printable:
     return sentence("half a set: it holds nothing of {}", without) if without else Printable("")
 
 
-def _chosen(
+def _called(
     work: Work, members: Sequence[str], action: ActionRequest
 ) -> Mapping[str, ChosenSets] | RefusedPlan | Printable:
-    """Return the backup sets that an action gives back, by component; else why there are none.
+    """Return the backup sets that an action names, by component; else why there are none.
 
     `members` are one component, or a group, which is given back what one transaction changed: a member that it did not
     change is left out.
     """
     name = action.backup_set
-    if not name:
-        return last_usable(work.context, members)
     none = sentence("there is no backup set {} of {}", printable(name), listed(map(printable, members)))
     # No transaction is called so: the name alone says whose set it is.
     if is_date(name):
@@ -144,7 +202,7 @@ def _why_refused(work: Work, sets: DatedSets, action: ActionRequest) -> Printabl
     if isinstance(made, Prepared):
         why = work.context.journal_state().quarantined.get(candidate_of(made.order.plan.changes))
         return Printable("") if why is None else sentence("it is in quarantine: {}", printable(why))
-    if Ground.NOTHING_TO_DO in {each.ground for each in made.objections}:
+    if _is_in_place(made):
         return Printable("")
     return listed((harmless(each.detail) for each in made.objections), "; ")
 
@@ -161,12 +219,25 @@ def _plan_of(work: Work, chosen: Mapping[str, ChosenSets], action: ActionRequest
         for name in chosen
     ]
     made = plan_rollback(
-        sites, content, context.world, context.world.now(), losses=action.losses, as_candidates=foreign.keys()
+        sites,
+        content,
+        context.world,
+        context.world.now(),
+        losses=action.losses,
+        as_candidates=foreign.keys(),
+        waived=_WAIVED if action.backup_set and work.is_own_command and not foreign else (),
     )
     if not isinstance(made, Prepared):
-        return made
+        return replace(made, remarks=(*_all_the_same(made), *made.remarks))
     folders = tuple(dict.fromkeys(printable(of.folder) for of in foreign.values()))
-    return replace(made, folders=folders, remarks=(*_whose(foreign), *made.remarks))
+    names = {name: sets.sets[-1].transaction for name, sets in chosen.items()}
+    return replace(made, backup_sets=names, folders=folders, remarks=(*_whose(foreign), *made.remarks))
+
+
+def _all_the_same(refused: RefusedPlan) -> Iterator[Printable]:
+    """Yield what gives a set back all the same, where only the loss of clients speaks against it."""
+    if {each.ground for each in refused.objections} == {Ground.CLIENT_LOST}:
+        yield Printable("`--lose CLIENT` for each of these clients gives it back all the same")
 
 
 def _whose(foreign: Mapping[str, BackupSet]) -> Iterator[Printable]:

@@ -10,12 +10,13 @@ from actions.backup_folder import newest_sets, unreadable_folders
 from actions.component_files import keys_of_set
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
-from config.text import printable
+from actions.prepare import Prepared
+from config.text import Printable, harmless, printable, sentence
 from monitor.actor.backup_sets import DEFAULT_SET, last_usable
 from monitor.actor.context import ActorContext
 from monitor.actor.documents import facts_document, set_document
 from monitor.actor.request import Document, Request
-from monitor.actor.rollback import default_in_folders, why_half
+from monitor.actor.rollback import default_in_folders, try_own_sets, why_half
 from monitor.actor.set_facts import certificates_in, facts_of, is_on_disk, is_served, presented_now
 from monitor.actor.work import Work
 from monitor.dialect import certificate_object
@@ -51,19 +52,25 @@ def list_sets(work: Work, request: Request) -> Document:
         if kept.left_out:
             folders = dict.fromkeys(each.backup_folder.directory for each in components if each.backup_folder)
             left_out.append({"components": [*members], "folders": [*map(printable, folders)], "dates": kept.left_out})
-        halves = {of.identity: str(why_half(sets, members)) for sets in kept.by_date.values() for of in sets.values()}
-        given_back = _given_back(context, members)
+        at_fault = {of.identity: str(why_half(sets, members)) for sets in kept.by_date.values() for of in sets.values()}
+        own = {name: context.backup_sets(name) for name in members}
+        together = [*(each for sets in own.values() for each in sets)]
+        together += [each for dated in kept.by_date.values() for each in dated.values()]
+        unusable = {each.identity: context.unusable(each) for each in together}
+        at_fault |= _of_others(together, unusable)
+        given_back = _given_back(work, members)
         reset = ActionRequest(Kind.ROLLBACK, tuple(members), DEFAULT_SET)
         default = frozenset(of.identity for of in default_in_folders(work, members, reset).sets.values())
-        for name in members:
+        for name in (each for each in members if each in names):
             in_folder = [sets[name] for sets in kept.by_date.values() if name in sets]
-            sets = sorted((*context.backup_sets(name), *in_folder), key=lambda each: each.at)
+            sets = sorted((*own[name], *in_folder), key=lambda each: each.at)
             presented = presented_now(context, name) if sets else ()
             for of in sets:
+                why = unusable[of.identity] or at_fault.get(of.identity, "")
                 facts, chain = facts_of(context, of), certificates_in(context, of)
                 listed_sets.append(
                     {
-                        **_listed(context, of, halves),
+                        **_listed(context, of, why),
                         "default": of.identity in default if default else of.pinned,
                         **facts_document(facts),
                         "certificate": certificate_object(chain[0]) if chain else None,
@@ -86,17 +93,28 @@ def _of_store(context: ActorContext, name: str) -> Iterator[Document]:
         yield {**set_document(of), "unusable": "", **facts_document(facts_of(context, of)), "next": of is last}
 
 
-def _given_back(context: ActorContext, members: Sequence[str]) -> frozenset[Identity]:
+def _given_back(work: Work, members: Sequence[str]) -> frozenset[Identity]:
     """Return each set that a rollback without a name gives back."""
-    chosen = last_usable(context, members)
+    tried = try_own_sets(work, members, ActionRequest(Kind.ROLLBACK, tuple(members)))
+    chosen = tried.chosen if isinstance(tried.made, Prepared) else last_usable(work.context, members)
     given_back = [each for of in chosen.values() for each in of.sets] if isinstance(chosen, Mapping) else []
-    return frozenset(each.identity for each in given_back if not is_on_disk(context, each))
+    return frozenset(each.identity for each in given_back if not is_on_disk(work.context, each))
 
 
-def _listed(context: ActorContext, of: BackupSet, halves: Mapping[Identity, str]) -> Document:
+def _of_others(sets: Sequence[BackupSet], unusable: Mapping[Identity, str]) -> Mapping[Identity, str]:
+    """Say of each set that is given back only with an unusable one of another member why that one is unusable."""
+    told: dict[tuple[str, bool], Printable] = {}
+    for each in sets:
+        if why := unusable[each.identity]:
+            said = sentence("given back only with that of {}: {}", printable(each.component), harmless(why))
+            told.setdefault((each.transaction, each.late), said)
+    return {each.identity: str(told[key]) for each in sets if (key := (each.transaction, each.late)) in told}
+
+
+def _listed(context: ActorContext, of: BackupSet, unusable: str) -> Document:
     """Return a backup set, with why it cannot be used, and why it is never given back, where that is so."""
     journal_state = context.journal_state()
-    document = {**set_document(of), "unusable": context.unusable(of) or halves.get(of.identity, "")}
+    document = {**set_document(of), "unusable": unusable}
     if not journal_state.given_up:
         return document
     try:

@@ -104,7 +104,7 @@ def see(work: Work, action: ActionRequest, made: Prepared, approval: Ruling | No
     candidate = candidate_of(made.order.plan.changes) if kind is Kind.REPLACE else ""
     no_evidence = _no_evidence(context, action, made, looks, approval)
     given_up = context.journal_state().why_not(made.order.keys)
-    case = case_of(context, action, made)
+    case = case_of(action, made)
 
     def situation(look: Look) -> Situation:
         seen = situation_of(

@@ -75,6 +75,11 @@ class Work:
 
         Whoever may write into such a folder would else choose what the daemon installs.
         """
+        return self.is_own_command
+
+    @property
+    def is_own_command(self) -> bool:
+        """Whether a person's own command has this done now: neither the daemon nor a policy has a hand in it."""
         return self.attended and not self.waits_for_approval
 
     def site_for_candidate(

@@ -316,7 +316,21 @@ def test_a_key_that_is_used_again_is_said_of_the_certificate_that_came_without_o
     ("files", "flaw", "said"),
     [
         pytest.param([], Flaw.NO_CERTIFICATE, "there is no certificate", id="nothing"),
-        pytest.param([given_pem(LEAF.key_pem())], Flaw.NO_CERTIFICATE, "there is no certificate", id="only a key"),
+        pytest.param(
+            [given_pem(LEAF.key_pem())], Flaw.NO_CERTIFICATE, "there is no certificate in site.pem", id="only a key"
+        ),
+        pytest.param(
+            [Given("full.pem", b""), given_pem(LEAF.key_pem())],
+            Flaw.NO_CERTIFICATE,
+            "there is no certificate in full.pem, site.pem; empty: full.pem",
+            id="an empty file",
+        ),
+        pytest.param(
+            [given_pem(LEAF.chain_pem()), Given("new.key", b"")],
+            Flaw.NO_KEY,
+            "no private key for CN=www.example.com; empty: new.key",
+            id="an empty key file",
+        ),
         pytest.param(
             [given_pem(ISSUING.pem(), ROOT.pem(), LEAF.key_pem())],
             Flaw.NO_CERTIFICATE,

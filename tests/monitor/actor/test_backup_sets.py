@@ -10,8 +10,20 @@ from typing import Any
 
 import pytest
 
-from monitor.lab.ca import Issued
+from actions.ending import Ground
+from actions.journal_state import ActionRequest
+from actions.plan import Kind
+from actions.prepare import RefusedPlan
+from config.load import load
+from config.model import Config
+from monitor.actor.authority import Role
+from monitor.actor.context import actor_context
+from monitor.actor.planning import make
+from monitor.actor.work import Work
+from monitor.lab.ca import Issued, self_signed
+from monitor.lab.process import wait_for
 from monitor.lab.servers import Lighttpd
+from monitor.state.trust import read_trust_context
 from probes.certificate import certificate
 from tests.kit.actor import ActorHouse, house
 from tests.kit.authority import fresh
@@ -40,6 +52,12 @@ def sets(web: ActorHouse) -> list[dict[str, Any]]:
 def write(web: ActorHouse, issued: Issued) -> None:
     Path(web.site.certificate).write_bytes(issued.chain_pem())
     Path(web.site.key).write_bytes(issued.key_pem())
+
+
+def serve(web: ActorHouse, issued: Issued) -> None:
+    write(web, issued)
+    web.server.reload()
+    wait_for(lambda: presented(web.server)[0] == issued.der(), 10.0, "the new certificate")
 
 
 @pytest.mark.server("lighttpd")
@@ -133,3 +151,65 @@ def test_each_set_is_told_with_its_transaction_its_certificate_and_its_place(web
         "DNS:www.example.com",
     ):
         assert word in line
+
+
+@nginx
+@pytest.mark.parametrize("words", [("reset-to-default", "web"), ("rollback", "web", "--to")])
+def test_a_default_set_without_the_names_that_no_client_accepts_is_given_back_to_a_person_who_names_the_clients(
+    words: tuple[str, ...],
+) -> None:
+    with house(self_signed("appliance")) as web:
+        default = web.on_disk()
+        assert replaced(web, fresh()) == 0
+        asked = (*words, sets(web)[0]["set"]) if "--to" in words else words
+        code, said = web.command(*asked)
+        assert code == 1, said
+        refused = [each.split()[1] for each in said.splitlines() if each.startswith("refused")]
+        assert refused == ["client_lost:"], said
+        assert "browser would no longer accept" in said
+        assert "`--lose CLIENT` for each of these clients gives it back" in said
+        code, said = web.command(*asked, "--lose", "browser")
+        assert code == 0, said
+        assert "names_missing, which the person who asks accepts: " in said
+        assert web.on_disk() == default
+
+
+@nginx
+def test_the_daemon_never_has_a_set_given_back_that_lacks_the_names(web: ActorHouse) -> None:
+    write(web, self_signed("appliance"))
+    assert replaced(web, fresh()) == 0
+    action = ActionRequest(Kind.ROLLBACK, ("web",), "default", ("browser",))
+    config = load(web.config_file, {})
+    assert isinstance(config, Config)
+    with actor_context(read_trust_context(config)[0]) as context:
+        for work in (Work(context, "x", role=Role.DAEMON), Work(context, "x", waits_for_approval=True)):
+            made = make(work, action, None).made
+            assert isinstance(made, RefusedPlan)
+            assert Ground.NAMES_MISSING in {each.ground for each in made.objections}
+
+
+@nginx
+def test_where_the_newest_set_is_refused_a_person_is_given_the_next_older_one(web: ActorHouse) -> None:
+    first = web.on_disk()
+    assert replaced(web, fresh()) == 0
+    serve(web, self_signed("appliance"))
+    assert replaced(web, fresh()) == 0
+    good, outage = sets(web)
+    assert (good["next"], outage["next"]) == (True, False)
+    code, said = web.command("rollback", "web")
+    assert code == 0, said
+    assert f"backup set {outage['set']} is passed over: names_missing: " in said
+    assert web.on_disk() == first
+
+
+@nginx
+def test_where_every_set_is_refused_the_refusal_says_so_of_each(web: ActorHouse) -> None:
+    for names in (("appliance",), ("other",)):
+        serve(web, self_signed(*names))
+        assert replaced(web, fresh()) == 0
+    older, newer = sets(web)
+    code, said = web.command("rollback", "web")
+    assert code == 1, said
+    assert "refused    names_missing: " in said
+    assert f"against backup set {newer['set']}" in said
+    assert f"backup set {older['set']} is refused, too: " in said

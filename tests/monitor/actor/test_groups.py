@@ -94,9 +94,7 @@ def test_the_profile_acts_on_a_primary_appliance_with_the_commands_of_the_site()
         assert all(ISSUING.der() in presented(server) for server in machine.servers.values())
 
 
-@pytest.mark.parametrize(
-    "words", ["plan", "replace", "activate", "rollback", "reset-to-default", "backups", "recover --thaw"]
-)
+@pytest.mark.parametrize("words", ["plan", "replace", "activate", "rollback", "reset-to-default", "recover --thaw"])
 def test_a_member_alone_is_never_changed_nor_thawed_nor_given_back(words: str, primary: Appliance) -> None:
     command = words.split()
     code, said = primary.command(*command, "portal")
@@ -368,6 +366,10 @@ def test_a_group_with_a_frozen_member_is_left_alone_until_it_is_thawed_by_its_na
     answer = primary.ask(REPLACE)
     assert [each["outcome"] for each in answer["endings"]] == ["frozen"], answer
     primary.configure()
+    assert (
+        f"it could not be activated: portal: `/bin/sh -c {spoiled}` ended with status 1"
+        in answer["endings"][0]["sentence"]
+    )
     code, said = primary.command("plan", "primary")
     assert code == 1
     assert "refused    frozen: portal is frozen: " in said or "refused    frozen: console is frozen: " in said
@@ -381,3 +383,25 @@ def test_a_group_with_a_frozen_member_is_left_alone_until_it_is_thawed_by_its_na
     code, said = primary.command("replace", "primary", "--from", primary.given(new))
     assert code == 0, said
     assert primary.serves(new)
+
+
+def test_a_set_with_an_unusable_member_says_so_of_every_member_and_names_the_file_of_the_set(
+    primary: Appliance,
+) -> None:
+    key = primary.artefacts("portal")["key"]
+    assert primary.command("replace", "primary", "--from", primary.given(fresh()))[0] == 0
+    replace_file(key, b"no key\n", 0o600)
+    assert primary.command("replace", "primary", "--from", primary.given(fresh()))[0] == 0
+    listed = json.loads(primary.command("backups", "primary", "--json")[1])["sets"]
+    last = max(listed, key=lambda each: str(each["taken"]))["set"]
+    why = {each["component"]: each["unusable"] for each in listed if each["set"] == last}
+    assert f"{primary.directory}/actor/backups/portal/{last}/" in why["portal"]
+    assert f", its copy of {key}: " in why["portal"]
+    assert why["console"] == f"given back only with that of portal: {why['portal']}"
+    assert not any(each["unusable"] for each in listed if each["set"] != last)
+
+
+def test_the_backup_sets_of_one_member_are_listed(primary: Appliance) -> None:
+    assert primary.command("replace", "primary", "--from", primary.given(fresh()))[0] == 0
+    listed = json.loads(primary.command("backups", "portal", "--json")[1])["sets"]
+    assert [each["component"] for each in listed] == ["portal"]
