@@ -178,7 +178,7 @@ def test_a_default_set_without_the_names_that_no_client_accepts_is_given_back_to
 def test_the_daemon_never_has_a_set_given_back_that_lacks_the_names(web: ActorHouse) -> None:
     write(web, self_signed("appliance"))
     assert replaced(web, fresh()) == 0
-    action = ActionRequest(Kind.ROLLBACK, ("web",), "default", ("browser",))
+    action = ActionRequest(Kind.ROLLBACK, ("web",), "default")
     config = load(web.config_file, {})
     assert isinstance(config, Config)
     with actor_context(read_trust_context(config)[0]) as context:
