@@ -6,6 +6,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import select
 import signal
 import stat
 import subprocess
@@ -29,6 +30,8 @@ NOT_A_FILE: Final = frozenset({errno.ELOOP, errno.EINVAL, errno.ENOTDIR, errno.E
 _OUTPUT_LIMIT: Final = 16_384
 _GATE: Final = ("/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "sh")
 """Becomes the command that follows once a line comes in; ends without it where the process at the other end dies."""
+_LONGEST: Final = 2**31 - 1
+"""Milliseconds that poll(2) waits for at most."""
 _servers: list[subprocess.Popen[bytes]] = []
 """Children of this process that are servers: kept, to be reaped once they end."""
 _SUPERVISOR: Final = ("LISTEN_", "WATCHDOG_")
@@ -106,7 +109,10 @@ class World:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", path)
-            data = file.read(READ_LIMIT + 1)
+            # As much as there is, and one more: room for the most that there may be takes long to get.
+            data = file.read(min(found.st_size, READ_LIMIT) + 1)
+            if len(data) > found.st_size:
+                data += file.read(READ_LIMIT + 1 - len(data))
         if len(data) > READ_LIMIT:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         return found, data
@@ -305,7 +311,7 @@ class World:
                 return Ran(command, 127, printable(f"{command[0]}: {error.strerror}"))
             serving = False
             try:
-                status: int | None = started.wait(timeout)
+                status: int | None = _waited_for(started, timeout)
             except subprocess.TimeoutExpired:
                 status = None
                 serving = process.end_session(started.pid, spare_server=spare_server)
@@ -378,6 +384,23 @@ def _start(command: Command, begun: Callable[[ProcessId], None] | None, output: 
             with suppress(BrokenPipeError):
                 gate.write(b"\n")
     return started
+
+
+def _waited_for(child: subprocess.Popen[bytes], timeout: float) -> int:
+    """Return the status of a child as soon as it has ended; raises TimeoutExpired after `timeout` seconds."""
+    try:
+        descriptor = os.pidfd_open(child.pid)
+    except OSError:
+        # The kernel has none, or there is no room for one: then it is looked for now and then.
+        return child.wait(timeout)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(min(timeout * 1000, _LONGEST)):
+            raise subprocess.TimeoutExpired(child.args, timeout)
+    finally:
+        os.close(descriptor)
+    return child.wait()
 
 
 def _environment() -> dict[str, str]:

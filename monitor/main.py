@@ -22,6 +22,7 @@ def main() -> None:
         return
     from config.text import printable  # noqa: PLC0415 (the modules of a command are loaded when it is called)
     from monitor.commands import app  # noqa: PLC0415
+    from monitor.commands.narrow import narrowed  # noqa: PLC0415
 
     # A demonstration that nobody watches ends.
     if sys.argv[1:2] != ["demo"]:
@@ -30,7 +31,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        code = app(standalone_mode=False)
+        code = narrowed(app, sys.argv[1:])(standalone_mode=False)
     except Exception as error:
         if isinstance(error, FileNotFoundError) and not _is_somewhere():
             sys.stderr.write("certvigil: the current directory was deleted; change to one that exists\n")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
+import struct
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Self, TypeVar
 
 from config.text import Printable, printable, sentence
@@ -20,6 +23,13 @@ MOST_NAMES: Final = 4096
 """On one way, those of links included."""
 _READING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _EXAMINING: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPENAT2: Final = 437
+"""The number of openat2(2), which the C library does not have."""
+_HOW: Final = struct.pack("QQQ", _EXAMINING | os.O_DIRECTORY, 0, 0x04)
+"""A struct open_how with RESOLVE_NO_SYMLINKS of linux/openat2.h."""
+_HERE: Final = -100
+"""AT_FDCWD of linux/fcntl.h."""
+_LIBRARY: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 _ATTEMPTS: Final = 3
 _ROOT_ALONE: Final = frozenset({0})
 _OUR_OWN: Final = Unreadable(UnreadableReason.NOT_REGULAR, Printable("it is a file that certvigil keeps for itself"))
@@ -129,7 +139,6 @@ class _Walk:
 
     def __init__(self, path: str, trusted: frozenset[int] = _ROOT_ALONE, *, follow_last: bool = True) -> None:
         """Begin at the root; links of `trusted` users, ids, lead anywhere."""
-        self.directory = os.open("/", _EXAMINING)
         self.lie_in: list[str] = []
         """Where the links lie that were passed: paths without links."""
         self._at: list[str] = []
@@ -137,6 +146,11 @@ class _Walk:
         self._trusted = trusted
         self._follow_last = follow_last
         self._todo = _names(path)
+        directory = _directory_without_links(self._todo[:0:-1])
+        if directory is None:
+            self.directory = os.open("/", _EXAMINING)
+        else:
+            self.directory, self._at, self._todo = directory, self._todo[:0:-1], self._todo[:1]
         self._passed = 0
         self._broken: str | None = None
         """Where the last name of the path is a link: what that leads to."""
@@ -192,7 +206,7 @@ class _Walk:
         except OSError:
             # Of a directory, nothing is left to do.
             return os.path.normpath(os.path.join("/", *self._at, *reversed(self._todo)))
-        return os.path.join("/", *self._at, name)
+        return f"/{'/'.join((*self._at, name))}"
 
     def _end(self) -> tuple[str, os.stat_result]:
         for _ in range(MOST_NAMES):
@@ -269,6 +283,20 @@ def _open(directory: int, name: str, examined: os.stat_result, flags: int = _REA
         return descriptor
     os.close(descriptor)
     return None
+
+
+def _directory_without_links(names: Sequence[str]) -> int | None:
+    """Return a descriptor of a directory below the root, reached at once instead of name by name.
+
+    None where a link is on its way, where it cannot be opened, or where the kernel has no such call: then the way is
+    gone name by name.
+    """
+    path = os.fsencode(f"/{'/'.join(names)}")
+    # The C library would read a path to its first zero byte.
+    if _LIBRARY is None or ".." in names or b"\0" in path:
+        return None
+    descriptor: int = _LIBRARY.syscall(_OPENAT2, _HERE, path, _HOW, len(_HOW))
+    return descriptor if descriptor >= 0 else None
 
 
 def _names(path: str) -> list[str]:

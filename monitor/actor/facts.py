@@ -11,18 +11,21 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from config.model import FileTarget
 from config.text import Printable, harmless, printable
 from config.vocabulary import EntryKind, FileContent, FileFormat, Integrity, LineState, UnreadableReason
-from monitor.actor.request import Document
 from probes.certificate import MOST_BYTES, certificate
 from probes.file import MOST_KEYS
 from probes.keystore import Keystore, KeystoreEntry
 from probes.line.syntax import LineReading
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.set import SetReading
+
+if TYPE_CHECKING:
+    # What an actor is asked for takes long to load, and no reader needs it.
+    from monitor.actor.request import Document
 
 MOST_FILES: Final = 16
 MOST_CERTIFICATES: Final = 2000

@@ -38,11 +38,12 @@ def _faults(screen: Screen, seconds: float | None, listen: str | None) -> int:
     with tempfile.TemporaryDirectory(prefix="certvigil-demo-") as directory:
         screen.say("building a small appliance: its own CA, and four components on loopback")
         with Appliance(directory, listen) as appliance, keeping_vigil(screen, appliance) as events:
-            say_addresses(screen, appliance)
-            screen.say("")
-            screen.say("everything was looked at once, and nothing is wrong yet", style="bold")
             story = Story(screen, events)
+            # Whoever reads that it is under way may end it at once.
             try:
+                say_addresses(screen, appliance)
+                screen.say("")
+                screen.say("everything was looked at once, and nothing is wrong yet", style="bold")
                 _tell(story, appliance)
                 if seconds is None:
                     screen.say("")

@@ -15,7 +15,6 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NoReturn
 from xml.parsers import expat
-from xml.sax.saxutils import escape
 
 from config.model import ConfigLine
 from config.text import printable, sentence
@@ -30,6 +29,7 @@ _DEEPEST: Final = 200
 _MOST: Final = 20_000
 """Elements."""
 _INDENTED: Final = re.compile(r"(\r\n|\n|\r)([ \t]*)\Z")
+_ESCAPED: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -261,7 +261,7 @@ def _text(line: ConfigLine) -> str:
     # A path that begins or ends with a blank would be read without it.
     if _UNWRITABLE.search(line.value) or line.value != line.value.strip():
         raise OddFileError("the path of the chain cannot be written into it")
-    return f"<{name}>{escape(line.value)}</{name}>"
+    return f"<{name}>{line.value.translate(_ESCAPED)}</{name}>"
 
 
 def _included(_data: bytes, _line: ConfigLine) -> tuple[str, ...]:
@@ -270,7 +270,7 @@ def _included(_data: bytes, _line: ConfigLine) -> tuple[str, ...]:
 
 def _shown(line: ConfigLine) -> str:
     outer, _, name = line.setting.rpartition("/")
-    return f"<{name}>{escape(line.value)}</{name}> inside <{outer.rpartition('/')[2]}>"
+    return f"<{name}>{line.value.translate(_ESCAPED)}</{name}> inside <{outer.rpartition('/')[2]}>"
 
 
 SYNTAX: Final = Syntax(_read, _put, _take, _included, _shown)

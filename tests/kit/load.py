@@ -19,7 +19,7 @@ from monitor.lab.servers import Server
 
 _CLIENTS: Final = 3
 _PATIENCE: Final = 5.0
-_PAUSE: Final = 0.002
+_PAUSE: Final = 0.005
 """Seconds between two handshakes of one client, so that the machine has time for something else."""
 
 Chain = tuple[str, ...]
@@ -40,6 +40,8 @@ class Load:
     def __init__(self, server: Server, name: str) -> None:
         self._server, self._name = server, name
         self._ending = threading.Event()
+        # Nothing is kept from one handshake to the next: no connection takes up a session.
+        self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         self._completed = [0] * _CLIENTS
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(_CLIENTS)]
         self._chains: list[Chain] = []
@@ -96,7 +98,7 @@ class Load:
             time.sleep(_PAUSE)
 
     def _handshake(self) -> Chain:
-        connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), self._connected())
+        connection = SSL.Connection(self._context, self._connected())
         try:
             connection.set_tlsext_host_name(self._name.encode())
             connection.set_connect_state()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import MappingProxyType
 
 from hypothesis import strategies as st
@@ -41,6 +42,8 @@ _THRESHOLDS = st.integers(1, 100).map(lambda percent: share_of_lifetime(percent 
 )
 
 
+# A strategy is examined once, which takes longer than to draw from it: each is made once.
+@cache
 def leaves(codes: st.SearchStrategy[Code] = CODES) -> st.SearchStrategy[Check]:
     severities = st.sampled_from(Severity)
     return st.one_of(
@@ -65,6 +68,7 @@ def leaves(codes: st.SearchStrategy[Code] = CODES) -> st.SearchStrategy[Check]:
     )
 
 
+@cache
 def checks(codes: st.SearchStrategy[Code] = CODES) -> st.SearchStrategy[Check]:
     def grown(inner: st.SearchStrategy[Check]) -> st.SearchStrategy[Check]:
         several = st.lists(inner, min_size=1, max_size=3).map(tuple)
@@ -81,14 +85,28 @@ WINDOWS = st.builds(
 )
 
 
+_ACTIONS = (
+    st.none() | st.builds(Replace, st.just((AllowedIssuer("system"),))) | st.builds(Rollback) | st.builds(Activate)
+)
+_NOTIFY = st.just(Notify(("ops",)))
+_NOTIFY_OR_NOT = st.none() | _NOTIFY
+_SEVERAL_WINDOWS = st.lists(WINDOWS, max_size=2).map(tuple)
+_LABELS = st.dictionaries(_NAMES, st.lists(_NAMES, max_size=2).map(tuple), max_size=1)
+_MODES = st.none() | st.sampled_from(Mode)
+_FALLBACK = st.booleans()
+
+
+@cache
+def _checks_or_none(codes: st.SearchStrategy[Code]) -> st.SearchStrategy[Check | None]:
+    return st.none() | checks(codes)
+
+
 @st.composite
 def policies(draw: st.DrawFn, codes: st.SearchStrategy[Code] = CODES, match: bool = True) -> Policy:
-    action = draw(
-        st.none() | st.builds(Replace, st.just((AllowedIssuer("system"),))) | st.builds(Rollback) | st.builds(Activate)
-    )
-    notify = draw((st.none() if action else st.nothing()) | st.just(Notify(("ops",))))
-    windows = draw(st.lists(WINDOWS, max_size=2).map(tuple)) if action else ()
-    labels = draw(st.dictionaries(_NAMES, st.lists(_NAMES, max_size=2).map(tuple), max_size=1)) if match else {}
+    action = draw(_ACTIONS)
+    notify = draw(_NOTIFY_OR_NOT if action else _NOTIFY)
+    windows = draw(_SEVERAL_WINDOWS) if action else ()
+    labels = draw(_LABELS) if match else {}
     return Policy(
         draw(_NAMES),
         draw(checks(codes)),
@@ -96,7 +114,7 @@ def policies(draw: st.DrawFn, codes: st.SearchStrategy[Code] = CODES, match: boo
         notify,
         PolicyMatch(labels=MappingProxyType(labels)),
         windows,
-        draw(st.none() | checks(codes)) if windows else None,
-        draw(st.none() | st.sampled_from(Mode)) if action else None,
-        fallback=draw(st.booleans()),
+        draw(_checks_or_none(codes)) if windows else None,
+        draw(_MODES) if action else None,
+        fallback=draw(_FALLBACK),
     )

@@ -116,20 +116,29 @@ def certificates() -> st.SearchStrategy[Validity]:
     )
 
 
+# A strategy is examined once, which takes longer than to draw from it: each is made once.
+_MODES = st.none() | st.sampled_from(Mode)
+_FINDINGS = st.lists(findings(), max_size=3)
+_EDGES = st.lists(st.builds(Accepts, st.just("default"), st.just("web/443"), st.booleans(), _PAST), max_size=1)
+_CERTIFICATE_OR_NOT = st.none() | certificates()
+_PAST_OR_NEVER = st.none() | _PAST
+_CANDIDATE_OR_NOT = st.none() | st.builds(KnownCandidate, st.sampled_from(["new", "newer"]), _PAST, st.just(""))
+_ATTEMPTS = st.lists(attempts(), max_size=4)
+_HELD = st.sampled_from(["", "", "", "frozen"])
+
+
 @st.composite
 def situations(draw: st.DrawFn, subject: str = "web") -> Situation:
     """Return any situation of the past and present: nothing in it lies in the future."""
-    tried = sorted(draw(st.lists(attempts(), max_size=4)), key=lambda each: each.ended)
+    tried = sorted(draw(_ATTEMPTS), key=lambda each: each.ended)
     return replace(
         situation(subject=subject),
-        mode=draw(st.none() | st.sampled_from(Mode)),
-        findings=tuple(draw(st.lists(findings(), max_size=3))),
-        edges=tuple(
-            draw(st.lists(st.builds(Accepts, st.just("default"), st.just("web/443"), st.booleans(), _PAST), max_size=1))
-        ),
-        certificate=draw(st.none() | certificates()),
-        drift_since=draw(st.none() | _PAST),
-        candidate=draw(st.none() | st.builds(KnownCandidate, st.sampled_from(["new", "newer"]), _PAST, st.just(""))),
+        mode=draw(_MODES),
+        findings=tuple(draw(_FINDINGS)),
+        edges=tuple(draw(_EDGES)),
+        certificate=draw(_CERTIFICATE_OR_NOT),
+        drift_since=draw(_PAST_OR_NEVER),
+        candidate=draw(_CANDIDATE_OR_NOT),
         attempts=tuple(tried),
-        held=draw(st.sampled_from(["", "", "", "frozen"])),
+        held=draw(_HELD),
     )

@@ -1,31 +1,13 @@
-"""A service manager for one service, faithful to systemd in what a transaction meets.
-
-`supervisor.py run DIRECTORY COMMAND...` starts the service again whenever it ends, until it has been started too often;
-`supervisor.py once DIRECTORY COMMAND...` leaves that to whoever asks for it. `supervisor.py ask DIRECTORY VERB...` does
-what systemctl does: a restart succeeds as soon as there is a process, one of a service that was given up fails until
-`reset-failed`, and `show` names the process, or the state where that is asked for. Where `DIRECTORY/delay` is a file,
-it first takes as many seconds as that says; which verb was asked for when (Unix time) is added to `DIRECTORY/asked`.
-"""
+"""A service manager for one service, faithful to systemd in what a transaction meets; its program is `supervising`."""
 
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
-from typing import Final
 
 from monitor.lab.process import ServerProcess, accepts
-
-_BURST: Final = 5
-"""Starts within `_INTERVAL` after which it gives up: StartLimitBurst."""
-_INTERVAL: Final = 10.0
-_POLL: Final = 0.02
+from tests.kit import supervising
 
 
 class Supervisor:
@@ -43,135 +25,15 @@ class Supervisor:
 
     def __enter__(self) -> Supervisor:
         os.makedirs(self.directory)
-        ask = f'exec "{sys.executable}" -P "{__file__}" ask "{self.directory}" "$@"\n'
+        # It is asked often, and needs nothing but what comes with Python.
+        ask = f'exec "{sys.executable}" -I -S "{supervising.__file__}" ask "{self.directory}" "$@"\n'
         with open(self.systemctl, "w", encoding="utf-8") as file:
             file.write(f"#!/bin/sh\n{ask}")
         os.chmod(self.systemctl, 0o755)
-        program = (sys.executable, "-P", __file__, self._how, self.directory, *self._command)
+        program = (sys.executable, "-I", "-S", supervising.__file__, self._how, self.directory, *self._command)
         self._process = ServerProcess(program, os.path.join(self.directory, "log"))
         self._process.wait_for_start(lambda: accepts(*self._address), "accepting connections")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.stop()
-
-
-@dataclass(slots=True)
-class _Service:
-    command: Sequence[str]
-    restarts: bool
-    process: subprocess.Popen[bytes] | None = None
-    starts: list[float] = field(default_factory=list)
-    gave_up: bool = False
-    ended_badly: bool = False
-
-    def start(self) -> str:
-        now = time.monotonic()
-        self.starts = [each for each in self.starts if each > now - _INTERVAL]
-        if self.restarts and len(self.starts) >= _BURST:
-            self.gave_up = True
-        if self.gave_up:
-            return "1 Job for web.service failed. Start request repeated too quickly."
-        self.starts.append(now)
-        self.process, self.ended_badly = subprocess.Popen(self.command), False
-        return "0 "
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait()
-            self.process = None
-
-    def revive(self) -> None:
-        if self.process is not None and self.process.poll() is not None:
-            self.ended_badly = self.process.poll() != 0
-            self.process = None
-            if self.restarts:
-                self.start()
-
-    def reload(self) -> str:
-        if self.process is None:
-            return "1 The service is not active, cannot reload."
-        self.process.send_signal(signal.SIGHUP)
-        return "0 "
-
-    @property
-    def active_state(self) -> str:
-        """The state as systemd names it: one that is started again is not given up."""
-        if self.gave_up or (self.process is None and self.ended_badly):
-            return "failed"
-        if self.process is None:
-            return "inactive"
-        return "active" if self.process.poll() is None else "activating"
-
-    def answer(self, verb: str) -> str:
-        match verb:
-            case "restart":
-                self.stop()
-                return self.start()
-            case "start":
-                return "0 " if self.process is not None else self.start()
-            case "stop":
-                self.stop()
-                return "0 "
-            case "reload":
-                return self.reload()
-            case "reset-failed":
-                self.gave_up = self.ended_badly = False
-                self.starts.clear()
-                return "0 "
-            case "ActiveState":
-                return f"0 LoadState=loaded\nUnitFileState=enabled\nActiveState={self.active_state}"
-            case "show":
-                return f"0 MainPID={self.process.pid if self.process else 0}"
-        return f"1 Unknown command verb {verb}."
-
-
-def run(directory: str, command: Sequence[str], *, restarts: bool) -> None:
-    """Supervise until killed."""
-    service = _Service(command, restarts)
-    service.start()
-    # The name of a socket may not be as long as that of a file.
-    os.chdir(directory)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind("control")
-        listener.listen()
-        listener.settimeout(_POLL)
-        while True:
-            service.revive()
-            try:
-                connection, _ = listener.accept()
-            except TimeoutError:
-                continue
-            with closing(connection):
-                connection.sendall(service.answer(connection.recv(100).decode()).encode())
-
-
-def ask(directory: str, verb: str) -> int:
-    """Have the supervisor do something; returns the exit status."""
-    os.chdir(directory)
-    with open("asked", "a", encoding="ascii") as asked:
-        asked.write(f"{_began():.3f} {verb}\n")
-    with suppress(FileNotFoundError), open("delay", encoding="ascii") as delay:
-        time.sleep(float(delay.read()))
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect("control")
-        connection.sendall(verb.encode())
-        status, _, said = connection.recv(1000).decode().partition(" ")
-    sys.stdout.write(said)
-    return int(status)
-
-
-def _began() -> float:
-    """Return the Unix time at which this process was started, before it was Python."""
-    with open("/proc/self/stat", encoding="ascii") as stat:
-        ticks = int(stat.read().rpartition(")")[2].split()[19])
-    since = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return time.time() - since
-
-
-if __name__ == "__main__":
-    if sys.argv[1] in {"run", "once"}:
-        run(sys.argv[2], sys.argv[3:], restarts=sys.argv[1] == "run")
-    asks_for_state = any("ActiveState" in each for each in sys.argv[4:])
-    sys.exit(ask(sys.argv[2], "ActiveState" if asks_for_state else sys.argv[3]))

@@ -12,11 +12,10 @@ import subprocess
 import sys
 import traceback
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from actions.aside import KEPT_FOR
@@ -90,20 +89,26 @@ class NotReachedError(Exception):
     """A run ended and did not come to a step that it was to come to."""
 
 
-class Names(NamedTuple):
+@dataclass(frozen=True)
+class Names:
     """How that which steps are about is called, alike wherever a scene lies and whatever its transaction is called."""
 
     places: tuple[tuple[str, str], ...] = ()
     """Beginnings of paths and what stands for them."""
-    commands: Mapping[Command, str] = MappingProxyType({})
+    commands: Mapping[Command, str] = field(default_factory=dict)
+    _known: dict[str, str] = field(default_factory=dict)
+    """The names of paths."""
 
     def of(self, about: str, command: Command | None = None) -> str:
         """Return the name of paths or of a command."""
         if command is not None and command in self.commands:
             return self.commands[command]
-        for place, name in self.places:
-            about = about.replace(place, name)
-        return _TRANSACTION.sub("*", about)
+        if (known := self._known.get(about)) is None:
+            known = about
+            for place, name in self.places:
+                known = known.replace(place, name)
+            self._known[about] = known = _TRANSACTION.sub("*", known)
+        return known
 
 
 def names_of(services: Mapping[str, Service], *places: tuple[str, str]) -> Names:
@@ -146,14 +151,13 @@ class StepWorld(HastyWorld):
         self.trace: list[Step] = []
         self.fault = fault
         self.spelling = Names()
-        self._times: Counter[tuple[str, str]] = Counter()
+        self._times: dict[tuple[str, str], int] = {}
         self._files: dict[int, str] = {}
         """What is open, by descriptor."""
 
-    def _take(self, name: str, act: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    def _take(self, name: str, act: Callable[[], Any], given: tuple[Any, ...]) -> Any:
         step = self._step(name, given)
         self.trace.append(step)
-        act = partial(act, *given, **named)
         done = act() if self.fault is None else self.fault(step, act, given)
         if name in ("create", "open"):
             self._files[done] = step.about
@@ -170,8 +174,8 @@ class StepWorld(HastyWorld):
         what = self.spelling.of(about, command)
         if name == "write_at" and (record := _EVENT.search(given[2])) is not None:
             what += f" {record[1].decode()}"
-        self._times[name, what] += 1
-        return Step(len(self.trace), name, about, what, self._times[name, what])
+        self._times[name, what] = time = self._times.get((name, what), 0) + 1
+        return Step(len(self.trace), name, about, what, time)
 
     def took(self, step: Step) -> None:
         """Raise NotReachedError unless it has come to that step of another run."""
@@ -182,7 +186,8 @@ class StepWorld(HastyWorld):
 def _taken(name: str) -> Callable[..., Any]:
     def take(self: StepWorld, *given: Any, **named: Any) -> Any:
         # The next in line, which is a model of a world for some.
-        return self._take(name, getattr(super(StepWorld, self), name), *given, **named)
+        act = getattr(super(StepWorld, self), name)
+        return self._take(name, partial(act, *given, **named), given)
 
     return take
 

@@ -16,6 +16,7 @@ import pytest
 
 from config.model import FileTarget
 from config.vocabulary import FileRole, UnreadableReason
+from probes import opening
 from probes.file import identify, look_at_file
 from probes.observation import Unreadable
 from probes.opening import (
@@ -30,6 +31,14 @@ from probes.opening import (
 
 USER: Final = 64_001
 OTHER: Final = 64_002
+
+
+@pytest.fixture(autouse=True, params=["at once", "name by name"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have directories without links be reached as kernels with and without openat2(2) have it."""
+    if request.param == "name by name":
+        monkeypatch.setattr(opening, "_LIBRARY", None)
+
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to others")
 

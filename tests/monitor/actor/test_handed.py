@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -22,10 +21,9 @@ from monitor.actor.handed import announce, receive
 from monitor.actor.request import HandedFile, Request, Verb, decode, encode
 from monitor.actor.work import CandidateFiles
 from monitor.lab.ca import Issued
-from monitor.lab.process import find_command
 from tests.kit.actor import ActorHouse, house
 from tests.kit.authority import fresh
-from tests.kit.daemon import CERTVIGIL, PATIENCE
+from tests.kit.daemon import certvigil_as
 from tests.kit.openssl_client import presented
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become others")
@@ -53,17 +51,7 @@ def file_of(web: ActorHouse, issued: Issued, owner: int) -> str:
 
 
 def as_operator(web: ActorHouse, *arguments: str) -> tuple[int, str]:
-    setpriv = find_command("setpriv")
-    assert setpriv is not None
-    who = (setpriv, "--reuid", str(NOBODY.pw_uid), "--regid", str(NOBODY.pw_gid), "--clear-groups")
-    ran = subprocess.run(
-        [*who, *CERTVIGIL, *arguments, "--config", web.config_file],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    ran = certvigil_as((NOBODY.pw_uid, NOBODY.pw_gid), *arguments, "--config", web.config_file)
     assert "PRIVATE KEY" not in ran.stdout + ran.stderr
     return ran.returncode, ran.stdout + ran.stderr
 

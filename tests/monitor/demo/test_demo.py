@@ -8,13 +8,18 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from queue import Queue
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from config.vocabulary import Scenario
+from monitor.commands.screen import Screen
+from monitor.demo import tour
 from monitor.lab.process import find_command
 from tests.kit import bare_machine
 from tests.kit.bare_machine import HURRY
@@ -135,3 +140,26 @@ def test_nothing_is_left_behind_however_it_is_ended(
             with suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGKILL)
     assert not list(directory.iterdir())
+
+
+def test_whoever_reads_that_it_is_under_way_may_end_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen: it ended without a word, where the signal came between that line and whatever followed."""
+    said: list[str] = []
+
+    class Ended(Screen):
+        def say(self, template: str, *_: object, **__: object) -> None:
+            said.append(template)
+            if "everything was looked at once" in template:
+                signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(tour, "Screen", Ended)
+    monkeypatch.setattr(tour, "Appliance", lambda *_: nullcontext(Mock()))
+    monkeypatch.setattr(tour, "say_addresses", lambda *_: None)
+    monkeypatch.setattr(tour, "keeping_vigil", lambda *_: nullcontext(Queue()))
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        assert tour.demo(Scenario.FAULTS, None, None) == 0
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert said[-1] == "stopped; nothing is left behind"
