@@ -35,9 +35,15 @@ from monitor.actor.work import CandidateFiles, Work
 
 Made = Prepared | RefusedPlan | Printable
 """A plan, the objections to it, or a sentence that says why the action makes no sense."""
+LONGEST: Final = 20.0
+"""Seconds after which a plan for the daemon is given up, before its next component."""
 _LOCKED: Final = frozenset({Flaw.KEY_ENCRYPTED, Flaw.WRONG_PASSWORD})
 Check = Callable[[Work, ActionRequest, Prepared], Iterable[Objection]]
 """Yields objections to a plan."""
+
+
+class _TooSlowError(Exception):
+    """A plan for the daemon takes too long."""
 
 
 class Planned(NamedTuple):
@@ -56,15 +62,37 @@ def make(work: Work, action: ActionRequest, policy: Policy | None = None) -> Pla
     """
     if objections := led_astray(work.context, action):
         return Planned(RefusedPlan(objections))
+    try:
+        return _make(work, action, policy)
+    except _TooSlowError:
+        return Planned(sentence("the plan takes longer than {:.0f} s to make: an operator may ask for it", LONGEST))
+
+
+def _make(work: Work, action: ActionRequest, policy: Policy | None) -> Planned:
     match action.kind:
         case Kind.REPLACE:
             return _replacement(work, action, policy)
         case Kind.ACTIVATE:
             return Planned(_activation(work.context, action))
         case Kind.ROLLBACK:
-            return Planned(_rollback(work.context, action))
+            return Planned(_rollback(work, action))
         case Kind.TRUST:
             return Planned(Printable("a trust store is changed by `certvigil trust` alone"))
+
+
+def _limit(work: Work) -> Callable[[], None]:
+    """Return a function that raises _TooSlowError once a plan for the daemon takes too long.
+
+    The plan holds the turn, for which an operator may wait, and others write the files that it is made from.
+    """
+    world = work.context.world
+    end = world.monotonic() + LONGEST
+
+    def go_on() -> None:
+        if not work.attended and world.monotonic() > end:
+            raise _TooSlowError
+
+    return go_on
 
 
 def checked(work: Work, action: ActionRequest, made: Made, *checks: Check) -> Made:
@@ -89,7 +117,8 @@ def _activation(context: ActorContext, action: ActionRequest) -> Made:
     return plan_activation(sites, context.world, context.world.now(), losses=action.losses)
 
 
-def _rollback(context: ActorContext, action: ActionRequest) -> Made:
+def _rollback(work: Work, action: ActionRequest) -> Made:
+    context, go_on = work.context, _limit(work)
     subjects = context.config.subjects_of(action.components)
     if len(subjects) > 1 and action.backup_set in {"", DEFAULT_SET}:
         return Printable("a rollback of several components names the transaction that changed them as one")
@@ -108,12 +137,12 @@ def _rollback(context: ActorContext, action: ActionRequest) -> Made:
     left_out = [name for name in action.components if name not in given_back]
     remarks.update(dict.fromkeys(f"{name} was not changed since, and stays as it is" for name in left_out))
     sites = [context.site(name) for name in given_back]
-    made = plan_rollback(sites, content, context.world, context.world.now(), losses=action.losses)
+    made = plan_rollback(sites, content, context.world, context.world.now(), losses=action.losses, go_on=go_on)
     return replace(made, remarks=(*remarks, *made.remarks)) if isinstance(made, Prepared) else made
 
 
 def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Planned:
-    context, requests = work.context, requests_of(work.context, action.components)
+    context, requests, go_on = work.context, requests_of(work.context, action.components), _limit(work)
     taken = _taken(work, action, requests)
     if isinstance(taken, RefusedPlan):
         return Planned(taken)
@@ -125,7 +154,13 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
         sites = _with_their_keys_given_up(work, sites)
     quarantined = context.journal_state().quarantined
     made = plan_replacement(
-        sites, candidates, context.world, context.world.now(), losses=action.losses, quarantined=quarantined
+        sites,
+        candidates,
+        context.world,
+        context.world.now(),
+        losses=action.losses,
+        quarantined=quarantined,
+        go_on=go_on,
     )
     if action.key_compromised and _is_installed(made):
         why = "that certificate is installed already, and its key is the one to be given up: it takes a new key"
