@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import ssl
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +15,7 @@ from probes.certificate import Certificate, decodable
 from probes.container.pkcs12 import PKCS12
 from probes.container.registry import recognise, trusted_in
 from probes.keystore import DEFAULT_PASSWORD, password_in
+from probes.opening import read_as_ourselves
 from probes.store_content import read_store
 
 LARGEST: Final = 64 * 2**20
@@ -137,19 +136,11 @@ def own_password(store: TrustStore) -> tuple[bytes, ...]:
     if store.password_file is None:
         return ()
     try:
-        with open(os.open(store.password_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            return (password_in(file.read(_LONGEST_PASSWORD)),)
+        return (password_in(read_as_ourselves(store.password_file, _LONGEST_PASSWORD)),)
     except OSError:
         return ()
 
 
 def read_anchor_file(path: str) -> bytes:
     """Return the content of a file of anchors; raises OSError, also where it is no regular file, or is too large."""
-    # A FIFO must not hold up whoever reads, nor a device fill the memory.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-    return data
+    return read_as_ourselves(path, LARGEST)
