@@ -12,8 +12,9 @@ import certifi
 
 from config.model import CertifiStore, PemBundle, SystemStore, TrustStore
 from probes.certificate import Certificate, decodable
+from probes.container.bundle import read_bundle
 from probes.container.pkcs12 import PKCS12
-from probes.container.registry import recognise, trusted_in
+from probes.container.registry import PEM, recognise, trusted_in
 from probes.keystore import DEFAULT_PASSWORD, password_in
 from probes.opening import read_as_ourselves
 from probes.store_content import read_store
@@ -90,12 +91,14 @@ def trust_path(store: TrustStore) -> str:
 
 
 def read_trust(store: TrustStore) -> Trust | TrustUnreadable:
-    """Return the anchors of `store`; a block that cannot be decoded is passed over, an empty store is unreadable."""
+    """Return the anchors of `store`, of PEM as `read_bundle` does; a store without any is unreadable."""
     path = trust_path(store)
     try:
         certificates = _anchors_of(store, path)
     except OSError as error:
         return TrustUnreadable(store.name, path, error.strerror or "cannot be read")
+    if isinstance(certificates, str):
+        return TrustUnreadable(store.name, path, certificates)
     if not certificates:
         return TrustUnreadable(store.name, path, "holds no certificate")
     match store.source:
@@ -123,12 +126,18 @@ def read_certificates(path: str) -> tuple[Certificate, ...]:
     return tuple(dict.fromkeys(decodable(trusted_in(read_anchor_file(path)))))
 
 
-def _anchors_of(store: TrustStore, path: str) -> tuple[Certificate, ...]:
-    """Return the anchors of a store, also of PKCS#12, which needs a password; raises OSError."""
+def _anchors_of(store: TrustStore, path: str) -> tuple[Certificate, ...] | str:
+    """Return the anchors of a store, also of PKCS#12, which needs a password, or why there are none; raises OSError."""
     data = read_anchor_file(path)
-    if recognise(data) is not PKCS12:
-        return tuple(dict.fromkeys(decodable(trusted_in(data))))
-    return decodable(read_store(data, (*own_password(store), None, DEFAULT_PASSWORD)).anchors)
+    form = recognise(data)
+    if form is PKCS12:
+        return decodable(read_store(data, (*own_password(store), None, DEFAULT_PASSWORD)).anchors)
+    if form is PEM:
+        read = read_bundle(data)
+        return (
+            f"OpenSSL reads none of it: {read.why}" if read.why else tuple(dict.fromkeys(decodable(read.certificates)))
+        )
+    return tuple(dict.fromkeys(decodable(trusted_in(data))))
 
 
 def own_password(store: TrustStore) -> tuple[bytes, ...]:

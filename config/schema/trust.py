@@ -27,7 +27,7 @@ class TrustStoreSection(Section):
     system: Literal[True] | None = None
     """The operating system's anchors."""
     bundle: AbsolutePath | None = None
-    """A file of certificates: PEM, PKCS#7, one in DER, or a keystore (JKS, JCEKS, PKCS#12)."""
+    """A file of certificates: PEM as OpenSSL reads it, one or PKCS#7 in DER, or a keystore (JKS, JCEKS, PKCS#12)."""
     password_file: AbsolutePath | None = None
     """The file with the password of a keystore; without it, certvigil tries none and Java's default one."""
     mode: Annotated[Mode, Field(strict=False)] = Mode.OBSERVE

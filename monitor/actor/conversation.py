@@ -56,7 +56,7 @@ class Conversation:
             self._hear(peer, *said)
         except OSError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (it is logged, with its traceback)
             # As bounded as everything that a peer can have written into the log.
             why = "a request of %s failed for no foreseen reason"
             self.dispatcher.lines.write(peer.uid, logging.ERROR, why, peer.name, exc_info=error)

@@ -18,7 +18,9 @@ from probes.line.syntax import LARGEST
 LINE: Final = ConfigLine("/c/x.conf", LineSyntax.LIGHTTPD, "ssl.ca-file", "/c/chain.crt", "/c/web.pem")
 XML: Final = ConfigLine("/c/x.xml", LineSyntax.XML, "ssl/certificate_chain_file", "/c/chain.crt")
 BEGIN: Final = b'ssl.pemfile = "/c/web.pem"\n'
-TOO_MUCH: Final = f"it includes more than {MOST_INCLUDED} files or {MOST_INCLUDED_BYTES} bytes, which may set ssl.ca-file"
+TOO_MUCH: Final = (
+    f"it includes more than {MOST_INCLUDED} files or {MOST_INCLUDED_BYTES} bytes, which may set ssl.ca-file"
+)
 
 
 class Disk:

@@ -21,6 +21,7 @@ from monitor.actor import conversation
 from monitor.actor.authority import Peer, Role
 from monitor.actor.conversation import Conversation
 from monitor.actor.door import MOST_LINES, BoundedLog
+from monitor.actor.news import FollowerNews
 from monitor.actor.request import _KEYS, LONGEST, HandedFile, Request, Verb, decode, encode
 
 NO_REQUEST: Final = "this is no request that the actor knows"
@@ -77,8 +78,10 @@ def test_any_bytes_are_a_request_or_none(line: bytes) -> None:
         '{"verb":"offer","components":["web"],"files":[["a",%s]]}',
         '{"verb":"follow","after":%s}',
         '{"verb":"csr","components":["web"],"csr":{"days":%s}}',
-        '{"verb":"carry_out","action":{"kind":"replace","components":["web"],"backup_set":"","losses":[]},'
-        '"files":[["a",1]],"password":[%s]}',
+        (
+            '{"verb":"carry_out","action":{"kind":"replace","components":["web"],"backup_set":"","losses":[]},'
+            '"files":[["a",1]],"password":[%s]}'
+        ),
     ],
 )
 def test_a_number_is_a_whole_one(template: str, number: str) -> None:
@@ -144,7 +147,7 @@ def test_an_unforeseen_failure_is_answered_and_logged_a_bounded_number_of_times_
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.sendall(b"{}\n")
-            Conversation(theirs, current, dispatcher, conversation.FollowerNews(), threading.Event()).hold()
+            Conversation(theirs, current, dispatcher, FollowerNews(), threading.Event()).hold()
             assert "not foreseen" in ours.recv(LONGEST).decode()
     assert len(caplog.records) == MOST_LINES
     assert all(each.exc_info for each in caplog.records)
