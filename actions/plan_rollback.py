@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from actions.candidate import Given, NoCandidate, read_candidate
 from actions.choice import Choice
-from actions.component_files import ComponentFile, ComponentFiles, FileReader, held, password_of
+from actions.component_files import ComponentFiles, FileReader, held, password_of
 from actions.component_site import ComponentSite
 from actions.ending import Ground
-from actions.lines import edited_lines, is_same_but_for_line
+from actions.lines import edited_lines, had_no_chain, is_same_but_for_line
 from actions.plan import Kind
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan, conclude, read_sites
@@ -44,7 +44,7 @@ def plan_rollback(
         file.given
         for site, files in disk
         for role, file in files.items()
-        if content.get(file.path) is None and not _may_be_missing(role, file, site, content)
+        if content.get(file.path) is None and not _may_be_missing(role, files, site, content)
     ]
     if missing:
         detail = f"the backup set does not hold {printable(', '.join(missing))}"
@@ -87,10 +87,14 @@ def plan_rollback(
 
 
 def _may_be_missing(
-    role: FileRole, file: ComponentFile, site: ComponentSite, content: Mapping[str, bytes | None]
+    role: FileRole, files: ComponentFiles, site: ComponentSite, content: Mapping[str, bytes | None]
 ) -> bool:
     """Whether a backup set may lack a file: a configuration file is only edited, a chain may not have been there."""
-    return role.is_line or (role is FileRole.CHAIN and bool(site.component.artefacts.lines) and file.path in content)
+    if role is not FileRole.CHAIN:
+        return role.is_line
+    artefacts = site.component.artefacts
+    kept = {each: content.get(file.path) for each, file in files.items()}
+    return bool(artefacts.lines) and (files[role].path in content or had_no_chain(artefacts, kept))
 
 
 def _lines(

@@ -18,7 +18,7 @@ from actions.component_files import held_by, keystore_password
 from actions.component_site import ComponentSite, LastSet
 from actions.journal import Event, Journal, JournalError, Record
 from actions.journal_state import JournalState
-from actions.lines import presentable
+from actions.lines import had_no_chain, presentable
 from actions.plan import Ill, Plan, plan_from_json
 from actions.plan_activation import plan_activation
 from actions.precheck import Issuers
@@ -168,7 +168,9 @@ class ActorContext:
         noted = {copy.path for copy in of.copies}
         for role, data in held.items():
             optional = role is FileRole.CHAIN and component.artefacts.lines
-            was_missing = optional and self.world.resolve(component.artefacts.files[role]) in noted
+            was_missing = optional and (
+                self.world.resolve(component.artefacts.files[role]) in noted or had_no_chain(component.artefacts, held)
+            )
             if data is None and not role.is_line and not was_missing:
                 yield role
 
