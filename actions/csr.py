@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from actions.candidate import PrivateKey
 from config.address import is_dns_name, is_ip_address
+from config.plain import text, texts, whole
 from config.text import Printable, printable, sentence
 from config.vocabulary import KeyKind, RequestKey
 from probes.certificate import Certificate, Key
@@ -79,15 +80,13 @@ class CsrOrder:
         """Return the order of `to_json`; raises KeyError, TypeError or ValueError for anything else."""
         if not plain.keys() <= {"names", "subject", "key", "installed", "days", "dry_run"}:
             raise ValueError("unknown keys")
-        names, subject, key, days = plain.get("names", []), plain.get("subject"), plain.get("key"), plain["days"]
-        if not isinstance(names, list) or not isinstance(days, int):
-            raise TypeError
+        subject, key = plain.get("subject"), plain.get("key")
         return cls(
-            tuple(map(str, names)),
-            None if subject is None else str(subject),
+            texts(plain.get("names", [])),
+            None if subject is None else text(subject),
             None if key is None else RequestKey(key),
             plain.get("installed", False) is True,
-            days,
+            whole(plain["days"]),
             plain.get("dry_run", False) is True,
         )
 

@@ -13,6 +13,7 @@ from actions.csr import WaitingRequest
 from actions.ending import FROZEN_UNTIL_RECOVERY, Cause, Ending, Outcome
 from actions.journal import ENDED, Event, Record
 from actions.plan import Kind, plan_from_json
+from config.plain import text, texts
 from config.text import printable
 from probes.judge.time import moment
 
@@ -64,9 +65,9 @@ class ActionRequest:
         """Return the action of `to_json`; raises KeyError, TypeError or ValueError for anything else."""
         return cls(
             Kind(plain["kind"]),
-            tuple(map(str, plain["components"])),
-            str(plain["backup_set"]),
-            tuple(map(str, plain["losses"])),
+            texts(plain["components"]),
+            text(plain["backup_set"]),
+            texts(plain["losses"]),
             allow_shorter=plain.get("allow_shorter", False) is True,
             key_compromised=plain.get("key_compromised", False) is True,
             force=plain.get("force", False) is True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from config.model import Artefacts, ConfigLine
@@ -13,8 +13,14 @@ from config.vocabulary import FileRole, LineState
 from probes.line.registry import by_hand, edit_line, included, read_line
 from probes.line.syntax import CannotEdit
 
-_MOST: Final = 100
-"""Included files that are read."""
+MOST_INCLUDED: Final = 32
+"""Included files, and patterns that name them."""
+MOST_INCLUDED_BYTES: Final = 512 * 1024
+"""Of all included files together."""
+_MOST_NAMES: Final = 4096
+"""Of the directories in which included files are looked for."""
+_LONGEST_PATTERN: Final = 255
+"""Characters: a name in a directory has no more."""
 
 
 class ConfigReader(Protocol):
@@ -66,7 +72,12 @@ def edited(line: ConfigLine, data: bytes | None, reader: ConfigReader, *, wanted
         return sentence("{} is not edited: {}; {}", where, made.why, _instead(line, wanted=wanted))
     # Of a file that has the line, no other file can have it: servers refuse to set anything twice.
     lacks_it = (made == data) is not wanted
-    if lacks_it and (setters := tuple(_set_elsewhere(line, data, reader))):
+    setters = _set_elsewhere(line, data, reader) if lacks_it else ()
+    if setters is None:
+        most = sentence("{} files or {} bytes", MOST_INCLUDED, MOST_INCLUDED_BYTES)
+        what = sentence("it includes more than {}, which may set {}", most, printable(line.setting))
+        return sentence("{} is not edited: {}; {}", where, what, _instead(line, wanted=wanted))
+    if setters:
         what = sentence(
             "{} is set in {}, which it includes", printable(line.setting), printable(", ".join(setters), 500)
         )
@@ -102,28 +113,60 @@ def _instead(line: ConfigLine, *, wanted: bool) -> Printable:
     return sentence("take this line out yourself, and plan again: {}", by_hand(line))
 
 
-def _set_elsewhere(line: ConfigLine, data: bytes, reader: ConfigReader) -> Iterator[str]:
-    """Yield the included files that have the setting, whatever its value; a file that cannot be read is passed over."""
-    waiting, seen = [(line.file, data)], {line.file}
+def _set_elsewhere(line: ConfigLine, data: bytes, reader: ConfigReader) -> tuple[str, ...] | None:
+    """Return the included files that have the setting, whatever its value; None where too much is included to tell.
+
+    A file that cannot be read is passed over. Others wait while this is done, and whoever wrote these files may want
+    them to.
+    """
+    waiting, seen, setters = [(line.file, data)], {line.file}, list[str]()
+    patterns, names, size = 0, _Names(reader), 0
     while waiting:
         path, content = waiting.pop()
-        for each in _included(path, content, line, reader):
-            if each in seen or len(seen) > _MOST:
-                continue
-            seen.add(each)
+        for pattern in filter(None, included(content, line)):
+            patterns += 1
+            directory, name = os.path.split(os.path.join(os.path.dirname(path), pattern))
+            if patterns > MOST_INCLUDED or len(name) > _LONGEST_PATTERN:
+                return None
+            found = names.matching(directory, name)
+            if found is None:
+                return None
+            for each in found:
+                if each in seen:
+                    continue
+                seen.add(each)
+                try:
+                    read = reader.read(reader.resolve(each))[1]
+                except OSError:
+                    read = b""
+                size += len(read)
+                if len(seen) > MOST_INCLUDED + 1 or size > MOST_INCLUDED_BYTES:
+                    return None
+                reading = read_line(read, line)
+                if reading.state is not LineState.ABSENT and not reading.absent:
+                    setters.append(each)
+                waiting.append((each, read))
+    return tuple(setters)
+
+
+class _Names:
+    """The names in directories, each of which is read once."""
+
+    def __init__(self, reader: ConfigReader) -> None:
+        self._reader = reader
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def matching(self, directory: str, pattern: str) -> tuple[str, ...] | None:
+        """Return the paths of the files of a pattern; None where the directories hold too many names."""
+        if not pattern or any(each in directory for each in "*?["):
+            return ()
+        if not any(each in pattern for each in "*?["):
+            return (os.path.join(directory, pattern),)
+        if directory not in self._known:
             try:
-                found = reader.read(reader.resolve(each))[1]
+                self._known[directory] = self._reader.names(directory)
             except OSError:
-                continue
-            reading = read_line(found, line)
-            if reading.state is not LineState.ABSENT and not reading.absent:
-                yield each
-            waiting.append((each, found))
-
-
-def _included(path: str, data: bytes, line: ConfigLine, reader: ConfigReader) -> Iterator[str]:
-    for pattern in filter(None, included(data, line)):
-        directory, name = os.path.split(os.path.join(os.path.dirname(path), pattern))
-        if name and not any(each in directory for each in "*?["):
-            names = reader.names(directory) if any(each in name for each in "*?[") else (name,)
-            yield from (os.path.join(directory, each) for each in fnmatch.filter(names, name))
+                self._known[directory] = ()
+        if sum(map(len, self._known.values())) > _MOST_NAMES:
+            return None
+        return tuple(os.path.join(directory, each) for each in fnmatch.filter(self._known[directory], pattern))

@@ -27,7 +27,7 @@ MOST_BYTES: Final = 64 * 1024
 MOST_WRITTEN: Final = 96 * 1024
 """Of one file, as it is written: PEM takes a third more."""
 MOST_NAMES: Final = 256
-"""Names in a directory, of all owners."""
+"""Names of one owner in one directory."""
 MOST_OF_ONE: Final = 16
 """Files of one owner in one directory."""
 A_KEY: Final = Printable(
@@ -101,19 +101,20 @@ def open_offers(world: World, directory: str, way: Way) -> Offers:
         return Offers()
     if unsafe is not None:
         return Offers(troubles=(sentence("{} can be changed by another user", printable(unsafe)),))
-    names = [each for each in world.names(directory) if not each.startswith(".")]
-    if len(names) > MOST_NAMES:
-        why = sentence("{} holds {} files, more than {}: none is used", printable(directory), len(names), MOST_NAMES)
-        return Offers(troubles=(why,))
     taken: dict[int, list[TakenFile]] = {}
     troubles: list[Printable] = []
-    for name in names:
-        path = os.path.join(directory, name)
-        found = _take(world, path)
-        if isinstance(found, str):
-            troubles.append(sentence("{} is not used: {}", printable(path), found))
-        elif found is not None:
-            taken.setdefault(found[0], []).append(found[1])
+    for uid, paths in _by_owner(world, directory).items():
+        if len(paths) > MOST_NAMES:
+            whose = Printable("files that have several names") if uid is None else sentence("files of {}", named(uid))
+            most = sentence("{} (more than {})", len(paths), MOST_NAMES)
+            troubles.append(sentence("{} holds {} {}: none of these is used", printable(directory), most, whose))
+            continue
+        for path in paths:
+            found = _take(world, path)
+            if isinstance(found, str):
+                troubles.append(sentence("{} is not used: {}", printable(path), found))
+            elif found is not None:
+                taken.setdefault(found[0], []).append(found[1])
     for uid, files in tuple(taken.items()):
         if len(files) > MOST_OF_ONE:
             troubles.append(sentence("{} offers more than {} files: none is used", named(uid), MOST_OF_ONE))
@@ -124,6 +125,27 @@ def open_offers(world: World, directory: str, way: Way) -> Offers:
         for uid, inbox in inboxes.items()
     )
     return Offers(bundles, tuple(inboxes.values()), tuple(troubles))
+
+
+def _by_owner(world: World, directory: str) -> dict[int | None, list[str]]:
+    """Return the paths in a directory by owner: whoever lays down a crowd hides the files of nobody else.
+
+    None has the files with several names: whoever gave them another one need not be their owner.
+    """
+    found: dict[int | None, list[str]] = {}
+    for path, status in _looked_at(world, directory):
+        if not os.path.basename(path).startswith("."):
+            several = stat.S_ISREG(status.st_mode) and status.st_nlink > 1
+            found.setdefault(None if several else status.st_uid, []).append(path)
+    return found
+
+
+def _looked_at(world: World, directory: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the paths in a directory with their status; one that is gone meanwhile is passed over. Raises OSError."""
+    for name in world.names(directory):
+        path = os.path.join(directory, name)
+        with suppress(FileNotFoundError):
+            yield path, world.stat(path)
 
 
 def together(offers: Sequence[Offers]) -> Offers:
@@ -165,8 +187,6 @@ def named(uid: int) -> Printable:
 
 def of_user(world: World, directory: str, uid: int) -> Iterator[str]:
     """Yield the files of one owner in a directory, the oldest first; raises OSError."""
-    found = (
-        (os.path.join(directory, each), world.stat(os.path.join(directory, each))) for each in world.names(directory)
-    )
+    found = _looked_at(world, directory)
     ours = [(status.st_ctime, path) for path, status in found if status.st_uid == uid]
     yield from (path for _, path in sorted(ours))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -31,6 +31,7 @@ def plan_replacement(
     *,
     losses: Collection[str] = (),
     quarantined: Mapping[str, str] = MappingProxyType({}),
+    go_on: Callable[[], None] = lambda: None,
 ) -> Prepared | RefusedPlan:
     """Return the order that puts `candidates` in place for all `sites` at once, at Unix time `now`.
 
@@ -39,11 +40,12 @@ def plan_replacement(
     `losses` names the clients that may be lost; `quarantined` gives the reason against a set, by `candidate_of`.
     Components whose files hold the candidate already are left out, unless another member of their group is changed; of
     the others every file is part of the plan, so that the whole set is compared, backed up and bound by its hash.
+    `go_on` is called before each component; an error that it raises ends the planning.
     """
     disk = read_sites(sites, reader)
     if isinstance(disk, RefusedPlan):
         return disk
-    every = _proposals(disk, candidates, reader, now, quarantined)
+    every = _proposals(disk, candidates, reader, now, quarantined, go_on)
     if isinstance(every, RefusedPlan):
         return every
     remainder = _remainder(every, candidates)
@@ -68,14 +70,22 @@ def _of_others(every: Sequence[ComponentProposal], candidates: Candidates) -> li
     ]
 
 
-def _proposals(
-    disk: SiteFiles, candidates: Candidates, reader: FileReader, now: float, quarantined: Mapping[str, str]
+def _proposals(  # noqa: PLR0917 (the plan, so far)
+    disk: SiteFiles,
+    candidates: Candidates,
+    reader: FileReader,
+    now: float,
+    quarantined: Mapping[str, str],
+    go_on: Callable[[], None],
 ) -> list[ComponentProposal] | RefusedPlan:
     """Return a proposal for each component; a set that is in quarantine only where there is no other."""
     barred: dict[Candidate, str] = {}
     receivers = [_Receiver(site, files, standing_of(site, files, now), reader) for site, files in disk]
     while True:
-        chosen = [_chosen(each, _companions(each, receivers), candidates, now, barred) for each in receivers]
+        chosen: list[ComponentProposal | Objection] = []
+        for each in receivers:
+            go_on()
+            chosen.append(_chosen(each, _companions(each, receivers), candidates, now, barred))
         if objections := tuple(each for each in chosen if isinstance(each, Objection)):
             return RefusedPlan(objections)
         every = [each for each in chosen if isinstance(each, ComponentProposal)]

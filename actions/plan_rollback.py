@@ -5,7 +5,7 @@ Only of a configuration file that somebody has edited since, the line alone is p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from actions.candidate import Given, NoCandidate, read_candidate
@@ -32,12 +32,13 @@ def plan_rollback(
     losses: Collection[str] = (),
     as_candidates: Collection[str] = (),
     waived: Collection[Ground] = (),
+    go_on: Callable[[], None] = lambda: None,
 ) -> Prepared | RefusedPlan:
     """Return the order that gives all `sites` the files of a backup set back, at Unix time `now`.
 
     `content` is by path, links followed; None is a file that there was not. The backup set must pass every check of a
     candidate, except for how long its certificate lasts; that of the components `as_candidates` must last, too.
-    Objections on the grounds `waived` are remarks.
+    Objections on the grounds `waived` are remarks. `go_on` is as in `plan_replacement`.
     """
     lasting = [site if site.component.name in as_candidates else replace(site, allow_shorter=True) for site in sites]
     disk = read_sites(lasting, reader)
@@ -55,6 +56,7 @@ def plan_rollback(
     proposals: list[ComponentProposal] = []
     objections: list[Objection] = []
     for site, files in disk:
+        go_on()
         old: dict[FileRole, bytes | None] = {
             role: content.get(file.path) for role, file in files.items() if not role.is_line
         }

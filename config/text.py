@@ -41,7 +41,7 @@ class Log(Protocol):
     def exception(self, message: str, /, *parts: Shown) -> None:
         """Log an error, with the exception that is handled."""
 
-    def log(self, level: int, message: str, /, *parts: Shown) -> None:
+    def log(self, level: int, message: str, /, *parts: Shown, exc_info: BaseException | None = None) -> None:
         """Log at a level."""
 
 

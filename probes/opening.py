@@ -87,6 +87,27 @@ def open_for_others(path: str) -> int:
     return _reached(path, _open)
 
 
+def read_as_ourselves(path: str, most: int) -> bytes:
+    """Return the content of the regular file behind `path`; raises OSError, also where it has more than `most` bytes.
+
+    Links are followed as by `open_for_others`, and those of this process's user: root reads no file that another user
+    has chosen, and opens no FIFO and no device.
+    """
+    try:
+        descriptor = _reached(os.path.abspath(path), _open, frozenset({0, os.geteuid()}))
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error), path) from None
+    except RefusedError as error:
+        if error.why.reason in {UnreadableReason.NOT_FOUND, UnreadableReason.BROKEN_SYMLINK}:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+        raise
+    with open(descriptor, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return data
+
+
 def examine_for_others(path: str) -> os.stat_result:
     """Return the status of the regular file that `open_for_others` would open; raises as that does."""
     return _reached(path, lambda _directory, _name, status: status)
@@ -118,15 +139,17 @@ def open_through(path: str, flags: int, trusted: frozenset[int]) -> int:
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
 
 
-def _reached(path: str, use: Callable[[int, str, os.stat_result], T | None]) -> T:
-    """Return the use of the file behind `path`, by its directory, name and status.
+def _reached(
+    path: str, use: Callable[[int, str, os.stat_result], T | None], trusted: frozenset[int] = _ROOT_ALONE
+) -> T:
+    """Return the use of the file behind `path`, by its directory, name and status; links of `trusted` lead anywhere.
 
     `use` gives None where another file took the place of the one that was examined.
     """
     if not path.startswith("/") or "\0" in path:
         raise ValueError("expected an absolute path")
     for _ in range(_ATTEMPTS):
-        with _Walk(path) as walk:
+        with _Walk(path, trusted) as walk:
             name, status = walk.go()
             used = use(walk.directory, name, status)
         if used is not None:

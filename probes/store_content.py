@@ -17,10 +17,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from config.text import printable
-from config.vocabulary import EntryKind, FileFormat, Integrity
+from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
 from probes.container.blocks import Container, EncodingFault, Password
+from probes.container.bundle import read_bundle
 from probes.container.pkcs12 import open_keystore, seal_of
-from probes.container.registry import is_keystore, open_container, recognise
+from probes.container.registry import PEM, is_keystore, open_container, recognise
 from probes.encoding import DERError, outline
 from probes.java.store import exact_entries
 from probes.keystore import DEFAULT_PASSWORD
@@ -108,6 +109,8 @@ def same_alias(one: str, other: str) -> bool:
 def read_store(data: bytes, passwords: Iterable[Password] = (None, DEFAULT_PASSWORD)) -> StoreContent:
     """Return the content of a store; the password that proves most counts. It raises nothing."""
     form = recognise(data)
+    if form is PEM:
+        return _of_pem(data)
     if form is None or not form.is_keystore:
         return _without_aliases(open_container(data))
     opened = [(each, open_container(data, each)) for each in dict.fromkeys(passwords)]
@@ -136,6 +139,19 @@ def _doubt(opened: Container) -> int:
 def _without_aliases(opened: Container) -> StoreContent:
     entries = tuple(StoreEntry("", EntryKind.TRUSTED, (der,)) for der in opened.blocks.certificates)
     return StoreContent(opened.format, entries, opened.blocks.faults, private_keys=len(opened.blocks.keys))
+
+
+def _of_pem(data: bytes) -> StoreContent:
+    """Return the content of a bundle: as anchors those that OpenSSL reads; that it leaves out others is a fault."""
+    read, opened = read_bundle(data), open_container(data)
+    faults = list(opened.blocks.faults)
+    if read.why:
+        faults.append(EncodingFault(UnreadableReason.BAD_PEM, f"OpenSSL reads none of it: {read.why}"))
+    elif left := len({*opened.blocks.certificates} - {*read.certificates}):
+        why = f"OpenSSL takes {left} of its certificates for no anchors: their blocks are not written as it reads them"
+        faults.append(EncodingFault(UnreadableReason.BAD_PEM, why))
+    entries = tuple(StoreEntry("", EntryKind.TRUSTED, (der,)) for der in read.certificates)
+    return StoreContent(opened.format, entries, tuple(faults), private_keys=len(opened.blocks.keys))
 
 
 def _of_java(data: bytes) -> tuple[StoreEntry, ...]:

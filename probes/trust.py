@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import ssl
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,9 +12,11 @@ import certifi
 
 from config.model import CertifiStore, OtherMachines, PemBundle, SystemStore, TrustStore
 from probes.certificate import Certificate, decodable
+from probes.container.bundle import read_bundle
 from probes.container.pkcs12 import PKCS12
-from probes.container.registry import recognise, trusted_in
+from probes.container.registry import PEM, recognise, trusted_in
 from probes.keystore import DEFAULT_PASSWORD, password_in
+from probes.opening import read_as_ourselves
 from probes.store_content import read_store
 
 LARGEST: Final = 64 * 2**20
@@ -96,7 +96,7 @@ def trust_path(store: TrustStore) -> str:
 
 
 def read_trust(store: TrustStore) -> Trust | TrustUnreadable:
-    """Return the anchors of `store`; a block that cannot be decoded is passed over, an empty store is unreadable."""
+    """Return the anchors of `store`, of PEM as `read_bundle` does; a store without any is unreadable."""
     path = trust_path(store)
     if isinstance(store.source, OtherMachines):
         return TrustUnreadable(store.name, path, "it is on other machines, and nobody here can see it")
@@ -104,6 +104,8 @@ def read_trust(store: TrustStore) -> Trust | TrustUnreadable:
         certificates = _anchors_of(store, path)
     except OSError as error:
         return TrustUnreadable(store.name, path, error.strerror or "cannot be read")
+    if isinstance(certificates, str):
+        return TrustUnreadable(store.name, path, certificates)
     if not certificates:
         return TrustUnreadable(store.name, path, "holds no certificate")
     match store.source:
@@ -131,12 +133,18 @@ def read_certificates(path: str) -> tuple[Certificate, ...]:
     return tuple(dict.fromkeys(decodable(trusted_in(read_anchor_file(path)))))
 
 
-def _anchors_of(store: TrustStore, path: str) -> tuple[Certificate, ...]:
-    """Return the anchors of a store, also of PKCS#12, which needs a password; raises OSError."""
+def _anchors_of(store: TrustStore, path: str) -> tuple[Certificate, ...] | str:
+    """Return the anchors of a store, also of PKCS#12, which needs a password, or why there are none; raises OSError."""
     data = read_anchor_file(path)
-    if recognise(data) is not PKCS12:
-        return tuple(dict.fromkeys(decodable(trusted_in(data))))
-    return decodable(read_store(data, (*own_password(store), None, DEFAULT_PASSWORD)).anchors)
+    form = recognise(data)
+    if form is PKCS12:
+        return decodable(read_store(data, (*own_password(store), None, DEFAULT_PASSWORD)).anchors)
+    if form is PEM:
+        read = read_bundle(data)
+        return (
+            f"OpenSSL reads none of it: {read.why}" if read.why else tuple(dict.fromkeys(decodable(read.certificates)))
+        )
+    return tuple(dict.fromkeys(decodable(trusted_in(data))))
 
 
 def own_password(store: TrustStore) -> tuple[bytes, ...]:
@@ -144,19 +152,11 @@ def own_password(store: TrustStore) -> tuple[bytes, ...]:
     if store.password_file is None:
         return ()
     try:
-        with open(os.open(store.password_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            return (password_in(file.read(_LONGEST_PASSWORD)),)
+        return (password_in(read_as_ourselves(store.password_file, _LONGEST_PASSWORD)),)
     except OSError:
         return ()
 
 
 def read_anchor_file(path: str) -> bytes:
     """Return the content of a file of anchors; raises OSError, also where it is no regular file, or is too large."""
-    # A FIFO must not hold up whoever reads, nor a device fill the memory.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-    return data
+    return read_as_ourselves(path, LARGEST)

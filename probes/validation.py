@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
 from dataclasses import dataclass
 from typing import Final
 
 from config.catalogue import NAMED_CURE
 from config.expected import ValidationSwitch
 from config.text import Printable, harmless, printable, sentence
+from probes.opening import read_as_ourselves
 from probes.properties import LARGEST, value_of
 
 _NOTHING: Final = Printable("")
@@ -36,22 +34,10 @@ class SwitchUnreadable:
 def read_switch(switch: ValidationSwitch) -> SwitchReading | SwitchUnreadable:
     """Return whether the client validates now, as the file at `switch.file` says."""
     try:
-        data = _read(switch.file)
+        data = read_as_ourselves(switch.file, LARGEST)
     except OSError as error:
         return SwitchUnreadable(switch.file, error.strerror or "cannot be read")
     return judge_switch(switch, data)
-
-
-def _read(path: str) -> bytes:
-    """Return the content of a file; raises OSError."""
-    # A FIFO must not hold up whoever reads.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-    return data
 
 
 def judge_switch(switch: ValidationSwitch, data: bytes) -> SwitchReading:

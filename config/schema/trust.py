@@ -29,7 +29,7 @@ class TrustStoreSection(Section):
     elsewhere: Annotated[Elsewhere, Field(strict=False)] | None = None
     """Anchors on such machines, which nobody here can see: `certvigil trust confirm` records what a person saw."""
     bundle: AbsolutePath | None = None
-    """A file of certificates: PEM, PKCS#7, one in DER, or a keystore (JKS, JCEKS, PKCS#12)."""
+    """A file of certificates: PEM as OpenSSL reads it, one or PKCS#7 in DER, or a keystore (JKS, JCEKS, PKCS#12)."""
     password_file: AbsolutePath | None = None
     """The file with the password of a keystore; without it, certvigil tries none and Java's default one."""
     mode: Annotated[Mode, Field(strict=False)] = Mode.OBSERVE

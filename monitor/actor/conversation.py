@@ -52,7 +52,18 @@ class Conversation:
         peer, said = peer_of(self.connection), _read_line(self.connection)
         if said is None:
             return
-        line, rest = said
+        try:
+            self._hear(peer, *said)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 (it is logged, with its traceback)
+            # As bounded as everything that a peer can have written into the log.
+            why = "a request of %s failed for no foreseen reason"
+            self.dispatcher.lines.write(peer.uid, logging.ERROR, why, peer.name, exc_info=error)
+            self._tell(cannot(Printable("the actor failed for a reason that was not foreseen; its log says more")))
+
+    def _hear(self, peer: Peer, line: bytes, rest: bytes) -> None:
+        """Answer the request of a line; `rest` are the bytes behind it."""
         request = decode(line)
         if isinstance(request, str):
             self._tell(cannot(request))
@@ -82,9 +93,6 @@ class Conversation:
             self._tell(cannot(harmless(str(error))))
         except OSError as error:
             self._tell(cannot(printable(f"{error.filename or 'the state of the actor'}: {error.strerror}")))
-        except Exception:
-            log.exception("a request failed for no foreseen reason")
-            self._tell(cannot(Printable("the actor failed for a reason that was not foreseen; its log says more")))
 
     def _follow(self, peer: Peer, place: JournalPosition) -> None:
         """Tell records and changes of files as they come, until the other end has left."""

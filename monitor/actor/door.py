@@ -145,7 +145,7 @@ class BoundedLog:
         self._begun = clock()
         self._written: Counter[int] = Counter()
 
-    def write(self, uid: int, level: int, template: str, *given: Shown) -> None:
+    def write(self, uid: int, level: int, template: str, *given: Shown, exc_info: BaseException | None = None) -> None:
         """Log a line on behalf of a user, unless too many were already; that there are more is said once."""
         if uid not in {0, os.geteuid()}:
             with self._lock:
@@ -163,4 +163,4 @@ class BoundedLog:
                 return
             if number == MOST_LINES:
                 template += "; further requests of this user within a minute are not logged"
-        log.log(level, template, *given)
+        log.log(level, template, *given, exc_info=exc_info)

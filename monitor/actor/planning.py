@@ -26,6 +26,7 @@ from config.text import Printable, printable, sentence
 from monitor.actor.answers import answered_by, answering, keys_of, requests_of
 from monitor.actor.contested import newest_in
 from monitor.actor.context import ActorContext
+from monitor.actor.limit import LONGEST, TooSlowError, limit
 from monitor.actor.offers import candidates_offered, offer_of
 from monitor.actor.rollback import rollback
 from monitor.actor.work import CandidateFiles, Work
@@ -53,6 +54,13 @@ def make(work: Work, action: ActionRequest, policy: Policy | None = None) -> Pla
     """
     if objections := led_astray(work.context, action):
         return Planned(RefusedPlan(objections))
+    try:
+        return _make(work, action, policy)
+    except TooSlowError:
+        return Planned(sentence("the plan takes longer than {:.0f} s to make: an operator may ask for it", LONGEST))
+
+
+def _make(work: Work, action: ActionRequest, policy: Policy | None) -> Planned:
     match action.kind:
         case Kind.REPLACE:
             return _replacement(work, action, policy)
@@ -87,7 +95,7 @@ def _activation(context: ActorContext, action: ActionRequest) -> Made:
 
 
 def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Planned:
-    context, requests = work.context, requests_of(work.context, action.components)
+    context, requests, go_on = work.context, requests_of(work.context, action.components), limit(work)
     taken = _taken(work, action, requests)
     if isinstance(taken, RefusedPlan):
         return Planned(taken)
@@ -101,7 +109,13 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
         sites = _with_their_keys_given_up(work, sites)
     quarantined = context.journal_state().quarantined
     made = plan_replacement(
-        sites, candidates, context.world, context.world.now(), losses=action.losses, quarantined=quarantined
+        sites,
+        candidates,
+        context.world,
+        context.world.now(),
+        losses=action.losses,
+        quarantined=quarantined,
+        go_on=go_on,
     )
     if action.key_compromised and _is_installed(made):
         why = "that certificate is installed already, and its key is the one to be given up: it takes a new key"

@@ -11,13 +11,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from actions.candidate import MOST_BYTES
 from actions.csr import CsrOrder, wrong_order
 from actions.journal_state import ActionRequest
 from actions.offered import MOST_WRITTEN
 from actions.plan import Kind
+from config.plain import items, members, text, texts, whole
 from config.text import Printable, sentence
 
 Document = dict[str, Any]
@@ -155,34 +156,38 @@ def encode(request: Request) -> bytes:
 
 
 def decode(line: bytes) -> Request | Printable:
-    """Return the request, or why it is none, a sentence."""
+    """Return the request, or why it is none, a sentence; raises nothing, whatever a peer has written."""
     try:
-        plain = json.loads(line)
+        plain = json.loads(line, parse_float=_refuse_number, parse_constant=_refuse_number)
         if not isinstance(plain, dict) or not plain.keys() <= _KEYS:
             return Printable("a request is an object with 'verb' and the keys of that verb")
         request = _request(plain)
+        # Half a character beyond the basic plane is no text that could be shown or kept.
+        json.dumps(plain, ensure_ascii=False).encode()
+        return _objection(request) or request
     except (ValueError, KeyError, TypeError, RecursionError):
         return Printable("this is no request that the actor knows")
-    return _objection(request) or request
+
+
+def _refuse_number(_written: str) -> NoReturn:
+    raise ValueError("every number of a request is whole")
 
 
 def _request(plain: Mapping[str, Any]) -> Request:
-    action, components, after = plain.get("action"), plain.get("components", []), plain.get("after", 0)
-    files, password = plain.get("files", []), plain.get("password")
-    if not isinstance(components, list) or not isinstance(after, int) or not isinstance(files, list):
-        raise TypeError
+    """Return the request of plain values; raises KeyError, TypeError or ValueError."""
+    action, csr, password = plain.get("action"), plain.get("csr"), plain.get("password")
     return Request(
         Verb(plain["verb"]),
-        None if action is None else ActionRequest.from_json(action),
-        str(plain.get("plan", "")),
-        tuple(map(str, components)),
-        str(plain.get("why", "")),
-        str(plain.get("epoch", "")),
-        after,
-        str(plain.get("key", "")),
-        tuple(HandedFile(str(name), int(size)) for name, size in files),
-        None if password is None else int(password),
-        CsrOrder.from_json(plain["csr"]) if "csr" in plain else None,
+        None if action is None else ActionRequest.from_json(members(action)),
+        text(plain.get("plan", "")),
+        texts(plain.get("components", [])),
+        text(plain.get("why", "")),
+        text(plain.get("epoch", "")),
+        whole(plain.get("after", 0)),
+        text(plain.get("key", "")),
+        tuple(HandedFile(text(name), whole(size)) for name, size in map(items, items(plain.get("files", [])))),
+        None if password is None else whole(password),
+        None if csr is None else CsrOrder.from_json(members(csr)),
     )
 
 

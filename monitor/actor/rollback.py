@@ -23,6 +23,7 @@ from config.model import Component
 from config.text import Printable, harmless, listed, printable, sentence
 from monitor.actor.backup_sets import DEFAULT_SET, ChosenSets, last_usable, own_sets_called
 from monitor.actor.context import ActorContext
+from monitor.actor.limit import limit
 from monitor.actor.work import Work
 from probes.judge.time import moment
 
@@ -225,6 +226,7 @@ def _plan_of(work: Work, chosen: Mapping[str, ChosenSets], action: ActionRequest
         context.world.now(),
         losses=action.losses,
         as_candidates=foreign.keys(),
+        go_on=limit(work),
         waived=_WAIVED if action.backup_set and work.is_own_command and not foreign else (),
     )
     if not isinstance(made, Prepared):

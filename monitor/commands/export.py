@@ -31,8 +31,9 @@ from monitor.dialect import certificate_object
 from monitor.guide.kit import Brought, Files, Signer, macos, sort_out, windows
 from monitor.guide.markdown import markdown
 from probes.certificate import Certificate
+from probes.opening import read_as_ourselves
 from probes.private_key import load_private_key
-from probes.trust import read_certificates
+from probes.trust import LARGEST, read_certificates
 
 UNUSABLE: Final = 3
 _TOPICS: Final[Mapping[Machine, str]] = {Machine.WINDOWS: "windows-root", Machine.MACOS: "macos-root"}
@@ -206,11 +207,10 @@ def _write(files: Files, directory: str) -> None:
         if not os.path.lexists(path):
             missing[path] = data
             continue
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if file.read(len(data) + 1) != data:
-                raise _CannotError(
-                    sentence("{} is there with another content: name another directory with --out", _shown(path))
-                )
+        if read_as_ourselves(path, LARGEST) != data:
+            raise _CannotError(
+                sentence("{} is there with another content: name another directory with --out", _shown(path))
+            )
     os.makedirs(directory, mode=0o755, exist_ok=True)
     world = World()
     for path, data in missing.items():

@@ -9,23 +9,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from functools import lru_cache
+from typing import Final, NamedTuple, NoReturn
 
 from config.model import ConfigLine
 from config.text import Printable, printable, sentence
 from config.vocabulary import LineState
-from probes.line.syntax import LineReading, OddFileError, Syntax
+from probes.line.syntax import KEPT, LineReading, OddFileError, Syntax
 
 _BESIDE: Final = "ssl.pemfile"
 """The setting with the certificate, beside which the chain is set."""
 _TOKEN: Final = re.compile(
-    r"(?P<blank>(?:[ \t]|\xc2\xa0)+)"
-    r"|(?P<end>\r\n|\r|\n)"
-    r"|(?P<comment>\#[^\r\n]*)"
+    # Blanks and comments.
+    r"(?:[ \t]|\xc2\xa0|\#[^\r\n]*+)*+"
+    r"(?:(?P<end>\r\n|\r|\n)"
     # A backslash counts before a quotation mark alone.
     r'|(?P<string>"(?>\\"|[^"\0])*+")'
     r"|(?P<sign>\+=|:=|=>|==|=~|=\^|=\$|!=|!~|[=+(){}\[\],$])"
-    r"|(?P<word>[A-Za-z0-9._-]+)"
+    r"|(?P<word>[A-Za-z0-9._-]++)|\Z)"
 )
 _MARK: Final = "\xef\xbb\xbf"
 """A byte order mark, as single bytes."""
@@ -33,11 +34,12 @@ _ASSIGNS: Final = frozenset({"=", "+=", ":="})
 _INCLUDES: Final = frozenset({"include", "include_shell"})
 _NEST: Final = 100
 """Blocks and brackets within each other."""
+_MOST: Final = 256
+"""Statements about the line, or beside which it could belong."""
 _UNWRITABLE: Final = re.compile(r'["\\\x00-\x1f\x7f]')
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str
     text: str
     start: int
@@ -60,6 +62,7 @@ class _Statement:
 class _File:
     text: str
     statements: tuple[_Statement, ...]
+    """Those about one setting, and those beside which it belongs."""
     includes: tuple[str, ...]
     """The pattern of each included file; empty for a command, and for a pattern that is no single text."""
 
@@ -102,23 +105,24 @@ class _File:
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    at = len(_MARK) if text.startswith(_MARK) else 0
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
-            raise OddFileError(f"its line {text.count(chr(10), 0, at) + 1} is not understood")
-        if found.lastgroup not in {"blank", "comment"}:
-            yield _Token(str(found.lastgroup), found[0], at, found.end())
+    at, match = len(_MARK) if text.startswith(_MARK) else 0, _TOKEN.match
+    while (found := match(text, at)) is not None:
+        kind = found.lastgroup
+        if kind is None:
+            return
         at = found.end()
+        yield _Token(kind, found[kind], found.start(kind), at)
+    raise OddFileError(f"its line {text.count(chr(10), 0, at) + 1} is not understood")
 
 
 class _Parser:
-    """Finds the statements in the tokens of a file; raises OddFileError."""
+    """Finds the statements about a setting in the tokens of a file; raises OddFileError."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, setting: str) -> None:
         self._text = text
-        self._tokens = list(_tokens(text))
-        self._at = 0
+        self._wanted = frozenset({setting, _BESIDE})
+        self._tokens = _tokens(text)
+        self._ahead = next(self._tokens, None)
         self._statements: list[_Statement] = []
         self._includes: list[str] = []
         self._blocks: list[int | None] = []
@@ -153,11 +157,12 @@ class _Parser:
         return _File(self._text, tuple(self._statements), tuple(self._includes))
 
     def _peek(self) -> _Token | None:
-        return self._tokens[self._at] if self._at < len(self._tokens) else None
+        return self._ahead
 
     def _next(self) -> _Token | None:
-        token = self._peek()
-        self._at += token is not None
+        token = self._ahead
+        if token is not None:
+            self._ahead = next(self._tokens, None)
         return token
 
     def _need(self) -> _Token:
@@ -181,6 +186,10 @@ class _Parser:
     def _assignment(self, key: _Token, sign: _Token) -> None:
         self._next()
         value, end = self._value()
+        if key.text not in self._wanted:
+            return
+        if len(self._statements) >= _MOST:
+            raise OddFileError(f"it has more than {_MOST} statements about certificates")
         block = tuple(each for each in self._blocks if each is not None)
         self._statements.append(_Statement(key.text, sign.text, value, block, key.start, end))
 
@@ -217,11 +226,23 @@ class _Parser:
         self._open(self._number())
 
 
-def _parse(data: bytes) -> _File:
+def _parse(data: bytes, setting: str) -> _File:
+    found = _parsed(data, setting)
+    if isinstance(found, str):
+        raise OddFileError(found)
+    return found
+
+
+@lru_cache(maxsize=KEPT)
+def _parsed(data: bytes, setting: str) -> _File | str:
+    """Return the file, or why it is not understood."""
     text = data.decode("latin-1")
     if "\0" in text:
-        raise OddFileError("it is no text")
-    return _Parser(text).parsed()
+        return "it is no text"
+    try:
+        return _Parser(text, setting).parsed()
+    except OddFileError as error:
+        return str(error)
 
 
 def _are_related(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
@@ -231,7 +252,7 @@ def _are_related(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 
 def _read(data: bytes, line: ConfigLine) -> LineReading:
-    file = _parse(data)
+    file = _parse(data, line.setting)
     found = file.of(line.setting)
     if not found:
         if file.includes:
@@ -259,7 +280,7 @@ def _unclear(line: ConfigLine, what: Printable) -> LineReading:
 
 
 def _put(data: bytes, line: ConfigLine) -> bytes:
-    file = _parse(data)
+    file = _parse(data, line.setting)
     beside = file.beside(line)
     if not beside:
         last = "" if not file.text or file.text.endswith(("\r", "\n")) else file.ending
@@ -280,7 +301,7 @@ def _put(data: bytes, line: ConfigLine) -> bytes:
 
 
 def _take(data: bytes, line: ConfigLine) -> bytes:
-    file = _parse(data)
+    file = _parse(data, line.setting)
     found = file.of(line.setting)
     if not all(map(file.is_alone, found)):
         raise OddFileError(f"{printable(line.setting)} does not stand on a line of its own")
@@ -309,8 +330,9 @@ def _as_bytes(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
-def _included(data: bytes) -> tuple[str, ...]:
-    return _parse(data).includes
+def _included(data: bytes, line: ConfigLine) -> tuple[str, ...]:
+    patterns = _parse(data, line.setting).includes
+    return tuple(each.encode("latin-1").decode("utf-8", "surrogateescape") for each in patterns)
 
 
 def _shown(line: ConfigLine) -> str:

@@ -57,7 +57,7 @@ def _is(reading: LineReading, goal: LineState) -> bool:
 def included(data: bytes, line: ConfigLine) -> tuple[str, ...]:
     """Return the patterns of further files that are a part of this one; none where it is not understood."""
     try:
-        return () if len(data) > LARGEST else SYNTAXES[line.syntax].included(data)
+        return () if len(data) > LARGEST else SYNTAXES[line.syntax].included(data, line)
     except OddFileError:
         return ()
 

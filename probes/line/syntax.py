@@ -10,8 +10,10 @@ from config.model import ConfigLine
 from config.text import Printable, printable
 from config.vocabulary import LineState
 
-LARGEST: Final = 1 << 20
-"""Bytes of a configuration file; a larger one is neither read nor edited."""
+LARGEST: Final = 256 * 1024
+"""Bytes of a configuration file; a larger one is neither read nor edited. It is parsed while others wait."""
+KEPT: Final = 8
+"""Parsed files that a syntax remembers, so that one plan parses each file once."""
 
 
 _NOTHING: Final = Printable("")
@@ -54,7 +56,7 @@ class Syntax:
     """Returns the file with the line added; it is not there."""
     take: Callable[[bytes, ConfigLine], bytes]
     """Returns the file without the line, which is there."""
-    included: Callable[[bytes], tuple[str, ...]]
+    included: Callable[[bytes, ConfigLine], tuple[str, ...]]
     """Returns the patterns of paths of further files that are read as a part of this one."""
     text: Callable[[ConfigLine], str]
     """Returns the line as a person would write it, and where."""

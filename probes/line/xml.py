@@ -11,6 +11,7 @@ import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NoReturn
 from xml.parsers import expat
@@ -18,13 +19,15 @@ from xml.parsers import expat
 from config.model import ConfigLine
 from config.text import printable, sentence
 from config.vocabulary import LineState
-from probes.line.syntax import LineReading, OddFileError, Syntax
+from probes.line.syntax import KEPT, LineReading, OddFileError, Syntax
 
 _MARKS: Final[Mapping[bytes, str]] = MappingProxyType(
     {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 )
 _DEEPEST: Final = 200
 """Elements within each other."""
+_MOST: Final = 20_000
+"""Elements."""
 _INDENTED: Final = re.compile(r"(\r\n|\n|\r)([ \t]*)\Z")
 _ESCAPED: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -58,6 +61,7 @@ class _Finder:
     def __init__(self, path: Sequence[str]) -> None:
         self._path = list(path)
         self._open: list[_Element] = []
+        self._number = 0
         self._unended: list[tuple[_Element, str]] = []
         """Elements whose tag ends where the next event begins, and which of their positions that is."""
         self.encoding = ""
@@ -99,6 +103,9 @@ class _Finder:
 
     def _start(self, name: str, _attributes: dict[str, str]) -> None:
         self._pass()
+        self._number += 1
+        if self._number > _MOST:
+            raise OddFileError(f"it has more than {_MOST} elements")
         element = _Element(name, self._parser.CurrentByteIndex)
         if self._open:
             self._open[-1].children.append(element)
@@ -112,9 +119,10 @@ class _Finder:
         element = self._open.pop()
         element.stop = self._parser.CurrentByteIndex
         self._unended.append((element, "end"))
-        names = [*(each.name for each in self._open), element.name]
-        if names[-len(self._path) :] == self._path:
-            self.found.append(element)
+        if element.name == self._path[-1]:
+            names = [*(each.name for each in self._open), element.name]
+            if names[-len(self._path) :] == self._path:
+                self.found.append(element)
 
     def _text(self, text: str) -> None:
         self._pass()
@@ -161,7 +169,23 @@ class _Place:
 
 
 def _parse(data: bytes, line: ConfigLine) -> _Place:
-    *outer, name = line.setting.split("/")
+    found = _parsed(data, line.setting)
+    if isinstance(found, str):
+        raise OddFileError(found)
+    return found
+
+
+@lru_cache(maxsize=KEPT)
+def _parsed(data: bytes, setting: str) -> _Place | str:
+    """Return the place for a setting, or why there is none."""
+    try:
+        return _find(data, setting)
+    except OddFileError as error:
+        return str(error)
+
+
+def _find(data: bytes, setting: str) -> _Place:
+    *outer, name = setting.split("/")
     finder = _Finder(outer)
     places = finder.find(data)
     where = printable("/".join(outer))
@@ -240,7 +264,7 @@ def _text(line: ConfigLine) -> str:
     return f"<{name}>{line.value.translate(_ESCAPED)}</{name}>"
 
 
-def _included(_data: bytes) -> tuple[str, ...]:
+def _included(_data: bytes, _line: ConfigLine) -> tuple[str, ...]:
     return ()
 
 

@@ -9,6 +9,7 @@ import pytest
 from actions.pem_bundle import appended, without
 from monitor.lab.ca import HOSTILE_TEXT, Authority, Issued
 from probes.certificate import certificate
+from probes.container.registry import trusted_in
 from probes.store_content import read_store
 
 ONE, TWO, NEW = (Authority.root(f"Root {each}") for each in ("one", "two", "new"))
@@ -49,7 +50,7 @@ def test_a_certificate_is_appended_and_taken_out_again(data: bytes) -> None:
     new = (COMMENT + b"\n" + NEW.pem()).replace(b"\n", end)
     made = appended(data, [certificate(NEW.der())])
     assert made == mended + new
-    assert read_store(made).anchors == (*read_store(data).anchors, NEW.der())
+    assert trusted_in(made) == (*trusted_in(data), NEW.der())
     assert without(made, sha256(NEW)) == mended
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import certifi
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
+from config.expected import ValidationSwitch
 from config.model import CertifiStore, Client, PemBundle, SystemStore, TrustStore
 from config.vocabulary import Code
 from monitor.lab.ca import DAY, Authority
@@ -16,7 +19,8 @@ from probes import trust
 from probes.certificate import certificate
 from probes.judge.client import View
 from probes.judge.presented import Audience, judge_presented
-from probes.trust import Trust, TrustUnreadable, read_trust
+from probes.trust import Trust, TrustUnreadable, own_password, read_anchor_file, read_trust
+from probes.validation import SwitchUnreadable, read_switch
 from tests.kit import java_keystore
 from tests.kit.keystore import keystore
 
@@ -50,9 +54,8 @@ def test_anchors_of_a_file_are_not_the_web_pkis(tmp_path: Path) -> None:
     assert not read.holds_as_public(read.anchors[0])
 
 
-@pytest.mark.parametrize("encoding", [Encoding.PEM, Encoding.DER])
-def test_a_store_may_be_pkcs7(tmp_path: Path, encoding: Encoding) -> None:
-    (tmp_path / "roots.p7b").write_bytes(pkcs7.serialize_certificates([OWN.certificate], encoding))
+def test_a_store_may_be_pkcs7_in_der(tmp_path: Path) -> None:
+    (tmp_path / "roots.p7b").write_bytes(pkcs7.serialize_certificates([OWN.certificate], Encoding.DER))
     read = read_trust(TrustStore("corp", PemBundle(str(tmp_path / "roots.p7b"))))
     assert isinstance(read, Trust)
     assert read.anchors == (certificate(OWN.der()),)
@@ -83,3 +86,64 @@ def test_a_certificate_is_valid_for_too_long_only_under_an_anchor_of_the_web_pki
     audience = Audience("it", (View(Client("client", "system"), store),), ("www.example.com",))
     found = {each.code for each in judge_presented([(leaf,)], audience, NOW).findings}
     assert found == ({Code.VALIDITY_TOO_LONG} if public else set())
+
+
+USER = 64_001
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can make files of others")
+
+
+@as_root
+def test_no_link_of_a_lesser_user_chooses_what_root_reads_as_a_trust_store(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o700)
+    secret = tmp_path / "closed" / "roots.pem"
+    secret.write_bytes(OWN.pem())
+    laid = tmp_path / "laid"
+    laid.symlink_to(secret)
+    store = TrustStore("corp", PemBundle(str(laid)), password_file=str(laid))
+    assert isinstance(read_trust(store), Trust), "a link of root's own is followed"
+    assert own_password(store)
+    os.chown(laid, USER, USER, follow_symlinks=False)
+    found = read_trust(store)
+    assert isinstance(found, TrustUnreadable)
+    assert f"belongs to user {USER}" in found.detail
+    assert own_password(store) == ()
+    assert isinstance(read_switch(ValidationSwitch(str(laid), "verify", "no")), SwitchUnreadable)
+
+
+@as_root
+def test_a_link_of_a_user_to_a_file_of_that_user_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "roots.pem").write_bytes(OWN.pem())
+    (tmp_path / "laid").symlink_to("roots.pem")
+    for name in ("roots.pem", "laid"):
+        os.chown(tmp_path / name, USER, USER, follow_symlinks=False)
+    assert isinstance(read_trust(TrustStore("corp", PemBundle(str(tmp_path / "laid")))), Trust)
+
+
+def test_a_fifo_in_place_of_a_trust_store_is_not_even_opened(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    opened = threading.Event()
+
+    def write() -> None:
+        # Is held until somebody opens the other end.
+        os.close(os.open(fifo, os.O_WRONLY))
+        opened.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(20):
+            assert isinstance(read_trust(TrustStore("corp", PemBundle(str(fifo)))), TrustUnreadable)
+            assert not opened.wait(0.01)
+    finally:
+        os.close(os.open(fifo, os.O_RDONLY))
+        writer.join()
+
+
+def test_a_file_that_is_missing_or_too_large_is_said_to_be_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_anchor_file(str(tmp_path / "none"))
+    (tmp_path / "roots.pem").write_bytes(OWN.pem())
+    monkeypatch.setattr(trust, "LARGEST", 10)
+    with pytest.raises(OSError, match="File too large"):
+        read_anchor_file(str(tmp_path / "roots.pem"))

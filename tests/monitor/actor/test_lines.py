@@ -10,9 +10,11 @@ import pytest
 
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
+from monitor.actor import planning
 from monitor.actor.request import Request, Verb
 from monitor.lab.ca import Authority, Issued
 from monitor.lab.servers import replace_file
+from tests.kit.actor import ALONE
 from tests.kit.appliance import MEMBERS
 from tests.kit.authority import ISSUING, NAME, ROOT, fresh
 from tests.kit.lined_appliance import LinedAppliance, lined_appliance
@@ -201,3 +203,14 @@ def test_what_must_be_done_before_the_first_replacement_is_said_until_there_was_
     said = "console: before its first replacement, federate the appliance"
     assert said in " ".join(given(primary, fresh()).split())
     assert said not in " ".join(given(primary, fresh()).split())
+
+
+def test_a_plan_of_the_daemon_that_takes_too_long_gives_the_turn_back(
+    primary: LinedAppliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primary.put(fresh())
+    monkeypatch.setattr(planning, "LONGEST", -1.0)
+    said = primary.ask(REPLACE, ALONE, Verb.PROPOSE)
+    assert "the plan takes longer than" in str(said), said
+    assert "an operator may ask" in str(said)
+    assert primary.ask(REPLACE, verb=Verb.PLAN)["plan"], "a person may wait"

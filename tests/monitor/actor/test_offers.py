@@ -310,23 +310,27 @@ def test_hostile_files_are_not_used_and_do_no_harm(primary: Appliance) -> None:
     (refused,) = plan(primary)["refused"]["objections"]
     assert refused["detail"].count("; ") == 10
     assert refused["detail"].endswith("; and 26 more offers or files are not used")
+
+
+@ROOT_ONLY
+def test_a_crowd_of_files_of_one_user_leaves_the_offers_of_others(primary: Appliance) -> None:
+    good = signed(primary.do(MAKE)["csr"]["pem"])
+    lay(primary, "answer.pem", answer_of(good), 1234)
+    directory = f"{primary.directory}/offered/primary"
     for number in range(MOST_NAMES + 1):
-        lay(primary, f"crowd-{number}.pem", b"")
-    (refused,) = plan(primary)["refused"]["objections"]
-    assert f"more than {MOST_NAMES}: none is used" in refused["detail"]
-
-
-def test_what_root_put_into_the_inbox_comes_first(primary: Appliance) -> None:
-    answer, mine = signed(primary.do(MAKE)["csr"]["pem"]), fresh()
-    offer(primary, answer_of(answer))
-    primary.put(mine)
-    planned = plan(primary)
-    assert "offered" not in planned
-    assert outcomes(primary.ask(REPLACE, ALONE)) == ["committed"]
-    assert primary.serves(mine)
-    # The request and the offer still wait.
-    assert outcomes(primary.ask(REPLACE, ALONE)) == ["committed"]
-    assert primary.serves(answer)
+        lay(primary, f"crowd-{number}.pem", b"", 1004)
+        lay(primary, f"a-{number}.pem", answer_of(good), 1005) if number < MOST_OF_ONE else None
+    # Whoever may give a file of somebody else more names does not spoil it either.
+    lay(primary, "elsewhere", b"", 1234)
+    for number in range(MOST_NAMES):
+        os.link(f"{directory}/elsewhere", f"{directory}/linked-{number}.pem")
+    remarks = " ".join(plan(primary)["remarks"])
+    crowd = f"{directory} holds {MOST_NAMES + 1} (more than {MOST_NAMES})"
+    assert f"{crowd} files of uid 1004: none of these is used" in remarks
+    assert f"{crowd} files that have several names: none of these is used" in remarks
+    done = primary.ask(REPLACE, ALONE)
+    assert outcomes(done) == ["committed"], done
+    assert primary.serves(good)
 
 
 @ROOT_ONLY

@@ -66,7 +66,7 @@ def test_a_bundle_that_is_missing_or_holds_nothing_is_a_warning(write: Write, tm
         warning: FILE:2: trust_stores.missing.bundle: /no/where.pem: No such file or directory, expected certificates
           to trust
         warning: FILE:3: trust_stores.empty.bundle: {empty}: holds no certificate, expected certificates to trust
-        warning: FILE:5: trust_stores.directory.bundle: {tmp_path}: Is a directory, expected certificates to
+        warning: FILE:5: trust_stores.directory.bundle: {tmp_path}: it is not a regular file, expected certificates to
           trust
         warning: FILE:8: clients.java.intermediates[1]: /no/intermediate.pem: No such file or directory, expected
           intermediate certificates
