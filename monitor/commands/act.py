@@ -106,6 +106,10 @@ def rollback(component: str, to: str | None, losses: Sequence[str], options: Act
 
 def reset_to_default(component: str, losses: Sequence[str], options: ActOptions) -> int:
     """Put back the files of a component or group from before certvigil's first change."""
+    config = loaded(options.config)
+    if config is not None and component in config.trust_stores and component not in config.components:
+        shown = printable(component)
+        return _cannot("{} is a trust store: `certvigil trust restore {} --to default` does it", shown, shown)
     return rollback(component, DEFAULT_SET, losses, options)
 
 
