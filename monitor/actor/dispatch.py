@@ -181,7 +181,9 @@ class Dispatcher:
             seen=seen,
         )
         answer = handle(work, request)
-        return answer if suspicion is None else _held_for_clock(answer, request.verb, suspicion)
+        if suspicion is None or role is not Role.OPERATOR:
+            return answer
+        return _held_for_clock(answer, request.verb, suspicion)
 
     def _announcing(self, caller: Caller) -> Callable[[Record], None]:
         """Return a function that tells a step to the caller, and that there are records to whoever follows."""
@@ -227,8 +229,8 @@ def tidy(context: ActorContext) -> None:
 
 
 _BELIEVED_AGAIN: Final = sentence(
-    "it does so again {} minutes after the last jump of the clock, once the kernel counts the clock as synchronised, and "
-    "once no entry of the journal is later than now",
+    "it does so again {} minutes after the last jump of the clock, once the kernel counts the clock as "
+    "synchronised, and once no entry of the journal is later than now",
     round(DISTRUST / 60),
 )
 
