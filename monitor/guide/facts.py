@@ -11,7 +11,7 @@
 | `COMPONENT.url`, `.address`, `.name` | of its first endpoint |
 | `COMPONENT.checks` | a list: `check` looks at one endpoint as its `clients` do; `address`, `name`, `url` |
 | `endpoints.CLIENT` | the same list for the endpoints at which a client connects |
-| `store.STORE.kind`, `.path` | `bundle`, `system` or `mozilla`; its file |
+| `store.STORE.kind`, `.path` | `bundle`, `system`, `mozilla` or `elsewhere`; its file |
 | `store.STORE.roots` | a list, of a bundle: `sha256`, `thumbprint`, `subject`, and `file`, its name in a kit |
 | `client.CLIENT.validates`, `.trusts` | `yes` or `no`; the name of its trust store |
 | `chain` | whether intermediates are in use: `yes`, `no`, or nothing where that is not known |
@@ -123,7 +123,10 @@ def _alike(
 
 def _of_store(store: TrustStore, read: Read) -> Iterator[tuple[str, Fact]]:
     if not isinstance(store.source, PemBundle):
-        yield "kind", "mozilla" if isinstance(store.source, CertifiStore) else "system"
+        yield (
+            "kind",
+            "elsewhere" if store.elsewhere else "mozilla" if isinstance(store.source, CertifiStore) else "system",
+        )
         return
     yield "kind", "bundle"
     yield "path", store.source.path
