@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from actions.candidate import Candidate
 from actions.precheck import roots_known
@@ -11,26 +11,20 @@ from probes.judge.client import View
 from probes.judge.roots import lacking
 
 
-def lacking_stores(candidate: Candidate, views: Sequence[View], now: float) -> Iterator[str]:
-    """Yield each trust store that lacks the root of `candidate`, with the clients that do not accept it for that."""
-    found = lacking(candidate.presented, views, roots_known(candidate, views), now)
-    clients: dict[str, list[str]] = {}
-    for each in found:
-        clients.setdefault(each.store, []).append(each.client)
-    for store, names in clients.items():
-        first = next(each for each in found if each.store == store)
-        known = "" if first.root is None else f" (sha256 {first.root.sha256})"
-        yield sentence(
+def of_all(proposals: Iterable[tuple[Candidate, Sequence[View]]], now: float) -> tuple[str, ...]:
+    """Return a sentence for each trust store that lacks a root of candidates, with the clients that do not accept."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for candidate, views in proposals:
+        for each in lacking(candidate.presented, views, roots_known(candidate, views), now):
+            known = "" if each.root is None else f" (sha256 {each.root.sha256})"
+            found.setdefault((each.store, each.issuer, known), []).append(each.client)
+    return tuple(
+        sentence(
             "the trust store {} lacks {}{}, so {} would not accept it",
             harmless(store),
-            first.issuer,
+            harmless(issuer),
             harmless(known),
             listed(map(harmless, dict.fromkeys(names)), " and "),
         )
-
-
-def of_all(proposals: Iterable[tuple[Candidate, Sequence[View]]], now: float) -> tuple[str, ...]:
-    """Return the sentences about all components of a plan, each once."""
-    return tuple(
-        dict.fromkeys(each for candidate, views in proposals for each in lacking_stores(candidate, views, now))
+        for (store, issuer, known), names in found.items()
     )

@@ -355,7 +355,31 @@ def _given_back(file: StoreFile, deed: GiveBack) -> Rendered | Objection:
     before_, after_ = dict.fromkeys(file.content.anchors), dict.fromkeys(after.anchors)
     added = {each.sha256: each for each in decodable(der for der in after_ if der not in before_)}
     removed = {each.sha256: each for each in decodable(der for der in before_ if der not in after_)}
-    return Rendered(deed.data, after, added, removed, (f"all of it is as in backup set {deed.set_name}",))
+    said = (f"all of it is as in backup set {deed.set_name}", *_remarks_on_password(file, after))
+    return Rendered(deed.data, after, added, removed, said)
+
+
+def _remarks_on_password(file: StoreFile, after: StoreContent) -> Iterator[str]:
+    """Yield that the password of a keystore changes, and the work that is left: whoever opens it must know the new."""
+    before = file.content
+    if not after.is_keystore or (before.password, before.integrity) == (after.password, after.integrity):
+        return
+    if before.digest == after.digest:
+        yield f"its entries stay as they are: nothing but the password of {file.name} changes"
+    yield f"its password changes, from {_password(before)} to {_password(after)}"
+    yield (
+        "have `password_file` of the trust store, and the configuration of each program that opens it, "
+        "name the password that it has then"
+    )
+
+
+def _password(content: StoreContent) -> str:
+    """Return words for a password: only one that everybody knows is told."""
+    if content.has_default_password:
+        return DEFAULT_PASSWORD.decode()
+    if content.integrity is Integrity.UNVERIFIED:
+        return "the one of the backup set, which is not known here"
+    return "none" if content.password is None else "the one in its `password_file`"
 
 
 # Writing a keystore

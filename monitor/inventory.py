@@ -13,7 +13,7 @@ from config.address import join_address
 from config.expected import DefaultCertificate
 from config.model import CertifiStore, Component, Endpoint, TrustStore
 from config.text import printable
-from config.vocabulary import FileRole, TargetKind, Verdict
+from config.vocabulary import Code, FileRole, Severity, TargetKind, Verdict
 from monitor.dialect import certificate_object, edge_object, iso
 from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
@@ -85,7 +85,7 @@ class _Inventory:
         return {
             "component": component.name,
             "group": self.config.group_of.get(component.name),
-            "verdict": min((each.verdict for each in seen), key=_BAD_FIRST.index, default=Verdict.UNKNOWN),
+            "verdict": min(map(_verdict, seen), key=_BAD_FIRST.index, default=Verdict.UNKNOWN),
             "files": [_file(each) for each in files],
             **self._issued(chain, views, component.default_certificate),
             "served": [self._served(each, chain) for each in endpoints],
@@ -144,15 +144,15 @@ class _Inventory:
         return None if by_root else False
 
     def _trust_stores(self) -> Iterator[Document]:
-        clients: dict[str, list[str]] = {}
-        for client in self.config.clients.values():
-            clients.setdefault(client.trusts, []).append(client.name)
         for name, store in self.config.trust_stores.items():
             trust = self.trust_context.trusts.get(name)
             if trust is not None:
                 path = trust_path(store)
                 seen = self._watched(path)
-                yield self._store(name, path, clients.get(name, []), seen or trust.anchors, counted=bool(seen))
+                yield self._store(name, path, self._clients(name), seen or trust.anchors, counted=bool(seen))
+
+    def _clients(self, store: str | None) -> Sequence[str]:
+        return [each.name for each in self.config.clients.values() if each.trusts == store]
 
     def _watched(self, path: str) -> tuple[Certificate, ...]:
         """Return the certificates of a trust store that is watched as a file, too: a store itself has each once."""
@@ -162,16 +162,18 @@ class _Inventory:
 
     def _bundles(self) -> Iterator[Document]:
         """Yield the bundles and keystores with trusted certificates that a watch finds."""
-        known = {trust_path(self.config.trust_stores[name]) for name in self.trust_context.trusts}
+        stores = {printable(each.path): name for name, each in self.config.trust_stores.items() if each.path}
+        known = {printable(trust_path(self.config.trust_stores[name])) for name in self.trust_context.trusts}
         for state in self.targets.values():
             if state.kind is not TargetKind.FILE or state.component is not None or state.location in known:
                 continue
+            name = stores.get(printable(state.location))
             keystore = state.keystore
             if keystore is not None and keystore.is_trust_store:
                 held = tuple(each for entry in keystore.trusted for each in entry.certificates)
-                yield self._store(None, state.location, [], held, counted=True)
+                yield self._store(name, state.location, self._clients(name), held, counted=True)
             elif len(state.presented) > 1 and are_anchors(state.presented):
-                yield self._store(None, state.location, [], state.presented, counted=True)
+                yield self._store(name, state.location, self._clients(name), state.presented, counted=True)
 
     def _store(
         self, name: str | None, path: str, clients: Sequence[str], anchors: Sequence[Certificate], *, counted: bool
@@ -210,10 +212,19 @@ def _file(state: TargetState) -> Document:
     return {
         "target": state.target,
         "path": state.location,
-        "verdict": state.verdict,
+        "verdict": _verdict(state),
         "failure": _failure(state),
         "certificates": [each.sha256 for each in state.presented],
     }
+
+
+def _verdict(state: TargetState) -> Verdict:
+    """Return the verdict on a target; it is unknown where nothing is wrong but that a file could not be read here."""
+    unread = any(
+        each.finding.code is Code.KEYS_UNREAD and each.finding.severity is Severity.WARNING
+        for each in state.findings.values()
+    )
+    return Verdict.UNKNOWN if unread and state.verdict is Verdict.WARNING else state.verdict
 
 
 def _failure(state: TargetState | None) -> Document | None:

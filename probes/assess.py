@@ -77,6 +77,12 @@ def file_facts(observation: FileObservation, last_known: tuple[Certificate, ...]
     return last_known if last_known and is_faulty(observation) else observation.certificates
 
 
+def is_told_by_certificates(observation: FileObservation) -> bool:
+    """Whether a file of no component can be judged by its certificates alone: nothing else in it has a say."""
+    more = observation.keys or observation.encrypted_keys or observation.keystore or observation.failure
+    return not more and observation.content in {FileContent.LEAF, FileContent.ANCHOR}
+
+
 def is_faulty(observation: FileObservation) -> bool:
     """Whether an observation has no certificates, or only the remains of them in a damaged file.
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from actions.clock import ClockWatch
+from actions.clock import DISTRUST, ClockWatch
 from actions.journal import JournalError, Record
 from actions.world import World
 from config.text import Log, Printable, harmless, listed, printable, sentence
@@ -180,7 +180,10 @@ class Dispatcher:
             uid=peer.uid,
             seen=seen,
         )
-        return handle(work, request)
+        answer = handle(work, request)
+        if suspicion is None or role is not Role.OPERATOR:
+            return answer
+        return _held_for_clock(answer, request.verb, suspicion)
 
     def _announcing(self, caller: Caller) -> Callable[[Record], None]:
         """Return a function that tells a step to the caller, and that there are records to whoever follows."""
@@ -223,3 +226,20 @@ def tidy(context: ActorContext) -> None:
         context.tidy()
     except (JournalError, OSError) as error:
         log.error("the journal was not compacted: %s", printable(str(error)))  # noqa: TRY400 (for an operator)
+
+
+_BELIEVED_AGAIN: Final = sentence(
+    "it does so again {} minutes after the last jump of the clock, once the kernel counts the clock as "
+    "synchronised, and once no entry of the journal is later than now",
+    round(DISTRUST / 60),
+)
+
+
+def _held_for_clock(answer: Document, verb: Verb, suspicion: Printable) -> Document:
+    """Return the answer to a person about a plan, with the word that the daemon does nothing for the clock's sake."""
+    held = sentence("the daemon neither proposes nor carries out plans now: {}; {}", suspicion, _BELIEVED_AGAIN)
+    if verb in {Verb.PLAN, Verb.APPROVE} and "remarks" in answer:
+        return {**answer, "remarks": [*answer["remarks"], held]}
+    if verb is Verb.APPROVE and "cannot" in answer:
+        return {**answer, "cannot": sentence("{}; {}", harmless(answer["cannot"]), held)}
+    return answer

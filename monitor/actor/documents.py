@@ -30,6 +30,7 @@ from monitor.actor.set_facts import SetFacts
 from monitor.actor.work import Work
 from monitor.dialect import CertificateObject, certificate_object, dated, iso, iso_exactly, verdict_object
 from probes.certificate import Certificate
+from probes.finding import Edge
 
 WAITS: Final = "waits"
 """Told like a step of a transaction, before its first."""
@@ -157,10 +158,17 @@ def _effects(effects: Iterable[Effect]) -> list[Document]:
         {
             **verdict_object(each.after.client, each.endpoint, each.after.accepted, each.after.why),
             "accepted_before": None if each.before is None else each.before.accepted,
+            "unvalidated": _is_unvalidated(each.after),
+            "unvalidated_before": each.before is not None and _is_unvalidated(each.before),
             "lost": each.lost,
         }
         for each in effects
     ]
+
+
+def _is_unvalidated(edge: Edge) -> bool:
+    """Whether a client connects only since it does not validate, or by a configuration that turns validation off."""
+    return edge.accepted and bool(edge.why or edge.unvalidated)
 
 
 def endings_document(endings: Iterable[Ending]) -> Document:

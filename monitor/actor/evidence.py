@@ -33,7 +33,7 @@ from probes.judge.client import leaf_first
 from probes.judge.state import OnDisk
 from probes.observation import EndpointObservation
 from probes.opening import examine_for_others, open_for_others
-from probes.set import read_set
+from probes.set import read_set, with_absence
 from probes.tls.drive import look_blocking
 
 APART: Final = 60.0
@@ -94,7 +94,9 @@ def look_at(context: ActorContext, name: str) -> Look:
     targets = tuple(each for each in config.files if each.component == name)
     views = {each.name: context.trust_context.store_view(each.trust_store) for each in targets}
     files = assess_set(
-        read_set(targets, now, partial(look_at_file, opened=open_for_others), examined=examine_for_others),
+        with_absence(
+            read_set(targets, now, partial(look_at_file, opened=open_for_others), examined=examine_for_others), targets
+        ),
         SetContext(targets, views, elsewhere=elsewhere),
         now,
     )

@@ -107,6 +107,10 @@ def rollback(component: str, to: str | None, losses: Sequence[str], options: Act
 
 def reset_to_default(component: str, losses: Sequence[str], options: ActOptions) -> int:
     """Put back the files of a component or group from before certvigil's first change."""
+    config = loaded(options.config)
+    if config is not None and component in config.trust_stores and component not in config.components:
+        shown = printable(component)
+        return _cannot("{} is a trust store: `certvigil trust restore {} --to default` does it", shown, shown)
     return rollback(component, DEFAULT_SET, losses, options)
 
 
@@ -224,7 +228,9 @@ def _answer(
         try:
             return ask(config.settings.actor.socket, request, progress.hear, handed=handed)
         except NoActor as error:
-            _see_that_it_can_be_done_here(config, str(error))
+            _see_that_it_can_be_done_here(
+                config, f"{error}, and only its owner may do this without it: start the actor, or ask root"
+            )
     with _work(config, progress, handed, services_run=services_run) as work:
         return handle(work, request)
 
@@ -232,7 +238,9 @@ def _answer(
 @contextmanager
 def working(config: Config, options: ActOptions) -> Iterator[tuple[Work, StepProgress]]:
     """Give the work of a person in this process, and its progress on the screen; raises JournalError, OSError."""
-    _see_that_it_can_be_done_here(config, "the command does this itself")
+    _see_that_it_can_be_done_here(
+        config, "only its owner may do this: the command does it itself, and the actor takes no such request; ask root"
+    )
     progress = StepProgress(_where(options))
     with _work(config, progress, None, services_run=True) as work:
         yield work, progress
@@ -257,12 +265,11 @@ def _work(
         yield Work(context, ourselves().name, told, stopping, files=handed, services_run=services_run, waits=waits)
 
 
-def _see_that_it_can_be_done_here(config: Config, no_actor: str) -> None:
-    """Raise PermissionError where this user may not do the work of the actor, with the ways to get the right."""
+def _see_that_it_can_be_done_here(config: Config, why_not: str) -> None:
+    """Raise PermissionError where this user may not do the work of the actor, with `why_not` and the way out."""
     directory = config.settings.actor.directory
     if os.geteuid() and os.path.exists(directory) and not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-        why = f"{no_actor}, and only its owner may do this without it: start the actor, or ask root"
-        raise PermissionError(errno.EACCES, why, directory)
+        raise PermissionError(errno.EACCES, why_not, directory)
 
 
 class _EndSignal:

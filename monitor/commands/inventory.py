@@ -306,7 +306,13 @@ def _row(
         certificate["not_before"] or _NOTHING,
         certificate["not_after"] or _NOTHING,
         _NOTHING if same is None else Printable("yes") if same else Printable("no"),
-        listed(each["client"] for each in clients if each["accepts"]),
+        listed(map(_accepting, (each for each in clients if each["accepts"]))),
         listed(each["client"] for each in clients if not each["accepts"]),
         listed(dict.fromkeys(each["trust_store"] for each in issued["lacking_root"])),
     )
+
+
+def _accepting(client: Document) -> Printable:
+    """Return the name of a client that connects, and whether it validates nothing."""
+    unvalidated = client["why"] or client["unvalidated"]
+    return sentence("{} (connects without validation)", client["client"]) if unvalidated else client["client"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Final
 
 from actions.ending import Ground, Outcome
@@ -15,6 +16,7 @@ from monitor.actor.documents import WAITS
 from monitor.actor.request import Document
 from monitor.commands.complain import complain
 from monitor.commands.screen import Screen
+from monitor.state.cure import without_cure
 
 EXIT_CODE: Final = {
     Outcome.COMMITTED: 0,
@@ -196,11 +198,16 @@ def _when(at: str) -> Printable:
 
 _VERDICTS: Final = {True: Printable("accepts"), False: Printable("rejects"), None: Printable("unknown")}
 
+_UNVALIDATED: Final = Printable("connects without validation")
+
 
 def _show_effects(screen: Screen, effects: Iterable[Mapping[str, Any]]) -> None:
     for each in effects:
-        before, after = _VERDICTS[each["accepted_before"]], _VERDICTS[each["accepts"]]
-        why = sentence(": {}", each["why"]) if each["why"] else Printable("")
+        before = _UNVALIDATED if each["unvalidated_before"] else _VERDICTS[each["accepted_before"]]
+        after = _UNVALIDATED if each["unvalidated"] else _VERDICTS[each["accepts"]]
+        reason = harmless(without_cure(each["why"]))
+        rejection = sentence("; it would reject if it validated: {}", reason) if each["unvalidated"] else None
+        why = (rejection or sentence(": {}", each["why"])) if each["why"] else Printable("")
         style = "red" if each["lost"] else ""
         screen.say("client     {} at {}: {} -> {}{}", each["client"], each["target"], before, after, why, style=style)
 
@@ -263,14 +270,15 @@ def _show_still_wrong(document: Document) -> None:
         complain("candidate {} is in quarantine: {}", candidate[:16], why)
 
 
-def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
+def _show_sets(screen: Screen, sets: Sequence[Mapping[str, Any]]) -> None:
+    defaults = Counter(each["component"] for each in sets if each["default"])
     screen.table(
         ("component", "set", "taken", "before", "until", "serial", "names", "which", "files"),
         (
             (
                 *(each["component"], each["set"], each["taken"], _before(each.get("before"))),
                 *_of_certificate(each.get("certificate")),
-                *(listed(_marks(each)), _use(each)),
+                *(listed(_marks(each, alone=defaults[each["component"]] == 1)), _use(each)),
             )
             for each in sets
         ),
@@ -313,10 +321,10 @@ def _use(of: Mapping[str, Any]) -> Printable:
     return harmless(of.get("unusable", "")) or listed(of["files"])
 
 
-def _marks(of: Mapping[str, Any]) -> Iterator[Printable]:
-    """Yield a word for each special property of a backup set."""
+def _marks(of: Mapping[str, Any], *, alone: bool) -> Iterator[Printable]:
+    """Yield a word for each special property of a backup set, which may be the `alone` default one of its subject."""
     if of["default"]:
-        yield Printable("default")
+        yield Printable("default") if alone else sentence("default of {}", listed(of["files"], " and "))
     elif of["late"]:
         yield Printable("written late")
     if of.get("folder"):

@@ -348,6 +348,10 @@ def _change(store: str, deed: Deed | FromBackup | SetValidation, losses: Sequenc
         if not progress.begun:
             _show_anchors(document)
         show(document, progress)
+        if progress.begun and "plan" in document:
+            # The plan itself was not shown, and these say what is left to be done.
+            for remark in document["remarks"]:
+                Screen().say("note       {}", remark, style="cyan")
     return exit_code(document)
 
 

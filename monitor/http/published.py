@@ -179,6 +179,9 @@ class EffectObject(Published):
     accepts: bool | None
     why: str
     accepted_before: bool | None
+    unvalidated: bool
+    """It connects without validation."""
+    unvalidated_before: bool
     lost: bool
 
 

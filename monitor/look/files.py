@@ -325,11 +325,13 @@ class FileMonitor:
         if target.path in self._not_targets:
             return FileJob(context, self._not_targets[target.path], judged=True)
         state = self._registry.targets.get(target.name)
-        judged = self._files.is_judged(context, now)
-        # After a restart the remembered certificates are judged, and the file is not read.
-        if state is None or state.failure is not None or state.pending or not (judged or target.role is FileRole.FOUND):
+        if state is None or state.failure is not None or state.pending:
             return FileJob(context)
-        return FileJob(context, state.identity, judged)
+        if self._files.is_judged(context, now):
+            return FileJob(context, self._files.judged_identity(target.name), judged=True)
+        # After a restart or a reload the remembered certificates are judged, and the file is not read: where these are
+        # all that a verdict needs, there is an identity.
+        return FileJob(context, state.identity if target.role is FileRole.FOUND else None)
 
     def _learn(self, target: FileTarget, context: FileContext, result: Result, now: float) -> LookOutcome:
         if result is None:

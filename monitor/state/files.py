@@ -11,9 +11,9 @@ from monitor.state.pending import awaits_rest
 from monitor.state.registry import TargetRegistry
 from monitor.state.target import failure_of, learn, waive
 from monitor.state.trust import TrustContext
-from probes.assess import FileContext, file_facts
+from probes.assess import FileContext, file_facts, is_told_by_certificates
 from probes.finding import Assessment
-from probes.observation import FileObservation
+from probes.observation import FileIdentity, FileObservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class _JudgedFile:
     trust_context: TrustContext
     context: FileContext
     until: float | None
+    identity: FileIdentity | None
+    """Of the file that it is about."""
 
 
 class FileRegistry:
@@ -52,6 +54,11 @@ class FileRegistry:
         judged = self._verdict(target)
         return judged.until if judged else None
 
+    def judged_identity(self, target: str) -> FileIdentity | None:
+        """Return the identity of the file that the last verdict is about, as long as the trust context is the same."""
+        judged = self._verdict(target)
+        return judged.identity if judged else None
+
     def _verdict(self, target: str) -> _JudgedFile | None:
         """Return the last verdict on a file; None where the trust context has changed since, or without any."""
         judged = self._judged.get(target)
@@ -71,7 +78,9 @@ class FileRegistry:
         """
         registry, target = self.registry, observation.target
         assessment = waive(assessment, target, registry.config.waivers, now)
-        self._judged[target] = _JudgedFile(registry.trust_context, context, assessment.until)
+        # A file without certificates keeps the last known ones: it is read again, never judged by these.
+        identity = observation.identity if observation.certificates else None
+        self._judged[target] = _JudgedFile(registry.trust_context, context, assessment.until, identity)
         state = registry.targets[target]
         new, events = learn(
             state,
@@ -79,8 +88,8 @@ class FileRegistry:
             assessment,
             failure_of(observation),
             now=now,
-            # A file without certificates keeps the last known ones: it is read again, never judged by these.
-            identity=observation.identity if observation.certificates else None,
+            # Whoever judges it anew has only its certificates: where more was in it, it is read again.
+            identity=identity if is_told_by_certificates(observation) else None,
             keystore=observation.keystore,
             waits=partial(awaits_rest, left_alone=left_alone, settle=registry.config.settings.settle, now=now),
         )

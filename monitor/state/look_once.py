@@ -21,7 +21,7 @@ from probes.find import find
 from probes.judge.source import UNREACHABLE_AFTER
 from probes.judge.state import OnDisk
 from probes.observation import EndpointObservation
-from probes.set import read_set
+from probes.set import read_set, with_absence
 from probes.tls.drive import look
 
 _AT_ONCE: Final = 20
@@ -40,7 +40,7 @@ def _look_at_components(trust_context: TrustContext, now: float) -> dict[str, Ta
     config, states = trust_context.config, dict[str, TargetState]()
     for name in config.components:
         targets = tuple(each for each in config.files if each.component == name)
-        reading = read_set(targets, now)
+        reading = with_absence(read_set(targets, now), targets)
         views = {each.name: trust_context.store_view(each.trust_store) for each in targets}
         context = SetContext(targets, views, elsewhere=tuple(trust_context.trusts.values()))
         assessments = assess_set(reading, context, now)

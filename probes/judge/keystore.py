@@ -60,6 +60,7 @@ def judge_store_password(keystore: Keystore[Certificate], path: str) -> Iterator
     detail = sentence("its password is {}, which everybody knows", harmless(DEFAULT_PASSWORD.decode()))
     if keystore.is_trust_store and (path.startswith(_OF_PACKAGES) or path.endswith(_OF_JAVA)):
         detail = sentence("{}; scripts of Java's packages need it here", detail)
-        yield finding(Code.DEFAULT_STORE_PASSWORD, detail, severity=Severity.INFORMATIONAL)
+        cure = Printable("leave the password as it is: give one of its own to a store of your own alone")
+        yield replace(finding(Code.DEFAULT_STORE_PASSWORD, detail, severity=Severity.INFORMATIONAL), cure=cure)
     else:
         yield finding(Code.DEFAULT_STORE_PASSWORD, detail)

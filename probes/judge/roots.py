@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from config.expected import DefaultCertificate
-from config.text import Printable
+from config.text import Printable, sentence
 from config.vocabulary import CertificateOrigin
 from probes.certificate import Certificate
 from probes.chain import End, find_leaf, paths, presented_path, signed
@@ -24,7 +24,7 @@ class LackingClient:
     root: Certificate | None
     """None where the root is nowhere at hand."""
     issuer: Printable
-    """The name of the root, or else of the nearest issuer that is known."""
+    """The name of the root; where that is not at hand, words for the issuer of the last certificate that is known."""
 
 
 def root_of(
@@ -71,7 +71,8 @@ def lacking(
     views = tuple(views)
     held = tuple(dict.fromkeys(each for view in views for each in view.held))
     root, presented = root_of(chain, trusts, held), leaf_first(chain)
-    issuer = root.title if root is not None else presented_path(presented)[-1].issuer
+    last = presented_path(presented)[-1]
+    issuer = root.title if root is not None else sentence("the issuer of {}, {}", last.title, last.issuer)
     return tuple(
         LackingClient(view.client.name, view.trust.name, root, issuer)
         for view in views

@@ -17,11 +17,14 @@ from typing import Any
 
 import pytest
 
+from monitor.dialect import iso
 from monitor.lab.ca import DAY, Authority, Issued
 from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import LocalServer, write_site
 from monitor.store import Degraded, load
+from tests.kit import java_keystore
 from tests.kit.daemon import RunningDaemon, certvigil
+from tests.kit.keystore import keystore
 from tests.kit.metrics import Series, series
 from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.start import StartServer
@@ -175,6 +178,60 @@ def test_a_reload_watches_what_is_new_and_forgets_what_is_gone(
         r"RELOADING=1 MONOTONIC_USEC=\d+ READY=1",
         " ".join(line for line in daemon.manager.said[said:] if not line.startswith(("STATUS=", "WATCHDOG="))),
     )
+
+
+def test_a_reload_and_a_restart_with_nothing_changed_clear_and_raise_no_finding(
+    start: Start, start_local: StartServer[LocalServer], tmp_path: Path
+) -> None:
+    """Some findings are about more than certificates: a password, a key beside them, entries that no server sends."""
+    site, late = write_site(str(tmp_path / "server"), issue(-1)), issue(5)
+    server = start_local(site)
+    found = tmp_path / "found"
+    found.mkdir()
+    ended = Authority.root("Ended", not_before=1.0e9, not_after=1.1e9)
+    java = java_keystore.trusted("one", ROOT.der()), java_keystore.trusted("old", ended.der())
+    for name, data in {
+        "cacerts": java_keystore.store(java[0], password=java_keystore.CHANGEIT),
+        "old.jks": java_keystore.store(*java),
+        "late.pem": late.pem(),
+        "with-key.pem": late.pem() + late.key_pem(),
+        "own.p12": keystore(late, None),
+        "bundle.pem": ROOT.pem() + ended.pem() + Authority.root("Other", not_after=time.time() + DAY).pem(),
+        "pinned.pem": b"".join(Authority.root(each, not_after=time.time() + DAY).pem() for each in "ab") + ROOT.pem(),
+        "anchor.pem": ended.pem(),
+        "damaged.pem": late.pem()[:300],
+    }.items():
+        (found / name).write_bytes(data)
+        (found / name).chmod(0o644)
+    artefacts = {"certificate": site.certificate, "key": site.key}
+    daemon = start(
+        {
+            "watch": [{"files": [f"{found}/*"]}],
+            "components": {"web": {"artefacts": artefacts, "endpoints": [endpoint("ours", server.address)]}},
+            "endpoints": [endpoint("alone", server.address)],
+        }
+    )
+    codes = {"default_store_password", "expired", "expiring", "unreadable"}
+    daemon.wait_for(lambda: codes <= {each[1] for each in findings(daemon)}, "findings of all kinds")
+    before = findings(daemon)
+    lines = len(daemon.log)
+    for restarted in (False, True):
+        if restarted:
+            daemon.wait_for(lambda: recorded(daemon) == {each[:3] for each in before}, "the record of all findings")
+            daemon.stop()
+            daemon.start()
+        since = iso(time.time())
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for(
+            lambda since=since: all(
+                (each["last_look"] or "") >= since
+                for each in daemon.ask("/api/v1/targets")["items"]
+                if each["kind"] == "file"
+            ),
+            "new looks at all files",
+        )
+        assert findings(daemon) == before
+    assert not [line for line in daemon.log[lines:] if line.get("event") in {"raised", "changed", "cleared"}]
 
 
 def test_it_says_everywhere_on_which_host_it_runs_and_a_reload_does_not_change_that(start: Start) -> None:

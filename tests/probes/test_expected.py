@@ -263,9 +263,9 @@ class TestARoot:
             LackingClient("portal", "portal's store", value(ROOT), value(ROOT).title),
         )
 
-    def test_that_is_nowhere_at_hand_is_called_by_the_name_of_the_nearest_issuer(self) -> None:
+    def test_that_is_nowhere_at_hand_is_called_the_issuer_of_the_last_that_is(self) -> None:
         (found,) = lacking(self.CHAIN, (view(OTHER),), (view(OTHER).trust,), NOW)
-        assert (found.root, found.issuer) == (None, value(ROOT).subject)
+        assert (found.root, found.issuer) == (None, f"the issuer of {value(ISSUING).title}, {value(ROOT).subject}")
 
     def test_is_lacked_by_nobody_who_has_it_and_rejects_for_something_else(self) -> None:
         ended = value(ISSUING.issue(NAME, not_before=NOW - 9 * DAY, not_after=NOW - DAY))

@@ -220,7 +220,7 @@ def test_a_pipe_gets_a_line_for_what_is_installed_and_one_for_each_endpoint(sing
     assert (first["component"], first["group"], first["origin"]) == ("engine", "single", "own_ca")
     assert second["as installed"] == "yes"
     assert (second["accepted by"], second["rejected by"], second["root lacks in"]) == (
-        "browser, portal",
+        "browser, portal (connects without validation)",
         "finder",
         "jdk",
     )

@@ -152,6 +152,7 @@ RESOURCES: Mapping[str, Any] = {
 }
 LEAF_FACTS = {"names": [EVIL], "subject": EVIL, "not_after": EVIL, "key": {"kind": EVIL, "bits": EVIL}, "issuer": EVIL}
 EFFECT = {"client": EVIL, "target": EVIL, "accepted_before": True, "accepts": False, "why": EVIL, "lost": True}
+EFFECT |= {"unvalidated": True, "unvalidated_before": False}
 PLAN = {
     "kind": EVIL,
     "components": [EVIL],

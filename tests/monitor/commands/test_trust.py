@@ -306,6 +306,23 @@ def test_the_password_is_changed_and_another_one_is_no_longer_the_default(stores
     assert stores.trust("password", "engine-bundle", "--new-password-file", str(new))[0] == 1
 
 
+def test_giving_back_a_store_says_that_its_password_changes_too(stores: ClientStores) -> None:
+    new = stores.directory / "new.pass"
+    new.write_bytes(PASSWORD + b"\n")
+    code, said = stores.trust("password", "portal-cacerts", "--new-password-file", str(new))
+    assert code == 0, said
+    stores.options["password_file"] = str(new)
+    stores.configure()
+    for options in (["--dry-run"], []):
+        code, said = stores.trust("restore", "portal-cacerts", "--to", "default", *options)
+        assert code == 0, said
+        assert "nothing but the password of portal-cacerts changes" in said
+        assert "its password changes, from the one in its `password_file` to changeit" in said
+        assert "have `password_file` of the trust store, and the configuration of each program" in said
+    code, said = stores.act("reset-to-default", "portal-cacerts")
+    assert (code, "`certvigil trust restore portal-cacerts --to default`" in said) == (4, True), said
+
+
 @pytest.mark.skipif(not os.path.exists("/etc/ssl/certs/java/cacerts"), reason="no package of Java's certificates")
 def test_a_keystore_of_a_package_keeps_its_password(stores: ClientStores) -> None:
     stores.options = {"bundle": "/etc/ssl/certs/java/cacerts"}

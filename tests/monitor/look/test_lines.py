@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +16,8 @@ from config.vocabulary import Code, LineSyntax, Severity
 from monitor.actor.facts import facts_of, from_document, reading_of, to_document
 from monitor.actor.reading import plain_target
 from monitor.lab.ca import Authority
+from monitor.state.look_once import look_once
+from monitor.state.trust import read_trust_context
 from probes.assess_set import SetContext, assess_set, chain_on_disk
 from probes.certificate import certificate
 from probes.set import read_set, with_absence
@@ -167,3 +170,15 @@ def test_a_chain_that_is_taken_out_with_its_lines_is_forgotten_and_no_fault(plac
             await until(lambda: not kept.page.shown["web/line"].findings)
 
     asyncio.run(story())
+
+
+def test_the_one_look_without_a_daemon_misses_no_chain_that_no_line_names(place: Place) -> None:
+    web = Component("web", place.artefacts)
+    config = Config(components=MappingProxyType({"web": web}), files=place.targets)
+    context, _ = read_trust_context(config)
+    states = asyncio.run(look_once(context, time.time(), 1.0))
+    assert states["web/chain"].failure is None
+    assert not [each for each in states["web/chain"].findings.values() if each.finding.severity is Severity.CRITICAL]
+    place.configure(named=True)
+    states = asyncio.run(look_once(context, time.time(), 1.0))
+    assert [key[0] for key in states["web/chain"].findings] == [Code.UNREADABLE]
