@@ -133,12 +133,28 @@ def test_a_runbook_has_no_step_of_another_kind_of_appliance(role: str, configure
 
 
 @pytest.mark.parametrize("chain", [True, False])
-@pytest.mark.parametrize("name", ["replace", "restore", "collector-port-replace", "portal-keystore"])
+@pytest.mark.parametrize("name", ["replace", "collector-port-replace", "portal-keystore"])
 def test_steps_about_intermediates_are_there_where_there_are_any(
     name: str, chain: bool, configured: Configured
 ) -> None:
     text = markdown(rendered(name, facts_of(configured("single"), chain=chain)))
     assert ("intermediate.crt" in text.partition("## Instead")[0]) is chain
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_set_to_restore_has_a_chain_or_none_whatever_is_installed_now(role: str, configured: Configured) -> None:
+    config = configured(role, engines="" if role == "primary" else "two")
+    facts = [facts_of(config, chain=chain) for chain in (True, False, None)]
+    with_chain, without, unknown = (rendered("restore", each) for each in facts)
+    assert with_chain.steps == without.steps == unknown.steps
+    said = [(plain(each.text), " ".join(each.lines)) for each in unknown.steps]
+    for name in ("console",) if role == "primary" else ("console", "engine"):
+        chain = str(facts[0][f"{name}.chain"])
+        lines = [str(facts[0][each]) for each in (f"{name}.line", f"{name}.line-2") if each in facts[0]]
+        for case, act in (("an intermediate", "cp"), ("none", "rm")):
+            of_case = [each for each in said if each[0].startswith(f"Where the set has {case}")]
+            assert any(f"sudo {act} " in line and chain in line for _, line in of_case), case
+            assert all(any(path in text for text, _ in of_case) for path in lines), case
 
 
 @pytest.mark.parametrize("role", ROLES)
