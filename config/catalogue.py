@@ -535,12 +535,13 @@ _STATE: Final = (
         severity=Severity.WARNING,
         meaning=(
             "The file with the intermediate certificates and the configuration line that should name it do not fit "
-            "together: the file is there and not named, or the line names another file or one that is not there."
+            "together: the file is there and not named, or the line names another file or one that is not there. Or no "
+            "replacement can edit the configuration file, as it is not understood or has the setting in another way."
         ),
         otherwise="Critical where the line names a file that is not there: the service does not start with it.",
         cure="put the line into the configuration file, or replace the certificate with its intermediates once more",
         hurts=_on(TargetKind.FILE, "clients that do not have the intermediates themselves"),
-        by_itself="nothing; the next replacement puts it right",
+        by_itself="nothing; the next replacement puts it right, where it can edit the file, and is refused where not",
         steps=("for {where}: {cure}",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
