@@ -762,7 +762,7 @@ _CLIENT: Final = (
             "The configuration of a client turns its validation of certificates off. It believes whoever answers at "
             "the address of its server."
         ),
-        cure="turn validation on once the client accepts the server's certificate",
+        cure="turn validation on once the client accepts the server's certificate: certvigil trust enforce CLIENT",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; whoever comes between client and server can pose as the server"),
         steps=("see first whether the client accepts: certvigil inventory; then: {cure}",),
         scope=ProblemScope.COMPONENT,

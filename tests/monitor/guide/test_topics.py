@@ -190,6 +190,44 @@ def test_each_command_in_a_runbook_is_one_that_its_program_takes(role: str, conf
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_each_command_with_a_configuration_names_it_where_it_is_not_the_default_one(
+    role: str, configured: Configured
+) -> None:
+    place = "/srv/other/certvigil.yaml"
+    config = configured(role)
+    for path in (place, ""):
+        facts = facts_of(config, config_path=path)
+        for name in applying(role):
+            for piece in pieces(rendered(name, facts)):
+                if piece.kind is RunKind.CODE and piece.text.startswith("certvigil "):
+                    assert piece.text == piece.text.strip()
+                    assert (place in piece.text) is (bool(path) and shlex.split(piece.text)[1] != "check"), piece.text
+
+
+def test_services_and_passwords_of_stores_are_those_of_the_site(configured: Configured) -> None:
+    stores = (
+        "trust_stores: {portal-cacerts: {bundle: /srv/lab/cacerts, mode: approve, password_file: /srv/lab/word, "
+        "service: {restart: [/srv/lab/portal, again], stop: [/srv/lab/portal, halt], start: [/srv/lab/portal, go]}}}"
+    )
+    facts = facts_of(configured("single", public=True, more=stores))
+    said = [(plain(each.text), line) for each in rendered("portal-keystore", facts).steps for line in each.lines]
+    commands = [line for _, line in said]
+    assert not [each for each in commands if "systemctl" in each or "changeit" in each]
+    stopped, started = (commands.index(f"sudo /srv/lab/portal {each}") for each in ("halt", "go"))
+    (deleted,) = (at for at, each in enumerate(commands) if " -delete " in each)
+    assert stopped < deleted < started
+    assert "-storepass:file /srv/lab/word" in commands[deleted]
+    assert "sudo /srv/lab/portal again" in markdown(rendered("validation-switches", facts))
+    assert "certvigil trust enforce portal\n" in markdown(rendered("validation-switches", facts))
+
+
+@pytest.mark.parametrize("name", ["engine-bundle", "root-rotation"])
+def test_the_last_line_of_a_bundle_is_ended_before_a_root_is_appended(name: str, configured: Configured) -> None:
+    appended = [line for _, line in lines(rendered(name, facts_of(configured("single")))) if "tee -a" in line]
+    assert [each.partition(" | ")[0] for each in appended] == ["echo", "cat root.crt"]
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_paths_that_a_shell_would_read_otherwise_are_one_word(role: str, configured: Configured) -> None:
     hostile = '/srv/it\'s; touch pwned & "$(touch pwned)"'
     facts = facts_of(configured(role, root=hostile))
