@@ -9,6 +9,7 @@ from types import MappingProxyType
 from actions.plan import FileState
 from actions.precheck import Issuers, nothing_given_up
 from actions.rehearse import RehearsalStage
+from actions.unseen import UnseenClient
 from config.model import Component
 from probes.certificate import Certificate
 
@@ -49,6 +50,8 @@ class ComponentSite:
     """Returns that one of these keys was given up, as `JournalState.why_not` does."""
     group: str = ""
     """The group of which it is a member, which is changed as one; empty for none."""
+    unseen: tuple[UnseenClient, ...] = ()
+    """The clients of its endpoints that validate by a trust store which nobody here can see."""
 
     @property
     def served(self) -> tuple[Certificate, ...]:

@@ -130,6 +130,28 @@ class Ruling:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """The word of an operator on a root in a trust store that nobody here can see."""
+
+    has: bool
+    """Whether the store has the root."""
+    by: str
+    """Who; printable."""
+    at: float
+    """Unix time."""
+
+    @property
+    def sentence(self) -> str:
+        """A sentence without an end; printable."""
+        said = "has it" if self.has else "does not have it"
+        return f"{printable(self.by)} saw at {moment(self.at)} that it {said}"
+
+
+Confirmations = Mapping[tuple[str, str], Confirmation]
+"""By trust store and SHA-256 of a root, hexadecimal."""
+
+
 class EndingFacts(TypedDict):
     """The facts of a recorded ending that are shown, logged and stored."""
 
@@ -255,6 +277,8 @@ class JournalState:
     """The requests for certificates that wait, by the SHA-256 of their public key, oldest first."""
     spent_keys: dict[str, str] = field(default_factory=dict)
     """Why the key of a request is done with, by its SHA-256, until it is not in the directory of made keys."""
+    confirmed: dict[tuple[str, str], Confirmation] = field(default_factory=dict)
+    """The last word on each root in each trust store of other machines, by the store and the SHA-256 of the root."""
     unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Unix time at which a candidate was last removed from an inbox unused, and the reason, by component."""
     changes: dict[str, deque[str]] = field(default_factory=dict)
@@ -282,6 +306,7 @@ class JournalState:
         self._run(record)
         aside.note(self.aside, self.late, record)
         self._take_request(record)
+        self._take_confirmation(record)
         match record.event:
             case Event.BEGIN:
                 self._begin(record)
@@ -410,6 +435,13 @@ class JournalState:
                 of = tuple(map(str, record.data.get("components", ())))
                 self.given_up.setdefault(key, GivenUp(str(record.data.get("by", "")), record.at, of))
                 self.requests.pop(key, None)
+
+    def _take_confirmation(self, record: Record) -> None:
+        if record.event not in {Event.ROOT_CONFIRMED, Event.ROOT_GONE}:
+            return
+        has, by = record.event is Event.ROOT_CONFIRMED, str(record.data.get("by", ""))
+        for store in map(str, record.data["components"]):
+            self.confirmed[store, str(record.data["root"])] = Confirmation(has, by, record.at)
 
     def _take_request(self, record: Record) -> None:
         match record.event:

@@ -27,16 +27,27 @@ from actions.ending import Ground
 from actions.keystore import loss, why_not_written
 from actions.lines import presentable
 from actions.plan import Change, FileState, Ill, Kind, Serving
-from actions.precheck import Demands, Objection, dropped_names, kept_out_by_time, missing_issuer, precheck, why_rejected
+from actions.precheck import (
+    Demands,
+    Objection,
+    dropped_names,
+    kept_out_by_time,
+    missing_issuer,
+    precheck,
+    roots_known,
+    why_rejected,
+)
 from actions.rehearse import CannotBeServed, Effect, RehearsalStage, rehearse
 from actions.soundness import faults_in, ill_of
+from actions.unseen import lost_unseen
 from config.address import is_ip_address
-from config.text import Printable, printable
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import Code, FileRole, WriteMode
 from probes.assess_set import SetFault
 from probes.certificate import Certificate
 from probes.judge.client import leaf_first
 from probes.judge.key import judge_exposure
+from probes.judge.roots import LackingClient, lacking
 from probes.observation import Presented
 
 
@@ -134,7 +145,11 @@ def judge(proposal: ComponentProposal, kind: Kind, losses: Collection[str], now:
     is_incomplete = any(one.ground is Ground.INCOMPLETE_CHAIN for one in against)
     known = missing_issuer(proposal.candidate, demands.views, now) if is_incomplete else frozenset()
     known |= kept_out_by_time(proposal.candidate, demands.views, now)
-    return ProposalVerdict((*objections, *_losses(effects, {*losses, *known})), effects)
+    elsewhere = roots_known(proposal.candidate, demands.views)
+    presented_now = proposal.site.served or (leaf_first(demands.installed) if demands.installed else ())
+    unseen = lost_unseen(proposal.candidate.presented, presented_now, proposal.site.unseen, elsewhere, losses)
+    lacks = {each.client: each for each in lacking(proposal.candidate.presented, demands.views, elsewhere, now)}
+    return ProposalVerdict((*objections, *_losses(effects, {*losses, *known}, lacks), *unseen), effects)
 
 
 def demands_of(site: ComponentSite, installed: Sequence[Certificate], kind: Kind) -> Demands:
@@ -226,13 +241,23 @@ def _unusable(proposal: ComponentProposal, now: float) -> Iterator[Objection]:
             yield Objection(Ground.UNUSABLE, why)
 
 
-def _losses(effects: Sequence[Effect], expected: Collection[str]) -> Iterator[Objection]:
-    """Yield each client that would be lost unexpectedly, once."""
+def _losses(
+    effects: Sequence[Effect], expected: Collection[str], lacks: Mapping[str, LackingClient]
+) -> Iterator[Objection]:
+    """Yield each client that would be lost unexpectedly, once; of one that `lacks` the root, what comes first."""
     lost = {effect.after.client: effect for effect in effects if effect.lost}
     for name, effect in lost.items():
         if name not in expected:
             why = why_rejected(effect.after)
-            yield Objection(Ground.CLIENT_LOST, f"{name} would no longer accept {effect.endpoint}: {why}")
+            first = _root_first(lacks[name]) if name in lacks else ""
+            yield Objection(Ground.CLIENT_LOST, f"{name} would no longer accept {effect.endpoint}: {why}{first}")
+
+
+def _root_first(lack: LackingClient) -> Printable:
+    """Return that the trust store of a client gets the root first, the end of a sentence."""
+    store = harmless(lack.store)
+    add = sentence("first `certvigil trust add {} --from ROOT`", store)
+    return sentence("; its trust store {} lacks {}: {}", store, lack.issuer, add)
 
 
 # The parts of a plan

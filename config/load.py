@@ -147,6 +147,7 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
         policies=_policies(root),
         waivers=tuple(each.build() for each in root.waivers),
         not_tls=tuple(each.build() for each in root.not_tls),
+        rotation=root.rotation.build() if root.rotation is not None else None,
         channels=MappingProxyType(notified.channels),
         notifications=_with_groups(notified.notifications, groups),
         profile=root.profile,

@@ -15,6 +15,7 @@ from config.service import Service
 from config.vocabulary import (
     LINE_ROLES,
     Code,
+    Elsewhere,
     EndpointProtocol,
     FileRole,
     KeyKind,
@@ -268,7 +269,14 @@ class CertifiStore:
     """Mozilla's anchors, as the certifi package ships them."""
 
 
-TrustSource = PemBundle | SystemStore | CertifiStore
+@dataclass(frozen=True, slots=True)
+class OtherMachines:
+    """Anchors on other machines, which nobody here can see: persons confirm which roots are among them."""
+
+    kind: Elsewhere
+
+
+TrustSource = PemBundle | SystemStore | CertifiStore | OtherMachines
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +301,11 @@ class TrustStore:
         return self.source.path if isinstance(self.source, PemBundle) else None
 
     @property
+    def elsewhere(self) -> Elsewhere | None:
+        """The machines that have it, where nobody here can see it; else None."""
+        return self.source.kind if isinstance(self.source, OtherMachines) else None
+
+    @property
     def is_changeable(self) -> bool:
         """Whether a person may have it changed."""
         return self.path is not None and self.mode is not Mode.OBSERVE
@@ -315,6 +328,15 @@ class Client:
     """Where it is told to validate; `validates` counts where that cannot be read."""
     security_level: int = DEFAULT_SECURITY_LEVEL
     """How long keys and signatures must be for OpenSSL, from 0 to 5 (SSL_CTX_set_security_level(3))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A declared change of the root: the files of the roots that come and go."""
+
+    new: str
+    old: tuple[str, ...] = ()
+    """Empty where the roots of the certificates in use are meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,6 +462,7 @@ class Config:
     waivers: tuple[Waiver, ...] = ()
     not_tls: tuple[NotTLS, ...] = ()
     """Ports that are listed, and never looked at."""
+    rotation: Rotation | None = None
     channels: Mapping[str, Channel] = field(default_factory=lambda: MappingProxyType({}))
     notifications: Notifications = field(default_factory=Notifications)
     profile: str | None = None

@@ -23,7 +23,9 @@ from config.model import (
     Component,
     Config,
     Endpoint,
+    OtherMachines,
     PemBundle,
+    Rotation,
     Settings,
     SystemStore,
     Thresholds,
@@ -57,6 +59,7 @@ def show(config: Config) -> str:
         "groups": {name: list(each.members) for name, each in config.groups.items()},
         "trust_stores": {name: _trust_store(each) for name, each in config.trust_stores.items()},
         "clients": {name: _client(each) for name, each in config.clients.items()},
+        **({"rotation": _rotation(config.rotation)} if config.rotation is not None else {}),
         "policies": [show_policy(each) for each in config.policies],
         "waivers": [_waiver(each) for each in config.waivers],
         "not_tls": [{"address": join_address(each.host, each.port), "reason": each.reason} for each in config.not_tls],
@@ -250,6 +253,10 @@ def _service(service: Service) -> dict[str, Any]:
     }
 
 
+def _rotation(rotation: Rotation) -> dict[str, Any]:
+    return {"new": rotation.new, "old": list(rotation.old)}
+
+
 def _trust_store(store: TrustStore) -> dict[str, Any]:
     match store.source:
         case PemBundle(path):
@@ -264,6 +271,8 @@ def _trust_store(store: TrustStore) -> dict[str, Any]:
             return {"certifi": True}
         case SystemStore():
             return {"system": True}
+        case OtherMachines(kind):
+            return {"elsewhere": str(kind)}
 
 
 def _client(client: Client) -> dict[str, Any]:

@@ -247,6 +247,35 @@ class ExportFormat(StrEnum):
     PKCS12 = "pkcs12"
 
 
+class Elsewhere(StrEnum):
+    """The machines that have a trust store which nobody here can see."""
+
+    WINDOWS = "windows"
+    MACOS = "macos"
+    OTHER = "other"
+
+
+class RotationDeed(StrEnum):
+    """A step of a root rotation."""
+
+    ADD = "add"
+    """A trust store gets the new root."""
+    SWITCH = "switch"
+    """A component or group gets a certificate that leads to the new root."""
+    REMOVE = "remove"
+    """A trust store loses the old root."""
+
+
+class StepProgress(StrEnum):
+    """How far a step of a root rotation is."""
+
+    DONE = "done"
+    NEXT = "next"
+    """It may be done now."""
+    WAITING = "waiting"
+    """Something else must be done or be known before."""
+
+
 class EntryKind(StrEnum):
     """What an entry of a keystore is."""
 

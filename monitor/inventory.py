@@ -36,6 +36,16 @@ def inventory(trust_context: TrustContext, targets: Mapping[str, TargetState], n
     return _Inventory(trust_context, targets, now).document()
 
 
+def installed_chain(component: Component, targets: Mapping[str, TargetState]) -> tuple[Certificate, ...]:
+    """Return the chain in the files of a component, its own certificate first; empty where it is not known."""
+    names = (f"{component.name}/{role}" for role in WITH_LEAF)
+    leaf = next((targets[name] for name in names if name in targets), None)
+    if leaf is None or not leaf.presented:
+        return ()
+    beside = targets.get(f"{component.name}/{FileRole.CHAIN}")
+    return tuple(dict.fromkeys((*leaf_first(leaf.presented), *(beside.presented if beside is not None else ()))))
+
+
 class _Inventory:
     """What the parts of one inventory have in common."""
 
@@ -67,7 +77,7 @@ class _Inventory:
 
     def _component(self, component: Component) -> Document:
         files = [self.targets[name] for role in FileRole if (name := f"{component.name}/{role}") in self.targets]
-        chain = self._installed(component)
+        chain = installed_chain(component, self.targets)
         endpoints = [self.config.endpoints[name] for name in component.endpoints]
         clients = dict.fromkeys(client for each in endpoints for client in each.clients)
         views = self.trust_context.views(clients)
@@ -80,15 +90,6 @@ class _Inventory:
             **self._issued(chain, views, component.default_certificate),
             "served": [self._served(each, chain) for each in endpoints],
         }
-
-    def _installed(self, component: Component) -> tuple[Certificate, ...]:
-        """Return the chain in the files of a component, its own certificate first; empty where it is not known."""
-        names = (f"{component.name}/{role}" for role in WITH_LEAF)
-        leaf = next((self.targets[name] for name in names if name in self.targets), None)
-        if leaf is None or not leaf.presented:
-            return ()
-        beside = self.targets.get(f"{component.name}/{FileRole.CHAIN}")
-        return tuple(dict.fromkeys((*leaf_first(leaf.presented), *(beside.presented if beside is not None else ()))))
 
     def _issued(
         self, chain: tuple[Certificate, ...], views: Sequence[View], default: DefaultCertificate | None
@@ -103,7 +104,7 @@ class _Inventory:
         return {
             "certificate": certificate_object(find_leaf(chain)),
             "chain": [certificate_object(each) for each in chain if each != find_leaf(chain)],
-            "origin": origin_of(chain, root, (*self.trusts, *_web_pki()), default),
+            "origin": origin_of(chain, root, (*self.trusts, *web_pki()), default),
             "root": None if root is None else certificate_object(root),
             "lacking_root": _by_store(lacks),
         }
@@ -220,7 +221,7 @@ def _failure(state: TargetState | None) -> Document | None:
 
 
 @lru_cache(maxsize=1)
-def _web_pki() -> tuple[Trust, ...]:
+def web_pki() -> tuple[Trust, ...]:
     """Return the anchors of the web PKI, by which a public CA is told from one of the site's; they grant no trust."""
     found = read_trust(TrustStore("mozilla", CertifiStore()))
     return (found,) if isinstance(found, Trust) else ()

@@ -20,6 +20,7 @@ from monitor.look.demand import Module, RefusedProbe
 from monitor.metrics import Piece, piece
 from monitor.metrics.probed import Probed
 from monitor.notify.notifier import Notifier
+from monitor.rotation_facts import declared_roots, rotation
 from monitor.state.target import TargetState
 from monitor.store import Degraded, HistoryEntry
 from monitor.store import history as read_history
@@ -130,6 +131,17 @@ class Overview:
         """Return the inventory, made beside the loop: signatures may have to be verified."""
         registry, loop = self._parts.state.registry, asyncio.get_running_loop()
         return await loop.run_in_executor(None, inventory, registry.trust_context, dict(registry.targets), time.time())
+
+    async def rotation(self) -> Mapping[str, Any]:
+        """Return how far the declared rotation is, made beside the loop as the inventory is."""
+        registry, loop = self._parts.state.registry, asyncio.get_running_loop()
+        targets, confirmed = dict(registry.targets), dict(self._parts.act.journal.state.confirmed)
+
+        def made() -> Mapping[str, Any]:
+            roots = declared_roots(registry.config)
+            return rotation(registry.trust_context, targets, confirmed, roots, time.time())
+
+        return await loop.run_in_executor(None, made)
 
     async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
         """Look at `target`, if that is permitted, within `seconds`."""

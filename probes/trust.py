@@ -12,7 +12,7 @@ from typing import Final
 
 import certifi
 
-from config.model import CertifiStore, PemBundle, SystemStore, TrustStore
+from config.model import CertifiStore, OtherMachines, PemBundle, SystemStore, TrustStore
 from probes.certificate import Certificate, decodable
 from probes.container.pkcs12 import PKCS12
 from probes.container.registry import recognise, trusted_in
@@ -78,7 +78,10 @@ class TrustUnreadable:
 
 
 def trust_path(store: TrustStore) -> str:
-    """Return the file that `store` is read from; the first of the system's usual ones where none exists."""
+    """Return the file that `store` is read from; the first of the system's usual ones where none exists.
+
+    A store of other machines has none: the path is empty.
+    """
     match store.source:
         case PemBundle(path):
             return path
@@ -88,11 +91,15 @@ def trust_path(store: TrustStore) -> str:
             default = ssl.get_default_verify_paths().cafile
             candidates = (*_SYSTEM_BUNDLES, default) if default else _SYSTEM_BUNDLES
             return next(filter(os.path.exists, candidates), _SYSTEM_BUNDLES[0])
+        case OtherMachines():
+            return ""
 
 
 def read_trust(store: TrustStore) -> Trust | TrustUnreadable:
     """Return the anchors of `store`; a block that cannot be decoded is passed over, an empty store is unreadable."""
     path = trust_path(store)
+    if isinstance(store.source, OtherMachines):
+        return TrustUnreadable(store.name, path, "it is on other machines, and nobody here can see it")
     try:
         certificates = _anchors_of(store, path)
     except OSError as error:

@@ -33,7 +33,7 @@ from config.schema.looking import EndpointSection, WatchSection
 from config.schema.policy import PolicySection
 from config.schema.problem import schema_of
 from config.schema.section import ComponentName, Section
-from config.schema.trust import ClientSection, TrustStoreSection
+from config.schema.trust import ClientSection, RotationSection, TrustStoreSection
 from config.vocabulary import Code, Keys, Scope
 
 _SETTINGS: Final = model.Settings()
@@ -178,6 +178,8 @@ class RootSection(Section):
     """Sets of anchors, by name; `system` and `mozilla` are always there."""
     clients: dict[PlainName, ClientSection] = {}
     """The clients that connect, by name; `default`, which trusts `system`, is always there."""
+    rotation: RotationSection | None = None
+    """The change of the root that is under way: `status` and `certvigil rotate` say how far it is."""
     policies: list[PolicySection] = []
     """Rules of actions, in their order of precedence; the shipped policies come last."""
     waivers: list[WaiverSection] = []

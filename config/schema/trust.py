@@ -11,7 +11,7 @@ from config.fields import AbsolutePath, Host, SecurityLevel
 from config.schema.component import NamedService
 from config.schema.expected import ValidationSwitch
 from config.schema.section import Section, StoreName, broken_rule
-from config.vocabulary import Mode, VerifierName, WriteMode
+from config.vocabulary import Elsewhere, Mode, VerifierName, WriteMode
 
 _CHANGED: Final = ("password_file", "mode", "service", "write_mode", "keytool")
 """Keys that are about a file alone."""
@@ -26,6 +26,8 @@ class TrustStoreSection(Section):
     """Mozilla's anchors, as the certifi package ships them."""
     system: Literal[True] | None = None
     """The operating system's anchors."""
+    elsewhere: Annotated[Elsewhere, Field(strict=False)] | None = None
+    """Anchors on such machines, which nobody here can see: `certvigil trust confirm` records what a person saw."""
     bundle: AbsolutePath | None = None
     """A file of certificates: PEM, PKCS#7, one in DER, or a keystore (JKS, JCEKS, PKCS#12)."""
     password_file: AbsolutePath | None = None
@@ -41,8 +43,12 @@ class TrustStoreSection(Section):
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
-        if len([each for each in (self.certifi, self.system, self.bundle) if each is not None]) != 1:
-            raise broken_rule("not one source, expected exactly one of 'certifi: true', 'system: true', 'bundle: PATH'")
+        sources = (self.certifi, self.system, self.bundle, self.elsewhere)
+        if len([each for each in sources if each is not None]) != 1:
+            raise broken_rule(
+                "not one source, expected exactly one of 'certifi: true', 'system: true', 'bundle: PATH', "
+                "'elsewhere: windows'"
+            )
         if self.bundle is None and (given := [key for key in _CHANGED if key in self.model_fields_set]):
             raise broken_rule(f"'{given[0]}' without 'bundle', expected it beside a file", *given)
         if self.mode not in {Mode.OBSERVE, Mode.APPROVE}:
@@ -61,7 +67,22 @@ class TrustStoreSection(Section):
                 self.write_mode,
                 self.keytool,
             )
+        if self.elsewhere is not None:
+            return model.TrustStore(name, model.OtherMachines(self.elsewhere))
         return model.TrustStore(name, model.CertifiStore() if self.certifi else model.SystemStore())
+
+
+class RotationSection(Section):
+    """A change of the root, as long as it lasts."""
+
+    new: AbsolutePath
+    """The file of the new root."""
+    old: list[AbsolutePath] = []
+    """The files of the roots that are to go; by default, those of the certificates in use."""
+
+    def build(self) -> model.Rotation:
+        """Return the rotation."""
+        return model.Rotation(self.new, tuple(self.old))
 
 
 class ClientSection(Section):

@@ -14,6 +14,7 @@ from config.document import Document, Path, Value
 from config.schema.problem import Problem, path_of, problems
 from config.schema.root import RootSection, json_schema
 from config.schema.section import DeclaredNames
+from config.schema.trust import RotationSection
 
 
 class Validated(NamedTuple):
@@ -105,11 +106,20 @@ def _concerns(rule: ErrorDetails, faulty: Collection[Path]) -> bool:
     return any(key in about or difflib.get_close_matches(key, about, 1) for key in keys)
 
 
+_NEEDED: Final[Mapping[str, frozenset[str]]] = {
+    "rotation": frozenset(name for name, field in RotationSection.model_fields.items() if field.is_required())
+}
+"""The items that a section of the document must have."""
+
+
 def _without(faulty: Collection[Path], values: Mapping[str, Value]) -> dict[str, Value]:
-    """Return `values` without the sections and the items of sections at these paths."""
+    """Return `values` without the sections and the items of sections at these paths.
+
+    A section with an item that it must have is left out with this item.
+    """
     sound: dict[str, Value] = {}
     for key, value in values.items():
-        if (key,) in faulty:
+        if (key,) in faulty or any((key, name) in faulty for name in _NEEDED.get(key, ())):
             continue
         if isinstance(value, dict):
             sound[key] = {name: item for name, item in value.items() if (key, name) not in faulty}

@@ -82,7 +82,8 @@ def _of_host(config: Config) -> Iterator[str]:
     stores = [
         (
             code(each.name),
-            code(each.path or "") or "the anchors of the system",
+            code(each.path or "")
+            or (f"the store of {each.elsewhere} machines" if each.elsewhere else "the anchors of the system"),
             ", ".join(code(client.name) for client in config.clients.values() if client.trusts == each.name),
             code(" ".join(each.service.restart)) if each.service else "",
         )

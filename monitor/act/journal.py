@@ -31,8 +31,13 @@ MISSED_AT_START: Final = 60.0
 """Seconds after the daemon's start after which an actor that was not met is missed: it may start later, and slowly."""
 MISSED: Final = 10.0
 """Seconds after which an actor that is gone is missed: one that is restarted is back before."""
-_OF_EVERY_COMPONENT: Final = frozenset({Event.RELEASED, Event.QUARANTINED, Event.KEY_GIVEN_UP, Event.KEY_REINSTATED})
-"""Records about a candidate or a key, which may lie in any inbox."""
+_OF_EVERY_COMPONENT: Final = frozenset(
+    {
+        *(Event.RELEASED, Event.QUARANTINED, Event.KEY_GIVEN_UP, Event.KEY_REINSTATED),
+        *(Event.ROOT_CONFIRMED, Event.ROOT_GONE),
+    }
+)
+"""Records about a candidate or a key, which may lie in any inbox, or about the root of any candidate."""
 _NEWS: Final = _OF_EVERY_COMPONENT | {
     *(Event.APPROVED, Event.REJECTED, Event.THAWED, Event.WRITTEN_LATE),
     *(Event.REQUESTED, Event.REQUEST_WITHDRAWN, Event.OFFERED),

@@ -28,6 +28,7 @@ from actions.service import test
 from actions.soundness import faults_in, ill_of
 from actions.transaction_state import TransactionContext
 from actions.trust_change import passwords_of
+from actions.unseen import UnseenClient
 from actions.validate import Terms
 from actions.world import World
 from config.model import AllowedIssuer, Component, Config
@@ -113,7 +114,19 @@ class ActorContext:
             lambda: attended and component.service is not None and test(self.world, component.service) is not None,
             self.journal_state().why_not,
             self.config.group_of.get(name, ""),
+            tuple(self._unseen(component)),
         )
+
+    def _unseen(self, component: Component) -> Iterator[UnseenClient]:
+        """Yield the clients of a component that validate by a trust store which nobody here can see."""
+        confirmed = self.journal_state().confirmed
+        for endpoint in endpoints_of(self.config, component):
+            for client in map(self.trust_context.client, endpoint.clients):
+                if client.validates and self.config.trust_stores[client.trusts].elsewhere is not None:
+                    roots = frozenset(
+                        root for (store, root), each in confirmed.items() if store == client.trusts and each.has
+                    )
+                    yield UnseenClient(client.name, client.trusts, endpoint.name, roots)
 
     def _last(self, component: Component) -> LastSet:
         """Return the newest backup set with which a server starts; raises OSError."""

@@ -13,13 +13,14 @@ from config.model import Config
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.backup_sets import list_sets
 from monitor.actor.carry_out import carry_out
+from monitor.actor.confirm import confirm, why_not_confirmed
 from monitor.actor.documents import cannot, plan_document
 from monitor.actor.hindrances import fails_its_test, held_back, served_already
 from monitor.actor.offers import take_offer
 from monitor.actor.planning import checked, make
 from monitor.actor.proposals import approve, contested_document, propose, reject, under_way, waiting_plans
 from monitor.actor.recovery import recover_all
-from monitor.actor.request import WITH_ACTION, Document, Request, Verb
+from monitor.actor.request import CONFIRMS, WITH_ACTION, Document, Request, Verb
 from monitor.actor.requests import cancel_request, list_requests, make_request
 from monitor.actor.unattended import left_to_person
 from monitor.actor.work import Work
@@ -66,6 +67,8 @@ HANDLERS: Final[Mapping[Verb, Callable[[Work, Request], Document]]] = MappingPro
         Verb.REQUESTS: list_requests,
         Verb.CANCEL: cancel_request,
         Verb.OFFER: take_offer,
+        Verb.CONFIRM: confirm,
+        Verb.CONFIRM_GONE: confirm,
     }
 )
 """A verb without a row is answered where no act is done: `dispatch` has STATE and READ, `conversation` the others."""
@@ -94,6 +97,8 @@ def unusable(config: Config, request: Request) -> Printable | None:
     A request is about all members of a group, or about none: they are changed, thawed and given back as one.
     """
     components = request.names
+    if request.verb in CONFIRMS:
+        return why_not_confirmed(config, request)
     if (wrong := unknown(config, components)) is not None:
         return wrong
     stores = [name for name in components if name in config.changeable_stores]

@@ -30,6 +30,8 @@ MOST_OFFERED: Final = 16
 MOST_NAMES: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _HASH: Final = re.compile(r"[0-9a-f]{8,64}")
+_DIGITS: Final = 64
+"""Of a SHA-256, hexadecimal."""
 _EPOCH: Final = re.compile(r"[0-9a-f]{8}-[0-9]{1,9}")
 _KEYS: Final = frozenset(
     {"verb", "action", "plan", "components", "why", "epoch", "after", "key", "files", "password", "csr"}
@@ -72,13 +74,19 @@ class Verb(StrEnum):
     """Tell the requests that wait."""
     CANCEL = "cancel"
     """Withdraw the request whose key begins with `key`; a key that was made for it is removed."""
+    CONFIRM = "confirm"
+    """An operator has seen the root with the SHA-256 `key` in one trust store of other machines."""
+    CONFIRM_GONE = "confirm_gone"
+    """An operator has seen that such a store does not have that root."""
     OFFER = "offer"
     """Keep certificates for one component or group, which are used as `offers` says."""
 
 
 WITH_ACTION: Final = frozenset({Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT})
 """Verbs with a wanted action."""
-_WITH_KEY: Final = frozenset({Verb.RECOVER, Verb.CANCEL})
+CONFIRMS: Final = frozenset({Verb.CONFIRM, Verb.CONFIRM_GONE})
+"""Verbs about a root in a trust store of other machines."""
+_WITH_KEY: Final = frozenset({Verb.RECOVER, Verb.CANCEL}) | CONFIRMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,10 @@ class Request:
     epoch: str = ""
     after: int = 0
     key: str = ""
-    """The beginning of the SHA-256 of the public half of a key: of one given up by mistake, or of one of a request."""
+    """The beginning of the SHA-256 of the public half of a key: of one given up by mistake, or of one of a request.
+
+    CONFIRM and CONFIRM_GONE: the SHA-256 of a root.
+    """
     files: tuple[HandedFile, ...] = ()
     """The files of the candidate, in place of those in the inbox; of an offer, its certificates."""
     password: int | None = None
@@ -192,6 +203,8 @@ def _objection(request: Request) -> Printable | None:
         return Printable(
             "a key is named by its SHA-256, of which at least 8 digits are given, to 'recover' and to 'cancel'"
         )
+    if request.verb in CONFIRMS and (len(request.components) != 1 or len(request.key) != _DIGITS):
+        return sentence("'{}' names one trust store, and a root by all {} digits of its SHA-256", request.verb, _DIGITS)
     if (wrong := _objection_to_csr(request) or _objection_to_files(request)) is not None:
         return wrong
     if request.plan and not _HASH.fullmatch(request.plan):

@@ -106,6 +106,10 @@ def why_not_changed(config: Config, name: str) -> Printable | None:
     store = config.trust_stores.get(name)
     if store is None:
         return sentence("there is no trust store '{}'{}", printable(name, 200), perhaps(name, [*config.trust_stores]))
+    if store.elsewhere is not None:
+        return sentence(
+            "{} is on other machines: change it there, and record it by `certvigil trust confirm`", printable(name)
+        )
     if store.path is None:
         return sentence(
             "{} is not certvigil's to change: put the root into /usr/local/share/ca-certificates and run "

@@ -658,6 +658,30 @@ def ca_sign(
     raise typer.Exit(sign_request(request, directory, days, out, longer=longer, yes=yes))
 
 
+@app.command()
+def rotate(
+    new: Annotated[
+        str | None,
+        typer.Argument(metavar="[NEW-ROOT]", show_default=False, help="The file of the new root; else as declared."),
+    ] = None,
+    old: Annotated[
+        list[str],
+        typer.Option("--old", metavar="FILE", help="A root that is to go; repeatable. Else those in use now."),
+    ] = [],  # noqa: B006
+    timeout: Annotated[float, typer.Option(help="Seconds for each endpoint.", min=0.1)] = 5.0,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Show the order in which a root is changed without losing a client, and how far it is. Nothing is changed.
+
+    Exit code: 0 all steps are done; 1 steps are left; 3 the steps cannot be told.
+    """
+    from monitor.commands.rotate import RotateQuery
+    from monitor.commands.rotate import rotate as show
+
+    raise typer.Exit(show(RotateQuery(new, tuple(old), config, timeout, as_json)))
+
+
 Store = Annotated[str, typer.Argument(metavar="STORE", help="A trust store of the configuration.")]
 
 
@@ -731,6 +755,25 @@ def trust_restore(
     from monitor.commands.trust import restore
 
     raise typer.Exit(restore(store, to, losses, ActOptions(config, dry_run, plan, as_json)))
+
+
+@trust_app.command("confirm")
+def trust_confirm(
+    store: Store,
+    root: Annotated[str, typer.Option("--root", metavar="SHA256|FILE", help="The root: its whole SHA-256, or a file.")],
+    removed: Annotated[bool, typer.Option("--removed", help="It does not have that root.")] = False,
+    why: Annotated[str, typer.Option("--why", help="For the record, such as where you looked.")] = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Say what you saw in a trust store of other machines (`elsewhere`): it has a root. The journal has who and when.
+
+    Exit code: 0 recorded; 4 not recorded.
+    """
+    from monitor.commands.act import ActOptions
+    from monitor.commands.rotate import confirm
+
+    raise typer.Exit(confirm(store, root, why, ActOptions(config, as_json=as_json), has=not removed))
 
 
 @trust_app.command("password")

@@ -80,7 +80,8 @@ def audit(config_path: str, query: AuditQuery) -> int:
     try:
         since, until = period(query.since, query.until, now)
         chained = list(chain(_segments(config)))
-        every = list(entries(_together([each for each in chained if isinstance(each, Entry)], list(_records(config)))))
+        written = [each for each in chained if isinstance(each, Entry)]
+        every = list(entries(_together(written, list(journal_records(config)))))
     except (PeriodError, JournalError, OSError) as error:
         return _failed(printable(str(error)))
     known = {*config.components, *config.groups, *(name for each in every for name in each.components)}
@@ -203,7 +204,11 @@ def _told(config: Config, request: Request, end: str) -> Iterator[Document]:
             yield document
 
 
-def _records(config: Config) -> Iterator[Mapping[str, Any]]:
+def journal_records(config: Config) -> Iterator[Mapping[str, Any]]:
+    """Yield the records of the journal, as the actor tells them, or else as they are on disk.
+
+    Raises JournalError, OSError.
+    """
     try:
         told = _told(config, Request(Verb.FOLLOW), "here")
         yield from (undated(each["record"]) for each in told if "record" in each)
@@ -212,13 +217,16 @@ def _records(config: Config) -> Iterator[Mapping[str, Any]]:
             yield from ({**summary(record), "data": dict(record.data)} for record in journal.records())
 
 
+def _named(data: Mapping[str, Any]) -> str:
+    """Return the hash that a record is about: of a plan, a candidate, a key or a root; empty where there is none."""
+    return str(next((data[name] for name in ("hash", "candidate", "key", "root") if data.get(name)), ""))
+
+
 def _row(entry: AuditEntry) -> tuple[Printable, ...]:
     record = entry.record
     data = record["data"]
     keys = ", ".join(str(each)[:16] for each in data.get("keys", ()))
-    about = (
-        record["transaction"] or str(data.get("hash") or data.get("candidate") or data.get("key") or "")[:16] or keys
-    )
+    about = record["transaction"] or _named(data)[:16] or keys
     said = " ".join(filter(None, (str(record["event"]), entry.kind, titled(entry.group, entry.components))))
     why = str(data.get("why") or data.get("reason") or "")
     return iso(entry.at) or Printable(""), printable(said), printable(about), printable(entry.by), printable(why)

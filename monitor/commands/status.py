@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, sentence
-from config.vocabulary import ComponentState, Severity, Verdict
+from config.vocabulary import ComponentState, Severity, StepProgress, Verdict
 from monitor.commands.checked import BY_BADNESS, exit_code
 from monitor.commands.choice import unknown, with_members
 from monitor.commands.client import NoDaemonAnswer, ask
@@ -72,6 +72,7 @@ def status(socket: str, query: StatusQuery, *, healthy: bool) -> int:
             "targets": shown,
             "components": acting,
             "notifications": told.notifications,
+            "rotation": told.rotation if told.rotation["new"] is not None or told.rotation["notes"] else None,
         }
         json.dump(document, sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -81,6 +82,8 @@ def status(socket: str, query: StatusQuery, *, healthy: bool) -> int:
         aside = screen.aside()
         _show_remarks(aside, told.own, shown, len(chosen))
         show_components(aside, told.own["no_actor"], acting)
+        if (far := _rotation(told.rotation)) is not None:
+            aside.say("{}", far, style="cyan")
         _show_flapping(aside, told.notifications)
         show_undelivered(aside, told.notifications)
     return exit_code(Verdict(each["verdict"]) for each in chosen)
@@ -106,6 +109,7 @@ class _Told:
     notifications: Document
     targets: Sequence[Document]
     components: Sequence[Document]
+    rotation: Document
 
 
 def _ask_all(socket: str) -> _Told | NoDaemonAnswer:
@@ -117,7 +121,12 @@ def _ask_all(socket: str) -> _Told | NoDaemonAnswer:
         return notifications
     if isinstance(targets, NoDaemonAnswer):
         return targets
-    return components if isinstance(components, NoDaemonAnswer) else _Told(own, notifications, targets, components)
+    if isinstance(components, NoDaemonAnswer):
+        return components
+    rotation = ask(socket, "/api/v1/rotation")
+    if isinstance(rotation, NoDaemonAnswer):
+        return rotation
+    return _Told(own, notifications, targets, components, rotation)
 
 
 def listing(socket: str, what: str) -> list[Document] | NoDaemonAnswer:
@@ -286,6 +295,22 @@ def _waits(component: dict[str, Any]) -> Printable:
 def _last(component: dict[str, Any]) -> Printable:
     last = component["last"]
     return sentence("{} {} {}", _second(last["at"]), last["action"], last["outcome"]) if last else _NOTHING
+
+
+def _rotation(document: Document) -> Printable | None:
+    """Return how far the declared rotation is, a sentence; None where none is declared."""
+    if document["new"] is None:
+        return next(iter(document["notes"]), None)
+    steps = document["steps"]
+    following = [each for each in steps if each["progress"] == StepProgress.NEXT]
+    first = sentence("; next: {} {}", following[0]["deed"], harmless(following[0]["about"])) if following else _NOTHING
+    return sentence(
+        "rotation to {}: {} of {} steps done{}; `certvigil rotate` has the order",
+        document["new"]["subject"],
+        document["done"],
+        len(steps),
+        first,
+    )
 
 
 def _show_flapping(screen: Screen, told: dict[str, Any]) -> None:

@@ -73,7 +73,7 @@ def list_stores(store: str | None, path: str, *, as_json: bool) -> int:
         _show_entries(*read[0])
     else:
         _show_stores(config, read)
-    return 3 if any(isinstance(content, str) for _, content in read) else 0
+    return 3 if any(isinstance(content, str) and each.elsewhere is None for each, content in read) else 0
 
 
 def _no_store(name: str, config: Config) -> Printable:
@@ -83,6 +83,8 @@ def _no_store(name: str, config: Config) -> Printable:
 def _read(store: TrustStore) -> StoreContent | Printable:
     """Return the content of a store, or why it cannot be read."""
     path = trust_path(store)
+    if store.elsewhere is not None:
+        return Printable("on other machines: `certvigil trust confirm` records what a person saw there")
     try:
         data = read_anchor_file(path)
     except OSError as error:

@@ -11,7 +11,7 @@
 | `COMPONENT.url`, `.address`, `.name` | of its first endpoint |
 | `COMPONENT.checks` | a list: `check` looks at one endpoint as its `clients` do; `address`, `name`, `url` |
 | `endpoints.CLIENT` | the same list for the endpoints at which a client connects |
-| `store.STORE.kind`, `.path` | `bundle`, `system` or `mozilla`; its file |
+| `store.STORE.kind`, `.path` | `bundle`, `system`, `mozilla` or `elsewhere`; its file |
 | `store.STORE.restart`, `.stop`, `.start` | commands of the service that reads it |
 | `store.STORE.storepass` | the option of Java's keytool with its password, or with the file that has it |
 | `store.STORE.roots` | a list, of a bundle: `sha256`, `thumbprint`, `subject`, and `file`, its name in a kit |
@@ -131,7 +131,10 @@ def _alike(
 
 def _of_store(store: TrustStore, read: Read) -> Iterator[tuple[str, Fact]]:
     if not isinstance(store.source, PemBundle):
-        yield "kind", "mozilla" if isinstance(store.source, CertifiStore) else "system"
+        yield (
+            "kind",
+            "elsewhere" if store.elsewhere else "mozilla" if isinstance(store.source, CertifiStore) else "system",
+        )
         return
     yield "kind", "bundle"
     yield "path", store.source.path

@@ -45,7 +45,7 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
     """Yield the doubts about `config`, which `document` declares, in no order; reads files, and loads apprise."""
     in_use = stores_in_use(config)
     for name, store in config.trust_stores.items():
-        if name in in_use or name in _section(document, "trust_stores"):
+        if store.elsewhere is None and (name in in_use or name in _section(document, "trust_stores")):
             yield from _store(store)
     for client in config.clients.values():
         yield from _intermediates(client)

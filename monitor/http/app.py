@@ -24,6 +24,7 @@ from monitor.http.inventory import add_inventory
 from monitor.http.notifications import add_notifications, who_asks
 from monitor.http.plans import add_plans
 from monitor.http.probe import add_probe
+from monitor.http.rotation import add_rotation
 from monitor.http.situations import add_situations
 from monitor.http.view import DaemonView
 from monitor.metrics import gzipped, plain
@@ -153,6 +154,7 @@ def create_app(view: DaemonView, version: str) -> FastAPI:
     _add_certificates(app, view)
     _add_status(app, view)
     add_inventory(app, view)
+    add_rotation(app, view)
     add_notifications(app, view.notifier)
     add_plans(app, view)
     add_situations(app, view)

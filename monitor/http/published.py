@@ -34,6 +34,7 @@ from monitor.http.answers import (
 )
 from monitor.http.inventory import InventoryAnswer
 from monitor.http.notifications import AlertAnswer, Notification, NotificationsAnswer, SilenceAnswer
+from monitor.http.rotation import RotationAnswer
 from monitor.notify.deliver import SendOutcome
 from monitor.notify.explanation import Explanation
 
@@ -359,6 +360,24 @@ class CsrDocument(PublishedDocument):
     """The key of the request that was withdrawn."""
 
 
+class ConfirmedRoot(Published):
+    """What an operator saw in a trust store of other machines."""
+
+    trust_store: str
+    root: str
+    """SHA-256 of the root."""
+    has: bool
+    """Whether the store has it."""
+    by: str
+
+
+class ConfirmDocument(PublishedDocument):
+    """`certvigil trust confirm`."""
+
+    host: str = ""
+    confirmed: ConfirmedRoot
+
+
 class OfferDocument(PublishedDocument):
     """`certvigil offer`."""
 
@@ -421,6 +440,8 @@ class StatusDocument(PublishedDocument):
     targets: Sequence[Target]
     components: Sequence[ComponentAnswer]
     notifications: NotificationsAnswer
+    rotation: RotationAnswer | None
+    """The declared root rotation; null where none is."""
 
 
 class HistoryDocument(PublishedDocument):
@@ -604,7 +625,9 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
         ),
         "csr": CsrDocument,
         "offer": OfferDocument,
+        "rotate": RotationAnswer,
         "trust list": TrustListDocument,
+        "trust confirm": ConfirmDocument,
         **{
             f"trust {each}": TrustChangeDocument
             for each in ("add", "remove", "restore", "password", "enforce", "relax")

@@ -120,6 +120,9 @@ class DaemonView(Protocol):
     async def inventory(self) -> Mapping[str, Any]:
         """Return the inventory, as `monitor.inventory.inventory` makes it."""
 
+    async def rotation(self) -> Mapping[str, Any]:
+        """Return how far the declared rotation is, as `monitor.rotation_facts.rotation` tells it."""
+
     async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
         """Look at `target`, if that is permitted, within `seconds`."""
 

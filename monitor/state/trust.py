@@ -32,11 +32,16 @@ class TrustContext:
         chosen = (self.config.clients[name] for name in clients)
         return tuple(self._view(client) for client in chosen if client.trusts in self.trusts)
 
+    def client(self, name: str) -> Client:
+        """Return a client as it is configured; whether it validates is as its own configuration says."""
+        client, read = self.config.clients[name], self.switches.get(name)
+        return client if read is None else replace(client, validates=read.validates)
+
     def _view(self, client: Client) -> View:
         trust, held, read = self.trusts[client.trusts], self.held.get(client.name, ()), self.switches.get(client.name)
         if read is None:
             return View(client, trust, held)
-        return View(replace(client, validates=read.validates), trust, held, read.disabled)
+        return View(self.client(client.name), trust, held, read.disabled)
 
     def store_view(self, store: str | None) -> View | None:
         """Return the view of a plain client with nothing but that trust store."""
@@ -45,7 +50,7 @@ class TrustContext:
 
     def paths(self) -> frozenset[str]:
         """Return the files whose change calls for reading everything anew."""
-        paths = {trust_path(store) for store in self.config.trust_stores.values()}
+        paths = {path for store in self.config.trust_stores.values() if (path := trust_path(store))}
         paths.update(each.password_file for each in self.config.watches if each.password_file is not None)
         switches = (each.validation_switch for each in self.config.clients.values())
         paths.update(each.file for each in switches if each is not None)
@@ -95,7 +100,10 @@ def _clients_in_use(config: Config) -> tuple[Client, ...]:
 
 
 def stores_in_use(config: Config) -> tuple[str, ...]:
-    """Return the names of the trust stores that something which is looked at, or may be installed, refers to."""
+    """Return the names of the trust stores that something which is looked at, or may be installed, refers to.
+
+    Those of other machines are not among them: there is nothing to read.
+    """
     named = {client.trusts for client in _clients_in_use(config)}
     named.update(watch.trust_store for watch in config.watches if watch.trust_store)
     named.update(file.trust_store for file in config.files if file.trust_store)
@@ -103,7 +111,7 @@ def stores_in_use(config: Config) -> tuple[str, ...]:
     for policy in config.policies:
         allowed += policy.action.allowed_issuers if isinstance(policy.action, Replace) else ()
     named.update(each.trust_store for each in allowed if each.trust_store)
-    return tuple(name for name in config.trust_stores if name in named)
+    return tuple(name for name, each in config.trust_stores.items() if name in named and each.elsewhere is None)
 
 
 def _unreadable(subject: str, path: str, detail: str) -> Finding:

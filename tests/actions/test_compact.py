@@ -60,6 +60,7 @@ class JournalStory:
                 self.release,
                 self.key,
                 self.request,
+                self.root,
                 self.other,
             ]
         )()
@@ -203,6 +204,11 @@ class JournalStory:
         about: dict[str, Any] = {"components": self.components(), "names": ["www.example.com"], "by": "alice"}
         about |= {"until": 9e9, "key": self.choose(["k1", "k2", "k3"]), "reason": self.choose(["one", "another"])}
         self.note(event, **about)
+
+    def root(self) -> None:
+        """Have an operator say what a trust store of other machines holds."""
+        event = self.choose([Event.ROOT_CONFIRMED, Event.ROOT_GONE])
+        self.note(event, components=[self.choose(["s1", "s2"])], root=self.choose(["r1", "r2"]), by="alice")
 
     def close(self) -> None:
         """End what did not end."""

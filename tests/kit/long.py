@@ -33,6 +33,7 @@ LONG: Final = frozenset(
         "tests/monitor/notify/test_replaced.py::test_however_a_peer_changes_its_certificates_messages_are_bounded",
         "tests/monitor/test_daemon.py::test_a_database_locked_from_the_start_is_caught_up_with",
         "tests/monitor/test_daemon.py::test_it_is_ready_once_every_endpoint_answered_or_had_its_time",
+        "tests/monitor/test_rotation_story.py::test_a_new_root_comes_and_the_old_one_goes_and_every_wrong_order_is_refused",
         "tests/monitor/test_dialect.py::test_what_every_command_prints_as_json_is_as_its_published_schema_says",
     }
 )

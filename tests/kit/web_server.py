@@ -83,6 +83,18 @@ NOTHING_INVENTORIED: Final[Mapping[str, Any]] = {
 }
 
 
+NO_ROTATION: Final[Mapping[str, Any]] = {
+    "schema": 1,
+    "host": "web1.example.com",
+    "at": "2026-11-29T12:00:00Z",
+    "new": None,
+    "old": [],
+    "done": 0,
+    "steps": [],
+    "notes": [],
+}
+
+
 @dataclass
 class FakeView:
     """A daemon that says what the test gave it."""
@@ -152,6 +164,9 @@ class FakeView:
 
     async def inventory(self) -> Mapping[str, Any]:
         return self.inventoried
+
+    async def rotation(self) -> Mapping[str, Any]:
+        return NO_ROTATION
 
     async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
         self.probed.append((target, module.prober, seconds))

@@ -16,6 +16,7 @@ import pytest
 from monitor.commands import app
 from monitor.http.published import PUBLISHED, json_schema
 from monitor.lab.ca import Authority
+from monitor.lab.servers import replace_file
 from tests.kit.actor import ActorHouse, house
 from tests.kit.authority import fresh
 from tests.kit.daemon import RunningDaemon, certvigil
@@ -79,6 +80,10 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
     document, switch = web.document({"mode": "approve"}), Path(web.directory, "browser.conf")
     switch.write_text("ignore=false\n")
     document["trust_stores"]["corporate"]["mode"] = "approve"
+    document["trust_stores"]["windows"] = {"elsewhere": "windows"}
+    of_actor = web.document()
+    of_actor["trust_stores"]["windows"] = {"elsewhere": "windows"}
+    replace_file(web.config_file, json.dumps(of_actor).encode())
     document["clients"]["browser"]["validation_switch"] = {"file": str(switch), "key": "ignore", "disables": "true"}
     daemon = RunningDaemon(document)
     config, socket = ("--config", daemon.config_file), ("--socket", daemon.socket)
@@ -118,10 +123,13 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         assert run("notify show", *socket) is not None
         assert run("policy explain", "web", *socket, *config)["subject"] == "web"
         assert run("policy test", *socket, *config) is not None
-        (store,) = run("trust list", "corporate", *config)["stores"]
-        assert store["entries"][0]["certificates"]
         other = Path(web.directory, "other.pem")
         other.write_bytes(Authority.root("Other Root CA").pem())
+        assert run("rotate", str(other), *config, code=1)["steps"]
+        confirmed = run("trust confirm", "windows", "--root", str(other), *config)["confirmed"]
+        assert (confirmed["trust_store"], confirmed["has"]) == ("windows", True)
+        (store,) = run("trust list", "corporate", *config)["stores"]
+        assert store["entries"][0]["certificates"]
         added = run("trust add", "corporate", "--from", str(other), *config)
         assert added["trust"]["added"][0]["certificate"]["subject"] == "CN=Other Root CA"
         (digest,) = (each["alias"] for each in added["trust"]["added"])

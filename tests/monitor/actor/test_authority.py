@@ -16,7 +16,7 @@ from config.model import ComponentGroup, Config
 from config.policy import CandidatePresent, Policy, PolicyMatch, Replace
 from monitor.actor.authority import Role, min_lifetime_of, objection
 from monitor.actor.handlers import HANDLERS, unusable
-from monitor.actor.request import Request, Verb
+from monitor.actor.request import CONFIRMS, Request, Verb
 
 NOW = 1_800_000_000.0
 PLAN = "a" * 64
@@ -119,7 +119,16 @@ def test_only_what_changes_a_service_needs_one(config: Config) -> None:
         Verb.BACKUPS: None,
     }
     for verb in Verb:
-        assert "there is no component" in (unusable(watched, Request(verb, components=("none",))) or "")
+        what = "trust store" if verb in CONFIRMS else "component"
+        assert f"there is no {what}" in (unusable(watched, Request(verb, components=("none",))) or "")
+
+
+@pytest.mark.parametrize("verb", sorted(CONFIRMS))
+def test_only_an_operator_says_what_a_trust_store_of_other_machines_holds(config: Config, verb: Verb) -> None:
+    request = Request(verb, components=("windows",), key="ab" * 32)
+    assert objection(Role.OPERATOR, request, config, BOTH) is None
+    assert f"the daemon may not ask for '{verb}'" in (objection(Role.DAEMON, request, config, BOTH) or "")
+    assert objection(Role.STRANGER, request, config, BOTH) is not None
 
 
 @pytest.mark.parametrize("verb", [Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -134,6 +135,12 @@ INVENTORY = {
 }
 RESOURCES: Mapping[str, Any] = {
     "/api/v1/inventory": INVENTORY,
+    "/api/v1/rotation": {
+        "new": {"subject": EVIL},
+        "notes": [EVIL],
+        "done": EVIL,
+        "steps": [{"progress": "next", "deed": EVIL, "about": EVIL}],
+    },
     "/api/v1/status": OWN,
     "/api/v1/targets": {"items": [TARGET, {**TARGET, "findings": [], "pending": []}], "total": 2},
     "/api/v1/components": {"items": [COMPONENT, {**COMPONENT, "frozen": EVIL}], "total": 2},
@@ -161,6 +168,7 @@ RECORDS = [
     ("", "proposed", {"hash": HASH, "action": ACTION_REQUEST, "case": {EVIL: EVIL}, "shown": EVIL}),
     ("", "approved", {"hash": HASH, "by": EVIL, "until": time.time() + 60, "why": EVIL}),
     ("", "rejected", {"hash": HASH, "kind": "replace", "case": {EVIL: EVIL}, "by": EVIL, "why": EVIL}),
+    ("", "root_confirmed", {"components": ["windows"], "root": hashlib.sha256(ROOT.der()).hexdigest(), "by": EVIL}),
     (EVIL, "frozen", {"reason": EVIL, "components": [EVIL]}),
 ]
 SAID = {"sentence": EVIL}
@@ -256,6 +264,7 @@ class RogueHost:
             "state_directory": str(directory),
             "socket": self.daemon,
             "actor": {"socket": self.actor, "directory": f"{directory}/actor"},
+            "trust_stores": {"windows": {"elsewhere": "windows"}},
             "policies": [{"name": "renew", "when": {"finding": "expired"}, "mode": "approve", "do": ["activate"]}],
         }
         Path(self.config).write_text(json.dumps(document))
@@ -308,6 +317,8 @@ COMMANDS = {
     "csr --list": ("csr", "--list", "--config"),
     "csr --show": ("csr", "--show", "evil", "--config"),
     "csr --cancel": ("csr", "--cancel", HASH, "--config"),
+    "rotate": ("rotate", CERTIFICATE, "--config"),
+    "trust confirm": ("trust", "confirm", "windows", "--root", HASH, "--config"),
     "offer": ("offer", "web", CERTIFICATE, "--config"),
 }
 ASK_NOBODY = {

@@ -211,7 +211,7 @@ def test_services_and_passwords_of_stores_are_those_of_the_site(configured: Conf
     )
     facts = facts_of(configured("single", public=True, more=stores))
     said = [(plain(each.text), line) for each in rendered("portal-keystore", facts).steps for line in each.lines]
-    commands = [line for _, line in said]
+    commands: list[str] = [line for _, line in said]
     assert not [each for each in commands if "systemctl" in each or "changeit" in each]
     stopped, started = (commands.index(f"sudo /srv/lab/portal {each}") for each in ("halt", "go"))
     (deleted,) = (at for at, each in enumerate(commands) if " -delete " in each)

@@ -375,6 +375,7 @@ def test_the_api_describes_itself_without_loading_anything(client: httpx.Client)
         "/api/v1/targets/{name}",
         "/api/v1/findings",
         "/api/v1/inventory",
+        "/api/v1/rotation",
         "/api/v1/certificates",
         "/api/v1/certificates/{sha256}",
         "/api/v1/status",

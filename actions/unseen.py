@@ -1,0 +1,73 @@
+"""Clients on other machines, whose trust stores nobody here can see: an operator says what they hold; pure.
+
+Such a client is taken to accept today's chain. It goes on accepting a candidate of the same root, and one of a root
+that an operator confirmed for its trust store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from actions.ending import Ground
+from actions.precheck import Objection
+from config.text import harmless, sentence
+from probes.certificate import Certificate
+from probes.chain import presented_path
+from probes.judge.client import leaf_first
+from probes.judge.roots import root_of
+from probes.trust import Trust
+
+
+@dataclass(frozen=True, slots=True)
+class UnseenClient:
+    """A client that validates by a trust store which nobody here can see, at one endpoint."""
+
+    client: str
+    store: str
+    endpoint: str
+    confirmed: frozenset[str]
+    """The SHA-256 of each root that an operator confirmed for that store, hexadecimal."""
+
+
+def lost_unseen(
+    new: Sequence[Certificate],
+    today: Sequence[Certificate],
+    clients: Iterable[UnseenClient],
+    trusts: Sequence[Trust],
+    expected: Collection[str],
+) -> Iterator[Objection]:
+    """Yield each client, once, that accepts the chain of `today` and might reject the chain `new` (not empty).
+
+    `trusts` are the stores by which the roots are known; clients that are `expected` to be lost are passed over.
+    """
+    if not today or _end(new, trusts) == _end(today, trusts):
+        return
+    root, leaf, told = root_of(new, trusts), leaf_first(today)[0], set[str]()
+    for each in clients:
+        if each.client in {*expected, *told} or (root is not None and root.sha256 in each.confirmed):
+            continue
+        # A certificate that vouches for itself is accepted by nobody who validates, unless an operator confirmed it.
+        if leaf.self_issued and leaf.sha256 not in each.confirmed:
+            continue
+        told.add(each.client)
+        where = harmless(each.endpoint)
+        if root is None:
+            issuer = presented_path(leaf_first(new))[-1].issuer
+            why = sentence("the root of {} is not at hand: give it with the candidate", issuer)
+        else:
+            why = sentence(
+                "nobody has confirmed that its trust store {} has {}; `certvigil trust confirm {} --root {}` does, "
+                "and `certvigil rotate` has the order",
+                harmless(each.store),
+                root.title,
+                harmless(each.store),
+                harmless(root.sha256),
+            )
+        yield Objection(Ground.CLIENT_LOST, sentence("{} might not accept {}: {}", harmless(each.client), where, why))
+
+
+def _end(chain: Sequence[Certificate], trusts: Sequence[Trust]) -> str:
+    """Return what a chain leads to: the SHA-256 of its root, or else the name of the issuer that is missing."""
+    root = root_of(chain, trusts)
+    return presented_path(leaf_first(chain))[-1].issuer if root is None else root.sha256
