@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from actions.plan import FileState
@@ -31,6 +31,8 @@ class Copy:
     """The name of the copy in the set; None where there was no file."""
     state: FileState | None
     metadata: Metadata | None
+    data: bytes | None = field(default=None, repr=False, compare=False)
+    """The content, where it was read with the set: of a folder, whose files may be others by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,15 @@ class BackupSet:
     """The set holds late writes, to files that the transaction had replaced."""
     folder: str = ""
     """The folder of another program that made the set, whose copies have absolute names; empty for certvigil's own."""
-    until: float = 0.0
-    """Of a set in a folder: the Unix time before which it was made."""
+    changed: float = 0.0
+    """Of a set in a folder: the Unix time at which one of its files was changed last (ctime), which nobody can set."""
     missing: tuple[str, ...] = ()
     """Of a set in a folder: the names of files that it lacks."""
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Component, source and name: the name alone does not tell a set of a folder from certvigil's own."""
+        return self.component, self.folder, self.transaction
 
 
 def state_of(found: os.stat_result, data: bytes) -> FileState:
@@ -135,6 +142,8 @@ def content(world: World, root: str, of: BackupSet) -> Mapping[str, bytes | None
 
 def read_copy(world: World, root: str, of: BackupSet, copy: Copy) -> bytes:
     """Return the bytes of one file of a set; raises BackupError where the copy is damaged, OSError."""
+    if copy.data is not None:
+        return copy.data
     try:
         _, data = world.read(os.path.join(root, of.component, of.transaction, copy.name or ""))
     except FileNotFoundError:

@@ -42,6 +42,17 @@ def presentable(artefacts: Artefacts, content: Mapping[FileRole, bytes | None]) 
     return {role: data for role, data in content.items() if not (role is FileRole.CHAIN and unused)}
 
 
+def had_no_chain(artefacts: Artefacts, kept: Mapping[FileRole, bytes | None]) -> bool:
+    """Whether the configuration files in a backup set, all of them, name no chain.
+
+    A change that found no chain and made none has kept nothing of it.
+    """
+    lines = ((kept.get(role), line) for role, line in artefacts.line_of.items())
+    return bool(artefacts.lines) and all(
+        data is not None and read_line(data, line).state is LineState.ABSENT for data, line in lines
+    )
+
+
 def edited(line: ConfigLine, data: bytes | None, reader: ConfigReader, *, wanted: bool) -> bytes | Printable | None:
     """Return the configuration file with the line, or without it; else why it is not edited, a sentence with the cure.
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from actions.candidate import Given, NoCandidate, read_candidate
 from actions.choice import Choice
-from actions.component_files import ComponentFile, ComponentFiles, FileReader, held, password_of
+from actions.component_files import ComponentFiles, FileReader, held, password_of
 from actions.component_site import ComponentSite
 from actions.ending import Ground
-from actions.lines import edited_lines, is_same_but_for_line
+from actions.lines import edited_lines, had_no_chain, is_same_but_for_line
 from actions.plan import Kind
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan, conclude, read_sites
@@ -30,20 +30,22 @@ def plan_rollback(
     now: float,
     *,
     losses: Collection[str] = (),
+    as_candidates: Collection[str] = (),
 ) -> Prepared | RefusedPlan:
     """Return the order that gives all `sites` the files of a backup set back, at Unix time `now`.
 
     `content` is by path, links followed; None is a file that there was not. The backup set must pass every check of a
-    candidate, except for how long its certificate lasts.
+    candidate, except for how long its certificate lasts; that of the components `as_candidates` must last, too.
     """
-    disk = read_sites([replace(site, allow_shorter=True) for site in sites], reader)
+    lasting = [site if site.component.name in as_candidates else replace(site, allow_shorter=True) for site in sites]
+    disk = read_sites(lasting, reader)
     if isinstance(disk, RefusedPlan):
         return disk
     missing = [
         file.given
         for site, files in disk
         for role, file in files.items()
-        if content.get(file.path) is None and not _may_be_missing(role, file, site, content)
+        if content.get(file.path) is None and not _may_be_missing(role, files, site, content)
     ]
     if missing:
         detail = f"the backup set does not hold {printable(', '.join(missing))}"
@@ -85,10 +87,14 @@ def plan_rollback(
 
 
 def _may_be_missing(
-    role: FileRole, file: ComponentFile, site: ComponentSite, content: Mapping[str, bytes | None]
+    role: FileRole, files: ComponentFiles, site: ComponentSite, content: Mapping[str, bytes | None]
 ) -> bool:
     """Whether a backup set may lack a file: a configuration file is only edited, a chain may not have been there."""
-    return role.is_line or (role is FileRole.CHAIN and bool(site.component.artefacts.lines) and file.path in content)
+    if role is not FileRole.CHAIN:
+        return role.is_line
+    artefacts = site.component.artefacts
+    kept = {each: content.get(file.path) for each, file in files.items()}
+    return bool(artefacts.lines) and (files[role].path in content or had_no_chain(artefacts, kept))
 
 
 def _lines(

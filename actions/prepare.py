@@ -17,7 +17,7 @@ from actions.precheck import Objection
 from actions.proposal import ComponentProposal, changes, judge, remarks, servings, stands
 from actions.rehearse import Effect
 from actions.roots import of_all
-from config.text import printable
+from config.text import Printable, printable
 from config.vocabulary import FileRole
 from probes.certificate import Certificate
 
@@ -58,6 +58,8 @@ class Prepared:
     """The requests that its certificates answer, by the SHA-256 of their keys."""
     offer: Offer | None = None
     """The offer that its certificate is from; None where it is from an inbox, or a person handed it over."""
+    folders: tuple[Printable, ...] = ()
+    """The folders of other programs that its files are from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from actions.artefact import digest_of, presented_by, ways_of_presenting
@@ -45,7 +45,7 @@ from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import Code, FileRole, WriteMode
 from probes.assess_set import SetFault
 from probes.certificate import Certificate
-from probes.judge.client import leaf_first
+from probes.judge.client import View, leaf_first
 from probes.judge.key import judge_exposure
 from probes.judge.roots import LackingClient, lacking
 from probes.observation import Presented
@@ -135,6 +135,8 @@ def judge(proposal: ComponentProposal, kind: Kind, losses: Collection[str], now:
     """Return the verdict on a proposal at Unix time `now`; `losses` names the clients that may be lost."""
     demands = demands_of(proposal.site, proposal.installed, kind)
     against = precheck(proposal.candidate, demands, now)
+    if kind is Kind.ROLLBACK:
+        against = tuple(_not_agreed_to(against, demands.views, losses))
     objections = (*_unwritable(proposal, kind), *against, *_unusable(proposal, now))
     stages = [_staged(stage, proposal.installed) for stage in proposal.site.stages]
     effects = rehearse(proposal.candidate, stages, now)
@@ -150,6 +152,21 @@ def judge(proposal: ComponentProposal, kind: Kind, losses: Collection[str], now:
     unseen = lost_unseen(proposal.candidate.presented, presented_now, proposal.site.unseen, elsewhere, losses)
     lacks = {each.client: each for each in lacking(proposal.candidate.presented, demands.views, elsewhere, now)}
     return ProposalVerdict((*objections, *_losses(effects, {*losses, *known}, lacks), *unseen), effects)
+
+
+def _not_agreed_to(
+    objections: Iterable[Objection], views: Iterable[View], losses: Collection[str]
+) -> Iterator[Objection]:
+    """Yield the objections to a rollback but those about clients that a person has given up, all of them by name.
+
+    The certificate of an installation vouches for itself, for one name: else there would be no way back to it.
+    """
+    kept = [view.client for view in views if view.client.name not in losses]
+    agreed = {
+        Ground.NO_CLIENT_ACCEPTS: not any(client.validates for client in kept),
+        Ground.NAMES_MISSING: not kept,
+    }
+    yield from (each for each in objections if not agreed.get(each.ground, False))
 
 
 def demands_of(site: ComponentSite, installed: Sequence[Certificate], kind: Kind) -> Demands:

@@ -495,6 +495,17 @@ class Scenario(StrEnum):
     """A replacement that passes every check before, fails at the endpoint, and is undone by itself."""
 
 
+class ApplianceRole(StrEnum):
+    """The kinds of appliances that a demonstration lays out; each has a group of that name."""
+
+    PRIMARY = "primary"
+    """Web Console and Portal."""
+    SECONDARY = "secondary"
+    """Web Console and Engine."""
+    SINGLE = "single"
+    """All three."""
+
+
 class LogFormat(StrEnum):
     """The format of log lines."""
 

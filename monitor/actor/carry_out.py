@@ -114,7 +114,9 @@ def _try(work: Work, request: Request) -> tuple[Document, Ending | None]:
 def _of_plan(made: Prepared) -> dict[str, object]:
     """Return the facts of a plan for the journal: with these, its commit closes the requests that it answers."""
     offered = {} if made.offer is None else {"offered": provenance_document(made.offer.provenance)}
-    return {"begins": begins(made), "answers": sorted(made.answers), **offered}
+    # Not only the plan tells that another program keeps these files.
+    folders = {"folders": list(made.folders)} if made.folders else {}
+    return {"begins": begins(made), "answers": sorted(made.answers), **offered, **folders}
 
 
 def _by_its_hash(offer: Offer, plan: str) -> Printable:

@@ -12,13 +12,12 @@ from dataclasses import astuple, dataclass, field, replace
 from actions import audit, backup
 from actions.artefact import presented_by
 from actions.backup import Retention
-from actions.backup_folder import sets_in_folder
 from actions.compact import compact, is_due
 from actions.component_files import held_by, keystore_password
 from actions.component_site import ComponentSite, LastSet
 from actions.journal import Event, Journal, JournalError, Record
 from actions.journal_state import JournalState
-from actions.lines import presentable
+from actions.lines import had_no_chain, presentable
 from actions.plan import Ill, Plan, plan_from_json
 from actions.plan_activation import plan_activation
 from actions.precheck import Issuers
@@ -168,7 +167,9 @@ class ActorContext:
         noted = {copy.path for copy in of.copies}
         for role, data in held.items():
             optional = role is FileRole.CHAIN and component.artefacts.lines
-            was_missing = optional and self.world.resolve(component.artefacts.files[role]) in noted
+            was_missing = optional and (
+                self.world.resolve(component.artefacts.files[role]) in noted or had_no_chain(component.artefacts, held)
+            )
             if data is None and not role.is_line and not was_missing:
                 yield role
 
@@ -238,15 +239,6 @@ class ActorContext:
     def backup_sets(self, name: str) -> Sequence[backup.BackupSet]:
         """Return certvigil's own backup sets of a component, oldest first; raises OSError, BackupError."""
         return backup.sets(self.world, self.transaction.backups, name)
-
-    def every_backup_set(self, name: str) -> Sequence[backup.BackupSet]:
-        """Return the backup sets of a component or store, those in a folder of another program as well, oldest first.
-
-        Raises OSError, BackupError.
-        """
-        component = self.config.components.get(name)
-        kept = () if component is None else sets_in_folder(self.world, component)
-        return sorted((*self.backup_sets(name), *kept), key=lambda each: each.at)
 
 
 def _committed(records: Iterable[Record], component: str) -> frozenset[str]:

@@ -95,6 +95,7 @@ def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service])
         "effects": _effects(made.effects),
         "remarks": list(made.remarks),
         **({} if made.offer is None else {"offered": provenance_document(made.offer.provenance)}),
+        **({"folders": list(made.folders)} if made.folders else {}),
     }
 
 

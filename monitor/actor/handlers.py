@@ -11,7 +11,6 @@ from actions.prepare import Prepared
 from config.likeness import perhaps
 from config.model import Config
 from config.text import Printable, listed, printable, sentence
-from monitor.actor.backup_sets import list_sets
 from monitor.actor.carry_out import carry_out
 from monitor.actor.confirm import confirm, why_not_confirmed
 from monitor.actor.documents import cannot, plan_document
@@ -22,6 +21,7 @@ from monitor.actor.proposals import approve, contested_document, propose, reject
 from monitor.actor.recovery import recover_all
 from monitor.actor.request import CONFIRMS, WITH_ACTION, Document, Request, Verb
 from monitor.actor.requests import cancel_request, list_requests, make_request
+from monitor.actor.set_list import list_sets
 from monitor.actor.unattended import left_to_person
 from monitor.actor.work import Work
 

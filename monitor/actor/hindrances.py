@@ -14,7 +14,7 @@ from actions.refusal import refusal
 from actions.target import obstacle
 from actions.validate import Served
 from config.text import printable
-from monitor.actor.backup_sets import sets_to_give_back
+from monitor.actor.backup_sets import last_usable
 from monitor.actor.context import ActorContext
 from monitor.actor.work import Work
 from probes.certificate import Certificate
@@ -26,7 +26,7 @@ def case_of(context: ActorContext, action: ActionRequest, made: Prepared) -> dic
         return {name: new.sha256 for name, (_, new) in made.leaves.items()}
     if action.backup_set:
         return dict.fromkeys(made.order.plan.components, action.backup_set)
-    chosen = sets_to_give_back(context, action.components, "")
+    chosen = last_usable(context, action.components)
     if not isinstance(chosen, Mapping):
         return {}
     return {name: chosen[name].sets[-1].transaction for name in made.order.plan.components if name in chosen}

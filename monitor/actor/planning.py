@@ -8,7 +8,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from actions import backup
 from actions.candidate import Candidates, Flaw, NoCandidate, PrivateKey, read_candidates
 from actions.component_files import keys_at_hand, keys_in_use, read_password, shared_paths
 from actions.component_site import ComponentSite
@@ -20,17 +19,15 @@ from actions.offered import Provenance
 from actions.plan import Kind
 from actions.plan_activation import plan_activation
 from actions.plan_replacement import plan_replacement
-from actions.plan_rollback import plan_rollback
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
 from config.policy import Policy
 from config.text import Printable, printable, sentence
 from monitor.actor.answers import answered_by, answering, keys_of, requests_of
-from monitor.actor.authority import issuers_of, min_lifetime_of
-from monitor.actor.backup_sets import DEFAULT_SET, sets_to_give_back
 from monitor.actor.contested import newest_in
 from monitor.actor.context import ActorContext
 from monitor.actor.offers import candidates_offered, offer_of
+from monitor.actor.rollback import rollback
 from monitor.actor.work import CandidateFiles, Work
 
 Made = Prepared | RefusedPlan | Printable
@@ -62,7 +59,7 @@ def make(work: Work, action: ActionRequest, policy: Policy | None = None) -> Pla
         case Kind.ACTIVATE:
             return Planned(_activation(work.context, action))
         case Kind.ROLLBACK:
-            return Planned(_rollback(work.context, action))
+            return Planned(rollback(work, action))
         case Kind.TRUST:
             return Planned(Printable("a trust store is changed by `certvigil trust` alone"))
 
@@ -89,29 +86,6 @@ def _activation(context: ActorContext, action: ActionRequest) -> Made:
     return plan_activation(sites, context.world, context.world.now(), losses=action.losses)
 
 
-def _rollback(context: ActorContext, action: ActionRequest) -> Made:
-    subjects = context.config.subjects_of(action.components)
-    if len(subjects) > 1 and action.backup_set in {"", DEFAULT_SET}:
-        return Printable("a rollback of several components names the transaction that changed them as one")
-    content: dict[str, bytes | None] = {}
-    given_back: list[str] = []
-    remarks: dict[str, None] = {}
-    for subject in subjects:
-        chosen = sets_to_give_back(context, context.config.members_of(subject), action.backup_set)
-        if not isinstance(chosen, Mapping):
-            return chosen
-        for name, sets in chosen.items():
-            for each in sets.sets:
-                content.update(backup.content(context.world, context.transaction.backups, each))
-            remarks.update(dict.fromkeys(sets.passed_over))
-            given_back.append(name)
-    left_out = [name for name in action.components if name not in given_back]
-    remarks.update(dict.fromkeys(f"{name} was not changed since, and stays as it is" for name in left_out))
-    sites = [context.site(name) for name in given_back]
-    made = plan_rollback(sites, content, context.world, context.world.now(), losses=action.losses)
-    return replace(made, remarks=(*remarks, *made.remarks)) if isinstance(made, Prepared) else made
-
-
 def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Planned:
     context, requests = work.context, requests_of(work.context, action.components)
     taken = _taken(work, action, requests)
@@ -120,7 +94,9 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
     candidates, inboxes = taken.candidates, taken.inboxes
     if isinstance(candidates, NoCandidate):
         return _refused(Ground.NO_CANDIDATE, f"{candidates.flaw}: {candidates.detail}", inboxes)
-    sites = [_site(work, name, action, policy) for name in action.components]
+    sites = [
+        work.site_for_candidate(name, allow_shorter=action.allow_shorter, policy=policy) for name in action.components
+    ]
     if action.key_compromised:
         sites = _with_their_keys_given_up(work, sites)
     quarantined = context.journal_state().quarantined
@@ -249,20 +225,6 @@ def _candidates(
             password, name = read_password(path, context.world), f"the password in {printable(path)}"
             made = read_candidates(files.files, password, at_hand, requested=requested, opened_with=name)
     return answering(context, made, requests, action.components)
-
-
-def _site(work: Work, name: str, action: ActionRequest, policy: Policy | None) -> ComponentSite:
-    """Return a component that is to be given a candidate."""
-    config = work.context.config
-    component = config.components[name]
-    by_policy = policy is not None or not work.attended
-    return work.context.site(
-        name,
-        issuers_of(config, component, policy),
-        allow_shorter=action.allow_shorter,
-        min_lifetime=min_lifetime_of(config, component, policy) if by_policy else None,
-        attended=work.attended,
-    )
 
 
 def _with_their_keys_given_up(work: Work, sites: Sequence[ComponentSite]) -> list[ComponentSite]:

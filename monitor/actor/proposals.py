@@ -36,7 +36,7 @@ _GONE: Final = frozenset({Ground.NOTHING_TO_DO, Ground.EMPTY_INBOX, Ground.MEMBE
 
 def propose(work: Work, request: Request) -> Document:
     """Have the plan for the action that is wanted wait for a person's approval."""
-    action = request.wanted
+    action, work = request.wanted, replace(work, waits_for_approval=True)
     made = checked(work, action, _made_or_cleared_away(work, action), held_back)
     if isinstance(made, Prepared):
         made = _put_up(work, action, made)
@@ -65,6 +65,7 @@ def reject(work: Work, request: Request) -> Document:
 
 def approve(work: Work, request: Request) -> Document:
     """Note a person's approval of the plan whose hash begins with `request.plan`, if it is still the same plan."""
+    work = replace(work, waits_for_approval=True)
     proposal = _proposal(work, request.plan)
     if not isinstance(proposal, Proposal):
         return cannot(proposal)

@@ -36,14 +36,19 @@ class SetFacts:
     """Facts about one backup set."""
 
     origin: SetOrigin | None
-    """None where the journal does not have the transaction any more."""
+    """None where the journal does not have the transaction any more, and of a set of another program."""
     was_in_use: bool | None
     """Its files were served before the transaction, or an earlier one was committed with them; None if not known."""
     is_on_disk: bool
 
 
 def facts_of(context: ActorContext, of: BackupSet) -> SetFacts:
-    """Return the facts about a backup set; raises JournalError, OSError where the journal cannot be read."""
+    """Return the facts about a backup set; raises JournalError, OSError where the journal cannot be read.
+
+    The journal has nothing about a set of another program, whatever its name.
+    """
+    if of.folder:
+        return SetFacts(None, None, is_on_disk(context, of))
     records = context.records()
     own = [each for each in records if each.transaction == of.transaction]
     begin = next((each for each in own if each.event is Event.BEGIN), None)

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 
 from actions.candidate import Given
+from actions.component_site import ComponentSite
 from actions.journal import Event, Record
 from actions.journal_state import Ruling
 from actions.transaction_state import TransactionContext
+from config.policy import Policy
 from config.text import Printable, listed, printable, sentence
-from monitor.actor.authority import Role
+from monitor.actor.authority import Role, issuers_of, min_lifetime_of
 from monitor.actor.context import ActorContext
 from monitor.actor.meanwhile import SeenState
 from monitor.actor.pace import Pace
@@ -59,10 +61,36 @@ class Work:
     seen: SeenState | None = None
     """The state of the components when a person asked, before the turn came; None for the state when the work began."""
 
+    waits_for_approval: bool = False
+    """The plan is to be carried out later, by the daemon."""
+
     @property
     def attended(self) -> bool:
         """Whether a person asks and waits for the end."""
         return self.role is Role.OPERATOR
+
+    @property
+    def may_use_folders(self) -> bool:
+        """Whether sets of another program's folder count: nothing that is carried out unattended names or chooses one.
+
+        Whoever may write into such a folder would else choose what the daemon installs.
+        """
+        return self.attended and not self.waits_for_approval
+
+    def site_for_candidate(
+        self, name: str, *, allow_shorter: bool = False, policy: Policy | None = None
+    ) -> ComponentSite:
+        """Return a component that is to be given a candidate; `policy` is the one that calls for it, where known."""
+        config = self.context.config
+        component = config.components[name]
+        by_policy = policy is not None or not self.attended
+        return self.context.site(
+            name,
+            issuers_of(config, component, policy),
+            allow_shorter=allow_shorter,
+            min_lifetime=min_lifetime_of(config, component, policy) if by_policy else None,
+            attended=self.attended,
+        )
 
     @property
     def transaction(self) -> TransactionContext:

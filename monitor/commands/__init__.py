@@ -11,7 +11,16 @@ from typing import Annotated
 
 import typer
 
-from config.vocabulary import ExportFormat, LogFormat, LogLevel, Machine, RequestKey, Scenario, VerifierName
+from config.vocabulary import (
+    ApplianceRole,
+    ExportFormat,
+    LogFormat,
+    LogLevel,
+    Machine,
+    RequestKey,
+    Scenario,
+    VerifierName,
+)
 
 DEFAULT_CONFIG = "/etc/certvigil"
 
@@ -122,6 +131,12 @@ def run(
 @app.command()
 def demo(
     scenario: Annotated[Scenario, typer.Option(help="The story that is played.")] = Scenario.FAULTS,
+    appliance: Annotated[
+        ApplianceRole | None,
+        typer.Option(
+            help="Walk through the procedures on a Nexthink V6 appliance of this role instead.", show_default=False
+        ),
+    ] = None,
     seconds: Annotated[
         float | None,
         typer.Option(help="End after so many seconds, once everything was shown; without it, end on Ctrl-C."),
@@ -134,7 +149,7 @@ def demo(
     """Build a small appliance on loopback, watch it, and show each event. Nothing is left behind."""
     from monitor.demo.tour import demo as start
 
-    raise typer.Exit(start(scenario, seconds, listen))
+    raise typer.Exit(start(scenario, seconds, listen, appliance))
 
 
 @app.command()
@@ -431,6 +446,7 @@ def rollback(
     component: OneComponent,
     to: Annotated[str | None, typer.Option("--to", metavar="SET", help="A backup set; by default the last.")] = None,
     losses: Losses = [],  # noqa: B006
+    allow_shorter: AllowShorter = False,
     dry_run: DryRun = False,
     plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
@@ -440,7 +456,8 @@ def rollback(
     from monitor.commands.act import ActOptions
     from monitor.commands.act import rollback as act
 
-    raise typer.Exit(act(component, to, losses, ActOptions(config, dry_run, plan, as_json)))
+    options = ActOptions(config, dry_run, plan, as_json, allow_shorter=allow_shorter)
+    raise typer.Exit(act(component, to, losses, options))
 
 
 @app.command("reset-to-default")

@@ -101,7 +101,8 @@ def activate(components: Sequence[str], losses: Sequence[str], options: ActOptio
 
 def rollback(component: str, to: str | None, losses: Sequence[str], options: ActOptions) -> int:
     """Put the files of a backup set of a component or group back, by default those from before the last change."""
-    return _act(ActionRequest(Kind.ROLLBACK, (component,), to or "", tuple(losses)), options)
+    action = ActionRequest(Kind.ROLLBACK, (component,), to or "", tuple(losses), allow_shorter=options.allow_shorter)
+    return _act(action, options)
 
 
 def reset_to_default(component: str, losses: Sequence[str], options: ActOptions) -> int:

@@ -134,6 +134,7 @@ def show(document: Document, progress: StepProgress) -> None:
     _show_still_wrong(document)
     if "sets" in document:
         _show_sets(screen, document["sets"])
+        _show_unlisted(screen, document)
 
 
 def _show_notes(screen: Screen, document: Document) -> None:
@@ -274,6 +275,20 @@ def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
             for each in sets
         ),
     )
+
+
+def _show_unlisted(screen: Screen, document: Document) -> None:
+    """Print which sets of folders are not listed."""
+    for each in document.get("unreadable", ()):
+        about, why = listed(map(harmless, each["components"])), harmless(each["why"])
+        screen.say("note       {}: {} cannot be read: {}", about, harmless(each["folder"]), why, style="yellow")
+    for each in document.get("left_out", ()):
+        screen.say(
+            "note       {}: {} older sets of {} are not listed; `certvigil rollback --to DATE` gives one back",
+            listed(map(harmless, each["components"])),
+            each["dates"],
+            listed(map(harmless, each["folders"])),
+        )
 
 
 def _before(origin: Mapping[str, Any] | None) -> Printable:

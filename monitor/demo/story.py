@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, Final
 
@@ -19,6 +19,7 @@ from monitor.actor.request import Request, Verb
 from monitor.commands.screen import Screen
 from monitor.commands.status import is_ready
 from monitor.lab.appliance import Appliance
+from monitor.lab.laid_out import LaidOutAppliance
 from monitor.lab.process import wait_for
 
 PATIENCE: Final = 60.0
@@ -40,6 +41,8 @@ class DemoError(Exception):
 
 
 Event = dict[str, Any]
+Watched = Appliance | LaidOutAppliance
+"""An appliance with the configuration of its daemon and actor."""
 
 
 def say_addresses(screen: Screen, appliance: Appliance) -> None:
@@ -59,8 +62,10 @@ def say_addresses(screen: Screen, appliance: Appliance) -> None:
 class Story:
     """Shows what the daemon says, with the time since what was done."""
 
-    def __init__(self, screen: Screen, events: queue.Queue[Event]) -> None:
+    def __init__(self, screen: Screen, events: queue.Queue[Event], told: Container[str] | None = None) -> None:
+        """Show everything, or no more than findings of the codes in `told`, and endings."""
         self.missed = False
+        self._told = told
         self._screen = screen
         self._events = events
         self._acted = time.monotonic()
@@ -105,13 +110,13 @@ class Story:
         self._seen.append(event)
         after = sentence("{:6.2f} s", time.monotonic() - self._acted)
         what = event["event"]
-        if what == "presents":
+        if what == "presents" and self._told is None:
             self._screen.say("  {}  presents  {}: {}", after, event["target"], event["sha256"][:16], style="dim")
         elif what == "ended":
             self._screen.say(
                 "  {}  ended     {}: {} {}", after, event["target"], event["action"], event["outcome"], style="yellow"
             )
-        elif what in {"raised", "changed", "cleared"}:
+        elif what in {"raised", "changed", "cleared"} and (self._told is None or event["code"] in self._told):
             style = "green" if what == "cleared" else _STYLE.get(event.get("severity", ""), "")
             detail = Printable("") if what == "cleared" else sentence(": {}", event["detail"])
             self._screen.say("  {}  {:<8}  {}: {}{}", after, what, event["target"], event["code"], detail, style=style)
@@ -127,7 +132,7 @@ _STYLE: Final = {
 
 
 @contextmanager
-def acting(screen: Screen, appliance: Appliance) -> Iterator[None]:
+def acting(screen: Screen, appliance: Watched) -> Iterator[None]:
     """Run the real actor beside the appliance; raises DemoError where it is not ready in time."""
     process = subprocess.Popen(_certvigil("actor", appliance), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None  # noqa: S101 (it was asked for)
@@ -144,7 +149,7 @@ def _answers(socket: str) -> bool:
 
 
 @contextmanager
-def keeping_vigil(screen: Screen, appliance: Appliance) -> Iterator[queue.Queue[Event]]:
+def keeping_vigil(screen: Screen, appliance: Watched) -> Iterator[queue.Queue[Event]]:
     """Run the real daemon on the appliance, and give what it logs from its readiness on.
 
     Raises DemoError where it is not ready in time.
@@ -157,7 +162,7 @@ def keeping_vigil(screen: Screen, appliance: Appliance) -> Iterator[queue.Queue[
         yield events
 
 
-def _certvigil(command: str, appliance: Appliance) -> Sequence[str]:
+def _certvigil(command: str, appliance: Watched) -> Sequence[str]:
     own = (sys.executable, "-m", "monitor.main", command)
     return *own, "--config", appliance.config_file, "--log-format", "json"
 

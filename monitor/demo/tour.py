@@ -7,27 +7,31 @@ import tempfile
 import time
 
 from config.text import harmless
-from config.vocabulary import Code, Scenario
+from config.vocabulary import ApplianceRole, Code, Scenario
 from monitor.commands.screen import Screen
 from monitor.demo.bad_replacement import bad_replacement
+from monitor.demo.procedures import procedures
 from monitor.demo.story import DemoError, Story, keeping_vigil, say_addresses
 from monitor.lab.appliance import Appliance
 from monitor.lab.process import LabError
 from monitor.lab.servers import replace_file
 
 
-def demo(scenario: Scenario, seconds: float | None, listen: str | None) -> int:
-    """Run the demonstration; return 0 where everything went as it should."""
+def demo(scenario: Scenario, seconds: float | None, listen: str | None, role: ApplianceRole | None = None) -> int:
+    """Run the demonstration, or the walk through the procedures of an appliance where it is given a role.
+
+    Return 0 where everything went as it should.
+    """
     screen = Screen()
     # However it is ended, its servers and its directory go with it; a shell's background job ignores Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        return (
-            bad_replacement(screen, listen)
-            if scenario is Scenario.BAD_REPLACEMENT
-            else _faults(screen, seconds, listen)
-        )
+        if role is not None:
+            return procedures(screen, role, listen)
+        if scenario is Scenario.BAD_REPLACEMENT:
+            return bad_replacement(screen, listen)
+        return _faults(screen, seconds, listen)
     except (LabError, DemoError, TimeoutError) as error:
         screen.say("certvigil demo: {}", harmless(str(error)), style="bold red")
         screen.say("stopped; nothing is left behind")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, Literal, TypedDict, Unpack
+from typing import Final, Literal, TypedDict, Unpack, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -149,6 +149,23 @@ class Authority(Issued):
         The common name is the first of them; no names, but a subject, makes a certificate with a common name only.
         """
         return Issued(*_issue(names, self, _leaf_defaults(names) | knobs))
+
+    def answer(self, request: bytes) -> bytes:
+        """Return what a CA sends for a request (PEM): a certificate for its key and names, and the chain, as PEM."""
+        wanted = x509.load_pem_x509_csr(request)
+        names = wanted.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        issued = self.issue(*names, key=cast("PrivateKey", _PublicHalf(wanted)))
+        return issued.pem() + bundle(self.chain)
+
+
+@dataclass(frozen=True, slots=True)
+class _PublicHalf:
+    """Stands in the place of a key that its owner does not give away."""
+
+    request: x509.CertificateSigningRequest
+
+    def public_key(self) -> object:
+        return self.request.public_key()
 
 
 def self_signed(*names: str | x509.GeneralName, **knobs: Unpack[Knobs]) -> Issued:

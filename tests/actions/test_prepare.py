@@ -18,6 +18,7 @@ from actions.ending import Ground
 from actions.plan import FileState, Kind
 from actions.plan_activation import plan_activation
 from actions.plan_replacement import plan_replacement
+from actions.plan_rollback import plan_rollback
 from actions.precheck import Issuers, Objection
 from actions.prepare import Prepared, RefusedPlan
 from actions.rehearse import RehearsalStage
@@ -422,3 +423,28 @@ def test_a_missing_file_is_not_activated(disk: SiteDisk) -> None:
     refused = activation(site(artefacts))
     assert isinstance(refused, RefusedPlan)
     assert {each.ground for each in refused.objections} == {Ground.UNREADABLE, Ground.UNUSABLE}
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ((), {Ground.NO_CLIENT_ACCEPTS, Ground.CLIENT_LOST, Ground.NAMES_MISSING}),
+        (("browser",), {Ground.NAMES_MISSING}),
+        (("portal",), {Ground.NO_CLIENT_ACCEPTS, Ground.CLIENT_LOST, Ground.NAMES_MISSING}),
+        (("browser", "portal"), set()),
+    ],
+)
+def test_the_certificate_of_an_installation_is_given_back_once_every_client_is_given_up(
+    disk: SiteDisk, losses: tuple[str, ...], expected: set[Ground]
+) -> None:
+    """It vouches for itself, for one name: a reset to it was refused whatever was said."""
+    default = self_signed(NAME)
+    portal = view(ROOT, name="portal", names=("inside.example.com",), validates=False)
+    stage = RehearsalStage(ENDPOINT, (view(ROOT), portal), SERVED)
+    where = site(disk.pair(), stage=stage)
+    artefacts = where.component.artefacts
+    assert artefacts.certificate
+    assert artefacts.key
+    content = {artefacts.certificate: default.pem(), artefacts.key: default.key_pem()}
+    found = plan_rollback([where], content, World(), NOW, losses=losses)
+    assert ({each.ground for each in found.objections} if isinstance(found, RefusedPlan) else set()) == expected

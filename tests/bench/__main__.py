@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from tests.bench import (
     acting,
+    appliance,
     clean_install,
     commands,
     deciding,
@@ -30,6 +31,7 @@ from tests.bench.report import Measurement
 def measurements(directory: str) -> Iterator[Measurement]:
     """Yield every number; all that is needed is made below `directory`."""
     yield from acting.measure(directory)
+    yield from appliance.measure(os.path.join(directory, "appliance"))
     estate = build(os.path.join(directory, "files"))
     yield from commands.measure(estate.files[0])
     yield from deciding.measure()

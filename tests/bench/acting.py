@@ -39,10 +39,10 @@ _SERVERS: Final = (Nginx, Lighttpd)
 
 
 class Timed(World):
-    """The real world, with a clock on the commands that put a service onto its files."""
+    """The real world, with a clock on the commands that put services onto their files."""
 
-    def __init__(self, service: Service) -> None:
-        self._activating = {service.restart, service.reload, service.start}
+    def __init__(self, *services: Service) -> None:
+        self._activating = {each for service in services for each in (service.restart, service.reload, service.start)}
         self.activations: list[tuple[float, float]] = []
         """When each began, Unix time, and how many seconds it took."""
 

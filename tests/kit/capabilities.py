@@ -49,6 +49,10 @@ _EDITED: Final = "tests/probes/line/test_edit.py"
 _LOOKED_AT: Final = "tests/monitor/look/test_lines.py"
 _LINES: Final = "tests/monitor/actor/test_lines.py"
 _FIRST_CHAIN: Final = f"{_LINES}::test_a_first_chain_is_sent_and_the_last_one_taken_out_again"
+_WALK: Final = (
+    "tests/monitor/demo/test_procedures.py::"
+    "test_every_procedure_on_an_appliance_does_what_it_should_and_touches_nothing_else"
+)
 _FOLDER: Final = "tests/monitor/actor/test_backup_folder.py"
 
 CAPABILITIES: Final = (
@@ -255,7 +259,7 @@ CAPABILITIES: Final = (
     ),
     Capability("N30", "primary: one candidate replaces Web Console and Portal together", (_OWN_WAY, _ALL_UNDONE), ""),
     Capability("N31", "secondary: one candidate replaces Web Console and Engine together", (_OWN_WAY,), ""),
-    Capability("N32", "single appliance: all three in one", (_OWN_WAY,), ""),
+    Capability("N32", "single appliance: all three in one", (_OWN_WAY, _WALK), ""),
     Capability("N33", "different layouts in one transaction, with the lines of a chain", (_OWN_WAY, _FIRST_CHAIN), ""),
     Capability(
         "N34",
@@ -332,6 +336,9 @@ CAPABILITIES: Final = (
             f"{_GUIDE}::test_the_certificate_of_a_custom_port_is_proven_before_and_after",
             f"{_FOLDER}::test_the_default_is_the_first_set_of_the_folder_where_it_is_older_than_certvigil_s_own",
             f"{_FOLDER}::test_the_default_is_certvigil_s_own_where_the_folder_has_only_later_sets",
+            f"{_LINES}::test_what_never_had_a_chain_is_rolled_back_and_reset_to",
+            "tests/actions/test_prepare.py::test_the_certificate_of_an_installation_is_given_back_once_every_client_is_given_up",
+            _WALK,
         ),
         "",
     ),

@@ -47,13 +47,16 @@ class Liar:
     sightings: Sightings
 
     def ask(self, action: ActionRequest, right: Right = ALONE, verb: Verb = Verb.CARRY_OUT) -> Document:
+        return self.ask_for(Request(verb, action), right)
+
+    def ask_for(self, request: Request, right: Right = PERSON, world: World | None = None) -> Document:
         config = load(self.web.config_file, {})
         assert isinstance(config, Config), config
+        world = world or self.world
         with actor_context(read_trust_context(config)[0]) as context:
-            shifted = replace(context, world=self.world, transaction=replace(context.transaction, world=self.world))
+            shifted = replace(context, world=world, transaction=replace(context.transaction, world=world))
             return handle(
-                Work(shifted, "daemon", role=right.role, approval=right.approval, sightings=self.sightings),
-                Request(verb, action),
+                Work(shifted, "daemon", role=right.role, approval=right.approval, sightings=self.sightings), request
             )
 
     def replaced(self, **knobs: Any) -> ActionRequest:

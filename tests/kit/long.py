@@ -28,6 +28,7 @@ LONG: Final = frozenset(
         "tests/monitor/actor/test_under_load.py::test_nobody_ever_sees_anything_but_the_whole_old_or_the_whole_new_set",
         "tests/monitor/decide/test_policy_story.py::test_from_the_end_of_a_certificate_to_a_rollback_that_nobody_asked_for",
         "tests/monitor/decide/test_simulate.py::test_the_simulation_agrees_with_a_loop_that_asks_all_the_time",
+        "tests/monitor/demo/test_procedures.py::test_every_procedure_on_an_appliance_does_what_it_should_and_touches_nothing_else",
         "tests/monitor/demo/test_demo.py::test_a_bad_replacement_passes_every_check_fails_live_and_is_undone_by_itself",
         "tests/monitor/notify/test_notifier.py::test_hundreds_of_endpoints_that_are_dark_are_one_message",
         "tests/monitor/notify/test_replaced.py::test_however_a_peer_changes_its_certificates_messages_are_bounded",

@@ -1,4 +1,4 @@
-"""The kill matrix on a real primary appliance whose console reads its chain only if its configuration names it.
+"""The kill matrix on real appliances whose console and engine read their chains only if their configuration names them.
 
 As in `tests/actions/test_kill_real.py`, the cells come from the trace of a clean run; in the default run a telling few.
 """
@@ -29,6 +29,7 @@ from actions.world import World
 from config.load import load
 from config.model import Config
 from monitor.actor.context import ActorContext, actor_context, journal_path
+from monitor.lab.ca import Issued
 from monitor.lab.process import wait_for
 from monitor.lab.servers import replace_file
 from monitor.state.trust import read_trust_context
@@ -83,6 +84,10 @@ class KilledAppliance:
     def order(self) -> Order:
         """Return the order that puts the first chain in, or takes the last one out."""
         new = fresh() if self.first else ROOT.issue(NAME)
+        return self.order_of(new)
+
+    def order_of(self, new: Issued) -> Order:
+        """Return the order that puts a certificate in."""
         with self.context(World()) as (context, _):
             candidates = read_candidates([Given("new", self.machine.pem(new))])
             assert not isinstance(candidates, NoCandidate), candidates
@@ -121,24 +126,40 @@ class KilledAppliance:
         return wrong
 
     def _is_served(self, *, with_chain: bool) -> bool:
-        """Whether both send one chain, of that length, the root aside, whose leaf is on disk."""
+        """Whether all send one chain, of that length, the root aside, whose leaf is on disk."""
         chains = [presented(server) for server in self.machine.servers.values()]
         bare = [[der for der in chain if der != ROOT.der()] for chain in chains]
-        return bare[0] == bare[1] and len(bare[0]) == (2 if with_chain else 1)
+        return all(each == bare[0] for each in bare) and len(bare[0]) == (2 if with_chain else 1)
 
     def trace(self) -> list[Step]:
         """Return the steps of a clean run."""
         self.anew()
         root = self.machine.directory
-        world = WatchedWorld(*(f"{root}/{each}" for each in ("actor", "console", "portal", "server-console")))
+        world = WatchedWorld(*(f"{root}/{each}" for each in ("actor", *self.machine.servers, "server-console")))
         assert self.replace(self.order(), world).outcome is Outcome.COMMITTED
         return world.trace
+
+
+class KilledSingleAppliance(KilledAppliance):
+    """The same with an engine, two files of which name its chain; each replacement begins where another one ended."""
+
+    def anew(self) -> None:
+        """Have all servers serve what a replacement begins with."""
+        begin = ROOT.issue(NAME) if self.first else fresh()
+        ending = self.replace(self.order_of(begin), World())
+        assert ending.outcome is Outcome.COMMITTED, ending.sentence
 
 
 @pytest.fixture(params=[True, False], ids=["the first chain", "the last chain"])
 def of(request: pytest.FixtureRequest) -> Iterator[KilledAppliance]:
     with lined_appliance("primary") as machine:
         yield KilledAppliance(machine, first=request.param)
+
+
+@pytest.fixture(params=[True, False], ids=["the first chain", "the last chain"])
+def of_single(request: pytest.FixtureRequest) -> Iterator[KilledAppliance]:
+    with lined_appliance("single") as machine:
+        yield KilledSingleAppliance(machine, first=request.param)
 
 
 def telling(trace: Sequence[Step]) -> list[Cell]:
@@ -150,6 +171,13 @@ def telling(trace: Sequence[Step]) -> list[Cell]:
 
 def test_a_primary_appliance_killed_at_a_telling_step_has_one_whole_set_and_serves_it(of: KilledAppliance) -> None:
     assert played(lambda: telling(of.trace()), of.wrong_after) == []
+
+
+@pytest.mark.slow
+def test_a_single_appliance_killed_at_a_telling_step_has_one_whole_set_and_serves_it(
+    of_single: KilledAppliance,
+) -> None:
+    assert played(lambda: telling(of_single.trace()), of_single.wrong_after) == []
 
 
 def _from_the_intent(of: KilledAppliance) -> list[Cell]:
@@ -164,3 +192,11 @@ def test_a_primary_appliance_has_one_whole_set_and_serves_it_wherever_it_was_kil
     shard: int, of: KilledAppliance
 ) -> None:
     assert played(lambda: _from_the_intent(of), of.wrong_after, Share(shard, _SHARDS)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", range(_SHARDS))
+def test_a_single_appliance_has_one_whole_set_and_serves_it_wherever_it_was_killed(
+    shard: int, of_single: KilledAppliance
+) -> None:
+    assert played(lambda: _from_the_intent(of_single), of_single.wrong_after, Share(shard, _SHARDS)) == []

@@ -99,6 +99,17 @@ def test_what_was_before_the_first_chain_is_rolled_back_and_reset_to(primary: Li
     assert sent(primary) == by_all(primary, first, ISSUING)
 
 
+def test_what_never_had_a_chain_is_rolled_back_and_reset_to(primary: LinedAppliance) -> None:
+    """A set of it was refused, since it holds no chain."""
+    given(primary, ROOT.issue(NAME))
+    for command in ("rollback", "reset-to-default"):
+        given(primary, ROOT.issue(NAME))
+        code, said = primary.command(command, "primary")
+        assert code == 0, said
+    assert sent(primary) == by_all(primary, primary.old)
+    assert primary.lines("console") == [False]
+
+
 def test_a_rollback_keeps_what_somebody_else_has_edited_in_the_meantime(primary: LinedAppliance) -> None:
     given(primary, fresh())
     (configuration,) = primary.configurations("console")

@@ -1,0 +1,185 @@
+"""Planning a rollback: which backup sets are given back, certvigil's own or those of another program's folder.
+
+The one place that decides whether a set of a folder counts: only where a person gives it back by a command of his own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from actions import backup
+from actions.backup import BackupSet
+from actions.backup_folder import DatedSets, dates_in_folders, is_date, sets_of_date
+from actions.ending import Ground
+from actions.journal_state import ActionRequest
+from actions.plan import candidate_of
+from actions.plan_rollback import plan_rollback
+from actions.precheck import Objection
+from actions.prepare import Prepared, RefusedPlan
+from config.model import Component
+from config.text import Printable, harmless, listed, printable, sentence
+from monitor.actor.backup_sets import DEFAULT_SET, ChosenSets, last_usable, own_sets_called
+from monitor.actor.context import ActorContext
+from monitor.actor.work import Work
+from probes.judge.time import moment
+
+_MOST_DATES: Final = 16
+"""Dates of a folder, the oldest first, that may be the default."""
+_MOST_TOLD: Final = 4
+"""Sets of a folder about which is said why they are not the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderDefault:
+    """The default of a rollback among the sets of folders."""
+
+    sets: DatedSets
+    """Empty where the default is certvigil's own."""
+    remarks: tuple[Printable, ...] = ()
+    """Why these sets are the default, or others are not: sentences."""
+
+
+def rollback(work: Work, action: ActionRequest) -> Prepared | RefusedPlan | Printable:
+    """Return the plan for a rollback, or why there is none; raises JournalError, BackupError, OSError."""
+    context = work.context
+    subjects = context.config.subjects_of(action.components)
+    if len(subjects) > 1 and action.backup_set in {"", DEFAULT_SET}:
+        return Printable("a rollback of several components names the transaction that changed them as one")
+    chosen: dict[str, ChosenSets] = {}
+    for subject in subjects:
+        found = _chosen(work, context.config.members_of(subject), action)
+        if not isinstance(found, Mapping):
+            return found
+        chosen.update(found)
+    made = _plan_of(work, chosen, action)
+    if not isinstance(made, Prepared):
+        return made
+    passed_over = dict.fromkeys(why for each in chosen.values() for why in each.passed_over)
+    left_out = (name for name in action.components if name not in chosen)
+    stay = (f"{name} was not changed since, and stays as it is" for name in left_out)
+    return replace(made, remarks=(*passed_over, *stay, *made.remarks))
+
+
+def default_in_folders(work: Work, members: Sequence[str], action: ActionRequest) -> FolderDefault:
+    """Return the first whole set of components in folders, where it is the default; raises OSError, BackupError.
+
+    It is where date and files are older than certvigil's own default, and it may be installed as a candidate may. A
+    date is only written; the time at which a file was changed last (ctime) is the kernel's.
+    """
+    context, components = work.context, _components(work.context, members)
+    own = min((each.at for name in members for each in context.backup_sets(name) if each.pinned), default=None)
+    if own is None or not work.may_use_folders:
+        return FolderDefault({})
+    told: list[Printable] = []
+    for date in dates_in_folders(context.world, components)[:_MOST_DATES]:
+        sets = sets_of_date(context.world, components, date)
+        if any(each.at >= own for each in sets.values()):
+            break
+        if set(sets) != set(members) or any(each.missing for each in sets.values()):
+            continue
+        changed = max(each.changed for each in sets.values())
+        if changed >= own:
+            when = sentence("its files were changed at {}, after certvigil's first change", harmless(moment(changed)))
+            told.append(sentence("{} is not the default: {}", _shown(sets), when))
+        elif not any(map(context.unusable, sets.values())):
+            if why := _why_refused(work, sets, action):
+                told.append(sentence("{} is not the default: it is refused: {}", _shown(sets), why))
+                break
+            was_there = sentence("the default is {}, which was there before certvigil's first change", _shown(sets))
+            return FolderDefault(sets, (*told[-_MOST_TOLD:], was_there))
+    return FolderDefault({}, tuple(told[-_MOST_TOLD:]))
+
+
+def why_half(sets: DatedSets, members: Sequence[str]) -> Printable:
+    """Say that the sets of a date hold nothing of some members of a group; empty where they do."""
+    without = listed(printable(name) for name in members if name not in sets)
+    return sentence("half a set: it holds nothing of {}", without) if without else Printable("")
+
+
+def _chosen(
+    work: Work, members: Sequence[str], action: ActionRequest
+) -> Mapping[str, ChosenSets] | RefusedPlan | Printable:
+    """Return the backup sets that an action gives back, by component; else why there are none.
+
+    `members` are one component, or a group, which is given back what one transaction changed: a member that it did not
+    change is left out.
+    """
+    name = action.backup_set
+    if not name:
+        return last_usable(work.context, members)
+    none = sentence("there is no backup set {} of {}", printable(name), listed(map(printable, members)))
+    # No transaction is called so: the name alone says whose set it is.
+    if is_date(name):
+        return _of_folder(work, members, name) or none
+    older = default_in_folders(work, members, action) if name == DEFAULT_SET else FolderDefault({})
+    if older.sets:
+        return {each: ChosenSets([of], older.remarks) for each, of in older.sets.items()}
+    called = {each: own_sets_called(work.context, each, name) for each in members}
+    return {each: ChosenSets(sets, older.remarks) for each, sets in called.items() if sets} or none
+
+
+def _of_folder(work: Work, members: Sequence[str], date: str) -> Mapping[str, ChosenSets] | RefusedPlan | Printable:
+    if not work.may_use_folders:
+        return sentence(
+            "{} is a set of another program's folder, which only an operator's own command gives back", printable(date)
+        )
+    sets = sets_of_date(work.context.world, _components(work.context, members), date)
+    wrong = {name: work.context.unusable(of) or why_half(sets, members) for name, of in sets.items()}
+    objections = [f"{name}: backup set {printable(date)}: {why}" for name, why in wrong.items() if why]
+    if objections:
+        return RefusedPlan(tuple(Objection(Ground.UNUSABLE, each) for each in objections))
+    return {name: ChosenSets([of]) for name, of in sets.items()}
+
+
+def _components(context: ActorContext, members: Sequence[str]) -> list[Component]:
+    components = context.config.components
+    return [components[name] for name in members if name in components]
+
+
+def _why_refused(work: Work, sets: DatedSets, action: ActionRequest) -> Printable:
+    """Say why the sets of a date may not be installed; empty where they may, or are."""
+    made = _plan_of(work, {name: ChosenSets([of]) for name, of in sets.items()}, action)
+    if isinstance(made, Prepared):
+        why = work.context.journal_state().quarantined.get(candidate_of(made.order.plan.changes))
+        return Printable("") if why is None else sentence("it is in quarantine: {}", printable(why))
+    if Ground.NOTHING_TO_DO in {each.ground for each in made.objections}:
+        return Printable("")
+    return listed((harmless(each.detail) for each in made.objections), "; ")
+
+
+def _plan_of(work: Work, chosen: Mapping[str, ChosenSets], action: ActionRequest) -> Prepared | RefusedPlan:
+    """Return the plan that gives these sets back; a set of a folder must be as good as a candidate."""
+    context = work.context
+    content: dict[str, bytes | None] = {}
+    for of in (each for sets in chosen.values() for each in sets.sets):
+        content.update(backup.content(context.world, context.transaction.backups, of))
+    foreign = {name: of for name, sets in chosen.items() for of in sets.sets if of.folder}
+    sites = [
+        work.site_for_candidate(name, allow_shorter=action.allow_shorter) if name in foreign else context.site(name)
+        for name in chosen
+    ]
+    made = plan_rollback(
+        sites, content, context.world, context.world.now(), losses=action.losses, as_candidates=foreign.keys()
+    )
+    if not isinstance(made, Prepared):
+        return made
+    folders = tuple(dict.fromkeys(printable(of.folder) for of in foreign.values()))
+    return replace(made, folders=folders, remarks=(*_whose(foreign), *made.remarks))
+
+
+def _whose(foreign: Mapping[str, BackupSet]) -> Iterator[Printable]:
+    """Yield that another program keeps the files of these sets, once for each folder."""
+    for folder in dict.fromkeys(of.folder for of in foreign.values()):
+        names = listed(printable(name) for name, of in foreign.items() if of.folder == folder)
+        yield sentence(
+            "{}: another program keeps these files, in {}: whoever may write there chooses them and their date",
+            *(names, printable(folder)),
+        )
+
+
+def _shown(sets: Mapping[str, BackupSet]) -> Printable:
+    """Return the name of the sets of a date, with their folders: a phrase."""
+    folders = listed(dict.fromkeys(printable(each.folder) for each in sets.values()))
+    return sentence("set {} of {}", printable(next(iter(sets.values())).transaction), folders)
