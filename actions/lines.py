@@ -66,10 +66,12 @@ def edited(line: ConfigLine, data: bytes | None, reader: ConfigReader, *, wanted
     """
     where = printable(line.file)
     if data is None:
-        return sentence("{}: there is no such file; {}", where, _instead(line, wanted=True)) if wanted else None
+        said = "{}: there is no such file; put it there, or take it out of the component's lines, and plan again"
+        return sentence(said, where) if wanted else None
     made = edit_line(data, line, wanted=wanted)
     if isinstance(made, CannotEdit):
-        return sentence("{} is not edited: {}; {}", where, made.why, _instead(line, wanted=wanted))
+        cure = sentence("{}, and plan again", made.cure) if made.cure else _instead(line, wanted=wanted)
+        return sentence("{} is not edited: {}; {}", where, made.why, cure)
     # Of a file that has the line, no other file can have it: servers refuse to set anything twice.
     lacks_it = (made == data) is not wanted
     setters = _set_elsewhere(line, data, reader) if lacks_it else ()
@@ -81,7 +83,7 @@ def edited(line: ConfigLine, data: bytes | None, reader: ConfigReader, *, wanted
         what = sentence(
             "{} is set in {}, which it includes", printable(line.setting), printable(", ".join(setters), 500)
         )
-        return sentence("{} is not edited: {}; {}", where, what, _instead(line, wanted=wanted))
+        return sentence("{} is not edited: {}; take it out there, and plan again", where, what)
     return made
 
 

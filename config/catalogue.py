@@ -535,12 +535,13 @@ _STATE: Final = (
         severity=Severity.WARNING,
         meaning=(
             "The file with the intermediate certificates and the configuration line that should name it do not fit "
-            "together: the file is there and not named, or the line names another file or one that is not there."
+            "together: the file is there and not named, or the line names another file or one that is not there. Or no "
+            "replacement can edit the configuration file, as it is not understood or has the setting in another way."
         ),
         otherwise="Critical where the line names a file that is not there: the service does not start with it.",
         cure="put the line into the configuration file, or replace the certificate with its intermediates once more",
         hurts=_on(TargetKind.FILE, "clients that do not have the intermediates themselves"),
-        by_itself="nothing; the next replacement puts it right",
+        by_itself="nothing; the next replacement puts it right, where it can edit the file, and is refused where not",
         steps=("for {where}: {cure}",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
@@ -761,7 +762,7 @@ _CLIENT: Final = (
             "The configuration of a client turns its validation of certificates off. It believes whoever answers at "
             "the address of its server."
         ),
-        cure="turn validation on once the client accepts the server's certificate",
+        cure="turn validation on once the client accepts the server's certificate: certvigil trust enforce CLIENT",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; whoever comes between client and server can pose as the server"),
         steps=("see first whether the client accepts: certvigil inventory; then: {cure}",),
         scope=ProblemScope.COMPONENT,

@@ -33,6 +33,8 @@ _LARGEST: Final = 1024 * 1024
 """Bytes of a topic."""
 _MARKUP: Final = re.compile(r"\*\*(?P<name>[^*]+)\*\*|`(?P<code>[^`]+)`|(?P<fact>\$\{[A-Za-z0-9_.-]+\})")
 
+_BLANK_AND_FACT: Final = re.compile(rf" {VARIABLE.pattern}")
+
 
 class Words(tuple[str, ...]):
     """A command, or some of its arguments, as a fact."""
@@ -311,7 +313,8 @@ def _sentence(template: str, facts: Facts) -> Sentence:
 
 def _literal(template: str, facts: Facts) -> Printable:
     """Return a text in which each fact stands as it is, made printable."""
-    return harmless(VARIABLE.sub(lambda match: _shown(_fact(match[1], facts)), template))
+    needed = _BLANK_AND_FACT.sub(lambda match: "" if facts.get(match[1]) == Words() else match[0], template)
+    return harmless(VARIABLE.sub(lambda match: _shown(_fact(match[1], facts)), needed))
 
 
 def _shown(fact: str | Words) -> str:

@@ -318,6 +318,9 @@ def init(
     out: Annotated[
         str | None, typer.Option("--out", metavar="FILE", help="Write this new file, not standard output.")
     ] = None,
+    without_files: Annotated[
+        bool, typer.Option("--without-files", help="Write it also where none of its files is on this host.")
+    ] = False,
 ) -> None:
     """Write a configuration from what is on this host. What it does not show is asked for, or given by --set.
 
@@ -325,7 +328,7 @@ def init(
     """
     from monitor.commands.init import init as write
 
-    raise typer.Exit(write(profile, given, root, out))
+    raise typer.Exit(write(profile, given, root, out, without_files=without_files))
 
 
 @app.command()

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -195,8 +195,11 @@ def _runbook(machine: Machine, config: Config, options: ExportOptions) -> Files:
     topic = found.topics.get(_TOPICS[machine])
     if topic is None:
         return {}
-    facts = known_facts(config, GuideOptions(options.config, options.default_config))
-    return {} if why_not(topic, facts) else {"runbook.md": markdown(fill(topic, facts)).encode()}
+    facts = {**known_facts(config, GuideOptions(options.config, options.default_config)), "in_kit": "yes"}
+    if why_not(topic, facts):
+        return {}
+    # The proofs are commands of certvigil, which is not there, with paths and addresses of this host.
+    return {"runbook.md": markdown(replace(fill(topic, facts), proofs=())).encode()}
 
 
 def _write(files: Files, directory: str) -> None:

@@ -26,6 +26,7 @@ from monitor.commands.complain import complain
 from probes.trust import read_certificates
 
 UNUSABLE: Final = 3
+_NOTHING_HERE: Final = "none of these files is here: name the right --root, or write it all the same by --without-files"
 _STAND_IN: Final = "host.invalid"
 """For a name that is not known yet, while files are looked for."""
 
@@ -66,8 +67,11 @@ class _CannotError(Exception):
     """No configuration can be written; the text says why and is printable."""
 
 
-def init(name: str, given: Sequence[str], root: str | None, out: str | None) -> int:
-    """Write a configuration by the profile `name` to `out`, or to standard output; return 3 where that cannot be."""
+def init(name: str, given: Sequence[str], root: str | None, out: str | None, *, without_files: bool = False) -> int:
+    """Write a configuration by the profile `name` to `out`, or to standard output; return 3 where that cannot be.
+
+    `without_files`: also where none of its files is on this host.
+    """
     try:
         if out is not None and os.path.lexists(out):
             raise _CannotError(sentence("{} is there already: it is not overwritten", printable(out, 4096)))  # noqa: TRY301
@@ -75,6 +79,9 @@ def init(name: str, given: Sequence[str], root: str | None, out: str | None) -> 
         survey = _choose(draft)
         _complete(draft, survey)
         survey = _surveyed(draft.profile, draft.values)
+        if not (survey.present or without_files or not survey.absent):
+            _tell(draft, survey)
+            raise _CannotError(_NOTHING_HERE)  # noqa: TRY301
         text = _text(draft)
         _check(text)
     except _CannotError as error:
@@ -124,7 +131,7 @@ def _choose(draft: _Draft) -> _Survey:
     parameter = next((each for each in choices if each.name not in draft.values), None)
     if parameter is None:
         return _surveyed(draft.profile, draft.values)
-    surveys = {each: _surveyed(draft.profile, {**draft.values, parameter.name: each}) for each in parameter.choices}
+    surveys = {each: _surveyed(draft.profile, _with_choice(draft, parameter, each)) for each in parameter.choices}
     best = max(parameter.choices, key=lambda each: surveys[each].rank)
     alike = [each for each in parameter.choices if surveys[each].rank == surveys[best].rank]
     survey = surveys[best]
@@ -141,6 +148,15 @@ def _choose(draft: _Draft) -> _Survey:
         )
     draft.take(parameter.name, best, sentence("all of its {} files are here", len(survey.present)))
     return _choose(draft)
+
+
+def _with_choice(draft: _Draft, parameter: Parameter, choice: str) -> Values:
+    """Return the values with a choice, without those that are not given beside it.
+
+    A value that speaks against the choice in the end is a mistake, and said as such.
+    """
+    when = {each.name: each.when.get(parameter.name, (choice,)) for each in draft.shipped.parameters}
+    return {**{name: value for name, value in draft.values.items() if choice in when[name]}, parameter.name: choice}
 
 
 def _surveyed(profile: str, values: Values) -> _Survey:

@@ -12,8 +12,11 @@
 | `COMPONENT.checks` | a list: `check` looks at one endpoint as its `clients` do; `address`, `name`, `url` |
 | `endpoints.CLIENT` | the same list for the endpoints at which a client connects |
 | `store.STORE.kind`, `.path` | `bundle`, `system`, `mozilla` or `elsewhere`; its file |
+| `store.STORE.restart`, `.stop`, `.start` | commands of the service that reads it |
+| `store.STORE.storepass` | the option of Java's keytool with its password, or with the file that has it |
 | `store.STORE.roots` | a list, of a bundle: `sha256`, `thumbprint`, `subject`, and `file`, its name in a kit |
 | `client.CLIENT.validates`, `.trusts` | `yes` or `no`; the name of its trust store |
+| `in_kit` | `yes` where the topic goes to other machines with a kit; else nothing |
 | `chain` | whether intermediates are in use: `yes`, `no`, or nothing where that is not known |
 """
 
@@ -27,8 +30,10 @@ from typing import Final
 from config.address import join_address
 from config.guide import Fact, Facts, Item, Words
 from config.model import CertifiStore, Component, Config, Endpoint, PemBundle, Settings, TrustStore
+from config.service import Service
 from config.vocabulary import LINE_ROLES, EndpointProtocol, FileRole, VerifierName
 from probes.certificate import Certificate
+from probes.keystore import DEFAULT_PASSWORD
 from probes.trust import read_certificates
 
 Read = Callable[[str], tuple[Certificate, ...]]
@@ -77,15 +82,18 @@ def _of_component(component: Component, config: Config) -> Iterator[tuple[str, F
     yield "subject", subject
     yield "inbox", f"{config.settings.actor.inbox_directory}/{subject}"
     yield "mode", str(component.mode)
-    service = component.service
-    if service is not None:
-        commands = {"restart": service.restart, "stop": service.stop, "start": service.start, "test": service.test}
-        yield from ((name, Words(command)) for name, command in commands.items() if command is not None)
+    yield from _of_service(component.service)
     endpoints = [config.endpoints[each] for each in component.endpoints]
     checks = list(_checks(endpoints, config))
     yield "checks", tuple(checks)
     if checks:
         yield from ((key, checks[0][key]) for key in ("url", "address", "name"))
+
+
+def _of_service(service: Service | None) -> Iterator[tuple[str, Fact]]:
+    if service is not None:
+        commands = {"restart": service.restart, "stop": service.stop, "start": service.start, "test": service.test}
+        yield from ((name, Words(command)) for name, command in commands.items() if command is not None)
 
 
 def _checks(endpoints: Iterable[Endpoint], config: Config, client: str | None = None) -> Iterator[Item]:
@@ -130,6 +138,12 @@ def _of_store(store: TrustStore, read: Read) -> Iterator[tuple[str, Fact]]:
         return
     yield "kind", "bundle"
     yield "path", store.source.path
+    password = store.password_file
+    yield (
+        "storepass",
+        Words(("-storepass", DEFAULT_PASSWORD.decode()) if password is None else ("-storepass:file", password)),
+    )
+    yield from _of_service(store.service)
     try:
         roots = roots_in(read(store.source.path))
     except OSError:

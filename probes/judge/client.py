@@ -273,7 +273,7 @@ def judge_validation(view: View) -> Iterator[Finding]:
     """Yield that the configuration of a client turns its validation off."""
     if view.disabled and not view.client.validates:
         name = harmless(view.client.name)
-        detail = sentence("{} does not validate: {}", name, view.disabled)
+        detail = sentence("{} does not validate: {}, or: certvigil trust enforce {}", name, view.disabled, name)
         yield finding(Code.VALIDATION_DISABLED, detail, name)
 
 

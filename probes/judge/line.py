@@ -30,6 +30,10 @@ def judge_line(target: FileTarget, targets: Sequence[FileTarget], observations: 
     elif reading.state is LineState.ABSENT and seen.certificates:
         detail = sentence("{} is there, and its server does not use it: {} is not set", path, setting)
         yield finding(Code.CONFIG_LINE_MISSING, _curable(detail, _cure(target.line)))
+    elif reading.state is LineState.UNCLEAR and not reading.absent:
+        detail = sentence("no replacement can edit it: {}", reading.detail)
+        cure = reading.cure or Printable("correct the file")
+        yield finding(Code.CONFIG_LINE_MISSING, _curable(detail, sentence("{}: {}", printable(target.path), cure)))
 
 
 def _curable(detail: Printable, cure: Printable) -> Printable:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, NoReturn
 from config.model import ConfigLine
 from config.text import Printable, printable, sentence
 from config.vocabulary import LineState
-from probes.line.syntax import KEPT, LineReading, OddFileError, Syntax
+from probes.line.syntax import KEPT, LineReading, OddFile, OddFileError, Syntax
 
 _BESIDE: Final = "ssl.pemfile"
 """The setting with the certificate, beside which the chain is set."""
@@ -112,7 +112,7 @@ def _tokens(text: str) -> Iterator[_Token]:
             return
         at = found.end()
         yield _Token(kind, found[kind], found.start(kind), at)
-    raise OddFileError(f"its line {text.count(chr(10), 0, at) + 1} is not understood")
+    raise OddFileError(f"its line {text.count(chr(10), 0, at) + 1} is not understood", "correct this line")
 
 
 class _Parser:
@@ -153,7 +153,7 @@ class _Parser:
                 self._odd(token)
             is_global = token.text == "global" or (is_global and token.kind == "end")
         if self._blocks:
-            raise OddFileError("a block in it has no end")
+            raise OddFileError("a block in it has no end", "end this block")
         return _File(self._text, tuple(self._statements), tuple(self._includes))
 
     def _peek(self) -> _Token | None:
@@ -168,11 +168,12 @@ class _Parser:
     def _need(self) -> _Token:
         token = self._next()
         if token is None:
-            raise OddFileError("it ends amid a statement")
+            raise OddFileError("it ends amid a statement", "complete its last statement")
         return token
 
     def _odd(self, token: _Token) -> NoReturn:
-        raise OddFileError(f"its line {self._text.count(chr(10), 0, token.start) + 1} is not understood")
+        why = f"its line {self._text.count(chr(10), 0, token.start) + 1} is not understood"
+        raise OddFileError(why, "correct this line")
 
     def _number(self) -> int:
         self._numbers += 1
@@ -181,7 +182,7 @@ class _Parser:
     def _open(self, number: int | None) -> None:
         self._blocks.append(number)
         if len(self._blocks) > _NEST:
-            raise OddFileError("it has too many blocks within each other")
+            raise OddFileError("it has too many blocks within each other", "take some of them out")
 
     def _assignment(self, key: _Token, sign: _Token) -> None:
         self._next()
@@ -215,7 +216,7 @@ class _Parser:
             if token.kind == "sign":
                 depth += (token.text == "(") - (token.text == ")")
             if depth > _NEST:
-                raise OddFileError("it has too many brackets within each other")
+                raise OddFileError("it has too many brackets within each other", "take some of them out")
         return token
 
     def _condition(self) -> None:
@@ -228,21 +229,21 @@ class _Parser:
 
 def _parse(data: bytes, setting: str) -> _File:
     found = _parsed(data, setting)
-    if isinstance(found, str):
-        raise OddFileError(found)
+    if isinstance(found, OddFile):
+        raise OddFileError(*found)
     return found
 
 
 @lru_cache(maxsize=KEPT)
-def _parsed(data: bytes, setting: str) -> _File | str:
-    """Return the file, or why it is not understood."""
+def _parsed(data: bytes, setting: str) -> _File | OddFile:
+    """Return the file, or why it is not understood, and the cure."""
     text = data.decode("latin-1")
     if "\0" in text:
-        return "it is no text"
+        return OddFile("it is no text", "put back a file that is text")
     try:
         return _Parser(text, setting).parsed()
     except OddFileError as error:
-        return str(error)
+        return OddFile(error.why, error.cure)
 
 
 def _are_related(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
@@ -260,23 +261,29 @@ def _read(data: bytes, line: ConfigLine) -> LineReading:
             return LineReading(LineState.UNCLEAR, why, absent=True)
         return LineReading(LineState.ABSENT)
     if any(each.sign == "+=" for each in found):
-        return _unclear(line, Printable("is added to with +="))
+        return _unclear(line, Printable("is added to with +="), sentence("write it as one line: {}", _by_hand(line)))
     if any(each.value is None for each in found):
-        return _unclear(line, Printable("is put together of several parts"))
+        what = Printable("is put together of several parts")
+        return _unclear(line, what, sentence("write it as one text: {}", _by_hand(line)))
     if len({each.block for each in found}) < len(found):
-        return _unclear(line, Printable("is set twice"))
+        return _unclear(line, Printable("is set twice"), Printable("leave one of them"))
     others = dict.fromkeys(str(each.value) for each in found if each.value != _as_bytes(line.value))
     if others:
         value = next(iter(others)).encode("latin-1").decode("utf-8", "replace")
         return LineReading(LineState.OTHER, printable(value, 500))
     beside = file.beside(line)
     if not all(any(_are_related(one.block, each.block) for each in found) for one in beside):
-        return _unclear(line, Printable("is set in another block than the certificate"))
+        what = Printable("is set in another block than the certificate")
+        return _unclear(line, what, sentence("move it: {}", _by_hand(line)))
     return LineReading(LineState.PRESENT)
 
 
-def _unclear(line: ConfigLine, what: Printable) -> LineReading:
-    return LineReading(LineState.UNCLEAR, sentence("in it {} {}", printable(line.setting), what))
+def _unclear(line: ConfigLine, what: Printable, cure: Printable) -> LineReading:
+    return LineReading(LineState.UNCLEAR, sentence("in it {} {}", printable(line.setting), what), cure=cure)
+
+
+def _by_hand(line: ConfigLine) -> Printable:
+    return printable(_shown(line), 5000)
 
 
 def _put(data: bytes, line: ConfigLine) -> bytes:
@@ -321,7 +328,10 @@ def _take(data: bytes, line: ConfigLine) -> bytes:
 
 def _text(line: ConfigLine) -> str:
     if _UNWRITABLE.search(line.value):
-        raise OddFileError("the path of the chain cannot be written into it")
+        raise OddFileError(
+            "the path of the chain cannot be written into it",
+            "choose another path for the chain, in the configuration of certvigil",
+        )
     return f'{line.setting} = "{_as_bytes(line.value)}"'
 
 

@@ -12,6 +12,7 @@ from config.vocabulary import LineState, LineSyntax
 from probes.line import lighttpd, xml
 from probes.line.syntax import LARGEST, CannotEdit, LineReading, OddFileError, Syntax
 
+_SMALLER: Final = Printable("make it smaller, such as by taking out comments")
 SYNTAXES: Final[Mapping[LineSyntax, Syntax]] = MappingProxyType(
     {LineSyntax.LIGHTTPD: lighttpd.SYNTAX, LineSyntax.XML: xml.SYNTAX}
 )
@@ -20,11 +21,11 @@ SYNTAXES: Final[Mapping[LineSyntax, Syntax]] = MappingProxyType(
 def read_line(data: bytes, line: ConfigLine) -> LineReading:
     """Return whether a configuration file with this content names the chain; never raises."""
     if len(data) > LARGEST:
-        return LineReading(LineState.UNCLEAR, _too_large())
+        return LineReading(LineState.UNCLEAR, _too_large(), cure=_SMALLER)
     try:
         return SYNTAXES[line.syntax].read(data, line)
     except OddFileError as error:
-        return LineReading(LineState.UNCLEAR, error.why)
+        return LineReading(LineState.UNCLEAR, error.why, cure=error.cure)
 
 
 def edit_line(data: bytes, line: ConfigLine, *, wanted: bool) -> bytes | CannotEdit:
@@ -33,20 +34,21 @@ def edit_line(data: bytes, line: ConfigLine, *, wanted: bool) -> bytes | CannotE
     A file that is so already comes back as it is. The result is read once more before it is returned.
     """
     if len(data) > LARGEST:
-        return CannotEdit(_too_large())
+        return CannotEdit(_too_large(), _SMALLER)
     syntax, goal = SYNTAXES[line.syntax], LineState.PRESENT if wanted else LineState.ABSENT
     try:
         reading = syntax.read(data, line)
         if _is(reading, goal):
             return data
         if reading.state is LineState.OTHER:
-            return CannotEdit(sentence("it sets {} to {} already", printable(line.setting), reading.detail))
+            cure = sentence("change it to {}", by_hand(line)) if wanted else Printable("take it out of the file")
+            return CannotEdit(sentence("it sets {} to {} already", printable(line.setting), reading.detail), cure)
         if reading.state is LineState.UNCLEAR and not reading.absent:
-            return CannotEdit(reading.detail)
+            return CannotEdit(reading.detail, reading.cure)
         edited = (syntax.put if wanted else syntax.take)(data, line)
         after = syntax.read(edited, line)
     except OddFileError as error:
-        return CannotEdit(error.why)
+        return CannotEdit(error.why, error.cure)
     return edited if _is(after, goal) else CannotEdit(Printable("after the edit it would not say what it should"))
 
 

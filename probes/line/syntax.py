@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from config.model import ConfigLine
 from config.text import Printable, printable
@@ -28,17 +28,35 @@ class LineReading:
     """Of `OTHER` the value that is there instead, of `UNCLEAR` why it cannot be told."""
     absent: bool = False
     """Of `UNCLEAR`: this file does not have the setting, and another one that is a part of it may have it."""
+    cure: Printable = _NOTHING
+    """Of `UNCLEAR` what a person does so that the file can be edited, an imperative."""
 
 
 @dataclass(frozen=True, slots=True)
 class CannotEdit:
-    """Why a file is not edited: the end of a sentence, printable. `by_hand` says what a person can do instead."""
+    """Why a file is not edited: the end of a sentence, printable."""
 
     why: Printable
+    cure: Printable = _NOTHING
+    """What a person does first, an imperative; empty where to write the line by hand is enough (`by_hand`)."""
+
+
+class OddFile(NamedTuple):
+    """Why a file is not understood, and the cure."""
+
+    why: str
+    cure: str = ""
 
 
 class OddFileError(Exception):
-    """A file is not understood; the message is the end of a sentence, printable."""
+    """A file is not understood, or not edited; the message is the end of a sentence, printable.
+
+    The cure is an imperative; empty where it is enough that a person edits the line.
+    """
+
+    def __init__(self, why: str, cure: str = "") -> None:
+        super().__init__(why)
+        self.cure: Printable = printable(cure, 500)
 
     @property
     def why(self) -> Printable:

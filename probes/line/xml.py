@@ -17,13 +17,14 @@ from typing import Final, NoReturn
 from xml.parsers import expat
 
 from config.model import ConfigLine
-from config.text import printable, sentence
+from config.text import Printable, printable, sentence
 from config.vocabulary import LineState
-from probes.line.syntax import KEPT, LineReading, OddFileError, Syntax
+from probes.line.syntax import KEPT, LineReading, OddFile, OddFileError, Syntax
 
 _MARKS: Final[Mapping[bytes, str]] = MappingProxyType(
     {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 )
+_OTHER_PATH: Final = "choose another path for the chain, in the configuration of certvigil"
 _DEEPEST: Final = 200
 """Elements within each other."""
 _MOST: Final = 20_000
@@ -88,9 +89,10 @@ class _Finder:
         try:
             self._parser.Parse(data, True)
         except expat.ExpatError as error:
-            raise OddFileError(f"it is no XML that is understood: {expat.ErrorString(error.code)}") from None
+            why = f"it is no XML that is understood: {expat.ErrorString(error.code)}"
+            raise OddFileError(why, f"correct its XML at line {error.lineno}") from None
         except (LookupError, ValueError):
-            raise OddFileError("its encoding is not known") from None
+            raise OddFileError("its encoding is not known", "write it in UTF-8") from None
         self._close(len(data))
         return self.found
 
@@ -99,7 +101,8 @@ class _Finder:
         self._pass()
 
     def _refuse(self, *_: object) -> NoReturn:
-        raise OddFileError("it has a document type, whose entities could stand for anything")
+        why = "it has a document type, whose entities could stand for anything"
+        raise OddFileError(why, "take the document type out of it")
 
     def _start(self, name: str, _attributes: dict[str, str]) -> None:
         self._pass()
@@ -111,7 +114,7 @@ class _Finder:
             self._open[-1].children.append(element)
         self._open.append(element)
         if len(self._open) > _DEEPEST:
-            raise OddFileError("it has too many elements within each other")
+            raise OddFileError("it has too many elements within each other", "correct its XML")
         self._unended.append((element, "inside"))
 
     def _end(self, _name: str) -> None:
@@ -156,7 +159,7 @@ class _Place:
         try:
             return self.data[start:end].decode(self.encoding)
         except UnicodeDecodeError:
-            raise OddFileError("its bytes are not in the encoding that it names") from None
+            raise OddFileError("its bytes are not in the encoding that it names", "correct its encoding") from None
 
     def length(self, text: str) -> int:
         """Return the bytes of a text."""
@@ -170,18 +173,18 @@ class _Place:
 
 def _parse(data: bytes, line: ConfigLine) -> _Place:
     found = _parsed(data, line.setting)
-    if isinstance(found, str):
-        raise OddFileError(found)
+    if isinstance(found, OddFile):
+        raise OddFileError(*found)
     return found
 
 
 @lru_cache(maxsize=KEPT)
-def _parsed(data: bytes, setting: str) -> _Place | str:
-    """Return the place for a setting, or why there is none."""
+def _parsed(data: bytes, setting: str) -> _Place | OddFile:
+    """Return the place for a setting, or why there is none, and the cure."""
     try:
         return _find(data, setting)
     except OddFileError as error:
-        return str(error)
+        return OddFile(error.why, error.cure)
 
 
 def _find(data: bytes, setting: str) -> _Place:
@@ -190,7 +193,8 @@ def _find(data: bytes, setting: str) -> _Place:
     places = finder.find(data)
     where = printable("/".join(outer))
     if len(places) != 1:
-        raise OddFileError(f"it has {len(places)} elements {where}" if places else f"it has no element {where}")
+        why = f"it has {len(places)} elements {where}" if places else f"it has no element {where}"
+        raise OddFileError(why, f"leave one element {where}" if places else f"add an element {where} to it")
     encoding = next((each for mark, each in _MARKS.items() if data.startswith(mark)), finder.encoding or "utf-8")
     # Of two bytes, and without a mark, expat takes the order of the first character.
     if encoding.lower() == "utf-16":
@@ -198,7 +202,7 @@ def _find(data: bytes, setting: str) -> _Place:
     try:
         codecs.lookup(encoding)
     except (LookupError, ValueError):
-        raise OddFileError("its encoding is not known") from None
+        raise OddFileError("its encoding is not known", "write it in UTF-8") from None
     (within,) = places
     return _Place(data, encoding, within, tuple(each for each in within.children if each.name == name))
 
@@ -211,10 +215,12 @@ def _value(element: _Element) -> str | None:
 def _read(data: bytes, line: ConfigLine) -> LineReading:
     place = _parse(data, line)
     if len(place.found) > 1:
-        return LineReading(LineState.UNCLEAR, sentence("it has {} twice", printable(line.setting)))
+        why = sentence("it has {} twice", printable(line.setting))
+        return LineReading(LineState.UNCLEAR, why, cure=Printable("leave one of them"))
     value = _value(place.found[0]) if place.found else ""
     if value is None:
-        return LineReading(LineState.UNCLEAR, sentence("{} in it has further elements", printable(line.setting)))
+        why = sentence("{} in it has further elements", printable(line.setting))
+        return LineReading(LineState.UNCLEAR, why, cure=Printable("take the further elements out of it"))
     if value == line.value:
         return LineReading(LineState.PRESENT)
     return LineReading(LineState.OTHER, printable(value, 500)) if value else LineReading(LineState.ABSENT)
@@ -253,14 +259,16 @@ def _encoded(text: str, place: _Place) -> bytes:
     try:
         return text.encode(place.encoding)
     except UnicodeEncodeError:
-        raise OddFileError(f"the path of the chain cannot be written in {printable(place.encoding, 100)}") from None
+        raise OddFileError(
+            f"the path of the chain cannot be written in {printable(place.encoding, 100)}", _OTHER_PATH
+        ) from None
 
 
 def _text(line: ConfigLine) -> str:
     name = line.setting.rpartition("/")[2]
     # A path that begins or ends with a blank would be read without it.
     if _UNWRITABLE.search(line.value) or line.value != line.value.strip():
-        raise OddFileError("the path of the chain cannot be written into it")
+        raise OddFileError("the path of the chain cannot be written into it", _OTHER_PATH)
     return f"<{name}>{line.value.translate(_ESCAPED)}</{name}>"
 
 

@@ -216,7 +216,7 @@ class TestASwitchOfValidation:
         )
         assert found[Code.VALIDATION_DISABLED].detail == (
             "portal does not validate: /etc/portal.conf says globalconfig.portal.ignore=true; to cure it, give "
-            "globalconfig.portal.ignore in /etc/portal.conf another value than true"
+            "globalconfig.portal.ignore in /etc/portal.conf another value than true, or: certvigil trust enforce portal"
         )
         (edge,) = assessment.edges
         assert edge.accepted

@@ -10,7 +10,7 @@ import pytest
 
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
-from monitor.actor import planning
+from monitor.actor import limit
 from monitor.actor.request import Request, Verb
 from monitor.lab.ca import Authority, Issued
 from monitor.lab.servers import replace_file
@@ -126,15 +126,23 @@ def test_a_rollback_keeps_what_somebody_else_has_edited_in_the_meantime(primary:
 
 
 @pytest.mark.parametrize(
-    ("line", "why"),
+    ("line", "why", "cure"),
     [
-        ('ssl.ca-file = "/etc/other.crt"\n', "it sets ssl.ca-file to /etc/other.crt already"),
-        ('ssl.ca-file += "/etc/other.crt"\n', "in it ssl.ca-file is added to with +="),
-        ("}\n", "its line"),
+        (
+            'ssl.ca-file = "/etc/other.crt"\n',
+            "it sets ssl.ca-file to /etc/other.crt already",
+            'change it to ssl.ca-file = "{chain}" beside ssl.pemfile',
+        ),
+        (
+            'ssl.ca-file += "/etc/other.crt"\n',
+            "in it ssl.ca-file is added to with +=",
+            'write it as one line: ssl.ca-file = "{chain}" beside ssl.pemfile',
+        ),
+        ("}\n", "its line", "is not understood; correct this line"),
     ],
 )
-def test_a_file_that_cannot_be_edited_is_refused_with_the_line_to_add_by_hand(
-    line: str, why: str, primary: LinedAppliance
+def test_a_file_that_cannot_be_edited_is_refused_with_what_to_do_first(
+    line: str, why: str, cure: str, primary: LinedAppliance
 ) -> None:
     (configuration,) = primary.configurations("console")
     replace_file(configuration, Path(configuration).read_bytes() + line.encode())
@@ -143,7 +151,7 @@ def test_a_file_that_cannot_be_edited_is_refused_with_the_line_to_add_by_hand(
     assert code == 1
     text = " ".join(said.split())
     assert f"line_not_edited: console: {configuration} is not edited: {why}" in text
-    assert f'add this line yourself, and plan again: ssl.ca-file = "{primary.chain("console")}"' in text
+    assert f"{cure.format(chain=primary.chain('console'))}, and plan again" in text
     assert primary.on_disk() == before
 
 
@@ -191,7 +199,7 @@ def test_the_actor_s_reader_says_of_each_configuration_file_whether_it_names_the
             for expected in ("absent", "present"):
                 answer = actor.ask(Request(Verb.READ, components=("engine",)))
                 lines = {each["name"]: each["line"] for each in answer["facts"]["files"] if "line" in each["name"]}
-                assert lines == {"engine/line": [expected, "", False], "engine/line-2": [expected, "", False]}
+                assert lines == {f"engine/{each}": [expected, "", False, ""] for each in ("line", "line-2")}
                 if expected == "absent":
                     machine.put(fresh())
                     done = actor.ask(Request(Verb.CARRY_OUT, engine))
@@ -209,7 +217,7 @@ def test_a_plan_of_the_daemon_that_takes_too_long_gives_the_turn_back(
     primary: LinedAppliance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     primary.put(fresh())
-    monkeypatch.setattr(planning, "LONGEST", -1.0)
+    monkeypatch.setattr(limit, "LONGEST", -1.0)
     said = primary.ask(REPLACE, ALONE, Verb.PROPOSE)
     assert "the plan takes longer than" in str(said), said
     assert "an operator may ask" in str(said)

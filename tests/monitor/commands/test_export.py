@@ -52,6 +52,19 @@ def test_a_kit_has_the_root_the_intermediates_of_a_component_and_the_runbook(con
     assert "README.md says how they are used" in ran.stderr
 
 
+@pytest.mark.parametrize(("machine", "names"), [("windows", "install.ps1"), ("macos", "root.mobileconfig")])
+def test_the_runbook_of_a_kit_has_no_path_and_no_address_of_this_host(
+    machine: str, names: str, config: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "kit"
+    ran = certvigil("export", machine, "outsiders", "--out", str(out), "--config", config)
+    assert ran.returncode == 0, ran.stderr
+    text = (out / "runbook.md").read_text()
+    assert names in text
+    assert "https://nx.example.com" in text
+    assert [each for each in ("127.0.0.1", str(tmp_path), "certvigil", "/root/") if each in text] == []
+
+
 def test_a_second_export_is_the_same_and_another_content_is_never_overwritten(config: str, tmp_path: Path) -> None:
     out = tmp_path / "kit"
     command = ("export", "macos", "outsiders", "--out", str(out), "--config", config)

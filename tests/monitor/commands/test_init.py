@@ -77,6 +77,20 @@ def test_what_the_host_does_not_show_is_named_with_the_key_to_set(tmp_path: Path
     assert any("ldap.example.com:636" in line for line in lines)
 
 
+@pytest.mark.parametrize(("role", "code"), [("primary", 3), ("secondary", 0), ("single", 0)])
+def test_a_parameter_of_some_choices_may_be_given_where_the_host_tells_the_choice(
+    role: str, code: int, tmp_path: Path
+) -> None:
+    root = lay_out(tmp_path, role)
+    given = ("--set", "external_name=nx.example.com", "--set", "internal_name=nx.corp.example")
+    ran = certvigil(*INIT, "--root", str(root), *given)
+    assert ran.returncode == code, ran.stderr
+    if code:
+        assert "appliance.internal_name: given here, expected only where role is secondary or single" in ran.stderr
+    else:
+        assert '  internal_name: "nx.corp.example"  # given' in ran.stdout
+
+
 def test_a_host_that_is_none_of_the_profile_s_is_not_guessed(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     ran = certvigil(*INIT, "--root", str(tmp_path), "--set", "external_name=nx.example.com")
@@ -84,7 +98,13 @@ def test_a_host_that_is_none_of_the_profile_s_is_not_guessed(tmp_path: Path) -> 
     assert (
         "the files of this host do not tell role: give --set role=VALUE, primary or secondary or single" in ran.stderr
     )
-    ran = certvigil(*INIT, "--root", str(tmp_path), "--set", "external_name=nx.example.com", "--set", "role=primary")
+    given = (*INIT, "--root", str(tmp_path), "--set", "external_name=nx.example.com", "--set", "role=primary")
+    ran = certvigil(*given)
+    assert (ran.returncode, ran.stdout) == (3, "")
+    assert (
+        "none of these files is here: name the right --root, or write it all the same by --without-files" in ran.stderr
+    )
+    ran = certvigil(*given, "--without-files")
     assert ran.returncode == 0
     assert f"absent   portal/key  {tmp_path}/var/nexthink/nxnginx/ssl/nginx.key" in ran.stderr
 

@@ -133,12 +133,28 @@ def test_a_runbook_has_no_step_of_another_kind_of_appliance(role: str, configure
 
 
 @pytest.mark.parametrize("chain", [True, False])
-@pytest.mark.parametrize("name", ["replace", "restore", "collector-port-replace", "portal-keystore"])
+@pytest.mark.parametrize("name", ["replace", "collector-port-replace", "portal-keystore"])
 def test_steps_about_intermediates_are_there_where_there_are_any(
     name: str, chain: bool, configured: Configured
 ) -> None:
     text = markdown(rendered(name, facts_of(configured("single"), chain=chain)))
     assert ("intermediate.crt" in text.partition("## Instead")[0]) is chain
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_set_to_restore_has_a_chain_or_none_whatever_is_installed_now(role: str, configured: Configured) -> None:
+    config = configured(role, engines="" if role == "primary" else "two")
+    facts = [facts_of(config, chain=chain) for chain in (True, False, None)]
+    with_chain, without, unknown = (rendered("restore", each) for each in facts)
+    assert with_chain.steps == without.steps == unknown.steps
+    said = [(plain(each.text), " ".join(each.lines)) for each in unknown.steps]
+    for name in ("console",) if role == "primary" else ("console", "engine"):
+        chain = str(facts[0][f"{name}.chain"])
+        lines = [str(facts[0][each]) for each in (f"{name}.line", f"{name}.line-2") if each in facts[0]]
+        for case, act in (("an intermediate", "cp"), ("none", "rm")):
+            of_case = [each for each in said if each[0].startswith(f"Where the set has {case}")]
+            assert any(f"sudo {act} " in line and chain in line for _, line in of_case), case
+            assert all(any(path in text for text, _ in of_case) for path in lines), case
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -171,6 +187,44 @@ def test_each_command_in_a_runbook_is_one_that_its_program_takes(role: str, conf
     for each in shell:
         subprocess.run(["bash", "-n", "-c", each], check=True)
     assert len(shell) > 20
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_command_with_a_configuration_names_it_where_it_is_not_the_default_one(
+    role: str, configured: Configured
+) -> None:
+    place = "/srv/other/certvigil.yaml"
+    config = configured(role)
+    for path in (place, ""):
+        facts = facts_of(config, config_path=path)
+        for name in applying(role):
+            for piece in pieces(rendered(name, facts)):
+                if piece.kind is RunKind.CODE and piece.text.startswith("certvigil "):
+                    assert piece.text == piece.text.strip()
+                    assert (place in piece.text) is (bool(path) and shlex.split(piece.text)[1] != "check"), piece.text
+
+
+def test_services_and_passwords_of_stores_are_those_of_the_site(configured: Configured) -> None:
+    stores = (
+        "trust_stores: {portal-cacerts: {bundle: /srv/lab/cacerts, mode: approve, password_file: /srv/lab/word, "
+        "service: {restart: [/srv/lab/portal, again], stop: [/srv/lab/portal, halt], start: [/srv/lab/portal, go]}}}"
+    )
+    facts = facts_of(configured("single", public=True, more=stores))
+    said = [(plain(each.text), line) for each in rendered("portal-keystore", facts).steps for line in each.lines]
+    commands: list[str] = [line for _, line in said]
+    assert not [each for each in commands if "systemctl" in each or "changeit" in each]
+    stopped, started = (commands.index(f"sudo /srv/lab/portal {each}") for each in ("halt", "go"))
+    (deleted,) = (at for at, each in enumerate(commands) if " -delete " in each)
+    assert stopped < deleted < started
+    assert "-storepass:file /srv/lab/word" in commands[deleted]
+    assert "sudo /srv/lab/portal again" in markdown(rendered("validation-switches", facts))
+    assert "certvigil trust enforce portal\n" in markdown(rendered("validation-switches", facts))
+
+
+@pytest.mark.parametrize("name", ["engine-bundle", "root-rotation"])
+def test_the_last_line_of_a_bundle_is_ended_before_a_root_is_appended(name: str, configured: Configured) -> None:
+    appended = [line for _, line in lines(rendered(name, facts_of(configured("single")))) if "tee -a" in line]
+    assert [each.partition(" | ")[0] for each in appended] == ["echo", "cat root.crt"]
 
 
 @pytest.mark.parametrize("role", ROLES)

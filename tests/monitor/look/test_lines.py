@@ -111,10 +111,26 @@ def put(place: Place) -> int:
             1,
         ),
         (lambda place: place.files[0].unlink(), {"web/line": [(Code.UNREADABLE, Severity.CRITICAL)]}, 1),
-        (lambda place: (put(place), place.files[0].write_text("?"), place.files[1].write_text("?")), {}, 2),
+        (
+            lambda place: (put(place), place.files[0].write_text("?"), place.files[1].write_text("?")),
+            {"web/line": [MISSING], "web/line-2": [MISSING]},
+            2,
+        ),
+        (lambda place: [each.write_text("?") for each in place.files[:1]], {"web/line": [MISSING]}, 1),
         (lambda place: (put(place), [each.write_text('include "x"\n') for each in place.files]), {}, 2),
     ],
-    ids=["no chain", "in use", "unused", "half used", "another", "named and missing", "no file", "odd", "included"],
+    ids=[
+        "no chain",
+        "in use",
+        "unused",
+        "half used",
+        "another",
+        "named and missing",
+        "no file",
+        "odd",
+        "odd without a chain",
+        "included",
+    ],
 )
 def test_a_chain_and_the_lines_that_name_it_must_fit_together(
     set_up: Callable[[Place], object],
@@ -134,6 +150,36 @@ def test_the_finding_has_the_line_to_add(place: Place) -> None:
     assert found.detail == (
         f"{place.chain} is there, and its server does not use it: ssl.ca-file is not set; to cure it, put "
         f'ssl.ca-file = "{place.chain}" beside ssl.pemfile into {place.files[0]}, and restart its service'
+    )
+
+
+ONE = 'ssl.ca-file = "{chain}"'
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        ("}}", "its line 2 is not understood; to cure it, {file}: correct this line"),
+        (
+            f"{ONE}\n{ONE}",
+            "in it ssl.ca-file is set twice; to cure it, {file}: leave one of them",
+        ),
+        (
+            'ssl.ca-file = "/etc" + "/x.crt"',
+            f"in it ssl.ca-file is put together of several parts; to cure it, {{file}}: write it as one text: {ONE}",
+        ),
+    ],
+)
+def test_a_file_that_no_replacement_can_edit_is_a_finding_with_what_to_do_first(
+    added: str, said: str, place: Place
+) -> None:
+    place.files[0].write_text(f'ssl.pemfile = "{place.certificate}"\n{added.format(chain=place.chain)}\n')
+    seen = read_set(place.targets, NOW)
+    told = reading_of(from_document(to_document(facts_of(seen, place.targets))), place.targets, NOW)
+    assert told == seen
+    (found,) = assess_set(told, SetContext(place.targets, {}), NOW)["web/line"].findings
+    assert found.detail.removesuffix(" beside ssl.pemfile") == "no replacement can edit it: " + said.format(
+        file=place.files[0], chain=place.chain
     )
 
 
