@@ -66,8 +66,11 @@ def edited(line: ConfigLine, data: bytes | None, reader: ConfigReader, *, wanted
     """
     where = printable(line.file)
     if data is None:
-        said = "{}: there is no such file; put it there, or take it out of the component's lines, and plan again"
-        return sentence(said, where) if wanted else None
+        if not wanted:
+            return None
+        return sentence(
+            "{}: there is no such file; put it there, or take it out of the component's lines, and plan again", where
+        )
     made = edit_line(data, line, wanted=wanted)
     if isinstance(made, CannotEdit):
         cure = sentence("{}, and plan again", made.cure) if made.cure else _instead(line, wanted=wanted)

@@ -58,8 +58,9 @@ class Conversation:
             raise
         except Exception as error:  # noqa: BLE001 (it is logged, with its traceback)
             # As bounded as everything that a peer can have written into the log.
-            why = "a request of %s failed for no foreseen reason"
-            self.dispatcher.lines.write(peer.uid, logging.ERROR, why, peer.name, exc_info=error)
+            self.dispatcher.lines.write(
+                peer.uid, logging.ERROR, "a request of %s failed for no foreseen reason", peer.name, exc_info=error
+            )
             self._tell(cannot(Printable("the actor failed for a reason that was not foreseen; its log says more")))
 
     def _hear(self, peer: Peer, line: bytes, rest: bytes) -> None:

@@ -428,13 +428,13 @@ def test_a_missing_file_is_not_activated(disk: SiteDisk) -> None:
 @pytest.mark.parametrize(
     ("losses", "expected"),
     [
-        ((), {Ground.NO_CLIENT_ACCEPTS, Ground.CLIENT_LOST, Ground.NAMES_MISSING}),
-        (("browser",), {Ground.NAMES_MISSING}),
-        (("portal",), {Ground.NO_CLIENT_ACCEPTS, Ground.CLIENT_LOST, Ground.NAMES_MISSING}),
+        ((), {Ground.CLIENT_LOST}),
+        (("portal",), {Ground.CLIENT_LOST}),
+        (("browser",), set()),
         (("browser", "portal"), set()),
     ],
 )
-def test_the_certificate_of_an_installation_is_given_back_once_every_client_is_given_up(
+def test_the_certificate_of_an_installation_is_given_back_once_its_lost_clients_are_given_up(
     disk: SiteDisk, losses: tuple[str, ...], expected: set[Ground]
 ) -> None:
     """It vouches for itself, for one name: a reset to it was refused whatever was said."""

@@ -337,7 +337,7 @@ CAPABILITIES: Final = (
             f"{_FOLDER}::test_the_default_is_the_first_set_of_the_folder_where_it_is_older_than_certvigil_s_own",
             f"{_FOLDER}::test_the_default_is_certvigil_s_own_where_the_folder_has_only_later_sets",
             f"{_LINES}::test_what_never_had_a_chain_is_rolled_back_and_reset_to",
-            "tests/actions/test_prepare.py::test_the_certificate_of_an_installation_is_given_back_once_every_client_is_given_up",
+            "tests/actions/test_prepare.py::test_the_certificate_of_an_installation_is_given_back_once_its_lost_clients_are_given_up",
             _WALK,
         ),
         "",
