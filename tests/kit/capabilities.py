@@ -45,6 +45,7 @@ _TOPICS: Final = "tests/monitor/guide/test_topics.py"
 _KIT: Final = "tests/monitor/guide/test_kit.py"
 _EXPORT: Final = "tests/monitor/commands/test_export.py"
 _BY_HAND: Final = "tests/monitor/actor/test_by_hand.py"
+_CANDIDATE: Final = "tests/actions/test_candidate.py"
 _EDITED: Final = "tests/probes/line/test_edit.py"
 _LOOKED_AT: Final = "tests/monitor/look/test_lines.py"
 _LINES: Final = "tests/monitor/actor/test_lines.py"
@@ -244,7 +245,16 @@ CAPABILITIES: Final = (
         ),
         "",
     ),
-    Capability("N21", "inputs of every format are put right, and that is said"),
+    Capability(
+        "N21",
+        "inputs of every format are put right, and that is said",
+        (
+            f"{_CANDIDATE}::test_disorder_is_put_right_and_said",
+            f"{_CANDIDATE}::test_any_distribution_over_files_makes_the_same_candidate",
+            f"{_CANDIDATE}::test_keystores_of_indefinite_length_are_taken",
+        ),
+        "",
+    ),
     Capability("N22", "inputs as the article names them", (_NAMED_FILES,), ""),
     Capability(
         "N23",
