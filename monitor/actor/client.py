@@ -10,9 +10,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import IO, Any, Final
 
 from config.text import printable
-from monitor.actor.handed import announce
+from monitor.actor.handed import CandidateFiles, announce
 from monitor.actor.request import Document, Request, encode
-from monitor.actor.work import CandidateFiles
 
 LONGEST_ACT: Final = 3600.0
 """Seconds between two steps of a transaction: each has time limits of its own."""

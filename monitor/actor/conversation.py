@@ -24,10 +24,9 @@ from monitor.actor.current import CurrentConfig
 from monitor.actor.dispatch import Caller, Dispatcher
 from monitor.actor.documents import cannot, record_document
 from monitor.actor.follow import JournalPosition, behind
-from monitor.actor.handed import receive
+from monitor.actor.handed import CandidateFiles, receive
 from monitor.actor.news import FollowerNews
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
-from monitor.actor.work import CandidateFiles
 
 log: Log = logging.getLogger("certvigil.actor")
 

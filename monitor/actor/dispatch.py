@@ -20,6 +20,7 @@ from monitor.actor.current import CurrentConfig
 from monitor.actor.documents import cannot, state_document, step_document, waits_document
 from monitor.actor.door import BoundedLog, Turn
 from monitor.actor.facts import to_document
+from monitor.actor.handed import CandidateFiles
 from monitor.actor.handlers import handle, unknown, unusable
 from monitor.actor.meanwhile import SeenState, seen_now
 from monitor.actor.news import FollowerNews
@@ -27,7 +28,7 @@ from monitor.actor.pace import Pace
 from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.sightings import Sightings
-from monitor.actor.work import CandidateFiles, Work
+from monitor.actor.work import Work
 
 log: Log = logging.getLogger("certvigil.actor")
 

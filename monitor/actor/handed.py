@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from actions.candidate import Given
 from config.text import printable
 from monitor.actor.request import HandedFile, Request
-from monitor.actor.work import CandidateFiles
 
 PATIENCE: Final = 10.0
 """Seconds for all bytes to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateFiles:
+    """Files that a person hands over, in place of those in the inboxes."""
+
+    files: tuple[Given, ...] = field(repr=False)
+    password: bytes | None = field(default=None, repr=False)
 
 
 def announce(request: Request, files: CandidateFiles) -> tuple[Request, bytes]:

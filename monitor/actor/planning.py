@@ -26,10 +26,11 @@ from config.text import Printable, printable, sentence
 from monitor.actor.answers import answered_by, answering, keys_of, requests_of
 from monitor.actor.contested import newest_in
 from monitor.actor.context import ActorContext
+from monitor.actor.handed import CandidateFiles
 from monitor.actor.limit import LONGEST, TooSlowError, limit
 from monitor.actor.offers import candidates_offered, offer_of
 from monitor.actor.rollback import rollback
-from monitor.actor.work import CandidateFiles, Work
+from monitor.actor.work import Work
 
 Made = Prepared | RefusedPlan | Printable
 """A plan, the objections to it, or a sentence that says why the action makes no sense."""

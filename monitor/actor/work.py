@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 
-from actions.candidate import Given
 from actions.component_site import ComponentSite
 from actions.journal import Event, Record
 from actions.journal_state import Ruling
@@ -15,17 +14,10 @@ from config.policy import Policy
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.authority import Role, issuers_of, min_lifetime_of
 from monitor.actor.context import ActorContext
+from monitor.actor.handed import CandidateFiles
 from monitor.actor.meanwhile import SeenState
 from monitor.actor.pace import Pace
 from monitor.actor.sightings import Sightings
-
-
-@dataclass(frozen=True, slots=True)
-class CandidateFiles:
-    """Files that a person hands over, in place of those in the inboxes."""
-
-    files: tuple[Given, ...] = field(repr=False)
-    password: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

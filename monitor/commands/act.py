@@ -28,9 +28,10 @@ from monitor.actor.backup_sets import DEFAULT_SET
 from monitor.actor.client import NoActor, ask
 from monitor.actor.context import actor_context
 from monitor.actor.documents import step_document, waits_document
+from monitor.actor.handed import CandidateFiles
 from monitor.actor.handlers import handle
 from monitor.actor.request import Document, Request, Verb
-from monitor.actor.work import CandidateFiles, Work
+from monitor.actor.work import Work
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.outcome import UNUSABLE, StepProgress, exit_code, show

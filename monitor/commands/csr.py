@@ -15,9 +15,9 @@ from actions.csr import CsrOrder, wrong_order
 from actions.world import World
 from config.text import Printable, Shown, harmless, listed, printable, sentence
 from config.vocabulary import RequestKey
+from monitor.actor.handed import CandidateFiles
 from monitor.actor.offers import examined
 from monitor.actor.request import MOST_OFFERED, Document, Request, Verb
-from monitor.actor.work import CandidateFiles
 from monitor.commands.act import ActOptions, answer_to
 from monitor.commands.complain import complain
 from monitor.commands.outcome import UNUSABLE

@@ -22,11 +22,12 @@ from config.model import Config
 from config.text import Printable
 from monitor.actor.authority import Peer
 from monitor.actor.dispatch import Caller
+from monitor.actor.handed import CandidateFiles
 from monitor.actor.handlers import handle
 from monitor.actor.pace import Pace
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.server import ActorProcess
-from monitor.actor.work import CandidateFiles, Work
+from monitor.actor.work import Work
 from monitor.lab.ca import bundle
 from monitor.lab.servers import write_site
 from tests.bench.report import Measurement

@@ -15,10 +15,11 @@ from actions.journal_state import ActionRequest
 from config.load import load
 from config.model import Config
 from monitor.actor.context import actor_context
+from monitor.actor.handed import CandidateFiles
 from monitor.actor.handlers import handle
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.sightings import Sightings
-from monitor.actor.work import CandidateFiles, Work
+from monitor.actor.work import Work
 from monitor.lab.ca import Issued
 from monitor.lab.process import find_command
 from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Site, replace_file, write_site

@@ -36,10 +36,11 @@ from config.load import load
 from config.model import Config
 from config.text import Printable
 from monitor.actor.context import actor_context, journal_path
+from monitor.actor.handed import CandidateFiles
 from monitor.actor.handlers import handle
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.trust import StoreRequest, change_store
-from monitor.actor.work import CandidateFiles, Work
+from monitor.actor.work import Work
 from monitor.inventory import inventory
 from monitor.lab.ca import Authority, Issued, self_signed
 from monitor.lab.process import wait_for

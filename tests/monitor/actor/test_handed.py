@@ -17,9 +17,8 @@ from actions.plan import Kind
 from config.text import Printable
 from monitor.actor import handed
 from monitor.actor.client import ask
-from monitor.actor.handed import announce, receive
+from monitor.actor.handed import CandidateFiles, announce, receive
 from monitor.actor.request import HandedFile, Request, Verb, decode, encode
-from monitor.actor.work import CandidateFiles
 from monitor.lab.ca import Issued
 from tests.kit.actor import ActorHouse, house
 from tests.kit.authority import fresh

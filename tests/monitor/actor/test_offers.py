@@ -23,12 +23,12 @@ from config.load import load
 from config.model import Config
 from monitor.actor.authority import Role, objection
 from monitor.actor.context import actor_context
-from monitor.actor.handed import announce
+from monitor.actor.handed import CandidateFiles, announce
 from monitor.actor.handlers import handle
 from monitor.actor.offers import MOST_OVER_SOCKET
 from monitor.actor.pace import MOST_RECORDS, Pace
 from monitor.actor.request import Document, Request, Verb, decode, encode
-from monitor.actor.work import CandidateFiles, Work
+from monitor.actor.work import Work
 from monitor.lab.ca import DAY, Authority, KeyType, bundle, new_key
 from monitor.lab.servers import replace_file
 from monitor.state.trust import read_trust_context
