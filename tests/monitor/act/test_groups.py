@@ -82,8 +82,10 @@ def test_a_candidate_for_a_group_waits_once_is_approved_once_and_is_told_by_the_
         assert len(daemon.happened("ended")) == 1
         daemon.wait_for(lambda: os.listdir(primary.inbox()) == [], "the inbox being emptied")
         for asked in ("primary", "portal"):
-            said = certvigil("history", asked, "--config", daemon.config_file).stdout
-            assert "replace committed" in said, asked
+            history = ("history", asked, "--config", daemon.config_file)
+            daemon.wait_for(
+                lambda history=history: "replace committed" in certvigil(*history).stdout, f"the history of {asked}"
+            )
         said = certvigil("audit", "primary", "--config", daemon.config_file).stdout
         assert "begin replace primary (console, portal)" in said
 

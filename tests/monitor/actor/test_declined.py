@@ -121,6 +121,6 @@ def test_a_candidate_that_is_refused_in_the_inbox_is_in_audit_and_history(web: A
         daemon.wait_for(lambda: daemon.findings("web/actions") == {"candidate_refused"}, "the finding")
         daemon.wait_for(lambda: len(records(web)) == 1, "its record")
         daemon.wait_until("ended", target="web/actions", outcome="refused")
-        ran = certvigil("history", "web/actions", "--config", daemon.config_file)
-        assert "names_missing" in ran.stdout, ran.stdout + ran.stderr
+        asked = ("history", "web/actions", "--config", daemon.config_file)
+        daemon.wait_for(lambda: "names_missing" in certvigil(*asked).stdout, "the history, which is written after the log")
         assert len(records(web)) == 1
