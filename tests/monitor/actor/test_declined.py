@@ -122,5 +122,5 @@ def test_a_candidate_that_is_refused_in_the_inbox_is_in_audit_and_history(web: A
         daemon.wait_for(lambda: len(records(web)) == 1, "its record")
         daemon.wait_until("ended", target="web/actions", outcome="refused")
         asked = ("history", "web/actions", "--config", daemon.config_file)
-        daemon.wait_for(lambda: "names_missing" in certvigil(*asked).stdout, "the history, which is written after the log")
+        daemon.wait_for(lambda: "names_missing" in certvigil(*asked).stdout, "the history")
         assert len(records(web)) == 1
