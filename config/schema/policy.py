@@ -228,7 +228,7 @@ class UnknownActionError(ValueError):
         """Which one it may mean; empty where that cannot be told."""
 
 
-class StepSection(Section):
+class ActionSection(Section):
     """One action; its name alone stands for the action without options."""
 
     model_config = ConfigDict(json_schema_extra=_or_text(*_ACTIONS))
@@ -285,12 +285,12 @@ class PolicySection(Section):
     """How far to go without a person: observe, plan, approve or auto; by default as for the component."""
     fallback: bool = False
     """Whether it applies only to subjects without another policy with the same action."""
-    do: list[StepSection] = Field(min_length=1)
+    do: list[ActionSection] = Field(min_length=1)
     """Its action: activate, rollback or replace, and {notify: [ops]}."""
 
     @model_validator(mode="after")
-    def _check_steps(self) -> Self:
-        built = [step.build() for step in self.do]
+    def _check_actions(self) -> Self:
+        built = [each.build() for each in self.do]
         tells = sum(isinstance(each, policy.Notify) for each in built)
         if tells > 1 or len(built) - tells > 1:
             raise broken_rule("several actions, expected at most one, and one 'notify'; write a policy for each", "do")
@@ -308,7 +308,7 @@ class PolicySection(Section):
 
     def build(self) -> policy.Policy:
         """Return the policy."""
-        built = [step.build() for step in self.do]
+        built = [each.build() for each in self.do]
         return policy.Policy(
             name=self.name,
             when=self.when.build(),

@@ -296,12 +296,10 @@ def export(
 
     An existing file is never overwritten with another content. Exit code: 0, or 3 where nothing was written.
     """
-    from monitor.commands.export import ExportOptions
+    from monitor.commands.export import KitOptions
     from monitor.commands.export import export as write
 
-    options = ExportOptions(
-        out, config, DEFAULT_CONFIG, tuple(others), sign_certificate, sign_key, password_file, as_json
-    )
+    options = KitOptions(out, config, DEFAULT_CONFIG, tuple(others), sign_certificate, sign_key, password_file, as_json)
     raise typer.Exit(write(machine, source, options))
 
 

@@ -84,7 +84,7 @@ class _Unread:
     """Monotonic time from which they are delivered anyhow."""
 
 
-class Keeper(Protocol):
+class NotificationKeeper(Protocol):
     """Keeps alerts, messages and silences in the database."""
 
     @property
@@ -124,7 +124,7 @@ class Notifier:
         config: Config,
         targets: Mapping[str, TargetState],
         outbox: Outbox,
-        keeper: Keeper,
+        keeper: NotificationKeeper,
         counts: DeliveryCounts,
         report: Callable[[tuple[Finding, ...]], None],
     ) -> None:

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from config.model import FileTarget
 from config.text import Printable
 from config.vocabulary import EntryKind, FileContent, FileRole, Integrity, LineState, UnreadableReason
-from monitor.actor.confine import Machine, numbers, program
+from monitor.actor.confine import Architecture, numbers, program
 from monitor.actor.facts import (
     MOST_CERTIFICATES,
     MOST_DER,
@@ -518,14 +518,19 @@ def test_work_without_end_ends(tmp_path: Path) -> None:
     assert ran.returncode in {signal.SIGKILL, signal.SIGXCPU}
 
 
-@pytest.mark.parametrize("machine", [Machine(0xC000003E, 1), Machine(0xC00000B7, 2)], ids=["x86-64", "AArch64"])
-def test_a_filter_allows_what_it_names_and_nothing_else(machine: Machine) -> None:
+@pytest.mark.parametrize(
+    "architecture", [Architecture(0xC000003E, 1), Architecture(0xC00000B7, 2)], ids=["x86-64", "AArch64"]
+)
+def test_a_filter_allows_what_it_names_and_nothing_else(architecture: Architecture) -> None:
     """Run as the kernel would run it, for each number there may be."""
-    allowed = {"read": numbers(machine, "read 0 63")["read"], "openat": numbers(machine, "openat 257 56")["openat"]}
-    code = list(program(machine, allowed))
+    allowed = {
+        "read": numbers(architecture, "read 0 63")["read"],
+        "openat": numbers(architecture, "openat 257 56")["openat"],
+    }
+    code = list(program(architecture, allowed))
 
-    def verdict(number: int, flags: int = 0, architecture: int = machine.architecture) -> int:
-        data = {0: number, 4: architecture, 24: 0, 32: flags}
+    def verdict(number: int, flags: int = 0, audit: int = architecture.audit) -> int:
+        data = {0: number, 4: audit, 24: 0, 32: flags}
         at, value = 0, 0
         while True:
             instruction, yes, no, operand = code[at]
@@ -545,7 +550,7 @@ def test_a_filter_allows_what_it_names_and_nothing_else(machine: Machine) -> Non
     for flags in (os.O_PATH | os.O_NOFOLLOW, os.O_DIRECTORY, os.O_NONBLOCK | os.O_CLOEXEC):
         assert verdict(allowed["openat"], flags) == 0x7FFF0000
     assert verdict(allowed["read"] | 0x40000000) != 0x7FFF0000
-    assert verdict(allowed["read"], architecture=0x40000003) == 0x80000000
+    assert verdict(allowed["read"], audit=0x40000003) == 0x80000000
 
 
 # What is said
