@@ -65,7 +65,7 @@ class Run(NamedTuple):
     text: Printable
 
 
-Sentence = tuple[Run, ...]
+MarkedSentence = tuple[Run, ...]
 
 
 class Language(StrEnum):
@@ -90,7 +90,7 @@ class RunbookStep:
     """A step, with lines to be typed or written."""
 
     kind: StepKind
-    text: Sentence
+    text: MarkedSentence
     language: Language = Language.TEXT
     lines: tuple[Printable, ...] = ()
 
@@ -103,7 +103,7 @@ class Proof:
     """With `certvigil` as its first word."""
     exit: int | None
     prints: tuple[Printable, ...]
-    means: Sentence
+    means: MarkedSentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ class Topic:
     """A topic, filled with facts."""
 
     name: str
-    title: Sentence
-    about: tuple[Sentence, ...]
+    title: MarkedSentence
+    about: tuple[MarkedSentence, ...]
     steps: tuple[RunbookStep, ...]
     proofs: tuple[Proof, ...]
     left_out: tuple[Printable, ...] = ()
@@ -231,12 +231,12 @@ def fill(topic: WrittenTopic, facts: Facts) -> Topic:
     return Topic(topic.name, title(topic, facts), about, steps, proofs, tuple(filling.missing))
 
 
-def title(topic: WrittenTopic, facts: Facts) -> Sentence:
+def title(topic: WrittenTopic, facts: Facts) -> MarkedSentence:
     """Return the title of a topic."""
     return _sentence(topic.section.title, facts)
 
 
-def plain(text: Sentence) -> Printable:
+def plain(text: MarkedSentence) -> Printable:
     """Return a sentence without marks; names of menus, buttons and fields are in quotes."""
     pieces = (sentence('"{}"', each.text) if each.kind is RunKind.NAME else each.text for each in text)
     return listed(pieces, "")
@@ -297,7 +297,7 @@ def _fact(name: str, facts: Facts) -> str | Words:
     return found
 
 
-def _sentence(template: str, facts: Facts) -> Sentence:
+def _sentence(template: str, facts: Facts) -> MarkedSentence:
     runs: list[Run] = []
     end = 0
     for match in _MARKUP.finditer(template):

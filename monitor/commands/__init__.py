@@ -337,7 +337,7 @@ def reload(socket: Socket = DEFAULT_SOCKET) -> None:
     raise typer.Exit(ask(socket))
 
 
-Components = Annotated[
+ComponentsArgument = Annotated[
     list[str],
     typer.Argument(metavar="COMPONENT...", help="Or groups, which stand for their members. All are changed, or none."),
 ]
@@ -348,7 +348,7 @@ AllowShorter = Annotated[
 Losses = Annotated[list[str], typer.Option("--lose", metavar="CLIENT", help="A client that may be lost; repeatable.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its hash; touch nothing.")]
 BoundTo = Annotated[str, typer.Option("--plan", metavar="HASH", help="Act only if this is still the plan.")]
-Waiting = Annotated[str, typer.Argument(metavar="PLAN", help="The hash of a waiting plan, or its first digits.")]
+PlanArgument = Annotated[str, typer.Argument(metavar="PLAN", help="The hash of a waiting plan, or its first digits.")]
 
 
 @app.command()
@@ -365,7 +365,7 @@ def actor(
 
 @app.command()
 def plan(
-    components: Components,
+    components: ComponentsArgument,
     losses: Losses = [],  # noqa: B006 (typer copies it)
     allow_shorter: AllowShorter = False,
     config: ConfigPath = DEFAULT_CONFIG,
@@ -381,7 +381,7 @@ def plan(
 
 @app.command()
 def replace(
-    components: Components,
+    components: ComponentsArgument,
     files: Annotated[
         list[str],
         typer.Option(
@@ -417,7 +417,7 @@ def replace(
 
 @app.command()
 def activate(
-    components: Components,
+    components: ComponentsArgument,
     losses: Losses = [],  # noqa: B006
     allow_shorter: AllowShorter = False,
     force: Annotated[
@@ -476,7 +476,7 @@ def reset_to_default(
 
 @app.command()
 def approve(
-    plan: Waiting,
+    plan: PlanArgument,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end. Exit codes as of `replace`.")] = False,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
@@ -490,7 +490,7 @@ def approve(
 
 @app.command()
 def reject(
-    plan: Waiting,
+    plan: PlanArgument,
     why: Annotated[str, typer.Option("--why", help="The reason, for the audit.")] = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
@@ -697,7 +697,7 @@ def rotate(
     raise typer.Exit(show(RotateQuery(new, tuple(old), config, timeout, as_json)))
 
 
-Store = Annotated[str, typer.Argument(metavar="STORE", help="A trust store of the configuration.")]
+StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="A trust store of the configuration.")]
 
 
 @trust_app.command("list")
@@ -714,7 +714,7 @@ def trust_list(
 
 @trust_app.command("add")
 def trust_add(
-    store: Store,
+    store: StoreArgument,
     files: Annotated[
         list[str], typer.Option("--from", metavar="FILE", help="Roots and intermediates: PEM, DER, PKCS#7; repeatable.")
     ],
@@ -737,7 +737,7 @@ def trust_add(
 
 @trust_app.command("remove")
 def trust_remove(
-    store: Store,
+    store: StoreArgument,
     entry: Annotated[str, typer.Argument(metavar="ALIAS|SHA256", help="An alias, or 8 digits of a SHA-256 or more.")],
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
@@ -757,7 +757,7 @@ def trust_remove(
 
 @trust_app.command("restore")
 def trust_restore(
-    store: Store,
+    store: StoreArgument,
     to: Annotated[str | None, typer.Option("--to", metavar="SET", help="A backup set; by default the last.")] = None,
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
@@ -774,7 +774,7 @@ def trust_restore(
 
 @trust_app.command("confirm")
 def trust_confirm(
-    store: Store,
+    store: StoreArgument,
     root: Annotated[str, typer.Option("--root", metavar="SHA256|FILE", help="The root: its whole SHA-256, or a file.")],
     removed: Annotated[bool, typer.Option("--removed", help="It does not have that root.")] = False,
     why: Annotated[str, typer.Option("--why", help="For the record, such as where you looked.")] = "",
@@ -793,7 +793,7 @@ def trust_confirm(
 
 @trust_app.command("password")
 def trust_password(
-    store: Store,
+    store: StoreArgument,
     new_password_file: Annotated[
         str, typer.Option("--new-password-file", metavar="FILE", help="A file with the new password.")
     ],
@@ -848,7 +848,7 @@ def trust_relax(
 
 @trust_app.command("export")
 def trust_export(
-    store: Store,
+    store: StoreArgument,
     entries: Annotated[
         list[str],
         typer.Option("--entry", metavar="ALIAS|SHA256", help="Only this certificate; repeatable. Else all of them."),
@@ -989,17 +989,17 @@ def notify_unsilence(silence: Annotated[str, typer.Argument(help="The id.")], so
 @notify_app.command("retry")
 def notify_retry(channel: Annotated[str | None, typer.Argument()] = None, socket: Socket = DEFAULT_SOCKET) -> None:
     """Try again to deliver messages that were given up, to one channel or to all."""
-    from monitor.commands.notify import decide
+    from monitor.commands.notify import settle_given_up
 
-    raise typer.Exit(decide("retry", channel, socket))
+    raise typer.Exit(settle_given_up("retry", channel, socket))
 
 
 @notify_app.command("drop")
 def notify_drop(channel: Annotated[str | None, typer.Argument()] = None, socket: Socket = DEFAULT_SOCKET) -> None:
     """Drop the messages that were given up, to one channel or to all."""
-    from monitor.commands.notify import decide
+    from monitor.commands.notify import settle_given_up
 
-    raise typer.Exit(decide("drop", channel, socket))
+    raise typer.Exit(settle_given_up("drop", channel, socket))
 
 
 State = Annotated[

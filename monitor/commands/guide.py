@@ -17,7 +17,7 @@ from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.screen import Screen
-from monitor.guide.facts import facts_of
+from monitor.guide.facts import facts_of_host
 from monitor.guide.markdown import command_line, markdown
 
 UNUSABLE: Final = 3
@@ -68,7 +68,7 @@ def topics(config: Config) -> Topics | Mistake:
 def known_facts(config: Config, options: GuideOptions) -> Facts:
     """Return the facts for the topics."""
     path = "" if options.config == options.default_config else os.path.abspath(options.config)
-    return facts_of(config, config_path=path, chain=options.chain)
+    return facts_of_host(config, config_path=path, chain=options.chain)
 
 
 def _chosen(name: str, found: Topics, facts: Facts) -> Topic | Printable:

@@ -44,7 +44,9 @@ _MOST_ROOTS: Final = 20
 _SCHEMES: Final = {EndpointProtocol.SMTP: "smtp://", EndpointProtocol.POSTGRES: "postgres://"}
 
 
-def facts_of(config: Config, *, config_path: str = "", chain: bool | None = None, read: Read | None = None) -> Facts:
+def facts_of_host(
+    config: Config, *, config_path: str = "", chain: bool | None = None, read: Read | None = None
+) -> Facts:
     """Return the facts about a host.
 
     `config_path` is the place of its configuration where that is not the default. `chain` is the word of a person.

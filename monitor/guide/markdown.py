@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 
-from config.guide import Language, Proof, RunbookStep, RunKind, Sentence, StepKind, Topic
+from config.guide import Language, MarkedSentence, Proof, RunbookStep, RunKind, StepKind, Topic
 from config.text import Printable, harmless
 from monitor.notify.text import escaped
 
@@ -71,7 +71,7 @@ def command_line(proof: Proof) -> Printable:
     return harmless(shlex.join(proof.command))
 
 
-def _sentence(text: Sentence) -> str:
+def _sentence(text: MarkedSentence) -> str:
     return "".join(
         code(each.text)
         if each.kind is RunKind.CODE

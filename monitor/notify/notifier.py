@@ -28,11 +28,11 @@ from monitor.notify.text import notice
 from monitor.notify.workers import DeliveryWorkers
 from monitor.state.events import (
     ActionEnded,
-    Event,
     FindingChanged,
     FindingCleared,
     FindingRaised,
     PresentedChanged,
+    StateEvent,
     TargetRemoved,
 )
 from monitor.state.messages import DatabaseHealthChanged, Looked
@@ -159,7 +159,7 @@ class Notifier:
         self._outbox.restore(kept)
         self._ready.update(kept.deliveries)
 
-    def take(self, events: Sequence[Event]) -> None:
+    def take(self, events: Sequence[StateEvent]) -> None:
         """Take events, as a subscriber of the bus."""
         for event in events:
             if isinstance(event, _TELLING_OF) or (isinstance(event, PresentedChanged) and self._is_wrong(event.target)):
