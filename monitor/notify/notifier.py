@@ -23,7 +23,6 @@ from monitor.notify.delivery import Delivery, DeliveryFate, attempted, deliverab
 from monitor.notify.lifecycle import Alert
 from monitor.notify.liveness import Liveness
 from monitor.notify.outbox import Changes, Outbox, OutboxState, RequestedSilence, no_changes
-from monitor.notify.problem import Member
 from monitor.notify.text import notice
 from monitor.notify.workers import DeliveryWorkers
 from monitor.state.events import (
@@ -103,11 +102,6 @@ class DeliveryCounts(Protocol):
 
     def notifications_pending(self, pending: Mapping[str, int]) -> None:
         """Set the number of messages that are to be delivered to each channel."""
-
-
-def nothing_happens(_: Member) -> str:
-    """Say that nothing will happen by itself."""
-    return ""
 
 
 def gathering(since_first: float, since_last: float, targets: int) -> float:
