@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -13,14 +12,15 @@ from typing import Any, Final
 from actions.candidate import Given
 from actions.csr import CsrOrder, wrong_order
 from actions.world import World
-from config.text import Printable, Shown, harmless, listed, printable, sentence
+from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import RequestKey
 from monitor.actor.handed import CandidateFiles
 from monitor.actor.offers import examined
 from monitor.actor.request import MOST_OFFERED, Document, Request, Verb
 from monitor.commands.act import ActOptions, answer_to
 from monitor.commands.complain import complain
-from monitor.commands.outcome import UNUSABLE
+from monitor.commands.json_output import print_json
+from monitor.commands.outcome import cannot
 from monitor.commands.screen import Screen
 
 _PEM: Final = re.compile(
@@ -53,9 +53,9 @@ def _answer(request: Request, key: str, options: ActOptions, handed: CandidateFi
     """Return the answer that has a part called `key`; else say why there is none, and return the exit code."""
     document = answer_to(request, options, handed)
     if isinstance(document, dict) and "cannot" in document:
-        return _cannot("{}", harmless(str(document["cannot"])))
+        return cannot("{}", harmless(str(document["cannot"])))
     if isinstance(document, dict) and key not in document:
-        return _cannot("the answer of the actor is not understood: {}", printable(str(document), 200))
+        return cannot("the answer of the actor is not understood: {}", printable(str(document), 200))
     return document
 
 
@@ -72,7 +72,7 @@ def csr(
 ) -> int:
     """Make a request, list the requests that wait, print one again or withdraw one; return the exit code."""
     if sum(map(bool, (show_all, show, cancel))) > 1:
-        return _cannot("--list, --show and --cancel are three things to do: give one of them")
+        return cannot("--list, --show and --cancel are three things to do: give one of them")
     options = ActOptions(config, as_json=as_json)
     if cancel:
         return _cancel(Request(Verb.CANCEL, key=cancel.lower(), why=why), options)
@@ -80,19 +80,19 @@ def csr(
     if show_all or show:
         return _list(Request(Verb.REQUESTS, components=named), options, show.lower(), out)
     if not named:
-        return _cannot("a request is for a component or a group: name one, or --list")
+        return cannot("a request is for a component or a group: name one, or --list")
     if (wrong := wrong_order(query.order)) is not None:
-        return _cannot("{}", wrong)
+        return cannot("{}", wrong)
     if out is not None and not query.dry_run and (trouble := _why_not_new(out)) is not None:
-        return _cannot("{}", trouble)
+        return cannot("{}", trouble)
     document = _answer(Request(Verb.CSR, components=named, csr=query.order), "csr", options)
     if not isinstance(document, dict):
         return document
     made = document["csr"]
     if made["made"] and (wrong := _no_request(made["pem"])) is not None:
-        return _cannot("{}", wrong)
+        return cannot("{}", wrong)
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         _describe(made)
         if made["made"] and out is None:
@@ -104,22 +104,22 @@ def offer(component: str, paths: Sequence[str], *, config: str, as_json: bool) -
     """Offer the certificates in these files for a component or group; return the exit code."""
     world = World()
     if len(paths) > MOST_OFFERED:
-        return _cannot("an offer has at most {} files", MOST_OFFERED)
+        return cannot("an offer has at most {} files", MOST_OFFERED)
     try:
         files = [Given(printable(path), world.read(world.resolve(path))[1]) for path in paths]
     except OSError as error:
-        return _cannot("{} cannot be read: {}", printable(str(error.filename)), printable(str(error.strerror)))
+        return cannot("{} cannot be read: {}", printable(str(error.filename)), printable(str(error.strerror)))
     # What is no offer does not leave this process: it may be a key.
     found = examined(files)
     if isinstance(found, str):
-        return _cannot("{}", found)
+        return cannot("{}", found)
     handed = CandidateFiles((Given("offer", b"".join(each.der for each in found)),))
     request = Request(Verb.OFFER, components=(component,))
     document = _answer(request, "offered", ActOptions(config, as_json=as_json), handed)
     if not isinstance(document, dict):
         return document
     if as_json:
-        _print_json(document)
+        print_json(document)
         return 0
     shas = document["offered"]["certificates"]
     Screen().say(
@@ -136,7 +136,7 @@ def _cancel(request: Request, options: ActOptions) -> int:
     if not isinstance(document, dict):
         return document
     if options.as_json:
-        _print_json(document)
+        print_json(document)
     else:
         Screen().say("cancelled  the request with the key {}", document["cancelled"])
     return 0
@@ -149,14 +149,14 @@ def _list(request: Request, options: ActOptions, wanted: str, out: str | None) -
     found = [each for each in document["requests"] if each["key"].startswith(wanted)]
     if wanted and len(found) != 1:
         number = Printable("more than one request") if found else Printable("no request")
-        return _cannot("{} that waits has a key that begins with {}", number, printable(wanted, 100))
+        return cannot("{} that waits has a key that begins with {}", number, printable(wanted, 100))
     if options.as_json:
-        _print_json({**document, "requests": found})
+        print_json({**document, "requests": found})
         return 0
     if wanted and (wrong := _no_request(found[0]["pem"])) is not None:
-        return _cannot("{}", wrong)
+        return cannot("{}", wrong)
     if wanted and out is not None:
-        return _cannot("{}", trouble) if (trouble := _why_not_new(out)) is not None else _written(out, found[0])
+        return cannot("{}", trouble) if (trouble := _why_not_new(out)) is not None else _written(out, found[0])
     if wanted:
         sys.stdout.write(found[0]["pem"])
     elif found:
@@ -208,20 +208,10 @@ def _written(out: str | None, made: Mapping[str, Any]) -> int:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        return _cannot(
+        return cannot(
             "the request is made, and {} cannot be written: {}; `certvigil csr --show {}` prints it",
             printable(out),
             printable(error.strerror or str(error)),
             printable(made["key"][:16]),
         )
     return 0
-
-
-def _print_json(document: Document) -> None:
-    json.dump({"schema": 1, **document}, sys.stdout, indent=2)
-    sys.stdout.write("\n")
-
-
-def _cannot(template: str, *parts: Shown) -> int:
-    complain("certvigil: {}", sentence(template, *parts))
-    return UNUSABLE

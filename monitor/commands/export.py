@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +24,7 @@ from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.guide import GuideOptions, known_facts, topics
+from monitor.commands.json_output import print_json
 from monitor.commands.screen import Screen
 from monitor.dialect import certificate_object
 from monitor.guide.kit import Brought, Files, Signer, macos, sort_out, windows
@@ -231,18 +230,14 @@ def _ended(brought: Brought, now: float) -> Iterator[Printable]:
 
 def _show(files: Files, brought: Brought, remarks: Sequence[Printable], options: ExportOptions) -> None:
     if options.as_json:
-        json.dump(
+        print_json(
             {
-                "schema": 1,
                 "directory": os.path.abspath(options.out),
                 "files": sorted(files),
                 "certificates": [certificate_object(each) for each in brought.all.values()],
                 "remarks": list(remarks),
-            },
-            sys.stdout,
-            indent=2,
+            }
         )
-        sys.stdout.write("\n")
         return
     screen = Screen()
     screen.table(

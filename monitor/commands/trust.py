@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,8 @@ from monitor.commands.act import ActOptions, working
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
-from monitor.commands.outcome import UNUSABLE, exit_code, show
+from monitor.commands.json_output import print_json
+from monitor.commands.outcome import UNUSABLE, cannot, exit_code, show
 from monitor.commands.screen import Screen
 from monitor.dialect import certificate_object, iso
 from probes.certificate import Certificate, certificate, decodable
@@ -62,13 +62,11 @@ def list_stores(store: str | None, path: str, *, as_json: bool) -> int:
     if config is None:
         return UNUSABLE
     if store is not None and store not in config.trust_stores:
-        return _cannot("{}", _no_store(store, config))
+        return cannot("{}", _no_store(store, config))
     chosen = [config.trust_stores[store]] if store is not None else [*config.trust_stores.values()]
     read = [(each, _read(each)) for each in chosen]
     if as_json:
-        stores = [_store_document(config, each, content) for each, content in read]
-        json.dump({"schema": 1, "stores": stores}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json({"stores": [_store_document(config, each, content) for each, content in read]})
     elif store is not None:
         _show_entries(*read[0])
     else:
@@ -176,16 +174,16 @@ def export(store: str, path: str, options: ExportOptions) -> int:
     if config is None:
         return UNUSABLE
     if store not in config.trust_stores:
-        return _cannot("{}", _no_store(store, config))
+        return cannot("{}", _no_store(store, config))
     content = _read(config.trust_stores[store])
     if isinstance(content, str):
-        return _cannot("{}", content)
+        return cannot("{}", content)
     chosen = _chosen(content, options.entries)
     if isinstance(chosen, str):
-        return _cannot("{}", chosen)
+        return cannot("{}", chosen)
     data = _exported(chosen, options)
     if isinstance(data, str):
-        return _cannot("{}", data)
+        return cannot("{}", data)
     if options.output is None:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
@@ -196,7 +194,7 @@ def export(store: str, path: str, options: ExportOptions) -> int:
         with open(os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb") as file:
             file.write(data)
     except OSError as error:
-        return _cannot("{}: {}", printable(options.output), printable(error.strerror or str(error)))
+        return cannot("{}: {}", printable(options.output), printable(error.strerror or str(error)))
     return 0
 
 
@@ -260,7 +258,7 @@ def add(store: str, files: Sequence[str], alias: str, losses: Sequence[str], opt
     for path in files:
         read = _given(path)
         if isinstance(read, str):
-            return _cannot("{}", read)
+            return cannot("{}", read)
         given += read
     return _change(store, AddAnchors(tuple(dict.fromkeys(given)), alias), losses, options)
 
@@ -301,7 +299,7 @@ def password(store: str, new_password_file: str, options: ActOptions) -> int:
     try:
         new = read_password(new_password_file, World())
     except OSError as error:
-        return _cannot("{}: {}", printable(new_password_file), printable(error.strerror or "it cannot be read"))
+        return cannot("{}: {}", printable(new_password_file), printable(error.strerror or "it cannot be read"))
     return _change(store, NewPassword(new), (), options)
 
 
@@ -315,16 +313,16 @@ def validation(client: str, losses: Sequence[str], options: ActOptions, *, valid
         return UNUSABLE
     if (known := config.clients.get(client)) is None:
         wrong = unknown([client], tuple(config.clients), Printable("client"))
-        return _cannot("{}", wrong or printable(client))
+        return cannot("{}", wrong or printable(client))
     if (switch := known.validation_switch) is None:
-        return _cannot("client {} has no `validation_switch` in the configuration", harmless(client))
+        return cannot("client {} has no `validation_switch` in the configuration", harmless(client))
     values = {**_OPPOSITES, **{off: on for on, off in _OPPOSITES.items()}}
     value = values.get(switch.disables.lower()) if validates else switch.disables
     if value is None:
         way = Printable("the value that turns validation on is not known: write {} into {} by hand")
-        return _cannot(way, printable(switch.key), printable(switch.file))
+        return cannot(way, printable(switch.key), printable(switch.file))
     if (why := why_not_changed(config, known.trusts)) is not None:
-        return _cannot("the service of {} is that of its trust store, and {}", harmless(client), why)
+        return cannot("the service of {} is that of its trust store, and {}", harmless(client), why)
     return _change(known.trusts, SetValidation(client, switch.file, switch.key, value, validates), losses, options)
 
 
@@ -337,13 +335,12 @@ def _change(store: str, deed: Deed | FromBackup | SetValidation, losses: Sequenc
         with working(config, options) as (work, progress):
             document = change_store(work, request)
     except (JournalError, BackupError) as error:
-        return _cannot("{}", harmless(str(error)))
+        return cannot("{}", harmless(str(error)))
     except OSError as error:
         about = printable(str(error.filename or config.settings.actor.directory))
-        return _cannot("{}: {}", about, printable(error.strerror or str(error)))
+        return cannot("{}: {}", about, printable(error.strerror or str(error)))
     if options.as_json and "cannot" not in document:
-        json.dump({"schema": 1, **document}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(document)
     else:
         if not progress.begun:
             _show_anchors(document)
@@ -369,8 +366,3 @@ def _show_anchors(document: dict[str, Any]) -> None:
                 harmless(held["sha256"]),
                 style="bold",
             )
-
-
-def _cannot(template: str, *parts: Shown) -> int:
-    complain("certvigil: {}", sentence(template, *parts))
-    return UNUSABLE
