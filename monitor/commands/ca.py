@@ -10,10 +10,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from actions.csr import new_key
 from actions.own_ca import make_ca, open_ca, read_request, root_path, sign
-from actions.world import Metadata, World, write_new
+from actions.world import World
 from config.text import listed, printable
 from config.vocabulary import RequestKey
 from monitor.commands.complain import complain
+from monitor.commands.new_file import why_not_new, write_new_file
 from monitor.commands.outcome import cannot
 from probes.judge.time import moment
 
@@ -47,8 +48,8 @@ def sign_request(path: str, directory: str, days: int, out: str | None, *, longe
     wanted = read_request(data)
     if isinstance(wanted, str):
         return cannot("{} is not signed: {}", printable(path), wanted)
-    if out is not None and os.path.lexists(out):
-        return cannot("{} exists: a certificate is written to a new file", printable(out))
+    if out is not None and (trouble := why_not_new(out, "a certificate")) is not None:
+        return cannot("{}", trouble)
     issued = sign(ca, wanted, world.now(), days, longer=longer)
     if isinstance(issued, str):
         return cannot("{} is not signed: {}", printable(path), issued)
@@ -65,11 +66,10 @@ def sign_request(path: str, directory: str, days: int, out: str | None, *, longe
         # For the record, and before anybody has it.
         kept = os.path.join(directory, "issued")
         world.make_directory(kept)
-        public = Metadata(0o644, os.geteuid(), os.getegid())
-        write_new(world, os.path.join(kept, f"{issued.serial_number:x}.crt"), pem, public)
+        write_new_file(os.path.join(kept, f"{issued.serial_number:x}.crt"), pem)
         world.sync_directory(kept)
         if out is not None:
-            write_new(world, out, pem, public)
+            write_new_file(out, pem)
     except OSError as error:
         return cannot("{}: {}", printable(str(error.filename)), printable(str(error.strerror)))
     if out is None:

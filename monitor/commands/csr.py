@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from monitor.actor.request import MOST_OFFERED, Document, Request, Verb
 from monitor.commands.act import ActOptions, answer_to
 from monitor.commands.complain import complain
 from monitor.commands.json_output import print_json
+from monitor.commands.new_file import why_not_new, write_new_file
 from monitor.commands.outcome import cannot
 from monitor.commands.screen import Screen
 
@@ -27,6 +27,7 @@ _PEM: Final = re.compile(
     r"-----BEGIN CERTIFICATE REQUEST-----\n[A-Za-z0-9+/=\n]{1,20000}-----END CERTIFICATE REQUEST-----\n"
 )
 """Whoever answers in the place of the actor writes nothing else to a terminal or a file."""
+_WHAT: Final = "a request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def csr(
         return cannot("a request is for a component or a group: name one, or --list")
     if (wrong := wrong_order(query.order)) is not None:
         return cannot("{}", wrong)
-    if out is not None and not query.dry_run and (trouble := _why_not_new(out)) is not None:
+    if out is not None and not query.dry_run and (trouble := why_not_new(out, _WHAT)) is not None:
         return cannot("{}", trouble)
     document = _answer(Request(Verb.CSR, components=named, csr=query.order), "csr", options)
     if not isinstance(document, dict):
@@ -156,7 +157,7 @@ def _list(request: Request, options: ActOptions, wanted: str, out: str | None) -
     if wanted and (wrong := _no_request(found[0]["pem"])) is not None:
         return cannot("{}", wrong)
     if wanted and out is not None:
-        return cannot("{}", trouble) if (trouble := _why_not_new(out)) is not None else _written(out, found[0])
+        return cannot("{}", trouble) if (trouble := why_not_new(out, _WHAT)) is not None else _written(out, found[0])
     if wanted:
         sys.stdout.write(found[0]["pem"])
     elif found:
@@ -186,27 +187,12 @@ def _describe(made: Mapping[str, Any]) -> None:
     complain("{}: a request {}; {}; names: {}; it waits until {}", of, said, kind, listed(made["names"]), made["until"])
 
 
-def _why_not_new(path: str) -> Printable | None:
-    """Say why a new file cannot be written at a path, a sentence; None where it can, as far as is known now."""
-    if os.path.lexists(path):
-        return sentence("{} exists: a request is written to a new file", printable(path))
-    directory = os.path.dirname(path) or "."
-    if not os.access(directory, os.W_OK | os.X_OK):
-        return sentence("{} is no directory that this user may write to", printable(directory))
-    return None
-
-
 def _written(out: str | None, made: Mapping[str, Any]) -> int:
     """Write a request to a new file, where one is wanted; return the exit code."""
     if out is None:
         return 0
     try:
-        with open(
-            os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "w", encoding="ascii"
-        ) as file:
-            file.write(made["pem"])
-            file.flush()
-            os.fsync(file.fileno())
+        write_new_file(out, made["pem"].encode())
     except OSError as error:
         return cannot(
             "the request is made, and {} cannot be written: {}; `certvigil csr --show {}` prints it",

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from actions.component_files import read_password
-from actions.world import Metadata, World, remove, write_new
+from actions.world import World
 from config.document import Mistake
 from config.guide import fill, why_not
 from config.model import Config, PemBundle
@@ -25,6 +25,7 @@ from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.guide import GuideOptions, known_facts, topics
 from monitor.commands.json_output import print_json
+from monitor.commands.new_file import write_new_file
 from monitor.commands.screen import Screen
 from monitor.dialect import certificate_object
 from monitor.guide.kit import Brought, Files, Signer, macos, sort_out, windows
@@ -214,12 +215,8 @@ def _write(files: Files, directory: str) -> None:
                 sentence("{} is there with another content: name another directory with --out", _shown(path))
             )
     os.makedirs(directory, mode=0o755, exist_ok=True)
-    world = World()
     for path, data in missing.items():
-        new = f"{path}.new"
-        remove(world, new)
-        write_new(world, new, data, Metadata(0o644, os.geteuid(), os.getegid()))
-        world.rename(new, path)
+        write_new_file(path, data)
 
 
 def _ended(brought: Brought, now: float) -> Iterator[Printable]:

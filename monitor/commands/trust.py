@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.json_output import print_json
+from monitor.commands.new_file import why_not_new, write_new_file
 from monitor.commands.outcome import UNUSABLE, cannot, exit_code, show
 from monitor.commands.screen import Screen
 from monitor.dialect import certificate_object, iso
@@ -175,6 +175,9 @@ def export(store: str, path: str, options: ExportOptions) -> int:
         return UNUSABLE
     if store not in config.trust_stores:
         return cannot("{}", _no_store(store, config))
+    # A file that exists may be a trust store in use: that is changed by a transaction alone.
+    if options.output is not None and (trouble := why_not_new(options.output, "an export")) is not None:
+        return cannot("{}", trouble)
     content = _read(config.trust_stores[store])
     if isinstance(content, str):
         return cannot("{}", content)
@@ -190,9 +193,7 @@ def export(store: str, path: str, options: ExportOptions) -> int:
         sys.stdout.buffer.flush()
         return 0
     try:
-        # A file that exists may be a trust store in use: that is changed by a transaction alone.
-        with open(os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb") as file:
-            file.write(data)
+        write_new_file(options.output, data)
     except OSError as error:
         return cannot("{}: {}", printable(options.output), printable(error.strerror or str(error)))
     return 0
