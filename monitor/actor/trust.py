@@ -50,6 +50,7 @@ from monitor.dialect import certificate_object
 from probes.certificate import Certificate
 from probes.property_edit import with_value
 from probes.store_content import read_store, sha256_of
+from probes.trust import way_into
 from probes.validation import judge_switch
 
 
@@ -111,11 +112,7 @@ def why_not_changed(config: Config, name: str) -> Printable | None:
             "{} is on other machines: change it there, and record it by `certvigil trust confirm`", printable(name)
         )
     if store.path is None:
-        return sentence(
-            "{} is not certvigil's to change: put the root into /usr/local/share/ca-certificates and run "
-            "update-ca-certificates, or into /etc/pki/ca-trust/source/anchors and run update-ca-trust",
-            printable(name),
-        )
+        return sentence("{} is not certvigil's to change: {}", printable(name), way_into(store))
     if not store.is_changeable:
         return sentence(
             "{} is only observed: set `mode: approve` of that trust store to have it changed", printable(name)

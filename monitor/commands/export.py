@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -36,8 +36,6 @@ from probes.private_key import load_private_key
 from probes.trust import LARGEST, read_certificates
 
 UNUSABLE: Final = 3
-_TOPICS: Final[Mapping[Machine, str]] = {Machine.WINDOWS: "windows-root", Machine.MACOS: "macos-root"}
-"""The runbook that lies in the kit, where the configuration has it."""
 _MOST: Final = 20
 """A site has no more roots of its own."""
 
@@ -192,7 +190,7 @@ def _runbook(machine: Machine, config: Config, options: ExportOptions) -> Files:
     found = topics(config)
     if isinstance(found, Mistake):
         raise _CannotError(str(found))
-    topic = found.topics.get(_TOPICS[machine])
+    topic = found.topics.get(machine.topic)
     if topic is None:
         return {}
     facts = {**known_facts(config, GuideOptions(options.config, options.default_config)), "in_kit": "yes"}
