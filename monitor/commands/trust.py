@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -201,29 +201,22 @@ def export(store: str, path: str, options: ExportOptions) -> int:
 
 def _chosen(content: StoreContent, names: Sequence[str]) -> list[tuple[str, Certificate]] | Printable:
     """Return certificates with their aliases, or that there is none by one of these names."""
-    trusted = [
-        (each.alias, certificate(der))
-        for each in content.entries
-        if each.kind is EntryKind.TRUSTED
-        for der in each.certificates
-    ]
-    found: list[tuple[str, Certificate]] = []
+    chosen: list[tuple[str, Certificate]] = [] if names else [*_trusted(content.entries)]
     for name in names:
-        digits = name.lower().replace(":", "")
-        named = [
-            (alias, each)
-            for alias, each in trusted
-            if (alias and alias.lower() == name.lower()) or (len(digits) >= 8 and each.sha256.startswith(digits))
-        ]
-        if not named:
+        if not (named := [*_trusted(content.named(name))]):
             return sentence(
                 "no trusted certificate is called {}, and none has a SHA-256 that begins so", printable(name)
             )
-        found += named
-    chosen = found if names else trusted
+        chosen += named
     if not chosen:
         return Printable("there is no trusted certificate to be exported")
     return list({each.sha256: (alias, each) for alias, each in reversed(chosen)}.values())[::-1]
+
+
+def _trusted(entries: Iterable[StoreEntry]) -> Iterator[tuple[str, Certificate]]:
+    for each in entries:
+        if each.kind is EntryKind.TRUSTED:
+            yield from ((each.alias, certificate(der)) for der in each.certificates)
 
 
 def _exported(chosen: Sequence[tuple[str, Certificate]], options: ExportOptions) -> bytes | Printable:

@@ -385,7 +385,8 @@ def test_the_bundle_of_the_engine_is_appended_to_once_and_given_back_byte_for_by
 def test_what_nobody_may_change_says_why(stores: ClientStores) -> None:
     for store, why in (
         ("watched", "watched is only observed: set `mode: approve` of that trust store"),
-        ("system", "update-ca-certificates"),
+        ("system", "system is not certvigil's to change: put the root into /usr/local/share/ca-certificates and run "),
+        ("mozilla", "mozilla is not certvigil's to change: it holds Mozilla's roots, as a package ships them"),
         ("portal-cacert", "there is no trust store 'portal-cacert'; did you mean 'portal-cacerts'?"),
     ):
         code, said = stores.add(store=store)
