@@ -38,6 +38,7 @@ from monitor.actor.live_view import endpoints_of, live
 from monitor.actor.store_view import StoreEyes, with_stores
 from monitor.actor.worth import worth_of
 from monitor.state.trust import TrustContext
+from probes.certificate import Certificate
 from probes.tls.drive import look_blocking
 
 log: Log = logging.getLogger("certvigil.actor")
@@ -138,7 +139,7 @@ class ActorContext:
             except (backup.BackupError, OSError):
                 continue
             if not self._why_dead(component, held, password):
-                chain = presented_by(presentable(component.artefacts, held), password)
+                chain = _presented(component, held, password)
                 states = {copy.path: copy.state for copy in each.copies if copy.state is not None}
                 return LastSet(chain, held.get(FileRole.KEYSTORE) or b"", states, committed)
         return LastSet(committed=committed)
@@ -180,6 +181,12 @@ class ActorContext:
         """Return the content of a backup set for a component's files as they are configured now."""
         content = backup.content(self.world, self.transaction.backups, of)
         return held_by(component.artefacts, content, self.world)
+
+    def presented_with(self, of: backup.BackupSet) -> tuple[Certificate, ...]:
+        """Return the chain that a server presents with a backup set of a component; raises BackupError, OSError."""
+        component = self.config.components[of.component]
+        password = keystore_password(component.artefacts, self.world)
+        return _presented(component, self._held(component, of), password)
 
     def _copies(self, component: Component, of: backup.BackupSet) -> Mapping[str, str]:
         """Return the path of the copy of each file in a backup set, by the configured path; raises OSError."""
@@ -260,6 +267,12 @@ class ActorContext:
     def backup_sets(self, name: str) -> Sequence[backup.BackupSet]:
         """Return certvigil's own backup sets of a component, oldest first; raises OSError, BackupError."""
         return backup.sets(self.world, self.transaction.backups, name)
+
+
+def _presented(
+    component: Component, held: Mapping[FileRole, bytes | None], password: bytes | None
+) -> tuple[Certificate, ...]:
+    return presented_by(presentable(component.artefacts, held), password)
 
 
 def _committed(records: Iterable[Record], component: str) -> frozenset[str]:

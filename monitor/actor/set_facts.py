@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from actions import target
-from actions.artefact import presented_by, ways_of_presenting
-from actions.backup import BackupError, BackupSet, content
-from actions.component_files import held_by, keystore_password
+from actions.artefact import ways_of_presenting
+from actions.backup import BackupError, BackupSet
 from actions.journal import ENDED, Event, Record
-from actions.lines import presentable
 from actions.plan import Kind, Plan, plan_from_json
 from actions.validate import live_view_from_json
 from monitor.actor.context import ActorContext
@@ -70,13 +68,10 @@ def is_on_disk(context: ActorContext, of: BackupSet) -> bool:
 
 def certificates_in(context: ActorContext, of: BackupSet) -> tuple[Certificate, ...]:
     """Return the chain that a server presents with a set, the server's certificate first; empty where none is known."""
-    component = context.config.components.get(of.component)
-    if component is None:
+    if of.component not in context.config.components:
         return ()
-    artefacts = component.artefacts
     try:
-        held = held_by(artefacts, content(context.world, context.transaction.backups, of), context.world)
-        return presented_by(presentable(artefacts, held), keystore_password(artefacts, context.world))
+        return context.presented_with(of)
     except (BackupError, OSError):
         return ()
 
