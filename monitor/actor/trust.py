@@ -37,14 +37,13 @@ from config.likeness import perhaps
 from config.model import Config, TrustStore
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import WriteMode
-from monitor.actor.backup_sets import DEFAULT_SET
+from monitor.actor.backup_sets import set_of_store
 from monitor.actor.carry_out import MOST_TRIES, attend_to_leftovers, others_at_work
 from monitor.actor.context import ActorContext
 from monitor.actor.declined import note_declined
 from monitor.actor.documents import busy_document, cannot, endings_document, late_document, made_document
 from monitor.actor.meanwhile import changed_meanwhile, seen_now
 from monitor.actor.request import Document
-from monitor.actor.set_facts import is_on_disk
 from monitor.actor.work import Work
 from monitor.dialect import certificate_object
 from probes.certificate import Certificate
@@ -385,16 +384,8 @@ class _Held:
 
 def _given_back(context: ActorContext, store: str, deed: FromBackup) -> _Held | Objection:
     """Return the content of the backup set that is to be given back; raises BackupError, OSError."""
-    name, sets = deed.set_name, context.backup_sets(store)
-    found = [
-        each
-        for each in sets
-        if each.transaction == name or (name == DEFAULT_SET and each.pinned) or (not name and not each.late)
-    ]
-    if not name:
-        # A change that was undone has put aside what is on disk again.
-        found = [each for each in found if not is_on_disk(context, each)] or found
-    if not found:
-        return Objection(Ground.UNUSABLE, f"there is no backup set {printable(name) or 'yet'} of {store}")
-    content = backup.content(context.world, context.transaction.backups, found[-1])
-    return _Held(found[-1].transaction, {path: data for path, data in content.items() if data is not None})
+    found = set_of_store(context, store, deed.set_name)
+    if found is None:
+        return Objection(Ground.UNUSABLE, f"there is no backup set {printable(deed.set_name) or 'yet'} of {store}")
+    content = backup.content(context.world, context.transaction.backups, found)
+    return _Held(found.transaction, {path: data for path, data in content.items() if data is not None})
