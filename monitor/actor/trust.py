@@ -9,14 +9,13 @@ from typing import Final, Self
 
 from actions import backup
 from actions.backup import state_of
-from actions.ending import Ending, Ground
+from actions.ending import Ground
 from actions.journal_state import ActionRequest
 from actions.keytool import Keytool, find_keytool
 from actions.package import is_of_package
 from actions.plan import Change, FileState, Kind, Order, Plan
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
-from actions.recover import left_to_others
 from actions.refusal import refusal
 from actions.rehearse import Effect
 from actions.transaction import transact
@@ -35,13 +34,13 @@ from actions.trust_change import (
 from actions.world import World
 from config.likeness import perhaps
 from config.model import Config, TrustStore
-from config.text import Printable, harmless, printable, sentence
+from config.text import Printable, printable, sentence
 from config.vocabulary import WriteMode
+from monitor.actor.attempt import Answered, Attempt, attempted, why_another_plan
 from monitor.actor.backup_sets import set_of_store
-from monitor.actor.carry_out import MOST_TRIES, attend_to_leftovers, others_at_work
 from monitor.actor.context import ActorContext
 from monitor.actor.declined import note_declined
-from monitor.actor.documents import busy_document, cannot, endings_document, late_document, made_document
+from monitor.actor.documents import cannot, made_document
 from monitor.actor.meanwhile import changed_meanwhile, seen_now
 from monitor.actor.request import Document
 from monitor.actor.work import Work
@@ -128,10 +127,7 @@ def change_store(work: Work, request: StoreRequest) -> Document:
         return _refused_now(work, _document(work, planned), planned)
     action = _action(request)
     work = replace(work, seen=seen_now(work.context, action))
-    for _ in range(MOST_TRIES):
-        answer, ending = _try(work, request)
-        if ending is None or not left_to_others(ending):
-            break
+    answer, ending = attempted(work, lambda: _try(work, request))
     if ending is None:
         note_declined(work, action, answer)
     return answer
@@ -152,25 +148,20 @@ def _refused_now(work: Work, document: Document, planned: _StorePlan | RefusedPl
     return made_document(RefusedPlan((objection,), planned.prepared.effects), {})
 
 
-def _try(work: Work, request: StoreRequest) -> tuple[Document, Ending | None]:
+def _try(work: Work, request: StoreRequest) -> Answered:
     action = _action(request)
-    busy = others_at_work(work, action)
-    leftovers, compared = attend_to_leftovers(work, work.transaction)
-    earlier = [each for each in leftovers if not left_to_others(each)]
-    beside: Document = {**busy_document(leftovers), **late_document(compared)}
-    if busy is not None:
-        return {**cannot(sentence("{}: ask again", harmless(busy.sentence))), **beside}, None
+    attempt = Attempt.begun(work, action, work.transaction)
+    if attempt.busy is not None:
+        return attempt.declined(attempt.busy)
     planned = _plan(work.context, request)
     if isinstance(planned, _StorePlan) and (meant_another := tuple(_changed_meanwhile(work, action, request))):
         planned = RefusedPlan(meant_another)
     document = _document(work, planned)
     if isinstance(planned, RefusedPlan):
-        return {**(endings_document(earlier) if earlier else {}), **document, **beside}, None
+        return attempt.refused(document)
     order = planned.prepared.order
-    if request.plan not in {"", order.plan.hash}:
-        this = printable(order.plan.hash)
-        why = sentence("this plan is {}, not the one that was asked for: look at it again", this)
-        return {**cannot(why), **beside}, None
+    if (why := why_another_plan(request.plan, order)) is not None:
+        return attempt.declined(cannot(why))
     asked = {
         "by": work.by,
         "why": "",
@@ -183,7 +174,7 @@ def _try(work: Work, request: StoreRequest) -> tuple[Document, Ending | None]:
         },
     }
     ending = transact(replace(work.transaction, asked=asked), order)
-    return {**document, **endings_document([*earlier, ending]), **beside}, ending
+    return attempt.ended(document, ending)
 
 
 def _changed_meanwhile(work: Work, action: ActionRequest, request: StoreRequest) -> Iterator[Objection]:
