@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import os
 import signal
 import sys
@@ -22,7 +21,7 @@ from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from actions.world import World
 from config.model import Config
-from config.text import Printable, Shown, harmless, printable, sentence
+from config.text import Printable, harmless, printable, sentence
 from monitor.actor.authority import ourselves
 from monitor.actor.backup_sets import DEFAULT_SET
 from monitor.actor.client import NoActor, ask
@@ -34,7 +33,8 @@ from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import Work
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
-from monitor.commands.outcome import UNUSABLE, StepDisplay, exit_code, show
+from monitor.commands.json_output import print_json
+from monitor.commands.outcome import UNUSABLE, StepDisplay, cannot, exit_code, show
 from monitor.commands.wait import begun_already, wait_for_end
 from monitor.dialect import iso
 from monitor.state.trust import read_trust_context
@@ -74,10 +74,10 @@ def replace(
     """
     for each in components:
         if "/" in each or os.path.isfile(each):
-            return _cannot("{} is a file and no component: write --from before each file", printable(each, 200))
+            return cannot("{} is a file and no component: write --from before each file", printable(each, 200))
     handed = _handed(files, password_file) if files else None
     if isinstance(handed, str):
-        return _cannot("{}", handed)
+        return cannot("{}", handed)
     action = ActionRequest(
         Kind.REPLACE,
         tuple(components),
@@ -111,7 +111,7 @@ def reset_to_default(component: str, losses: Sequence[str], options: ActOptions)
     config = loaded(options.config)
     if config is not None and component in config.trust_stores and component not in config.components:
         shown = printable(component)
-        return _cannot("{} is a trust store: `certvigil trust restore {} --to default` does it", shown, shown)
+        return cannot("{} is a trust store: `certvigil trust restore {} --to default` does it", shown, shown)
     return rollback(component, DEFAULT_SET, losses, options)
 
 
@@ -155,10 +155,9 @@ def _perform(
     if not isinstance(document, dict):
         return document
     if options.bound_to and request.verb is Verb.PLAN and document.get("plan", {}).get("hash") != options.bound_to:
-        return _cannot("the plan is not the one of --plan by now: look at it again")
+        return cannot("the plan is not the one of --plan by now: look at it again")
     if options.as_json and "cannot" not in document:
-        json.dump({"schema": 1, **document}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(document)
     else:
         show(document, progress)
     return exit_code(document)
@@ -184,10 +183,10 @@ def answer_to(
         if wait:
             document = _waited_for(config.settings.actor.socket, request.plan, document, progress)
     except (JournalError, BackupError) as error:
-        return _cannot("{}", harmless(str(error)))
+        return cannot("{}", harmless(str(error)))
     except OSError as error:
         about = printable(str(error.filename or config.settings.actor.directory))
-        return _cannot("{}: {}", about, printable(error.strerror or str(error)))
+        return cannot("{}: {}", about, printable(error.strerror or str(error)))
     return document
 
 
@@ -304,8 +303,3 @@ def _handed(paths: Sequence[str], password_file: str | None) -> CandidateFiles |
     except OSError as error:
         return sentence("{} cannot be read: {}", printable(str(error.filename)), printable(str(error.strerror)))
     return CandidateFiles(files, password)
-
-
-def _cannot(template: str, *parts: Shown) -> int:
-    complain("certvigil: {}", sentence(template, *parts))
-    return UNUSABLE

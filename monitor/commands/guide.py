@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +14,7 @@ from config.text import Printable, harmless, listed, printable, sentence
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
+from monitor.commands.json_output import print_json
 from monitor.commands.screen import Screen
 from monitor.guide.facts import facts_of_host
 from monitor.guide.markdown import command_line, markdown
@@ -90,7 +89,7 @@ def _list(found: Topics, facts: Facts, options: GuideOptions) -> None:
     ]
     if options.as_json:
         listed_topics = [{"topic": name, "title": of, "applies": not why, "why_not": why} for name, of, why in rows]
-        _write_json({"topics": listed_topics})
+        print_json({"topics": listed_topics})
         return
     screen = Screen()
     screen.table(("topic", "title"), [(name, of) for name, of, why in rows if not why])
@@ -102,16 +101,11 @@ def _list(found: Topics, facts: Facts, options: GuideOptions) -> None:
 def _print(topic: Topic, options: GuideOptions) -> None:
     screen = Screen()
     if options.as_json:
-        _write_json(document(topic))
+        print_json(document(topic))
     elif options.as_markdown or screen.width is None:
         sys.stdout.write(markdown(topic))
     else:
         _draw(screen, topic)
-
-
-def _write_json(content: Mapping[str, Any]) -> None:
-    json.dump({"schema": 1, **content}, sys.stdout, indent=2)
-    sys.stdout.write("\n")
 
 
 def document(topic: Topic) -> dict[str, Any]:

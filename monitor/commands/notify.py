@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import sys
 import time
@@ -19,6 +18,7 @@ from monitor.commands.choice import unknown
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
+from monitor.commands.json_output import print_json
 from monitor.commands.screen import Screen
 from monitor.commands.status import listing, show_undelivered
 from monitor.notify.deliver import Receipt, SendOutcome
@@ -52,8 +52,7 @@ def test(names: Sequence[str], path: str, *, as_json: bool) -> int:
     tried = [(channel.url_name(position), receipt) for (channel, position), receipt in zip(jobs, receipts, strict=True)]
     if as_json:
         rows = [{"url": name, "outcome": receipt.outcome, "status": receipt.status} for name, receipt in tried]
-        json.dump({"schema": 1, "tried": rows}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json({"tried": rows})
     else:
         screen = Screen()
         for name, receipt in tried:
@@ -86,8 +85,7 @@ def show(socket: str, *, as_json: bool) -> int:
     if told is None:
         return _UNUSABLE
     if as_json:
-        json.dump({"schema": 1, **told}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(told)
         return 0
     screen = Screen()
     screen.table(

@@ -86,6 +86,12 @@ class StepDisplay:
             self._where.flush()
 
 
+def cannot(template: str, *parts: Shown) -> int:
+    """Say on standard error why nothing was tried, as `sentence` makes it, and return the exit code of that."""
+    complain("certvigil: {}", sentence(template, *parts))
+    return UNUSABLE
+
+
 def exit_code(document: Document) -> int:
     """Return the exit code for an answer."""
     if document.keys() & {"cannot", "unknown"}:

@@ -32,7 +32,7 @@ from config.guide import Fact, Facts, Item, Words
 from config.model import CertifiStore, Component, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.service import Service
 from config.vocabulary import LINE_ROLES, EndpointProtocol, FileRole, VerifierName
-from probes.certificate import Certificate
+from probes.certificate import Certificate, roots_in
 from probes.keystore import DEFAULT_PASSWORD
 from probes.trust import read_certificates
 
@@ -161,11 +161,6 @@ def _of_root(root: Certificate, name: str) -> Item:
 def thumbprint(certificate: Certificate) -> str:
     """Return the SHA-1 of a certificate in capitals, by which Windows calls it."""
     return hashlib.sha1(certificate.der, usedforsecurity=False).hexdigest().upper()
-
-
-def roots_in(certificates: Iterable[Certificate]) -> tuple[Certificate, ...]:
-    """Return the self-issued certificates of CAs among these."""
-    return tuple(each for each in certificates if each.is_ca and each.self_issued)
 
 
 def names_of(certificates: Sequence[Certificate], stem: str) -> list[str]:

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from config.guide import powershell_string
 from config.text import Printable, sentence
-from monitor.guide.facts import names_of, roots_in, thumbprint
+from monitor.guide.facts import names_of, thumbprint
 from monitor.guide.markdown import code
-from probes.certificate import Certificate
+from probes.certificate import Certificate, roots_in
 
 Files = dict[str, bytes]
 """Content by file name."""

@@ -23,7 +23,7 @@ from actions.journal_state import RECENT, ActionRequest, JournalState
 from actions.lock import Locks, acquire
 from actions.plan import Kind
 from actions.world import World
-from monitor.actor.context import _committed
+from monitor.actor.transactions import Transactions
 from tests.kit.power_loss import CutMoment, FilmedWorld, ModelWorld, VolatileDisk
 from tests.kit.scene import Scene
 from tests.kit.worlds import KILLED, Fault, Names, StepWorld, cells, fail, in_a_process, kill
@@ -257,8 +257,9 @@ def test_a_long_journal_becomes_short_and_says_the_same_of_whatever_is_asked_of_
     short = made_short(records)
     assert JournalState.of(short) == JournalState.of(records)
     assert len(short) < len(records) / 3
+    before, after = Transactions.of(records), Transactions.of(short)
     for component in COMPONENTS:
-        assert _committed(short, component) == _committed(records, component)
+        assert after.to_be_served(component) == before.to_be_served(component)
         assert commits_of(short, component, ["web"]) == commits_of(records, component, ["web"])
     assert [each.sequence for each in short] == sorted({each.sequence for each in short})
     frozen = {each.transaction for each in records if each.event is Event.FROZEN}

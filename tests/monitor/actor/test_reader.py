@@ -462,7 +462,7 @@ def test_whatever_took_it_over_could_do_nothing_but_read(tmp_path: Path) -> None
 UNFILTERED: Final = """
     import sys
     from monitor.actor import confine, reading
-    confine._MACHINES = {}
+    confine._ARCHITECTURES = {}
     sys.argv = ["reading", "30", "10"]
     sys.exit(reading.main())
 """
