@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -347,10 +347,13 @@ def resolve(text: str) -> str | int | float | bool | None:
 _VARIABLE: Final = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 
 
-def substitute(document: YAMLDocument, variables: Mapping[str, str]) -> tuple[YAMLDocument, tuple[Mistake, ...]]:
+def substitute(
+    document: YAMLDocument, variables: Mapping[str, str], may_be_unset: Collection[str] = ()
+) -> tuple[YAMLDocument, tuple[Mistake, ...]]:
     """Return `document` with each `${NAME}` in a text replaced from `variables`, and a mistake for each unknown name.
 
-    `$${` stands for `${`. What was text stays text, whatever the variable holds.
+    `$${` stands for `${`. What was text stays text, whatever the variable holds. In the sections that `may_be_unset`,
+    `unset://NAME` stands for an unknown name.
     """
     marks = dict(document.marks)
     mistakes: list[Mistake] = []
@@ -364,7 +367,7 @@ def substitute(document: YAMLDocument, variables: Mapping[str, str]) -> tuple[YA
             return value
         mark = document.mark(path)
         marks[path] = Mark(mark.file, mark.line, value)
-        text, problems = fill(value, variables)
+        text, problems = fill(value, variables, may_be_unset=path[0] in may_be_unset)
         mistakes.extend(document.mistake(path, problem) for problem in problems)
         return text
 
@@ -372,7 +375,7 @@ def substitute(document: YAMLDocument, variables: Mapping[str, str]) -> tuple[YA
     return YAMLDocument(values, marks), tuple(mistakes)
 
 
-def fill(text: str, variables: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+def fill(text: str, variables: Mapping[str, str], *, may_be_unset: bool = False) -> tuple[str, tuple[str, ...]]:
     """Return `text` with its variables replaced, and the mistakes in it."""
     problems: list[str] = []
 
@@ -382,6 +385,8 @@ def fill(text: str, variables: Mapping[str, str]) -> tuple[str, tuple[str, ...]]
             if match[0] == "$${":
                 return "${"
             problems.append("found '${' that begins no variable, expected ${NAME}, or $${ for '${' itself")
+        elif name not in variables and may_be_unset:
+            return f"unset://{name}"
         elif name not in variables:
             problems.append(f"${{{name}}} is not set, expected it in the environment")
         return variables.get(name or "", "")

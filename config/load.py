@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -57,13 +57,14 @@ class _File:
     data: bytes
 
 
-def load(path: str, environ: Mapping[str, str]) -> Config | tuple[Mistake, ...]:
+def load(path: str, environ: Mapping[str, str], *, secrets: bool = True) -> Config | tuple[Mistake, ...]:
     """Return the configuration at `path`, or every mistake in it, by file and line.
 
     `path` is a file, or a directory whose `*.yaml` and `*.yml` files are read as one document; `${NAME}` is replaced
-    from `environ`.
+    from `environ`. Without `secrets`, the files with URLs are not read, and a variable that only a channel names may be
+    unset: who delivers nothing need not have the right to read them.
     """
-    found = load_marked(path, environ)
+    found = load_marked(path, environ, secrets=secrets)
     return found.config if isinstance(found, Marked) else found
 
 
@@ -74,9 +75,9 @@ class Marked(NamedTuple):
     document: YAMLDocument
 
 
-def load_marked(path: str, environ: Mapping[str, str]) -> Marked | tuple[Mistake, ...]:
+def load_marked(path: str, environ: Mapping[str, str], *, secrets: bool = True) -> Marked | tuple[Mistake, ...]:
     """Return the result of `load`, with the document beside it."""
-    found = examine(path, environ)
+    found = examine(path, environ, secrets=secrets)
     return found.sound if found.sound is not None and not found.mistakes else found.mistakes
 
 
@@ -88,10 +89,10 @@ class Examined(NamedTuple):
     mistakes: tuple[Mistake, ...]
 
 
-def examine(path: str, environ: Mapping[str, str]) -> Examined:
+def examine(path: str, environ: Mapping[str, str], *, secrets: bool = True) -> Examined:
     """Return the sound parts of the configuration at `path`, and every mistake in it, by file and line."""
     files, mistakes = _read(path)
-    documents, wrong = _parse_all(files, environ)
+    documents, wrong = _parse_all(files, environ, may_be_unset=() if secrets else ("channels",))
     is_whole = not mistakes and len(documents) == len(files)
     mistakes.extend(wrong)
     if not documents:
@@ -102,7 +103,7 @@ def examine(path: str, environ: Mapping[str, str]) -> Examined:
     is_whole &= is_added
     validated = validate(document, _names(document) if is_whole else DeclaredNames(None, None, None, None))
     declared = _declare(document, validated)
-    notified = _notify(validated)
+    notified = _notify(validated, read_secrets if secrets else _unread)
     found = [*found, *validated.problems, *declared.problems, *notified.problems]
     found.extend(_check_policy_names(document, validated))
     if is_whole:
@@ -117,14 +118,16 @@ def examine(path: str, environ: Mapping[str, str]) -> Examined:
     return Examined(Marked(_config(validated.root, declared, notified, files), document), _in_order(mistakes))
 
 
-def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list[YAMLDocument], list[Mistake]]:
+def _parse_all(
+    files: Iterable[_File], environ: Mapping[str, str], may_be_unset: Collection[str]
+) -> tuple[list[YAMLDocument], list[Mistake]]:
     documents: list[YAMLDocument] = []
     mistakes: list[Mistake] = []
     for file in files:
         parsed, wrong = parse(file.data, file.path)
         mistakes.extend(wrong)
         if parsed is not None:
-            document, wrong = substitute(parsed, environ)
+            document, wrong = substitute(parsed, environ, may_be_unset)
             mistakes.extend(wrong)
             documents.append(document)
     return documents, mistakes
@@ -383,7 +386,15 @@ class _Notified:
     problems: list[Problem]
 
 
-def _notify(validated: Validated) -> _Notified:
+_Reads = Callable[[str, Callable[[str], object]], tuple[str, ...]]
+"""How a file with secrets is read: as `read_secrets`."""
+
+
+def _unread(_file: str, _check: Callable[[str], object]) -> tuple[str, ...]:
+    return ("",)
+
+
+def _notify(validated: Validated, read: _Reads) -> _Notified:
     """Return the notifications in the sound parts of the document, and the mistakes in the files that they name."""
     problems: list[Problem] = []
 
@@ -391,7 +402,7 @@ def _notify(validated: Validated) -> _Notified:
         if file is None:
             return ()
         try:
-            return read_secrets(file, check)
+            return read(file, check)
         except ValueError as error:
             problems.append(Problem(path, f"{printable(file)}: {error}"))
             return ("",)

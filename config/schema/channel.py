@@ -43,7 +43,8 @@ class ChannelSection(Section):
     urls: list[ChannelURL] | None = Field(default=None, min_length=1)
     """A list of URLs of apprise. Each is a secret: write "${VARIABLE}", or use urls_file."""
     urls_file: AbsolutePath | None = None
-    """A file with one such URL on each line, which others may neither read nor write."""
+    """A file with one such URL on each line, which others may neither read nor write: root's, and of the daemon's group
+    with mode 0640. Commands that deliver nothing do not read it."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:

@@ -71,7 +71,7 @@ class CurrentConfig:
         digest = digest_on_disk(self._path)
         if digest != self._seen:
             self._seen = digest
-            found = load(self._path, os.environ)
+            found = load(self._path, os.environ, secrets=False)
             if isinstance(found, Config):
                 self._config = found
                 if _for_life(found) != _for_life(self._at_start):

@@ -52,16 +52,19 @@ def schema() -> int:
 
 def show(path: str) -> int:
     """Print the effective configuration, and where each value of a component comes from."""
-    found = load_marked(path, os.environ)
+    found = load_marked(path, os.environ, secrets=False)
     if not isinstance(found, Marked):
         return _print(found)
     sys.stdout.write(render(*found))
     return 0
 
 
-def loaded(path: str) -> Config | None:
-    """Return the configuration at `path`; where it has mistakes, print them all and return None."""
-    config = load(path, os.environ)
+def loaded(path: str, *, secrets: bool = False) -> Config | None:
+    """Return the configuration at `path`; where it has mistakes, print them all and return None.
+
+    Only who delivers messages needs the `secrets`, and the right to read them.
+    """
+    config = load(path, os.environ, secrets=secrets)
     if isinstance(config, Config):
         return config
     _print(config)

@@ -122,7 +122,7 @@ def _look(query: InventoryQuery, no_daemon: NoDaemonAnswer) -> Document | int:
 
     from config.load import load  # noqa: PLC0415
 
-    config = load(query.config, os.environ)
+    config = load(query.config, os.environ, secrets=False)
     if isinstance(config, tuple):
         complain("certvigil inventory: {}; and the configuration cannot be read:", no_daemon.why)
         for mistake in config:

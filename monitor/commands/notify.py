@@ -37,7 +37,7 @@ def test(names: Sequence[str], path: str, *, as_json: bool) -> int:
 
     Returns 0 where each URL took it, 1 where some did not, 3 where there is no URL.
     """
-    config = loaded(path)
+    config = loaded(path, secrets=True)
     if config is None:
         return _UNUSABLE
     unknown = [name for name in names if name not in config.channels]

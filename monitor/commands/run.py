@@ -18,7 +18,7 @@ BAD_CONFIGURATION = 78
 
 def run(path: str, log_format: LogFormat, log_level: LogLevel) -> int:
     """Run the daemon until it is told to stop, and return its exit code."""
-    config = loaded(path)
+    config = loaded(path, secrets=True)
     if config is None:
         return BAD_CONFIGURATION
     from monitor.daemon import run_daemon  # noqa: PLC0415 (an actor does not need it)

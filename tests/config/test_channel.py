@@ -11,6 +11,7 @@ import yaml
 
 from config.channel import Channel, Digest, FindingMatch, Heartbeat, Notifications, Route, Silence, ToldEvent
 from config.load import load
+from config.model import Config
 from config.show import show
 from config.vocabulary import Code, Severity, TargetKind
 from tests.kit.configuration import Loaded, Write
@@ -130,6 +131,28 @@ def test_a_file_of_urls_that_is_no_good_is_a_mistake_where_it_is_named(
     found = load(config, {})
     assert isinstance(found, tuple)
     assert list(map(str, found)) == [f"{config}:3: channels.ops.urls_file: {path}: {says}"]
+
+
+def test_who_delivers_nothing_needs_neither_the_file_of_urls_nor_a_variable_with_one(write: Write, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0o700)
+    path = write(
+        f"""
+        channels:
+          ops: {{urls_file: {closed}/ops.urls}}
+          pager: {{urls: ["${{PAGER_URL}}", "slack://${{TOKEN}}/a"]}}
+        notifications:
+          routes: [{{channels: [ops, pager]}}]
+          heartbeat: {{url_file: {closed}/beat.url}}
+        """
+    )
+    assert len(load(path, {})) == 4  # type: ignore[arg-type]
+    config = load(path, {}, secrets=False)
+    assert isinstance(config, Config)
+    assert set(config.channels) == {"ops", "pager"}
+    # What belongs to no channel must be set all the same.
+    other = write("host: ${NAME}", "other.yaml")
+    assert "${NAME} is not set" in str(load(other, {}, secrets=False)[0])  # type: ignore[index]
 
 
 def test_a_heartbeat_is_one_url(write: Write, tmp_path: Path) -> None:
