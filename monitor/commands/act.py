@@ -21,8 +21,8 @@ from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from actions.world import World
 from config.model import Config
-from config.text import Printable, harmless, printable, sentence
-from monitor.actor.authority import ourselves
+from config.text import Printable, harmless, listed, printable, sentence
+from monitor.actor.authority import STRANGER, ourselves
 from monitor.actor.backup_sets import DEFAULT_SET
 from monitor.actor.client import NoActor, ask
 from monitor.actor.context import actor_context
@@ -186,8 +186,22 @@ def answer_to(
         return cannot("{}", harmless(str(error)))
     except OSError as error:
         about = printable(str(error.filename or config.settings.actor.directory))
-        return cannot("{}: {}", about, printable(error.strerror or str(error)))
+        is_shut_out = isinstance(error, PermissionError) and error.filename == config.settings.actor.socket
+        way = _other_way(request, config) if is_shut_out else Printable("")
+        return cannot("{}: {}{}", about, printable(error.strerror or str(error)), way)
+    if document.get("cannot") == STRANGER:
+        document = {**document, "cannot": sentence("{}{}", STRANGER, _other_way(request, config))}
     return document
+
+
+def _other_way(request: Request, config: Config) -> Printable:
+    """Return the way of those who may not ask the actor, as the end of a sentence; empty without one."""
+    offered = config.settings.actor.offered_directory
+    if request.verb is not Verb.OFFER or offered is None:
+        return Printable("")
+    names = config.subjects_of(request.components)
+    places = listed([printable(os.path.join(offered, each)) for each in names])
+    return sentence("; put the certificates as a file into {} instead, if root lets you write there", places)
 
 
 def _waited_for(socket: str, beginning: str, answer: Document, progress: StepDisplay) -> Document:

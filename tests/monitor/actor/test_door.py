@@ -313,4 +313,4 @@ def test_who_may_not_connect_is_told_who_may(tmp_path: Path) -> None:
                 pass
         finally:
             os.seteuid(0)
-    assert "only root and members of its group" in str(caught.value)
+    assert "you may not ask the actor: only root and members of its group may" in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from monitor.actor.authority import STRANGER
+from monitor.actor.request import Document
+from monitor.commands import act, app
 from monitor.lab.ca import Authority, KeyType, new_key
 from monitor.lab.process import find_command
 from monitor.lab.servers import write_site
@@ -268,3 +273,33 @@ def test_what_cannot_be_done_is_said_in_one_line(web: WebComponent, arguments: t
     assert code == 4
     assert reason in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("in_group", [False, True])
+@pytest.mark.parametrize("verb", ["offer", "csr", "approve"])
+def test_who_may_not_ask_the_actor_is_told_that_and_of_an_offer_the_other_way(
+    verb: str, in_group: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, closed = tmp_path / "certvigil.yaml", tmp_path / "closed"
+    made.write_text(
+        f"""
+        components: {{web: {{artefacts: {{certificate: {tmp_path}/web.crt}}}}}}
+        channels: {{ops: {{urls_file: {closed}/ops.urls}}}}
+        actor: {{socket: {tmp_path}/actor.sock, offered_directory: {tmp_path}/offered}}
+        """
+    )
+    (tmp_path / "new.pem").write_bytes(fresh().chain_pem())
+
+    def ask(path: str, *_: object, **__: object) -> Document:
+        if in_group:
+            return {"cannot": STRANGER}
+        raise PermissionError(errno.EACCES, "you may not ask the actor: only root and members of its group may", path)
+
+    monkeypatch.setattr(act, "ask", ask)
+    arguments = {"offer": ["web", str(tmp_path / "new.pem")], "csr": ["web"], "approve": ["0123"]}[verb]
+    ran = CliRunner().invoke(app, [verb, *arguments, "--config", str(made)])
+    said = ran.output
+    assert ran.exit_code == 4, said
+    assert ("may ask the actor for nothing" if in_group else "you may not ask the actor") in said
+    assert "ops.urls" not in said
+    assert (f"as a file into {tmp_path}/offered/web instead" in said) is (verb == "offer")

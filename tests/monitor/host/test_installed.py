@@ -123,7 +123,7 @@ def test_the_daemon_has_facts_of_configured_components_alone_and_others_have_non
         assert '"facts"' in asked
         assert "PRIVATE" not in asked
         assert "may ask the actor for nothing" in as_user(POSTGRES, actor, "nginx", group=DAEMON)
-        assert "only root and members of its group may ask" in as_user(POSTGRES, actor, "nginx")
+        assert "you may not ask the actor: only root and members of its group may" in as_user(POSTGRES, actor, "nginx")
         assert daemon.code is None
 
 
