@@ -274,6 +274,7 @@ class _Filling:
             for scope in scopes
             if all(_text(scope.get(name, "")) in wanted for name, wanted in item.when.items())
             and all(scope.get(name) for name in item.needs)
+            and all(scope.get(one) != scope.get(other) for one, other in item.differs.items())
         ]
 
 

@@ -30,6 +30,8 @@ class ConditionSection(Section):
     """The values of which each of these facts must have one."""
     needs: list[str] = []
     """Facts that must be known."""
+    differs: dict[str, str] = {}
+    """Facts, each of which must be another than the fact beside it."""
     for_each: dict[str, str] = {}
     """Repeated for each item of the fact, which is a list; the variable then stands for the item."""
 

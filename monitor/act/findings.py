@@ -19,6 +19,7 @@ from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
 from monitor.act.status import ComponentStatus, action_target, subjects_of
 from monitor.decide.decision import DecisionStatus, kind_of_decision
+from monitor.decide.situation import Result, result_of
 from monitor.look.job import UNFORESEEN
 from monitor.state.cure import curable
 from monitor.state.events import CountedAction
@@ -213,6 +214,8 @@ def _of_its_plan(component: ComponentStatus) -> Iterator[Finding]:
 def _how_to_settle(component: ComponentStatus, last: RecordedEnding) -> Printable:
     """Say how this finding goes away."""
     thaw = _thaw(component)
+    if result_of(last.outcome, last.cause) is Result.TRANSIENT and last.why:
+        thaw = sentence("{}, which also ends the wait for the next attempt", thaw)
     if last.kind is Kind.REPLACE and not last.handed and last.outcome is not Outcome.FAILED_FORWARD:
         inbox = printable(component.inbox)
         return sentence("another candidate clears this, and so do an empty inbox {} and {}", inbox, thaw)

@@ -22,7 +22,7 @@ from monitor.actor.recovery import recover_all
 from monitor.actor.request import CONFIRMS, WITH_ACTION, Document, Request, Verb
 from monitor.actor.requests import cancel_request, list_requests, make_request
 from monitor.actor.set_list import list_sets
-from monitor.actor.unattended import left_to_person
+from monitor.actor.unattended import left_to_person, tried_before
 from monitor.actor.work import Work
 
 
@@ -45,7 +45,8 @@ def show_plan(work: Work, request: Request) -> Document:
     action = request.wanted
     made = checked(work, action, make(work, action).made, served_already, held_back, fails_its_test)
     if isinstance(made, Prepared):
-        made = replace(made, remarks=(*made.remarks, *left_to_person(work, action, made)))
+        said = (*left_to_person(work, action, made), *tried_before(work, action, made))
+        made = replace(made, remarks=(*made.remarks, *said))
     return {
         **plan_document(work, made),
         **contested_document(work.context, action),

@@ -12,12 +12,14 @@ from actions.plan import Ill, Kind, candidate_of
 from actions.precheck import Objection
 from actions.prepare import Prepared
 from config.model import Config
+from config.text import Printable, listed, printable, sentence
 from config.vocabulary import Mode
 from monitor.actor.contested import changed_since, contested
 from monitor.actor.context import ActorContext
 from monitor.actor.evidence import NOT_ASKED, Look, look_at, situation_of, unproven
 from monitor.actor.hindrances import case_of
 from monitor.actor.work import Work
+from monitor.decide.history import attempts_of_all, why_not_again
 from monitor.decide.leave import Leave, joins, leave
 from monitor.decide.situation import Said, Situation, of_group
 from probes.judge.time import moment
@@ -61,6 +63,22 @@ def for_a_person(work: Work, action: ActionRequest, made: Prepared) -> Iterator[
         yield Objection(Ground.NEEDS_A_PERSON, made.offer.why_not_alone)
     if action.kind is Kind.REPLACE and (why := _goes_back(made, work.context.journal_state())):
         yield Objection(Ground.NEEDS_A_PERSON, why)
+
+
+def tried_before(work: Work, action: ActionRequest, made: Prepared) -> Iterator[Printable]:
+    """Yield why nothing installs the candidate in the inbox again without a person, a sentence."""
+    if action.kind is not Kind.REPLACE or work.files is not None or made.offer is not None:
+        return
+    attempts = attempts_of_all(work.context.journal_state(), action.components)
+    if why := why_not_again(candidate_of(made.order.plan.changes), attempts):
+        names = work.context.config.subjects_of(action.components)
+        again = listed(sentence("`certvigil replace {}`", printable(each)) for each in names)
+        yield sentence(
+            "{}, so nothing installs it again unattended: {} does, or take it out of {}",
+            printable(why),
+            again,
+            listed(printable(work.context.inbox(each)) for each in names),
+        )
 
 
 def left_to_person(work: Work, action: ActionRequest, made: Prepared) -> Iterator[str]:

@@ -33,7 +33,8 @@ def failures_in_a_row(situation: Situation) -> list[Attempt]:
 def next_attempt(situation: Situation, kind: Kind, what: str, now: float) -> float | None:
     """Return the Unix time of the next attempt after a failure; None where no wait is needed."""
     failed = [each for each in failures_in_a_row(situation) if (each.kind, each.what) == (kind, what)]
-    if not failed or failed[-1].ended > now + STEPPED:
+    # Whoever mended the cause, and said so, need not wait; a failure after that counts with those before.
+    if not failed or failed[-1].settled or failed[-1].ended > now + STEPPED:
         return None
     last = failed[-1].ended
     delay = DELAYS[min(len(failed), len(DELAYS)) - 1]
@@ -74,12 +75,17 @@ def why_not(situation: Situation) -> str:
         return "there is none in the inbox that can be used"
     if candidate.quarantined:
         return f"the one in the inbox is in quarantine: {candidate.quarantined}"
-    tried = [each for each in situation.attempts if (each.kind, each.what) == (Kind.REPLACE, candidate.identity)]
-    if any(each.result in _IN_USE for each in tried):
+    return why_not_again(candidate.identity, situation.attempts)
+
+
+def why_not_again(candidate: str, attempts: Iterable[Attempt]) -> str:
+    """Return why a candidate with that identity is not tried again without a person; empty where it is."""
+    results = {each.result for each in attempts if (each.kind, each.what) == (Kind.REPLACE, candidate)}
+    if results & _IN_USE:
         return "the one in the inbox was installed already"
-    if any(each.result is Result.SUPERSEDED for each in tried):
+    if Result.SUPERSEDED in results:
         return "the one in the inbox gave way to a set that somebody else put in place"
-    if any(each.result is Result.CANDIDATE for each in tried):
+    if Result.CANDIDATE in results:
         return "the one in the inbox was tried and failed"
     return ""
 
@@ -97,7 +103,11 @@ def watched(situation: Situation) -> Attempt | None:
 def attempts_of(journal_state: JournalState, component: str) -> tuple[Attempt, ...]:
     """Return the recent attempts on a component, in the order of their ends; a refusal is no attempt."""
     return tuple(
-        _attempt(each, undoable=all(journal_state.last.get(one) is each for one in each.components))
+        _attempt(
+            each,
+            undoable=all(journal_state.last.get(one) is each for one in each.components),
+            settled=all(journal_state.thawed.get(one, 0.0) >= each.at for one in each.components),
+        )
         for each in journal_state.recent.get(component, ())
         if each.outcome is not Outcome.REFUSED
     )
@@ -109,7 +119,7 @@ def attempts_of_all(journal_state: JournalState, components: Iterable[str]) -> t
     return tuple(sorted(found.values(), key=lambda each: each.ended))
 
 
-def _attempt(ended: RecordedEnding, *, undoable: bool) -> Attempt:
+def _attempt(ended: RecordedEnding, *, undoable: bool, settled: bool) -> Attempt:
     match ended.kind:
         case Kind.REPLACE | Kind.TRUST:
             what = ended.candidate
@@ -127,4 +137,5 @@ def _attempt(ended: RecordedEnding, *, undoable: bool) -> Attempt:
         leaf=ended.leaf,
         accepted=ended.accepted,
         undoable=undoable,
+        settled=settled,
     )

@@ -127,6 +127,8 @@ class Attempt:
     """The pairs of client and endpoint where the client accepted at the commit."""
     undoable: bool = True
     """Whether it is the last transaction on every component that it changed."""
+    settled: bool = False
+    """Whether an operator declared every component of it right since, so that no wait follows its failure."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@
 | `store.STORE.kind`, `.path` | `bundle`, `system`, `mozilla` or `elsewhere`; its file |
 | `store.STORE.restart`, `.stop`, `.start` | commands of the service that reads it |
 | `store.STORE.storepass` | the option of Java's keytool with its password, or with the file that has it |
+| `store.STORE.password`, `.keytool` | `default` or `file`; Java's keytool, as declared, or of its own Java |
 | `store.STORE.roots` | a list, of a bundle: `sha256`, `thumbprint`, `subject`, and `file`, its name in a kit |
 | `client.CLIENT.validates`, `.trusts` | `yes` or `no`; the name of its trust store |
 | `in_kit` | `yes` where the topic goes to other machines with a kit; else nothing |
@@ -39,6 +40,8 @@ from probes.trust import read_certificates
 Read = Callable[[str], tuple[Certificate, ...]]
 """Returns the certificates in a file; raises OSError."""
 
+_KEYTOOL: Final = "../../bin/keytool"
+"""From the directory of a Java's own keystore."""
 _MOST_ROOTS: Final = 20
 """A bundle with more is no site's own: nobody brings all of it to other machines."""
 _SCHEMES: Final = {EndpointProtocol.SMTP: "smtp://", EndpointProtocol.POSTGRES: "postgres://"}
@@ -145,6 +148,8 @@ def _of_store(store: TrustStore, read: Read) -> Iterator[tuple[str, Fact]]:
         "storepass",
         Words(("-storepass", DEFAULT_PASSWORD.decode()) if password is None else ("-storepass:file", password)),
     )
+    yield "password", "default" if password is None else "file"
+    yield "keytool", store.keytool or os.path.normpath(os.path.join(os.path.dirname(store.source.path), _KEYTOOL))
     yield from _of_service(store.service)
     try:
         roots = roots_in(read(store.source.path))

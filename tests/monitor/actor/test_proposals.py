@@ -24,6 +24,7 @@ from monitor.actor.pace import Pace
 from monitor.actor.proposals import MOST_PLANS
 from monitor.actor.request import Document, Request, Verb, decode, encode
 from monitor.actor.work import Work
+from monitor.decide.history import attempts_of
 from monitor.lab.ca import Issued, bundle
 from monitor.lab.servers import Site, write_site
 from monitor.state.trust import read_trust_context
@@ -140,6 +141,33 @@ def web(tmp_path: Path) -> ProposalBench:
 def grounds(answer: Document) -> list[str]:
     assert "refused" in answer, answer
     return [each["ground"] for each in answer["refused"]["objections"]]
+
+
+def test_a_candidate_that_was_installed_already_is_told_with_its_plan(web: ProposalBench) -> None:
+    first = fresh()
+    web.put(first)
+    assert not web.ask(Verb.PLAN, REPLACE).get("remarks")
+    web.replaced(first)
+    web.replaced(fresh())
+    web.put(first)
+    (said,) = web.ask(Verb.PLAN, REPLACE)["remarks"]
+    assert said == (
+        "the one in the inbox was installed already, so nothing installs it again unattended: "
+        f"`certvigil replace web` does, or take it out of {web.directory}/inbox/web"
+    )
+    web.put(fresh())
+    assert not web.ask(Verb.PLAN, REPLACE).get("remarks")
+
+
+def test_an_operator_who_declares_a_component_right_settles_its_failures(web: ProposalBench) -> None:
+    web.configure("approve", restart="/bin/false")
+    web.put(fresh())
+    assert web.ask(Verb.CARRY_OUT, REPLACE)["endings"][0]["outcome"] != "committed"
+    web.ask(Verb.RECOVER, components=("web",))
+    (tried,) = attempts_of(web.journal_state(), "web")
+    assert tried.settled
+    web.ask(Verb.CARRY_OUT, REPLACE)
+    assert [each.settled for each in attempts_of(web.journal_state(), "web")] == [True, False]
 
 
 # Keys that were given up

@@ -30,7 +30,7 @@ from config.policy import (
 from config.shipped import shipped_policies
 from config.vocabulary import Code, Group, Mode, Severity
 from monitor.decide.check import evaluate
-from monitor.decide.decision import DecisionStatus
+from monitor.decide.decision import Decision, DecisionStatus
 from monitor.decide.engine import decide, matches
 from monitor.decide.history import DELAYS
 from monitor.decide.simulate import as_of
@@ -341,6 +341,23 @@ def test_what_failed_is_tried_again_after_one_ten_and_a_hundred_minutes_and_then
         assert one(facts, check, now=decision.until).status is DecisionStatus.ACT
         waits.append(decision.until - NOW)
     assert waits == [*DELAYS, DAY, DAY]
+
+
+def test_the_word_of_a_person_ends_the_wait_once_and_later_failures_count_with_the_earlier() -> None:
+    certificate, check = validity(3650, 3000), policy(has(Code.EXPIRING), REPLACE)
+
+    def decided(*tried: Attempt) -> Decision:
+        facts = situation(
+            certificate=certificate, candidate=candidate(), attempts=tried, findings=(found(Code.EXPIRING),)
+        )
+        return one(facts, check)
+
+    earlier = (attempt(ended=NOW - 10), attempt(ended=NOW - 5))
+    assert decided(*earlier).status is DecisionStatus.AWAIT_RETRY
+    said = tuple(replace(each, settled=True) for each in earlier)
+    assert decided(*said).status is DecisionStatus.ACT
+    again = decided(*said, attempt(ended=NOW))
+    assert (again.status, again.until) == (DecisionStatus.AWAIT_RETRY, NOW + DELAYS[2])
 
 
 @pytest.mark.parametrize("hours", [1, 10, 100])

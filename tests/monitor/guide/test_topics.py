@@ -221,6 +221,46 @@ def test_services_and_passwords_of_stores_are_those_of_the_site(configured: Conf
     assert "certvigil trust enforce portal\n" in markdown(rendered("validation-switches", facts))
 
 
+def test_of_a_password_in_a_file_only_keytool_is_told_and_it_is_the_declared_one(configured: Configured) -> None:
+    stores = (
+        "trust_stores: {portal-cacerts: {bundle: /srv/lab/jre/lib/security/cacerts, mode: approve, "
+        "service: {unit: nxportal}%s}}"
+    )
+    more = ", password_file: /srv/lab/word, keytool: /srv/lab/java/keytool"
+    config = configured("single", public=True, more=stores % more)
+    declared = rendered("portal-keystore", facts_of_host(config, chain=True))
+    commands = [line for _, line in lines(declared)]
+    assert not [each for each in commands if "import_certificate.sh" in each]
+    assert len([each for each in commands if "/srv/lab/java/keytool -importcert -noprompt" in each]) == 2
+    assert not [each for each in commands if "jre/bin/keytool" in each]
+    plainly = rendered("portal-keystore", facts_of_host(configured("single", public=True, more=stores % "")))
+    commands = [line for _, line in lines(plainly)]
+    assert [each for each in commands if "import_certificate.sh" in each and "-storepass changeit" in each]
+    assert not [each for each in commands if "-importcert" in each]
+    assert [each for each in commands if "sudo /srv/lab/jre/bin/keytool -delete" in each]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_files_are_looked_at_for_each_name_before_they_are_installed(role: str, configured: Configured) -> None:
+    config = configured(role)
+    text = markdown(rendered("replace", facts_of_host(config, chain=False)))
+    file = "slave" if role == "secondary" else "master"
+    judged = f"certvigil check {file}.crt --key {file}.key --name nx.example.com"
+    assert f"{judged}\n" in text
+    assert f"{judged} --ca-file " in text
+    internal = "certvigil check slave.crt --key slave.key --name nx.corp.local"
+    assert (internal in text) is ("Another DNS name must be" in text) is (role != "primary")
+    same = {**facts_of_host(config), "internal_name": "nx.example.com"}
+    assert "Another DNS name" not in markdown(rendered("replace", same))
+    assert "nx.corp.local" not in markdown(rendered("replace", same))
+
+
+def test_a_restore_by_hand_says_what_certvigil_makes_of_it(configured: Configured) -> None:
+    text = markdown(rendered("restore", facts_of_host(configured("single"))))
+    assert "it raises `reverted_by_another` and does nothing more unattended" in text
+    assert "certvigil recover --thaw single" in text
+
+
 @pytest.mark.parametrize("name", ["engine-bundle", "root-rotation"])
 def test_the_last_line_of_a_bundle_is_ended_before_a_root_is_appended(name: str, configured: Configured) -> None:
     appended = [line for _, line in lines(rendered(name, facts_of_host(configured("single")))) if "tee -a" in line]
