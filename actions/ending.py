@@ -53,6 +53,8 @@ class Ground(StrEnum):
     UNREADABLE = "unreadable"
     NO_CANDIDATE = "no_candidate"
     """The files make no candidate, or not yet."""
+    NO_OFFER = "no_offer"
+    """The inbox is empty, and the offers make no candidate."""
     EMPTY_INBOX = "empty_inbox"
     INBOX_UNSAFE = "inbox_unsafe"
     MEMBER_INBOX = "member_inbox"

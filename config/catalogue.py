@@ -775,8 +775,8 @@ _ACTION: Final = (
         code=Code.CANDIDATE_REFUSED,
         group=Group.ACTION,
         severity=Severity.WARNING,
-        meaning="The candidate in the inbox of a component cannot be installed. Nothing was touched.",
-        otherwise="A notice where a person rejected its plan.",
+        meaning="The candidate in the inbox of a component, or an offer, cannot be installed. Nothing was touched.",
+        otherwise="A notice where a person rejected its plan, and where only an offer is at fault.",
         cure="put a candidate without that fault into the inbox, or take this one out",
         hurts=_on(TargetKind.COMPONENT, IN_USE_STAYS),
         steps=("put a correct candidate into {where}, or remove this one; all faults: certvigil plan {component}",),
@@ -883,7 +883,9 @@ _SELF: Final = (
         severity=Severity.WARNING,
         meaning="The clock of the host is not synchronised or has jumped, so that dates cannot be trusted.",
         cure="have the clock of this host synchronised",
-        hurts=_on(TargetKind.SELF, "nobody; nothing is replaced without a person meanwhile"),
+        hurts=_on(
+            TargetKind.SELF, "nobody; meanwhile nothing is replaced without a person, and nothing proposed for approval"
+        ),
         by_itself="certvigil goes on once the clock can be believed again",
         steps=("see whether the clock is right and synchronised: timedatectl",),
         scope=ProblemScope.SUBJECT,

@@ -76,7 +76,13 @@ class _Inventory:
         return sorted(self.config.components.values(), key=lambda each: (self.config.subject_of(each.name), each.name))
 
     def _component(self, component: Component) -> Document:
-        files = [self.targets[name] for role in FileRole if (name := f"{component.name}/{role}") in self.targets]
+        # The file with the server's certificate comes first.
+        known = [
+            (role, self.targets[name])
+            for role in sorted(FileRole, key=lambda each: each not in WITH_LEAF)
+            if (name := f"{component.name}/{role}") in self.targets
+        ]
+        files = [state for role, state in known if not _is_absent(role, state)]
         chain = installed_chain(component, self.targets)
         endpoints = [self.config.endpoints[name] for name in component.endpoints]
         clients = dict.fromkeys(client for each in endpoints for client in each.clients)
@@ -206,6 +212,11 @@ def _by_store(lacks: Iterable[LackingClient]) -> list[Document]:
 
 def _end(end: tuple[int, Certificate] | None) -> Document | None:
     return None if end is None else {"at": iso(end[0]), "entry": end[1].title, "sha256": end[1].sha256}
+
+
+def _is_absent(role: FileRole, state: TargetState) -> bool:
+    """Whether it is a chain that rightly is not there: a look has found nothing, and no fault in that."""
+    return role is FileRole.CHAIN and state.up is True and not state.presented and not state.findings
 
 
 def _file(state: TargetState) -> Document:

@@ -33,6 +33,10 @@ from probes.judge.time import moment
 log: Log = logging.getLogger("certvigil.act")
 
 _NOTHING: Final = Printable("")
+_OF_AN_OFFER: Final = Printable(
+    "a usable offer, or a candidate in the inbox, goes before it; whoever offered it, or root, can take it out"
+)
+"""How an offer that cannot be used ceases to be told."""
 FAILED_OFTEN: Final = 2
 """Failures in a row of an order that was not begun, after which people are told: the first may be of a moment."""
 
@@ -189,11 +193,13 @@ def _of_its_candidate(component: ComponentStatus) -> Iterator[Finding]:
     for number, (ground, detail) in enumerate(component.candidate.objections):
         code = Code.INBOX_UNSAFE if ground == str(Ground.INBOX_UNSAFE) else Code.CANDIDATE_REFUSED
         # The code, or the detail itself, says the same as these grounds.
-        is_said = ground in {str(Ground.INBOX_UNSAFE), str(Ground.NO_CANDIDATE)}
-        # Who rejected it knows.
-        severity = Severity.NOTICE if ground == str(Ground.REJECTED) else None
+        is_offered = ground == str(Ground.NO_OFFER)
+        is_said = is_offered or ground in {str(Ground.INBOX_UNSAFE), str(Ground.NO_CANDIDATE)}
+        # Who rejected it knows; and who may offer must not be able to alarm anybody.
+        severity = Severity.NOTICE if is_offered or ground == str(Ground.REJECTED) else None
         subject = sentence("{}", number) if number else _NOTHING
-        yield finding(code, detail if is_said else sentence("{}: {}", ground, detail), subject, severity)
+        said = detail if is_said else sentence("{}: {}", ground, detail)
+        yield finding(code, curable(said, _OF_AN_OFFER) if is_offered else said, subject, severity)
 
 
 def _of_its_plan(component: ComponentStatus) -> Iterator[Finding]:

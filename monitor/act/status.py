@@ -100,7 +100,7 @@ class CandidateStatus:
 
 def _is_lack(ground: str, detail: str) -> bool:
     return ground == Ground.INCOMPLETE_CHAIN or (
-        ground == Ground.NO_CANDIDATE and detail.partition(":")[0] in _LACKS_A_FILE
+        ground in {Ground.NO_CANDIDATE, Ground.NO_OFFER} and detail.partition(":")[0] in _LACKS_A_FILE
     )
 
 
@@ -198,6 +198,7 @@ def candidate_status(answer: Document, before: CandidateStatus, now: float) -> C
         objections: Sequence[Mapping[str, str]] = answer["refused"]["objections"]
         wrong = [each for each in objections if each["ground"] not in _NONE_YET]
         return CandidateStatus(
-            objections=tuple((harmless(str(each["ground"])), harmless(str(each["detail"]))) for each in wrong)
+            objections=tuple((harmless(str(each["ground"])), harmless(str(each["detail"]))) for each in wrong),
+            remarks=tuple(harmless(str(each)) for each in answer.get("remarks", ())) if wrong else (),
         )
     return CandidateStatus(objections=((Printable("cannot"), why_not(answer)),))

@@ -62,7 +62,9 @@ def talking(path: str, request: Request, timeout: float, data: bytes = b"") -> I
         except (FileNotFoundError, ConnectionRefusedError):
             raise NoActor(f"no actor listens on {printable(path)}") from None
         except PermissionError as error:
-            raise PermissionError(error.errno, "you may not ask the actor: only root and members of its group may", path) from None
+            raise PermissionError(
+                error.errno, "you may not ask the actor: only root and members of its group may", path
+            ) from None
         except BlockingIOError as error:
             raise OSError(error.errno, "too many ask the actor at once: try again", path) from None
         connection.settimeout(timeout)

@@ -217,7 +217,7 @@ def set_document(of: BackupSet) -> Document:
         "taken": iso(of.at),
         "default": of.pinned,
         "late": of.late,
-        "files": [printable(copy.path) for copy in of.copies if copy.name is not None or not of.folder],
+        "files": [printable(copy.path) for copy in of.copies if copy.name is not None],
         "folder": printable(of.folder),
     }
 

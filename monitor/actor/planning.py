@@ -102,7 +102,8 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
         return Planned(taken)
     candidates, inboxes = taken.candidates, taken.inboxes
     if isinstance(candidates, NoCandidate):
-        return _refused(Ground.NO_CANDIDATE, f"{candidates.flaw}: {candidates.detail}", inboxes)
+        ground = Ground.NO_OFFER if taken.of_offers else Ground.NO_CANDIDATE
+        return _refused(ground, f"{candidates.flaw}: {candidates.detail}", inboxes, taken.remarks)
     sites = [
         work.site_for_candidate(name, allow_shorter=action.allow_shorter, policy=policy) for name in action.components
     ]
@@ -127,6 +128,8 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
         said = () if offer is None else (sentence("it was offered {}", offer.provenance.sentence),)
         remarks = (*made.remarks, *_to_do_first(context, action), *said, *taken.remarks, *_by_hand(context, action))
         made = replace(made, remarks=remarks, answers=answered, offer=offer)
+    elif isinstance(made, RefusedPlan):
+        made = replace(made, remarks=(*made.remarks, *taken.remarks))
     return Planned(made, inboxes)
 
 
@@ -156,6 +159,7 @@ class _Taken(NamedTuple):
     """Who offered a certificate, by its SHA-256; empty where none was offered."""
     remarks: tuple[str, ...] = ()
     """Sentences, printable."""
+    of_offers: bool = False
 
 
 def _taken(work: Work, action: ActionRequest, requests: Mapping[str, WaitingRequest]) -> _Taken | RefusedPlan:
@@ -176,11 +180,11 @@ def _taken(work: Work, action: ActionRequest, requests: Mapping[str, WaitingRequ
     offered = candidates_offered(
         context, action, requests, lambda files: _candidates(context, action, CandidateFiles(files), requests)
     )
-    return found if offered is None else _Taken(*offered)
+    return found if offered is None else _Taken(*offered, of_offers=True)
 
 
-def _refused(ground: Ground, detail: str, inboxes: tuple[Inbox, ...]) -> Planned:
-    return Planned(RefusedPlan((Objection(ground, detail),)), inboxes)
+def _refused(ground: Ground, detail: str, inboxes: tuple[Inbox, ...], remarks: tuple[str, ...] = ()) -> Planned:
+    return Planned(RefusedPlan((Objection(ground, detail),), remarks=remarks), inboxes)
 
 
 def _is_installed(made: Prepared | RefusedPlan) -> bool:

@@ -19,7 +19,7 @@ from actions.journal_state import ActionRequest
 from actions.offered import MOST_WRITTEN
 from actions.plan import Kind
 from config.plain import items, members, text, texts, whole
-from config.text import Printable, sentence
+from config.text import Printable, printable, sentence
 
 Document = dict[str, Any]
 """An answer: plain values."""
@@ -204,10 +204,8 @@ def _objection(request: Request) -> Printable | None:
         return Printable("names are letters, digits, '_', '.' and '-', at most 64 of them")
     if request.verb is Verb.READ and len(request.components) != 1:
         return Printable("'read' is of one component")
-    if request.key and (request.verb not in _WITH_KEY or not _HASH.fullmatch(request.key)):
-        return Printable(
-            "a key is named by its SHA-256, of which at least 8 digits are given, to 'recover' and to 'cancel'"
-        )
+    if (wrong := _objection_to_key(request)) is not None:
+        return wrong
     if request.verb in CONFIRMS and (len(request.components) != 1 or len(request.key) != _DIGITS):
         return sentence("'{}' names one trust store, and a root by all {} digits of its SHA-256", request.verb, _DIGITS)
     if (wrong := _objection_to_csr(request) or _objection_to_files(request)) is not None:
@@ -219,6 +217,15 @@ def _objection(request: Request) -> Printable | None:
     if len(request.why) > LONGEST_REASON or request.after < 0:
         return sentence("a reason has at most {} characters, and a number is not negative", LONGEST_REASON)
     return None
+
+
+def _objection_to_key(request: Request) -> Printable | None:
+    if not request.key or (request.verb in _WITH_KEY and _HASH.fullmatch(request.key)):
+        return None
+    if request.verb not in _WITH_KEY:
+        return sentence("'{}' takes no key", request.verb)
+    said = printable(request.key, 64)
+    return sentence("a key is named by its SHA-256, of which at least 8 digits are given, and not '{}'", said)
 
 
 def _objection_to_csr(request: Request) -> Printable | None:

@@ -27,6 +27,7 @@ from monitor.actor.limit import limit
 from monitor.actor.work import Work
 from probes.judge.time import moment
 
+_NOTHING: Final = Printable("")
 _MOST_DATES: Final = 16
 """Dates of a folder, the oldest first, that may be the default."""
 _WAIVED: Final = frozenset({Ground.NAMES_MISSING, Ground.NO_CLIENT_ACCEPTS, Ground.INCOMPLETE_CHAIN})
@@ -34,7 +35,7 @@ _WAIVED: Final = frozenset({Ground.NAMES_MISSING, Ground.NO_CLIENT_ACCEPTS, Grou
 _MOST_TRIED: Final = 5
 """Sets of certvigil that a rollback without a name tries, the newest first."""
 _MOST_TOLD: Final = 4
-"""Sets of a folder about which is said why they are not the default."""
+"""Sets of a folder, the oldest first, about which is said why they are not the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,25 +139,50 @@ def default_in_folders(work: Work, members: Sequence[str], action: ActionRequest
         sets = sets_of_date(context.world, components, date)
         if any(each.at >= own for each in sets.values()):
             break
-        if set(sets) != set(members) or any(each.missing for each in sets.values()):
+        if not sets:
             continue
         changed = max(each.changed for each in sets.values())
-        if changed >= own:
+        if half := _why_no_whole(context, sets, members):
+            told.append(sentence("{} is not the default: {}", _shown(sets), half))
+        elif changed >= own:
             when = sentence("its files were changed at {}, after certvigil's first change", harmless(moment(changed)))
             told.append(sentence("{} is not the default: {}", _shown(sets), when))
-        elif not any(map(context.unusable, sets.values())):
-            if why := _why_refused(work, sets, action):
-                told.append(sentence("{} is not the default: it is refused: {}", _shown(sets), why))
-                break
+        elif why := _why_refused(work, sets, action):
+            told.append(sentence("{} is not the default: it is refused: {}", _shown(sets), why))
+            break
+        else:
             was_there = sentence("the default is {}, which was there before certvigil's first change", _shown(sets))
-            return FolderDefault(sets, (*told[-_MOST_TOLD:], was_there))
-    return FolderDefault({}, tuple(told[-_MOST_TOLD:]))
+            return FolderDefault(sets, (*told[:_MOST_TOLD], was_there))
+    return FolderDefault({}, tuple(told[:_MOST_TOLD]))
 
 
 def why_half(sets: DatedSets, members: Sequence[str]) -> Printable:
     """Say that the sets of a date hold nothing of some members of a group; empty where they do."""
     without = listed(printable(name) for name in members if name not in sets)
     return sentence("half a set: it holds nothing of {}", without) if without else Printable("")
+
+
+def _why_no_whole(context: ActorContext, sets: DatedSets, members: Sequence[str]) -> Printable:
+    """Say why the sets of a date are not whole, or of no use; empty where they are whole."""
+    wrong = ((name, why) for name, of in sets.items() if (why := context.unusable(of)))
+    return why_half(sets, members) or next((sentence("{}: {}", printable(n), harmless(w)) for n, w in wrong), _NOTHING)
+
+
+def _no_default(work: Work, members: Sequence[str]) -> Printable:
+    """Say what gives the first whole set of folders back where certvigil has no default yet; empty where none does.
+
+    It is no default: only what lay there before certvigil's first change is, and until then anybody who may write into
+    the folder may put an older date there.
+    """
+    context, components = work.context, _components(work.context, members)
+    for date in dates_in_folders(context.world, components)[:_MOST_DATES] if work.may_use_folders else ():
+        sets = sets_of_date(context.world, components, date)
+        if sets and not _why_no_whole(context, sets, members):
+            subjects = listed(map(printable, context.config.subjects_of(members)), " ")
+            way = sentence("`certvigil rollback {} --to {}`", subjects, printable(date))
+            first = sentence("its first change makes the default; until then {} gives back {}", way, _shown(sets))
+            return sentence(": certvigil has not changed it yet, and {}, the first whole one", first)
+    return _NOTHING
 
 
 def _called(
@@ -176,6 +202,8 @@ def _called(
     if older.sets:
         return {each: ChosenSets([of], older.remarks) for each, of in older.sets.items()}
     called = {each: own_sets_called(work.context, each, name) for each in members}
+    if name == DEFAULT_SET and not any(called.values()):
+        return sentence("{}{}", none, _no_default(work, members))
     return {each: ChosenSets(sets, older.remarks) for each, sets in called.items() if sets} or none
 
 

@@ -278,7 +278,7 @@ def export(
     others: Annotated[
         list[str],
         typer.Option(
-            "--with", metavar="FILE", help="A file, or a component, with intermediates to bring, too; repeatable."
+            "--with", metavar="FILE", help="A file, component or group with intermediates to bring, too; repeatable."
         ),
     ] = [],  # noqa: B006
     sign_certificate: Annotated[
@@ -542,7 +542,9 @@ def audit(
     ] = [],  # noqa: B006
     action: Annotated[
         list[str],
-        typer.Option("--action", metavar="ACTION", help="Such as replace, rollback or trust; repeatable."),
+        typer.Option(
+            "--action", metavar="ACTION", help="Such as replace, rollback, trust, csr, offer or recover; repeatable."
+        ),
     ] = [],  # noqa: B006
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="The begin: so long ago, such as 12h, or a time.")

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Final
@@ -250,23 +250,32 @@ def _answer(
 
 
 @contextmanager
-def working(config: Config, options: ActOptions) -> Iterator[tuple[Work, StepDisplay]]:
-    """Give the work of a person in this process, and its progress on the screen; raises JournalError, OSError."""
+def working(config: Config, options: ActOptions, concerns: Collection[str]) -> Iterator[tuple[Work, StepDisplay]]:
+    """Give the work of a person in this process, and its progress on the screen; raises JournalError, OSError.
+
+    Of the unusable files of trust stores and clients, those are told whose subject `concerns` has.
+    """
     _see_that_it_can_be_done_here(
         config, "only its owner may do this: the command does it itself, and the actor takes no such request; ask root"
     )
     progress = StepDisplay(_where(options))
-    with _work(config, progress, None, services_run=True) as work:
+    with _work(config, progress, None, services_run=True, concerns=concerns) as work:
         yield work, progress
 
 
 @contextmanager
 def _work(
-    config: Config, progress: StepDisplay, handed: CandidateFiles | None, *, services_run: bool
+    config: Config,
+    progress: StepDisplay,
+    handed: CandidateFiles | None,
+    *,
+    services_run: bool,
+    concerns: Collection[str] | None = None,
 ) -> Iterator[Work]:
     trust_context, findings = read_trust_context(config)
     for each in findings:
-        complain("certvigil: {}", harmless(each.detail))
+        if concerns is None or each.subject in concerns:
+            complain("certvigil: {}", harmless(each.detail))
     stopping = _EndSignal()
     with actor_context(trust_context) as context:
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from actions.audit import STEPS, Break, ChainEntry, Segment, chain, read, summary
 from actions.ending import titled
-from actions.journal import Journal, JournalError, birth
+from actions.journal import Event, Journal, JournalError, birth
 from actions.plan import Kind
 from actions.world import World
 from config.model import Config
@@ -32,6 +32,18 @@ from monitor.dialect import dated, iso, undated
 _UNUSABLE: Final = 4
 _PATIENCE: Final = 30.0
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+_ACTION_OF: Final[Mapping[str, str]] = {
+    Event.REQUESTED: "csr",
+    Event.REQUEST_WITHDRAWN: "csr",
+    Event.OFFERED: "offer",
+    Event.ROOT_CONFIRMED: "confirm",
+    Event.ROOT_GONE: "confirm",
+    Event.THAWED: "recover",
+    Event.RELEASED: "recover",
+    Event.KEY_REINSTATED: "recover",
+}
+"""The action of an event that is of no transaction and no plan, by the name of its command."""
+_ACTIONS: Final = tuple(dict.fromkeys((*map(str, Kind), *_ACTION_OF.values())))
 _BROKEN: Final = 2
 """The chain of the audit does not hold."""
 
@@ -45,7 +57,7 @@ class AuditQuery:
     who: tuple[str, ...] = ()
     """Persons who asked, approved or rejected: names or patterns."""
     actions: tuple[str, ...] = ()
-    """Of `Kind`."""
+    """Of `Kind`, or commands whose records are of no transaction."""
     since: str | None = None
     until: str | None = None
     as_json: bool = False
@@ -74,7 +86,7 @@ def audit(config_path: str, query: AuditQuery) -> int:
     config = loaded(config_path)
     if config is None:
         return _UNUSABLE
-    if wrong := unknown(query.actions, tuple(Kind), Printable("action")):
+    if wrong := unknown(query.actions, _ACTIONS, Printable("action")):
         return _failed(wrong)
     now = time.time()
     try:
@@ -162,7 +174,7 @@ def _is_meant(entry: AuditEntry, query: AuditQuery) -> bool:
     return (
         (not query.components or any(is_one_of(each, query.components) for each in entry.components))
         and (not query.who or _is_by(entry.by, query.who))
-        and (not query.actions or entry.kind in query.actions)
+        and (not query.actions or not {entry.kind, _ACTION_OF.get(entry.record["event"])}.isdisjoint(query.actions))
     )
 
 

@@ -133,14 +133,21 @@ def _read(path: str) -> tuple[Certificate, ...]:
 
 
 def _others(name: str, config: Config) -> tuple[Certificate, ...]:
-    """Return the certificates in a file, or of CAs among those of a component; raises OSError."""
-    component = config.components.get(name)
-    if component is None:
+    """Return the certificates in a file, or of CAs among those of a component or group; raises OSError."""
+    components = [config.components[each] for each in config.members_of(name) if each in config.components]
+    if not components:
         if "/" in name or os.path.isfile(name):
             return _read(name)
-        raise _CannotError(unknown([name], tuple(config.components), Printable("component")) or "")
-    files = (path for role, path in component.artefacts.files.items() if role not in {FileRole.KEY, *LINE_ROLES})
-    return tuple(each for path in files if os.path.lexists(path) for each in read_certificates(path) if each.is_ca)
+        what = Printable("component or group" if config.groups else "component")
+        raise _CannotError(unknown([name], (*config.groups, *config.components), what) or "")
+    files = [
+        path
+        for component in components
+        for role, path in component.artefacts.files.items()
+        if role not in {FileRole.KEY, *LINE_ROLES}
+    ]
+    found = (each for path in files if os.path.lexists(path) for each in read_certificates(path) if each.is_ca)
+    return tuple(dict.fromkeys(found))
 
 
 def _files(machine: Machine, brought: Brought, options: KitOptions) -> Files:

@@ -174,8 +174,10 @@ def _show_plan(screen: Screen, document: Document) -> None:
         screen.say("after      {}: {}", each["component"], _certificate(each["after"]))
     for each in plan["changes"]:
         before = each["before"]["sha256"][:16] if each["before"] else Printable("(missing)")
-        # Each plan has other bytes for a keystore; `says` identifies its content.
-        after = (each["says"] or each["after"]["sha256"])[:16] if each["after"] else Printable("(removed)")
+        after = each["after"]["sha256"][:16] if each["after"] else Printable("(removed)")
+        if each["says"]:
+            # Each plan has other bytes for a keystore; `says` identifies its content.
+            after = sentence("{} (sha256 of the entries: the bytes of the file differ each time)", each["says"][:16])
         if not each["changes"]:
             after = sentence("{}  (stays as it is)", before)
         screen.say("file       {}  {} -> {}", each["path"], before, after)

@@ -326,7 +326,7 @@ def _change(store: str, deed: Deed | FromBackup | SetValidation, losses: Sequenc
         return UNUSABLE
     request = StoreRequest(store, deed, tuple(losses), options.bound_to, options.dry_run)
     try:
-        with working(config, options) as (work, progress):
+        with working(config, options, _concerned(config, store, deed)) as (work, progress):
             document = change_store(work, request)
     except (JournalError, BackupError) as error:
         return cannot("{}", harmless(str(error)))
@@ -344,6 +344,16 @@ def _change(store: str, deed: Deed | FromBackup | SetValidation, losses: Sequenc
             for remark in document["remarks"]:
                 Screen().say("note       {}", remark, style="cyan")
     return exit_code(document)
+
+
+def _concerned(config: Config, store: str, deed: Deed | FromBackup | SetValidation) -> frozenset[str]:
+    """Return whose unusable files are told beside a change: of the store, of its clients, and of a switch that is set.
+
+    The log and `status` have the others: without them each command would repeat what it does not depend on.
+    """
+    clients = (f"client {name}" for name, each in config.clients.items() if each.trusts == store)
+    switch = (f"validation_switch of client {deed.client}",) if isinstance(deed, SetValidation) else ()
+    return frozenset((f"trust store {store}", *clients, *switch))
 
 
 def _show_anchors(document: dict[str, Any]) -> None:

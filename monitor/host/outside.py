@@ -25,6 +25,7 @@ from config.text import printable
 from config.trusted import changeable, unreadable_for
 from config.vocabulary import LINE_ROLES, FileRole, WriteMode
 from monitor.host.entry import HostUser, installed_at, why_no_entry
+from monitor.host.systemd import lacks_unit
 from monitor.state.trust import stores_in_use
 from probes.trust import TrustUnreadable, read_certificates, read_trust
 from probes.validation import SwitchUnreadable, read_switch
@@ -224,6 +225,9 @@ def _service(service: Service, where: KeyPath) -> Iterator[Doubt]:
             if problem not in told:
                 told.add(problem)
                 yield Doubt((*where, name), problem)
+    # A program that others may change is not run.
+    if service.unit is not None and service.state is not None and not told and lacks_unit(service.state):
+        yield Doubt((*where, "unit"), f"systemd knows no unit {printable(service.unit)} on this host")
 
 
 def _command(command: Command) -> Iterator[str]:

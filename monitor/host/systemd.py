@@ -1,10 +1,17 @@
-"""The readiness protocol of systemd, sd_notify(3): datagrams to the socket named in the environment."""
+"""systemd: the readiness protocol, sd_notify(3), datagrams to the socket named in the environment; and its units."""
 
 from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import time
+from collections.abc import Sequence
+from typing import Final
+
+RUNS: Final = "/run/systemd/system"
+"""A directory that is there where systemd runs, sd_booted(3)."""
+_PATIENCE: Final = 5.0
 
 
 def notify(*lines: str) -> None:
@@ -31,3 +38,14 @@ def watchdog_interval() -> float | None:
     limit = os.environ.get("WATCHDOG_USEC", "")
     for_us = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     return int(limit) / 2e6 if limit.isdigit() and int(limit) > 0 and for_us else None
+
+
+def lacks_unit(state: Sequence[str], runs: str = RUNS) -> bool:
+    """Whether systemd runs and does not know a unit, by the command that shows the unit's LoadState."""
+    if not os.path.isdir(runs):
+        return False
+    try:
+        ran = subprocess.run(state, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return "LoadState=not-found" in ran.stdout.splitlines()

@@ -133,7 +133,9 @@ def test_a_file_of_urls_that_is_no_good_is_a_mistake_where_it_is_named(
     assert list(map(str, found)) == [f"{config}:3: channels.ops.urls_file: {path}: {says}"]
 
 
-def test_who_delivers_nothing_needs_neither_the_file_of_urls_nor_a_variable_with_one(write: Write, tmp_path: Path) -> None:
+def test_who_delivers_nothing_needs_neither_the_file_of_urls_nor_a_variable_with_one(
+    write: Write, tmp_path: Path
+) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(0o700)
     path = write(

@@ -14,7 +14,8 @@ from actions.plan import Kind
 from config.text import Printable, printable
 from config.vocabulary import Code, ComponentState, Mode, Severity
 from monitor.act.findings import findings_of
-from monitor.act.status import CandidateStatus, ComponentStatus
+from monitor.act.status import CandidateStatus, ComponentStatus, candidate_status
+from monitor.state.cure import cure, without_cure
 
 
 def ended(outcome: Outcome, cause: Cause, reason: str) -> RecordedEnding:
@@ -97,6 +98,26 @@ def test_what_a_person_rejected_is_no_more_than_a_notice() -> None:
     assert [each.severity for each in findings_of(component)] == [Severity.NOTICE, Severity.WARNING]
 
 
+def test_an_offer_that_cannot_be_used_alarms_nobody_and_its_cure_is_not_the_inbox() -> None:
+    offer = CandidateStatus(objections=((Printable("no_offer"), Printable("no_certificate: it is no regular file")),))
+    component = ComponentStatus("web", Mode.AUTO, ComponentState.IDLE, "/inbox", offer, None, "", None, None, None)
+    (found,) = findings_of(component)
+    assert (found.code, found.severity) == (Code.CANDIDATE_REFUSED, Severity.NOTICE)
+    assert without_cure(found.detail) == "no_certificate: it is no regular file"
+    assert cure(found.code, found.detail).endswith("whoever offered it, or root, can take it out")
+
+
+def test_a_failure_that_passes_names_the_way_to_end_the_wait() -> None:
+    last = replace(ended(Outcome.ROLLED_BACK, Cause.INTERRUPTED, "it was interrupted"), why="policy use-candidate")
+    component = ComponentStatus(
+        "web", Mode.AUTO, ComponentState.IDLE, "/inbox", CandidateStatus(), None, "", None, None, last
+    )
+    (found,) = findings_of(component)
+    assert found.detail.endswith("`certvigil recover --thaw web`, which also ends the wait for the next attempt")
+    (found,) = findings_of(replace(component, last=replace(last, why="")))
+    assert found.detail.endswith("`certvigil recover --thaw web`")
+
+
 @pytest.mark.parametrize("written", [2.0**45, -(2.0**60), math.inf, -math.inf, math.nan])
 def test_whatever_time_a_file_was_given_what_was_written_late_is_told(written: float) -> None:
     late = Late("web", "tx1", 1.0, written, ("/etc/site.crt",), "tx1-late", "/backups/web/tx1-late")
@@ -116,3 +137,13 @@ def test_a_rollback_is_by_itself_only_where_no_person_approved_it() -> None:
     (found,) = findings_of(component)
     assert "it was rolled back by itself" in found.detail
     assert list(findings_of(replace(component, last=replace(last, approved=True)))) == []
+
+
+def test_what_is_remarked_beside_a_refused_candidate_is_a_note() -> None:
+    answer = {
+        "refused": {"objections": [{"ground": "no_candidate", "detail": "no_key: there is none"}]},
+        "remarks": ["/inbox/portal is not used"],
+    }
+    assert candidate_status(answer, CandidateStatus(), 1.0).remarks == ("/inbox/portal is not used",)
+    answer["refused"] = {"objections": [{"ground": "empty_inbox", "detail": "there is no candidate"}]}
+    assert candidate_status(answer, CandidateStatus(), 1.0).remarks == ()

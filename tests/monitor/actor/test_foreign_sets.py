@@ -223,7 +223,25 @@ def test_a_set_that_would_be_refused_does_not_shut_out_certvigil_s_own_default(f
 def test_without_a_default_of_certvigil_s_own_no_set_of_a_folder_is_one(liar: Liar) -> None:
     keep(liar.web, DATE, fresh())
     assert [each["default"] for each in sets(liar)["sets"]] == [False]
-    assert "there is no backup set default" in refused(liar, DEFAULT)
+    said = refused(liar, DEFAULT)
+    assert said.startswith("there is no backup set default of web: certvigil has not changed it yet, and ")
+    assert f"`certvigil rollback web --to {DATE}` gives back set {DATE} of {folder_of(liar.web)}" in said
+
+
+def test_of_each_older_set_it_is_said_why_it_is_not_the_default_the_oldest_first(liar: Liar) -> None:
+    older = dates(6)
+    for date in older:
+        keep(liar.web, date, fresh(), key=fresh())
+    keep(liar.web, DATE, fresh())
+    os.unlink(f"{folder_of(liar.web)}/{older[0]}-web.key")
+    assert f"--to {DATE}` gives back" in refused(liar, DEFAULT)
+    liar.replaced()
+    remarks = liar.ask(DEFAULT, PERSON, Verb.PLAN)["remarks"]
+    told = [each for each in remarks if "is not the default" in each]
+    assert [each.split()[1] for each in told] == older[:4]
+    assert f"half a set: there is no {older[0]}-web.key" in told[0]
+    assert "does not belong to" in told[1]
+    assert any(f"the default is set {DATE} of" in each for each in remarks)
 
 
 class Counting(World):

@@ -106,6 +106,14 @@ def test_the_group_has_one_inbox_and_what_lies_in_that_of_a_member_is_refused(pr
     assert code == 1, said
     where = f"{primary.inbox('portal')} is not used, since portal is changed with all of primary: put what is for all"
     assert f"refused    member_inbox: {where} into {primary.inbox()}" in said
+    wrong = Path(primary.inbox(), "wrong.pem")
+    wrong.parent.mkdir(exist_ok=True)
+    wrong.write_bytes(fresh().chain_pem())
+    code, said = primary.command("plan", "primary")
+    assert code == 1, said
+    assert "refused    no_candidate" in said
+    assert where in said
+    wrong.unlink()
     primary.put(new)
     code, said = primary.command("plan", "primary")
     assert code == 0, said

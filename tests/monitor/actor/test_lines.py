@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,26 @@ def test_what_was_before_the_first_chain_is_rolled_back_and_reset_to(primary: Li
     code, said = primary.command("rollback", "primary")
     assert code == 0, said
     assert sent(primary) == by_all(primary, first, ISSUING)
+
+
+def test_a_chain_that_is_not_there_is_listed_nowhere(primary: LinedAppliance) -> None:
+    def inventory() -> dict[str, list[str]]:
+        more = ("--json", "--socket", f"{primary.directory}/none")
+        components = json.loads(primary.command("inventory", *more)[1].partition("\nno daemon")[0])["components"]
+        return {each["component"]: [file["path"] for file in each["files"]] for each in components}
+
+    def backups() -> list[list[str]]:
+        sets = json.loads(primary.command("backups", "console", "--json")[1])["sets"]
+        return [each["files"] for each in sets]
+
+    chain, combined = primary.chain("console"), primary.artefacts("console")["combined"]
+    assert chain not in inventory()["console"]
+    assert inventory()["console"][0] == combined
+    given(primary, fresh())
+    assert chain not in backups()[0]
+    assert combined in backups()[0]
+    assert inventory()["console"][0] == combined
+    assert chain in inventory()["console"]
 
 
 def test_what_never_had_a_chain_is_rolled_back_and_reset_to(primary: LinedAppliance) -> None:

@@ -310,6 +310,7 @@ def test_hostile_files_are_not_used_and_do_no_harm(primary: Appliance) -> None:
     (refused,) = plan(primary)["refused"]["objections"]
     assert refused["detail"].count("; ") == 10
     assert refused["detail"].endswith("; and 26 more offers or files are not used")
+    assert refused["ground"] == "no_offer", "nothing is said of the inbox"
 
 
 @ROOT_ONLY

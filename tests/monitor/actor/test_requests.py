@@ -287,7 +287,7 @@ def test_a_dry_run_makes_nothing_and_a_request_is_printed_again(primary: Applian
         (("primary", "--subject", "C=Switzerland"), "'C=Switzerland' is no subject, such as "),
         (("primary", "--out", "/etc/passwd"), "/etc/passwd exists: a request is written to a new file"),
         (("primary", "--out", "/no/such/place"), "/no/such is no directory that this user may write to"),
-        (("--cancel", "abc"), "a key is named by its SHA-256, of which at least 8 digits are given"),
+        (("--cancel", "abc"), "a key is named by its SHA-256, of which at least 8 digits are given, and not 'abc'"),
         (("--cancel", "0123456789"), "no request has a key that begins with 0123456789; there are: none"),
         (("--show", "0123456789"), "no request that waits has a key that begins with 0123456789"),
         (("--list", "--cancel", "01234567"), "--list, --show and --cancel are three things to do: give one of them"),

@@ -60,6 +60,8 @@ def audit(config: str, *arguments: str) -> list[tuple[str, str]]:
     """Return what happened and who did it, of what is told."""
     ran = certvigil("audit", "--config", config, *arguments)
     assert (ran.returncode, ran.stderr) == (0, "")
+    if ran.stdout == "no record fits these options\n":
+        return []
     header, *rows = [line.split("\t") for line in ran.stdout.splitlines()]
     assert header == ["when", "event", "transaction or plan", "who", "why"]
     return [(row[1], row[3]) for row in rows]
@@ -88,6 +90,7 @@ RELEASED = [("released replace web, mail", "")]
         (["--who", "uid 990"], WEB[:1]),
         (["--who", "uid 990 (certvigil)"], WEB[:1]),
         (["--action", "activate"], PORTAL),
+        (["--action", "recover"], RELEASED),
         (["--since", "2026-11-24"], [*PORTAL, *RELEASED]),
         (["--since", "2026-11-24", "--until", "2026-11-25"], PORTAL[:1]),
         (["--until", "2026-11-19T12:00:00Z", "web"], WEB[:2]),
@@ -117,6 +120,17 @@ def test_what_is_not_known_is_an_error_that_suggests_what_is(config: str, argume
     ran = certvigil("audit", "--config", config, *arguments)
     assert (ran.returncode, ran.stdout) == (4, "")
     assert says in ran.stderr
+
+
+def test_requests_and_offers_are_found_by_the_name_of_their_command(config: str, tmp_path: Path) -> None:
+    path, directory = copied(config, tmp_path)
+    of_web = {"components": ["web"], "by": "alice"}
+    with closing(Journal(World(), str(directory / "journal.jsonl"))) as journal:
+        for day, event in enumerate((Event.REQUESTED, Event.REQUEST_WITHDRAWN, Event.OFFERED), 9):
+            journal.append(Record(START + day * DAY, "", event, of_web))
+    assert audit(path, "--action", "csr") == [("requested web", "alice"), ("request_withdrawn web", "alice")]
+    assert audit(path, "--action", "offer", "web") == [("offered web", "alice")]
+    assert audit(path, "--action", "confirm") == []
 
 
 def test_nothing_that_fits_is_said(config: str) -> None:

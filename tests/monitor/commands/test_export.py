@@ -36,9 +36,12 @@ def config(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_kit_has_the_root_the_intermediates_of_a_component_and_the_runbook(config: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("of", ["portal", "primary"], ids=["component", "group"])
+def test_a_kit_has_the_root_the_intermediates_of_a_component_and_the_runbook(
+    of: str, config: str, tmp_path: Path
+) -> None:
     out = tmp_path / "kit"
-    ran = certvigil("export", "windows", "outsiders", "--with", "portal", "--out", str(out), "--config", config)
+    ran = certvigil("export", "windows", "outsiders", "--with", of, "--out", str(out), "--config", config)
     assert ran.returncode == 0, ran.stderr
     names = {each.name for each in out.iterdir()}
     assert names == {
@@ -123,7 +126,7 @@ def test_a_profile_is_signed_by_the_given_key_and_the_key_is_nowhere(config: str
         (("windows", "./nothing.crt"), "./nothing.crt: No such file or directory"),
         (("windows", "{0}/leaf.pem"), "there is no root in {0}/leaf.pem: a root is a CA's and self-signed"),
         (("windows", "{0}/empty.pem"), "{0}/empty.pem holds no certificate"),
-        (("windows", "outsiders", "--with", "prtal"), "there is no component 'prtal'; did you mean 'portal'?"),
+        (("windows", "outsiders", "--with", "prtal"), "there is no component or group 'prtal'; did you mean 'portal'?"),
         (("macos", "outsiders", "--sign-key", "{0}/leaf.pem"), "--sign-key and --sign-certificate belong together"),
         (
             ("macos", "outsiders", "--sign-key", "{0}/empty.pem", "--sign-certificate", "{0}/leaf.pem"),

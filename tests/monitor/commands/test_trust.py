@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -45,6 +46,10 @@ def test_a_root_is_imported_and_the_client_accepts(stores: ClientStores, kind: s
     code, said = stores.add("--alias", "root_engine", "--dry-run")
     assert code == 0, said
     assert "client     portal at nxengine: rejects -> accepts" in said
+    here = hashlib.sha256(stores.cacerts.read_bytes()).hexdigest()[:16]
+    assert re.search(
+        rf"{here} -> [0-9a-f]{{16}} \(sha256 of the entries: the bytes of the file differ each time\)", said
+    )
     assert (stores.held().digest, stores.said(), stores.left()) == (before.digest, [], set())
 
     code, said = stores.add("--alias", "root_engine")
@@ -402,6 +407,15 @@ def test_a_client_that_does_not_validate_is_no_reason_to_refuse(stores: ClientSt
     assert code == 0, said
     assert "portal does not validate; if it did, at nxengine: rejects" in said
     assert stores.trust("remove", "portal-cacerts", "root_engine")[0] == 0
+
+
+def test_a_switch_that_cannot_be_read_is_told_only_where_it_matters(stores: ClientStores) -> None:
+    missing = stores.directory / "portal.conf"
+    stores.clients = {"validation_switch": {"file": str(missing), "key": "ignore", "disables": "true"}}
+    stores.configure()
+    code, said = stores.add("--alias", "root_engine", "--dry-run")
+    assert (code, str(missing) in said) == (0, False), said
+    assert str(missing) in stores.trust("enforce", "portal", "--dry-run")[1]
 
 
 def test_a_server_that_does_not_answer_is_said_and_hinders_nothing(stores: ClientStores) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from config.trusted import changeable
 from monitor.commands.config import check
+from monitor.host import outside
+from monitor.host.systemd import lacks_unit
 from monitor.lab.ca import Authority
 from tests.kit.configuration import Write, write
 
@@ -124,6 +126,32 @@ def test_apprise_is_not_loaded_where_there_is_no_channel(write: Write) -> None:
         "import sys; from monitor.commands.config import check; check(sys.argv[1]); assert 'apprise' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script, path], check=True, timeout=60)
+
+
+@as_root
+def test_a_unit_that_systemd_does_not_know_is_a_warning_where_it_runs(
+    write: Write, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write("components: {web: {artefacts: {combined: /a.pem}, service: {unit: nxconsole}}}")
+    asked: list[tuple[str, ...]] = []
+
+    def lacks(state: tuple[str, ...]) -> bool:
+        asked.append(state)
+        return True
+
+    monkeypatch.setattr(outside, "lacks_unit", lacks)
+    assert said(path, capsys) == [
+        "warning: FILE:1: components.web.service.unit: systemd knows no unit nxconsole on this host"
+    ]
+    (state,) = asked
+    assert (state[0], state[-1]) == ("/usr/bin/systemctl", "nxconsole")
+    for runs, answer, lacking in (
+        (str(tmp_path), "LoadState=not-found", True),
+        (str(tmp_path), "LoadState=loaded", False),
+        (str(tmp_path / "none"), "LoadState=not-found", False),
+    ):
+        assert lacks_unit(("/bin/echo", answer), runs) is lacking
+    assert not lacks_unit((str(tmp_path / "none"),), str(tmp_path))
 
 
 @as_root
