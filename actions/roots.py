@@ -18,6 +18,11 @@ def of_all(proposals: Iterable[tuple[Candidate, Sequence[View]]], now: float) ->
         for each in lacking(candidate.presented, views, roots_known(candidate, views), now):
             known = "" if each.root is None else f" (sha256 {each.root.sha256})"
             found.setdefault((each.store, each.issuer, known), []).append(each.client)
+    # One candidate brings its root and another names it only: that is the same lack.
+    for store, issuer, known in [each for each in found if not each[2]]:
+        same = (each for each in found if each[0] == store and each[2] and issuer.endswith(f", {each[1]}"))
+        if (other := next(same, None)) is not None:
+            found[other] += found.pop((store, issuer, known))
     return tuple(
         sentence(
             "the trust store {} lacks {}{}, so {} would not accept it",
