@@ -31,12 +31,9 @@ from probes.store_content import StoreContent, StoreEntry, read_store, sha256_of
 
 LEAST_PASSWORD: Final = 6
 """Characters, by keytool."""
-LEAST_DIGITS: Final = 8
-"""Of a SHA-256 that names a certificate."""
 _SHOWN: Final = 100
 _NOT_IN_ALIAS: Final = re.compile(r"[^a-z0-9]+")
 _LONGEST_ALIAS: Final = 60
-_DIGITS: Final = re.compile(r"[0-9a-f]+")
 _FOR_KEYTOOL: Final = re.compile(r"[^-@\s\x00-\x1f][^\x00-\x1f]*")
 """An alias that keytool takes for one, and for no option of its own or of its Java machine."""
 
@@ -300,18 +297,14 @@ def _removed(file: StoreFile, deed: RemoveAnchor, keytool: Keytool | None) -> Re
 def _named(file: StoreFile, named: str) -> tuple[StoreEntry, ...] | Objection:
     """Return the entries that an alias or the beginning of a SHA-256 names."""
     shown, content = printable(named, _SHOWN), file.content
-    if (entry := content.called(named)) is not None:
-        if entry.kind is not EntryKind.TRUSTED:
-            why = f"alias {shown} of {file.name} is {_what(entry)}: certvigil removes trusted certificates alone"
-            return Objection(Ground.NO_SUCH_ENTRY, why)
-        return (entry,)
-    digits = named.lower().replace(":", "")
-    if len(digits) >= LEAST_DIGITS and _DIGITS.fullmatch(digits):
-        found = [der for der in content.anchors if sha256_of(der).startswith(digits)]
-        if len(found) > 1:
-            return Objection(Ground.NO_SUCH_ENTRY, f"{len(found)} certificates in {file.name} begin with {shown}")
-        if found:
-            return content.holding(sha256_of(found[0]))
+    found = content.named(named)
+    if other := next((each for each in found if each.kind is not EntryKind.TRUSTED), None):
+        why = f"alias {shown} of {file.name} is {_what(other)}: certvigil removes trusted certificates alone"
+        return Objection(Ground.NO_SUCH_ENTRY, why)
+    if (number := len({each.certificates for each in found})) > 1:
+        return Objection(Ground.NO_SUCH_ENTRY, f"{number} certificates in {file.name} are called {shown}, or begin so")
+    if found:
+        return found
     names = [each.alias for each in content.entries if each.alias]
     digits_name_it = Printable("by 8 digits or more of its SHA-256")
     how = sentence("by an alias, or {}", digits_name_it) if content.is_keystore else digits_name_it

@@ -486,6 +486,11 @@ class Config:
         """Return the name of what is changed with a component: its group, or where it is in none, itself."""
         return self.group_of.get(component, component)
 
+    def group_of_all(self, components: Iterable[str]) -> str:
+        """Return the group that all these components are in; empty where there is no such group."""
+        groups = {self.group_of.get(each, "") for each in components}
+        return groups.pop() if len(groups) == 1 else ""
+
     def subjects_of(self, components: Iterable[str]) -> tuple[str, ...]:
         """Return the subjects of these components, each once, in their order."""
         return tuple(dict.fromkeys(map(self.subject_of, components)))

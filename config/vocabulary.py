@@ -509,6 +509,11 @@ class Machine(StrEnum):
     WINDOWS = "windows"
     MACOS = "macos"
 
+    @property
+    def topic(self) -> str:
+        """The runbook about these machines, where the configuration has it."""
+        return f"{self}-root"
+
 
 class Scenario(StrEnum):
     """The story of a demonstration."""

@@ -8,31 +8,34 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from actions.journal_state import Confirmations
-from config.model import Config, PemBundle, SystemStore, TrustStore
+from config.model import Config, PemBundle, TrustStore
 from config.text import Printable, harmless, printable, sentence
-from config.vocabulary import CertificateOrigin, Elsewhere, RotationDeed, StepProgress
+from config.vocabulary import CertificateOrigin, Machine, RotationDeed, StepProgress
 from monitor.dialect import certificate_object, iso
 from monitor.inventory import installed_chain, web_pki
-from monitor.rotation import ClientFacts, Keeper, Root, RotationFacts, ServerFacts, Step, StoreFacts, done, steps
+from monitor.rotation import (
+    ClientFacts,
+    Keeper,
+    Root,
+    RotationFacts,
+    ServerFacts,
+    Step,
+    StoreFacts,
+    done,
+    steps,
+)
 from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
-from probes.certificate import Certificate
+from probes.certificate import Certificate, roots_in
 from probes.chain import End, find_leaf, paths
 from probes.judge.client import leaf_first
 from probes.judge.roots import origin_of, root_of
-from probes.trust import Trust, TrustUnreadable, read_certificates, read_trust
+from probes.trust import Trust, TrustUnreadable, read_certificates, read_trust, way_into
 
 Document = dict[str, Any]
-
-_TOPICS: Final[Mapping[Elsewhere, str]] = {Elsewhere.WINDOWS: "windows-root", Elsewhere.MACOS: "macos-root"}
-_SYSTEMS: Final = Printable(
-    "put it into /usr/local/share/ca-certificates and run update-ca-certificates, or into "
-    "/etc/pki/ca-trust/source/anchors and run update-ca-trust"
-)
-_MOZILLAS: Final = Printable("it holds Mozilla's roots, as a package ships them: no root of one's own comes to it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ def read_roots(new: str, old: Sequence[str]) -> Roots | Printable:
     for path in (new, *old):
         name = printable(path, 4096)
         try:
-            roots = [each for each in read_certificates(path) if each.is_ca and each.self_issued]
+            roots = roots_in(read_certificates(path))
         except OSError as error:
             return sentence("{}: {}", name, printable(error.strerror or "it cannot be read"))
         if len(roots) != 1:
@@ -123,10 +126,9 @@ def _commands(step: Step, config: Config, file: str) -> Iterator[tuple[str, ...]
             return
         yield ("certvigil", "activate", name) if step.activates else ("certvigil", "replace", name)
     elif step.keeper is Keeper.PERSON:
-        kind = config.trust_stores[name].elsewhere
         is_new = step.deed is RotationDeed.ADD
-        if is_new and kind is not None and kind in _TOPICS:
-            yield ("certvigil", "export", kind, file, "--out", f"{name}-root")
+        if is_new and (machine := _machine(config.trust_stores[name])) is not None:
+            yield ("certvigil", "export", machine, file, "--out", f"{name}-root")
         yield ("certvigil", "trust", "confirm", name, "--root", sha256, *(() if is_new else ("--removed",)))
     elif step.keeper is Keeper.CERTVIGIL:
         added = ("certvigil", "trust", "add", name, "--from", file)
@@ -137,8 +139,13 @@ def _guide(step: Step, config: Config) -> str | None:
     """Return the topic of `certvigil guide` about a step; None where the configuration has no topics."""
     if config.profile is None or step.deed is not RotationDeed.ADD or step.keeper is not Keeper.PERSON:
         return None
-    kind = config.trust_stores[step.about].elsewhere
-    return None if kind is None else _TOPICS.get(kind)
+    machine = _machine(config.trust_stores[step.about])
+    return None if machine is None else machine.topic
+
+
+def _machine(store: TrustStore) -> Machine | None:
+    """Return the machines that have a trust store, where roots can be exported to them."""
+    return next((each for each in Machine if each.value == store.elsewhere), None)
 
 
 class _Gathered:
@@ -254,7 +261,7 @@ def _how(store: TrustStore) -> Printable:
     if isinstance(store.source, PemBundle):
         path = printable(store.source.path, 4096)
         return sentence("change {} by your own means, or set `mode: approve` of that trust store", path)
-    return _SYSTEMS if isinstance(store.source, SystemStore) else _MOZILLAS
+    return way_into(store)
 
 
 def declared_roots(config: Config) -> Roots | Printable | None:

@@ -249,6 +249,11 @@ def decodable(ders: Iterable[bytes]) -> tuple[Certificate, ...]:
     return tuple(found)
 
 
+def roots_in(certificates: Iterable[Certificate]) -> tuple[Certificate, ...]:
+    """Return the self-issued certificates of CAs among these."""
+    return tuple(each for each in certificates if each.is_ca and each.self_issued)
+
+
 def remember(known: Certificate) -> Certificate:
     """Return the one value for these bytes: `known` itself, unless an equal one is already held."""
     return _known.setdefault(known.der, known)

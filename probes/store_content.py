@@ -26,6 +26,7 @@ from probes.encoding import DERError, outline
 from probes.java.store import exact_entries
 from probes.keystore import DEFAULT_PASSWORD
 
+_LEAST_DIGITS: Final = 8
 JAVA: Final = frozenset({FileFormat.JKS, FileFormat.JCEKS})
 
 
@@ -86,6 +87,19 @@ class StoreContent:
     def called(self, alias: str) -> StoreEntry | None:
         """Return the entry with that alias; Java does not tell upper from lower case."""
         return next((each for each in self.entries if each.alias and same_alias(each.alias, alias)), None)
+
+    def named(self, named: str) -> tuple[StoreEntry, ...]:
+        """Return the entries that an alias names, or else the beginning of the SHA-256 of a trusted certificate.
+
+        Of a SHA-256, hexadecimal and perhaps with colons, it takes at least 8 digits.
+        """
+        if by_alias := tuple(each for each in self.entries if each.alias and same_alias(each.alias, named)):
+            return by_alias
+        digits = named.lower().replace(":", "")
+        if len(digits) < _LEAST_DIGITS:
+            return ()
+        trusted = (each for each in self.entries if each.kind is EntryKind.TRUSTED)
+        return tuple(each for each in trusted if any(sha256_of(der).startswith(digits) for der in each.certificates))
 
     @property
     def digest(self) -> str:
@@ -234,8 +248,3 @@ def why_unlike(before: StoreContent, after: StoreContent, added: Mapping[str, by
 
 def _exactly(entry: StoreEntry) -> tuple[str, str, tuple[bytes, ...], str]:
     return entry.alias.lower(), str(entry.kind), entry.certificates, entry.secret
-
-
-def stores_with(sha256: str, stores: Mapping[str, StoreContent]) -> tuple[str, ...]:
-    """Return the names of the stores that trust the certificate with that SHA-256, hexadecimal."""
-    return tuple(name for name, content in stores.items() if content.holding(sha256))

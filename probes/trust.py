@@ -11,6 +11,7 @@ from typing import Final
 import certifi
 
 from config.model import CertifiStore, OtherMachines, PemBundle, SystemStore, TrustStore
+from config.text import Printable
 from probes.certificate import Certificate, decodable
 from probes.container.bundle import read_bundle
 from probes.container.pkcs12 import PKCS12
@@ -29,6 +30,11 @@ _SYSTEM_BUNDLES: Final = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 )
+_WAY_INTO_SYSTEM: Final = Printable(
+    "put the root into /usr/local/share/ca-certificates and run update-ca-certificates, or into "
+    "/etc/pki/ca-trust/source/anchors and run update-ca-trust"
+)
+_NO_WAY_IN: Final = Printable("it holds Mozilla's roots, as a package ships them: no root of one's own comes to it")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +99,11 @@ def trust_path(store: TrustStore) -> str:
             return next(filter(os.path.exists, candidates), _SYSTEM_BUNDLES[0])
         case OtherMachines():
             return ""
+
+
+def way_into(store: TrustStore) -> Printable:
+    """Say how a root comes into the store of the system or of a package, a sentence without an end."""
+    return _WAY_INTO_SYSTEM if isinstance(store.source, SystemStore) else _NO_WAY_IN
 
 
 def read_trust(store: TrustStore) -> Trust | TrustUnreadable:

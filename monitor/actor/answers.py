@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from actions import backup
-from actions.artefact import presented_by
 from actions.backup import BackupError
-from actions.candidate import Candidate, Candidates, Flaw, Keyless, NoCandidate, PrivateKey, age
-from actions.component_files import chain_on_disk, held_by, keystore_password
+from actions.candidate import Candidate, Candidates, Flaw, Keyless, NoCandidate, PrivateKey, age_order
+from actions.component_files import chain_on_disk
 from actions.csr import WaitingRequest, why_no_answer
 from actions.pending_keys import PendingKeys
 from actions.prepare import Prepared
@@ -76,7 +74,7 @@ def answering(
         else:
             keyless.append(Keyless(each.certificate, each.chain, NoCandidate(Flaw.NO_ANSWER, why)))
     if not usable:
-        return max(keyless, key=lambda each: age(each.certificate)).why
+        return max(keyless, key=lambda each: age_order(each.certificate)).why
     return Candidates(tuple(usable), tuple(keyless))
 
 
@@ -132,18 +130,15 @@ def known_certificates(context: ActorContext, names: Sequence[str]) -> frozenset
     found: set[Certificate] = set()
     for name in names:
         found.update(_in_place(context, name))
-        component = context.config.components[name]
         try:
             sets = context.backup_sets(name)
         except BackupError:
             continue
-        password = keystore_password(component.artefacts, context.world)
         for each in sets:
             try:
-                content = backup.content(context.world, context.transaction.backups, each)
+                chain = context.presented_with(each)
             except BackupError:
                 # A damaged set gives nothing back.
                 continue
-            chain = presented_by(held_by(component.artefacts, content, context.world), password)
             found.update(leaf_first(chain)[:1] if chain else ())
     return frozenset(found)

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
 
 from actions.component_files import keys_in_use
-from actions.ending import Ending, Outcome
+from actions.ending import Outcome
 from actions.journal import Event
 from actions.journal_state import ActionRequest
-from actions.late import Compared, look_again
-from actions.lock import Busy, await_others
 from actions.offered import Offer
 from actions.plan import Kind
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
-from actions.recover import left_to_others, recover
 from actions.transaction import transact
 from actions.transaction_state import TransactionContext
 from config.text import Printable, harmless, listed, printable, sentence
+from monitor.actor.attempt import Answered, Preparation, attempted, why_another_plan
 from monitor.actor.declined import note_declined
 from monitor.actor.documents import (
-    busy_document,
     cannot,
-    endings_document,
-    late_document,
     plan_document,
     provenance_document,
 )
@@ -39,10 +33,6 @@ from monitor.actor.requests import clear_keys
 from monitor.actor.unattended import begins, changed_by_others, for_a_person, may, not_to_be_mended
 from monitor.actor.work import Work
 
-LONGEST_WAIT: Final = 600.0
-"""Seconds for which a person waits for another process: that has time limits of its own."""
-MOST_TRIES: Final = 10
-"""Tries of a person's command that finds another process at work again when it begins."""
 _NEW_STAYS = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
 
 
@@ -64,51 +54,44 @@ def carry_out(work: Work, request: Request) -> Document:
     """
     if work.attended and work.seen is None:
         work = replace(work, seen=seen_now(work.context, request.wanted))
-    for _ in range(MOST_TRIES if work.attended else 1):
-        answer, ending = _try(work, request)
-        if ending is None or not left_to_others(ending):
-            break
+    answer, ending = attempted(work, lambda: _try(work, request))
     clear_keys(work)
     if ending is None:
         note_declined(work, request.wanted, answer, request.why)
     return answer
 
 
-def _try(work: Work, request: Request) -> tuple[Document, Ending | None]:
-    """Return the answer, and the ending of the transaction if it came to one; the steps are those of `carry_out`."""
+def _try(work: Work, request: Request) -> Answered:
+    """Make one attempt; the steps are those of `carry_out`."""
     action, transaction = request.wanted, _recorded(work, request)
     # 1
-    busy = others_at_work(work, action) if work.attended else None
-    leftovers, compared = attend_to_leftovers(work, transaction)
-    earlier = [each for each in leftovers if not left_to_others(each)]
-    beside: Document = {**busy_document(leftovers), **late_document(compared)}
+    preparation = Preparation.begun(work, action, transaction)
     # 2: the files of another component would have that component's keys given up.
     if action.key_compromised and not led_astray(work.context, action):
-        beside["given_up"] = _give_up_keys(work, action, request.why)
+        preparation.beside["given_up"] = _give_up_keys(work, action, request.why)
     # 3
-    if busy is not None:
-        return {**cannot(sentence("{}: ask again", harmless(busy.sentence))), **beside}, None
+    if preparation.busy is not None:
+        return preparation.declined(preparation.busy)
     planned = _permitted_plan(work, action)
     if not isinstance(planned, Planned):
-        return {**(endings_document(earlier) if earlier else {}), **cannot(planned), **beside}, None
+        return preparation.refused(cannot(planned))
     made = planned.made
     if not request.plan:
         made = checked(work, action, made, _changed_meanwhile)
     if not isinstance(made, Prepared):
-        return {**(endings_document(earlier) if earlier else {}), **plan_document(work, made), **beside}, None
-    if request.plan not in {"", made.order.plan.hash}:
-        this = printable(made.order.plan.hash)
+        return preparation.refused(plan_document(work, made))
+    if (why := why_another_plan(request.plan, made.order)) is not None:
         since = listed((harmless(each.detail) for each in _changed_meanwhile(work, action, made)), "; ")
-        why = sentence("this plan is {}, not the one that was asked for: look at it again", this)
-        return {**cannot(listed(filter(None, (why, since)), ". ")), **beside}, None
+        return preparation.declined(cannot(listed(filter(None, (why, since)), ". ")))
     if made.offer is not None and made.offer.why_not_alone and work.attended and not request.plan:
-        return {**plan_document(work, made), **cannot(_by_its_hash(made.offer, made.order.plan.hash)), **beside}, None
+        by_its_hash = cannot(_by_its_hash(made.offer, made.order.plan.hash))
+        return preparation.declined({**plan_document(work, made), **by_its_hash})
     # 4
     asked = {**transaction.asked, **_on_behalf(work, planned.policy), **_of_plan(made)}
     ending = transact(replace(transaction, asked=asked), made.order)
     if ending.outcome in _NEW_STAYS:
         empty_inboxes(work.context, planned.inboxes, made.remainder)
-    return {**plan_document(work, made), **endings_document([*earlier, ending]), **beside}, ending
+    return preparation.ended(plan_document(work, made), ending)
 
 
 def _of_plan(made: Prepared) -> dict[str, object]:
@@ -151,30 +134,6 @@ def _on_behalf(work: Work, policy: str) -> dict[str, object]:
     # Where the daemon has recorded the approval, only its word says whose it is.
     whose = f"{approval.by}, {approval.why}" if approval.by == work.by and approval.why else approval.by
     return {"by": printable(f"{whose}, by approval"), "through": work.by, "approved": True}
-
-
-def others_at_work(work: Work, action: ActionRequest) -> Busy | None:
-    """Return None once no other process is at work on the components; else who still is. Raises OSError."""
-    transaction = work.transaction
-    transaction.prepare()
-    return await_others(
-        work.context.world,
-        transaction.locks,
-        action.components,
-        most=LONGEST_WAIT,
-        told=lambda busy: work.waits(harmless(busy.phrase)),
-        gives_up=lambda: work.has_left() or work.stopping(),
-    )
-
-
-def attend_to_leftovers(work: Work, transaction: TransactionContext) -> tuple[tuple[Ending, ...], Compared]:
-    """Finish or undo interrupted transactions, and look for late writes.
-
-    For the daemon no more often than the actor does so by itself: each recovery counts as an attempt.
-    """
-    if work.attended or work.pace.may(work.context.world):
-        return tuple(recover(transaction)), look_again(transaction)
-    return (), Compared()
 
 
 def _give_up_keys(work: Work, action: ActionRequest, why: str) -> dict[str, list[str]]:

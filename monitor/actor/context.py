@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from types import MappingProxyType
@@ -16,10 +16,10 @@ from actions.backup import Retention
 from actions.compact import compact, is_due
 from actions.component_files import held_by, keystore_password
 from actions.component_site import ComponentSite, LastSet
-from actions.journal import Event, Journal, JournalError, Record
+from actions.journal import Journal, JournalError, Record
 from actions.journal_state import JournalState
 from actions.lines import had_no_chain, presentable
-from actions.plan import Ill, Plan, plan_from_json
+from actions.plan import Ill
 from actions.plan_activation import plan_activation
 from actions.precheck import Issuers
 from actions.prepare import RefusedPlan
@@ -36,8 +36,10 @@ from config.text import Log, printable
 from config.vocabulary import FileRole
 from monitor.actor.live_view import endpoints_of, live
 from monitor.actor.store_view import StoreEyes, with_stores
+from monitor.actor.transactions import Transactions
 from monitor.actor.worth import worth_of
 from monitor.state.trust import TrustContext
+from probes.certificate import Certificate
 from probes.tls.drive import look_blocking
 
 log: Log = logging.getLogger("certvigil.actor")
@@ -45,12 +47,13 @@ log: Log = logging.getLogger("certvigil.actor")
 
 @dataclass(slots=True)
 class _TakenIn:
-    """Records of the journal, and the state that they amount to."""
+    """Records of the journal, and what they amount to, once somebody has asked for it."""
 
     records: Sequence[Record] = ()
     number: int = 0
     """How many of them: the journal adds to the same sequence."""
-    state: JournalState = field(default_factory=JournalState)
+    state: JournalState | None = None
+    transactions: Transactions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,22 @@ class ActorContext:
 
         The records are taken in once for as long as nobody adds one. A state that was returned stays as it is.
         """
+        known = self._known()
+        known.state = known.state or JournalState.of(known.records)
+        return known.state
+
+    def transactions(self) -> Transactions:
+        """Return the transactions of the journal, as `journal_state`; raises JournalError, OSError."""
+        known = self._known()
+        known.transactions = known.transactions or Transactions.of(known.records)
+        return known.transactions
+
+    def _known(self) -> _TakenIn:
+        """Return what is taken in of the records that there are now."""
         known, records = self._taken_in, self.records()
         if known.records is not records or known.number != len(records):
-            known.records, known.number, known.state = records, len(records), JournalState.of(records)
-        return known.state
+            known.records, known.number, known.state, known.transactions = records, len(records), None, None
+        return known
 
     def site(
         self,
@@ -130,7 +145,7 @@ class ActorContext:
 
     def _last(self, component: Component) -> LastSet:
         """Return the newest backup set with which a server starts; raises OSError."""
-        committed = _committed(self.records(), component.name)
+        committed = self.transactions().to_be_served(component.name)
         password = keystore_password(component.artefacts, self.world)
         for each in reversed(self.backup_sets(component.name)):
             try:
@@ -138,7 +153,7 @@ class ActorContext:
             except (backup.BackupError, OSError):
                 continue
             if not self._why_dead(component, held, password):
-                chain = presented_by(presentable(component.artefacts, held), password)
+                chain = _presented(component, held, password)
                 states = {copy.path: copy.state for copy in each.copies if copy.state is not None}
                 return LastSet(chain, held.get(FileRole.KEYSTORE) or b"", states, committed)
         return LastSet(committed=committed)
@@ -180,6 +195,12 @@ class ActorContext:
         """Return the content of a backup set for a component's files as they are configured now."""
         content = backup.content(self.world, self.transaction.backups, of)
         return held_by(component.artefacts, content, self.world)
+
+    def presented_with(self, of: backup.BackupSet) -> tuple[Certificate, ...]:
+        """Return the chain that a server presents with a backup set of a component; raises BackupError, OSError."""
+        component = self.config.components[of.component]
+        password = keystore_password(component.artefacts, self.world)
+        return _presented(component, self._held(component, of), password)
 
     def _copies(self, component: Component, of: backup.BackupSet) -> Mapping[str, str]:
         """Return the path of the copy of each file in a backup set, by the configured path; raises OSError."""
@@ -262,17 +283,10 @@ class ActorContext:
         return backup.sets(self.world, self.transaction.backups, name)
 
 
-def _committed(records: Iterable[Record], component: str) -> frozenset[str]:
-    """Return the leaves that the last transaction which put a component onto new files has it serve."""
-    begun: dict[str, Plan] = {}
-    leaves: frozenset[str] = frozenset()
-    for record in records:
-        if record.event is Event.BEGIN and component in record.data["plan"]["components"]:
-            begun[record.transaction] = plan_from_json(record.data["plan"])
-        elif record.event in {Event.COMMITTED, Event.FAILED_FORWARD} and record.transaction in begun:
-            plan = begun.pop(record.transaction)
-            leaves = frozenset(chain[0] for each in plan.serves for chain in each.chains if chain)
-    return leaves
+def _presented(
+    component: Component, held: Mapping[FileRole, bytes | None], password: bytes | None
+) -> tuple[Certificate, ...]:
+    return presented_by(presentable(component.artefacts, held), password)
 
 
 def journal_path(config: Config) -> str:

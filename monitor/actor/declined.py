@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -51,7 +51,7 @@ def note_declined(work: Work, action: ActionRequest, answer: Document, why: str 
         names = [name for name in action.components if name in config.components or name in config.changeable_stores]
         if not names or all(_is_known(known, name, digest, work.context.world.now()) for name in names):
             return
-        group = _group_of(work, names)
+        group = config.group_of_all(names)
         # These records have a bound of their own: what is refused keeps the daemon from nothing that is not.
         work.note(
             Event.DECLINED,
@@ -89,8 +89,3 @@ def _is_known(known: Mapping[tuple[str, str], float], component: str, digest: st
     if digest in lately and now - lately[digest] < AGAIN:
         return True
     return sum(now - at < SPAN for at in lately.values()) >= MOST
-
-
-def _group_of(work: Work, names: Sequence[str]) -> str:
-    groups = {work.context.config.group_of.get(name, "") for name in names}
-    return groups.pop() if len(groups) == 1 else ""

@@ -89,8 +89,8 @@ def take_offer(work: Work, request: Request) -> Document:
         remove(world, each)
     # 3
     shas = [each.sha256 for each in found]
-    of = {"group": subjects[0]} if subjects[0] in context.config.groups else {}
-    components = list(request.components)
+    group, components = context.config.group_of_all(request.components), list(request.components)
+    of = {"group": group} if group else {}
     work.note(Event.OFFERED, components, components=components, by=work.by, certificates=shas, **of)
     return {"offered": {"by": work.by, "at": iso(world.now()), "way": Way.SOCKET, "certificates": shas}}
 

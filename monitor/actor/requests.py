@@ -97,8 +97,7 @@ def _made(work: Work, components: Sequence[str], names: Sequence[str], order: Cs
         pem = signed_request(key, names, subject)
     except ValueError as error:
         return cannot(sentence("this key cannot sign a request: {}", printable(str(error))))
-    name = context.config.subjects_of(components)[0]
-    of = {"group": name} if name in context.config.groups else {}
+    group = context.config.group_of_all(components)
     seen = young(known_certificates(context, components), now) if order.installed else frozenset()
 
     def noted() -> None:
@@ -113,7 +112,7 @@ def _made(work: Work, components: Sequence[str], names: Sequence[str], order: Cs
             by=work.by,
             until=now + order.days * DAY,
             seen=sorted(seen),
-            **of,
+            **({"group": group} if group else {}),
         )
 
     if order.installed:
@@ -188,8 +187,7 @@ def _described(
 ) -> Document:
     """Return the request that would be made, with its installed `key` or else with a new key of a `kind`."""
     config, now = work.context.config, work.context.world.now()
-    subject = config.subjects_of(components)[0]
-    group = subject if subject in config.groups else ""
+    group = config.group_of_all(components)
     until = now + order.days * DAY
     would_be = WaitingRequest(
         key, tuple(sorted(components)), tuple(names), order.installed, "", work.by, now, until, group=group

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from actions import target
-from actions.artefact import presented_by, ways_of_presenting
-from actions.backup import BackupError, BackupSet, content
-from actions.component_files import held_by, keystore_password
-from actions.journal import ENDED, Event, Record
-from actions.lines import presentable
-from actions.plan import Kind, Plan, plan_from_json
+from actions.artefact import ways_of_presenting
+from actions.backup import BackupError, BackupSet
+from actions.journal import Record
+from actions.plan import Kind, plan_from_json
 from actions.validate import live_view_from_json
 from monitor.actor.context import ActorContext
 from monitor.actor.live_view import endpoints_of
+from monitor.actor.transactions import Transactions
 from probes.certificate import Certificate
-
-_ENDINGS: Final = ENDED | {Event.FROZEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +38,17 @@ class SetFacts:
     is_on_disk: bool
 
 
-def facts_of(context: ActorContext, of: BackupSet) -> SetFacts:
+def facts_of_set(context: ActorContext, of: BackupSet) -> SetFacts:
     """Return the facts about a backup set; raises JournalError, OSError where the journal cannot be read.
 
     The journal has nothing about a set of another program, whatever its name.
     """
     if of.folder:
         return SetFacts(None, None, is_on_disk(context, of))
-    records = context.records()
-    own = [each for each in records if each.transaction == of.transaction]
-    begin = next((each for each in own if each.event is Event.BEGIN), None)
-    return SetFacts(_origin(begin, own), _was_in_use(context, of, begin, records), is_on_disk(context, of))
+    known = context.transactions()
+    begin = known.begun.get(of.transaction)
+    origin = None if begin is None else _origin(begin, known.ended.get(of.transaction))
+    return SetFacts(origin, _was_in_use(context, of, begin, known), is_on_disk(context, of))
 
 
 def is_on_disk(context: ActorContext, of: BackupSet) -> bool:
@@ -70,13 +66,10 @@ def is_on_disk(context: ActorContext, of: BackupSet) -> bool:
 
 def certificates_in(context: ActorContext, of: BackupSet) -> tuple[Certificate, ...]:
     """Return the chain that a server presents with a set, the server's certificate first; empty where none is known."""
-    component = context.config.components.get(of.component)
-    if component is None:
+    if of.component not in context.config.components:
         return ()
-    artefacts = component.artefacts
     try:
-        held = held_by(artefacts, content(context.world, context.transaction.backups, of), context.world)
-        return presented_by(presentable(artefacts, held), keystore_password(artefacts, context.world))
+        return context.presented_with(of)
     except (BackupError, OSError):
         return ()
 
@@ -97,19 +90,16 @@ def is_served(chain: Sequence[Certificate], presented: Collection[tuple[str, ...
     return all(each in ways for each in presented)
 
 
-def _origin(begin: Record | None, own: Iterable[Record]) -> SetOrigin | None:
-    if begin is None:
-        return None
-    ending = next((each for each in reversed([*own]) if each.event in _ENDINGS), None)
+def _origin(begin: Record, ending: Record | None) -> SetOrigin:
     outcome = "" if ending is None else str(ending.data.get("outcome", ""))
     return SetOrigin(Kind(begin.data["plan"]["kind"]), str(begin.data.get("by", "")), outcome)
 
 
-def _was_in_use(context: ActorContext, of: BackupSet, begin: Record | None, records: Sequence[Record]) -> bool | None:
+def _was_in_use(context: ActorContext, of: BackupSet, begin: Record | None, known: Transactions) -> bool | None:
     served = None if begin is None else _was_served(context, of, begin)
     if served:
         return True
-    return True if _was_committed(of, records) else served
+    return True if _was_committed(of, known) else served
 
 
 def _was_served(context: ActorContext, of: BackupSet, begin: Record) -> bool | None:
@@ -125,21 +115,11 @@ def _was_served(context: ActorContext, of: BackupSet, begin: Record) -> bool | N
     return any(each.chain[0] in leaves[each.endpoint] for each in seen) if seen else None
 
 
-def _was_committed(of: BackupSet, records: Sequence[Record]) -> bool:
+def _was_committed(of: BackupSet, known: Transactions) -> bool:
     """Whether a transaction before the one that took the set was committed with exactly these files."""
-    held = {copy.path: copy.state.sha256 for copy in of.copies if copy.state is not None}
-    begun: dict[str, Plan] = {}
-    left: list[Mapping[str, str]] = []
-    for record in records:
-        if record.event is Event.BEGIN and record.transaction != of.transaction and record.at <= of.at:
-            begun[record.transaction] = plan_from_json(record.data["plan"])
-        elif record.event is Event.COMMITTED and record.transaction in begun:
-            left.append(_leaves(begun[record.transaction], of.component, held.keys()))
-    return held in left
-
-
-def _leaves(plan: Plan, component: str, paths: Collection[str]) -> Mapping[str, str]:
-    """Return the content that a transaction left in files of a component, by path."""
-    changed = {each.path: each.new_sha256 for each in plan.changes if each.component == component}
-    stood = {path: digest for name, path, digest in plan.stands if name == component}
-    return {path: digest for path, digest in {**stood, **changed}.items() if path in paths}
+    held = {(of.component, copy.path): copy.state.sha256 for copy in of.copies if copy.state is not None}
+    return any(
+        left.items() >= held.items()
+        for transaction, left in known.left.items()
+        if transaction != of.transaction and known.begun[transaction].at <= of.at
+    )

@@ -9,14 +9,13 @@ from typing import Final, Self
 
 from actions import backup
 from actions.backup import state_of
-from actions.ending import Ending, Ground
+from actions.ending import Ground
 from actions.journal_state import ActionRequest
 from actions.keytool import Keytool, find_keytool
 from actions.package import is_of_package
 from actions.plan import Change, FileState, Kind, Order, Plan
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
-from actions.recover import left_to_others
 from actions.refusal import refusal
 from actions.rehearse import Effect
 from actions.transaction import transact
@@ -35,21 +34,21 @@ from actions.trust_change import (
 from actions.world import World
 from config.likeness import perhaps
 from config.model import Config, TrustStore
-from config.text import Printable, harmless, printable, sentence
+from config.text import Printable, printable, sentence
 from config.vocabulary import WriteMode
-from monitor.actor.backup_sets import DEFAULT_SET
-from monitor.actor.carry_out import MOST_TRIES, attend_to_leftovers, others_at_work
+from monitor.actor.attempt import Answered, Preparation, attempted, why_another_plan
+from monitor.actor.backup_sets import set_of_store
 from monitor.actor.context import ActorContext
 from monitor.actor.declined import note_declined
-from monitor.actor.documents import busy_document, cannot, endings_document, late_document, made_document
+from monitor.actor.documents import cannot, made_document
 from monitor.actor.meanwhile import changed_meanwhile, seen_now
 from monitor.actor.request import Document
-from monitor.actor.set_facts import is_on_disk
 from monitor.actor.work import Work
 from monitor.dialect import certificate_object
 from probes.certificate import Certificate
 from probes.property_edit import with_value
 from probes.store_content import read_store, sha256_of
+from probes.trust import way_into
 from probes.validation import judge_switch
 
 
@@ -111,11 +110,7 @@ def why_not_changed(config: Config, name: str) -> Printable | None:
             "{} is on other machines: change it there, and record it by `certvigil trust confirm`", printable(name)
         )
     if store.path is None:
-        return sentence(
-            "{} is not certvigil's to change: put the root into /usr/local/share/ca-certificates and run "
-            "update-ca-certificates, or into /etc/pki/ca-trust/source/anchors and run update-ca-trust",
-            printable(name),
-        )
+        return sentence("{} is not certvigil's to change: {}", printable(name), way_into(store))
     if not store.is_changeable:
         return sentence(
             "{} is only observed: set `mode: approve` of that trust store to have it changed", printable(name)
@@ -132,10 +127,7 @@ def change_store(work: Work, request: StoreRequest) -> Document:
         return _refused_now(work, _document(work, planned), planned)
     action = _action(request)
     work = replace(work, seen=seen_now(work.context, action))
-    for _ in range(MOST_TRIES):
-        answer, ending = _try(work, request)
-        if ending is None or not left_to_others(ending):
-            break
+    answer, ending = attempted(work, lambda: _try(work, request))
     if ending is None:
         note_declined(work, action, answer)
     return answer
@@ -156,25 +148,20 @@ def _refused_now(work: Work, document: Document, planned: _StorePlan | RefusedPl
     return made_document(RefusedPlan((objection,), planned.prepared.effects), {})
 
 
-def _try(work: Work, request: StoreRequest) -> tuple[Document, Ending | None]:
+def _try(work: Work, request: StoreRequest) -> Answered:
     action = _action(request)
-    busy = others_at_work(work, action)
-    leftovers, compared = attend_to_leftovers(work, work.transaction)
-    earlier = [each for each in leftovers if not left_to_others(each)]
-    beside: Document = {**busy_document(leftovers), **late_document(compared)}
-    if busy is not None:
-        return {**cannot(sentence("{}: ask again", harmless(busy.sentence))), **beside}, None
+    preparation = Preparation.begun(work, action, work.transaction)
+    if preparation.busy is not None:
+        return preparation.declined(preparation.busy)
     planned = _plan(work.context, request)
     if isinstance(planned, _StorePlan) and (meant_another := tuple(_changed_meanwhile(work, action, request))):
         planned = RefusedPlan(meant_another)
     document = _document(work, planned)
     if isinstance(planned, RefusedPlan):
-        return {**(endings_document(earlier) if earlier else {}), **document, **beside}, None
+        return preparation.refused(document)
     order = planned.prepared.order
-    if request.plan not in {"", order.plan.hash}:
-        this = printable(order.plan.hash)
-        why = sentence("this plan is {}, not the one that was asked for: look at it again", this)
-        return {**cannot(why), **beside}, None
+    if (why := why_another_plan(request.plan, order)) is not None:
+        return preparation.declined(cannot(why))
     asked = {
         "by": work.by,
         "why": "",
@@ -187,7 +174,7 @@ def _try(work: Work, request: StoreRequest) -> tuple[Document, Ending | None]:
         },
     }
     ending = transact(replace(work.transaction, asked=asked), order)
-    return {**document, **endings_document([*earlier, ending]), **beside}, ending
+    return preparation.ended(document, ending)
 
 
 def _changed_meanwhile(work: Work, action: ActionRequest, request: StoreRequest) -> Iterator[Objection]:
@@ -388,16 +375,8 @@ class _Held:
 
 def _given_back(context: ActorContext, store: str, deed: FromBackup) -> _Held | Objection:
     """Return the content of the backup set that is to be given back; raises BackupError, OSError."""
-    name, sets = deed.set_name, context.backup_sets(store)
-    found = [
-        each
-        for each in sets
-        if each.transaction == name or (name == DEFAULT_SET and each.pinned) or (not name and not each.late)
-    ]
-    if not name:
-        # A change that was undone has put aside what is on disk again.
-        found = [each for each in found if not is_on_disk(context, each)] or found
-    if not found:
-        return Objection(Ground.UNUSABLE, f"there is no backup set {printable(name) or 'yet'} of {store}")
-    content = backup.content(context.world, context.transaction.backups, found[-1])
-    return _Held(found[-1].transaction, {path: data for path, data in content.items() if data is not None})
+    found = set_of_store(context, store, deed.set_name)
+    if found is None:
+        return Objection(Ground.UNUSABLE, f"there is no backup set {printable(deed.set_name) or 'yet'} of {store}")
+    content = backup.content(context.world, context.transaction.backups, found)
+    return _Held(found.transaction, {path: data for path, data in content.items() if data is not None})

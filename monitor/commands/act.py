@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import os
 import signal
 import sys
@@ -22,7 +21,7 @@ from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from actions.world import World
 from config.model import Config
-from config.text import Printable, Shown, harmless, printable, sentence
+from config.text import Printable, harmless, printable, sentence
 from monitor.actor.authority import ourselves
 from monitor.actor.backup_sets import DEFAULT_SET
 from monitor.actor.client import NoActor, ask
@@ -34,7 +33,8 @@ from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import Work
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
-from monitor.commands.outcome import UNUSABLE, StepProgress, exit_code, show
+from monitor.commands.json_output import print_json
+from monitor.commands.outcome import UNUSABLE, StepDisplay, cannot, exit_code, show
 from monitor.commands.wait import begun_already, wait_for_end
 from monitor.dialect import iso
 from monitor.state.trust import read_trust_context
@@ -74,10 +74,10 @@ def replace(
     """
     for each in components:
         if "/" in each or os.path.isfile(each):
-            return _cannot("{} is a file and no component: write --from before each file", printable(each, 200))
+            return cannot("{} is a file and no component: write --from before each file", printable(each, 200))
     handed = _handed(files, password_file) if files else None
     if isinstance(handed, str):
-        return _cannot("{}", handed)
+        return cannot("{}", handed)
     action = ActionRequest(
         Kind.REPLACE,
         tuple(components),
@@ -111,7 +111,7 @@ def reset_to_default(component: str, losses: Sequence[str], options: ActOptions)
     config = loaded(options.config)
     if config is not None and component in config.trust_stores and component not in config.components:
         shown = printable(component)
-        return _cannot("{} is a trust store: `certvigil trust restore {} --to default` does it", shown, shown)
+        return cannot("{} is a trust store: `certvigil trust restore {} --to default` does it", shown, shown)
     return rollback(component, DEFAULT_SET, losses, options)
 
 
@@ -150,15 +150,14 @@ def _perform(
     services_run: bool = True,
     wait: bool = False,
 ) -> int:
-    progress = StepProgress(_where(options))
+    progress = StepDisplay(_where(options))
     document = answer_to(request, options, handed, progress, services_run=services_run, wait=wait)
     if not isinstance(document, dict):
         return document
     if options.bound_to and request.verb is Verb.PLAN and document.get("plan", {}).get("hash") != options.bound_to:
-        return _cannot("the plan is not the one of --plan by now: look at it again")
+        return cannot("the plan is not the one of --plan by now: look at it again")
     if options.as_json and "cannot" not in document:
-        json.dump({"schema": 1, **document}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(document)
     else:
         show(document, progress)
     return exit_code(document)
@@ -168,7 +167,7 @@ def answer_to(
     request: Request,
     options: ActOptions,
     handed: CandidateFiles | None = None,
-    progress: StepProgress | None = None,
+    progress: StepDisplay | None = None,
     *,
     services_run: bool = True,
     wait: bool = False,
@@ -177,21 +176,21 @@ def answer_to(
     config = loaded(options.config)
     if config is None:
         return UNUSABLE
-    progress = progress or StepProgress(None)
+    progress = progress or StepDisplay(None)
     request = _with_members(request, config)
     try:
         document = _answer(config, request, handed, progress, services_run=services_run)
         if wait:
             document = _waited_for(config.settings.actor.socket, request.plan, document, progress)
     except (JournalError, BackupError) as error:
-        return _cannot("{}", harmless(str(error)))
+        return cannot("{}", harmless(str(error)))
     except OSError as error:
         about = printable(str(error.filename or config.settings.actor.directory))
-        return _cannot("{}: {}", about, printable(error.strerror or str(error)))
+        return cannot("{}: {}", about, printable(error.strerror or str(error)))
     return document
 
 
-def _waited_for(socket: str, beginning: str, answer: Document, progress: StepProgress) -> Document:
+def _waited_for(socket: str, beginning: str, answer: Document, progress: StepDisplay) -> Document:
     """Return the answer to an approval, with the end of the plan; of a plan that was begun already, its end."""
     if "approved" in answer:
         progress.say("approved; waiting for the daemon, which has it carried out")
@@ -219,7 +218,7 @@ def _with_members(request: Request, config: Config) -> Request:
 
 
 def _answer(
-    config: Config, request: Request, handed: CandidateFiles | None, progress: StepProgress, *, services_run: bool
+    config: Config, request: Request, handed: CandidateFiles | None, progress: StepDisplay, *, services_run: bool
 ) -> Document:
     """Return the answer of the actor; where none runs, do the work here.
 
@@ -237,19 +236,19 @@ def _answer(
 
 
 @contextmanager
-def working(config: Config, options: ActOptions) -> Iterator[tuple[Work, StepProgress]]:
+def working(config: Config, options: ActOptions) -> Iterator[tuple[Work, StepDisplay]]:
     """Give the work of a person in this process, and its progress on the screen; raises JournalError, OSError."""
     _see_that_it_can_be_done_here(
         config, "only its owner may do this: the command does it itself, and the actor takes no such request; ask root"
     )
-    progress = StepProgress(_where(options))
+    progress = StepDisplay(_where(options))
     with _work(config, progress, None, services_run=True) as work:
         yield work, progress
 
 
 @contextmanager
 def _work(
-    config: Config, progress: StepProgress, handed: CandidateFiles | None, *, services_run: bool
+    config: Config, progress: StepDisplay, handed: CandidateFiles | None, *, services_run: bool
 ) -> Iterator[Work]:
     trust_context, findings = read_trust_context(config)
     for each in findings:
@@ -304,8 +303,3 @@ def _handed(paths: Sequence[str], password_file: str | None) -> CandidateFiles |
     except OSError as error:
         return sentence("{} cannot be read: {}", printable(str(error.filename)), printable(str(error.strerror)))
     return CandidateFiles(files, password)
-
-
-def _cannot(template: str, *parts: Shown) -> int:
-    complain("certvigil: {}", sentence(template, *parts))
-    return UNUSABLE

@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from actions.csr import new_key
 from actions.own_ca import make_ca, open_ca, read_request, root_path, sign
-from actions.world import Metadata, World, write_new
-from config.text import Shown, listed, printable, sentence
+from actions.world import World
+from config.text import listed, printable
 from config.vocabulary import RequestKey
 from monitor.commands.complain import complain
-from monitor.commands.outcome import UNUSABLE
+from monitor.commands.new_file import why_not_new, write_new_file
+from monitor.commands.outcome import cannot
 from probes.judge.time import moment
 
 _REFUSED = 1
@@ -25,9 +26,9 @@ def init(directory: str, name: str, days: int, permitted: Sequence[str], key: Re
     try:
         why = make_ca(World(), directory, new_key(key), name=name, days=days, permitted=permitted)
     except OSError as error:
-        return _cannot("{}: {}", printable(str(error.filename)), printable(str(error.strerror)))
+        return cannot("{}: {}", printable(str(error.filename)), printable(str(error.strerror)))
     if why is not None:
-        return _cannot("{}", why)
+        return cannot("{}", why)
     complain(
         "the root is {}: give it to the clients; the key beside it is for root alone", printable(root_path(directory))
     )
@@ -41,17 +42,17 @@ def sign_request(path: str, directory: str, days: int, out: str | None, *, longe
         ca = open_ca(world, directory)
         data = sys.stdin.buffer.read(2**20) if path == "-" else world.read(world.resolve(path))[1]
     except OSError as error:
-        return _cannot("{} cannot be read: {}", printable(str(error.filename)), printable(str(error.strerror)))
+        return cannot("{} cannot be read: {}", printable(str(error.filename)), printable(str(error.strerror)))
     if isinstance(ca, str):
-        return _cannot("{}", ca)
+        return cannot("{}", ca)
     wanted = read_request(data)
     if isinstance(wanted, str):
-        return _cannot("{} is not signed: {}", printable(path), wanted)
-    if out is not None and os.path.lexists(out):
-        return _cannot("{} exists: a certificate is written to a new file", printable(out))
+        return cannot("{} is not signed: {}", printable(path), wanted)
+    if out is not None and (trouble := why_not_new(out, "a certificate")) is not None:
+        return cannot("{}", trouble)
     issued = sign(ca, wanted, world.now(), days, longer=longer)
     if isinstance(issued, str):
-        return _cannot("{} is not signed: {}", printable(path), issued)
+        return cannot("{} is not signed: {}", printable(path), issued)
     complain("names    {}", listed(map(printable, wanted.names)))
     complain("key      {}", wanted.key)
     complain("until    {}", moment(issued.not_valid_after_utc.timestamp()))
@@ -65,13 +66,12 @@ def sign_request(path: str, directory: str, days: int, out: str | None, *, longe
         # For the record, and before anybody has it.
         kept = os.path.join(directory, "issued")
         world.make_directory(kept)
-        public = Metadata(0o644, os.geteuid(), os.getegid())
-        write_new(world, os.path.join(kept, f"{issued.serial_number:x}.crt"), pem, public)
+        write_new_file(os.path.join(kept, f"{issued.serial_number:x}.crt"), pem)
         world.sync_directory(kept)
         if out is not None:
-            write_new(world, out, pem, public)
+            write_new_file(out, pem)
     except OSError as error:
-        return _cannot("{}: {}", printable(str(error.filename)), printable(str(error.strerror)))
+        return cannot("{}: {}", printable(str(error.filename)), printable(str(error.strerror)))
     if out is None:
         sys.stdout.write(pem.decode())
     return 0
@@ -85,8 +85,3 @@ def _agreed() -> bool:
     sys.stderr.write("sign it? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-def _cannot(template: str, *parts: Shown) -> int:
-    complain("certvigil: {}", sentence(template, *parts))
-    return UNUSABLE

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +17,7 @@ from monitor.commands.check_files import Manner, judge_files, look_at, passed_ov
 from monitor.commands.checked import Checked, document, exit_code, issuing_key
 from monitor.commands.complain import complain
 from monitor.commands.given import Directory, GivenTargets, PassedOverPath, UsageError, parse_time, read_given
+from monitor.commands.json_output import print_json
 from monitor.commands.keys import KeyFile, key_in
 from monitor.commands.screen import Screen
 from probes.assess import EndpointContext, assess_endpoint
@@ -110,9 +109,7 @@ def check(targets: Sequence[str], options: CheckOptions) -> int:
     checked += [each for directory in task.given.directories for each in _unsearched(directory)]
     left_out = [(each, tuple(passed_over(each, observed, files))) for each in task.given.directories]
     if options.as_json:
-        everything = document(checked, [each for _, some in left_out for each in some], now, task.anchors)
-        json.dump(everything, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(document(checked, [each for _, some in left_out for each in some], now, task.anchors))
     else:
         _show(screen, checked, left_out, task)
         if task.manner.view is None and any(each.format and each.chain for each in checked):

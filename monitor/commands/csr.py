@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,20 +11,23 @@ from typing import Any, Final
 from actions.candidate import Given
 from actions.csr import CsrOrder, wrong_order
 from actions.world import World
-from config.text import Printable, Shown, harmless, listed, printable, sentence
+from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import RequestKey
 from monitor.actor.handed import CandidateFiles
 from monitor.actor.offers import examined
 from monitor.actor.request import MOST_OFFERED, Document, Request, Verb
 from monitor.commands.act import ActOptions, answer_to
 from monitor.commands.complain import complain
-from monitor.commands.outcome import UNUSABLE
+from monitor.commands.json_output import print_json
+from monitor.commands.new_file import why_not_new, write_new_file
+from monitor.commands.outcome import cannot
 from monitor.commands.screen import Screen
 
 _PEM: Final = re.compile(
     r"-----BEGIN CERTIFICATE REQUEST-----\n[A-Za-z0-9+/=\n]{1,20000}-----END CERTIFICATE REQUEST-----\n"
 )
 """Whoever answers in the place of the actor writes nothing else to a terminal or a file."""
+_WHAT: Final = "a request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,9 @@ def _answer(request: Request, key: str, options: ActOptions, handed: CandidateFi
     """Return the answer that has a part called `key`; else say why there is none, and return the exit code."""
     document = answer_to(request, options, handed)
     if isinstance(document, dict) and "cannot" in document:
-        return _cannot("{}", harmless(str(document["cannot"])))
+        return cannot("{}", harmless(str(document["cannot"])))
     if isinstance(document, dict) and key not in document:
-        return _cannot("the answer of the actor is not understood: {}", printable(str(document), 200))
+        return cannot("the answer of the actor is not understood: {}", printable(str(document), 200))
     return document
 
 
@@ -72,7 +73,7 @@ def csr(
 ) -> int:
     """Make a request, list the requests that wait, print one again or withdraw one; return the exit code."""
     if sum(map(bool, (show_all, show, cancel))) > 1:
-        return _cannot("--list, --show and --cancel are three things to do: give one of them")
+        return cannot("--list, --show and --cancel are three things to do: give one of them")
     options = ActOptions(config, as_json=as_json)
     if cancel:
         return _cancel(Request(Verb.CANCEL, key=cancel.lower(), why=why), options)
@@ -80,19 +81,19 @@ def csr(
     if show_all or show:
         return _list(Request(Verb.REQUESTS, components=named), options, show.lower(), out)
     if not named:
-        return _cannot("a request is for a component or a group: name one, or --list")
+        return cannot("a request is for a component or a group: name one, or --list")
     if (wrong := wrong_order(query.order)) is not None:
-        return _cannot("{}", wrong)
-    if out is not None and not query.dry_run and (trouble := _why_not_new(out)) is not None:
-        return _cannot("{}", trouble)
+        return cannot("{}", wrong)
+    if out is not None and not query.dry_run and (trouble := why_not_new(out, _WHAT)) is not None:
+        return cannot("{}", trouble)
     document = _answer(Request(Verb.CSR, components=named, csr=query.order), "csr", options)
     if not isinstance(document, dict):
         return document
     made = document["csr"]
     if made["made"] and (wrong := _no_request(made["pem"])) is not None:
-        return _cannot("{}", wrong)
+        return cannot("{}", wrong)
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         _describe(made)
         if made["made"] and out is None:
@@ -104,22 +105,22 @@ def offer(component: str, paths: Sequence[str], *, config: str, as_json: bool) -
     """Offer the certificates in these files for a component or group; return the exit code."""
     world = World()
     if len(paths) > MOST_OFFERED:
-        return _cannot("an offer has at most {} files", MOST_OFFERED)
+        return cannot("an offer has at most {} files", MOST_OFFERED)
     try:
         files = [Given(printable(path), world.read(world.resolve(path))[1]) for path in paths]
     except OSError as error:
-        return _cannot("{} cannot be read: {}", printable(str(error.filename)), printable(str(error.strerror)))
+        return cannot("{} cannot be read: {}", printable(str(error.filename)), printable(str(error.strerror)))
     # What is no offer does not leave this process: it may be a key.
     found = examined(files)
     if isinstance(found, str):
-        return _cannot("{}", found)
+        return cannot("{}", found)
     handed = CandidateFiles((Given("offer", b"".join(each.der for each in found)),))
     request = Request(Verb.OFFER, components=(component,))
     document = _answer(request, "offered", ActOptions(config, as_json=as_json), handed)
     if not isinstance(document, dict):
         return document
     if as_json:
-        _print_json(document)
+        print_json(document)
         return 0
     shas = document["offered"]["certificates"]
     Screen().say(
@@ -136,7 +137,7 @@ def _cancel(request: Request, options: ActOptions) -> int:
     if not isinstance(document, dict):
         return document
     if options.as_json:
-        _print_json(document)
+        print_json(document)
     else:
         Screen().say("cancelled  the request with the key {}", document["cancelled"])
     return 0
@@ -149,14 +150,14 @@ def _list(request: Request, options: ActOptions, wanted: str, out: str | None) -
     found = [each for each in document["requests"] if each["key"].startswith(wanted)]
     if wanted and len(found) != 1:
         number = Printable("more than one request") if found else Printable("no request")
-        return _cannot("{} that waits has a key that begins with {}", number, printable(wanted, 100))
+        return cannot("{} that waits has a key that begins with {}", number, printable(wanted, 100))
     if options.as_json:
-        _print_json({**document, "requests": found})
+        print_json({**document, "requests": found})
         return 0
     if wanted and (wrong := _no_request(found[0]["pem"])) is not None:
-        return _cannot("{}", wrong)
+        return cannot("{}", wrong)
     if wanted and out is not None:
-        return _cannot("{}", trouble) if (trouble := _why_not_new(out)) is not None else _written(out, found[0])
+        return cannot("{}", trouble) if (trouble := why_not_new(out, _WHAT)) is not None else _written(out, found[0])
     if wanted:
         sys.stdout.write(found[0]["pem"])
     elif found:
@@ -186,42 +187,17 @@ def _describe(made: Mapping[str, Any]) -> None:
     complain("{}: a request {}; {}; names: {}; it waits until {}", of, said, kind, listed(made["names"]), made["until"])
 
 
-def _why_not_new(path: str) -> Printable | None:
-    """Say why a new file cannot be written at a path, a sentence; None where it can, as far as is known now."""
-    if os.path.lexists(path):
-        return sentence("{} exists: a request is written to a new file", printable(path))
-    directory = os.path.dirname(path) or "."
-    if not os.access(directory, os.W_OK | os.X_OK):
-        return sentence("{} is no directory that this user may write to", printable(directory))
-    return None
-
-
 def _written(out: str | None, made: Mapping[str, Any]) -> int:
     """Write a request to a new file, where one is wanted; return the exit code."""
     if out is None:
         return 0
     try:
-        with open(
-            os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "w", encoding="ascii"
-        ) as file:
-            file.write(made["pem"])
-            file.flush()
-            os.fsync(file.fileno())
+        write_new_file(out, made["pem"].encode())
     except OSError as error:
-        return _cannot(
+        return cannot(
             "the request is made, and {} cannot be written: {}; `certvigil csr --show {}` prints it",
             printable(out),
             printable(error.strerror or str(error)),
             printable(made["key"][:16]),
         )
     return 0
-
-
-def _print_json(document: Document) -> None:
-    json.dump({"schema": 1, **document}, sys.stdout, indent=2)
-    sys.stdout.write("\n")
-
-
-def _cannot(template: str, *parts: Shown) -> int:
-    complain("certvigil: {}", sentence(template, *parts))
-    return UNUSABLE

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Final
@@ -13,6 +11,7 @@ from config.text import Printable, harmless
 from config.vocabulary import Code
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
+from monitor.commands.json_output import print_json
 from monitor.commands.screen import Screen
 from monitor.notify.explanation import Explanation, advice_lines, by_kind, explanation, policies_line
 
@@ -28,8 +27,7 @@ def explain(codes: Sequence[str], *, as_json: bool) -> int:
         return _UNUSABLE
     explained = [explanation(code) for code in Code if not codes or is_one_of(code, codes)]
     if as_json:
-        json.dump({"schema": 1, "findings": [asdict(each) for each in explained]}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json({"findings": [asdict(each) for each in explained]})
         return 0
     screen = Screen()
     if not codes:

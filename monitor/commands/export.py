@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from actions.component_files import read_password
-from actions.world import Metadata, World, remove, write_new
+from actions.world import World
 from config.document import Mistake
 from config.guide import fill, why_not
 from config.model import Config, PemBundle
@@ -26,6 +24,8 @@ from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.guide import GuideOptions, known_facts, topics
+from monitor.commands.json_output import print_json
+from monitor.commands.new_file import write_new_file
 from monitor.commands.screen import Screen
 from monitor.dialect import certificate_object
 from monitor.guide.kit import Brought, Files, Signer, macos, sort_out, windows
@@ -36,14 +36,12 @@ from probes.private_key import load_private_key
 from probes.trust import LARGEST, read_certificates
 
 UNUSABLE: Final = 3
-_TOPICS: Final[Mapping[Machine, str]] = {Machine.WINDOWS: "windows-root", Machine.MACOS: "macos-root"}
-"""The runbook that lies in the kit, where the configuration has it."""
 _MOST: Final = 20
 """A site has no more roots of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class ExportOptions:
+class KitOptions:
     """The place of the kit, and its further content."""
 
     out: str
@@ -61,7 +59,7 @@ class _CannotError(Exception):
     """A kit cannot be made; the text says why and is printable."""
 
 
-def export(machine: Machine, source: str, options: ExportOptions) -> int:
+def export(machine: Machine, source: str, options: KitOptions) -> int:
     """Write the kit that brings the roots of `source`, a trust store or a file, to machines; return 3 where it cannot.
 
     No file is overwritten by another content.
@@ -145,7 +143,7 @@ def _others(name: str, config: Config) -> tuple[Certificate, ...]:
     return tuple(each for path in files if os.path.lexists(path) for each in read_certificates(path) if each.is_ca)
 
 
-def _files(machine: Machine, brought: Brought, options: ExportOptions) -> Files:
+def _files(machine: Machine, brought: Brought, options: KitOptions) -> Files:
     signer = _signer(options)
     if machine is Machine.MACOS:
         return macos(brought, signer)
@@ -154,7 +152,7 @@ def _files(machine: Machine, brought: Brought, options: ExportOptions) -> Files:
     return windows(brought)
 
 
-def _signer(options: ExportOptions) -> Signer | None:
+def _signer(options: KitOptions) -> Signer | None:
     """Return who signs; raises OSError."""
     if options.sign_certificate is None and options.sign_key is None:
         return None
@@ -187,12 +185,12 @@ def _signer(options: ExportOptions) -> Signer | None:
     return Signer(key, certificates)
 
 
-def _runbook(machine: Machine, config: Config, options: ExportOptions) -> Files:
+def _runbook(machine: Machine, config: Config, options: KitOptions) -> Files:
     """Return the runbook of the configuration about this kind of machine, where there is one."""
     found = topics(config)
     if isinstance(found, Mistake):
         raise _CannotError(str(found))
-    topic = found.topics.get(_TOPICS[machine])
+    topic = found.topics.get(machine.topic)
     if topic is None:
         return {}
     facts = {**known_facts(config, GuideOptions(options.config, options.default_config)), "in_kit": "yes"}
@@ -215,12 +213,8 @@ def _write(files: Files, directory: str) -> None:
                 sentence("{} is there with another content: name another directory with --out", _shown(path))
             )
     os.makedirs(directory, mode=0o755, exist_ok=True)
-    world = World()
     for path, data in missing.items():
-        new = f"{path}.new"
-        remove(world, new)
-        write_new(world, new, data, Metadata(0o644, os.geteuid(), os.getegid()))
-        world.rename(new, path)
+        write_new_file(path, data)
 
 
 def _ended(brought: Brought, now: float) -> Iterator[Printable]:
@@ -229,20 +223,16 @@ def _ended(brought: Brought, now: float) -> Iterator[Printable]:
             yield sentence("it has ended already: {}", each.title)
 
 
-def _show(files: Files, brought: Brought, remarks: Sequence[Printable], options: ExportOptions) -> None:
+def _show(files: Files, brought: Brought, remarks: Sequence[Printable], options: KitOptions) -> None:
     if options.as_json:
-        json.dump(
+        print_json(
             {
-                "schema": 1,
                 "directory": os.path.abspath(options.out),
                 "files": sorted(files),
                 "certificates": [certificate_object(each) for each in brought.all.values()],
                 "remarks": list(remarks),
-            },
-            sys.stdout,
-            indent=2,
+            }
         )
-        sys.stdout.write("\n")
         return
     screen = Screen()
     screen.table(

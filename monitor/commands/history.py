@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +14,7 @@ from monitor.act.status import actions_of
 from monitor.commands.choice import unknown, with_members
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
+from monitor.commands.json_output import print_json
 from monitor.commands.period import PeriodError, period
 from monitor.commands.screen import Screen
 from monitor.dialect import iso
@@ -67,9 +66,7 @@ def history(query: HistoryQuery, config_path: str, database: str | None) -> int:
     if isinstance(found, Degraded):
         return _failed(_unreadable(database, found))
     if query.as_json:
-        entries = [{**asdict(entry), "at": iso(entry.at)} for entry in found]
-        json.dump({"schema": 1, "entries": entries}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json({"entries": [{**asdict(entry), "at": iso(entry.at)} for entry in found]})
     elif not found:
         about = sentence(" to {}", listed(printable(each, 200) for each in query.names)) if query.names else _NOTHING
         before = sentence(", until {}", iso(until) or _NOTHING) if until is not None else _NOTHING

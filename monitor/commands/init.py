@@ -13,7 +13,6 @@ from typing import Final
 
 import typer
 
-from actions.world import Metadata, World, remove, write_new
 from config.document import Mistake
 from config.host import own_name
 from config.load import load
@@ -23,6 +22,7 @@ from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import LINE_ROLES, FileRole
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
+from monitor.commands.new_file import why_not_new, write_new_file
 from probes.trust import read_certificates
 
 UNUSABLE: Final = 3
@@ -30,8 +30,8 @@ _NOTHING_HERE: Final = "none of these files is here: name the right --root, or w
 _STAND_IN: Final = "host.invalid"
 """For a name that is not known yet, while files are looked for."""
 
-Value = str | list[str]
-Values = Mapping[str, Value]
+ParameterValue = str | list[str]
+Values = Mapping[str, ParameterValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ class _Draft:
 
     profile: str
     shipped: Shipped
-    values: dict[str, Value] = field(default_factory=dict)
+    values: dict[str, ParameterValue] = field(default_factory=dict)
     reasons: dict[str, Printable] = field(default_factory=dict)
 
-    def take(self, name: str, value: Value, why: Printable) -> None:
+    def take(self, name: str, value: ParameterValue, why: Printable) -> None:
         """Note a value."""
         self.values[name] = value
         self.reasons[name] = why
@@ -73,8 +73,8 @@ def init(name: str, given: Sequence[str], root: str | None, out: str | None, *, 
     `without_files`: also where none of its files is on this host.
     """
     try:
-        if out is not None and os.path.lexists(out):
-            raise _CannotError(sentence("{} is there already: it is not overwritten", printable(out, 4096)))  # noqa: TRY301
+        if out is not None and (trouble := why_not_new(out, "a configuration")) is not None:
+            raise _CannotError(trouble)  # noqa: TRY301
         draft = _begun(name, given, root)
         survey = _choose(draft)
         _complete(draft, survey)
@@ -92,7 +92,7 @@ def init(name: str, given: Sequence[str], root: str | None, out: str | None, *, 
         sys.stdout.write(text)
         return 0
     try:
-        _write(out, text.encode())
+        write_new_file(out, text.encode())
     except OSError as error:
         complain("certvigil init: {}: {}", printable(out, 4096), printable(error.strerror or str(error)))
         return UNUSABLE
@@ -121,7 +121,7 @@ def _begun(name: str, given: Sequence[str], root: str | None) -> _Draft:
     return draft
 
 
-def _read(parameter: Parameter, text: str) -> Value:
+def _read(parameter: Parameter, text: str) -> ParameterValue:
     return [each.strip() for each in text.split(",") if each.strip()] if parameter.kind == "ports" else text
 
 
@@ -252,15 +252,3 @@ def _tell(draft: _Draft, survey: _Survey) -> None:
         value = draft.values[name]
         shown = listed(map(printable, value)) if isinstance(value, list) else printable(value)
         complain("{} is {}: {}", printable(name), shown, why)
-
-
-def _write(path: str, data: bytes) -> None:
-    """Write a new file as a whole; raises OSError, also where there is one."""
-    world, new = World(), f"{path}.new"
-    remove(world, new)
-    write_new(world, new, data, Metadata(0o644, os.geteuid(), os.getegid()))
-    try:
-        # Unlike a rename, a link never takes the place of a file.
-        os.link(new, path)
-    finally:
-        remove(world, new)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from config.vocabulary import CertificateOrigin, Sending
 from monitor.commands.choice import unknown
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
+from monitor.commands.json_output import print_json
 from monitor.commands.screen import INDENT, Screen, left
 from monitor.state.cure import without_cure
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 UNKNOWN: Final = 3
-_CONCURRENCY: Final = 20
 _NOTHING: Final = Printable("")
 _ORIGIN: Final[Mapping[str, Printable]] = {
     CertificateOrigin.DEFAULT: Printable("the default certificate of the product"),
@@ -83,8 +81,7 @@ def show_inventory(query: InventoryQuery) -> int:
         return UNKNOWN
     document = _chosen(found, query.names)
     if query.as_json:
-        json.dump(document, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(document)
         return 0
     screen = Screen()
     if screen.width is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import sys
 import time
@@ -19,6 +18,7 @@ from monitor.commands.choice import unknown
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
+from monitor.commands.json_output import print_json
 from monitor.commands.screen import Screen
 from monitor.commands.status import listing, show_undelivered
 from monitor.notify.deliver import Receipt, SendOutcome
@@ -52,8 +52,7 @@ def test(names: Sequence[str], path: str, *, as_json: bool) -> int:
     tried = [(channel.url_name(position), receipt) for (channel, position), receipt in zip(jobs, receipts, strict=True)]
     if as_json:
         rows = [{"url": name, "outcome": receipt.outcome, "status": receipt.status} for name, receipt in tried]
-        json.dump({"schema": 1, "tried": rows}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json({"tried": rows})
     else:
         screen = Screen()
         for name, receipt in tried:
@@ -86,8 +85,7 @@ def show(socket: str, *, as_json: bool) -> int:
     if told is None:
         return _UNUSABLE
     if as_json:
-        json.dump({"schema": 1, **told}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(told)
         return 0
     screen = Screen()
     screen.table(
@@ -154,7 +152,7 @@ def unsilence(identifier: str, socket: str) -> int:
     return _said(done, "the silence has ended")
 
 
-def decide(what: str, channel: str | None, socket: str) -> int:
+def settle_given_up(what: str, channel: str | None, socket: str) -> int:
     """Have messages that were given up delivered again (`retry`) or dropped (`drop`); return 3 if no daemon answers."""
     query = "" if channel is None else f"?{urlencode({'channel': channel})}"
     done = _ask(socket, printable(what), f"/api/v1/notifications/{what}{query}", "POST")

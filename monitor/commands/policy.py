@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.given import UsageError, parse_time
+from monitor.commands.json_output import print_json
 from monitor.commands.screen import Screen
 from monitor.decide.check import NEVER
 from monitor.decide.decision import Decision, action_name
@@ -84,9 +84,8 @@ def _explain(target: str, at: str | None, source: Source, *, as_json: bool) -> N
         situation = as_of(situation, now)
     explained = explain_all(situation, policies, now)
     if as_json:
-        _print_json(
+        print_json(
             {
-                "schema": 1,
                 "at": iso(now),
                 "subject": situation.subject,
                 "policies": list(map(_explained_to_plain, explained)),
@@ -178,7 +177,7 @@ def _test(span: Span, assumptions: Assumptions, source: Source, *, as_json: bool
             if isinstance(each, Happening)
         ]
         told = [{**asdict(each), "at": iso(each.at)} for each in happened if isinstance(each, ForeseenMessage)]
-        _print_json({"schema": 1, "from": iso(start), "to": iso(end), "timeline": decisions, "messages": told})
+        print_json({"from": iso(start), "to": iso(end), "timeline": decisions, "messages": told})
         return
     Screen().table(("when", "subject", "policy", "action", "status", "because"), map(_row, happened))
     if span.lifetime is not None and not (config.channels and config.notifications.enabled):
@@ -204,11 +203,6 @@ def _row(each: Happening | ForeseenMessage) -> Sequence[Printable]:
     decision = each.decision
     because = "; ".join(reason.because for reason in decision.reasons)
     return _cells(when, decision.subject, decision.policy, action_name(decision.action), _stands(decision), because)
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    json.dump(document, sys.stdout, indent=2)
-    sys.stdout.write("\n")
 
 
 def _config(source: Source) -> Config:

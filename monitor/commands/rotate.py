@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,14 +12,15 @@ from typing import Any, Final
 from actions.journal import Event, JournalError, Record
 from actions.journal_state import Confirmations, JournalState
 from config.model import Config
-from config.text import Printable, Shown, harmless, listed, printable, sentence
+from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import RotationDeed, StepProgress
 from monitor.actor.request import Request, Verb
 from monitor.commands.act import ActOptions, answer_to
 from monitor.commands.audit import journal_records
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
-from monitor.commands.outcome import UNUSABLE
+from monitor.commands.json_output import print_json
+from monitor.commands.outcome import cannot
 from monitor.commands.screen import INDENT, Screen
 from monitor.rotation_facts import Roots, declared_roots, read_roots, rotation
 from monitor.state.look_once import look_once
@@ -65,8 +64,7 @@ def rotate(query: RotateQuery) -> int:
         return CANNOT
     document = asyncio.run(_look(config, confirmations, roots, query.timeout))
     if query.as_json:
-        json.dump(document, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(document)
     else:
         _show(document)
     return 0 if document["done"] == len(document["steps"]) else _LEFT
@@ -163,23 +161,17 @@ def confirm(store: str, root: str, why: str, options: ActOptions, *, has: bool) 
     if not _SHA256.fullmatch(digits):
         found = read_roots(root, ())
         if not isinstance(found, Roots):
-            return _cannot("--root takes the 64 digits of a SHA-256, or a file with the root; {}", found)
+            return cannot("--root takes the 64 digits of a SHA-256, or a file with the root; {}", found)
         digits = found.new.sha256
     verb = Verb.CONFIRM if has else Verb.CONFIRM_GONE
     document = answer_to(Request(verb, components=(store,), key=digits, why=why), options)
     if not isinstance(document, dict):
         return document
     if "confirmed" not in document:
-        return _cannot("{}", printable(str(document.get("cannot", document)), 500))
+        return cannot("{}", printable(str(document.get("cannot", document)), 500))
     if options.as_json:
-        json.dump({"schema": 1, **document}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(document)
     else:
         said = Printable("has") if has else Printable("does not have")
         Screen().say("recorded   {} {} the root {}", printable(store), said, harmless(digits))
     return 0
-
-
-def _cannot(template: str, *parts: Shown) -> int:
-    complain("certvigil: {}", sentence(template, *parts))
-    return UNUSABLE

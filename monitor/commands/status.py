@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ from monitor.commands.checked import BY_BADNESS, exit_code
 from monitor.commands.choice import unknown, with_members
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
+from monitor.commands.json_output import print_json
 from monitor.commands.screen import Screen, span
 from monitor.state.cure import without_cure
 
@@ -67,15 +66,13 @@ def status(socket: str, query: StatusQuery, *, healthy: bool) -> int:
         acting = [each for each in acting if each["state"] not in _QUIET]
     if query.as_json:
         document = {
-            "schema": 1,
             "status": told.own,
             "targets": shown,
             "components": acting,
             "notifications": told.notifications,
             "rotation": told.rotation if told.rotation["new"] is not None or told.rotation["notes"] else None,
         }
-        json.dump(document, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(document)
     else:
         screen = Screen()
         _show(screen, shown)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +22,9 @@ from monitor.commands.act import ActOptions, working
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
-from monitor.commands.outcome import UNUSABLE, exit_code, show
+from monitor.commands.json_output import print_json
+from monitor.commands.new_file import why_not_new, write_new_file
+from monitor.commands.outcome import UNUSABLE, cannot, exit_code, show
 from monitor.commands.screen import Screen
 from monitor.dialect import certificate_object, iso
 from probes.certificate import Certificate, certificate, decodable
@@ -62,13 +62,11 @@ def list_stores(store: str | None, path: str, *, as_json: bool) -> int:
     if config is None:
         return UNUSABLE
     if store is not None and store not in config.trust_stores:
-        return _cannot("{}", _no_store(store, config))
+        return cannot("{}", _no_store(store, config))
     chosen = [config.trust_stores[store]] if store is not None else [*config.trust_stores.values()]
     read = [(each, _read(each)) for each in chosen]
     if as_json:
-        stores = [_store_document(config, each, content) for each, content in read]
-        json.dump({"schema": 1, "stores": stores}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json({"stores": [_store_document(config, each, content) for each, content in read]})
     elif store is not None:
         _show_entries(*read[0])
     else:
@@ -176,55 +174,49 @@ def export(store: str, path: str, options: ExportOptions) -> int:
     if config is None:
         return UNUSABLE
     if store not in config.trust_stores:
-        return _cannot("{}", _no_store(store, config))
+        return cannot("{}", _no_store(store, config))
+    # A file that exists may be a trust store in use: that is changed by a transaction alone.
+    if options.output is not None and (trouble := why_not_new(options.output, "an export")) is not None:
+        return cannot("{}", trouble)
     content = _read(config.trust_stores[store])
     if isinstance(content, str):
-        return _cannot("{}", content)
+        return cannot("{}", content)
     chosen = _chosen(content, options.entries)
     if isinstance(chosen, str):
-        return _cannot("{}", chosen)
+        return cannot("{}", chosen)
     data = _exported(chosen, options)
     if isinstance(data, str):
-        return _cannot("{}", data)
+        return cannot("{}", data)
     if options.output is None:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return 0
     try:
-        # A file that exists may be a trust store in use: that is changed by a transaction alone.
-        with open(os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb") as file:
-            file.write(data)
+        write_new_file(options.output, data)
     except OSError as error:
-        return _cannot("{}: {}", printable(options.output), printable(error.strerror or str(error)))
+        return cannot("{}: {}", printable(options.output), printable(error.strerror or str(error)))
     return 0
 
 
 def _chosen(content: StoreContent, names: Sequence[str]) -> list[tuple[str, Certificate]] | Printable:
     """Return certificates with their aliases, or that there is none by one of these names."""
-    trusted = [
-        (each.alias, certificate(der))
-        for each in content.entries
-        if each.kind is EntryKind.TRUSTED
-        for der in each.certificates
-    ]
-    found: list[tuple[str, Certificate]] = []
+    chosen: list[tuple[str, Certificate]] = [] if names else [*_trusted(content.entries)]
     for name in names:
-        digits = name.lower().replace(":", "")
-        named = [
-            (alias, each)
-            for alias, each in trusted
-            if (alias and alias.lower() == name.lower()) or (len(digits) >= 8 and each.sha256.startswith(digits))
-        ]
-        if not named:
+        if not (named := [*_trusted(content.named(name))]):
             return sentence(
                 "no trusted certificate is called {}, and none has a SHA-256 that begins so", printable(name)
             )
-        found += named
-    chosen = found if names else trusted
+        chosen += named
     if not chosen:
         return Printable("there is no trusted certificate to be exported")
     return list({each.sha256: (alias, each) for alias, each in reversed(chosen)}.values())[::-1]
+
+
+def _trusted(entries: Iterable[StoreEntry]) -> Iterator[tuple[str, Certificate]]:
+    for each in entries:
+        if each.kind is EntryKind.TRUSTED:
+            yield from ((each.alias, certificate(der)) for der in each.certificates)
 
 
 def _exported(chosen: Sequence[tuple[str, Certificate]], options: ExportOptions) -> bytes | Printable:
@@ -260,7 +252,7 @@ def add(store: str, files: Sequence[str], alias: str, losses: Sequence[str], opt
     for path in files:
         read = _given(path)
         if isinstance(read, str):
-            return _cannot("{}", read)
+            return cannot("{}", read)
         given += read
     return _change(store, AddAnchors(tuple(dict.fromkeys(given)), alias), losses, options)
 
@@ -301,7 +293,7 @@ def password(store: str, new_password_file: str, options: ActOptions) -> int:
     try:
         new = read_password(new_password_file, World())
     except OSError as error:
-        return _cannot("{}: {}", printable(new_password_file), printable(error.strerror or "it cannot be read"))
+        return cannot("{}: {}", printable(new_password_file), printable(error.strerror or "it cannot be read"))
     return _change(store, NewPassword(new), (), options)
 
 
@@ -315,16 +307,16 @@ def validation(client: str, losses: Sequence[str], options: ActOptions, *, valid
         return UNUSABLE
     if (known := config.clients.get(client)) is None:
         wrong = unknown([client], tuple(config.clients), Printable("client"))
-        return _cannot("{}", wrong or printable(client))
+        return cannot("{}", wrong or printable(client))
     if (switch := known.validation_switch) is None:
-        return _cannot("client {} has no `validation_switch` in the configuration", harmless(client))
+        return cannot("client {} has no `validation_switch` in the configuration", harmless(client))
     values = {**_OPPOSITES, **{off: on for on, off in _OPPOSITES.items()}}
     value = values.get(switch.disables.lower()) if validates else switch.disables
     if value is None:
         way = Printable("the value that turns validation on is not known: write {} into {} by hand")
-        return _cannot(way, printable(switch.key), printable(switch.file))
+        return cannot(way, printable(switch.key), printable(switch.file))
     if (why := why_not_changed(config, known.trusts)) is not None:
-        return _cannot("the service of {} is that of its trust store, and {}", harmless(client), why)
+        return cannot("the service of {} is that of its trust store, and {}", harmless(client), why)
     return _change(known.trusts, SetValidation(client, switch.file, switch.key, value, validates), losses, options)
 
 
@@ -337,13 +329,12 @@ def _change(store: str, deed: Deed | FromBackup | SetValidation, losses: Sequenc
         with working(config, options) as (work, progress):
             document = change_store(work, request)
     except (JournalError, BackupError) as error:
-        return _cannot("{}", harmless(str(error)))
+        return cannot("{}", harmless(str(error)))
     except OSError as error:
         about = printable(str(error.filename or config.settings.actor.directory))
-        return _cannot("{}: {}", about, printable(error.strerror or str(error)))
+        return cannot("{}: {}", about, printable(error.strerror or str(error)))
     if options.as_json and "cannot" not in document:
-        json.dump({"schema": 1, **document}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(document)
     else:
         if not progress.begun:
             _show_anchors(document)
@@ -369,8 +360,3 @@ def _show_anchors(document: dict[str, Any]) -> None:
                 harmless(held["sha256"]),
                 style="bold",
             )
-
-
-def _cannot(template: str, *parts: Shown) -> int:
-    complain("certvigil: {}", sentence(template, *parts))
-    return UNUSABLE

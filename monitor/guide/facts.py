@@ -32,7 +32,7 @@ from config.guide import Fact, Facts, Item, Words
 from config.model import CertifiStore, Component, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.service import Service
 from config.vocabulary import LINE_ROLES, EndpointProtocol, FileRole, VerifierName
-from probes.certificate import Certificate
+from probes.certificate import Certificate, roots_in
 from probes.keystore import DEFAULT_PASSWORD
 from probes.trust import read_certificates
 
@@ -43,7 +43,9 @@ _MOST_ROOTS: Final = 20
 """A bundle with more is no site's own: nobody brings all of it to other machines."""
 
 
-def facts_of(config: Config, *, config_path: str = "", chain: bool | None = None, read: Read | None = None) -> Facts:
+def facts_of_host(
+    config: Config, *, config_path: str = "", chain: bool | None = None, read: Read | None = None
+) -> Facts:
     """Return the facts about a host.
 
     `config_path` is the place of its configuration where that is not the default. `chain` is the word of a person.
@@ -160,11 +162,6 @@ def _of_root(root: Certificate, name: str) -> Item:
 def thumbprint(certificate: Certificate) -> str:
     """Return the SHA-1 of a certificate in capitals, by which Windows calls it."""
     return hashlib.sha1(certificate.der, usedforsecurity=False).hexdigest().upper()
-
-
-def roots_in(certificates: Iterable[Certificate]) -> tuple[Certificate, ...]:
-    """Return the self-issued certificates of CAs among these."""
-    return tuple(each for each in certificates if each.is_ca and each.self_issued)
 
 
 def names_of(certificates: Sequence[Certificate], stem: str) -> list[str]:

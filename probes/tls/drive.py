@@ -39,7 +39,7 @@ _REASONS: Final = MappingProxyType(
     }
 )
 
-Outcome = Presented | Unreachable
+EndpointOutcome = Presented | Unreachable
 
 
 async def look(
@@ -88,7 +88,7 @@ def look_blocking(endpoint: Endpoint, now: float) -> EndpointObservation:
 
 
 def _observation(
-    endpoint: Endpoint, now: float, addresses: tuple[str, ...], outcomes: Iterable[Outcome]
+    endpoint: Endpoint, now: float, addresses: tuple[str, ...], outcomes: Iterable[EndpointOutcome]
 ) -> EndpointObservation:
     presented = tuple(each for each in outcomes if isinstance(each, Presented))
     failures = [each for each in outcomes if isinstance(each, Unreachable)]
@@ -248,19 +248,19 @@ def handshake_with(endpoint: Endpoint, address: str, *, goes_on: bool = False) -
     )
 
 
-async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
+async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> EndpointOutcome:
     handshake = handshake_with(endpoint, address)
     error = await converse(handshake, address, endpoint.port, deadline)
     return _outcome(handshake, address, endpoint, error)
 
 
-def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
+def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> EndpointOutcome:
     handshake = handshake_with(endpoint, address)
     error = converse_blocking(handshake, address, endpoint.port, deadline)
     return _outcome(handshake, address, endpoint, error)
 
 
-def _outcome(handshake: Handshake, address: str, endpoint: Endpoint, error: OSError | None) -> Outcome:
+def _outcome(handshake: Handshake, address: str, endpoint: Endpoint, error: OSError | None) -> EndpointOutcome:
     if error is None:
         return handshake.end()
     return handshake.outcome or _unreachable(address, endpoint, error, answered=handshake.answered)

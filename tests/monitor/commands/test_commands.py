@@ -16,11 +16,14 @@ from typing import Any
 
 import jsonschema
 import pytest
+import typer.main
 import yaml
 
 from config.model import Endpoint
 from config.vocabulary import EndpointProtocol, FileFormat
+from monitor.commands import app
 from monitor.commands.given import read_given
+from monitor.commands.panel import Panel
 from monitor.lab.ca import DAY, Authority, Issued, bundle
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
@@ -466,6 +469,18 @@ def test_every_command_helps(run: Run, command: str, option: str) -> None:
     ran = run(*command.split(), option)
     assert (ran.code, ran.errors) == (0, "")
     assert "Usage: certvigil" in ran.output
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_the_help_has_each_command_in_its_panel_and_the_panels_in_their_order(
+    run: Run, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = run("--help").output
+    assert re.findall("^╭─ (.*?) ─+╮$", shown, re.MULTILINE) == ["Options", *Panel]
+    commands = re.findall(r"^│ ([a-z][a-z-]*) +\S", shown, re.MULTILINE)
+    assert sorted(commands) == sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    assert max(map(len, shown.splitlines())) == columns
 
 
 def write_config(directory: Path, text: str) -> str:

@@ -122,7 +122,7 @@ def test_nothing_is_overwritten(there: str, tmp_path: Path) -> None:
     before = sorted(os.listdir(tmp_path))
     ran = certvigil(*INIT, "--root", str(root), "--set", "external_name=nx.example.com", "--out", str(out))
     assert (ran.returncode, ran.stdout) == (3, "")
-    assert ran.stderr == f"certvigil init: {out} is there already: it is not overwritten\n"
+    assert ran.stderr == f"certvigil init: {out} exists: a configuration is written to a new file\n"
     assert sorted(os.listdir(tmp_path)) == before
 
 

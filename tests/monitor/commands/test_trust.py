@@ -385,7 +385,8 @@ def test_the_bundle_of_the_engine_is_appended_to_once_and_given_back_byte_for_by
 def test_what_nobody_may_change_says_why(stores: ClientStores) -> None:
     for store, why in (
         ("watched", "watched is only observed: set `mode: approve` of that trust store"),
-        ("system", "update-ca-certificates"),
+        ("system", "system is not certvigil's to change: put the root into /usr/local/share/ca-certificates and run "),
+        ("mozilla", "mozilla is not certvigil's to change: it holds Mozilla's roots, as a package ships them"),
         ("portal-cacert", "there is no trust store 'portal-cacert'; did you mean 'portal-cacerts'?"),
     ):
         code, said = stores.add(store=store)
@@ -439,7 +440,7 @@ def test_certificates_are_exported_for_another_machine(stores: ClientStores) -> 
     assert stores.trust("export", "portal-cacerts", *given)[0] == 0
     assert path.read_bytes() == SECOND.der()
     code, said = stores.trust("export", "portal-cacerts", *given)
-    assert (code, "File exists" in said) == (4, True)
+    assert (code, f"{path} exists: an export is written to a new file" in said) == (4, True)
     code, said = stores.trust("export", "portal-cacerts", "--format", "der")
     assert (code, "DER holds one certificate, and 2 are chosen" in said) == (4, True)
     code, said = stores.trust("export", "portal-cacerts", "--entry", "none")

@@ -1,0 +1,48 @@
+"""A new file for a person: nothing that is there is written over, and nothing half is left."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from actions.world import Metadata, World, remove, write_new
+from config.text import Printable, printable, sentence
+
+
+def why_not_new(path: str, what: str) -> Printable | None:
+    """Say why `what`, such as "a request", cannot be written to a new file at a path; None where it can, so far."""
+    if os.path.lexists(path):
+        return sentence("{} exists: {} is written to a new file", printable(path, 4096), printable(what))
+    directory = os.path.dirname(path) or "."
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return sentence("{} is no directory that this user may write to", printable(directory, 4096))
+    return None
+
+
+def write_new_file(path: str, data: bytes) -> None:
+    """Write a file that all may read, as a whole and on the medium; raises OSError about `path`, also where it exists.
+
+    A medium that knows no links, as a stick does, takes it too.
+    """
+    world, (directory, name) = World(), os.path.split(path)
+    whole = os.path.join(directory, f".{name}.{os.getpid()}")
+    try:
+        with _gone_after_failure(world, whole):
+            write_new(world, whole, data, Metadata(0o644, os.geteuid(), os.getegid()))
+            # A rename takes the place of any file: this one is certainly our own.
+            world.close(world.create(path))
+            with _gone_after_failure(world, path):
+                world.rename(whole, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
+
+
+@contextmanager
+def _gone_after_failure(world: World, path: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            remove(world, path)
+        raise
