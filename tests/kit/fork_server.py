@@ -27,7 +27,6 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from typing import Any, Final, NoReturn, cast
 
 import apprise
@@ -42,6 +41,7 @@ import monitor.http.server
 import monitor.main
 import monitor.store
 from config.schema.root import json_schema
+from config.version import own_version
 from monitor.http.app import create_app
 from monitor.http.view import DaemonView
 from tests.kit.forks import Piped
@@ -113,7 +113,7 @@ def _prepare_application() -> None:
     """Have the web application be made by now: a daemon, which has one, gives its view to it."""
     view, notifier = _Later(), _Later()
     vars(view)["notifier"] = notifier
-    prepared = create_app(cast("DaemonView", view), version("certvigil"))
+    prepared = create_app(cast("DaemonView", view), own_version())
 
     def give(real: DaemonView, _version: str) -> FastAPI:
         view.there, notifier.there = real, real.notifier
