@@ -243,7 +243,7 @@ def handshake_with(endpoint: Endpoint, address: str, *, goes_on: bool = False) -
         endpoint.verified_name,
         endpoint.minimum_version,
         endpoint.key_type,
-        preamble=preamble_of(endpoint.protocol),
+        preamble=preamble_of(endpoint.protocol, endpoint.verified_name),
         goes_on=goes_on,
     )
 
