@@ -213,7 +213,7 @@ def test_a_private_key_is_not_taken_and_the_way_that_keeps_it_here_is_said(data:
     assert not os.path.exists(f"{primary.directory}/actor/offers")
     lay(primary, "offer.pem", data)
     (refused,) = plan(primary)["refused"]["objections"]
-    assert refused["ground"] == "no_candidate"
+    assert refused["ground"] == "no_offer"
     assert f"{primary.directory}/offered/primary/offer.pem is not used: {why}" in refused["detail"]
 
 

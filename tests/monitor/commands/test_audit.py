@@ -111,7 +111,7 @@ def test_json_has_each_record_whole_and_is_filtered_as_well(config: str) -> None
     ("arguments", "says"),
     [
         (["wbe"], "there is no component 'wbe'; did you mean 'web'?"),
-        (["--action", "replce"], "did you mean 'replace'?"),
+        (["--action", "replce"], "did you mean 'replace'"),
         (["--since", "soon"], "--since soon: write a span of time"),
         (["--since", "2026-11-25", "--until", "2026-11-24"], "--until 2026-11-24 is before --since 2026-11-25"),
     ],
