@@ -90,7 +90,7 @@ def numbers(machine: Machine, *tables: str) -> dict[str, int]:
 class Limits:
     """The limits of one reading."""
 
-    cpu: int = 10
+    cpu: int
     """Seconds."""
     memory: int = 1 << 30
     """Bytes of address space."""
