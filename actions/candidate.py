@@ -192,12 +192,12 @@ def read_candidates(
         return parts.locked() or leaves
     made, keyless = _paired(leaves, parts, keys)
     if not made:
-        why = max(keyless, key=lambda each: age(each.certificate)).why
+        why = max(keyless, key=lambda each: age_order(each.certificate)).why
         return replace(why, detail=f"{why.detail}{parts.empty}")
     return Candidates(_described(made, keyless, parts, {*requested} - {*at_hand}), keyless)
 
 
-def age(certificate: Certificate) -> tuple[float, float, str]:
+def age_order(certificate: Certificate) -> tuple[float, float, str]:
     """Return a sort key from the oldest to the newest certificate: begin, then end, then content."""
     never = float("-inf")
     begin, end = certificate.not_before, certificate.not_after

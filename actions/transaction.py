@@ -42,7 +42,7 @@ from contextlib import suppress
 
 from actions import backup, service, target
 from actions.close import abandon, end
-from actions.ended_service import has_ended
+from actions.ended_service import service_that_ended
 from actions.ending import Cause, Ending, Failure, Outcome, detail_of
 from actions.examine import changed, why_not_new
 from actions.give_way import failure_of_theirs, judge
@@ -237,7 +237,7 @@ def _validate(state: TransactionState) -> Failure | None:
         state.look,
         lambda live_view: judge(state, live_view),
         state.context.terms,
-        lambda live_view: has_ended(state, live_view),
+        lambda live_view: service_that_ended(state, live_view),
     )
     state.last = seen.live_view
     if seen.theirs:

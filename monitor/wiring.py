@@ -15,10 +15,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 from config.model import Config
+from config.version import own_version
 from monitor.act.components import Components
 from monitor.act.connection import ActorConnection
 from monitor.act.findings import ActionFindings
@@ -157,7 +157,7 @@ def build(trust_context: TrustContext, database: str, pools: Pools, helpers: Exe
 def _build_state(trust_context: TrustContext, now: float) -> StateParts:
     config = trust_context.config
     bus = Bus()
-    counters = Counters(version("certvigil"), now)
+    counters = Counters(own_version(), now)
     counters.host(config.host)
     page = Page(x509_cert=config.settings.x509_cert, interval=_intervals(config))
     registry = TargetRegistry(trust_context, bus, page)

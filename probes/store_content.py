@@ -169,8 +169,3 @@ def why_unlike(before: StoreContent, after: StoreContent, added: Mapping[str, by
 
 def _exactly(entry: StoreEntry) -> tuple[str, str, tuple[bytes, ...], str]:
     return entry.alias.lower(), str(entry.kind), entry.certificates, entry.secret
-
-
-def stores_with(sha256: str, stores: Mapping[str, StoreContent]) -> tuple[str, ...]:
-    """Return the names of the stores that trust the certificate with that SHA-256, hexadecimal."""
-    return tuple(name for name, content in stores.items() if content.holding(sha256))

@@ -12,7 +12,7 @@ from actions.precheck import Objection
 from actions.prepare import RefusedPlan
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.context import ActorContext
-from monitor.actor.set_facts import facts_of, is_on_disk
+from monitor.actor.set_facts import facts_of_set, is_on_disk
 
 DEFAULT_SET = "default"
 
@@ -86,6 +86,6 @@ def last_usable(
 
 def _never_in_use(context: ActorContext, of: BackupSet) -> str:
     """Say that the files of a set were never in use; empty where they were, and where nobody can tell."""
-    if facts_of(context, of).was_in_use is not False:
+    if facts_of_set(context, of).was_in_use is not False:
         return ""
     return "its files lay on disk before that transaction, and were neither served nor committed"

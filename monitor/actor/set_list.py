@@ -17,7 +17,7 @@ from monitor.actor.context import ActorContext
 from monitor.actor.documents import facts_document, set_document
 from monitor.actor.request import Document, Request
 from monitor.actor.rollback import default_in_folders, try_own_sets, why_half
-from monitor.actor.set_facts import certificates_in, facts_of, is_on_disk, is_served, presented_now
+from monitor.actor.set_facts import certificates_in, facts_of_set, is_on_disk, is_served, presented_now
 from monitor.actor.work import Work
 from monitor.dialect import certificate_object
 
@@ -67,7 +67,7 @@ def list_sets(work: Work, request: Request) -> Document:
             presented = presented_now(context, name) if sets else ()
             for of in sets:
                 why = unusable[of.identity] or at_fault.get(of.identity, "")
-                facts, chain = facts_of(context, of), certificates_in(context, of)
+                facts, chain = facts_of_set(context, of), certificates_in(context, of)
                 listed_sets.append(
                     {
                         **_listed(context, of, why),
@@ -90,7 +90,7 @@ def _of_store(context: ActorContext, name: str) -> Iterator[Document]:
     sets = context.backup_sets(name)
     last = sets_of_store(context, name, "")
     for of in sets:
-        facts = facts_of(context, of)
+        facts = facts_of_set(context, of)
         yield {
             **set_document(of),
             "unusable": "",

@@ -36,7 +36,7 @@ from config.likeness import perhaps
 from config.model import Config, TrustStore
 from config.text import Printable, listed, printable, sentence
 from config.vocabulary import WriteMode
-from monitor.actor.attempt import Answered, Attempt, attempted, why_another_plan
+from monitor.actor.attempt import Answered, Preparation, attempted, why_another_plan
 from monitor.actor.backup_sets import DEFAULT_SET, sets_of_store
 from monitor.actor.context import ActorContext
 from monitor.actor.declined import note_declined
@@ -151,18 +151,18 @@ def _refused_now(work: Work, document: Document, planned: _StorePlan | RefusedPl
 
 def _try(work: Work, request: StoreRequest) -> Answered:
     action = _action(request)
-    attempt = Attempt.begun(work, action, work.transaction)
-    if attempt.busy is not None:
-        return attempt.declined(attempt.busy)
+    preparation = Preparation.begun(work, action, work.transaction)
+    if preparation.busy is not None:
+        return preparation.declined(preparation.busy)
     planned = _plan(work.context, request)
     if isinstance(planned, _StorePlan) and (meant_another := tuple(_changed_meanwhile(work, action, request))):
         planned = RefusedPlan(meant_another)
     document = _document(work, planned)
     if isinstance(planned, RefusedPlan):
-        return attempt.refused(document)
+        return preparation.refused(document)
     order = planned.prepared.order
     if (why := why_another_plan(request.plan, order)) is not None:
-        return attempt.declined(cannot(why))
+        return preparation.declined(cannot(why))
     asked = {
         "by": work.by,
         "why": "",
@@ -175,7 +175,7 @@ def _try(work: Work, request: StoreRequest) -> Answered:
         },
     }
     ending = transact(replace(work.transaction, asked=asked), order)
-    return attempt.ended(document, ending)
+    return preparation.ended(document, ending)
 
 
 def _changed_meanwhile(work: Work, action: ActionRequest, request: StoreRequest) -> Iterator[Objection]:

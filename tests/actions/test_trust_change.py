@@ -20,7 +20,7 @@ from monitor.lab.ca import Issued
 from monitor.lab.process import find_command
 from probes.certificate import certificate
 from probes.keystore import StoreEntry
-from probes.store_content import StoreContent, read_store, stores_with
+from probes.store_content import StoreContent, read_store
 from tests.kit.authority import ROOT, fresh
 from tests.kit.client_stores import ALIASES, OTHER, SECOND, by_keytool
 from tests.kit.java_keystore import CHANGEIT, keytool, store, trust_store, trusted
@@ -195,15 +195,6 @@ def test_keytool_is_that_of_the_java_of_the_store(tmp_path: Path) -> None:
     own.touch()
     assert find_keytool(None, str(cacerts), WORLD) == str(own)
     assert find_keytool("/opt/keytool", str(cacerts), WORLD) == "/opt/keytool"
-
-
-def test_which_store_has_a_certificate_is_a_question_of_contents_alone() -> None:
-    contents = {
-        "java": read_store(jks("one")),
-        "bundle": read_store(SECOND.pem() + OTHER.pem()),
-        "other": read_store(SECOND.pem()),
-    }
-    assert stores_with(_sha256(OTHER), contents) == ("java", "bundle")
 
 
 def _sha256(of: Issued) -> str:
