@@ -39,7 +39,12 @@ _REASONS: Final = MappingProxyType(
     }
 )
 
+_LOOKUPS: Final = BoundedSemaphore(256)
+"""Names looked up at once: a name server that is silent holds each of them longer than anybody waits."""
+
 EndpointOutcome = Presented | Unreachable
+Addresses = tuple[str, ...] | Unreachable
+"""Of a name, or why there are none."""
 
 
 async def look(
@@ -112,9 +117,6 @@ def _observation(
     return EndpointObservation(endpoint.name, now, presented, tuple(failures))
 
 
-Addresses = tuple[str, ...] | Unreachable
-
-
 async def _resolve(host: str, endpoint: Endpoint, deadline: float) -> Addresses:
     try:
         async with asyncio.timeout_at(deadline):
@@ -128,10 +130,6 @@ def _resolve_blocking(host: str, endpoint: Endpoint) -> Addresses:
         return _lookup_aside(host).result(endpoint.timeout)
     except TimeoutError:
         return _unresolved(host, endpoint.timeout)
-
-
-_LOOKUPS: Final = BoundedSemaphore(256)
-"""Names looked up at once: a name server that is silent holds each of them longer than anybody waits."""
 
 
 def _unresolved(host: str, timeout: float) -> Unreachable:
