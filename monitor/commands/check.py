@@ -150,8 +150,10 @@ def _view(options: CheckOptions) -> View:
 
 def _given_proxy(url: str | None) -> Proxy | None:
     """Return the proxy of a URL; raises UsageError."""
+    if url is None:
+        return None
     try:
-        return None if url is None else Proxy(*split_proxy(url))
+        return Proxy(*split_proxy(url))
     except ValueError:
         raise UsageError(
             f"--proxy {printable(url)}: this is no proxy; write http://HOST:PORT or socks5://HOST:PORT"
