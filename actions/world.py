@@ -71,6 +71,20 @@ class Ran:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where and as whom a command runs."""
+
+    directory: str = "/"
+    """It need not be reachable for the user."""
+    user: int | None = None
+    """With no group but `group`, and no capability; None for this process's user."""
+    group: int | None = None
+
+
+ORDINARY: Final = Place()
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Properties that may keep a file from being replaced."""
 
@@ -292,6 +306,7 @@ class World:
         begun: Callable[[ProcessId], None] | None = None,
         *,
         spare_server: bool = False,
+        place: Place = ORDINARY,
     ) -> Ran:
         """Run a command in a session of its own and return how it ended; status 127 means that it cannot be run.
 
@@ -306,7 +321,7 @@ class World:
         # A file, not a pipe: processes that a service manager leaves in the background would hold a pipe open.
         with open(os.memfd_create("output"), "r+b") as output:
             try:
-                started = _start(command, begun, output.fileno())
+                started = _start(command, begun, output.fileno(), place)
             except OSError as error:
                 return Ran(command, 127, printable(f"{command[0]}: {error.strerror}"))
             serving = False
@@ -358,7 +373,9 @@ class World:
         time.sleep(seconds)
 
 
-def _start(command: Command, begun: Callable[[ProcessId], None] | None, output: int) -> subprocess.Popen[bytes]:
+def _start(
+    command: Command, begun: Callable[[ProcessId], None] | None, output: int, place: Place
+) -> subprocess.Popen[bytes]:
     """Start a command, once `begun` returned where it is given; raises OSError, or the exception of `begun`."""
     theirs, ours = os.pipe()
     with open(theirs, "rb"), open(ours, "wb", buffering=0) as gate:
@@ -367,7 +384,10 @@ def _start(command: Command, begun: Callable[[ProcessId], None] | None, output: 
             stdin=theirs if begun else subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd="/",
+            cwd=place.directory,
+            user=place.user,
+            group=place.group,
+            extra_groups=None if place.user is None else (),
             env=_environment(),
             # The default of systemd for services: the umask of the actor is for its own files only.
             umask=0o022,

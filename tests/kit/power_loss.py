@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from actions.process import ProcessId
-from actions.world import Ran, Standing, World
+from actions.world import ORDINARY, Place, Ran, Standing, World
 from config.service import Command
 from tests.kit.worlds import Step, StepWorld
 
@@ -355,6 +355,7 @@ class ModelWorld(World):
         begun: Callable[[ProcessId], None] | None = None,
         *,
         spare_server: bool = False,  # noqa: ARG002 (no process, no server)
+        place: Place = ORDINARY,  # noqa: ARG002
     ) -> Ran:
         """Do what the few commands do by which services of a scene are driven; none outlives its process."""
         if begun is not None:
