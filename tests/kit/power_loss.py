@@ -231,6 +231,12 @@ class ModelWorld(World):
         data = self._file(path).now.data
         return self._stat(self._find(path)), data
 
+    def read_as(self, path: str, users: frozenset[int]) -> tuple[os.stat_result, bytes]:  # noqa: ARG002 (one user)
+        return self.read(path)
+
+    def names_as(self, directory: str, users: frozenset[int]) -> tuple[str, ...]:  # noqa: ARG002 (one user)
+        return self.names(directory)
+
     def attributes(self, path: str) -> dict[str, bytes]:
         return dict(self._file(path).now.attributes)
 
