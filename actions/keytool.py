@@ -22,7 +22,8 @@ from config.vocabulary import FileFormat
 
 TIME_LIMIT: Final = 60.0
 """Seconds for each run: a Java machine starts in one, and in ten where a host is busy."""
-_TYPES: Final = {FileFormat.JKS: "JKS", FileFormat.JCEKS: "JCEKS", FileFormat.PKCS12: "PKCS12"}
+TYPES: Final = {FileFormat.JKS: "JKS", FileFormat.JCEKS: "JCEKS", FileFormat.PKCS12: "PKCS12"}
+"""The formats that it writes, as it calls them."""
 _ENV: Final = "/usr/bin/env"
 _USUAL: Final = "/usr/bin/keytool"
 _BESIDE: Final = ("../../bin/keytool", "../../../bin/keytool", "../../jre/bin/keytool")
@@ -196,7 +197,7 @@ class Keytool:
     def _run(self, form: FileFormat, order: Sequence[str], place: Place) -> KeytoolFailure | None:
         closed = (_ENV, "-i", f"HOME={place.directory}", "LC_ALL=C.UTF-8", "PATH=/usr/bin:/bin")
         secret = ("-storepass:file", _HERE + _PASSWORD)
-        where = ("-keystore", _HERE + _COPY, "-storetype", _TYPES[form], *secret)
+        where = ("-keystore", _HERE + _COPY, "-storetype", TYPES[form], *secret)
         ran = self.world.run((*closed, self.program, *_QUICKLY, *order, *where), self.time_limit, place=place)
         if ran.ok:
             return None

@@ -10,11 +10,10 @@ from pydantic import Field, model_validator
 
 from config import model
 from config.address import join_address, split_address
-from config.expected import ANY_MODERN
+from config.expected import ANY_MODERN, DefaultCertificate
 from config.expected import AllowedTLS as Allowed
-from config.expected import DefaultCertificate as DefaultSigns
 from config.fields import AbsolutePath, Address, Host, Interval, TargetName, default_duration
-from config.schema.expected import DefaultCertificate, NegotiationSection, Own, Version
+from config.schema.expected import DefaultCertificateSection, NegotiationSection, Own, Version
 from config.schema.section import ClientName, Section, StoreName, broken_rule
 from config.schema.threshold import ThresholdsSection, built
 from config.vocabulary import EndpointProtocol, KeyKind, OwnCertificate, Sending
@@ -74,12 +73,12 @@ class _Looking(Section):
 
     Without it, an incomplete chain is a finding where a client rejects the server for it.
     """
-    default_certificate: DefaultCertificate | None = None
+    default_certificate: DefaultCertificateSection | None = None
     """How the product's default certificate is told here; by default as at the component."""
     own_certificate: Own | None = None
     """Whether an own certificate must stand in its place: optional, expected or mandatory."""
 
-    def _default(self, inherited: DefaultSigns | None) -> DefaultSigns | None:
+    def _default(self, inherited: DefaultCertificate | None) -> DefaultCertificate | None:
         """Return how the default certificate is told, from the endpoint's own keys or those of its component."""
         own = self.own_certificate or (inherited.own if inherited is not None else OwnCertificate.EXPECTED)
         if self.default_certificate is not None:
@@ -93,7 +92,7 @@ class _Looking(Section):
         clients: tuple[str, ...],
         component: str | None,
         tls: Allowed,
-        default: DefaultSigns | None = None,
+        default: DefaultCertificate | None = None,
     ) -> model.Endpoint:
         host, port = split_address(self.address)
         return model.Endpoint(
@@ -160,7 +159,7 @@ class ComponentEndpoint(_Looking):
         clients: tuple[str, ...],
         taken: Collection[str],
         tls: Allowed,
-        default: DefaultSigns | None,
+        default: DefaultCertificate | None,
     ) -> model.Endpoint:
         """Return the endpoint of `component`. Its name has the address; where it is `taken`, also the server name."""
         server_name = self.server_name or self.name
@@ -170,7 +169,7 @@ class ComponentEndpoint(_Looking):
         return self._build(target, server_name, clients, component, tls, default)
 
 
-def check_own(own: OwnCertificate | None, default: DefaultCertificate | None) -> None:
+def check_own(own: OwnCertificate | None, default: DefaultCertificateSection | None) -> None:
     """Raise the mistake that an own certificate is wanted in the place of a default one that nobody can tell."""
     if own is not None and default is None:
         raise broken_rule(

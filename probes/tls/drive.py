@@ -39,7 +39,12 @@ _REASONS: Final = MappingProxyType(
     }
 )
 
-Outcome = Presented | Unreachable
+_LOOKUPS: Final = BoundedSemaphore(256)
+"""Names looked up at once: a name server that is silent holds each of them longer than anybody waits."""
+
+EndpointOutcome = Presented | Unreachable
+Addresses = tuple[str, ...] | Unreachable
+"""Of a name, or why there are none."""
 
 
 async def look(
@@ -88,7 +93,7 @@ def look_blocking(endpoint: Endpoint, now: float) -> EndpointObservation:
 
 
 def _observation(
-    endpoint: Endpoint, now: float, addresses: tuple[str, ...], outcomes: Iterable[Outcome]
+    endpoint: Endpoint, now: float, addresses: tuple[str, ...], outcomes: Iterable[EndpointOutcome]
 ) -> EndpointObservation:
     presented = tuple(each for each in outcomes if isinstance(each, Presented))
     failures = [each for each in outcomes if isinstance(each, Unreachable)]
@@ -99,9 +104,6 @@ def _observation(
         detail = sentence("has {} addresses, only {} of them are looked at", len(addresses), MOST_ADDRESSES)
         failures.append(Unreachable(printable(endpoint.host), UnreachableReason.TOO_MUCH_DATA, detail))
     return EndpointObservation(endpoint.name, now, presented, tuple(failures))
-
-
-Addresses = tuple[str, ...] | Unreachable
 
 
 async def _resolve(endpoint: Endpoint, deadline: float) -> Addresses:
@@ -117,10 +119,6 @@ def _resolve_blocking(endpoint: Endpoint) -> Addresses:
         return _lookup_aside(endpoint.host).result(endpoint.timeout)
     except TimeoutError:
         return _unresolved(endpoint)
-
-
-_LOOKUPS: Final = BoundedSemaphore(256)
-"""Names looked up at once: a name server that is silent holds each of them longer than anybody waits."""
 
 
 def _unresolved(endpoint: Endpoint) -> Unreachable:
@@ -243,24 +241,24 @@ def handshake_with(endpoint: Endpoint, address: str, *, goes_on: bool = False) -
         endpoint.verified_name,
         endpoint.minimum_version,
         endpoint.key_type,
-        preamble=preamble_of(endpoint.protocol),
+        preamble=preamble_of(endpoint.protocol, endpoint.verified_name),
         goes_on=goes_on,
     )
 
 
-async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
+async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> EndpointOutcome:
     handshake = handshake_with(endpoint, address)
     error = await converse(handshake, address, endpoint.port, deadline)
     return _outcome(handshake, address, endpoint, error)
 
 
-def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
+def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> EndpointOutcome:
     handshake = handshake_with(endpoint, address)
     error = converse_blocking(handshake, address, endpoint.port, deadline)
     return _outcome(handshake, address, endpoint, error)
 
 
-def _outcome(handshake: Handshake, address: str, endpoint: Endpoint, error: OSError | None) -> Outcome:
+def _outcome(handshake: Handshake, address: str, endpoint: Endpoint, error: OSError | None) -> EndpointOutcome:
     if error is None:
         return handshake.end()
     return handshake.outcome or _unreachable(address, endpoint, error, answered=handshake.answered)
