@@ -279,6 +279,7 @@ def test_a_set_that_is_written_to_for_ever_hides_nothing(tmp_path: Path, monkeyp
         scene = SetScene(pair(tmp_path), tmp_path)
         write_pair(scene.artefacts, issue())
         async with file_monitor(scene.config(pending=1.5)) as kept:
+            await until(lambda: kept.sets is not None and kept.sets.is_at_rest("web"))
             began = time.monotonic()
             write_pair(scene.artefacts, issue(), only=FileRole.KEY)
             assert scene.artefacts.key is not None
