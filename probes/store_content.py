@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cryptography import x509
@@ -18,14 +19,19 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from config.text import printable
 from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
+from probes.certificate import decodable, folded_name
 from probes.container.blocks import Container, EncodingFault, Password
-from probes.container.bundle import read_bundle
+from probes.container.bundle import MOST_ANCHORS, read_bundle
 from probes.container.pkcs12 import open_keystore, seal_of
 from probes.container.registry import PEM, is_keystore, open_container, recognise
 from probes.encoding import DERError, outline
 from probes.java.store import exact_entries
 from probes.keystore import DEFAULT_PASSWORD
 
+LARGEST: Final = 16 * 2**20
+"""Bytes of a trust store."""
+MOST_OF_ONE_NAME: Final = 256
+"""Certificates in it with one subject: a verifier compares each with each."""
 _LEAST_DIGITS: Final = 8
 JAVA: Final = frozenset({FileFormat.JKS, FileFormat.JCEKS})
 
@@ -121,7 +127,35 @@ def same_alias(one: str, other: str) -> bool:
 
 
 def read_store(data: bytes, passwords: Iterable[Password] = (None, DEFAULT_PASSWORD)) -> StoreContent:
-    """Return the content of a store; the password that proves most counts. It raises nothing."""
+    """Return the content of a store; the password that proves most counts. It raises nothing.
+
+    Of a store that is too large, a fault is all that is returned: whoever may write it must not choose how long it
+    holds others up.
+    """
+    if len(data) > LARGEST:
+        return StoreContent(FileFormat.OTHER, (), (_too_large(f"it is larger than {LARGEST} bytes"),))
+    content = _read_store(data, passwords)
+    why = why_too_many(content.anchors)
+    return content if not why else replace(content, entries=(), faults=(_too_large(why),))
+
+
+def _too_large(why: str) -> EncodingFault:
+    return EncodingFault(UnreadableReason.TOO_LARGE, why)
+
+
+def why_too_many(anchors: Sequence[bytes]) -> str:
+    """Return why so many anchors, in DER, are not used, the rest of a sentence; empty where they are."""
+    if len(anchors) > MOST_ANCHORS:
+        return f"it holds more than {MOST_ANCHORS} certificates, and is not read"
+    if len(anchors) <= MOST_OF_ONE_NAME:
+        return ""
+    named = Counter(folded_name(each.subject) for each in decodable(anchors))
+    if max(named.values(), default=0) > MOST_OF_ONE_NAME:
+        return f"it holds more than {MOST_OF_ONE_NAME} certificates with one subject, and is not read"
+    return ""
+
+
+def _read_store(data: bytes, passwords: Iterable[Password]) -> StoreContent:
     form = recognise(data)
     if form is PEM:
         return _of_pem(data)
@@ -160,7 +194,7 @@ def _of_pem(data: bytes) -> StoreContent:
     read, opened = read_bundle(data), open_container(data)
     faults = list(opened.blocks.faults)
     if read.why:
-        faults.append(EncodingFault(UnreadableReason.BAD_PEM, f"OpenSSL reads none of it: {read.why}"))
+        faults.append(EncodingFault(UnreadableReason.BAD_PEM, read.why))
     elif left := len({*opened.blocks.certificates} - {*read.certificates}):
         why = f"OpenSSL takes {left} of its certificates for no anchors: their blocks are not written as it reads them"
         faults.append(EncodingFault(UnreadableReason.BAD_PEM, why))
@@ -189,24 +223,35 @@ def _of_pkcs12(data: bytes, password: Password) -> tuple[StoreEntry, ...]:
         return tuple(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in (*own, *others))
     key = opened.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     chain = _chain([der for _, der in own], [der for alias, der in others if not alias or "=" in alias])
+    in_chain = frozenset(chain)
     return (
         StoreEntry(own[0][0] if own else "", EntryKind.PRIVATE_KEY, chain, secret=sha256_of(key)),
-        *(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in others if der not in chain),
+        *(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in others if der not in in_chain),
     )
 
 
 def _chain(own: list[bytes], others: list[bytes]) -> tuple[bytes, ...]:
-    chain = list(own)
-    while own and (issuer := next((each for each in others if each not in chain and _issued(each, chain[-1])), None)):
-        chain.append(issuer)
+    waiting: dict[bytes, deque[bytes]] = {}
+    for each in others:
+        with suppress(DERError, IndexError):
+            waiting.setdefault(outline(each).subject, deque()).append(each)
+    chain = dict.fromkeys(own)
+    last = next(reversed(chain), None)
+    while last is not None:
+        named = waiting.get(_issuer(last), deque())
+        while named and named[0] in chain:
+            named.popleft()
+        last = named[0] if named else None
+        if last is not None:
+            chain[last] = None
     return tuple(chain)
 
 
-def _issued(issuer: bytes, subject: bytes) -> bool:
+def _issuer(der: bytes) -> bytes:
     try:
-        return outline(issuer).subject == outline(subject).issuer
+        return outline(der).issuer
     except (DERError, IndexError):
-        return False
+        return b""
 
 
 def _text(name: bytes | None) -> str:

@@ -66,6 +66,7 @@ def _asked(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 def _in_module(module: str, tree: ast.Module, asked: dict[str, set[str]]) -> Iterator[Use]:
     named: set[ast.AST] = set()
+    node: ast.AST
     for node in tree.body:
         if isinstance(node, ast.AnnAssign | ast.Assign) and isinstance(node.value, ast.Call) and _called(node.value):
             target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
@@ -124,8 +125,7 @@ def test_twice_the_text_takes_twice_the_steps(use: Use) -> None:
     [
         (rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----.*?-----END \1-----", "finditer"),
         (
-            rb"[ \t\f]*(?P<key>(?:\\.|[^\\=: \t\f\r\n])*)[ \t\f]*[=:]?[ \t\f]*"
-            rb"(?P<value>[^\r\n]*?)[ \t\f]*(?:\r\n|\r|\n|\Z)",
+            rb"[ \t\f]*(?P<key>(?:\\.|[^\\=: \t\f\r\n])*)[=:]?[ \t\f]*(?P<value>[^\r\n]*?)[ \t\f]*(?:\r\n|\n|\Z)",
             "match",
         ),
         (r"(?:a|ab?)*c", "match"),
