@@ -102,7 +102,7 @@ def says_the_same(before: bytes, after: bytes, password: bytes | None = None) ->
     return not old.faults and old.certificates == new.certificates and [*map(_key, old.keys)] == [*map(_key, new.keys)]
 
 
-def digest_of(data: bytes, password: bytes | None) -> str:
+def content_digest(data: bytes, password: bytes | None) -> str:
     """Return the SHA-256, hexadecimal, of the certificates and public keys in a file, in any encoding."""
     blocks = _blocks(data, password)
     keys = [key.public_sha256 if key else None for key in map(_key, blocks.keys)]

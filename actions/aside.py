@@ -143,7 +143,7 @@ def note(asides: MutableMapping[str, Aside], late: MutableMapping[str, Late], re
             asides.pop(record.transaction, None)
 
 
-def waiting(records: Iterable[Record]) -> Mapping[str, Aside]:
+def linked_files(records: Iterable[Record]) -> Mapping[str, Aside]:
     """Return the files that stay linked, by transaction, oldest first."""
     asides: dict[str, Aside] = {}
     for record in records:

@@ -37,7 +37,7 @@ _HASH_LENGTH: Final = len(_HASH % NOTHING.encode())
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChainEntry:
     """One line."""
 
     number: int
@@ -100,13 +100,13 @@ def encode(number: int, before: str, record: Mapping[str, Any]) -> bytes:
     return body + _HASH % hashlib.sha256(body).hexdigest().encode() + b"\n"
 
 
-def _decode(line: bytes) -> Entry | None:
+def _decode(line: bytes) -> ChainEntry | None:
     """Return the entry of a line without its end; None where the line is damaged."""
     if line[-_HASH_LENGTH:] != _HASH % hashlib.sha256(line[:-_HASH_LENGTH]).hexdigest().encode():
         return None
     try:
         plain = json.loads(line)
-        entry = Entry(int(plain["number"]), str(plain["before"]), dict(plain["record"]), str(plain["sha256"]))
+        entry = ChainEntry(int(plain["number"]), str(plain["before"]), dict(plain["record"]), str(plain["sha256"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return entry
@@ -120,7 +120,7 @@ def _whole(data: bytes) -> int:
     return end - len(last) if b"\0" in last else end
 
 
-def chain(segments: Iterable[Segment]) -> Iterator[Entry | Break]:
+def chain(segments: Iterable[Segment]) -> Iterator[ChainEntry | Break]:
     """Yield each entry and each break of the chain; a line that a crash cut off at the end is no break."""
     number, before, torn = 0, NOTHING, ""
     for segment in segments:
@@ -146,7 +146,7 @@ def read(world: World, directory: str, *, backwards: bool = False) -> Iterator[S
         yield Segment(name, world.read(os.path.join(directory, name))[1])
 
 
-def add(world: World, directory: str, records: Sequence[Record]) -> Entry | None:
+def add(world: World, directory: str, records: Sequence[Record]) -> ChainEntry | None:
     """Add the records of a journal that are not in the audit yet; return the last entry, None where there is none.
 
     Then all is on the medium. `directory` is made where it is missing. Raises OSError: records that were not added are
@@ -185,7 +185,7 @@ class _Writer:
         self._descriptor: int | None = None
         """The last segment, where there is one."""
         self._end = 0
-        self.last: Entry | None = None
+        self.last: ChainEntry | None = None
 
     def find_end(self) -> None:
         """Go to the end, and remove a line that a crash interrupted there; raises OSError."""
@@ -208,7 +208,7 @@ class _Writer:
         after = self.last.sequence if self.last is not None else 0
         if self.last is not None and birth(self.last.epoch) != journal:
             # Another journal was used in between.
-            every = (each for each in chain(read(self._world, self._directory)) if isinstance(each, Entry))
+            every = (each for each in chain(read(self._world, self._directory)) if isinstance(each, ChainEntry))
             after = max((each.sequence for each in every if birth(each.epoch) == journal), default=0)
         return (each for each in records if each.sequence > after and each.event not in STEPS)
 
@@ -233,7 +233,7 @@ class _Writer:
             self._descriptor = None
 
 
-def _last(segment: Segment) -> Entry | None:
+def _last(segment: Segment) -> ChainEntry | None:
     """Return the last undamaged entry of a segment."""
     lines = segment.data[: _whole(segment.data)].split(b"\n")[:-1]
     return next(filter(None, map(_decode, reversed(lines))), None)

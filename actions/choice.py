@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from actions.candidate import Candidate, Keyless, Offered, age
+from actions.candidate import Candidate, Keyless, Offered, age_order
 from actions.ending import Ground
 from actions.precheck import Demands, Objection, covers_names, unfit
 from probes.certificate import Certificate
@@ -66,7 +66,7 @@ def choose(
         reasons = unfit(one, demands, now)
         return next(iter(reasons), None) or barred(one)
 
-    newest_first = sorted(offered, key=lambda each: age(each.certificate), reverse=True)
+    newest_first = sorted(offered, key=lambda each: age_order(each.certificate), reverse=True)
     reasons = {each.certificate: against(each) for each in newest_first}
     chosen = next((each for each in newest_first if reasons[each.certificate] is None), newest_first[0])
     if isinstance(chosen, Keyless):

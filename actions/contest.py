@@ -73,7 +73,7 @@ class OtherWriter:
     """The package that the file belongs to; empty where none is known."""
 
 
-def history(records: Iterable[Record], component: str, endpoints: Collection[str]) -> tuple[Committed, ...]:
+def commits_of(records: Iterable[Record], component: str, endpoints: Collection[str]) -> tuple[Committed, ...]:
     """Return the last commits to a component, oldest first, since an operator last thawed it.
 
     `endpoints` are its own, by name. Only the last `RECENT` commits are sure to be in the journal.
@@ -141,7 +141,7 @@ def _is_revert(past: Sequence[Committed], then: FileOnDisk, when: float) -> bool
     return back or when - past[-1].at <= NEAR
 
 
-def sentence(component: str, found: Contest, writer: OtherWriter | None) -> str:
+def contest_sentence(component: str, found: Contest, writer: OtherWriter | None) -> str:
     """Return who reverts the changes of certvigil, and how to go on."""
     said = f"another writer replaced the files of certvigil {_times(found.times)}"
     said += f", the last time after {moment(found.committed)}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from actions import service, target
 from actions.ending import ANSWERS_AGAIN, ANSWERS_NOBODY, Cause, Ending, Failure, Outcome, detail_of
-from actions.examine import unlike
+from actions.examine import difference
 from actions.guard import Guarded
 from actions.journal import Event, JournalError
 from actions.plan import Change, FileState, Kind
@@ -113,7 +113,7 @@ def _start_once(state: TransactionState, one: Service, names: tuple[str, ...], *
 def _start(state: TransactionState, one: Service, names: tuple[str, ...], whole: WholeSet) -> str:
     """Start a service onto a set that is looked at once more immediately before; return the result."""
     state.note_if_possible(Event.STARTED, components=names, onto=whole.name)
-    guarded = Guarded(state.world, one, lambda: unlike(state, whole.files, ()))
+    guarded = Guarded(state.world, one, lambda: difference(state, whole.files, ()))
     done = f"it was started once, onto {whole.name}"
     if (trouble := service.begin(guarded, one, state.note_command_if_possible)) is not None:
         return f"{done}: {trouble.sentence}"
@@ -166,7 +166,7 @@ def _recorded_set(
 
 def _standing_set(state: TransactionState, names: tuple[str, ...]) -> str | None:
     """Return the set of an activation; None where its files are others now."""
-    return "the set of the plan" if state.plan.stands and not unlike(state, {}, names) else None
+    return "the set of the plan" if state.plan.stands and not difference(state, {}, names) else None
 
 
 def _objections(state: TransactionState, names: tuple[str, ...]) -> str:

@@ -18,7 +18,7 @@ _GIVEN_UP: Final = "failed"
 """ActiveState of a unit that systemd does not start again by itself."""
 
 
-def has_ended(state: TransactionState, live_view: LiveView) -> str:
+def service_that_ended(state: TransactionState, live_view: LiveView) -> str:
     """Say which service has ended for good, where an endpoint that answered before the change does not; else empty."""
     if not state.services_run or not state.baseline.answering - live_view.answering:
         return ""

@@ -15,11 +15,11 @@ from actions.verdict import Disk, JournalStage, RecoveryFacts
 from config.service import Service
 from config.text import printable
 
-Examined = tuple[tuple[Change, Condition], ...]
+Conditions = tuple[tuple[Change, Condition], ...]
 """The changes that may have been made, each with the condition of its file."""
 
 
-def examine(state: TransactionState) -> Examined:
+def examine(state: TransactionState) -> Conditions:
     """Return the condition of each file that may have been changed; raises OSError."""
     return tuple((change, condition(state, change)) for change in state.plan.changes[: state.touched])
 
@@ -34,7 +34,7 @@ def condition(state: TransactionState, change: Change) -> Condition:
     return target.condition(state.world, change, state.name, old)
 
 
-def foreign(examined: Examined) -> Failure | None:
+def foreign(examined: Conditions) -> Failure | None:
     """Return that a file is another writer's; None where no file is."""
     for change, found in examined:
         if found is Condition.OTHER:
@@ -43,7 +43,7 @@ def foreign(examined: Examined) -> Failure | None:
     return None
 
 
-def facts(state: TransactionState, stage: JournalStage, examined: Examined) -> RecoveryFacts:
+def facts(state: TransactionState, stage: JournalStage, examined: Conditions) -> RecoveryFacts:
     """Return the facts by which recovery decides about a transaction that came as far as `stage`; raises OSError."""
     real = [found for change, found in examined if change.before != change.after]
     if foreign(examined) is not None:
@@ -62,7 +62,7 @@ def facts(state: TransactionState, stage: JournalStage, examined: Examined) -> R
     )
 
 
-def _old_at_hand(state: TransactionState, examined: Examined) -> bool:
+def _old_at_hand(state: TransactionState, examined: Conditions) -> bool:
     try:
         for change, found in examined:
             if found is not Condition.OLD:
@@ -99,20 +99,20 @@ def changed(state: TransactionState) -> Failure | None:
 
 def why_not_new(state: TransactionState) -> str:
     """Return which file is not the new file, as a sentence; empty where all are."""
-    return unlike(state, {each.path: each.after for each in state.plan.changes}, state.plan.components)
+    return difference(state, {each.path: each.after for each in state.plan.changes}, state.plan.components)
 
 
 def why_not_whole(state: TransactionState, one: Service) -> str:
     """Return which file of a service's components is of neither whole set, as a sentence; empty where no file is."""
     names = state.names_of(one)
     changes = [each for each in state.plan.changes if each.component in names]
-    not_old = unlike(state, {each.path: each.before for each in changes}, names)
+    not_old = difference(state, {each.path: each.before for each in changes}, names)
     if not not_old or not changes:
         return not_old
-    return not_old if unlike(state, {each.path: each.after for each in changes}, names) else ""
+    return not_old if difference(state, {each.path: each.after for each in changes}, names) else ""
 
 
-def unlike(state: TransactionState, wanted: Mapping[str, FileState | None], names: Collection[str]) -> str:
+def difference(state: TransactionState, wanted: Mapping[str, FileState | None], names: Collection[str]) -> str:
     """Return which file differs, as a sentence; empty where none does.
 
     Compared are the files in `wanted`, by path, the links that lead to them, and the files of the components `names`

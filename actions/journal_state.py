@@ -547,8 +547,3 @@ def unfinished(records: Sequence[Record]) -> tuple[str, ...]:
 def frozen(records: Sequence[Record]) -> Mapping[str, str]:
     """Return the reason of each frozen component, by component."""
     return JournalState.of(records).frozen
-
-
-def quarantined(records: Sequence[Record]) -> Mapping[str, str]:
-    """Return the reason of each candidate in quarantine, by its identifier."""
-    return JournalState.of(records).quarantined

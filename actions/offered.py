@@ -105,7 +105,9 @@ def open_offers(world: World, directory: str, way: Way) -> Offers:
     troubles: list[Printable] = []
     for uid, paths in _by_owner(world, directory).items():
         if len(paths) > MOST_NAMES:
-            whose = Printable("files that have several names") if uid is None else sentence("files of {}", named(uid))
+            whose = (
+                Printable("files that have several names") if uid is None else sentence("files of {}", user_name(uid))
+            )
             most = sentence("{} (more than {})", len(paths), MOST_NAMES)
             troubles.append(sentence("{} holds {} {}: none of these is used", printable(directory), most, whose))
             continue
@@ -117,11 +119,11 @@ def open_offers(world: World, directory: str, way: Way) -> Offers:
                 taken.setdefault(found[0], []).append(found[1])
     for uid, files in tuple(taken.items()):
         if len(files) > MOST_OF_ONE:
-            troubles.append(sentence("{} offers more than {} files: none is used", named(uid), MOST_OF_ONE))
+            troubles.append(sentence("{} offers more than {} files: none is used", user_name(uid), MOST_OF_ONE))
             del taken[uid]
     inboxes = {uid: Inbox(tuple(files)) for uid, files in taken.items()}
     bundles = tuple(
-        Bundle(inbox.given(), Provenance(uid, named(uid), max(each.identity[2] for each in inbox.files) / 1e9, way))
+        Bundle(inbox.given(), Provenance(uid, user_name(uid), max(each.identity[2] for each in inbox.files) / 1e9, way))
         for uid, inbox in inboxes.items()
     )
     return Offers(bundles, tuple(inboxes.values()), tuple(troubles))
@@ -178,7 +180,7 @@ def _take(world: World, path: str) -> tuple[int, TakenFile] | Printable | None:
     return found.st_uid, file
 
 
-def named(uid: int) -> Printable:
+def user_name(uid: int) -> Printable:
     """Return what a user is called, with the number."""
     with suppress(KeyError):
         return sentence("{} (uid {})", printable(pwd.getpwuid(uid).pw_name), uid)

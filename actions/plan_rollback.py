@@ -5,7 +5,7 @@ Only of a configuration file that somebody has edited since, the line alone is p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from actions.candidate import Given, NoCandidate, read_candidate
@@ -44,12 +44,7 @@ def plan_rollback(
     disk = read_sites(lasting, reader)
     if isinstance(disk, RefusedPlan):
         return disk
-    missing = [
-        file.given
-        for site, files in disk
-        for role, file in files.items()
-        if content.get(file.path) is None and not _may_be_missing(role, files, site, content)
-    ]
+    missing = list(_missing(disk, content))
     if missing:
         detail = f"the backup set does not hold {printable(', '.join(missing))}"
         return RefusedPlan((Objection(Ground.UNREADABLE, detail),))
@@ -57,37 +52,26 @@ def plan_rollback(
     objections: list[Objection] = []
     for site, files in disk:
         go_on()
-        old: dict[FileRole, bytes | None] = {
-            role: content.get(file.path) for role, file in files.items() if not role.is_line
-        }
-        lines, unedited = _lines(site.component.artefacts, files, content, old.get(FileRole.CHAIN), reader)
-        old |= lines
-        standing = standing_of(site, files, now)
-        if old == held(files) and not unedited:
-            objections += _still_dead(site, standing)
-            continue
-        given = [Given(files[role].given, data) for role, data in old.items() if data is not None and not role.is_line]
-        made = read_candidate(given, password_of(files))
-        if isinstance(made, NoCandidate):
-            objections.append(Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"))
-            continue
-        candidate = replace(made, put_right=())
-        proposals.append(
-            ComponentProposal(
-                site=site,
-                candidate=candidate,
-                files=files,
-                content=old,
-                choice=Choice(candidate),
-                standing=standing,
-                unedited=unedited,
-            )
-        )
+        found = _proposed(site, files, content, reader, now)
+        if isinstance(found, ComponentProposal):
+            proposals.append(found)
+        else:
+            objections += found
     if objections:
         return RefusedPlan(tuple(objections))
     if not proposals:
         return RefusedPlan((Objection(Ground.NOTHING_TO_DO, "the files are those of the backup set already"),))
     return conclude(Kind.ROLLBACK, proposals, reader, now, losses, waived=waived)
+
+
+def _missing(
+    disk: Iterable[tuple[ComponentSite, ComponentFiles]], content: Mapping[str, bytes | None]
+) -> Iterator[str]:
+    """Yield each file, as it is declared, that a backup set lacks although it is needed."""
+    for site, files in disk:
+        for role, file in files.items():
+            if content.get(file.path) is None and not _may_be_missing(role, files, site, content):
+                yield file.given
 
 
 def _may_be_missing(
@@ -99,6 +83,34 @@ def _may_be_missing(
     artefacts = site.component.artefacts
     kept = {each: content.get(file.path) for each, file in files.items()}
     return bool(artefacts.lines) and (files[role].path in content or had_no_chain(artefacts, kept))
+
+
+def _proposed(
+    site: ComponentSite, files: ComponentFiles, content: Mapping[str, bytes | None], reader: FileReader, now: float
+) -> ComponentProposal | tuple[Objection, ...]:
+    """Return the proposal for one component, or the objections; no objection where it has these files already."""
+    old: dict[FileRole, bytes | None] = {
+        role: content.get(file.path) for role, file in files.items() if not role.is_line
+    }
+    lines, unedited = _lines(site.component.artefacts, files, content, old.get(FileRole.CHAIN), reader)
+    old |= lines
+    standing = standing_of(site, files, now)
+    if old == held(files) and not unedited:
+        return tuple(_still_dead(site, standing))
+    given = [Given(files[role].given, data) for role, data in old.items() if data is not None and not role.is_line]
+    made = read_candidate(given, password_of(files))
+    if isinstance(made, NoCandidate):
+        return (Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"),)
+    candidate = replace(made, put_right=())
+    return ComponentProposal(
+        site=site,
+        candidate=candidate,
+        files=files,
+        content=old,
+        choice=Choice(candidate),
+        standing=standing,
+        unedited=unedited,
+    )
 
 
 def _lines(

@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from actions.artefact import digest_of, presented_by, ways_of_presenting
+from actions.artefact import content_digest, presented_by, ways_of_presenting
 from actions.candidate import Candidate
 from actions.choice import Choice
 from actions.component_files import (
@@ -309,7 +309,7 @@ def changes(proposal: ComponentProposal, reader: FileReader) -> Iterator[Change]
             after=after,
             given=file.given if file.given != file.path else "",
             in_place=component.write_mode is WriteMode.IN_PLACE,
-            says=digest_of(content or b"", file.password) if role is FileRole.KEYSTORE else "",
+            says=content_digest(content or b"", file.password) if role is FileRole.KEYSTORE else "",
         )
 
 

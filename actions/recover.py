@@ -13,7 +13,7 @@ from actions.backup import BackupError
 from actions.close import abandon, clear, clear_accounted, freeze
 from actions.dead_service import start_dead_later
 from actions.ending import Cause, Ending, Failure, Outcome, detail_of
-from actions.examine import Examined, examine, facts, foreign
+from actions.examine import Conditions, examine, facts, foreign
 from actions.give_way import give_way
 from actions.journal import ENDED, Event, JournalError, Record
 from actions.journal_state import JournalState, frozen, unfinished
@@ -231,7 +231,7 @@ def _end(state: TransactionState, records: Sequence[Record], *, services_run: bo
     stage, why = stage_of(records), _why(records)
     if stage is JournalStage.PREPARED:
         return abandon(state, Failure(Cause.INTERRUPTED, "it was interrupted before any file was switched"))
-    examined: Examined = ()
+    examined: Conditions = ()
     unreadable = ""
     try:
         settle(state)
@@ -259,7 +259,7 @@ def _end(state: TransactionState, records: Sequence[Record], *, services_run: bo
             return _freeze(state, examined, why, unreadable)
 
 
-def _freeze(state: TransactionState, examined: Examined, why: Failure, unreadable: str) -> Ending:
+def _freeze(state: TransactionState, examined: Conditions, why: Failure, unreadable: str) -> Ending:
     """Freeze, with no component's set mixed except where a file is another writer's."""
     found, again = unreadable or "the old set cannot be had whole any more", bool(unreadable)
     try:

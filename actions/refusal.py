@@ -100,7 +100,7 @@ def _check_targets(state: TransactionState) -> Failure | None:
 def _test_before(state: TransactionState) -> Failure | None:
     """Return that a configuration test fails with the old files, unless a fault that the change mends explains it."""
 
-    def unexplained(world: World, tested: Service, begun: service.Begun | None) -> Trouble | None:
+    def unexplained(world: World, tested: Service, begun: service.OnBegin | None) -> Trouble | None:
         trouble = service.test(world, tested, begun)
         state.failing = state.failing or trouble is not None
         return None if trouble is None or _is_explained(state, tested, trouble) else trouble

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from actions import service
 from actions.close import abandon, end, freeze
-from actions.ended_service import has_ended
+from actions.ended_service import service_that_ended
 from actions.ending import CANDIDATES_FAULT, Cause, Ending, Failure, Outcome, detail_of
 from actions.examine import can_complete, why_not_whole
 from actions.give_way import give_way, judge_restored
@@ -71,7 +71,7 @@ def _serve_again(state: TransactionState, judge: Callable[[LiveView], Seen]) -> 
         if (trouble := state.each_service(checked, go_on=True)) is not None:
             why = trouble.sentence
         elif unserved := watch(
-            state.world, state.look, judge, state.context.terms, lambda live_view: has_ended(state, live_view)
+            state.world, state.look, judge, state.context.terms, lambda live_view: service_that_ended(state, live_view)
         ).unserved:
             why = "; ".join(unserved)
         else:

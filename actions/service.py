@@ -49,7 +49,7 @@ class Running:
         return cls(str(plain["what"]), command, float(plain["limit"]), ProcessId.from_json(plain))
 
 
-Begun = Callable[[Running], None]
+OnBegin = Callable[[Running], None]
 """Receives a command before the command does anything; where it raises, the command never does."""
 
 
@@ -76,27 +76,27 @@ class Trouble:
         return f"{whose}`{command}` {how}" + (f": {self.ran.output[-400:]}" if self.ran.output else "")
 
 
-def steps(service: Service) -> tuple[Command, ...]:
+def commands_of(service: Service) -> tuple[Command, ...]:
     """Return the commands of a transaction without failures, in that order."""
     stopped = (service.stop, service.test, service.start) if service.quiesce else (service.test, _activation(service))
     return tuple(each for each in (service.test, *stopped) if each is not None)
 
 
-Act = Callable[[World, Service, Begun | None], Trouble | None]
+Act = Callable[[World, Service, OnBegin | None], Trouble | None]
 """Has a service act; returns None where that worked."""
 
 
-def test(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:  # noqa: PT028 (no test of pytest)
+def test(world: World, service: Service, begun: OnBegin | None = None) -> Trouble | None:  # noqa: PT028 (no test of pytest)
     """Run the configuration test of the service; None where it passes or there is none."""
     return _run(world, service, "test", begun)
 
 
-def stop(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
+def stop(world: World, service: Service, begun: OnBegin | None = None) -> Trouble | None:
     """Stop a service that must not run during the switch; None where that worked or it may run."""
     return _run(world, service, "stop", begun) if service.quiesce else None
 
 
-def activate(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
+def activate(world: World, service: Service, begun: OnBegin | None = None) -> Trouble | None:
     """Put the service onto the files on disk, by its declared command."""
     return _run(world, service, "start" if service.quiesce else service.activate, begun)
 
@@ -105,7 +105,7 @@ def _activation(service: Service) -> Command | None:
     return service.reload if service.activate is Activation.RELOAD else service.restart
 
 
-def activate_again(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
+def activate_again(world: World, service: Service, begun: OnBegin | None = None) -> Trouble | None:
     """Put the service back onto the files on disk, where an earlier command may have left it dead."""
     reloads = service.activate is Activation.RELOAD and not service.quiesce
     if reloads and activate(world, service, begun) is None:
@@ -113,14 +113,14 @@ def activate_again(world: World, service: Service, begun: Begun | None = None) -
     return revive(world, service, begun)
 
 
-def revive(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
+def revive(world: World, service: Service, begun: OnBegin | None = None) -> Trouble | None:
     """Restart the service, even where its supervisor has given it up."""
     # It fails where the supervisor has no failure to forget.
     _run(world, service, "reset", begun)
     return _run(world, service, "restart", begun)
 
 
-def begin(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
+def begin(world: World, service: Service, begun: OnBegin | None = None) -> Trouble | None:
     """Start a service that is down, even where its supervisor has given it up."""
     # It fails where the supervisor has no failure to forget.
     _run(world, service, "reset", begun)
@@ -165,7 +165,7 @@ def identity(world: World, service: Service) -> str | None:
     return ran.output if ran.ok and ran.output else None
 
 
-def _run(world: World, service: Service, what: str, begun: Begun | None) -> Trouble | None:
+def _run(world: World, service: Service, what: str, begun: OnBegin | None) -> Trouble | None:
     """Run one command of a service, where it is declared; `begun` receives it first."""
     command: Command | None = getattr(service, what)
     if command is None:
@@ -176,5 +176,5 @@ def _run(world: World, service: Service, what: str, begun: Begun | None) -> Trou
     return None if ran.ok else Trouble(ran, service.timeout)
 
 
-def _note(begun: Begun, what: str, command: Command, limit: float, process: ProcessId) -> None:
+def _note(begun: OnBegin, what: str, command: Command, limit: float, process: ProcessId) -> None:
     begun(Running(what, command, limit, process))

@@ -19,14 +19,15 @@ Steps, by these numbers in the body:
 13. End: commit, or go back (`rollback.py`), or give way to another writer's whole set (`give_way.py`), or freeze. Each
     end tidies up. (`close.py`)
 
-States, by the last record in the journal, and the future of a transaction that is killed in each of them (`verdict.py`
-has the whole table, `recover.py` carries it out):
+States, by the last record in the journal, and the future of a transaction that is killed in each of them. Where
+`verdict.py` decides, it goes forward, back, or freezes, by its table; `recover.py` carries that out:
 
     none                                        steps 1 to 3    there is no transaction
     BEGIN, BACKED_UP, STAGED                    steps 4 to 6    abandoned: no file was changed
-    INTENT, SWITCHED, CONFIG_TESTED, ACTIVATED  steps 7 to 11   forward if all files are new and services run; else back
+    INTENT, SWITCHED, CONFIG_TESTED, ACTIVATED  steps 7 to 11   `verdict.py` decides
     VALIDATED                                   step 12         committed
-    ROLLING_BACK, RECOVERING                    step 13         back; forward if the old set is spent, barred or lost
+    ROLLING_BACK                                step 13         `verdict.py` decides, also by the cause
+    RECOVERING                                                  the same as before this record
     COMMITTED, ROLLED_BACK, FAILED_FORWARD, SUPERSEDED          the tidying up is repeated
     CLOSED                                                      nothing is left to be done
     FROZEN       left alone until an operator thaws the components, or, with `again`, until the next recovery
@@ -41,7 +42,7 @@ from contextlib import suppress
 
 from actions import backup, service, target
 from actions.close import abandon, end
-from actions.ended_service import has_ended
+from actions.ended_service import service_that_ended
 from actions.ending import Cause, Ending, Failure, Outcome, detail_of
 from actions.examine import changed, why_not_new
 from actions.give_way import failure_of_theirs, judge
@@ -236,7 +237,7 @@ def _validate(state: TransactionState) -> Failure | None:
         state.look,
         lambda live_view: judge(state, live_view),
         state.context.terms,
-        lambda live_view: has_ended(state, live_view),
+        lambda live_view: service_that_ended(state, live_view),
     )
     state.last = seen.live_view
     if seen.theirs:

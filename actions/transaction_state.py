@@ -150,7 +150,7 @@ class TransactionState:
         back) and while nothing was done: then the command is run without its record.
         """
         doing = self.touched > 0 or self.stopped or self.activated
-        begun: service.Begun | None = self._note_command if doing and not go_on else self.note_command_if_possible
+        begun: service.OnBegin | None = self._note_command if doing and not go_on else self.note_command_if_possible
         if not self.name:
             # A mere question has no lock, and writes no record that would end the command.
             begun = None

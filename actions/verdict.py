@@ -79,7 +79,7 @@ class RecoveryFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class VerdictRow:
     """One row of the table; an empty cell matches everything."""
 
     verdict: RecoveryVerdict
@@ -115,20 +115,20 @@ class Row:
 
 
 TABLE: Final = (
-    Row(RecoveryVerdict.UNDO, (JournalStage.PREPARED,)),
-    Row(RecoveryVerdict.COMMIT, (JournalStage.VALIDATED,)),
-    Row(RecoveryVerdict.FREEZE, disks=(Disk.FOREIGN, Disk.UNREADABLE)),
-    Row(RecoveryVerdict.FORWARD, disks=(Disk.NEW,), old=(Old.BARRED,)),
-    Row(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED, JournalStage.UNDOING), (Disk.NEW,), (Old.SPENT,)),
-    Row(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED,), (Disk.NEW,), services_run=True),
-    Row(RecoveryVerdict.UNDO, disks=(Disk.NEW,), at_hand="old"),
-    Row(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED, JournalStage.UNDOING), (Disk.NEW,)),
-    Row(RecoveryVerdict.FREEZE, disks=(Disk.NEW,)),
-    Row(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED,), (Disk.OLD,), (Old.BARRED,), "new"),
-    Row(RecoveryVerdict.UNDO, disks=(Disk.OLD,)),
-    Row(RecoveryVerdict.UNDO, disks=(Disk.MIXED,), old=(Old.USABLE, Old.SPENT), at_hand="old"),
-    Row(RecoveryVerdict.FORWARD, disks=(Disk.MIXED,), at_hand="new"),
-    Row(RecoveryVerdict.FREEZE),
+    VerdictRow(RecoveryVerdict.UNDO, (JournalStage.PREPARED,)),
+    VerdictRow(RecoveryVerdict.COMMIT, (JournalStage.VALIDATED,)),
+    VerdictRow(RecoveryVerdict.FREEZE, disks=(Disk.FOREIGN, Disk.UNREADABLE)),
+    VerdictRow(RecoveryVerdict.FORWARD, disks=(Disk.NEW,), old=(Old.BARRED,)),
+    VerdictRow(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED, JournalStage.UNDOING), (Disk.NEW,), (Old.SPENT,)),
+    VerdictRow(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED,), (Disk.NEW,), services_run=True),
+    VerdictRow(RecoveryVerdict.UNDO, disks=(Disk.NEW,), at_hand="old"),
+    VerdictRow(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED, JournalStage.UNDOING), (Disk.NEW,)),
+    VerdictRow(RecoveryVerdict.FREEZE, disks=(Disk.NEW,)),
+    VerdictRow(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED,), (Disk.OLD,), (Old.BARRED,), "new"),
+    VerdictRow(RecoveryVerdict.UNDO, disks=(Disk.OLD,)),
+    VerdictRow(RecoveryVerdict.UNDO, disks=(Disk.MIXED,), old=(Old.USABLE, Old.SPENT), at_hand="old"),
+    VerdictRow(RecoveryVerdict.FORWARD, disks=(Disk.MIXED,), at_hand="new"),
+    VerdictRow(RecoveryVerdict.FREEZE),
 )
 """The first matching row counts."""
 

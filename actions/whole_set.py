@@ -7,7 +7,7 @@ from typing import Final
 from actions import target
 from actions.backup import BackupError
 from actions.ending import Cause, Failure, detail_of
-from actions.examine import Examined, can_complete, condition, examine, foreign
+from actions.examine import Conditions, can_complete, condition, examine, foreign
 from actions.journal import Event
 from actions.set_worth import old_set
 from actions.target import Condition, ThirdPartyError
@@ -73,7 +73,7 @@ def _restore(state: TransactionState) -> Failure | None:
     return None
 
 
-def make_others_whole(state: TransactionState, examined: Examined) -> None:
+def make_others_whole(state: TransactionState, examined: Conditions) -> None:
     """Make each component's set whole, except where a file is another writer's; raises OSError, ThirdPartyError.
 
     A component gets its old set, unless that set may not come back or is lost, or its new set is served already.
@@ -87,7 +87,7 @@ def make_others_whole(state: TransactionState, examined: Examined) -> None:
     settle(state)
 
 
-def _is_whole(state: TransactionState, component: str, own: Examined, *, barred: bool) -> bool:
+def _is_whole(state: TransactionState, component: str, own: Conditions, *, barred: bool) -> bool:
     """Whether the files of a component are its old set, or its new set, which is to stay."""
     kinds = {found for change, found in own if change.before != change.after}
     if kinds <= {Condition.OLD}:
@@ -102,7 +102,7 @@ def _has_taken_up_the_new(state: TransactionState, component: str) -> bool:
     return not state.services_run or state.serves_new(state.look((component,)))
 
 
-def _make_whole(state: TransactionState, component: str, own: Examined, *, barred: bool) -> None:
+def _make_whole(state: TransactionState, component: str, own: Conditions, *, barred: bool) -> None:
     """Put the old files of a component back, or complete its new set where the old set is barred or lost."""
     back = [change for change, found in reversed(own) if found is not Condition.OLD]
     try:

@@ -12,7 +12,7 @@ import yaml
 from config.text import printable
 
 Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """The keys and list positions that lead to a value; empty for the document itself."""
 
 DEPTH_LIMIT: Final = 32
@@ -51,25 +51,25 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class YAMLDocument:
     """Values, and the place of each."""
 
     values: dict[str, Value]
-    marks: Mapping[Path, Mark]
+    marks: Mapping[KeyPath, Mark]
 
-    def mark(self, path: Path) -> Mark:
+    def mark(self, path: KeyPath) -> Mark:
         """Return the place of the value at `path`, or of the nearest value around it."""
         while path not in self.marks:
             path = path[:-1]
         return self.marks[path]
 
-    def mistake(self, path: Path, problem: str) -> Mistake:
+    def mistake(self, path: KeyPath, problem: str) -> Mistake:
         """Return the mistake at the value at `path`, which may be absent."""
         mark = self.mark(path)
         return Mistake(printable(mark.file), mark.line, key_text(path), problem)
 
 
-def key_text(path: Path) -> str:
+def key_text(path: KeyPath) -> str:
     """Return `path` as people write it, such as `components.web.endpoints[0].address`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return printable(text.removeprefix("."))
@@ -103,7 +103,7 @@ class _Refused(Exception):  # noqa: N818 (never leaves this module)
         self.problem = problem
 
 
-def parse(data: bytes, file: str) -> tuple[Document | None, tuple[Mistake, ...]]:
+def parse(data: bytes, file: str) -> tuple[YAMLDocument | None, tuple[Mistake, ...]]:
     """Return the document in `data`, read from `file`, and every mistake in it; None where it cannot be used.
 
     Plain scalars follow the core schema of YAML 1.2, so `10:30`, `yes` and `2027-03-31` are text. Keys are text as
@@ -112,7 +112,7 @@ def parse(data: bytes, file: str) -> tuple[Document | None, tuple[Mistake, ...]]
     """
     builder = _Builder(file)
     try:
-        return Document(builder.document(_events(data)), builder.marks), tuple(builder.mistakes)
+        return YAMLDocument(builder.document(_events(data)), builder.marks), tuple(builder.mistakes)
     except _Refused as refused:
         return None, (*builder.mistakes, Mistake(printable(file), refused.line, "", refused.problem))
 
@@ -218,7 +218,7 @@ class _Builder:
     """Puts values together from events, and notes the place of each, and the mistakes."""
 
     file: str
-    marks: dict[Path, Mark] = field(default_factory=dict)
+    marks: dict[KeyPath, Mark] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
     anchors: _Anchors = field(default_factory=_Anchors)
     repeating: yaml.AliasEvent | None = None
@@ -241,7 +241,7 @@ class _Builder:
             raise _Refused(1, "found nothing, expected a mapping of sections")
         return values
 
-    def _value(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> Value:
+    def _value(self, event: yaml.Event, events: Iterator[yaml.Event], path: KeyPath) -> Value:
         if isinstance(event, yaml.AliasEvent):
             return self._repeated(event, path)
         anchor = getattr(event, "anchor", None)
@@ -253,7 +253,7 @@ class _Builder:
         self.anchors.events[anchor] = whole
         return value
 
-    def _built(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> Value:
+    def _built(self, event: yaml.Event, events: Iterator[yaml.Event], path: KeyPath) -> Value:
         match event:
             case yaml.MappingStartEvent():
                 return self._mapping(event, events, path)
@@ -264,7 +264,7 @@ class _Builder:
                 _check_node(scalar, path)
                 return resolve(scalar.value) if scalar.implicit[0] else scalar.value
 
-    def _repeated(self, alias: yaml.AliasEvent, path: Path) -> Value:
+    def _repeated(self, alias: yaml.AliasEvent, path: KeyPath) -> Value:
         outer = self.repeating
         self.repeating = outer or alias
         events = iter(self.anchors.repeat(alias, self.repeating))
@@ -272,7 +272,7 @@ class _Builder:
         self.repeating = outer
         return value
 
-    def _sequence(self, start: yaml.NodeEvent, events: Iterator[yaml.Event], path: Path) -> list[Value]:
+    def _sequence(self, start: yaml.NodeEvent, events: Iterator[yaml.Event], path: KeyPath) -> list[Value]:
         _check_node(start, path)
         items: list[Value] = []
         for event in events:
@@ -283,7 +283,7 @@ class _Builder:
             items.append(self._value(event, events, below))
         return items
 
-    def _mapping(self, start: yaml.NodeEvent, events: Iterator[yaml.Event], path: Path) -> dict[str, Value]:
+    def _mapping(self, start: yaml.NodeEvent, events: Iterator[yaml.Event], path: KeyPath) -> dict[str, Value]:
         _check_node(start, path)
         items: dict[str, Value] = {}
         for event in events:
@@ -309,7 +309,7 @@ class _Builder:
         return items
 
 
-def _check_node(event: yaml.NodeEvent, path: Path) -> None:
+def _check_node(event: yaml.NodeEvent, path: KeyPath) -> None:
     if getattr(event, "tag", None) is not None:
         raise _Refused(
             _line(event), "found a tag, which begins with '!', expected the value alone: text is text in quotes"
@@ -347,7 +347,7 @@ def resolve(text: str) -> str | int | float | bool | None:
 _VARIABLE: Final = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 
 
-def substitute(document: Document, variables: Mapping[str, str]) -> tuple[Document, tuple[Mistake, ...]]:
+def substitute(document: YAMLDocument, variables: Mapping[str, str]) -> tuple[YAMLDocument, tuple[Mistake, ...]]:
     """Return `document` with each `${NAME}` in a text replaced from `variables`, and a mistake for each unknown name.
 
     `$${` stands for `${`. What was text stays text, whatever the variable holds.
@@ -355,7 +355,7 @@ def substitute(document: Document, variables: Mapping[str, str]) -> tuple[Docume
     marks = dict(document.marks)
     mistakes: list[Mistake] = []
 
-    def replaced(value: Value, path: Path) -> Value:
+    def replaced(value: Value, path: KeyPath) -> Value:
         if isinstance(value, dict):
             return {key: replaced(item, (*path, key)) for key, item in value.items()}
         if isinstance(value, list):
@@ -369,7 +369,7 @@ def substitute(document: Document, variables: Mapping[str, str]) -> tuple[Docume
         return text
 
     values = {key: replaced(item, (key,)) for key, item in document.values.items()}
-    return Document(values, marks), tuple(mistakes)
+    return YAMLDocument(values, marks), tuple(mistakes)
 
 
 def fill(text: str, variables: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
@@ -394,14 +394,14 @@ def escape(text: str) -> str:
     return text.replace("${", "$${")
 
 
-def join(first: Document, second: Document) -> tuple[Document, tuple[Path, ...]]:
+def join(first: YAMLDocument, second: YAMLDocument) -> tuple[YAMLDocument, tuple[KeyPath, ...]]:
     """Return both documents as one, and the paths of values that both of them have.
 
     Lists are joined, and so are the keys of mappings. Elsewhere `first` wins.
     """
     values = dict(first.values)
-    moved: dict[Path, Path] = {}
-    lost: list[Path] = []
+    moved: dict[KeyPath, KeyPath] = {}
+    lost: list[KeyPath] = []
     for key, theirs in second.values.items():
         ours = values.get(key)
         if key not in values:
@@ -422,4 +422,4 @@ def join(first: Document, second: Document) -> tuple[Document, tuple[Path, ...]]
             if path[:length] in moved:
                 marks[(*moved[path[:length]], *path[length:])] = mark
                 break
-    return Document(values, marks), tuple(lost)
+    return YAMLDocument(values, marks), tuple(lost)

@@ -65,7 +65,7 @@ class Run(NamedTuple):
     text: Printable
 
 
-Sentence = tuple[Run, ...]
+MarkedSentence = tuple[Run, ...]
 
 
 class Language(StrEnum):
@@ -86,11 +86,11 @@ class StepKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RunbookStep:
     """A step, with lines to be typed or written."""
 
     kind: StepKind
-    text: Sentence
+    text: MarkedSentence
     language: Language = Language.TEXT
     lines: tuple[Printable, ...] = ()
 
@@ -103,7 +103,7 @@ class Proof:
     """With `certvigil` as its first word."""
     exit: int | None
     prints: tuple[Printable, ...]
-    means: Sentence
+    means: MarkedSentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +111,9 @@ class Topic:
     """A topic, filled with facts."""
 
     name: str
-    title: Sentence
-    about: tuple[Sentence, ...]
-    steps: tuple[Step, ...]
+    title: MarkedSentence
+    about: tuple[MarkedSentence, ...]
+    steps: tuple[RunbookStep, ...]
     proofs: tuple[Proof, ...]
     left_out: tuple[Printable, ...] = ()
     """Facts that are not known here: the parts with them are left out."""
@@ -127,7 +127,7 @@ class WrittenTopic:
     section: TopicSection
 
 
-class Found(NamedTuple):
+class Topics(NamedTuple):
     """Topics by name, and the mistakes because of which others were not read."""
 
     topics: Mapping[str, WrittenTopic]
@@ -137,7 +137,7 @@ class Found(NamedTuple):
 # Reading
 
 
-def read(profile: str | None, directory: str | None) -> Found:
+def read(profile: str | None, directory: str | None) -> Topics:
     """Return the topics of a profile, and those of a site; of two with the same name, the site's."""
     topics: dict[str, WrittenTopic] = {}
     for name, data in _shipped(profile):
@@ -155,7 +155,7 @@ def read(profile: str | None, directory: str | None) -> Found:
         if topic is not None:
             topics[name] = topic
     ordered = sorted(topics.values(), key=lambda each: (each.section.place, each.name))
-    return Found({each.name: each for each in ordered}, tuple(mistakes))
+    return Topics({each.name: each for each in ordered}, tuple(mistakes))
 
 
 def _shipped(profile: str | None) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -231,12 +231,12 @@ def fill(topic: WrittenTopic, facts: Facts) -> Topic:
     return Topic(topic.name, title(topic, facts), about, steps, proofs, tuple(filling.missing))
 
 
-def title(topic: WrittenTopic, facts: Facts) -> Sentence:
+def title(topic: WrittenTopic, facts: Facts) -> MarkedSentence:
     """Return the title of a topic."""
     return _sentence(topic.section.title, facts)
 
 
-def plain(text: Sentence) -> Printable:
+def plain(text: MarkedSentence) -> Printable:
     """Return a sentence without marks; names of menus, buttons and fields are in quotes."""
     pieces = (sentence('"{}"', each.text) if each.kind is RunKind.NAME else each.text for each in text)
     return listed(pieces, "")
@@ -297,7 +297,7 @@ def _fact(name: str, facts: Facts) -> str | Words:
     return found
 
 
-def _sentence(template: str, facts: Facts) -> Sentence:
+def _sentence(template: str, facts: Facts) -> MarkedSentence:
     runs: list[Run] = []
     end = 0
     for match in _MARKUP.finditer(template):
@@ -346,7 +346,7 @@ _SPELLING: Final[Mapping[Language, Callable[[str | Words], str]]] = {
 }
 
 
-def _step(step: StepSection, facts: Facts) -> Step:
+def _step(step: StepSection, facts: Facts) -> RunbookStep:
     kind = StepKind.HEADING if step.heading else StepKind.ASK if step.ask else StepKind.DO
     language, templates = next(
         (found for found in ((Language.SHELL, step.sh), (Language.POWERSHELL, step.powershell)) if found[1]),
@@ -356,7 +356,7 @@ def _step(step: StepSection, facts: Facts) -> Step:
     lines = tuple(
         harmless(VARIABLE.sub(lambda match: spelt(_fact(match[1], facts)), each).rstrip()) for each in templates
     )
-    return Step(kind, _sentence(step.heading or step.ask or step.do, facts), language, lines)
+    return RunbookStep(kind, _sentence(step.heading or step.ask or step.do, facts), language, lines)
 
 
 def _proof(proof: ProofSection, facts: Facts) -> Proof:
@@ -372,7 +372,7 @@ def _proof(proof: ProofSection, facts: Facts) -> Proof:
     return Proof(tuple(command), proof.exit, prints, _sentence(proof.means, facts))
 
 
-def _with_content(steps: Sequence[Step]) -> tuple[Step, ...]:
+def _with_content(steps: Sequence[RunbookStep]) -> tuple[RunbookStep, ...]:
     """Return the steps without headings over nothing."""
     following = (*steps[1:], None)
     return tuple(

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from config import profile
 from config.channel import Channel, FindingMatch, Notifications
-from config.document import Document, Mistake, Path, join, parse, shown, substitute
+from config.document import KeyPath, Mistake, YAMLDocument, join, parse, shown, substitute
 from config.fields import RESERVED_NAMES, channel_url, duration_text, heartbeat_url
 from config.host import own_name
 from config.model import (
@@ -31,7 +31,7 @@ from config.model import (
 from config.pattern import is_one_of
 from config.policy import Policy, PolicyMatch, Replace
 from config.schema.component import declared_services
-from config.schema.policy import Check
+from config.schema.policy import CheckSection
 from config.schema.problem import Problem
 from config.schema.root import RootSection
 from config.schema.section import DeclaredNames, is_pattern, unlike
@@ -71,7 +71,7 @@ class Marked(NamedTuple):
     """A configuration, and its document, which knows the place of each value."""
 
     config: Config
-    document: Document
+    document: YAMLDocument
 
 
 def load_marked(path: str, environ: Mapping[str, str]) -> Marked | tuple[Mistake, ...]:
@@ -117,8 +117,8 @@ def examine(path: str, environ: Mapping[str, str]) -> Examined:
     return Examined(Marked(_config(validated.root, declared, notified, files), document), _in_order(mistakes))
 
 
-def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list[Document], list[Mistake]]:
-    documents: list[Document] = []
+def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list[YAMLDocument], list[Mistake]]:
+    documents: list[YAMLDocument] = []
     mistakes: list[Mistake] = []
     for file in files:
         parsed, wrong = parse(file.data, file.path)
@@ -151,7 +151,7 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
         channels=MappingProxyType(notified.channels),
         notifications=_with_groups(notified.notifications, groups),
         profile=root.profile,
-        parameters=profile.texts(root.appliance),
+        parameters=profile.parameter_texts(root.appliance),
         guides=root.guides,
         sources=tuple(file.path for file in files),
         digest=_digest(files),
@@ -267,7 +267,7 @@ def _unsafe_directories(path: str, paths: Iterable[str]) -> Iterator[Mistake]:
             yield Mistake(printable(directory), 0, "", problem)
 
 
-def _join_all(documents: Iterable[Document]) -> tuple[Document, list[Mistake]]:
+def _join_all(documents: Iterable[YAMLDocument]) -> tuple[YAMLDocument, list[Mistake]]:
     mistakes: list[Mistake] = []
     first, *others = documents
     for other in others:
@@ -279,7 +279,7 @@ def _join_all(documents: Iterable[Document]) -> tuple[Document, list[Mistake]]:
     return first, mistakes
 
 
-def _with_profile(document: Document) -> tuple[Document, list[Problem], bool]:
+def _with_profile(document: YAMLDocument) -> tuple[YAMLDocument, list[Problem], bool]:
     """Return `document` merged into its profile's document, the mistakes, and whether all of it could be merged."""
     name = document.values.get("profile")
     if not isinstance(name, str):
@@ -296,7 +296,7 @@ def _with_profile(document: Document) -> tuple[Document, list[Problem], bool]:
     return (profile.lay_over(document, added) if added else document), list(problems), added is not None
 
 
-def _names(document: Document) -> DeclaredNames:
+def _names(document: YAMLDocument) -> DeclaredNames:
     """Return the declarations of `document`, with or without mistakes."""
 
     def declared(section: str, implicit: Iterable[str]) -> frozenset[str]:
@@ -318,19 +318,19 @@ def _names(document: Document) -> DeclaredNames:
 class _Declared:
     """The targets of a document, and the origin of each."""
 
-    document: Document
+    document: YAMLDocument
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     components: dict[str, Component] = field(default_factory=dict)
     files: list[FileTarget] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    targets: dict[str, Path] = field(default_factory=dict)
+    targets: dict[str, KeyPath] = field(default_factory=dict)
     owners: dict[str, FileTarget] = field(default_factory=dict)
 
-    def add_endpoint(self, endpoint: Endpoint, path: Path) -> None:
+    def add_endpoint(self, endpoint: Endpoint, path: KeyPath) -> None:
         self._claim(endpoint.name, path)
         self.endpoints[endpoint.name] = endpoint
 
-    def add_file(self, file: FileTarget, path: Path) -> None:
+    def add_file(self, file: FileTarget, path: KeyPath) -> None:
         self._claim(file.name, path)
         self.files.append(file)
         owner = self.owners.setdefault(os.path.normpath(file.path), file)
@@ -338,7 +338,7 @@ class _Declared:
             problem = f"{shown(file.path)} is '{owner.name}' already, expected a file of its own"
             self.problems.append(Problem(path, problem))
 
-    def _claim(self, name: str, path: Path) -> None:
+    def _claim(self, name: str, path: KeyPath) -> None:
         if name in self.targets:
             where = self.document.mark(self.targets[name])
             problem = f"there is a target {shown(name)} at {where} already, expected another name or address"
@@ -346,7 +346,7 @@ class _Declared:
         self.targets.setdefault(name, path)
 
 
-def _declare(document: Document, validated: Validated) -> _Declared:
+def _declare(document: YAMLDocument, validated: Validated) -> _Declared:
     """Return the targets that the sound parts of `document` declare."""
     declared = _Declared(document)
     tls = validated.root.tls.build()
@@ -387,7 +387,7 @@ def _notify(validated: Validated) -> _Notified:
     """Return the notifications in the sound parts of the document, and the mistakes in the files that they name."""
     problems: list[Problem] = []
 
-    def secrets(file: str | None, check: Callable[[str], object], path: Path) -> tuple[str, ...]:
+    def secrets(file: str | None, check: Callable[[str], object], path: KeyPath) -> tuple[str, ...]:
         if file is None:
             return ()
         try:
@@ -422,7 +422,7 @@ class _KnownTargets:
     """The group of each member."""
 
     @classmethod
-    def of(cls, document: Document, validated: Validated, declared: _Declared) -> _KnownTargets:
+    def of(cls, document: YAMLDocument, validated: Validated, declared: _Declared) -> _KnownTargets:
         """Return the names in a document."""
         names, components, others = set(declared.targets), [], False
         group_of = {member: name for name, members in validated.root.groups.items() for member in members}
@@ -459,7 +459,7 @@ def _actions_of(subject: str) -> str:
     return f"{subject}/{_ACTIONS}"
 
 
-def _check_target(name: str, path: Path, known: _KnownTargets) -> Iterator[Problem]:
+def _check_target(name: str, path: KeyPath, known: _KnownTargets) -> Iterator[Problem]:
     member, _, what = name.partition("/")
     if what == _ACTIONS and member in known.groups:
         group = known.groups[member]
@@ -469,8 +469,8 @@ def _check_target(name: str, path: Path, known: _KnownTargets) -> Iterator[Probl
         yield Problem(path, f"there is no target {shown(name)}{unlike(name, known.names)}")
 
 
-def _check_policy_names(document: Document, validated: Validated) -> Iterator[Problem]:
-    first: dict[str, Path] = {}
+def _check_policy_names(document: YAMLDocument, validated: Validated) -> Iterator[Problem]:
+    first: dict[str, KeyPath] = {}
     for index, policy in zip(validated.positions.get("policies", ()), validated.root.policies, strict=True):
         path = ("policies", index, "name")
         if policy.name in first:
@@ -479,15 +479,15 @@ def _check_policy_names(document: Document, validated: Validated) -> Iterator[Pr
         first.setdefault(policy.name, path)
 
 
-def _check_groups(document: Document, validated: Validated, declared: _Declared) -> Iterator[Problem]:
+def _check_groups(document: YAMLDocument, validated: Validated, declared: _Declared) -> Iterator[Problem]:
     """Yield where a group could not be changed as one, or be told from a component."""
-    first: dict[str, Path] = {}
+    first: dict[str, KeyPath] = {}
     for name, members in validated.root.groups.items():
         if name in declared.components:
             where = document.mark(("components", name))
             yield Problem(("groups", name), f"there is a component '{name}' at {where} already, expected another name")
         for index, member in enumerate(members):
-            path: Path = ("groups", name, index)
+            path: KeyPath = ("groups", name, index)
             if member in first:
                 other, where = first[member][1], document.mark(first[member])
                 yield Problem(
@@ -507,7 +507,7 @@ def _check_groups(document: Document, validated: Validated, declared: _Declared)
             )
 
 
-def _check_stores(document: Document, validated: Validated, declared: _Declared) -> Iterator[Problem]:
+def _check_stores(document: YAMLDocument, validated: Validated, declared: _Declared) -> Iterator[Problem]:
     """Yield where a trust store could not be told from a component or group, or where two change one file."""
     first: dict[str, str] = {}
     for name, section in validated.root.trust_stores.items():
@@ -566,7 +566,7 @@ def _is_for(match: PolicyMatch, component: Component, subject: str) -> bool:
     )
 
 
-def _check_issuers(policy: Policy, matched: Iterable[Component], path: Path) -> Iterator[Problem]:
+def _check_issuers(policy: Policy, matched: Iterable[Component], path: KeyPath) -> Iterator[Problem]:
     """Yield where a policy would install what nobody vouches for."""
     if policy.mode is not Mode.AUTO or not isinstance(policy.action, Replace) or policy.action.allowed_issuers:
         return
@@ -579,7 +579,7 @@ def _check_issuers(policy: Policy, matched: Iterable[Component], path: Path) -> 
         yield Problem(path, problem)
 
 
-def _check_drift(check: Check, matched: Sequence[Component], path: Path) -> Iterator[Problem]:
+def _check_drift(check: CheckSection, matched: Sequence[Component], path: KeyPath) -> Iterator[Problem]:
     """Yield where a check would hold before a component counts as not serving what is on disk: then it cannot."""
     if check.drift_older_than is not None:
         least = max(matched, key=lambda each: each.not_served_after, default=None)

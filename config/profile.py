@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, cast
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model
 
-from config.document import Document, Mark, Path, Value, fill, join, parse
+from config.document import KeyPath, Mark, Value, YAMLDocument, fill, join, parse
 from config.fields import AbsolutePath, Host, Port
 from config.schema.problem import Problem, problems, schema_of
 from config.schema.section import Section
@@ -38,7 +38,7 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
-def expand(name: str, user: Document) -> tuple[Document | None, tuple[Problem, ...]]:
+def expand(name: str, user: YAMLDocument) -> tuple[YAMLDocument | None, tuple[Problem, ...]]:
     """Return the document of the profile `name` for the parameters of `user`, and the mistakes in these.
 
     Where there are mistakes, there is no document. Its section `appliance` has every parameter and file.
@@ -51,10 +51,10 @@ def expand(name: str, user: Document) -> tuple[Document | None, tuple[Problem, .
     values = expansion.expanded(declared.document, ("document",), (), variables)
     known: dict[str, Value] = {name: list(each) if isinstance(each, list) else each for name, each in variables.items()}
     known |= cast("dict[str, Value]", expansion.expanded(declared.files, ("files",), ("files",), variables))
-    return Document({**cast("dict[str, Value]", values), SECTION: known}, expansion.marks), ()
+    return YAMLDocument({**cast("dict[str, Value]", values), SECTION: known}, expansion.marks), ()
 
 
-def _read_profile(name: str) -> tuple[Document, _Profile]:
+def _read_profile(name: str) -> tuple[YAMLDocument, _Profile]:
     file = f"profile {name}"
     profile, mistakes = parse((files("config") / "profiles" / f"{name}.yaml").read_bytes(), file)
     if profile is None or mistakes:
@@ -62,7 +62,7 @@ def _read_profile(name: str) -> tuple[Document, _Profile]:
     return profile, _Profile.model_validate(profile.values)
 
 
-def texts(section: Mapping[str, Any]) -> Mapping[str, str | tuple[str, ...]]:
+def parameter_texts(section: Mapping[str, Any]) -> Mapping[str, str | tuple[str, ...]]:
     """Return the parameters in a section `appliance` as texts and lists of texts."""
     return MappingProxyType(
         {name: tuple(map(str, each)) if isinstance(each, list) else str(each) for name, each in section.items()}
@@ -82,7 +82,7 @@ _ALTERNATIVES: Final[Mapping[str, tuple[frozenset[str], ...]]] = {
 """Keys of which one set is given: what the site gives of one takes the place of all others in the profile."""
 
 
-def lay_over(site: Document, profile: Document) -> Document:
+def lay_over(site: YAMLDocument, profile: YAMLDocument) -> YAMLDocument:
     """Return the site's document over that of a profile; each value keeps the mark of where it was written.
 
     Lists of the document are put one after the other. Elsewhere the site's value takes the place of the profile's of
@@ -101,15 +101,15 @@ def lay_over(site: Document, profile: Document) -> Document:
         whole = values[section]
         assert isinstance(whole, dict)  # noqa: S101 (both were)
         values[section] = {**whole, **both}
-    return Document(values, marks)
+    return YAMLDocument(values, marks)
 
 
 @dataclass(frozen=True, slots=True)
 class _Merging:
-    profile: Document
-    marks: dict[Path, Mark]
+    profile: YAMLDocument
+    marks: dict[KeyPath, Mark]
 
-    def merged(self, ours: Value, theirs: Value, path: Path) -> Value:
+    def merged(self, ours: Value, theirs: Value, path: KeyPath) -> Value:
         """Return the value at `path` of both documents, and note the marks of what is the profile's."""
         if not (isinstance(ours, dict) and isinstance(theirs, dict)):
             return ours
@@ -124,7 +124,7 @@ class _Merging:
                 self._take((*path, key))
         return {**found, **{key: value for key, value in ours.items() if key not in found}}
 
-    def _take(self, path: Path) -> None:
+    def _take(self, path: KeyPath) -> None:
         self.marks.update((each, mark) for each, mark in self.profile.marks.items() if each[: len(path)] == path)
 
 
@@ -199,7 +199,7 @@ _TYPES: Final[Mapping[str, Any]] = {
 }
 
 
-def _read_parameters(declared: Mapping[str, _Parameter], user: Document) -> tuple[Variables, tuple[Problem, ...]]:
+def _read_parameters(declared: Mapping[str, _Parameter], user: YAMLDocument) -> tuple[Variables, tuple[Problem, ...]]:
     fields = {name: parameter.field() for name, parameter in declared.items()}
     section: type[BaseModel] = create_model("Parameters", __base__=Section, **fields)
     try:
@@ -233,10 +233,10 @@ def _texts(variables: Variables) -> dict[str, str]:
 class _Expansion:
     """Makes a document from a profile's, and notes the origin of each value."""
 
-    profile: Document
-    marks: dict[Path, Mark] = field(default_factory=dict)
+    profile: YAMLDocument
+    marks: dict[KeyPath, Mark] = field(default_factory=dict)
 
-    def expanded(self, value: Value, source: Path, target: Path, variables: Variables) -> Value:
+    def expanded(self, value: Value, source: KeyPath, target: KeyPath, variables: Variables) -> Value:
         """Return the document's value at `target` for the profile's value at `source`."""
         self.marks[target] = self.profile.mark(source)
         if isinstance(value, str):

@@ -11,7 +11,7 @@ import yaml
 
 from config.address import join_address
 from config.channel import Channel, FindingMatch, Heartbeat, Notifications
-from config.document import Document, Path, escape, resolve
+from config.document import KeyPath, YAMLDocument, escape, resolve
 from config.expected import AllowedTLS, DefaultCertificate
 from config.fields import duration_text, last_day_text, share_text
 from config.model import (
@@ -69,7 +69,7 @@ def show(config: Config) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=120)
 
 
-def show_marked(config: Config, document: Document) -> str:
+def show_marked(config: Config, document: YAMLDocument) -> str:
     """Return what `show` does, with a comment behind each value that says where it was written; without, a default."""
     lines = show(config).splitlines()
     root = yaml.compose("\n".join(lines), Loader=yaml.SafeLoader)
@@ -87,7 +87,7 @@ _COMMENTED: Final = frozenset({"components", "clients", "trust_stores", "groups"
 """Sections whose values have the places in the document that they are shown at; lists elsewhere may be in another."""
 
 
-def _places(node: yaml.Node | None, path: Path) -> Iterator[tuple[Path, int]]:
+def _places(node: yaml.Node | None, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
     """Yield each path below a node, lists whole, with the number of its key's line, from 0."""
     if not isinstance(node, yaml.MappingNode):
         return
@@ -194,6 +194,8 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "address": join_address(endpoint.host, endpoint.port),
         "protocol": str(endpoint.protocol),
+        "proxy": endpoint.proxy.url if endpoint.proxy else None,
+        "proxy_protocol": str(endpoint.proxy_protocol) if endpoint.proxy_protocol else None,
         "every": duration_text(endpoint.every),
         "timeout": duration_text(endpoint.timeout),
         "minimum_version": str(endpoint.minimum_version),

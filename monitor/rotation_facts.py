@@ -16,7 +16,17 @@ from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import CertificateOrigin, Machine, RotationDeed, StepProgress
 from monitor.dialect import certificate_object, iso
 from monitor.inventory import installed_chain, web_pki
-from monitor.rotation import ClientFacts, Keeper, Root, RotationFacts, ServerFacts, Step, StoreFacts, done, steps
+from monitor.rotation import (
+    ClientFacts,
+    Keeper,
+    Root,
+    RotationFacts,
+    ServerFacts,
+    Step,
+    StoreFacts,
+    done,
+    steps,
+)
 from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
 from probes.certificate import Certificate, roots_in

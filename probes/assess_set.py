@@ -115,13 +115,13 @@ def assess_set(reading: SetReading, context: SetContext, now: float) -> Mapping[
             assessment = in_place_of_unreadable(assessment, unread[target.name])
         assessments[target.name] = assessment
     if leaf is not None:
-        chain = chain_on_disk(context.targets, by_name)
+        chain = observed_chain(context.targets, by_name)
         found = list(_judge_next_reload(chain, context, now)) if chain else []
         assessments[leaf.name] = with_findings(assessments[leaf.name], found, now)
     return assessments
 
 
-def chain_on_disk(
+def observed_chain(
     targets: Sequence[FileTarget], observations: Mapping[str, FileObservation]
 ) -> tuple[Certificate, ...]:
     """Return the chain that a service would present from these files, its leaf first; empty where there is no leaf."""

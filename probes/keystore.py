@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 from config.text import Printable
 from config.vocabulary import EntryKind, Integrity
 
-Certificate = TypeVar("Certificate")
+AnyCertificate = TypeVar("AnyCertificate")
 Another = TypeVar("Another")
 
 DEFAULT_PASSWORD: Final = b"changeit"
@@ -19,7 +19,7 @@ LONGEST_ALIAS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class KeystoreEntry(Generic[Certificate]):
+class KeystoreEntry(Generic[AnyCertificate]):
     """One entry of a keystore."""
 
     kind: EntryKind
@@ -27,22 +27,22 @@ class KeystoreEntry(Generic[Certificate]):
     """Empty where the entry has none."""
     created: float | None
     """Unix time; None where the format does not tell."""
-    certificates: tuple[Certificate, ...]
+    certificates: tuple[AnyCertificate, ...]
     """The chain of a private key, its own certificate first; one of a trusted certificate; none of a secret key."""
 
 
 @dataclass(frozen=True, slots=True)
-class Keystore(Generic[Certificate]):
+class Keystore(Generic[AnyCertificate]):
     """The entries of a keystore, in file order."""
 
-    entries: tuple[KeystoreEntry[Certificate], ...]
+    entries: tuple[KeystoreEntry[AnyCertificate], ...]
     integrity: Integrity
     default_password: bool = False
     """The password that verifies or opens it is `DEFAULT_PASSWORD`."""
     locked_keys: int = 0
     """Private keys that no known password opens."""
 
-    def of(self, each: Callable[[Certificate], Another]) -> Keystore[Another]:
+    def of(self, each: Callable[[AnyCertificate], Another]) -> Keystore[Another]:
         """Return the same with each certificate as that function gives it; raises what that does."""
         entries = tuple(
             KeystoreEntry(one.kind, one.alias, one.created, tuple(map(each, one.certificates))) for one in self.entries
@@ -56,16 +56,40 @@ class Keystore(Generic[Certificate]):
         return EntryKind.TRUSTED in kinds and EntryKind.PRIVATE_KEY not in kinds
 
     @property
-    def trusted(self) -> tuple[KeystoreEntry[Certificate], ...]:
+    def trusted(self) -> tuple[KeystoreEntry[AnyCertificate], ...]:
         """The entries with trusted certificates."""
         return tuple(each for each in self.entries if each.kind is EntryKind.TRUSTED)
 
     @property
-    def served(self) -> tuple[Certificate, ...]:
+    def served(self) -> tuple[AnyCertificate, ...]:
         """The chains of the private keys, or all trusted certificates where there is no private key; each once."""
         kind = EntryKind.TRUSTED if self.is_trust_store else EntryKind.PRIVATE_KEY
         held = (certificate for each in self.entries if each.kind is kind for certificate in each.certificates)
         return tuple(dict.fromkeys(held))
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEntry:
+    """One entry exactly as it is written, to be compared with another, whatever its format calls it."""
+
+    alias: str
+    """Hostile; empty where there is none, as in PEM."""
+    kind: EntryKind
+    certificates: tuple[bytes, ...]
+    """DER: one that is trusted, or the chain of a private key."""
+    created: float | None = None
+    """Unix time; None where the format does not tell."""
+    secret: str = ""
+    """SHA-256 of the private or secret key as it lies there, hexadecimal; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExactEntries:
+    """The entries of a keystore, in file order."""
+
+    entries: tuple[StoreEntry, ...]
+    private_keys: int
+    """That can be seen, also where entries do not show them."""
 
 
 def password_in(data: bytes) -> bytes:

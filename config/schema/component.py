@@ -13,8 +13,8 @@ from pydantic_core import PydanticCustomError
 from config import model
 from config.expected import ANY_MODERN, AllowedTLS
 from config.fields import AbsolutePath, Duration, PlainName, Sentence, default_duration
-from config.schema.expected import DefaultCertificate, Own
-from config.schema.issuer import AllowedIssuer
+from config.schema.expected import DefaultCertificateSection, Own
+from config.schema.issuer import AllowedIssuerSection
 from config.schema.looking import ComponentEndpoint, check_own
 from config.schema.section import ClientName, Section, broken_rule
 from config.service import Activation, Service, systemd
@@ -251,7 +251,7 @@ class ComponentSection(Section):
     """How long a new certificate may be on disk without being served, before this is a finding."""
     service: NamedService = None
     """The commands of the service, or the name of one of `services`; without it, certvigil only watches."""
-    allowed_issuers: list[AllowedIssuer] = []
+    allowed_issuers: list[AllowedIssuerSection] = []
     """Acceptable issuers, such as {trust_store: corporate}, or {spki_sha256: HASH} of a CA's key."""
     mode: Annotated[Mode, Field(strict=False)] = _COMPONENT.mode
     """How far a candidate in the component's inbox is taken without a person: observe, plan, approve or auto."""
@@ -269,7 +269,7 @@ class ComponentSection(Section):
     """The topic of `certvigil guide` about its replacement by hand; its plans name it."""
     backup_folder: BackupFolderSection | None = None
     """A folder in which another program keeps earlier files, which can be given back as well."""
-    default_certificate: DefaultCertificate | None = None
+    default_certificate: DefaultCertificateSection | None = None
     """How its default certificate is told, which a product makes itself at its installation."""
     own_certificate: Own | None = None
     """Whether an own certificate must stand in its place: optional, expected (the default) or mandatory."""

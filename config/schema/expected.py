@@ -35,7 +35,7 @@ class NegotiationSection(Section):
         )
 
 
-class DefaultCertificate(Section):
+class DefaultCertificateSection(Section):
     """How the certificate is told that a product makes itself at its installation; one sign is enough."""
 
     self_signed: bool = False
@@ -56,7 +56,7 @@ class DefaultCertificate(Section):
         return expected.DefaultCertificate(self.self_signed, tuple(self.issuers), tuple(self.subjects), own)
 
 
-class ValidationSwitch(Section):
+class ValidationSwitchSection(Section):
     """The line of a configuration file that turns off a client's validation of certificates."""
 
     file: AbsolutePath

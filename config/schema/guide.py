@@ -20,7 +20,7 @@ def _with_key(key: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
-Lines = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+StepLines = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
 class ConditionSection(Section):
@@ -50,11 +50,11 @@ class StepSection(ConditionSection):
     """A statement that a person has to confirm."""
     heading: str = ""
     """A heading."""
-    sh: Lines = []
+    sh: StepLines = []
     """Commands for a shell on the appliance; each fact in them becomes one word, or several words of a command."""
-    powershell: Lines = []
+    powershell: StepLines = []
     """Commands for PowerShell; each fact in them becomes a string in single quotes."""
-    text: Lines = []
+    text: StepLines = []
     """Lines to be written as they are, such as lines of a configuration file."""
 
     @model_validator(mode="after")

@@ -40,4 +40,4 @@ class _Issuer(Section):
         return model.AllowedIssuer(self.trust_store, self.spki_sha256)
 
 
-AllowedIssuer = Annotated[_Issuer, BeforeValidator(_no_name)]
+AllowedIssuerSection = Annotated[_Issuer, BeforeValidator(_no_name)]

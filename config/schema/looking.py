@@ -9,15 +9,14 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from config import model
-from config.address import join_address, split_address
-from config.expected import ANY_MODERN
+from config.address import join_address, split_address, split_proxy
+from config.expected import ANY_MODERN, DefaultCertificate
 from config.expected import AllowedTLS as Allowed
-from config.expected import DefaultCertificate as DefaultSigns
-from config.fields import AbsolutePath, Address, Host, Interval, TargetName, default_duration
-from config.schema.expected import DefaultCertificate, NegotiationSection, Own, Version
+from config.fields import AbsolutePath, Address, Host, Interval, ProxyURL, TargetName, default_duration
+from config.schema.expected import DefaultCertificateSection, NegotiationSection, Own, Version
 from config.schema.section import ClientName, Section, StoreName, broken_rule
 from config.schema.threshold import ThresholdsSection, built
-from config.vocabulary import EndpointProtocol, KeyKind, OwnCertificate, Sending
+from config.vocabulary import EndpointProtocol, KeyKind, OwnCertificate, ProxyProtocolVersion, Sending
 
 _ENDPOINT: Final = model.Endpoint("", "", 0)
 
@@ -52,6 +51,11 @@ class _Looking(Section):
     """Host and port, such as www.example.com:443 or "[2001:db8::1]:443"; every address of the host is looked at."""
     protocol: Protocol = _ENDPOINT.protocol
     """What is spoken from the first byte on: TLS, or a protocol that asks for TLS in the clear (STARTTLS)."""
+    proxy: ProxyURL | None = None
+    """The proxy that connects to the address and resolves its host: http://HOST:PORT (CONNECT) or socks5://HOST:PORT.
+    """
+    proxy_protocol: Annotated[ProxyProtocolVersion, Field(strict=False)] | None = None
+    """The version of the PROXY protocol whose header the server expects, as behind a load balancer."""
     every: Interval = default_duration(_ENDPOINT.every)
     """The time between two looks."""
     timeout: Interval = default_duration(_ENDPOINT.timeout)
@@ -74,12 +78,12 @@ class _Looking(Section):
 
     Without it, an incomplete chain is a finding where a client rejects the server for it.
     """
-    default_certificate: DefaultCertificate | None = None
+    default_certificate: DefaultCertificateSection | None = None
     """How the product's default certificate is told here; by default as at the component."""
     own_certificate: Own | None = None
     """Whether an own certificate must stand in its place: optional, expected or mandatory."""
 
-    def _default(self, inherited: DefaultSigns | None) -> DefaultSigns | None:
+    def _default(self, inherited: DefaultCertificate | None) -> DefaultCertificate | None:
         """Return how the default certificate is told, from the endpoint's own keys or those of its component."""
         own = self.own_certificate or (inherited.own if inherited is not None else OwnCertificate.EXPECTED)
         if self.default_certificate is not None:
@@ -93,7 +97,7 @@ class _Looking(Section):
         clients: tuple[str, ...],
         component: str | None,
         tls: Allowed,
-        default: DefaultSigns | None = None,
+        default: DefaultCertificate | None = None,
     ) -> model.Endpoint:
         host, port = split_address(self.address)
         return model.Endpoint(
@@ -110,6 +114,8 @@ class _Looking(Section):
             thresholds=built(self.thresholds),
             key_type=KeyKind(self.key_type) if self.key_type else None,
             protocol=self.protocol,
+            proxy=None if self.proxy is None else model.Proxy(*split_proxy(self.proxy)),
+            proxy_protocol=self.proxy_protocol,
             sends_intermediates=self.sends_intermediates,
             default_certificate=self._default(default),
         )
@@ -160,7 +166,7 @@ class ComponentEndpoint(_Looking):
         clients: tuple[str, ...],
         taken: Collection[str],
         tls: Allowed,
-        default: DefaultSigns | None,
+        default: DefaultCertificate | None,
     ) -> model.Endpoint:
         """Return the endpoint of `component`. Its name has the address; where it is `taken`, also the server name."""
         server_name = self.server_name or self.name
@@ -170,7 +176,7 @@ class ComponentEndpoint(_Looking):
         return self._build(target, server_name, clients, component, tls, default)
 
 
-def check_own(own: OwnCertificate | None, default: DefaultCertificate | None) -> None:
+def check_own(own: OwnCertificate | None, default: DefaultCertificateSection | None) -> None:
     """Raise the mistake that an own certificate is wanted in the place of a default one that nobody can tell."""
     if own is not None and default is None:
         raise broken_rule(

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 from config import model, policy
 from config.catalogue import GROUP_MEMBERS
 from config.fields import Attempts, Days, Duration, Interval, PlainName, Share, duration
-from config.schema.issuer import AllowedIssuer
+from config.schema.issuer import AllowedIssuerSection
 from config.schema.section import (
     ChannelName,
     ClientName,
@@ -129,14 +129,14 @@ class Rejection(Section):
     """The name of an endpoint."""
 
 
-class Check(Section):
+class CheckSection(Section):
     """One check, by its name; beside it, how long it must have held, and how severe a finding must be."""
 
-    any_of: list[Check] | None = Field(None, alias="any", min_length=1)
+    any_of: list[CheckSection] | None = Field(None, alias="any", min_length=1)
     """One of these holds."""
-    all_of: list[Check] | None = Field(None, alias="all", min_length=1)
+    all_of: list[CheckSection] | None = Field(None, alias="all", min_length=1)
     """All of these hold."""
-    negated: Check | None = Field(None, alias="not")
+    negated: CheckSection | None = Field(None, alias="not")
     """This does not hold."""
     remaining_below: Remaining | None = None
     """Less than this is left of the certificate's lifetime, such as 33% or 21d."""
@@ -200,7 +200,9 @@ class Check(Section):
 
 
 _CHECKS: Final[Mapping[str, str]] = {
-    field.alias or name: name for name, field in Check.model_fields.items() if name not in {"severity", "lasting"}
+    field.alias or name: name
+    for name, field in CheckSection.model_fields.items()
+    if name not in {"severity", "lasting"}
 }
 
 
@@ -209,7 +211,7 @@ class Replacement(Section):
 
     source: Literal["inbox"] = Field("inbox", alias="from")
     """The source of the candidate."""
-    allowed_issuers: list[AllowedIssuer] = []
+    allowed_issuers: list[AllowedIssuerSection] = []
     """The issuers of acceptable certificates, beside those of the component; written as there."""
     min_lifetime: Duration | None = None
     """How long the candidate must last at least; by default as for the component."""
@@ -228,7 +230,7 @@ class UnknownActionError(ValueError):
         """Which one it may mean; empty where that cannot be told."""
 
 
-class StepSection(Section):
+class ActionSection(Section):
     """One action; its name alone stands for the action without options."""
 
     model_config = ConfigDict(json_schema_extra=_or_text(*_ACTIONS))
@@ -275,22 +277,22 @@ class PolicySection(Section):
     """The name of the policy."""
     match: MatchSection = MatchSection()
     """Its subjects; by default all."""
-    when: Check
+    when: CheckSection
     """Its condition, such as {finding: not_served, for: 15m}."""
     windows: list[WindowSection] = []
     """The times in which its action may be taken; by default always."""
-    override_window_when: Check | None = None
+    override_window_when: CheckSection | None = None
     """A condition under which its action does not wait for a window."""
     mode: Annotated[Mode, Field(strict=False)] | None = None
     """How far to go without a person: observe, plan, approve or auto; by default as for the component."""
     fallback: bool = False
     """Whether it applies only to subjects without another policy with the same action."""
-    do: list[StepSection] = Field(min_length=1)
+    do: list[ActionSection] = Field(min_length=1)
     """Its action: activate, rollback or replace, and {notify: [ops]}."""
 
     @model_validator(mode="after")
-    def _check_steps(self) -> Self:
-        built = [step.build() for step in self.do]
+    def _check_actions(self) -> Self:
+        built = [each.build() for each in self.do]
         tells = sum(isinstance(each, policy.Notify) for each in built)
         if tells > 1 or len(built) - tells > 1:
             raise broken_rule("several actions, expected at most one, and one 'notify'; write a policy for each", "do")
@@ -308,7 +310,7 @@ class PolicySection(Section):
 
     def build(self) -> policy.Policy:
         """Return the policy."""
-        built = [step.build() for step in self.do]
+        built = [each.build() for each in self.do]
         return policy.Policy(
             name=self.name,
             when=self.when.build(),

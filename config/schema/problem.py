@@ -10,14 +10,14 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from config.document import Document, Path, shown
+from config.document import KeyPath, YAMLDocument, shown
 from config.schema.section import unlike
 
 
 class Problem(NamedTuple):
     """A mistake in the value at `path`, and the expected value."""
 
-    path: Path
+    path: KeyPath
     text: str
 
 
@@ -27,14 +27,14 @@ def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
     return model.model_json_schema()
 
 
-def path_of(error: ErrorDetails) -> Path:
+def path_of(error: ErrorDetails) -> KeyPath:
     """Return the path of the value that an error is about."""
     path = error["loc"]
     return path[:-1] if path[-1:] == ("[key]",) and error["type"] != "extra_forbidden" else path
 
 
 def problems(
-    errors: Iterable[ErrorDetails], schema: Mapping[str, Any], document: Document, base: Path = ()
+    errors: Iterable[ErrorDetails], schema: Mapping[str, Any], document: YAMLDocument, base: KeyPath = ()
 ) -> Iterator[Problem]:
     """Yield the mistakes of `errors` in the value at `base`, in the words of the JSON Schema of its model."""
     for each in errors:
@@ -66,7 +66,7 @@ _WORDS: Final = re.compile(r"[A-Za-z0-9/._-]+( [A-Za-z0-9/._-]+)*")
 """Words that need no quotes in a list."""
 
 
-def _problem_text(error: ErrorDetails, found: str, path: Path, schema: Mapping[str, Any]) -> str:
+def _problem_text(error: ErrorDetails, found: str, path: KeyPath, schema: Mapping[str, Any]) -> str:
     word = str(error["input"])
     match error["type"]:
         case "rule":
@@ -94,7 +94,7 @@ def _problem_text(error: ErrorDetails, found: str, path: Path, schema: Mapping[s
             return f"found {found}, expected {_TYPES.get(kind, error['msg'])}"
 
 
-def _schema_at(path: Path, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def _schema_at(path: KeyPath, schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the part of `schema` that the value at `path` must fit."""
     node = schema
     for part in path:

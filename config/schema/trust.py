@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from config import model
 from config.fields import AbsolutePath, Host, SecurityLevel
 from config.schema.component import NamedService
-from config.schema.expected import ValidationSwitch
+from config.schema.expected import ValidationSwitchSection
 from config.schema.section import Section, StoreName, broken_rule
 from config.vocabulary import Elsewhere, Mode, VerifierName, WriteMode
 
@@ -98,7 +98,7 @@ class ClientSection(Section):
     """The names by which it connects; by default the endpoint's own."""
     validates: bool = True
     """Whether it validates at all. If not, a chain that it would reject is a notice."""
-    validation_switch: ValidationSwitch | None = None
+    validation_switch: ValidationSwitchSection | None = None
     """The line of its configuration that turns validation off; `validates` counts while that cannot be read."""
 
     security_level: SecurityLevel = model.DEFAULT_SECURITY_LEVEL

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from config.document import Document, Path, Value
+from config.document import KeyPath, Value, YAMLDocument
 from config.schema.problem import Problem, path_of, problems
 from config.schema.root import RootSection, json_schema
 from config.schema.section import DeclaredNames
@@ -27,7 +27,7 @@ class Validated(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-def validate(document: Document, names: DeclaredNames) -> Validated:
+def validate(document: YAMLDocument, names: DeclaredNames) -> Validated:
     """Return the sound parts of `document`, whose references may name `names`, and all its mistakes."""
     values = document.values
     found: tuple[Problem, ...] = ()
@@ -76,7 +76,7 @@ _STAND_INS: Final[Mapping[str, Value]] = {
 """Sound values for keys that sections with rules must have."""
 
 
-def _take_out(values: Value, path: Path) -> None:
+def _take_out(values: Value, path: KeyPath) -> None:
     """Take the value at `path` out of a mapping, or put a stand-in there; with an item of a list, the whole list."""
     while path and isinstance(path[-1], int):
         path = path[:-1]
@@ -96,7 +96,7 @@ def _take_out(values: Value, path: Path) -> None:
         values.pop(str(last), None)
 
 
-def _concerns(rule: ErrorDetails, faulty: Collection[Path]) -> bool:
+def _concerns(rule: ErrorDetails, faulty: Collection[KeyPath]) -> bool:
     """Whether a rule reads one of these values, or one that may be meant by an unknown key."""
     where, about = path_of(rule), rule["ctx"]["about"]
     within = [path for path in faulty if path[: len(where)] == where]
@@ -112,7 +112,7 @@ _NEEDED: Final[Mapping[str, frozenset[str]]] = {
 """The items that a section of the document must have."""
 
 
-def _without(faulty: Collection[Path], values: Mapping[str, Value]) -> dict[str, Value]:
+def _without(faulty: Collection[KeyPath], values: Mapping[str, Value]) -> dict[str, Value]:
     """Return `values` without the sections and the items of sections at these paths.
 
     A section with an item that it must have is left out with this item.

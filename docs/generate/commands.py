@@ -54,8 +54,8 @@ def leaves(command: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
     if children is None:
         yield names, command
         return
-    for name, child in children.items():
-        yield from leaves(child, (*names, name))
+    for name in command.list_commands(None):
+        yield from leaves(children[name], (*names, name))
 
 
 def _command(names: tuple[str, ...], command: Any) -> Iterator[str]:

@@ -22,7 +22,7 @@ examples.
 - A file that its group or others may write is refused.
 - A path is absolute. A command is a list of arguments that begins with an absolute path."""
 
-_TITLES: Final = {"_Issuer": "Issuer", "Check": "Check of a policy", "StepSection": "Step of a policy"}
+_TITLES: Final = {"_Issuer": "Issuer", "CheckSection": "Check of a policy", "ActionSection": "Action of a policy"}
 _DURATION: Final = "([smhd])"
 _CODES: Final = "Code"
 Schema = Mapping[str, Any]

@@ -12,7 +12,7 @@ from config.text import Printable
 from config.vocabulary import Code, KeyKind, TargetKind
 from docs.generate.markdown import code, table
 from docs.generate.markdown import page as whole_page
-from monitor.metrics import Counters, Page, plain
+from monitor.metrics import Counters, Page, plain_text
 from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate, Key
 from probes.finding import Edge, finding
@@ -107,7 +107,7 @@ def of_targets() -> Iterator[FamilyRow]:
     """Yield the families about targets and certificates."""
     shown = Page(interval=lambda _target: 60.0)
     shown.update(_EXAMPLE)
-    for family in text_string_to_metric_families(b"".join(plain(shown.pieces())).decode()):
+    for family in text_string_to_metric_families(b"".join(plain_text(shown.pieces())).decode()):
         (labels, *_) = (tuple(sample.labels) for sample in family.samples)
         yield FamilyRow(family.name, family.type, labels, family.documentation)
 

@@ -50,7 +50,7 @@ class Components:
             attempts=tuple(attempts),
             candidate=known if candidate.candidate else None,
             approvals=tuple(self._orders.approvals(name)),
-            said=tuple(rejections(self._journal.state, subject.members)),
+            said=tuple(rejected_actions(self._journal.state, subject.members)),
             left_to_person=self._orders.left_to_person(name),
             held=self._held(subject),
             contested=contest.sentence,
@@ -172,7 +172,7 @@ def _frozen(state: JournalState, subject: Subject) -> str | None:
     return why if len(of_it) == len(subject.members) else f"{', '.join(of_it)}: {why}"
 
 
-def rejections(state: JournalState, components: Collection[str]) -> Iterator[Said]:
+def rejected_actions(state: JournalState, components: Collection[str]) -> Iterator[Said]:
     """Yield the actions on one of these components that a person rejected.
 
     For a candidate, the actor itself says so: it is no longer offered.

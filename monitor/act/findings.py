@@ -21,7 +21,7 @@ from monitor.act.status import ComponentStatus, action_target, subjects_of
 from monitor.decide.decision import DecisionStatus, kind_of_decision
 from monitor.look.job import UNFORESEEN
 from monitor.state.cure import curable
-from monitor.state.events import Action
+from monitor.state.events import CountedAction
 from monitor.state.messages import ComponentsChanged
 from monitor.state.own import OwnFindings
 from monitor.state.pending import awaits_files
@@ -45,7 +45,7 @@ class ComponentCounts(Protocol):
     def waiting(self, plans: Mapping[str, Mapping[Kind, int]], given_up: Mapping[str, int]) -> None:
         """Say how many plans of each kind wait for each component, and how many of its keys were given up."""
 
-    def actions(self, ended: Mapping[Action, int], last: Mapping[Action, float]) -> None:
+    def actions(self, ended: Mapping[CountedAction, int], last: Mapping[CountedAction, float]) -> None:
         """Say how often each component's actions ended how, and when the last one of each did."""
 
 

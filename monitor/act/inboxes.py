@@ -20,11 +20,11 @@ from monitor.act.answer import is_in_place
 from monitor.act.connection import ActorConnection
 from monitor.act.contests import Contests
 from monitor.act.journal import JournalFollower
-from monitor.act.status import CandidateStatus, Subject, candidate_of, inbox_of, subject_named, subjects_of
+from monitor.act.status import CandidateStatus, Subject, candidate_status, inbox_of, subject_named, subjects_of
 from monitor.actor.request import Request, Verb
 from monitor.host.schedule import Agenda
 from monitor.state.bus import Bus
-from monitor.state.events import Event, PresentedChanged
+from monitor.state.events import PresentedChanged, StateEvent
 from monitor.state.messages import CandidateConsidered, ComponentsChanged, JournalNews
 from monitor.state.registry import TargetRegistry
 from monitor.watch.watcher import FileChange, Watcher
@@ -80,7 +80,7 @@ class Inboxes:
             self._put_off = frozenset()
             self._consider_soon(self._registry.config.subjects_of(components), SETTLE)
 
-    def take(self, events: Sequence[Event]) -> None:
+    def take(self, events: Sequence[StateEvent]) -> None:
         """Consider a component whose files present something else: somebody may have reverted a change."""
         if self._journal.no_actor is not None:
             # Everything is considered once an actor is met.
@@ -191,7 +191,7 @@ class Inboxes:
             return False
         self.contests.take(name, subject.members, answer)
         before = self.candidate(name)
-        candidate = self._candidates[name] = candidate_of(answer, before, time.time())
+        candidate = self._candidates[name] = candidate_status(answer, before, time.time())
         if candidate.objections != before.objections:
             inbox = printable(inbox_of(name, self._registry.config))
             for ground, detail in candidate.objections:

@@ -185,7 +185,7 @@ class ComponentStatus:
         return self.members or (self.name,)
 
 
-def candidate_of(answer: Document, before: CandidateStatus, now: float) -> CandidateStatus:
+def candidate_status(answer: Document, before: CandidateStatus, now: float) -> CandidateStatus:
     """Return the status of an inbox by the answer to a plan at Unix time `now`; `before` is its earlier status."""
     if "plan" in answer:
         plan = answer["plan"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from actions.backup import BackupError
-from actions.candidate import Candidate, Candidates, Flaw, Keyless, NoCandidate, PrivateKey, age
+from actions.candidate import Candidate, Candidates, Flaw, Keyless, NoCandidate, PrivateKey, age_order
 from actions.component_files import chain_on_disk
 from actions.csr import WaitingRequest, why_no_answer
 from actions.pending_keys import PendingKeys
@@ -74,7 +74,7 @@ def answering(
         else:
             keyless.append(Keyless(each.certificate, each.chain, NoCandidate(Flaw.NO_ANSWER, why)))
     if not usable:
-        return max(keyless, key=lambda each: age(each.certificate)).why
+        return max(keyless, key=lambda each: age_order(each.certificate)).why
     return Candidates(tuple(usable), tuple(keyless))
 
 

@@ -28,7 +28,7 @@ Answered = tuple[Document, Ending | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class Preparation:
     """What was found and done before the plan is made, and the answers that tell it."""
 
     busy: Document | None

@@ -12,7 +12,7 @@ from actions.precheck import Objection
 from actions.prepare import RefusedPlan
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.context import ActorContext
-from monitor.actor.set_facts import facts_of, is_on_disk
+from monitor.actor.set_facts import facts_of_set, is_on_disk
 
 DEFAULT_SET = "default"
 
@@ -35,17 +35,20 @@ def own_sets_called(context: ActorContext, component: str, name: str) -> Sequenc
     return [each for each in sets if each.transaction == name]
 
 
-def set_of_store(context: ActorContext, store: str, name: str) -> BackupSet | None:
-    """Return the newest set of a trust store that is called `name`, or of no name; raises BackupError, OSError.
+def sets_of_store(context: ActorContext, store: str, name: str) -> Sequence[BackupSet]:
+    """Return the set of a trust store that is called `name`, or the last without a name; raises BackupError, OSError.
 
+    By default there may be several, as for a component: of the store itself, and of the configuration of its clients.
     A change that was undone has put aside what is on disk again: without a name, any other set comes before such a set.
     """
+    if name == DEFAULT_SET:
+        return own_sets_called(context, store, name)
     if name:
         found = own_sets_called(context, store, name)
     else:
         sets = [each for each in context.backup_sets(store) if not each.late]
         found = [each for each in sets if not is_on_disk(context, each)] or sets
-    return max(found, key=lambda each: (each.at, each.transaction), default=None)
+    return sorted(found, key=lambda each: (each.at, each.transaction))[-1:]
 
 
 def last_usable(
@@ -83,6 +86,6 @@ def last_usable(
 
 def _never_in_use(context: ActorContext, of: BackupSet) -> str:
     """Say that the files of a set were never in use; empty where they were, and where nobody can tell."""
-    if facts_of(context, of).was_in_use is not False:
+    if facts_of_set(context, of).was_in_use is not False:
         return ""
     return "its files lay on disk before that transaction, and were neither served nor committed"

@@ -16,7 +16,7 @@ from actions.prepare import Prepared, RefusedPlan
 from actions.transaction import transact
 from actions.transaction_state import TransactionContext
 from config.text import Printable, harmless, listed, printable, sentence
-from monitor.actor.attempt import Answered, Attempt, attempted, why_another_plan
+from monitor.actor.attempt import Answered, Preparation, attempted, why_another_plan
 from monitor.actor.declined import note_declined
 from monitor.actor.documents import (
     cannot,
@@ -65,33 +65,33 @@ def _try(work: Work, request: Request) -> Answered:
     """Make one attempt; the steps are those of `carry_out`."""
     action, transaction = request.wanted, _recorded(work, request)
     # 1
-    attempt = Attempt.begun(work, action, transaction)
+    preparation = Preparation.begun(work, action, transaction)
     # 2: the files of another component would have that component's keys given up.
     if action.key_compromised and not led_astray(work.context, action):
-        attempt.beside["given_up"] = _give_up_keys(work, action, request.why)
+        preparation.beside["given_up"] = _give_up_keys(work, action, request.why)
     # 3
-    if attempt.busy is not None:
-        return attempt.declined(attempt.busy)
+    if preparation.busy is not None:
+        return preparation.declined(preparation.busy)
     planned = _permitted_plan(work, action)
     if not isinstance(planned, Planned):
-        return attempt.refused(cannot(planned))
+        return preparation.refused(cannot(planned))
     made = planned.made
     if not request.plan:
         made = checked(work, action, made, _changed_meanwhile)
     if not isinstance(made, Prepared):
-        return attempt.refused(plan_document(work, made))
+        return preparation.refused(plan_document(work, made))
     if (why := why_another_plan(request.plan, made.order)) is not None:
         since = listed((harmless(each.detail) for each in _changed_meanwhile(work, action, made)), "; ")
-        return attempt.declined(cannot(listed(filter(None, (why, since)), ". ")))
+        return preparation.declined(cannot(listed(filter(None, (why, since)), ". ")))
     if made.offer is not None and made.offer.why_not_alone and work.attended and not request.plan:
         by_its_hash = cannot(_by_its_hash(made.offer, made.order.plan.hash))
-        return attempt.declined({**plan_document(work, made), **by_its_hash})
+        return preparation.declined({**plan_document(work, made), **by_its_hash})
     # 4
     asked = {**transaction.asked, **_on_behalf(work, planned.policy), **_of_plan(made)}
     ending = transact(replace(transaction, asked=asked), made.order)
     if ending.outcome in _NEW_STAYS:
         empty_inboxes(work.context, planned.inboxes, made.remainder)
-    return attempt.ended(plan_document(work, made), ending)
+    return preparation.ended(plan_document(work, made), ending)
 
 
 def _of_plan(made: Prepared) -> dict[str, object]:

@@ -50,10 +50,11 @@ _X32: Final = 0x40000000
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """A kind of processor: how the kernel calls it, and where its numbers of system calls stand."""
+class Architecture:
+    """A kind of processor, and where its numbers of system calls stand."""
 
-    architecture: int
+    audit: int
+    """As the kernel calls it for audits (AUDIT_ARCH_*)."""
     column: int
     """Of the tables of system calls."""
 
@@ -77,20 +78,20 @@ _BEGINNING: Final = """
     wait4 61 260, waitid 247 95
 """
 """And those by which processes that read are begun, limited, confined and ended."""
-_MACHINES: Final = {"x86_64": Machine(0xC000003E, 1), "aarch64": Machine(0xC00000B7, 2)}
+_ARCHITECTURES: Final = {"x86_64": Architecture(0xC000003E, 1), "aarch64": Architecture(0xC00000B7, 2)}
 
 
-def numbers(machine: Machine, *tables: str) -> dict[str, int]:
-    """Return the numbers that system calls have on a machine, by name."""
+def numbers(architecture: Architecture, *tables: str) -> dict[str, int]:
+    """Return the numbers that system calls have on an architecture, by name."""
     rows = (row.split() for table in tables for row in table.split(","))
-    return {row[0]: int(row[machine.column]) for row in rows if row[machine.column] != "-"}
+    return {row[0]: int(row[architecture.column]) for row in rows if row[architecture.column] != "-"}
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of one reading."""
 
-    cpu: int = 10
+    cpu: int
     """Seconds."""
     memory: int = 1 << 30
     """Bytes of address space."""
@@ -161,7 +162,7 @@ def _readers_capability(libc: ctypes.CDLL) -> Sequence[int]:
     permitted = _permitted(libc)
     if permitted >> CAP_DAC_READ_SEARCH & 1:
         return (CAP_DAC_READ_SEARCH,)
-    if permitted >> CAP_DAC_OVERRIDE & 1 and platform.machine() in _MACHINES:
+    if permitted >> CAP_DAC_OVERRIDE & 1 and platform.machine() in _ARCHITECTURES:
         return (CAP_DAC_OVERRIDE,)
     return ()
 
@@ -195,19 +196,19 @@ class _Program(ctypes.Structure):
 
 def _filter(libc: ctypes.CDLL, *tables: str) -> bool:
     """Refuse all system calls that are not in these tables; return whether how is known of this processor."""
-    machine = _MACHINES.get(platform.machine())
-    if machine is None or struct.calcsize("P") != 8:
+    architecture = _ARCHITECTURES.get(platform.machine())
+    if architecture is None or struct.calcsize("P") != 8:
         return False
-    code = b"".join(_INSTRUCTION.pack(*each) for each in program(machine, numbers(machine, *tables)))
+    code = b"".join(_INSTRUCTION.pack(*each) for each in program(architecture, numbers(architecture, *tables)))
     made = _Program(len(code) // _INSTRUCTION.size, code)
     _checked(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(made), 0, 0))
     return True
 
 
-def program(machine: Machine, allowed: Mapping[str, int]) -> Iterator[tuple[int, int, int, int]]:
+def program(architecture: Architecture, allowed: Mapping[str, int]) -> Iterator[tuple[int, int, int, int]]:
     """Yield a filter that refuses all system calls but `allowed`, and of these, to open a file for writing."""
     yield _LOAD, 0, 0, _ARCHITECTURE
-    yield _IF_EQUAL, 1, 0, machine.architecture
+    yield _IF_EQUAL, 1, 0, architecture.audit
     yield _RETURN, 0, 0, _KILL
     yield _LOAD, 0, 0, _NUMBER
     yield _IF_AT_LEAST, 0, 1, _X32

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actions.component_files import set_on_disk
-from actions.contest import PERIOD, contest, history
-from actions.contest import sentence as sentence_about
+from actions.contest import PERIOD, commits_of, contest, contest_sentence
 from actions.journal import Event, Record
 from actions.plan import Plan, plan_from_json
 from actions.writer import writer_of
@@ -34,7 +33,7 @@ def contested(context: ActorContext, name: str) -> Contested | None:
     component = context.config.components[name]
     # Older events do not count.
     since = context.world.now() - PERIOD
-    past = history([each for each in context.records() if each.at >= since], name, component.endpoints)
+    past = commits_of([each for each in context.records() if each.at >= since], name, component.endpoints)
     if not past or context.journal_state().is_our_doing(name):
         # Files that a transaction has written so far are nobody else's, whether it goes on, is recovered or froze.
         return None
@@ -44,7 +43,7 @@ def contested(context: ActorContext, name: str) -> Contested | None:
         return None
     writer = writer_of(context.world, verdict.paths)
     return Contested(
-        sentence_about(context.config.subject_of(name), verdict, writer),
+        contest_sentence(context.config.subject_of(name), verdict, writer),
         newest_in(context, context.inbox(context.config.subject_of(name))) > max(changed, past[-1].at),
     )
 

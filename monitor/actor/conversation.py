@@ -17,7 +17,7 @@ from actions import audit
 from actions.backup import BackupError
 from actions.journal import JournalError
 from actions.world import World
-from config.text import Log, Printable, harmless, printable
+from config.text import Printable, harmless, printable
 from monitor.actor.authority import STRANGER, Peer, Role, peer_of
 from monitor.actor.context import audit_directory
 from monitor.actor.current import CurrentConfig
@@ -27,8 +27,6 @@ from monitor.actor.follow import JournalPosition, behind
 from monitor.actor.handed import CandidateFiles, receive
 from monitor.actor.news import FollowerNews
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
-
-log: Log = logging.getLogger("certvigil.actor")
 
 PATIENCE: Final = 10.0
 """Seconds for a peer to send its request, and to take each line of the answer."""

@@ -133,7 +133,7 @@ class Dispatcher:
         """Give whether nobody else acts; an operator comes before the daemon, and waits for as long as that acts."""
         first = self.role(peer) is Role.OPERATOR
         about = listed(map(printable, request.names)) or printable(request.plan or request.key)
-        act = named(request, peer)
+        act = request_phrase(request, peer)
         with ExitStack() as stack:
             had = stack.enter_context(self.turn.taken(SOON if first else PATIENCE, act=act, first=first))
             if first and not had:
@@ -196,7 +196,7 @@ class Dispatcher:
         return announce
 
 
-def named(request: Request, peer: Peer) -> Printable:
+def request_phrase(request: Request, peer: Peer) -> Printable:
     """Return what is asked and by whom, as it is told to others who wait for their turn: a phrase."""
     about = listed(map(printable, request.names))
     match request.verb:

@@ -19,7 +19,7 @@ from actions.plan import Change, Plan, candidate_of
 from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others
 from actions.rehearse import Effect
-from actions.service import steps
+from actions.service import commands_of
 from config.model import Config
 from config.service import Service
 from config.text import Printable, printable
@@ -89,7 +89,7 @@ def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service])
             "commands": [
                 {"component": name, "command": list(command)}
                 for name, service in _services(plan, services)
-                for command in steps(service)
+                for command in commands_of(service)
             ],
             "expected_losses": list(plan.expected_losses),
         },

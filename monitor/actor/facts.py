@@ -86,7 +86,7 @@ class FileFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ComponentFacts:
     """The files of a component and their content."""
 
     files: tuple[FileFacts, ...]
@@ -98,7 +98,7 @@ class NotFactsError(ValueError):
     """A document is no facts; the text is a sentence that says why, without anything that the document holds."""
 
 
-def facts_of(reading: SetReading, targets: Sequence[FileTarget]) -> Facts:
+def facts_of(reading: SetReading, targets: Sequence[FileTarget]) -> ComponentFacts:
     """Return the facts from a reading of `targets`."""
     files: list[FileFacts] = []
     size = 0
@@ -113,7 +113,7 @@ def facts_of(reading: SetReading, targets: Sequence[FileTarget]) -> Facts:
             file = replace(file, certificates=(), keystore=None, failure=_TOO_MUCH)
         size += _size(file)
         files.append(file)
-    return Facts(tuple(files), reading.moved)
+    return ComponentFacts(tuple(files), reading.moved)
 
 
 def _size(file: FileFacts) -> int:
@@ -128,7 +128,7 @@ def _more(file: FileFacts) -> tuple[bytes, ...]:
     return file.pool[len(set(file.certificates)) :]
 
 
-def to_document(facts: Facts) -> Document:
+def to_document(facts: ComponentFacts) -> Document:
     """Return facts as plain values."""
     return {"moved": facts.moved, "files": [_plain(each) for each in facts.files]}
 
@@ -175,12 +175,12 @@ def _plain_keystore(file: FileFacts, keystore: Keystore[bytes]) -> Document:
     }
 
 
-def from_document(plain: object) -> Facts:
+def from_document(plain: object) -> ComponentFacts:
     """Return the facts that a document holds; raises NotFactsError."""
     try:
         document = _mapping(plain)
         files = _list(document["files"], MOST_FILES)
-        found = Facts(tuple(_file(_mapping(each)) for each in files), _truth(document["moved"]))
+        found = ComponentFacts(tuple(_file(_mapping(each)) for each in files), _truth(document["moved"]))
     except NotFactsError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -300,7 +300,7 @@ def _der(plain: object) -> bytes:
     return der
 
 
-def reading_of(facts: Facts, targets: Sequence[FileTarget], now: float) -> SetReading:
+def reading_of(facts: ComponentFacts, targets: Sequence[FileTarget], now: float) -> SetReading:
     """Return the reading of `targets` at Unix time `now` that the facts amount to, certificates decoded here.
 
     Raises NotFactsError where they are of other files.

@@ -72,7 +72,7 @@ class Leftovers:
         """Do all due work; return the seconds until the next work. Raises JournalError, BackupError, OSError."""
         with self._context() as context:
             now, records = context.world.now(), context.transaction.journal.records()
-            kept, half_done = aside.waiting(records).values(), bool(unfinished(records))
+            kept, half_done = aside.linked_files(records).values(), bool(unfinished(records))
             if not half_done and not any(each.is_due(now) for each in kept):
                 return aside.until_due(kept, now, LONGEST)
             with self._turn.taken(_AGAIN, act=_ACT) as had:

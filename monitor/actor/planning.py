@@ -35,7 +35,7 @@ from monitor.actor.work import Work
 Made = Prepared | RefusedPlan | Printable
 """A plan, the objections to it, or a sentence that says why the action makes no sense."""
 _LOCKED: Final = frozenset({Flaw.KEY_ENCRYPTED, Flaw.WRONG_PASSWORD})
-Check = Callable[[Work, ActionRequest, Prepared], Iterable[Objection]]
+Objector = Callable[[Work, ActionRequest, Prepared], Iterable[Objection]]
 """Yields objections to a plan."""
 
 
@@ -73,7 +73,7 @@ def _make(work: Work, action: ActionRequest, policy: Policy | None) -> Planned:
             return Planned(Printable("a trust store is changed by `certvigil trust` alone"))
 
 
-def checked(work: Work, action: ActionRequest, made: Made, *checks: Check) -> Made:
+def checked(work: Work, action: ActionRequest, made: Made, *checks: Objector) -> Made:
     """Return the plan, or the objections of the first of the checks that has any."""
     for check in checks:
         if isinstance(made, Prepared) and (objections := tuple(check(work, action, made))):

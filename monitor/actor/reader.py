@@ -18,7 +18,7 @@ from typing import Final
 from config.model import FileTarget
 from config.text import Log, Printable, harmless, printable
 from config.vocabulary import FileContent, UnreadableReason
-from monitor.actor.facts import LONGEST_LINE, Facts, FileFacts, NotFactsError, from_document
+from monitor.actor.facts import LONGEST_LINE, ComponentFacts, FileFacts, NotFactsError, from_document
 from monitor.actor.reading import plain_target
 from probes.observation import Unreadable
 
@@ -90,7 +90,7 @@ class _Budget:
         self.until = 0.0
         """Until when the answer for these files, which took too much work, is `told`."""
         self.spent_on: tuple[FileTarget, ...] = ()
-        self.told: Facts | str = ""
+        self.told: ComponentFacts | str = ""
 
     def save(self, now: float) -> None:
         """Add the work that was saved since the last time."""
@@ -98,10 +98,10 @@ class _Budget:
         self._at = now
 
 
-def _too_much(targets: Sequence[FileTarget], why: str) -> Facts:
+def _too_much(targets: Sequence[FileTarget], why: str) -> ComponentFacts:
     failure = Unreadable(UnreadableReason.TOO_LARGE, harmless(why))
     files = (FileFacts(each.name, each.path, None, FileContent.NOTHING, failure=failure) for each in targets)
-    return Facts(tuple(files), moved=False)
+    return ComponentFacts(tuple(files), moved=False)
 
 
 class Reader:
@@ -125,7 +125,7 @@ class Reader:
         """How many components are being read."""
         return len(self._helpers) - len(self._free)
 
-    def read(self, component: str, targets: Sequence[FileTarget]) -> Facts | NotNow:
+    def read(self, component: str, targets: Sequence[FileTarget]) -> ComponentFacts | NotNow:
         """Return the facts about the files of a component, or why they cannot be told now."""
         with self._freed:
             budget = self._budgets.setdefault(component, _Budget(self._clock()))
@@ -133,10 +133,10 @@ class Reader:
         with budget.turn:
             return self._read_in_turn(component, budget, targets)
 
-    def _read_in_turn(self, component: str, budget: _Budget, targets: Sequence[FileTarget]) -> Facts | NotNow:
+    def _read_in_turn(self, component: str, budget: _Budget, targets: Sequence[FileTarget]) -> ComponentFacts | NotNow:
         now = self._clock()
         if now < budget.until and budget.spent_on == tuple(targets):
-            return budget.told if isinstance(budget.told, Facts) else NotNow(budget.told, budget.until - now)
+            return budget.told if isinstance(budget.told, ComponentFacts) else NotNow(budget.told, budget.until - now)
         budget.save(now)
         if budget.saved <= 0:
             why = "reading these files has taken too much work lately: they are read again later"
@@ -155,12 +155,12 @@ class Reader:
                 budget.saved -= _BROKEN
                 return NotNow("the reader failed; the actor's log says more", _SOON)
         budget.saved -= work
-        if isinstance(answer, Facts):
+        if isinstance(answer, ComponentFacts):
             return answer
         log.warning("not read for its cost: %s: %s", printable(component), harmless(answer.why))
         budget.told = answer.why if answer.slow else _too_much(targets, answer.why)
         budget.until, budget.spent_on = self._clock() + _SPENT, tuple(targets)
-        return budget.told if isinstance(budget.told, Facts) else NotNow(budget.told, _SPENT)
+        return budget.told if isinstance(budget.told, ComponentFacts) else NotNow(budget.told, _SPENT)
 
     @contextmanager
     def _helper(self) -> Iterator[Helper]:
@@ -197,7 +197,7 @@ class Helper:
         process = self._process
         return process.pid if process is not None else None
 
-    def ask(self, targets: Sequence[FileTarget]) -> tuple[Facts | _Overrun, float]:
+    def ask(self, targets: Sequence[FileTarget]) -> tuple[ComponentFacts | _Overrun, float]:
         """Return facts, or why there are none, and the seconds of work that it took.
 
         Raises OSError, ValueError where the process gives no sense.
@@ -220,7 +220,7 @@ class Helper:
                 process.kill()
         self.kill()
 
-    def _ask(self, targets: Sequence[FileTarget]) -> tuple[Facts | _Overrun, float]:
+    def _ask(self, targets: Sequence[FileTarget]) -> tuple[ComponentFacts | _Overrun, float]:
         process = self._begun()
         assert process.stdin is not None  # noqa: S101 (as it was begun)
         task = {"targets": list(map(plain_target, targets)), "now": time.time()}

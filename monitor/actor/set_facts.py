@@ -38,7 +38,7 @@ class SetFacts:
     is_on_disk: bool
 
 
-def facts_of(context: ActorContext, of: BackupSet) -> SetFacts:
+def facts_of_set(context: ActorContext, of: BackupSet) -> SetFacts:
     """Return the facts about a backup set; raises JournalError, OSError where the journal cannot be read.
 
     The journal has nothing about a set of another program, whatever its name.

@@ -21,11 +21,13 @@ from config.vocabulary import (
     Scenario,
     VerifierName,
 )
+from monitor.commands.panel import Panel, PanelGroup
 
 DEFAULT_CONFIG = "/etc/certvigil"
 
 app = typer.Typer(
     name="certvigil",
+    cls=PanelGroup,
     help="Watches certificates in files and at TLS endpoints, judges them as each client does, and replaces them.",
     no_args_is_help=True,
     add_completion=False,
@@ -33,15 +35,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 config_app = typer.Typer(no_args_is_help=True, help="Check, describe or show the configuration.")
-app.add_typer(config_app, name="config")
+app.add_typer(config_app, name="config", rich_help_panel=Panel.DAEMON)
 policy_app = typer.Typer(no_args_is_help=True, help="Explain the decisions of policies, and simulate future decisions.")
-app.add_typer(policy_app, name="policy")
+app.add_typer(policy_app, name="policy", rich_help_panel=Panel.ACT)
 notify_app = typer.Typer(no_args_is_help=True, help="Test channels; acknowledge, silence, retry and drop.")
-app.add_typer(notify_app, name="notify")
+app.add_typer(notify_app, name="notify", rich_help_panel=Panel.WATCH)
 ca_app = typer.Typer(no_args_is_help=True, help="A CA of one's own, for a lab or a small site.")
-app.add_typer(ca_app, name="ca")
+app.add_typer(ca_app, name="ca", rich_help_panel=Panel.FILES)
 trust_app = typer.Typer(no_args_is_help=True, help="Show what trust stores hold, and change them in transactions.")
-app.add_typer(trust_app, name="trust")
+app.add_typer(trust_app, name="trust", rich_help_panel=Panel.FILES)
 
 
 ConfigPath = Annotated[str, typer.Option("--config", "-c", help="The configuration: a file or a directory.")]
@@ -60,13 +62,13 @@ def top(show_version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.WATCH)
 def check(
     targets: Annotated[
         list[str],
         typer.Argument(
             metavar="TARGET...",
-            help="A file, a directory, - (standard input), HOST:PORT, https://HOST, smtp://HOST or postgres://HOST.",
+            help="A file, a directory, - (standard input), HOST:PORT, or a URL as https://HOST and ldap://HOST.",
         ),
     ],
     ca_file: Annotated[
@@ -94,6 +96,10 @@ def check(
         str | None,
         typer.Option("--at", metavar="TIME", help="Judge as of this time, such as 2027-03-20 or 2027-03-20T08:00:00Z."),
     ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Connect through it: http://HOST:PORT (CONNECT) or socks5://HOST:PORT."),
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for each endpoint.", min=0.1)] = 10.0,
     as_json: Json = False,
 ) -> None:
@@ -108,13 +114,14 @@ def check(
         at=at,
         key=key,
         password_file=password_file,
+        proxy=proxy,
         timeout=timeout,
         as_json=as_json,
     )
     raise typer.Exit(run(targets, options))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.DAEMON)
 def run(
     config: ConfigPath = DEFAULT_CONFIG,
     log_format: Annotated[LogFormat, typer.Option(help="The format of log lines.")] = LogFormat.TEXT,
@@ -128,7 +135,7 @@ def run(
     raise typer.Exit(start(config, log_format, log_level))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.APPLIANCE)
 def demo(
     scenario: Annotated[Scenario, typer.Option(help="The story that is played.")] = Scenario.FAULTS,
     appliance: Annotated[
@@ -152,7 +159,7 @@ def demo(
     raise typer.Exit(start(scenario, seconds, listen, appliance))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.WATCH)
 def status(
     names: Annotated[
         list[str],
@@ -176,7 +183,7 @@ def status(
     raise typer.Exit(show(socket, StatusQuery(tuple(names), problems, as_json), healthy=healthy))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.WATCH)
 def inventory(
     names: Annotated[
         list[str],
@@ -203,7 +210,7 @@ Since = Annotated[str, typer.Option("--since", metavar="TIME", help="The begin: 
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="The end: only earlier entries.")]
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.WATCH)
 def history(
     names: Annotated[
         list[str],
@@ -228,7 +235,7 @@ def history(
     raise typer.Exit(show(HistoryQuery(tuple(names), since, until, limit, as_json), config, database))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.WATCH)
 def explain(
     codes: Annotated[
         list[str],
@@ -242,7 +249,7 @@ def explain(
     raise typer.Exit(show(codes, as_json=as_json))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.APPLIANCE)
 def guide(
     topic: Annotated[
         str | None, typer.Argument(metavar="[TOPIC]", show_default=False, help="By default, list the topics.")
@@ -268,7 +275,7 @@ def guide(
     raise typer.Exit(show(topic, options))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.APPLIANCE)
 def export(
     machine: Annotated[Machine, typer.Argument(help="The machines that shall trust the roots.")],
     source: Annotated[str, typer.Argument(help="A trust store of the configuration, or a file, such as ./root.crt.")],
@@ -296,16 +303,14 @@ def export(
 
     An existing file is never overwritten with another content. Exit code: 0, or 3 where nothing was written.
     """
-    from monitor.commands.export import ExportOptions
+    from monitor.commands.export import KitOptions
     from monitor.commands.export import export as write
 
-    options = ExportOptions(
-        out, config, DEFAULT_CONFIG, tuple(others), sign_certificate, sign_key, password_file, as_json
-    )
+    options = KitOptions(out, config, DEFAULT_CONFIG, tuple(others), sign_certificate, sign_key, password_file, as_json)
     raise typer.Exit(write(machine, source, options))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.APPLIANCE)
 def init(
     profile: Annotated[str, typer.Option("--profile", metavar="NAME", help="The shipped profile to begin with.")],
     given: Annotated[
@@ -331,7 +336,7 @@ def init(
     raise typer.Exit(write(profile, given, root, out, without_files=without_files))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.DAEMON)
 def reload(socket: Socket = DEFAULT_SOCKET) -> None:
     """Have the daemon read its configuration again. If it has mistakes, print them; the old one stays in force."""
     from monitor.commands.reload import reload as ask
@@ -339,7 +344,7 @@ def reload(socket: Socket = DEFAULT_SOCKET) -> None:
     raise typer.Exit(ask(socket))
 
 
-Components = Annotated[
+ComponentsArgument = Annotated[
     list[str],
     typer.Argument(metavar="COMPONENT...", help="Or groups, which stand for their members. All are changed, or none."),
 ]
@@ -350,10 +355,10 @@ AllowShorter = Annotated[
 Losses = Annotated[list[str], typer.Option("--lose", metavar="CLIENT", help="A client that may be lost; repeatable.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its hash; touch nothing.")]
 BoundTo = Annotated[str, typer.Option("--plan", metavar="HASH", help="Act only if this is still the plan.")]
-Waiting = Annotated[str, typer.Argument(metavar="PLAN", help="The hash of a waiting plan, or its first digits.")]
+PlanArgument = Annotated[str, typer.Argument(metavar="PLAN", help="The hash of a waiting plan, or its first digits.")]
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.DAEMON)
 def actor(
     config: ConfigPath = DEFAULT_CONFIG,
     log_format: Annotated[LogFormat, typer.Option(help="The format of log lines.")] = LogFormat.TEXT,
@@ -365,9 +370,9 @@ def actor(
     raise typer.Exit(start(config, log_format, log_level))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.ACT)
 def plan(
-    components: Components,
+    components: ComponentsArgument,
     losses: Losses = [],  # noqa: B006 (typer copies it)
     allow_shorter: AllowShorter = False,
     config: ConfigPath = DEFAULT_CONFIG,
@@ -381,9 +386,9 @@ def plan(
     raise typer.Exit(act(components, [], None, losses, options))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.ACT)
 def replace(
-    components: Components,
+    components: ComponentsArgument,
     files: Annotated[
         list[str],
         typer.Option(
@@ -417,9 +422,9 @@ def replace(
     raise typer.Exit(act(components, files, password_file, losses, options, key_compromised=key_compromised))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.ACT)
 def activate(
-    components: Components,
+    components: ComponentsArgument,
     losses: Losses = [],  # noqa: B006
     allow_shorter: AllowShorter = False,
     force: Annotated[
@@ -441,7 +446,7 @@ def activate(
     raise typer.Exit(act(components, losses, options))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.ACT)
 def rollback(
     component: OneComponent,
     to: Annotated[str | None, typer.Option("--to", metavar="SET", help="A backup set; by default the last.")] = None,
@@ -460,7 +465,7 @@ def rollback(
     raise typer.Exit(act(component, to, losses, options))
 
 
-@app.command("reset-to-default")
+@app.command("reset-to-default", rich_help_panel=Panel.ACT)
 def reset_to_default(
     component: OneComponent,
     losses: Losses = [],  # noqa: B006
@@ -476,9 +481,9 @@ def reset_to_default(
     raise typer.Exit(act(component, losses, ActOptions(config, dry_run, plan, as_json)))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.ACT)
 def approve(
-    plan: Waiting,
+    plan: PlanArgument,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end. Exit codes as of `replace`.")] = False,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
@@ -490,9 +495,9 @@ def approve(
     raise typer.Exit(act(plan, ActOptions(config, as_json=as_json), wait=wait))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.ACT)
 def reject(
-    plan: Waiting,
+    plan: PlanArgument,
     why: Annotated[str, typer.Option("--why", help="The reason, for the audit.")] = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
@@ -504,7 +509,7 @@ def reject(
     raise typer.Exit(act(plan, why, ActOptions(config, as_json=as_json)))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.ACT)
 def recover(
     thaw: Annotated[
         list[str], typer.Option("--thaw", metavar="COMPONENT", help="A frozen component that is in order now.")
@@ -529,7 +534,7 @@ def recover(
     raise typer.Exit(act(thaw, release, reinstate, ActOptions(config, as_json=as_json), services_run=services_run))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.ACT)
 def audit(
     components: Annotated[
         list[str],
@@ -568,7 +573,7 @@ def audit(
     raise typer.Exit(show(config, AuditQuery(tuple(components), tuple(who), tuple(action), since, until, as_json)))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.ACT)
 def backups(
     component: Annotated[str | None, typer.Argument(help="Or a group.")] = None,
     config: ConfigPath = DEFAULT_CONFIG,
@@ -581,7 +586,7 @@ def backups(
     raise typer.Exit(show(component, ActOptions(config, as_json=as_json)))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.FILES)
 def csr(
     component: Annotated[str | None, typer.Argument(help="Or a group.", show_default=False)] = None,
     names: Annotated[
@@ -623,7 +628,7 @@ def csr(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.FILES)
 def offer(
     component: OneComponent,
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Certificates: PEM, DER or PKCS#7.")],
@@ -675,7 +680,7 @@ def ca_sign(
     raise typer.Exit(sign_request(request, directory, days, out, longer=longer, yes=yes))
 
 
-@app.command()
+@app.command(rich_help_panel=Panel.FILES)
 def rotate(
     new: Annotated[
         str | None,
@@ -699,7 +704,7 @@ def rotate(
     raise typer.Exit(show(RotateQuery(new, tuple(old), config, timeout, as_json)))
 
 
-Store = Annotated[str, typer.Argument(metavar="STORE", help="A trust store of the configuration.")]
+StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="A trust store of the configuration.")]
 
 
 @trust_app.command("list")
@@ -716,7 +721,7 @@ def trust_list(
 
 @trust_app.command("add")
 def trust_add(
-    store: Store,
+    store: StoreArgument,
     files: Annotated[
         list[str], typer.Option("--from", metavar="FILE", help="Roots and intermediates: PEM, DER, PKCS#7; repeatable.")
     ],
@@ -739,7 +744,7 @@ def trust_add(
 
 @trust_app.command("remove")
 def trust_remove(
-    store: Store,
+    store: StoreArgument,
     entry: Annotated[str, typer.Argument(metavar="ALIAS|SHA256", help="An alias, or 8 digits of a SHA-256 or more.")],
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
@@ -759,7 +764,7 @@ def trust_remove(
 
 @trust_app.command("restore")
 def trust_restore(
-    store: Store,
+    store: StoreArgument,
     to: Annotated[str | None, typer.Option("--to", metavar="SET", help="A backup set; by default the last.")] = None,
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
@@ -776,7 +781,7 @@ def trust_restore(
 
 @trust_app.command("confirm")
 def trust_confirm(
-    store: Store,
+    store: StoreArgument,
     root: Annotated[str, typer.Option("--root", metavar="SHA256|FILE", help="The root: its whole SHA-256, or a file.")],
     removed: Annotated[bool, typer.Option("--removed", help="It does not have that root.")] = False,
     why: Annotated[str, typer.Option("--why", help="For the record, such as where you looked.")] = "",
@@ -795,7 +800,7 @@ def trust_confirm(
 
 @trust_app.command("password")
 def trust_password(
-    store: Store,
+    store: StoreArgument,
     new_password_file: Annotated[
         str, typer.Option("--new-password-file", metavar="FILE", help="A file with the new password.")
     ],
@@ -850,7 +855,7 @@ def trust_relax(
 
 @trust_app.command("export")
 def trust_export(
-    store: Store,
+    store: StoreArgument,
     entries: Annotated[
         list[str],
         typer.Option("--entry", metavar="ALIAS|SHA256", help="Only this certificate; repeatable. Else all of them."),
@@ -870,7 +875,7 @@ def trust_export(
     raise typer.Exit(export(store, config, ExportOptions(tuple(entries), form, output, password_file)))
 
 
-@app.command("json-schema")
+@app.command("json-schema", rich_help_panel=Panel.DAEMON)
 def json_schema(
     command: Annotated[
         str, typer.Argument(help="A command, such as 'check', 'plan' or 'notify show'. By default, list all.")
@@ -991,17 +996,17 @@ def notify_unsilence(silence: Annotated[str, typer.Argument(help="The id.")], so
 @notify_app.command("retry")
 def notify_retry(channel: Annotated[str | None, typer.Argument()] = None, socket: Socket = DEFAULT_SOCKET) -> None:
     """Try again to deliver messages that were given up, to one channel or to all."""
-    from monitor.commands.notify import decide
+    from monitor.commands.notify import settle_given_up
 
-    raise typer.Exit(decide("retry", channel, socket))
+    raise typer.Exit(settle_given_up("retry", channel, socket))
 
 
 @notify_app.command("drop")
 def notify_drop(channel: Annotated[str | None, typer.Argument()] = None, socket: Socket = DEFAULT_SOCKET) -> None:
     """Drop the messages that were given up, to one channel or to all."""
-    from monitor.commands.notify import decide
+    from monitor.commands.notify import settle_given_up
 
-    raise typer.Exit(decide("drop", channel, socket))
+    raise typer.Exit(settle_given_up("drop", channel, socket))
 
 
 State = Annotated[

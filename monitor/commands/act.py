@@ -34,7 +34,7 @@ from monitor.actor.work import Work
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.json_output import print_json
-from monitor.commands.outcome import UNUSABLE, StepProgress, cannot, exit_code, show
+from monitor.commands.outcome import UNUSABLE, StepDisplay, cannot, exit_code, show
 from monitor.commands.wait import begun_already, wait_for_end
 from monitor.dialect import iso
 from monitor.state.trust import read_trust_context
@@ -150,7 +150,7 @@ def _perform(
     services_run: bool = True,
     wait: bool = False,
 ) -> int:
-    progress = StepProgress(_where(options))
+    progress = StepDisplay(_where(options))
     document = answer_to(request, options, handed, progress, services_run=services_run, wait=wait)
     if not isinstance(document, dict):
         return document
@@ -167,7 +167,7 @@ def answer_to(
     request: Request,
     options: ActOptions,
     handed: CandidateFiles | None = None,
-    progress: StepProgress | None = None,
+    progress: StepDisplay | None = None,
     *,
     services_run: bool = True,
     wait: bool = False,
@@ -176,7 +176,7 @@ def answer_to(
     config = loaded(options.config)
     if config is None:
         return UNUSABLE
-    progress = progress or StepProgress(None)
+    progress = progress or StepDisplay(None)
     request = _with_members(request, config)
     try:
         document = _answer(config, request, handed, progress, services_run=services_run)
@@ -190,7 +190,7 @@ def answer_to(
     return document
 
 
-def _waited_for(socket: str, beginning: str, answer: Document, progress: StepProgress) -> Document:
+def _waited_for(socket: str, beginning: str, answer: Document, progress: StepDisplay) -> Document:
     """Return the answer to an approval, with the end of the plan; of a plan that was begun already, its end."""
     if "approved" in answer:
         progress.say("approved; waiting for the daemon, which has it carried out")
@@ -218,7 +218,7 @@ def _with_members(request: Request, config: Config) -> Request:
 
 
 def _answer(
-    config: Config, request: Request, handed: CandidateFiles | None, progress: StepProgress, *, services_run: bool
+    config: Config, request: Request, handed: CandidateFiles | None, progress: StepDisplay, *, services_run: bool
 ) -> Document:
     """Return the answer of the actor; where none runs, do the work here.
 
@@ -236,19 +236,19 @@ def _answer(
 
 
 @contextmanager
-def working(config: Config, options: ActOptions) -> Iterator[tuple[Work, StepProgress]]:
+def working(config: Config, options: ActOptions) -> Iterator[tuple[Work, StepDisplay]]:
     """Give the work of a person in this process, and its progress on the screen; raises JournalError, OSError."""
     _see_that_it_can_be_done_here(
         config, "only its owner may do this: the command does it itself, and the actor takes no such request; ask root"
     )
-    progress = StepProgress(_where(options))
+    progress = StepDisplay(_where(options))
     with _work(config, progress, None, services_run=True) as work:
         yield work, progress
 
 
 @contextmanager
 def _work(
-    config: Config, progress: StepProgress, handed: CandidateFiles | None, *, services_run: bool
+    config: Config, progress: StepDisplay, handed: CandidateFiles | None, *, services_run: bool
 ) -> Iterator[Work]:
     trust_context, findings = read_trust_context(config)
     for each in findings:

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from actions.audit import STEPS, Break, Entry, Segment, chain, read, summary
+from actions.audit import STEPS, Break, ChainEntry, Segment, chain, read, summary
 from actions.ending import titled
 from actions.journal import Journal, JournalError, birth
 from actions.plan import Kind
@@ -80,7 +80,7 @@ def audit(config_path: str, query: AuditQuery) -> int:
     try:
         since, until = period(query.since, query.until, now)
         chained = list(chain(_segments(config)))
-        written = [each for each in chained if isinstance(each, Entry)]
+        written = [each for each in chained if isinstance(each, ChainEntry)]
         every = list(entries(_together(written, list(journal_records(config)))))
     except (PeriodError, JournalError, OSError) as error:
         return _failed(printable(str(error)))
@@ -117,7 +117,7 @@ def verify(config_path: str, holds: str) -> int:
         found = list(chain(_segments(config)))
     except (JournalError, OSError) as error:
         return _failed(printable(str(error)))
-    written = [each for each in found if isinstance(each, Entry)]
+    written = [each for each in found if isinstance(each, ChainEntry)]
     breaks = [f"{each.where}: {each.why}" for each in found if isinstance(each, Break)]
     if holds and holds not in {each.sha256 for each in written}:
         breaks.append(f"no entry has the sha256 {holds}: it was taken out, or earlier entries were written anew")
@@ -171,7 +171,7 @@ def _is_by(by: str, who: Sequence[str]) -> bool:
     return is_one_of(by, who) or by.split(" (", 1)[0] in who
 
 
-def _together(written: Sequence[Entry], records: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _together(written: Sequence[ChainEntry], records: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yield the records of audit and journal, each once: the audit has older records, the journal all steps."""
     journal = birth(str(records[0]["epoch"])) if records else ""
     found: dict[int, Mapping[str, Any]] = {}

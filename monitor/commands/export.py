@@ -42,7 +42,7 @@ _MOST: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class ExportOptions:
+class KitOptions:
     """The place of the kit, and its further content."""
 
     out: str
@@ -60,7 +60,7 @@ class _CannotError(Exception):
     """A kit cannot be made; the text says why and is printable."""
 
 
-def export(machine: Machine, source: str, options: ExportOptions) -> int:
+def export(machine: Machine, source: str, options: KitOptions) -> int:
     """Write the kit that brings the roots of `source`, a trust store or a file, to machines; return 3 where it cannot.
 
     No file is overwritten by another content.
@@ -144,7 +144,7 @@ def _others(name: str, config: Config) -> tuple[Certificate, ...]:
     return tuple(each for path in files if os.path.lexists(path) for each in read_certificates(path) if each.is_ca)
 
 
-def _files(machine: Machine, brought: Brought, options: ExportOptions) -> Files:
+def _files(machine: Machine, brought: Brought, options: KitOptions) -> Files:
     signer = _signer(options)
     if machine is Machine.MACOS:
         return macos(brought, signer)
@@ -153,7 +153,7 @@ def _files(machine: Machine, brought: Brought, options: ExportOptions) -> Files:
     return windows(brought)
 
 
-def _signer(options: ExportOptions) -> Signer | None:
+def _signer(options: KitOptions) -> Signer | None:
     """Return who signs; raises OSError."""
     if options.sign_certificate is None and options.sign_key is None:
         return None
@@ -186,7 +186,7 @@ def _signer(options: ExportOptions) -> Signer | None:
     return Signer(key, certificates)
 
 
-def _runbook(machine: Machine, config: Config, options: ExportOptions) -> Files:
+def _runbook(machine: Machine, config: Config, options: KitOptions) -> Files:
     """Return the runbook of the configuration about this kind of machine, where there is one."""
     found = topics(config)
     if isinstance(found, Mistake):
@@ -224,7 +224,7 @@ def _ended(brought: Brought, now: float) -> Iterator[Printable]:
             yield sentence("it has ended already: {}", each.title)
 
 
-def _show(files: Files, brought: Brought, remarks: Sequence[Printable], options: ExportOptions) -> None:
+def _show(files: Files, brought: Brought, remarks: Sequence[Printable], options: KitOptions) -> None:
     if options.as_json:
         print_json(
             {

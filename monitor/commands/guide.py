@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from config.document import Mistake
-from config.guide import Facts, Found, Proof, Step, StepKind, Topic, fill, plain, read, title, why_not
+from config.guide import Facts, Proof, RunbookStep, StepKind, Topic, Topics, fill, plain, read, title, why_not
 from config.model import Config
 from config.text import Printable, harmless, listed, printable, sentence
 from monitor.commands.choice import unknown
@@ -16,7 +16,7 @@ from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.json_output import print_json
 from monitor.commands.screen import Screen
-from monitor.guide.facts import facts_of
+from monitor.guide.facts import facts_of_host
 from monitor.guide.markdown import command_line, markdown
 
 UNUSABLE: Final = 3
@@ -56,7 +56,7 @@ def guide(name: str | None, options: GuideOptions) -> int:
     return UNUSABLE
 
 
-def topics(config: Config) -> Found | Mistake:
+def topics(config: Config) -> Topics | Mistake:
     """Return the topics of a configuration, or the first mistake in the site's own; others are complained of."""
     found = read(config.profile, config.guides)
     for each in found.mistakes[1:]:
@@ -67,10 +67,10 @@ def topics(config: Config) -> Found | Mistake:
 def known_facts(config: Config, options: GuideOptions) -> Facts:
     """Return the facts for the topics."""
     path = "" if options.config == options.default_config else os.path.abspath(options.config)
-    return facts_of(config, config_path=path, chain=options.chain)
+    return facts_of_host(config, config_path=path, chain=options.chain)
 
 
-def _chosen(name: str, found: Found, facts: Facts) -> Topic | Printable:
+def _chosen(name: str, found: Topics, facts: Facts) -> Topic | Printable:
     if not found.topics:
         return Printable("there is no topic: name a 'profile' or a directory 'guides' in the configuration")
     topic = found.topics.get(name)
@@ -82,7 +82,7 @@ def _chosen(name: str, found: Found, facts: Facts) -> Topic | Printable:
     return fill(topic, facts)
 
 
-def _list(found: Found, facts: Facts, options: GuideOptions) -> None:
+def _list(found: Topics, facts: Facts, options: GuideOptions) -> None:
     rows = [
         (printable(name), plain(title(each, facts)), why_not(each, facts) or Printable(""))
         for name, each in found.topics.items()
@@ -120,7 +120,7 @@ def document(topic: Topic) -> dict[str, Any]:
     }
 
 
-def _step_document(step: Step) -> dict[str, Any]:
+def _step_document(step: RunbookStep) -> dict[str, Any]:
     return {
         "kind": step.kind,
         "text": plain(step.text),

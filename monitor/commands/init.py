@@ -30,8 +30,8 @@ _NOTHING_HERE: Final = "none of these files is here: name the right --root, or w
 _STAND_IN: Final = "host.invalid"
 """For a name that is not known yet, while files are looked for."""
 
-Value = str | list[str]
-Values = Mapping[str, Value]
+ParameterValue = str | list[str]
+Values = Mapping[str, ParameterValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ class _Draft:
 
     profile: str
     shipped: Shipped
-    values: dict[str, Value] = field(default_factory=dict)
+    values: dict[str, ParameterValue] = field(default_factory=dict)
     reasons: dict[str, Printable] = field(default_factory=dict)
 
-    def take(self, name: str, value: Value, why: Printable) -> None:
+    def take(self, name: str, value: ParameterValue, why: Printable) -> None:
         """Note a value."""
         self.values[name] = value
         self.reasons[name] = why
@@ -121,7 +121,7 @@ def _begun(name: str, given: Sequence[str], root: str | None) -> _Draft:
     return draft
 
 
-def _read(parameter: Parameter, text: str) -> Value:
+def _read(parameter: Parameter, text: str) -> ParameterValue:
     return [each.strip() for each in text.split(",") if each.strip()] if parameter.kind == "ports" else text
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 UNKNOWN: Final = 3
-_CONCURRENCY: Final = 20
 _NOTHING: Final = Printable("")
 _ORIGIN: Final[Mapping[str, Printable]] = {
     CertificateOrigin.DEFAULT: Printable("the default certificate of the product"),

@@ -15,7 +15,7 @@ from probes.finding import Finding
 from probes.judge.key import judge_exposure
 from probes.observation import FileObservation
 
-Look = Callable[[FileTarget], FileObservation]
+LookAt = Callable[[FileTarget], FileObservation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def key_in(observation: FileObservation, where: str, *, own_file: bool = True) -
     return None
 
 
-def key_beside(target: FileTarget, observed: Mapping[str, FileObservation], look: Look) -> KeyFile | None:
+def key_beside(target: FileTarget, observed: Mapping[str, FileObservation], look: LookAt) -> KeyFile | None:
     """Return the key beside a certificate, by the customary names of both.
 
     Of several such files, a key that belongs to the certificate comes first. A key beside the certificates of CAs alone
@@ -78,7 +78,7 @@ def key_among(public_half: str, directory: str, observed: Mapping[str, FileObser
 
 
 def _beside(
-    paths: Iterable[str], target: FileTarget, observed: Mapping[str, FileObservation], look: Look
+    paths: Iterable[str], target: FileTarget, observed: Mapping[str, FileObservation], look: LookAt
 ) -> Iterator[KeyFile]:
     for path in paths:
         seen = observed.get(path)

@@ -152,7 +152,7 @@ def unsilence(identifier: str, socket: str) -> int:
     return _said(done, "the silence has ended")
 
 
-def decide(what: str, channel: str | None, socket: str) -> int:
+def settle_given_up(what: str, channel: str | None, socket: str) -> int:
     """Have messages that were given up delivered again (`retry`) or dropped (`drop`); return 3 if no daemon answers."""
     query = "" if channel is None else f"?{urlencode({'channel': channel})}"
     done = _ask(socket, printable(what), f"/api/v1/notifications/{what}{query}", "POST")

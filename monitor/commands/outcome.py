@@ -54,7 +54,7 @@ _STEPS: Final = {
 }
 
 
-class StepProgress:
+class StepDisplay:
     """Shows each step of a transaction, with the seconds since the request."""
 
     def __init__(self, where: IO[str] | None) -> None:
@@ -112,7 +112,7 @@ def _is_so(document: Document) -> bool:
     return {each["ground"] for each in document["refused"]["objections"]} == {Ground.NOTHING_TO_DO}
 
 
-def show(document: Document, progress: StepProgress) -> None:
+def show(document: Document, progress: StepDisplay) -> None:
     """Print an answer."""
     screen = Screen()
     if "cannot" in document:

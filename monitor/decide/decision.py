@@ -93,6 +93,6 @@ def action_name(action: Action | Notify) -> str:
     return "notify" if isinstance(action, Notify) else str(kind_of(action))
 
 
-def digest(*parts: object) -> str:
+def short_hash(*parts: object) -> str:
     """Return a short hash of these parts."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

@@ -13,7 +13,7 @@ from config.policy import Action, Notify, Policy, PolicyMatch, Regressed, Replac
 from config.vocabulary import Mode
 from config.window import opening
 from monitor.decide.check import NEVER, CheckAnswer, evaluate
-from monitor.decide.decision import PASSED_OVER, Decision, DecisionStatus, digest, kind_of
+from monitor.decide.decision import PASSED_OVER, Decision, DecisionStatus, kind_of, short_hash
 from monitor.decide.history import is_spent, next_attempt, watched, why_not
 from monitor.decide.seen import as_seen, unseen
 from monitor.decide.situation import Situation
@@ -120,7 +120,7 @@ def decide_by(policies: Iterable[Policy], situation: Situation, now: float) -> O
 
 
 def _told(policy: Policy, notify: Notify, situation: Situation, answer: CheckAnswer) -> Decision:
-    case = digest(situation.subject, policy.name, "notify", answer.since)
+    case = short_hash(situation.subject, policy.name, "notify", answer.since)
     return Decision(
         subject=situation.subject,
         policy=policy.name,
@@ -144,7 +144,7 @@ def _acted(policy: Policy, action: Action, situation: Situation, answer: CheckAn
         policy=policy,
         kind=kind,
         what=what,
-        name=digest(situation.subject, policy.name, kind, what, in_use),
+        name=short_hash(situation.subject, policy.name, kind, what, in_use),
         situation=situation,
         now=now,
     )
@@ -157,7 +157,7 @@ def _acted(policy: Policy, action: Action, situation: Situation, answer: CheckAn
         status=step.status,
         reasons=answer.reasons,
         case=case.name,
-        identity=digest(case.name, step.status, tried, step.turn),
+        identity=short_hash(case.name, step.status, tried, step.turn),
         what=what,
         waits_for=step.waits_for,
         until=_or_none(min(answer.until, step.until)),
@@ -179,6 +179,11 @@ def _what(kind: Kind, situation: Situation) -> str | None:
 
 
 def _step(case: _Case, answer: CheckAnswer) -> DecisionStep:
+    """Return how far a case has come. The first that applies counts.
+
+    No candidate, spent, held, contested, rejected, mode, retry, approval, window. A contest stands before a person's
+    word: the word is about a plan, and does not keep another tool from undoing this plan, too.
+    """
     situation, now = case.situation, case.now
     if case.kind is Kind.REPLACE and (why := why_not(situation)):
         return DecisionStep(DecisionStatus.AWAIT_CANDIDATE, f"a candidate: {why}", turn=why)
@@ -198,7 +203,7 @@ def _step(case: _Case, answer: CheckAnswer) -> DecisionStep:
     if word is not None and not word.approved:
         return DecisionStep(DecisionStatus.REJECTED, until=word.until)
     mode = effective_mode(case.policy, situation)
-    blind = situation.why_left(case.kind, case.what) or _blind(case) if mode is Mode.AUTO else ""
+    blind = (situation.why_left(case.kind, case.what) or _blind(case)) if mode is Mode.AUTO else ""
     if mode in {Mode.OBSERVE, Mode.PLAN}:
         return DecisionStep(DecisionStatus.OBSERVE if mode is Mode.OBSERVE else DecisionStatus.PLAN)
     at = next_attempt(situation, case.kind, case.what, now)

@@ -15,7 +15,7 @@ from monitor.decide.gather import ComponentRecord, is_declared, situation_of
 from monitor.decide.situation import Situation
 from monitor.decide.table import DecisionTable
 from monitor.state.bus import Bus
-from monitor.state.events import Decided, Event
+from monitor.state.events import Decided, StateEvent
 from monitor.state.messages import CandidateConsidered, ComponentsChanged, DecisionInputsChanged, JournalNews
 from monitor.state.registry import TargetRegistry
 
@@ -46,7 +46,7 @@ class Decider:
         self._news = asyncio.Event()
         self._begun = asyncio.Event()
 
-    def take(self, events: Sequence[Event]) -> None:
+    def take(self, events: Sequence[StateEvent]) -> None:
         """Decide again about the subjects of events: a subscriber of the bus."""
         config = self._registry.config
         for event in events:

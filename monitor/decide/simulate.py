@@ -77,19 +77,6 @@ class Listener(Protocol):
         """Return the Unix time of the next message that time alone may cause; None for never."""
 
 
-def simulate(
-    situations: Iterable[Situation],
-    policies: Sequence[Policy],
-    span: tuple[float, float],
-    future: Iterable[SimulatedEvent] = (),
-    assumptions: Assumptions | None = None,
-) -> Iterator[Happening]:
-    """Yield the decisions within a `span` of Unix times, in the order of time."""
-    for each in timeline(situations, policies, span, future=future, assumptions=assumptions):
-        if isinstance(each, Happening):
-            yield each
-
-
 def timeline(
     situations: Iterable[Situation],
     policies: Sequence[Policy],

@@ -40,7 +40,7 @@ class DemoError(Exception):
     """The demonstration cannot go on; the text is a sentence for whoever watches."""
 
 
-Event = dict[str, Any]
+EventDocument = dict[str, Any]
 Watched = Appliance | LaidOutAppliance
 """An appliance with the configuration of its daemon and actor."""
 
@@ -62,14 +62,14 @@ def say_addresses(screen: Screen, appliance: Appliance) -> None:
 class Story:
     """Shows what the daemon says, with the time since what was done."""
 
-    def __init__(self, screen: Screen, events: queue.Queue[Event], told: Container[str] | None = None) -> None:
+    def __init__(self, screen: Screen, events: queue.Queue[EventDocument], told: Container[str] | None = None) -> None:
         """Show everything, or no more than findings of the codes in `told`, and endings."""
         self.missed = False
         self._told = told
         self._screen = screen
         self._events = events
         self._acted = time.monotonic()
-        self._seen: list[Event] = []
+        self._seen: list[EventDocument] = []
 
     def act(self, text: str) -> None:
         """Say what is about to be done, once everything has come of what was done before."""
@@ -89,7 +89,7 @@ class Story:
         """Show what happens until the expected thing does."""
         end = time.monotonic() + PATIENCE
 
-        def matches(event: Event) -> bool:
+        def matches(event: EventDocument) -> bool:
             return (event["event"], event.get("code")) == (what, code) and event["target"].startswith(target)
 
         while not any(map(matches, self._seen)):
@@ -149,13 +149,13 @@ def _answers(socket: str) -> bool:
 
 
 @contextmanager
-def keeping_vigil(screen: Screen, appliance: Watched) -> Iterator[queue.Queue[Event]]:
+def keeping_vigil(screen: Screen, appliance: Watched) -> Iterator[queue.Queue[EventDocument]]:
     """Run the real daemon on the appliance, and give what it logs from its readiness on.
 
     Raises DemoError where it is not ready in time.
     """
     process = subprocess.Popen(_certvigil("run", appliance), stderr=subprocess.PIPE, text=True)
-    events: queue.Queue[Event] = queue.Queue()
+    events: queue.Queue[EventDocument] = queue.Queue()
     assert process.stderr is not None  # noqa: S101 (it was asked for)
     threading.Thread(target=_read, args=(process.stderr, events.put), daemon=True).start()
     with _running(screen, process, lambda: is_ready(appliance.socket), "the daemon"):
@@ -203,7 +203,7 @@ def _await_ready(screen: Screen, process: subprocess.Popen[str], ready: Callable
         raise DemoError(f"{what} ended with status {process.returncode}, before it was ready")
 
 
-def _read(stream: IO[str], put: Callable[[Event], None]) -> None:
+def _read(stream: IO[str], put: Callable[[EventDocument], None]) -> None:
     """Pass on the events in the daemon's log; whatever else it says is for the reader as it stands."""
     for line in stream:
         try:

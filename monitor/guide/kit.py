@@ -90,7 +90,7 @@ def macos(brought: Brought, signer: Signer | None = None) -> Files:
     profile = mobileconfig(brought)
     return {
         **_certificates(brought),
-        "root.mobileconfig": profile if signer is None else signed(profile, signer),
+        "root.mobileconfig": profile if signer is None else signed_profile(profile, signer),
         "README.md": _text(_macos_readme(brought, is_signed=signer is not None)),
     }
 
@@ -245,7 +245,7 @@ def _uuid(*what: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"urn:{_IDENTIFIER}:{':'.join(what)}")).upper()
 
 
-def signed(profile: bytes, signer: Signer) -> bytes:
+def signed_profile(profile: bytes, signer: Signer) -> bytes:
     """Return a configuration profile within signed data (CMS, RFC 5652) in DER."""
     leaf, *issuers = [x509.load_der_x509_certificate(each.der) for each in signer.certificates]
     builder = pkcs7.PKCS7SignatureBuilder().set_data(profile).add_signer(leaf, signer.key, hashes.SHA256())

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 
-from config.guide import Language, Proof, RunKind, Sentence, Step, StepKind, Topic
+from config.guide import Language, MarkedSentence, Proof, RunbookStep, RunKind, StepKind, Topic
 from config.text import Printable, harmless
 from monitor.notify.text import escaped
 
@@ -38,7 +38,7 @@ def _lines(topic: Topic) -> Iterator[str]:
         yield from ("", f"Left out here, since they are not known: {', '.join(map(code, topic.left_out))}.")
 
 
-def _step(number: int, step: Step) -> Iterator[str]:
+def _step(number: int, step: RunbookStep) -> Iterator[str]:
     box = "[ ] " if step.kind is StepKind.ASK else ""
     yield f"{number}. {box}{_sentence(step.text)}"
     if step.lines:
@@ -71,7 +71,7 @@ def command_line(proof: Proof) -> Printable:
     return harmless(shlex.join(proof.command))
 
 
-def _sentence(text: Sentence) -> str:
+def _sentence(text: MarkedSentence) -> str:
     return "".join(
         code(each.text)
         if each.kind is RunKind.CODE

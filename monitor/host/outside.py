@@ -17,7 +17,7 @@ from actions.plan import Change, FileState
 from actions.validate import Terms
 from actions.world import World
 from config.channel import Channel
-from config.document import Document, Path, shown
+from config.document import KeyPath, YAMLDocument, shown
 from config.model import Client, Component, Config, TrustStore
 from config.schema.component import UNKNOWN_UNIT
 from config.service import Command, Service
@@ -34,14 +34,14 @@ from probes.validation import SwitchUnreadable, read_switch
 class Doubt:
     """Something at `path` of the document that the world outside does not bear out."""
 
-    path: Path
+    path: KeyPath
     problem: str
     """Printable, and without secrets."""
     is_hopeless: bool = False
     """It cannot work whatever happens outside; otherwise it may be mended there, or does not matter on this host."""
 
 
-def doubts(config: Config, document: Document) -> Iterator[Doubt]:
+def doubts(config: Config, document: YAMLDocument) -> Iterator[Doubt]:
     """Yield the doubts about `config`, which `document` declares, in no order; reads files, and loads apprise."""
     in_use = stores_in_use(config)
     for name, store in config.trust_stores.items():
@@ -64,7 +64,7 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
             seen.add(component.service)
             yield from _service(component.service, _service_path(component, document))
         if component.service is not None:
-            files: dict[Path, str] = {
+            files: dict[KeyPath, str] = {
                 ("components", component.name, "artefacts", *_artefact_path(role)): path
                 for role, path in component.artefacts.files.items()
             }
@@ -76,12 +76,12 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
         yield from _targets(name, {("trust_stores", name, "bundle"): store.path or ""}, store.write_mode)
 
 
-def _artefact_path(role: FileRole) -> Path:
+def _artefact_path(role: FileRole) -> KeyPath:
     """Return where the document declares a file of a component."""
     return ("lines", LINE_ROLES.index(role), "file") if role.is_line else (str(role),)
 
 
-def _targets(name: str, files: Mapping[Path, str], write_mode: WriteMode) -> Iterator[Doubt]:
+def _targets(name: str, files: Mapping[KeyPath, str], write_mode: WriteMode) -> Iterator[Doubt]:
     """Yield each of these files that a transaction would refuse to change, as it lies now."""
     world = World()
     for where, given in files.items():
@@ -122,7 +122,7 @@ def _passwords_of_watches(config: Config) -> Iterator[Doubt]:
             yield Doubt(("watch", index, "password_file"), problem)
 
 
-def _section(document: Document, name: str) -> dict[str, object]:
+def _section(document: YAMLDocument, name: str) -> dict[str, object]:
     section = document.values.get(name)
     return dict(section) if isinstance(section, dict) else {}
 
@@ -189,7 +189,7 @@ def _channel(channel: Channel) -> Iterator[Doubt]:
             close = difflib.get_close_matches(scheme.lower(), known, 1)
             guess = f" (did you mean '{close[0]}'?)" if close else ""
             problem += f": it knows no {shown(scheme)}{guess}, expected one of its services"
-        where: Path = ("urls", position) if channel.urls_file is None else ("urls_file",)
+        where: KeyPath = ("urls", position) if channel.urls_file is None else ("urls_file",)
         yield Doubt(("channels", channel.name, *where), problem, is_hopeless=True)
 
 
@@ -205,14 +205,14 @@ def _ask_apprise(url: str) -> tuple[bool, Collection[str]]:
         return taken is not None, N_MGR.schemas()  # type: ignore[no-untyped-call]
 
 
-def _service_path(component: Component, document: Document) -> Path:
+def _service_path(component: Component, document: YAMLDocument) -> KeyPath:
     """Return where the document describes the service of `component`."""
     given = _section(document, "components").get(component.name)
     service = given.get("service") if isinstance(given, dict) else None
     return ("services", service) if isinstance(service, str) else ("components", component.name, "service")
 
 
-def _service(service: Service, where: Path) -> Iterator[Doubt]:
+def _service(service: Service, where: KeyPath) -> Iterator[Doubt]:
     commands: dict[str, Command | None] = {"test": service.test}
     if service.unit is None:
         commands |= {name: getattr(service, name) for name in ("reload", "restart", "stop", "start")}

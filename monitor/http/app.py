@@ -19,7 +19,7 @@ from config.text import Log
 from config.vocabulary import Code, Severity, Verdict
 from monitor.http import answers
 from monitor.http.answers import API
-from monitor.http.guard import Message, Receive, Scope, Send
+from monitor.http.guard import ASGIMessage, ASGIScope, Receive, Send
 from monitor.http.inventory import add_inventory
 from monitor.http.notifications import add_notifications, who_asks
 from monitor.http.plans import add_plans
@@ -27,7 +27,7 @@ from monitor.http.probe import add_probe
 from monitor.http.rotation import add_rotation
 from monitor.http.situations import add_situations
 from monitor.http.view import DaemonView
-from monitor.metrics import gzipped, plain
+from monitor.metrics import gzipped, plain_text
 from monitor.state.own import SELF
 from monitor.state.target import TargetState
 from monitor.store import Degraded
@@ -69,7 +69,7 @@ class Metrics:
         self._view = view
         self._turn = asyncio.Lock()
 
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: ASGIScope, _receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
         compressed = accepts_gzip(scope["headers"])
         headers = [(b"content-type", CONTENT_TYPE), (b"vary", b"accept-encoding")]
@@ -77,10 +77,10 @@ class Metrics:
             headers.append((b"content-encoding", b"gzip"))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if scope["method"] != "HEAD":
-            chunks = iter((gzipped if compressed else plain)(self._view.metrics()))
+            chunks = iter((gzipped if compressed else plain_text)(self._view.metrics()))
             while (chunk := await self._next(chunks)) is not None:
                 if chunk:
-                    part: Message = {"type": "http.response.body", "body": chunk, "more_body": True}
+                    part: ASGIMessage = {"type": "http.response.body", "body": chunk, "more_body": True}
                     await send(part)
         await send({"type": "http.response.body", "body": b""})
 

@@ -17,11 +17,11 @@ from config.model import Token
 from monitor.http.passwords import Passwords
 from monitor.http.webconfig import WebConfig
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+ASGIScope = MutableMapping[str, Any]
+ASGIMessage = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[ASGIMessage]]
+Send = Callable[[ASGIMessage], Awaitable[None]]
+Application = Callable[[ASGIScope, Receive, Send], Awaitable[None]]
 
 HOST_HEADER: Final = b"certvigil-host"
 """Of every answer: the host that it is about."""
@@ -85,16 +85,16 @@ class Guard:
         """Hash no more passwords."""
         self._passwords.close()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
 
-        async def send_guarded(message: Message) -> None:
+        async def send_guarded(message: ASGIMessage) -> None:
             if message["type"] == "http.response.start":
                 date = (b"date", formatdate(usegmt=True).encode())
                 message["headers"] = [*message.get("headers", ()), date, *self._headers]
             await send(message)
 
-        async def send_answer(message: Message) -> None:
+        async def send_answer(message: ASGIMessage) -> None:
             if message["type"] == "http.response.start" and self.host:
                 message["headers"] = [*message.get("headers", ()), (HOST_HEADER, self.host.encode("ascii", "replace"))]
             await send_guarded(message)

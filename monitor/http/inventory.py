@@ -46,7 +46,7 @@ class InventoryAddress(Answer):
     group: str
 
 
-class Issued(Answer):
+class InventoryCertificate(Answer):
     """A server's certificate, and who issued it."""
 
     certificate: CertificateAnswer | None
@@ -59,7 +59,7 @@ class Issued(Answer):
     lacking_root: Sequence[LackingRoot]
 
 
-class ServedAt(Issued):
+class ServedAt(InventoryCertificate):
     """An endpoint: what it presents, and who accepts it."""
 
     target: str
@@ -76,7 +76,7 @@ class ServedAt(Issued):
     clients: Sequence[ClientAnswer]
 
 
-class InventoryComponent(Issued):
+class InventoryComponent(InventoryCertificate):
     """A component: what is installed, and where it is served."""
 
     component: str

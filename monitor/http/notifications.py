@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import Response
@@ -28,6 +28,7 @@ _Seconds = Annotated[float, _LASTING]
 _MaybeSeconds = Annotated[float | None, _LASTING]
 _Reason = Annotated[str, Query(min_length=1, max_length=500)]
 _Names = Annotated[list[str], Query()]
+_REFUSED: Final[dict[int | str, dict[str, Any]]] = {403: {"description": "Asked over TCP."}}
 
 
 class Acknowledged(Answer):
@@ -163,8 +164,13 @@ def _json(answer: Answer) -> Response:
 
 def add_notifications(app: FastAPI, notifications: NotifierView) -> None:
     """Add the part for notifications to `app`."""
-    refused: dict[int | str, dict[str, Any]] = {403: {"description": "Asked over TCP."}}
+    _add_list(app, notifications)
+    _add_acknowledging(app, notifications)
+    _add_silences(app, notifications)
+    _add_given_up(app, notifications)
 
+
+def _add_list(app: FastAPI, notifications: NotifierView) -> None:
     @app.get(f"{API}/notifications", response_model=NotificationsAnswer)
     async def told() -> Response:
         """List open problems as they were told, messages that were not delivered, and silences."""
@@ -176,10 +182,12 @@ def add_notifications(app: FastAPI, notifications: NotifierView) -> None:
             )
         )
 
+
+def _add_acknowledging(app: FastAPI, notifications: NotifierView) -> None:
     @app.post(
         f"{API}/notifications/acknowledge/{{problem}}",
         response_model=DoneAnswer,
-        responses={**refused, **not_found("No such problem.")},
+        responses={**_REFUSED, **not_found("No such problem.")},
     )
     async def acknowledge(request: Request, problem: str, seconds: _MaybeSeconds = None) -> Response:
         """Acknowledge a problem: it is not told again until it gets worse, or for some time."""
@@ -189,7 +197,9 @@ def add_notifications(app: FastAPI, notifications: NotifierView) -> None:
             raise HTTPException(404, "no channel was told of such a problem")
         return _json(DoneAnswer(count=count))
 
-    @app.post(f"{API}/notifications/silences", response_model=SilenceAnswer, responses=refused)
+
+def _add_silences(app: FastAPI, notifications: NotifierView) -> None:
+    @app.post(f"{API}/notifications/silences", response_model=SilenceAnswer, responses=_REFUSED)
     async def silence(
         request: Request,
         *,
@@ -206,7 +216,7 @@ def add_notifications(app: FastAPI, notifications: NotifierView) -> None:
     @app.delete(
         f"{API}/notifications/silences/{{identifier}}",
         response_model=DoneAnswer,
-        responses={**refused, **not_found("No such silence.")},
+        responses={**_REFUSED, **not_found("No such silence.")},
     )
     async def unsilence(request: Request, identifier: str) -> Response:
         """End a silence."""
@@ -214,13 +224,17 @@ def add_notifications(app: FastAPI, notifications: NotifierView) -> None:
             raise HTTPException(404, "there is no such silence, or it is one of the configuration")
         return _json(DoneAnswer(count=1))
 
-    @app.post(f"{API}/notifications/retry", response_model=DoneAnswer, responses=refused)
+
+def _add_given_up(app: FastAPI, notifications: NotifierView) -> None:
+    """Add what is done with messages that were given up."""
+
+    @app.post(f"{API}/notifications/retry", response_model=DoneAnswer, responses=_REFUSED)
     async def retry(request: Request, channel: str | None = None) -> Response:
         """Deliver messages that were given up again."""
         who_asks(request)
         return _json(DoneAnswer(count=notifications.retry(channel)))
 
-    @app.post(f"{API}/notifications/drop", response_model=DoneAnswer, responses=refused)
+    @app.post(f"{API}/notifications/drop", response_model=DoneAnswer, responses=_REFUSED)
     async def drop(request: Request, channel: str | None = None) -> Response:
         """Drop messages that were given up."""
         who_asks(request)

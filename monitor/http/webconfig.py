@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from config.document import Document, Mistake, Path, parse
+from config.document import KeyPath, Mistake, YAMLDocument, parse
 from config.schema.problem import problems, schema_of
 from config.schema.section import Section, broken_rule
 from config.text import printable
@@ -164,14 +164,14 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _context(tls: TLSServer, directory: str, document: Document) -> ssl.SSLContext | Mistake:
+def _context(tls: TLSServer, directory: str, document: YAMLDocument) -> ssl.SSLContext | Mistake:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
     context.minimum_version, context.maximum_version = _VERSIONS[tls.min_version], _VERSIONS[tls.max_version]
     certificate, key = os.path.join(directory, tls.cert_file), os.path.join(directory, tls.key_file)
     if tls.cipher_suites:
         context.set_ciphers(":".join(_SUITES[name] for name in tls.cipher_suites))
-    where: Path = ("tls_server_config", "cert_file")
+    where: KeyPath = ("tls_server_config", "cert_file")
     try:
         # Without a password at hand, OpenSSL would ask the terminal for one.
         context.load_cert_chain(certificate, key, password="")

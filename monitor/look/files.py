@@ -16,7 +16,7 @@ from config.model import Config, FileTarget, Watch
 from config.text import Log, harmless, printable
 from config.vocabulary import FileRole, LookOutcome, TargetKind, UnreadableReason
 from monitor.host.schedule import Agenda
-from monitor.look.job import FileJob, Result, run
+from monitor.look.job import FileJob, JobResult, run
 from monitor.look.searches import Searches, ways_up
 from monitor.look.sets import SetMonitor
 from monitor.look.unread import UnreadFiles, is_beneath
@@ -333,7 +333,7 @@ class FileMonitor:
         # all that a verdict needs, there is an identity.
         return FileJob(context, state.identity if target.role is FileRole.FOUND else None)
 
-    def _learn(self, target: FileTarget, context: FileContext, result: Result, now: float) -> LookOutcome:
+    def _learn(self, target: FileTarget, context: FileContext, result: JobResult, now: float) -> LookOutcome:
         if result is None:
             if target.name in self._registry.targets:
                 self._registry.looked_again(target.name, now)
@@ -379,7 +379,7 @@ class FileMonitor:
         return _Unrest(seen, at - age)
 
 
-def _is_gone(result: Result) -> bool:
+def _is_gone(result: JobResult) -> bool:
     failure = result[0].failure if result else None
     return failure is not None and failure.reason is UnreadableReason.NOT_FOUND
 

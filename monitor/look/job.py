@@ -31,11 +31,11 @@ class FileJob:
     """The verdict on the content that was read then still holds."""
 
 
-Result = tuple[FileObservation, Assessment] | None
+JobResult = tuple[FileObservation, Assessment] | None
 """None where neither the file nor the verdict can have changed."""
 
 
-def run(jobs: Sequence[FileJob], now: float) -> list[Result]:
+def run(jobs: Sequence[FileJob], now: float) -> list[JobResult]:
     """Return the result of each job at Unix time `now`, in order.
 
     One that fails for no foreseen reason is logged and gives a file that cannot be read.
@@ -43,7 +43,7 @@ def run(jobs: Sequence[FileJob], now: float) -> list[Result]:
     return [_run(job, now) for job in jobs]
 
 
-def _run(job: FileJob, now: float) -> Result:
+def _run(job: FileJob, now: float) -> JobResult:
     try:
         return _look(job, now)
     except BaseException:  # a panic in Rust is no Exception
@@ -55,7 +55,7 @@ def _run(job: FileJob, now: float) -> Result:
     return observation, Assessment(tuple(judge_file_source(observation, target.role, had_certificate=had_certificate)))
 
 
-def _look(job: FileJob, now: float) -> Result:
+def _look(job: FileJob, now: float) -> JobResult:
     target = job.context.target
     if job.identity is not None and identify(target.path) == job.identity:
         if job.judged:

@@ -19,13 +19,13 @@ from monitor.look.job import UNFORESEEN
 from monitor.look.rounds import Rounds
 from monitor.state.bus import Bus
 from monitor.state.events import (
-    Event,
     FindingChanged,
     FindingCleared,
     FindingRaised,
     LookFailed,
     LookRecovered,
     PresentedChanged,
+    StateEvent,
 )
 from monitor.state.messages import ArtefactsChanged, Looked, ReadingDue, ServiceTouched
 from monitor.state.sets import SetRegistry
@@ -167,7 +167,7 @@ class SetMonitor:
         """Look at the set of a component."""
         self._rounds.hasten({message.component} & self._targets.keys())
 
-    def take(self, events: Sequence[Event]) -> None:
+    def take(self, events: Sequence[StateEvent]) -> None:
         """Look again at the sets of components whose endpoints changed: a subscriber of the bus."""
         for event in events:
             if isinstance(event, _OF_ENDPOINTS):

@@ -2,6 +2,6 @@
 
 from monitor.metrics.counters import Counters
 from monitor.metrics.page import Page
-from monitor.metrics.piece import PAUSE, Piece, gzipped, piece, plain
+from monitor.metrics.piece import PAUSE, Piece, gzipped, piece, plain_text
 
-__all__ = ["PAUSE", "Counters", "Page", "Piece", "gzipped", "piece", "plain"]
+__all__ = ["PAUSE", "Counters", "Page", "Piece", "gzipped", "piece", "plain_text"]

@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from actions.plan import Kind
 from config.vocabulary import ComponentState, DeliveryOutcome, LookOutcome, TargetKind
 from monitor.decide.decision import DecisionMade, action_name
-from monitor.state.events import Action
+from monitor.state.events import CountedAction
 from monitor.state.messages import DatabaseHealthChanged, Looked
 
 LOOKED_AT: Final = (TargetKind.FILE, TargetKind.ENDPOINT)
@@ -40,8 +40,8 @@ class _Actions(Collector):
     """How often actions ended how, as the actor's journal counts them: from its beginning, not from ours."""
 
     def __init__(self) -> None:
-        self.ended: Mapping[Action, int] = {}
-        self.last: Mapping[Action, float] = {}
+        self.ended: Mapping[CountedAction, int] = {}
+        self.last: Mapping[CountedAction, float] = {}
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
@@ -199,7 +199,7 @@ class Counters:
         for component, count in given_up.items():
             self._given_up.labels(component).set(count)
 
-    def actions(self, ended: Mapping[Action, int], last: Mapping[Action, float]) -> None:
+    def actions(self, ended: Mapping[CountedAction, int], last: Mapping[CountedAction, float]) -> None:
         """Say how often each component's actions ended how, and when the last one of each did."""
         self._actions.ended, self._actions.last = ended, last
 

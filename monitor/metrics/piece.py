@@ -38,7 +38,7 @@ PAUSE: Final = Piece(b"", 0)
 """Between pieces that took time to make: a chunk ends here, so that whoever sends it lets others run."""
 
 
-def plain(pieces: Iterable[Piece]) -> Iterator[bytes]:
+def plain_text(pieces: Iterable[Piece]) -> Iterator[bytes]:
     """Yield the text of `pieces` in chunks; one may be empty."""
     stream = zlib.decompressobj(_RAW)
     for chunk in _chunks(pieces):

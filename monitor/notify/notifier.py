@@ -23,16 +23,15 @@ from monitor.notify.delivery import Delivery, DeliveryFate, attempted, deliverab
 from monitor.notify.lifecycle import Alert
 from monitor.notify.liveness import Liveness
 from monitor.notify.outbox import Changes, Outbox, OutboxState, RequestedSilence, no_changes
-from monitor.notify.problem import Member
 from monitor.notify.text import notice
 from monitor.notify.workers import DeliveryWorkers
 from monitor.state.events import (
     ActionEnded,
-    Event,
     FindingChanged,
     FindingCleared,
     FindingRaised,
     PresentedChanged,
+    StateEvent,
     TargetRemoved,
 )
 from monitor.state.messages import DatabaseHealthChanged, Looked
@@ -84,7 +83,7 @@ class _Unread:
     """Monotonic time from which they are delivered anyhow."""
 
 
-class Keeper(Protocol):
+class NotificationKeeper(Protocol):
     """Keeps alerts, messages and silences in the database."""
 
     @property
@@ -105,11 +104,6 @@ class DeliveryCounts(Protocol):
         """Set the number of messages that are to be delivered to each channel."""
 
 
-def nothing_happens(_: Member) -> str:
-    """Say that nothing will happen by itself."""
-    return ""
-
-
 def gathering(since_first: float, since_last: float, targets: int) -> float:
     """Return for how many seconds to wait for more news, given the seconds since the first and the last news."""
     quiet, longest = (_QUIET, _LONGEST) if targets < _BURST else (_BURST_QUIET, _BURST_LONGEST)
@@ -124,7 +118,7 @@ class Notifier:
         config: Config,
         targets: Mapping[str, TargetState],
         outbox: Outbox,
-        keeper: Keeper,
+        keeper: NotificationKeeper,
         counts: DeliveryCounts,
         report: Callable[[tuple[Finding, ...]], None],
     ) -> None:
@@ -159,7 +153,7 @@ class Notifier:
         self._outbox.restore(kept)
         self._ready.update(kept.deliveries)
 
-    def take(self, events: Sequence[Event]) -> None:
+    def take(self, events: Sequence[StateEvent]) -> None:
         """Take events, as a subscriber of the bus."""
         for event in events:
             if isinstance(event, _TELLING_OF) or (isinstance(event, PresentedChanged) and self._is_wrong(event.target)):

@@ -22,7 +22,7 @@ from monitor.notify.delivery import Delivery, DeliveryFate
 from monitor.notify.lifecycle import STEADY_FOR, Acknowledgement, Alert, AlertKey, Note, next_note
 from monitor.notify.mute import ABOUT_TO, ComponentTransaction, muted
 from monitor.notify.problem import OUTAGE, Member, members, problem_id
-from monitor.notify.text import Outlook, compose, digest
+from monitor.notify.text import FindingOutlook, compose, digest
 from monitor.state.target import TargetState
 
 log: Log = logging.getLogger("certvigil.notify")
@@ -86,7 +86,7 @@ class Outbox:
     def __init__(
         self,
         targets: Mapping[str, TargetState],
-        outlook: Outlook,
+        outlook: FindingOutlook,
         transactions: Callable[[], Mapping[str, ComponentTransaction]] = dict,
     ) -> None:
         """Begin without any alert; `transactions` gives the newest transaction of each component."""

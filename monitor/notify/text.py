@@ -17,7 +17,7 @@ from monitor.notify.lifecycle import AlertStep, Note
 from monitor.notify.problem import CERTIFICATE, Member
 from probes.judge.time import moment
 
-Outlook = Callable[[Member], str]
+FindingOutlook = Callable[[Member], str]
 """Returns the course of a finding by itself, with its time: a sentence; empty where nothing will happen."""
 
 LISTED: Final = 50
@@ -84,7 +84,7 @@ class _Line:
         return f"- {escaped(self.text)}" if self.item else f"{escaped(self.text)}\n" if self.text else _NOTHING
 
 
-def compose(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Message:
+def compose(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) -> Message:
     """Return the message for `note` about a `site` at Unix time `now`."""
     title = _title(note, site.host)
     lines = [_Line(title, heading=True), *_body(note, outlook, site, now), _signature(note, site.host)]
@@ -187,7 +187,7 @@ def _title(note: Note, host: str) -> Printable:
     return sentence("[{}] {}{}", word, _of(host), shown(note.alert.headline, 200))
 
 
-def _body(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Iterator[_Line]:
+def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) -> Iterator[_Line]:
     alert = note.alert
     if note.step is AlertStep.RESOLVED:
         cleared = now if alert.cleared_at is None else alert.cleared_at

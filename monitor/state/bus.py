@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from config.text import Log, harmless
-from monitor.state.events import Event
+from monitor.state.events import StateEvent
 
 log: Log = logging.getLogger("certvigil.bus")
 
-Subscriber = Callable[[Sequence[Event]], None]
+Subscriber = Callable[[Sequence[StateEvent]], None]
 M = TypeVar("M")
 
 
@@ -53,7 +53,7 @@ class Bus:
         self._handlers = {each.message: each.handlers for each in routes}
         self._connected = True
 
-    def publish(self, events: Sequence[Event]) -> None:
+    def publish(self, events: Sequence[StateEvent]) -> None:
         """Hand a batch of events to every subscriber; an exception of a subscriber is logged."""
         for subscriber in self._subscribers:
             try:

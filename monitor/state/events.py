@@ -100,7 +100,7 @@ class LookRecovered:
     at: float
 
 
-Action = tuple[str, Kind, Outcome]
+CountedAction = tuple[str, Kind, Outcome]
 """Component, kind of transaction, and outcome."""
 
 
@@ -136,7 +136,7 @@ class Decided:
     """A sentence, printable; empty where it waits for nothing."""
 
 
-Event = (
+StateEvent = (
     TargetAdded
     | TargetRemoved
     | PresentedChanged

@@ -15,7 +15,6 @@ from config.vocabulary import LogFormat, LogLevel, Severity
 from monitor.state.bus import Subscriber
 from monitor.state.events import (
     ActionEnded,
-    Event,
     FindingChanged,
     FindingCleared,
     FindingRaised,
@@ -23,6 +22,7 @@ from monitor.state.events import (
     LookFailed,
     LookRecovered,
     PresentedChanged,
+    StateEvent,
     TargetAdded,
     TargetRemoved,
 )
@@ -102,7 +102,7 @@ def event_log(location: Callable[[str], str]) -> Subscriber:
     `location` gives the path or the address of a target, which is said where its name does not say it.
     """
 
-    def write(events: Sequence[Event]) -> None:
+    def write(events: Sequence[StateEvent]) -> None:
         for event in events:
             if (line := _line(event)) is None or not log.isEnabledFor(line[0]):
                 continue
@@ -115,7 +115,7 @@ def event_log(location: Callable[[str], str]) -> Subscriber:
     return write
 
 
-def _line(event: Event) -> tuple[int, str, dict[str, str]] | None:
+def _line(event: StateEvent) -> tuple[int, str, dict[str, str]] | None:
     """Return level, word and facts of an event; None for one that is no news to a person."""
     match event:
         case FindingRaised(finding=found):

@@ -13,7 +13,7 @@ from typing import Protocol
 from config.model import Config
 from config.vocabulary import Code, Severity
 from monitor.state.bus import Bus
-from monitor.state.events import Event, TargetAdded, TargetRemoved
+from monitor.state.events import StateEvent, TargetAdded, TargetRemoved
 from monitor.state.target import Raised, TargetState, learn, waive
 from monitor.state.trust import TrustContext
 from probes.finding import Assessment, Finding
@@ -115,7 +115,7 @@ class TargetRegistry:
         self.update(state)
         self.publish(events)
 
-    def publish(self, events: Sequence[Event]) -> None:
+    def publish(self, events: Sequence[StateEvent]) -> None:
         """Publish the events of watched targets, where there are any."""
         if events:
             self._bus.publish(events)

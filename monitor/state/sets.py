@@ -10,7 +10,7 @@ from typing import Final
 from config.model import FileTarget
 from config.text import printable
 from config.vocabulary import Code, FileRole
-from monitor.state.events import Event
+from monitor.state.events import StateEvent
 from monitor.state.pending import awaits_writers
 from monitor.state.registry import TargetRegistry
 from monitor.state.target import Raised, TargetState, failure_of, learn, waive
@@ -205,7 +205,7 @@ class SetRegistry:
         (self._outdated.add if outdated else self._outdated.discard)(component)
         waits = _never if restless else self._waits(component, now)
         was_whole = self.is_whole(component)
-        events: list[Event] = []
+        events: list[StateEvent] = []
         for observation in reading.observations:
             target, glimpsed = observation.target, self.registry.targets[observation.target]
             state = self._at_rest.pop(target, glimpsed)
@@ -243,7 +243,7 @@ class SetRegistry:
         That a key is exposed is so whatever is written next, and is published.
         """
         leaf = leaf_target(context.targets)
-        events: list[Event] = []
+        events: list[StateEvent] = []
         for target in context.targets:
             state = self._at_rest.get(target.name, self.registry.targets[target.name])
             found = [each.finding for each in state.findings.values() if each.finding.code not in _DURING_UNREST]

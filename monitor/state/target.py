@@ -11,7 +11,6 @@ from config.model import Waiver
 from config.text import harmless, sentence
 from config.vocabulary import Code, Severity, TargetKind, Verdict
 from monitor.state.events import (
-    Event,
     FindingChanged,
     FindingCleared,
     FindingRaised,
@@ -19,6 +18,7 @@ from monitor.state.events import (
     LookFailed,
     LookRecovered,
     PresentedChanged,
+    StateEvent,
 )
 from probes.certificate import Certificate
 from probes.finding import Assessment, Edge, Finding, verdict
@@ -110,7 +110,7 @@ def learn(
     seen_at: float | None = None,
     waits: Callable[[Raised], bool] = lambda _raised: False,
     keystore: Keystore[Certificate] | None = None,
-) -> tuple[TargetState, tuple[Event, ...]]:
+) -> tuple[TargetState, tuple[StateEvent, ...]]:
     """Return the state after a look at Unix time `now`, and each change as an event.
 
     The same facts and verdict again give no event. `seen_at` is when what is presented was seen first, where that was
@@ -141,7 +141,7 @@ def learn(
     return new, (*_facts_changed(state, new, now), *events)
 
 
-def _facts_changed(old: TargetState, new: TargetState, now: float) -> Iterator[Event]:
+def _facts_changed(old: TargetState, new: TargetState, now: float) -> Iterator[StateEvent]:
     if new.failure is not None and (old.failure is None or old.failure[0] != new.failure[0]):
         yield LookFailed(new.target, now, *new.failure)
     if new.failure is None and old.failure is not None:
@@ -170,9 +170,9 @@ def _set_aside(
 
 def _compare(
     state: TargetState, found: Iterable[Finding], now: float
-) -> tuple[Mapping[FindingKey, Raised], tuple[Event, ...]]:
+) -> tuple[Mapping[FindingKey, Raised], tuple[StateEvent, ...]]:
     raised: dict[FindingKey, Raised] = {}
-    events: list[Event] = []
+    events: list[StateEvent] = []
     for finding in found:
         key = (finding.code, finding.subject)
         before = state.findings.get(key)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from monitor.state.events import (
-    Event,
     FindingChanged,
     FindingCleared,
     FindingRaised,
@@ -13,13 +12,16 @@ from monitor.state.events import (
     LookFailed,
     LookRecovered,
     PresentedChanged,
+    StateEvent,
     TargetAdded,
     TargetRemoved,
 )
 from monitor.state.target import TargetState
 
 
-def differences(recorded: Mapping[str, TargetState], current: Iterable[TargetState], now: float) -> Iterator[Event]:
+def differences(
+    recorded: Mapping[str, TargetState], current: Iterable[TargetState], now: float
+) -> Iterator[StateEvent]:
     """Yield the events that lead from the `recorded` states to the `current` ones.
 
     A target without a current state keeps the recorded one.
@@ -39,7 +41,7 @@ def differences(recorded: Mapping[str, TargetState], current: Iterable[TargetSta
         yield TargetRemoved(target, now)
 
 
-def _of_one(before: TargetState, state: TargetState, now: float) -> Iterator[Event]:
+def _of_one(before: TargetState, state: TargetState, now: float) -> Iterator[StateEvent]:
     target = state.target
     if before.presented != state.presented:
         yield PresentedChanged(target, state.since, tuple(each.sha256 for each in before.presented), state.presented)

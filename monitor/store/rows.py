@@ -11,7 +11,6 @@ from config.model import DAY
 from monitor.state.events import (
     ActionEnded,
     Decided,
-    Event,
     FindingChanged,
     FindingCleared,
     FindingRaised,
@@ -19,6 +18,7 @@ from monitor.state.events import (
     LookFailed,
     LookRecovered,
     PresentedChanged,
+    StateEvent,
     TargetAdded,
     TargetRemoved,
 )
@@ -108,7 +108,7 @@ class Rows:
             *(self.failed_looks, self.actions, self.decisions, self.days),
         )
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: StateEvent) -> None:
         """Apply `event` to the rows."""
         name = stored(event.target)
         if isinstance(event, TargetAdded):
@@ -121,7 +121,7 @@ class Rows:
         else:
             self._happened(name, watched["id"], event)
 
-    def _happened(self, name: str | bytes, target: int, event: Event) -> None:
+    def _happened(self, name: str | bytes, target: int, event: StateEvent) -> None:
         match event:
             case TargetRemoved():
                 self.targets.end(name, removed_at=event.at)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from config.text import Log, harmless, printable
 from monitor.notify.outbox import Changes, OutboxState, no_changes
-from monitor.state.events import Event
+from monitor.state.events import StateEvent
 from monitor.state.target import TargetState
 from monitor.store.catchup import differences
 from monitor.store.database import claim, prepare, reading, set_aside
@@ -74,7 +74,7 @@ class Store:
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         # The attributes below are shared between threads, under this condition.
         self._changed = threading.Condition()
-        self._events: list[Event] = []
+        self._events: list[StateEvent] = []
         self._behind = False
         self._changes = no_changes()
         self._forgotten = False
@@ -135,7 +135,7 @@ class Store:
         """Begin to write; best once everything was looked at, since importing SQLModel takes half a second of CPU."""
         self._thread.start()
 
-    def record(self, events: Iterable[Event]) -> None:
+    def record(self, events: Iterable[StateEvent]) -> None:
         """Take `events` to be written soon. Never waits for the database, never raises on its behalf."""
         with self._changed:
             # Once behind, the snapshot will say it.

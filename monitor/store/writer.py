@@ -16,9 +16,9 @@ from config.model import DAY
 from monitor.notify.outbox import Changes
 from monitor.state.events import (
     ActionEnded,
-    Event,
     IdentityChanged,
     PresentedChanged,
+    StateEvent,
     TargetAdded,
     TargetRemoved,
 )
@@ -131,7 +131,7 @@ class RowWriter:
         """Whether the file still has its name: SQLite would go on writing to one that was deleted."""
         return _file(self._path) == self._file
 
-    def write(self, events: Sequence[Event]) -> Written:
+    def write(self, events: Sequence[StateEvent]) -> Written:
         """Record `events`, all or none; return what was not written of them."""
         with self._connection.begin():
             rows = _recorded(self._connection, events)
@@ -183,7 +183,7 @@ class RowWriter:
         self._engine.dispose()
 
 
-def _recorded(connection: Connection, events: Iterable[Event]) -> Rows:
+def _recorded(connection: Connection, events: Iterable[StateEvent]) -> Rows:
     """Return the records of the targets of `events` that are true now."""
     presented = {each.sha256 for event in events if isinstance(event, PresentedChanged) for each in event.after}
     certificates = connection.exec_driver_sql(_CERTIFICATES_OF, (json.dumps(list(presented)),)).mappings()
@@ -216,7 +216,7 @@ def _recorded(connection: Connection, events: Iterable[Event]) -> Rows:
     )
 
 
-def _days(connection: Connection, events: Iterable[Event]) -> dict[Hashable, Row]:
+def _days(connection: Connection, events: Iterable[StateEvent]) -> dict[Hashable, Row]:
     """Return the days of these events, with the targets that they are about."""
     about = {(stored(each.target), int(each.at // DAY)) for each in events if not isinstance(each, _NO_CHANGE)}
     days = {day for _, day in about}

@@ -28,10 +28,10 @@ class Link:
     to: str
 
 
-Seen = NodeKind | Link
+SeenPath = NodeKind | Link
 
 
-def see(path: str) -> Seen:
+def see(path: str) -> SeenPath:
     """Return the kind of the file at `path`, without following a link in its last name."""
     try:
         mode = os.lstat(path).st_mode
@@ -59,7 +59,7 @@ class _Node:
     leads_to: str | None = None
     """Without links; None where nothing is there, or while that is being found out, which is how a loop ends."""
     is_directory: bool = False
-    seen: Seen | None = None
+    seen: SeenPath | None = None
     """The kind of the file at the path itself; None where the path passes a link, and another node is the entry."""
     needs: tuple[str, ...] = ()
     needed_by: set[str] | None = None
@@ -74,7 +74,7 @@ class PathGraph:
     """
 
     def __init__(
-        self, see: Callable[[str], Seen], enter: Callable[[str], object], leave: Callable[[str], None]
+        self, see: Callable[[str], SeenPath], enter: Callable[[str], object], leave: Callable[[str], None]
     ) -> None:
         self._see = see
         self._enter = enter

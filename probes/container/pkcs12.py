@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby, takewhile
 from math import prod
 from operator import itemgetter
 from typing import Final
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
@@ -17,8 +21,17 @@ from config.text import Printable, printable
 from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
 from probes.container.blocks import NOTHING, Blocks, Container, EncodingFault, Format, Password
 from probes.container.pkcs7 import in_order
-from probes.encoding import INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, DERError, element_end, starts_with
-from probes.keystore import DEFAULT_PASSWORD, LONGEST_ALIAS, Keystore, KeystoreEntry
+from probes.encoding import (
+    INTEGER,
+    OBJECT_IDENTIFIER,
+    OCTET_STRING,
+    SEQUENCE,
+    DERError,
+    element_end,
+    outline,
+    starts_with,
+)
+from probes.keystore import DEFAULT_PASSWORD, LONGEST_ALIAS, ExactEntries, Keystore, KeystoreEntry, StoreEntry
 from probes.trial import Sealed, too_much_work
 
 # Keystores of old tools are BER, which is nothing to write to the log.
@@ -202,8 +215,72 @@ def _in_words(fault: EncodingFault, password: Password) -> EncodingFault:
     return EncodingFault(fault.reason, "a PKCS#12 keystore that this password does not open")
 
 
+def exact_entries(data: bytes, password: Password) -> ExactEntries:
+    """Return the entries of a keystore that this password opens.
+
+    Beside a private key, what leads on from its certificate is its chain, which Java calls by subjects, if at all.
+    """
+    opened = _opened(data, password)
+    if isinstance(opened, EncodingFault):
+        return ExactEntries((), 0)
+    held = opened.held
+    others = [(_text(each.friendly_name), _der(each.certificate)) for each in held.additional_certs]
+    own = [] if held.cert is None else [(_text(held.cert.friendly_name), _der(held.cert.certificate))]
+    if held.key is None:
+        trusted = tuple(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in (*own, *others))
+        return ExactEntries(trusted, opened.seal.keys)
+    key = held.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    chain = _chain([der for _, der in own], [der for alias, der in others if not alias or "=" in alias])
+    in_chain = frozenset(chain)
+    entries = (
+        StoreEntry(own[0][0] if own else "", EntryKind.PRIVATE_KEY, chain, secret=hashlib.sha256(key).hexdigest()),
+        *(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in others if der not in in_chain),
+    )
+    return ExactEntries(entries, max(opened.seal.keys, 1))
+
+
+def _chain(own: list[bytes], others: list[bytes]) -> tuple[bytes, ...]:
+    waiting: dict[bytes, deque[bytes]] = {}
+    for each in others:
+        with suppress(DERError, IndexError):
+            waiting.setdefault(outline(each).subject, deque()).append(each)
+    chain = dict.fromkeys(own)
+    last = next(reversed(chain), None)
+    while last is not None:
+        named = waiting.get(_issuer(last), deque())
+        while named and named[0] in chain:
+            named.popleft()
+        last = named[0] if named else None
+        if last is not None:
+            chain[last] = None
+    return tuple(chain)
+
+
+def _issuer(der: bytes) -> bytes:
+    try:
+        return outline(der).issuer
+    except (DERError, IndexError):
+        return b""
+
+
+def _text(name: bytes | None) -> str:
+    return (name or b"").decode(errors="replace")
+
+
+def _der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
 PKCS12: Final = Format(
-    FileFormat.PKCS12, "a PKCS#12 keystore", is_pkcs12, SEQUENCE, opened=_open, with_certificates=True, is_keystore=True
+    FileFormat.PKCS12,
+    "a PKCS#12 keystore",
+    is_pkcs12,
+    SEQUENCE,
+    opened=_open,
+    with_certificates=True,
+    is_keystore=True,
+    encoding="PKCS#12",
+    exact=exact_entries,
 )
 
 

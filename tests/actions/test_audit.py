@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from actions import audit
-from actions.audit import NOTHING, Break, Entry, Segment, add, chain
+from actions.audit import NOTHING, Break, ChainEntry, Segment, add, chain
 from actions.compact import compact
 from actions.journal import Event, Record
 from actions.world import World
@@ -30,7 +30,7 @@ def numbers(directory: str, world: World | None = None) -> list[int]:
     """Return the number of each record in the audit; fails where the chain does not hold."""
     found = list(chain(audit.read(world or World(), directory)))
     assert [each for each in found if isinstance(each, Break)] == []
-    return [each.sequence for each in found if isinstance(each, Entry)]
+    return [each.sequence for each in found if isinstance(each, ChainEntry)]
 
 
 def breaks(directory: str) -> list[str]:
@@ -70,7 +70,9 @@ def test_steps_on_the_way_are_left_to_the_journal_and_nothing_long_is_taken_over
     begin = Record(2.0, "t", Event.BEGIN, {"plan": plan, "hash": "aa", "baseline": "long"}, "", "0123abcd-1", 2)
     add(World(), directory, [record(1), begin, record(3, Event.SWITCHED), record(4, Event.COMMITTED)])
     assert numbers(directory) == [1, 2, 4]
-    (entry,) = (each for each in chain(audit.read(World(), directory)) if isinstance(each, Entry) and each.number == 2)
+    (entry,) = (
+        each for each in chain(audit.read(World(), directory)) if isinstance(each, ChainEntry) and each.number == 2
+    )
     assert entry.record["data"] == {"plan": {"kind": "replace", "components": ["web"]}, "hash": "aa"}
 
 
@@ -159,7 +161,7 @@ def test_after_a_break_it_goes_on_and_the_break_stays(written: str) -> None:
     rewrite(lambda data: data + b"not an entry\n", LAST, written)
     add(World(), written, [*RECORDS, record(7)])
     assert breaks(written) == [f"{LAST}: the entry after entry 6 is damaged"]
-    entries = [each for each in chain(audit.read(World(), written)) if isinstance(each, Entry)]
+    entries = [each for each in chain(audit.read(World(), written)) if isinstance(each, ChainEntry)]
     assert [each.sequence for each in entries] == [1, 2, 3, 4, 5, 6, 7]
 
 
@@ -246,7 +248,7 @@ def test_processes_that_add_at_once_add_each_once(room: Path) -> None:
     assert numbers(directory) == [1, 2, 3, 4, 5, 6]
 
 
-def assert_added(last: Entry | None) -> None:
+def assert_added(last: ChainEntry | None) -> None:
     assert last is not None
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actions.compact import ENOUGH, YOUNG, compact, is_due, shorter
-from actions.contest import history
+from actions.contest import commits_of
 from actions.ending import Cause, Outcome
 from actions.journal import Event, Journal, JournalError, Record, Shorter, birth
 from actions.journal_state import RECENT, ActionRequest, JournalState
@@ -260,7 +260,7 @@ def test_a_long_journal_becomes_short_and_says_the_same_of_whatever_is_asked_of_
     before, after = Transactions.of(records), Transactions.of(short)
     for component in COMPONENTS:
         assert after.to_be_served(component) == before.to_be_served(component)
-        assert history(short, component, ["web"]) == history(records, component, ["web"])
+        assert commits_of(short, component, ["web"]) == commits_of(records, component, ["web"])
     assert [each.sequence for each in short] == sorted({each.sequence for each in short})
     frozen = {each.transaction for each in records if each.event is Event.FROZEN}
     for name in frozen & {each.transaction for each in short}:
@@ -329,10 +329,10 @@ def test_what_is_remembered_of_commits_is_bounded_and_refusals_do_not_push_it_ou
     while len(JournalState.of(story.records).changes.get("web", ())) < 3:
         story.transaction()
     story.close()
-    commits = history(story.records, "web", [])
+    commits = commits_of(story.records, "web", [])
     for _ in range(2 * RECENT):
         story.refusal()
-    assert history(made_short(story.records), "web", []) == commits != ()
+    assert commits_of(made_short(story.records), "web", []) == commits != ()
 
 
 # The file

@@ -19,9 +19,9 @@ from actions.contest import (
     Contest,
     FileOnDisk,
     OtherWriter,
+    commits_of,
     contest,
-    history,
-    sentence,
+    contest_sentence,
 )
 from actions.journal import Event, Record
 from actions.journal_state import JournalState
@@ -146,7 +146,7 @@ def records(*, until: Event = Event.COMMITTED, component: str = "web") -> tuple[
 
 
 def test_what_was_committed_is_told_by_the_journal() -> None:
-    (one,) = history(records(), "web", {"web/443"})
+    (one,) = commits_of(records(), "web", {"web/443"})
     assert one == Committed(
         NOW - 10,
         NOW - 5,
@@ -166,7 +166,7 @@ def test_what_was_committed_is_told_by_the_journal() -> None:
     ],
 )
 def test_what_does_not_count_is_no_history(told: tuple[Record, ...]) -> None:
-    assert history(told, "web", {"web/443"}) == ()
+    assert commits_of(told, "web", {"web/443"}) == ()
 
 
 def is_our_doing(told: tuple[Record, ...], component: str) -> bool:
@@ -188,11 +188,13 @@ def test_the_files_of_a_frozen_component_are_our_doing_until_it_is_thawed() -> N
 
 
 def test_the_sentence_names_the_other_writer_and_how_to_go_on() -> None:
-    said = sentence("web", Contest(2, NOW - DAY, (CRT,)), OtherWriter(f"{CRT}\x1b", NOW, "puppet", "site-certificates"))
+    said = contest_sentence(
+        "web", Contest(2, NOW - DAY, (CRT,)), OtherWriter(f"{CRT}\x1b", NOW, "puppet", "site-certificates")
+    )
     for word in ("twice", CRT, "puppet", "site-certificates", "2027-01-15", "recover --thaw web", "new candidate"):
         assert word in said
     assert said.isprintable()
-    assert "3 times" in sentence("web", Contest(3, NOW, ()), None)
+    assert "3 times" in contest_sentence("web", Contest(3, NOW, ()), None)
 
 
 def test_the_writer_of_a_file_is_told_by_its_owner_and_time(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from actions.journal import Event, Journal, JournalError, Record, decode, encode
-from actions.journal_state import frozen, quarantined, unfinished
+from actions.journal_state import JournalState, frozen, unfinished
 from actions.world import World
 from tests.kit.worlds import KILLED, Step, StepWorld, fail, in_a_process, kill
 
@@ -180,5 +180,5 @@ def test_a_component_is_frozen_until_it_is_thawed() -> None:
 
 def test_a_candidate_is_in_quarantine_until_it_is_released() -> None:
     record = Record(1.0, "a", Event.QUARANTINED, {"candidate": "c", "reason": "why"})
-    assert quarantined([record]) == {"c": "why"}
-    assert quarantined([record, Record(2.0, "a", Event.RELEASED, {"candidate": "c"})]) == {}
+    assert JournalState.of([record]).quarantined == {"c": "why"}
+    assert JournalState.of([record, Record(2.0, "a", Event.RELEASED, {"candidate": "c"})]).quarantined == {}

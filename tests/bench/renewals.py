@@ -8,14 +8,14 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from itertools import cycle, islice
 from random import Random
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.servers import LocalServer, Site, write_site
@@ -33,71 +33,109 @@ SERVERS: Final = 20
 _RAISED: Final = re.compile(r'^\S+ (?:warning|error) +raised (\S+) .*code="(\w+)"', re.MULTILINE)
 
 
+class _Renewed(NamedTuple):
+    """A component: its name, its files on disk, and what its server presents."""
+
+    name: str
+    disk: RenewedFiles
+    site: Site
+
+
 def measure(directory: str, gaps: Sequence[float] = GAPS) -> Iterator[Measurement]:
     """Measure with a server that takes up each renewal once it is whole."""
     here = os.path.join(directory, "renewals")
     root = Authority.root()
     issuing = root.intermediate()
-    names = [f"{number}.renewals.example" for number in range(COMPONENTS)]
-    disks = [
-        RenewedFiles(os.path.join(here, f"on-disk-{number}"), shape)
-        for number, shape in enumerate(islice(cycle(RenewalShape), COMPONENTS))
-    ]
-    sites = []
     os.makedirs(here)
-    for disk, name in zip(disks, names, strict=True):
-        issued = _issue(issuing, name)
-        disk.create(issued)
-        sites.append(write_site(os.path.join(here, "served"), issued, name=name, stem=name))
+    components = list(_laid_out(here, issuing))
     bundle = os.path.join(here, "root.pem")
     with open(bundle, "wb") as file:
         file.write(root.pem())
     receiver = MessageReceiver().start()
     with ExitStack() as running:
+        sites = [each.site for each in components]
         servers = [running.enter_context(LocalServer(sites[first::SERVERS])) for first in range(SERVERS)]
-        locks = [Lock() for _ in servers]
         daemon = MeasuredDaemon(here)
-        with open(daemon.config_file, "r+", encoding="utf-8") as config_file:
-            config = json.load(config_file) | {
-                "trust_stores": {"lab": {"bundle": bundle}},
-                "clients": {"browser": {"trusts": "lab"}},
-                "channels": {"bench": {"urls": [receiver.url()]}},
-                "components": {
-                    f"c{number}": {
-                        "artefacts": disk.artefacts,
-                        "endpoints": [{"address": servers[number % SERVERS].address, "name": name, "every": "10s"}],
-                        "clients": ["browser"],
-                    }
-                    for number, (disk, name) in enumerate(zip(disks, names, strict=True))
-                },
-            }
-            config_file.seek(0)
-            config_file.truncate()
-            json.dump(config, config_file)
+        _configure(daemon.config_file, components, servers, {"bundle": bundle}, receiver.url())
         with daemon:
             time.sleep(BREATH)
-            with ThreadPoolExecutor(COMPONENTS) as writers:
-                for done in [
-                    writers.submit(
-                        _live,
-                        Random(number).sample(gaps, len(gaps)),
-                        partial(_issue, issuing, name),
-                        disk,
-                        partial(_take_up, site, servers[number % SERVERS], locks[number % SERVERS]),
-                    )
-                    for number, (name, disk, site) in enumerate(zip(names, disks, sites, strict=True))
-                ]:
-                    done.result()
+            _renew_all(components, servers, issuing, gaps)
             time.sleep(BREATH)
     receiver.stop()
-    with open(daemon.log_file, encoding="utf-8") as log:
-        raised = Counter((code, disks[_number(target)].shape) for target, code in _RAISED.findall(log.read()))
+    alarms = _raised(daemon.log_file, components) + _told(receiver)
+    yield Measurement("false_alarms_per_1000_renewals", round(alarms * 1000 / (COMPONENTS * len(gaps)), 2), "alarms", 0)
+
+
+def _laid_out(here: str, issuing: Authority) -> Iterator[_Renewed]:
+    """Yield the components, with a first certificate on disk and served."""
+    for number, shape in enumerate(islice(cycle(RenewalShape), COMPONENTS)):
+        name = f"{number}.renewals.example"
+        disk = RenewedFiles(os.path.join(here, f"on-disk-{number}"), shape)
+        issued = _issue(issuing, name)
+        disk.create(issued)
+        yield _Renewed(name, disk, write_site(os.path.join(here, "served"), issued, name=name, stem=name))
+
+
+def _configure(
+    path: str,
+    components: Sequence[_Renewed],
+    servers: Sequence[LocalServer],
+    trust_store: Mapping[str, str],
+    channel: str,
+) -> None:
+    """Add the components, their client and the channel to the configuration at `path`."""
+    with open(path, "r+", encoding="utf-8") as config_file:
+        config = json.load(config_file) | {
+            "trust_stores": {"lab": trust_store},
+            "clients": {"browser": {"trusts": "lab"}},
+            "channels": {"bench": {"urls": [channel]}},
+            "components": {
+                f"c{number}": {
+                    "artefacts": each.disk.artefacts,
+                    "endpoints": [{"address": servers[number % SERVERS].address, "name": each.name, "every": "10s"}],
+                    "clients": ["browser"],
+                }
+                for number, each in enumerate(components)
+            },
+        }
+        config_file.seek(0)
+        config_file.truncate()
+        json.dump(config, config_file)
+
+
+def _renew_all(
+    components: Sequence[_Renewed], servers: Sequence[LocalServer], issuing: Authority, gaps: Sequence[float]
+) -> None:
+    """Renew all components at once, each with the gaps in an order of its own."""
+    locks = [Lock() for _ in servers]
+    with ThreadPoolExecutor(COMPONENTS) as writers:
+        for done in [
+            writers.submit(
+                _live,
+                Random(number).sample(gaps, len(gaps)),
+                partial(_issue, issuing, each.name),
+                each.disk,
+                partial(_take_up, each.site, servers[number % SERVERS], locks[number % SERVERS]),
+            )
+            for number, each in enumerate(components)
+        ]:
+            done.result()
+
+
+def _raised(log_file: str, components: Sequence[_Renewed]) -> int:
+    """Return how many findings the daemon recorded, and say which."""
+    with open(log_file, encoding="utf-8") as log:
+        raised = Counter((code, components[_number(target)].disk.shape) for target, code in _RAISED.findall(log.read()))
     for (code, shape), count in raised.most_common():
         sys.stderr.write(f"recorded {count} times: {code} of {shape}\n")
+    return sum(raised.values())
+
+
+def _told(receiver: MessageReceiver) -> int:
+    """Return how many messages were sent, and say which."""
     for got in receiver.accepted:
         sys.stderr.write(f"told: {got.title}\n")
-    alarms = sum(raised.values()) + len(receiver.accepted)
-    yield Measurement("false_alarms_per_1000_renewals", round(alarms * 1000 / (COMPONENTS * len(gaps)), 2), "alarms", 0)
+    return len(receiver.accepted)
 
 
 def _issue(issuing: Authority, name: str) -> Issued:

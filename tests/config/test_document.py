@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.document import ALIAS_LIMIT, Document, Mark, escape, fill, join, parse, substitute
+from config.document import ALIAS_LIMIT, Mark, YAMLDocument, escape, fill, join, parse, substitute
 
 
-def read(text: str, file: str = "a.yaml") -> Document:
+def read(text: str, file: str = "a.yaml") -> YAMLDocument:
     document, mistakes = parse(text.encode(), file)
     assert document is not None
     assert mistakes == ()

@@ -475,7 +475,7 @@ def test_the_good_example_fits_the_json_schema() -> None:
 def test_every_key_is_described_to_an_editor() -> None:
     schema = json_schema()
     models = [schema, *(each for each in schema["$defs"].values() if each.get("type") == "object")]
-    models.extend(schema["$defs"][name]["anyOf"][0] for name in ("Level", "Remaining", "StepSection"))
+    models.extend(schema["$defs"][name]["anyOf"][0] for name in ("Level", "Remaining", "ActionSection"))
     for each in models:
         undescribed = [key for key, value in each["properties"].items() if not value.get("description")]
         assert undescribed == []

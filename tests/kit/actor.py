@@ -100,24 +100,15 @@ class StartedActor:
         return Path(self.log_file).read_text(encoding="utf-8")
 
 
-@dataclass
-class ActorHouse:
-    """A component that may be changed, below a directory that only root and we ourselves can write to."""
+class ActorHost:
+    """An actor with its configuration and journal, below a directory that only root and we ourselves can write to."""
 
     directory: str
-    server: Nginx
-    site: Site
-    old: Issued
 
     @property
     def config_file(self) -> str:
         """The configuration, of actor and daemon alike."""
         return f"{self.directory}/certvigil.yaml"
-
-    @property
-    def inbox(self) -> str:
-        """Where candidates are put."""
-        return f"{self.directory}/inbox/web"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -128,6 +119,36 @@ class ActorHouse:
             "inbox_directory": f"{self.directory}/inbox",
             "require_synchronised_clock": False,
         }
+
+    def actor(self) -> StartedActor:
+        """Return an actor, not running yet."""
+        return StartedActor(self.config_file, f"{self.directory}/actor.sock", f"{self.directory}/actor.log")
+
+    def command(self, *arguments: str) -> tuple[int, str]:
+        """Run a command, and return its exit code and all that it says."""
+        ran = certvigil(*arguments, "--config", self.config_file)
+        assert "PRIVATE KEY" not in ran.stdout + ran.stderr
+        return ran.returncode, ran.stdout + ran.stderr
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """Return the journal."""
+        text = Path(f"{self.directory}/actor/journal.jsonl").read_bytes().rstrip(b"\0").decode()
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@dataclass
+class ActorHouse(ActorHost):
+    """A component that may be changed."""
+
+    directory: str
+    server: Nginx
+    site: Site
+    old: Issued
+
+    @property
+    def inbox(self) -> str:
+        """Where candidates are put."""
+        return f"{self.directory}/inbox/web"
 
     def component(self, **more: object) -> dict[str, object]:
         """Return the component as it is configured."""
@@ -162,10 +183,6 @@ class ActorHouse:
             json.dump(self.document(component, **actor), file)
         os.rename(new, self.config_file)
 
-    def actor(self) -> StartedActor:
-        """Return an actor, not running yet."""
-        return StartedActor(self.config_file, f"{self.directory}/actor.sock", f"{self.directory}/actor.log")
-
     def put(self, issued: Issued, issuing: Authority = ISSUING, *, key: bool = True) -> None:
         """Put a candidate into the inbox, file after file."""
         self.put_file("chain.pem", bundle([issued, issuing]))
@@ -180,20 +197,9 @@ class ActorHouse:
             file.write(data)
         return path
 
-    def command(self, *arguments: str) -> tuple[int, str]:
-        """Run a command, and return its exit code and all that it says."""
-        ran = certvigil(*arguments, "--config", self.config_file)
-        assert "PRIVATE KEY" not in ran.stdout + ran.stderr
-        return ran.returncode, ran.stdout + ran.stderr
-
     def on_disk(self) -> dict[str, bytes]:
         """Return what the component's files hold."""
         return {path: Path(path).read_bytes() for path in (self.site.certificate, self.site.key)}
-
-    def records(self) -> Sequence[Mapping[str, Any]]:
-        """Return the journal."""
-        text = Path(f"{self.directory}/actor/journal.jsonl").read_bytes().rstrip(b"\0").decode()
-        return [json.loads(line) for line in text.splitlines()]
 
 
 @contextmanager

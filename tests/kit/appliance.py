@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,9 +24,8 @@ from monitor.lab.ca import Issued
 from monitor.lab.process import find_command
 from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Site, replace_file, write_site
 from monitor.state.trust import read_trust_context
-from tests.kit.actor import ISSUER, PERSON, Right, StartedActor
+from tests.kit.actor import ISSUER, PERSON, ActorHost, Right
 from tests.kit.authority import NAME, ROOT, fresh
-from tests.kit.daemon import certvigil
 from tests.kit.liar import Shifted
 from tests.kit.openssl_client import presented
 
@@ -50,8 +49,8 @@ _VENDOR: Final = {
 
 
 @dataclass
-class Appliance:
-    """An appliance below a directory that only root and we ourselves can write to."""
+class Appliance(ActorHost):
+    """An appliance, of which each component may be changed."""
 
     role: str
     directory: str
@@ -60,11 +59,6 @@ class Appliance:
     world: Shifted = field(default_factory=Shifted)
     """Of the work in this process."""
     sightings: Sightings = field(default_factory=Sightings)
-
-    @property
-    def config_file(self) -> str:
-        """The configuration, of actor and daemon alike."""
-        return f"{self.directory}/certvigil.yaml"
 
     def artefacts(self, name: str) -> dict[str, str]:
         """Return the files of a component, each appliance's own way."""
@@ -103,13 +97,7 @@ class Appliance:
     def document(self, components: Mapping[str, Mapping[str, object]] | None = None, **more: object) -> dict[str, Any]:
         """Return the configuration; `components` adds to each, `more` to the whole."""
         return {
-            "actor": {
-                "socket": f"{self.directory}/actor.sock",
-                "directory": f"{self.directory}/actor",
-                "inbox_directory": f"{self.directory}/inbox",
-                "require_synchronised_clock": False,
-                "approvals_over_api": True,
-            },
+            "actor": {**self.settings, "approvals_over_api": True},
             "state_directory": f"{self.directory}/state",
             "trust_stores": {"corporate": {"bundle": f"{self.directory}/root.pem"}},
             "clients": {"browser": {"trusts": "corporate"}},
@@ -161,10 +149,6 @@ class Appliance:
         """Return what each component says where nobody is to be asked."""
         return {name: {"mode": "auto", "allowed_issuers": [ISSUER]} for name in self.servers}
 
-    def actor(self) -> StartedActor:
-        """Return an actor, not running yet."""
-        return StartedActor(self.config_file, f"{self.directory}/actor.sock", f"{self.directory}/actor.log")
-
     def inbox(self, name: str = "") -> str:
         """Return the inbox of the group, or of a component."""
         return f"{self.directory}/inbox/{name or self.role}"
@@ -184,12 +168,6 @@ class Appliance:
         path = f"{self.directory}/given.pem"
         replace_file(path, self.pem(issued), 0o600)
         return path
-
-    def command(self, *arguments: str) -> tuple[int, str]:
-        """Run a command, and return its exit code and all that it says."""
-        ran = certvigil(*arguments, "--config", self.config_file)
-        assert "PRIVATE KEY" not in ran.stdout + ran.stderr
-        return ran.returncode, ran.stdout + ran.stderr
 
     def ask(self, action: ActionRequest, right: Right = PERSON, verb: Verb = Verb.CARRY_OUT) -> Document:
         """Return what the actor's own work, done in this process, makes of an action."""
@@ -227,36 +205,48 @@ class Appliance:
         """Return what the files of all components hold."""
         return {path: Path(path).read_bytes() for name in self.servers for path in self.artefacts(name).values()}
 
-    def records(self) -> Sequence[Mapping[str, Any]]:
-        """Return the journal."""
-        text = Path(f"{self.directory}/actor/journal.jsonl").read_bytes().rstrip(b"\0").decode()
-        return [json.loads(line) for line in text.splitlines()]
-
     def last(self, event: str) -> Mapping[str, Any]:
         """Return the last record of an event."""
         return next(each for each in reversed(self.records()) if each["event"] == event)
 
 
-def _started(stack: ExitStack, directory: str, name: str, old: Issued) -> BackgroundServer:
-    if name == "console":
-        path = f"{directory}/console/certificate.pem"
-        os.makedirs(os.path.dirname(path))
-        replace_file(path, old.chain_pem() + old.key_pem(), 0o600)
-        site = Site(path, path)
-    else:
-        site = write_site(f"{directory}/{name}", old, stem=name, separate_chain=name == "engine")
-    kind = Nginx if name == "portal" else Lighttpd
-    return stack.enter_context(kind(f"{directory}/server-{name}", [site]))
+@contextmanager
+def running_servers(
+    role: str, site_of: Callable[[str, str], Site]
+) -> Iterator[tuple[str, Mapping[str, BackgroundServer]]]:
+    """Give the directory of an appliance, with the root of its clients, and the server of each component, running.
+
+    `site_of` writes the files of a component below that directory.
+    """
+    with tempfile.TemporaryDirectory(prefix="cv-") as directory, ExitStack() as stack:
+        os.chmod(directory, 0o755)
+        Path(directory, "root.pem").write_bytes(ROOT.pem())
+        servers: dict[str, BackgroundServer] = {}
+        for name in MEMBERS[role]:
+            kind = Nginx if name == "portal" else Lighttpd
+            servers[name] = stack.enter_context(kind(f"{directory}/server-{name}", [site_of(directory, name)]))
+        yield directory, servers
+
+
+def write_combined(directory: str, content: bytes) -> Site:
+    """Write the one file of a console."""
+    path = f"{directory}/console/certificate.pem"
+    os.makedirs(os.path.dirname(path))
+    replace_file(path, content, 0o600)
+    return Site(path, path)
 
 
 @contextmanager
 def appliance(role: str = "primary") -> Iterator[Appliance]:
     """Give an appliance with its servers running."""
-    with tempfile.TemporaryDirectory(prefix="cv-") as directory, ExitStack() as stack:
-        os.chmod(directory, 0o755)
-        Path(directory, "root.pem").write_bytes(ROOT.pem())
-        old = fresh()
-        servers = {name: _started(stack, directory, name, old) for name in MEMBERS[role]}
+    old = fresh()
+
+    def site_of(directory: str, name: str) -> Site:
+        if name == "console":
+            return write_combined(directory, old.chain_pem() + old.key_pem())
+        return write_site(f"{directory}/{name}", old, stem=name, separate_chain=name == "engine")
+
+    with running_servers(role, site_of) as (directory, servers):
         made = Appliance(role, directory, servers, old)
         made.configure()
         yield made

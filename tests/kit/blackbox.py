@@ -6,11 +6,9 @@ import json
 import os
 import urllib.request
 from collections.abc import Mapping
-from typing import Final, Self
+from typing import Self
 
 from monitor.lab.process import ServerProcess, accepts, free_address
-
-MODULES: Final = ("tls", "https", "http_2xx")
 
 
 class Blackbox:

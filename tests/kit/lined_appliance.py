@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from monitor.lab.ca import Issued, bundle
-from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Site, replace_file, write_site
-from tests.kit.appliance import MEMBERS, Appliance
+from monitor.lab.servers import Site, replace_file, write_site
+from tests.kit.appliance import Appliance, running_servers, write_combined
 from tests.kit.authority import NAME, ROOT
 
 XML: Final = """\
@@ -130,31 +129,22 @@ class LinedAppliance(Appliance):
         replace_file(f"{self.directory}/engine/restart", text.encode(), 0o755)
 
 
-def _started(stack: ExitStack, directory: str, name: str, old: Issued) -> BackgroundServer:
-    os.makedirs(f"{directory}/{name}")
-    if name == "console":
-        path = f"{directory}/console/certificate.pem"
-        replace_file(path, old.pem() + old.key_pem(), 0o600)
-        site = Site(path, path)
-    else:
-        site = write_site(f"{directory}/{name}", old, stem=name)
-    if name == "engine":
-        for number in ENGINES:
-            os.makedirs(f"{directory}/engine/{number}")
-            text = XML.format(number=number, certificate=site.certificate, key=site.key)
-            replace_file(f"{directory}/engine/{number}/nxengine.xml", text.encode(), 0o640)
-    kind = Nginx if name == "portal" else Lighttpd
-    return stack.enter_context(kind(f"{directory}/server-{name}", [site]))
-
-
 @contextmanager
 def lined_appliance(role: str = "primary") -> Iterator[LinedAppliance]:
     """Give an appliance with its servers running."""
-    with tempfile.TemporaryDirectory(prefix="cv-") as directory, ExitStack() as stack:
-        os.chmod(directory, 0o755)
-        Path(directory, "root.pem").write_bytes(ROOT.pem())
-        old = ROOT.issue(NAME)
-        servers = {name: _started(stack, directory, name, old) for name in MEMBERS[role]}
+    old = ROOT.issue(NAME)
+
+    def site_of(directory: str, name: str) -> Site:
+        if name == "console":
+            return write_combined(directory, old.pem() + old.key_pem())
+        site = write_site(f"{directory}/{name}", old, stem=name)
+        for number in ENGINES if name == "engine" else ():
+            os.makedirs(f"{directory}/engine/{number}")
+            text = XML.format(number=number, certificate=site.certificate, key=site.key)
+            replace_file(f"{directory}/engine/{number}/nxengine.xml", text.encode(), 0o640)
+        return site
+
+    with running_servers(role, site_of) as (directory, servers):
         made = LinedAppliance(role, directory, servers, old)
         if "engine" in servers:
             made.write_restart()

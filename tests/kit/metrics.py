@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from config.text import Printable, harmless, sentence
 from config.vocabulary import KeyKind, TargetKind
-from monitor.metrics import Page, plain
+from monitor.metrics import Page, plain_text
 from monitor.state.target import TargetState
 from probes.certificate import Certificate, Key
 
@@ -40,7 +40,7 @@ def some_file(target: str = "/etc/ssl/www.pem", *presented: Certificate, last_lo
 
 
 def text_of(page: Page) -> str:
-    return b"".join(plain(page.pieces())).decode()
+    return b"".join(plain_text(page.pieces())).decode()
 
 
 def samples(page: str) -> dict[Series, float]:

@@ -16,7 +16,7 @@ from monitor.look.files import FileMonitor
 from monitor.look.sets import ReadSet, SetMonitor
 from monitor.state.bus import Bus, route
 from monitor.state.endpoints import EndpointRegistry
-from monitor.state.events import Event
+from monitor.state.events import StateEvent
 from monitor.state.files import FileRegistry
 from monitor.state.messages import ArtefactsChanged, Looked
 from monitor.state.registry import TargetRegistry
@@ -43,7 +43,7 @@ class Kept:
 
     bus: Bus = field(default_factory=Bus)
     page: FakePage = field(default_factory=FakePage)
-    events: list[Event] = field(default_factory=list)
+    events: list[StateEvent] = field(default_factory=list)
     looks: list[Looked] = field(default_factory=list)
     components: list[str] = field(default_factory=list)
     unsearched: list[Sequence[Finding]] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Kept:
         state = self.page.shown.get(target)
         return {code for code, _ in state.findings} if state else set()
 
-    def take(self, events: Sequence[Event]) -> None:
+    def take(self, events: Sequence[StateEvent]) -> None:
         self.events.extend(events)
 
     def looked(self, look: Looked) -> None:
@@ -70,7 +70,7 @@ class Kept:
         self.components.append(message.component)
         self.on_component(message.component)
 
-    def tell_sets(self, events: Sequence[Event]) -> None:
+    def tell_sets(self, events: Sequence[StateEvent]) -> None:
         if self.sets is not None:
             self.sets.take(events)
 

@@ -14,7 +14,6 @@ from monitor.notify.deliver import Message, Tone
 from monitor.notify.delivery import Delivery, DeliveryFate
 from monitor.notify.lifecycle import Acknowledgement, Alert
 from monitor.notify.mute import ComponentTransaction
-from monitor.notify.notifier import nothing_happens
 from monitor.notify.outbox import Outbox, RequestedSilence
 from monitor.notify.problem import Member
 from monitor.state.target import Raised, TargetState
@@ -69,6 +68,11 @@ def rejected(client: str) -> Finding:
 
 
 REJECTED = rejected("browser")
+
+
+def nothing_happens(_: Member) -> str:
+    """Say that nothing will happen by itself."""
+    return ""
 
 
 @dataclass

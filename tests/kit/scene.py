@@ -237,7 +237,7 @@ class Scene:
 
 def kept_aside(records: Iterable[Record]) -> set[str]:
     """Return the paths of the files that stay linked after they were replaced."""
-    return {file.aside for each in aside.waiting(records).values() for file in each.files}
+    return {file.aside for each in aside.linked_files(records).values() for file in each.files}
 
 
 def new_state(change: Change) -> FileState:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, KeyKind, Severity, TargetKind
 from monitor.state.events import (
-    Event,
     FindingChanged,
     FindingCleared,
     FindingRaised,
@@ -18,6 +17,7 @@ from monitor.state.events import (
     LookFailed,
     LookRecovered,
     PresentedChanged,
+    StateEvent,
     TargetAdded,
     TargetRemoved,
 )
@@ -65,7 +65,7 @@ def presented(target: str, at: float, *after: Certificate) -> PresentedChanged:
     return PresentedChanged(target, at, (), after)
 
 
-def write(path: str, *batches: Sequence[Event]) -> None:
+def write(path: str, *batches: Sequence[StateEvent]) -> None:
     """Record each batch in a transaction of its own."""
     prepare(path, 0.0)
     writer = RowWriter(path)
@@ -83,7 +83,7 @@ def loaded(path: str) -> Mapping[str, TargetState]:
     return result
 
 
-def believe(registry: dict[str, TargetState], event: Event) -> None:
+def believe(registry: dict[str, TargetState], event: StateEvent) -> None:
     """Keep in a dictionary what the database has to keep: the model it is compared with."""
     known = registry.get(event.target)
     if isinstance(event, TargetAdded):
@@ -95,7 +95,7 @@ def believe(registry: dict[str, TargetState], event: Event) -> None:
         registry[event.target] = _changed(known, event)
 
 
-def _changed(known: TargetState, event: Event) -> TargetState:
+def _changed(known: TargetState, event: StateEvent) -> TargetState:
     match event:
         case PresentedChanged() if known.since == 0.0 or known.presented != event.after:
             return replace(known, presented=event.after, since=event.at)
@@ -125,7 +125,7 @@ class Owner:
         self._news = threading.Condition()
         self.store = Store(path, snapshot=self.snapshot, on_health=self.on_health, clock=lambda: 1e9, limit=limit)
 
-    def publish(self, *events: Event) -> None:
+    def publish(self, *events: StateEvent) -> None:
         """Believe `events`, then record them."""
         for event in events:
             believe(self.registry, event)

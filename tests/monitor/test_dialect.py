@@ -17,7 +17,7 @@ from monitor.commands import app
 from monitor.http.published import PUBLISHED, json_schema
 from monitor.lab.ca import Authority
 from monitor.lab.servers import replace_file
-from tests.kit.actor import ActorHouse, house
+from tests.kit.actor import ActorHouse
 from tests.kit.authority import fresh
 from tests.kit.daemon import RunningDaemon, certvigil
 
@@ -28,12 +28,6 @@ CERTIFICATE = {
     *("subject", "issuer", "serial", "not_before", "not_after", "sha256", "names", "key", "spki_sha256"),
     *("signature_hash", "is_ca", "failures"),
 }
-
-
-@pytest.fixture
-def web() -> Iterator[ActorHouse]:
-    with house() as made:
-        yield made
 
 
 def objects(document: object, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -9,7 +9,17 @@ import pytest
 from actions.journal_state import Confirmation
 from config.text import Printable
 from config.vocabulary import RotationDeed, StepProgress
-from monitor.rotation import ClientFacts, Keeper, Root, RotationFacts, ServerFacts, Step, StoreFacts, done, steps
+from monitor.rotation import (
+    ClientFacts,
+    Keeper,
+    Root,
+    RotationFacts,
+    ServerFacts,
+    Step,
+    StoreFacts,
+    done,
+    steps,
+)
 
 NEW, OLD = Root("aa" * 32, Printable("CN=New")), Root("bb" * 32, Printable("CN=Old"))
 AT_FIRST, BOTH, AT_LAST = frozenset({OLD.sha256}), frozenset({OLD.sha256, NEW.sha256}), frozenset({NEW.sha256})

@@ -11,7 +11,10 @@ MOST_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """The server waits for the ClientHello."""
+    """The server waits for the ClientHello, or for what comes before it behind a proxy."""
+
+    left: bytes = b""
+    """From the server behind a proxy, which may speak first; else nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,9 @@ class Declined:
     """There will be no handshake."""
 
     why: str
-    """A clause about the server that quotes nothing it said: its words may hold the time, and may be hostile."""
+    """A clause without its subject that quotes nothing the other side said: that may hold the time, or be hostile."""
+    by_proxy: bool = False
+    """Whether it is a proxy that it is about, and not the server."""
 
 
 class Preamble(Protocol):
@@ -43,23 +48,3 @@ def agreed(left: bytes) -> Agreed | Declined:
     (CVE-2021-38371, CVE-2021-23222).
     """
     return Declined("sent more in the clear behind its agreement to begin TLS") if left else Agreed()
-
-
-class Lines:
-    """Bytes from a server, taken line by line."""
-
-    def __init__(self) -> None:
-        self.left = bytearray()
-        """Not taken yet."""
-
-    def add(self, data: bytes) -> None:
-        """Take bytes from the server."""
-        self.left += data
-
-    def next(self) -> bytes | None:
-        """Return the next whole line without its end; None where there is none yet."""
-        line, end, rest = self.left.partition(b"\n")
-        if not end:
-            return None
-        self.left = rest
-        return bytes(line).rstrip(b"\r")

@@ -41,12 +41,6 @@ SECRET = "32 random bytes"
 pytestmark = pytest.mark.server("nginx")
 
 
-@pytest.fixture
-def web() -> Iterator[ActorHouse]:
-    with house() as made:
-        yield made
-
-
 @contextmanager
 def both(
     web: ActorHouse, component: Mapping[str, object], rescan: str = "5s", **more: object

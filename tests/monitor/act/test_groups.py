@@ -11,18 +11,12 @@ import pytest
 
 from monitor.actor.request import Request, Verb
 from tests.kit.actor import StartedActor
-from tests.kit.appliance import Appliance, appliance
+from tests.kit.appliance import Appliance
 from tests.kit.authority import fresh
 from tests.kit.daemon import RunningDaemon, certvigil
 from tests.kit.metrics import series
 
 pytestmark = [pytest.mark.server("nginx"), pytest.mark.server("lighttpd")]
-
-
-@pytest.fixture
-def primary() -> Iterator[Appliance]:
-    with appliance("primary") as made:
-        yield made
 
 
 @contextmanager

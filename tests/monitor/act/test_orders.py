@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Final
@@ -29,7 +28,7 @@ from monitor.lab.ca import bundle
 from monitor.lab.servers import write_site
 from monitor.state.registry import TargetRegistry
 from probes.certificate import certificate
-from tests.kit.actor import ISSUER, ActorHouse, house
+from tests.kit.actor import ISSUER, ActorHouse
 from tests.kit.authority import ISSUING, fresh
 from tests.kit.daemon import RunningDaemon
 from tests.kit.metrics import series
@@ -39,12 +38,6 @@ from tests.kit.relay import Relay
 from tests.kit.situations import ACTIVATE, NOW, found, has, policy, situation
 
 AUTO: Final = {"mode": "auto", "allowed_issuers": [ISSUER]}
-
-
-@pytest.fixture
-def web() -> Iterator[ActorHouse]:
-    with house() as made:
-        yield made
 
 
 @pytest.mark.server("nginx")

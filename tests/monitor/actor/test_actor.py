@@ -9,7 +9,6 @@ import pwd
 import signal
 import socket
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -34,7 +33,7 @@ from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
 from monitor.lab.servers import write_site
 from monitor.state.trust import read_trust_context
-from tests.kit.actor import ALONE, ISSUER, PERSON, ActorHouse, Right, StartedActor, house
+from tests.kit.actor import ALONE, ISSUER, PERSON, ActorHouse, Right, StartedActor
 from tests.kit.authority import fresh
 from tests.kit.openssl_client import presented
 from tests.kit.unprivileged import answered_as
@@ -42,12 +41,6 @@ from tests.kit.unprivileged import answered_as
 pytestmark = pytest.mark.server("nginx")
 
 REPLACE = ActionRequest(Kind.REPLACE, ("web",))
-
-
-@pytest.fixture
-def web() -> Iterator[ActorHouse]:
-    with house() as made:
-        yield made
 
 
 def plan_of(actor: StartedActor, verb: Verb = Verb.PLAN) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -24,19 +23,13 @@ from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import Document, Request, Verb, decode, encode
 from monitor.actor.server import ActorProcess
 from monitor.lab.process import wait_for
-from tests.kit.actor import ActorHouse, StartedActor, house
+from tests.kit.actor import ActorHouse, StartedActor
 from tests.kit.authority import fresh
 from tests.kit.daemon import PATIENCE
 
 pytestmark = pytest.mark.server("nginx")
 
 READ = Request(Verb.READ, components=("web",))
-
-
-@pytest.fixture
-def web() -> Iterator[ActorHouse]:
-    with house() as made:
-        yield made
 
 
 def configure(web: ActorHouse, **service: object) -> None:

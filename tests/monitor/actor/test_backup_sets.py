@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,6 @@ from tests.kit.daemon import certvigil
 from tests.kit.openssl_client import presented
 
 nginx = pytest.mark.server("nginx")
-
-
-@pytest.fixture
-def web() -> Iterator[ActorHouse]:
-    with house() as made:
-        yield made
 
 
 def replaced(web: ActorHouse, issued: Issued) -> int:

@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from actions.journal_state import ActionRequest, JournalState
 from actions.plan import Kind
-from config.load import load
-from config.model import Config
 from monitor.actor import declined
-from monitor.actor.context import ActorContext, actor_context
+from monitor.actor.context import ActorContext
 from monitor.actor.declined import MOST, note_declined
 from monitor.actor.work import Work
 from monitor.lab.ca import Issued
-from monitor.state.trust import read_trust_context
-from tests.kit.actor import ActorHouse, house
+from tests.kit.actor import ActorHouse
 from tests.kit.authority import ISSUING, fresh
 from tests.kit.daemon import RunningDaemon, certvigil
 
 pytestmark = pytest.mark.server("nginx")
 
 REPLACE = ActionRequest(Kind.REPLACE, ("web",))
-
-
-@pytest.fixture
-def web() -> Iterator[ActorHouse]:
-    with house() as made:
-        yield made
-
-
-@pytest.fixture
-def context(web: ActorHouse) -> Iterator[ActorContext]:
-    config = load(web.config_file, {})
-    assert isinstance(config, Config), config
-    with actor_context(read_trust_context(config)[0]) as made:
-        yield made
 
 
 def records(web: ActorHouse) -> list[dict[str, Any]]:

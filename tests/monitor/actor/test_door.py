@@ -29,7 +29,7 @@ from monitor.actor.conversation import _has_left
 from monitor.actor.door import LINES_SPAN, MOST_AT_ONCE, MOST_LINES, BoundedLog, Door, Turn
 from monitor.actor.request import Document, Request, Verb, encode
 from monitor.lab.process import wait_for
-from tests.kit.actor import ActorHouse, house
+from tests.kit.actor import ActorHouse
 from tests.kit.authority import fresh
 from tests.kit.unprivileged import answered_as
 
@@ -38,12 +38,6 @@ SETTINGS = ActorSettings(daemon_user="daemon")
 GROUP = 64_020
 """Nobody's."""
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become others")
-
-
-@pytest.fixture
-def web() -> Iterator[ActorHouse]:
-    with house() as made:
-        yield made
 
 
 @contextmanager

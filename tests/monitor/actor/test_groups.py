@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,12 +23,6 @@ pytestmark = [pytest.mark.server("nginx"), pytest.mark.server("lighttpd")]
 
 REPLACE = ActionRequest(Kind.REPLACE, MEMBERS["primary"])
 UNDO = {"name": "undo", "match": {"group": ["primary"]}, "when": {"regressed_within": "3h"}, "mode": "auto"}
-
-
-@pytest.fixture
-def primary() -> Iterator[Appliance]:
-    with appliance("primary") as made:
-        yield made
 
 
 @pytest.mark.parametrize("role", ["primary", "secondary", "single"])

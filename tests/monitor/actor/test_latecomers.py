@@ -26,7 +26,7 @@ from monitor.actor.work import Work
 from monitor.lab.ca import Issued
 from monitor.lab.process import wait_for
 from probes.certificate import certificate
-from tests.kit.actor import ActorHouse, house
+from tests.kit.actor import ActorHouse
 from tests.kit.authority import fresh
 from tests.kit.daemon import RunningDaemon
 from tests.kit.late_writer import Writer
@@ -36,12 +36,6 @@ from tests.kit.openssl_client import presented
 pytestmark = pytest.mark.server("nginx")
 
 REPLACE = ActionRequest(Kind.REPLACE, ("web",))
-
-
-@pytest.fixture
-def web() -> Iterator[ActorHouse]:
-    with house() as made:
-        yield made
 
 
 @contextmanager

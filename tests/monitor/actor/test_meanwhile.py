@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
-from config.load import load
-from config.model import Config
-from monitor.actor.context import ActorContext, actor_context
+from monitor.actor.context import ActorContext
 from monitor.actor.handlers import handle
 from monitor.actor.meanwhile import SeenState, seen_now
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import Work
-from monitor.state.trust import read_trust_context
-from tests.kit.actor import ActorHouse, house
+from tests.kit.actor import ActorHouse
 from tests.kit.authority import fresh
 from tests.kit.openssl_client import presented
 
@@ -26,20 +22,6 @@ pytestmark = pytest.mark.server("nginx")
 
 REPLACE, ROLLBACK, ACTIVATE = (ActionRequest(each, ("web",)) for each in (Kind.REPLACE, Kind.ROLLBACK, Kind.ACTIVATE))
 RESET = ActionRequest(Kind.ROLLBACK, ("web",), "default")
-
-
-@pytest.fixture
-def web() -> Iterator[ActorHouse]:
-    with house() as made:
-        yield made
-
-
-@pytest.fixture
-def context(web: ActorHouse) -> Iterator[ActorContext]:
-    config = load(web.config_file, {})
-    assert isinstance(config, Config), config
-    with actor_context(read_trust_context(config)[0]) as made:
-        yield made
 
 
 def carried_out(

@@ -27,11 +27,11 @@ from hypothesis import strategies as st
 from config.model import FileTarget
 from config.text import Printable
 from config.vocabulary import EntryKind, FileContent, FileRole, Integrity, LineState, UnreadableReason
-from monitor.actor.confine import Machine, numbers, program
+from monitor.actor.confine import Architecture, numbers, program
 from monitor.actor.facts import (
     MOST_CERTIFICATES,
     MOST_DER,
-    Facts,
+    ComponentFacts,
     FileFacts,
     NotFactsError,
     facts_of,
@@ -84,7 +84,7 @@ def written(path: Path, data: bytes, mode: int = 0o600) -> Path:
 
 def facts(reader: Reader, *targets: FileTarget) -> tuple[FileFacts, ...]:
     found = reader.read("web", targets)
-    assert isinstance(found, Facts), found
+    assert isinstance(found, ComponentFacts), found
     return found.files
 
 
@@ -96,7 +96,7 @@ def pair(tmp_path: Path) -> tuple[FileTarget, ...]:
 
 def test_it_tells_what_a_look_would(reader: Reader, pair: tuple[FileTarget, ...]) -> None:
     found = reader.read("web", pair)
-    assert isinstance(found, Facts)
+    assert isinstance(found, ComponentFacts)
     assert reading_of(found, pair, NOW) == read_set(pair, NOW)
     assert found.files[0].certificates == (LEAF.der(), ISSUING.der())
     assert found.files[1].mode == 0o600
@@ -111,7 +111,7 @@ def test_no_byte_of_a_key_or_a_password_is_in_what_it_tells(kind: str, reader: R
         pem = LEAF.key_pem()
         pem = {"pem": pem, "encrypted": pem.replace(b"BEGIN PRI", b"BEGIN ENCRYPTED PRI"), "damaged": pem[:-60]}[kind]
         asked = target(written(tmp_path / "site.pem", pem + LEAF.pem()), FileRole.COMBINED)
-    answer = json.dumps(to_document(Facts(facts(reader, asked), moved=False)))
+    answer = json.dumps(to_document(ComponentFacts(facts(reader, asked), moved=False)))
     for secret in (KEY, PASSWORD):
         # Base64 spells it in three ways, by what stands before it.
         for spelt in (secret, secret.hex().encode(), *(base64.b64encode(secret[start:]) for start in range(3))):
@@ -204,7 +204,7 @@ def test_a_keystore_that_asks_for_too_much_work_costs_its_time_once_and_others_n
         facts(reader, *pair)
         began = reader.pid
         found = reader.read("java", asked)
-        assert isinstance(found, Facts)
+        assert isinstance(found, ComponentFacts)
         failure = found.files[0].failure
         assert failure is not None
         assert failure.reason is UnreadableReason.TOO_LARGE
@@ -247,16 +247,16 @@ def test_one_that_was_killed_is_begun_anew(reader: Reader, pair: tuple[FileTarge
     os.kill(killed, signal.SIGKILL)
 
     def answers() -> bool:
-        return isinstance(reader.read("web", pair), Facts)
+        return isinstance(reader.read("web", pair), ComponentFacts)
 
     wait_for(answers, 30, "an answer")
     assert reader.pid != killed
 
 
 def test_each_component_pays_for_its_own_work_and_for_that_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, read = [0.0], Facts((), moved=False)
+    now, read = [0.0], ComponentFacts((), moved=False)
 
-    def take_work(_self: object, targets: Sequence[FileTarget]) -> tuple[Facts, float]:
+    def take_work(_self: object, targets: Sequence[FileTarget]) -> tuple[ComponentFacts, float]:
         # That a host is busy is no work of a component's.
         now[0] += 5
         return read, 2.0 if targets else 0.02
@@ -264,7 +264,7 @@ def test_each_component_pays_for_its_own_work_and_for_that_alone(monkeypatch: py
     monkeypatch.setattr("monitor.actor.reader.Helper.ask", take_work)
     reader = Reader(clock=lambda: now[0])
     asked = [FileTarget("java/keystore", "/k.p12", FileRole.KEYSTORE)]
-    answers: list[Facts | NotNow] = []
+    answers: list[ComponentFacts | NotNow] = []
     while now[0] < 10_000:
         answers.append(reader.read("java", asked))
         assert reader.read("web", ()) is read
@@ -287,7 +287,7 @@ def test_a_component_that_takes_long_keeps_no_other_waiting(pair: tuple[FileTarg
             for _ in range(3):
                 assert len(facts(reader, *pair)[1].keys) == 1
             assert not long.done()
-            assert isinstance(long.result(150), Facts)
+            assert isinstance(long.result(150), ComponentFacts)
     finally:
         reader.end()
 
@@ -312,7 +312,7 @@ def test_a_keystore_that_is_replaced_all_the_time_costs_no_more_than_a_reading(t
         over.set()
         writer.join()
         helper.end()
-    assert isinstance(found, Facts)
+    assert isinstance(found, ComponentFacts)
     assert found.files[0].failure is not None
     assert found.files[0].failure.reason is UnreadableReason.WRONG_PASSWORD
     assert work < 2.5
@@ -325,7 +325,7 @@ def test_more_keys_than_any_file_has_are_not_decoded(tmp_path: Path) -> None:
         found, work = helper.ask([target(pem)])
     finally:
         helper.end()
-    assert isinstance(found, Facts)
+    assert isinstance(found, ComponentFacts)
     failure = found.files[0].failure
     assert failure == Unreadable(
         UnreadableReason.TOO_LARGE, Printable("it holds 30000 private keys, at most 100 are looked at")
@@ -427,7 +427,7 @@ REFUSED: Final = """
         if os.fork() == 0:
             code = 3
             try:
-                confine(Limits(), parent)
+                confine(Limits(cpu=10), parent)
                 os.close(os.open(path, os.O_RDONLY))
                 code = 4
                 exec(tried)
@@ -462,7 +462,7 @@ def test_whatever_took_it_over_could_do_nothing_but_read(tmp_path: Path) -> None
 UNFILTERED: Final = """
     import sys
     from monitor.actor import confine, reading
-    confine._MACHINES = {}
+    confine._ARCHITECTURES = {}
     sys.argv = ["reading", "30", "10"]
     sys.exit(reading.main())
 """
@@ -518,14 +518,19 @@ def test_work_without_end_ends(tmp_path: Path) -> None:
     assert ran.returncode in {signal.SIGKILL, signal.SIGXCPU}
 
 
-@pytest.mark.parametrize("machine", [Machine(0xC000003E, 1), Machine(0xC00000B7, 2)], ids=["x86-64", "AArch64"])
-def test_a_filter_allows_what_it_names_and_nothing_else(machine: Machine) -> None:
+@pytest.mark.parametrize(
+    "architecture", [Architecture(0xC000003E, 1), Architecture(0xC00000B7, 2)], ids=["x86-64", "AArch64"]
+)
+def test_a_filter_allows_what_it_names_and_nothing_else(architecture: Architecture) -> None:
     """Run as the kernel would run it, for each number there may be."""
-    allowed = {"read": numbers(machine, "read 0 63")["read"], "openat": numbers(machine, "openat 257 56")["openat"]}
-    code = list(program(machine, allowed))
+    allowed = {
+        "read": numbers(architecture, "read 0 63")["read"],
+        "openat": numbers(architecture, "openat 257 56")["openat"],
+    }
+    code = list(program(architecture, allowed))
 
-    def verdict(number: int, flags: int = 0, architecture: int = machine.architecture) -> int:
-        data = {0: number, 4: architecture, 24: 0, 32: flags}
+    def verdict(number: int, flags: int = 0, audit: int = architecture.audit) -> int:
+        data = {0: number, 4: audit, 24: 0, 32: flags}
         at, value = 0, 0
         while True:
             instruction, yes, no, operand = code[at]
@@ -545,7 +550,7 @@ def test_a_filter_allows_what_it_names_and_nothing_else(machine: Machine) -> Non
     for flags in (os.O_PATH | os.O_NOFOLLOW, os.O_DIRECTORY, os.O_NONBLOCK | os.O_CLOEXEC):
         assert verdict(allowed["openat"], flags) == 0x7FFF0000
     assert verdict(allowed["read"] | 0x40000000) != 0x7FFF0000
-    assert verdict(allowed["read"], architecture=0x40000003) == 0x80000000
+    assert verdict(allowed["read"], audit=0x40000003) == 0x80000000
 
 
 # What is said
@@ -608,7 +613,7 @@ def test_more_certificates_than_fit_into_an_answer_are_not_told_of() -> None:
         assert found.certificates == ()
         assert found.failure is not None
         assert found.failure.reason is UnreadableReason.TOO_LARGE
-        from_document(to_document(Facts((found,), moved=False)))
+        from_document(to_document(ComponentFacts((found,), moved=False)))
 
 
 def test_more_entries_than_fit_into_an_answer_are_not_told_of() -> None:
@@ -619,7 +624,7 @@ def test_more_entries_than_fit_into_an_answer_are_not_told_of() -> None:
         assert (found.certificates, found.keystore) == ((), None)
         assert found.failure is not None
         assert found.failure.reason is UnreadableReason.TOO_LARGE
-        from_document(to_document(Facts((found,), moved=False)))
+        from_document(to_document(ComponentFacts((found,), moved=False)))
 
 
 PLAIN: Final[Document] = to_document(facts_of(SetReading((observation(),)), ASKED))
@@ -711,7 +716,7 @@ def test_it_tells_the_entries_of_java_s_keystores(reader: Reader, tmp_path: Path
     password = written(tmp_path / "password", PASSWORD + b"\n")
     asked = target(written(tmp_path / "site.jks", java_keystore.store(*entries)), FileRole.KEYSTORE, password)
     found = reader.read("web", [asked])
-    assert isinstance(found, Facts)
+    assert isinstance(found, ComponentFacts)
     assert reading_of(found, [asked], NOW) == read_set([asked], NOW)
     (file,) = found.files
     assert (len(file.keys), file.encrypted_keys, file.failure) == (1, 1, None)
@@ -749,7 +754,7 @@ def test_a_file_of_any_time_is_told_of(reader: Reader) -> None:
         os.utime(path, (2**45, 2**45))
         of = target(path, FileRole.CERTIFICATE)
         found = reader.read("web", (of,))
-        assert isinstance(found, Facts), found
+        assert isinstance(found, ComponentFacts), found
         (told,) = reading_of(found, (of,), NOW).observations
         assert told.identity == look_at_file(of, NOW).identity
         assert [each.der for each in told.certificates] == [LEAF.der()]

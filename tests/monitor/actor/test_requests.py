@@ -37,12 +37,6 @@ INTERNAL = "portal.corp.local"
 REQUESTS = ROOT_DIRECTORY / "docs/requests.md"
 
 
-@pytest.fixture
-def primary() -> Iterator[Appliance]:
-    with appliance("primary") as made:
-        yield made
-
-
 def request(machine: Appliance, *more: str) -> str:
     """Make a request, and return it."""
     out = f"{machine.directory}/{time.monotonic_ns()}.csr"

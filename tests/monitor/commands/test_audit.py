@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actions.audit import Entry, add, chain, read
+from actions.audit import ChainEntry, add, chain, read
 from actions.journal import Event, Journal, Record, Shorter
 from actions.world import World
 from config.load import load
@@ -185,5 +185,5 @@ def test_an_audit_that_cannot_be_written_keeps_nobody_from_acting(
     (directory / "audit").unlink()
     with actor_context(read_trust_context(loaded)[0]) as context:
         context.audit()
-    found = [each for each in chain(read(World(), str(directory / "audit"))) if isinstance(each, Entry)]
+    found = [each for each in chain(read(World(), str(directory / "audit"))) if isinstance(each, ChainEntry)]
     assert [each.record["event"] for each in found][-2:] == ["released", "thawed"]

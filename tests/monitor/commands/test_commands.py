@@ -16,11 +16,14 @@ from typing import Any
 
 import jsonschema
 import pytest
+import typer.main
 import yaml
 
 from config.model import Endpoint
 from config.vocabulary import EndpointProtocol, FileFormat
+from monitor.commands import app
 from monitor.commands.given import read_given
+from monitor.commands.panel import Panel
 from monitor.lab.ca import DAY, Authority, Issued, bundle
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
@@ -248,11 +251,20 @@ def test_https_without_a_port_means_443(run: Run) -> None:
         ("SMTP://mail.example.com:587", 587, EndpointProtocol.SMTP),
         ("postgres://mail.example.com/db", 5432, EndpointProtocol.POSTGRES),
         ("postgresql://mail.example.com:5433", 5433, EndpointProtocol.POSTGRES),
+        ("xmpp-server://mail.example.com", 5269, EndpointProtocol.XMPP_SERVER),
+        ("imaps://mail.example.com", 993, EndpointProtocol.TLS),
     ],
 )
 def test_a_url_says_which_protocol_asks_for_tls(url: str, port: int, protocol: EndpointProtocol) -> None:
     (target,) = read_given([url], NAME, 1.0).targets
     assert target == Endpoint(url, "mail.example.com", port, NAME, timeout=1.0, protocol=protocol)
+
+
+@pytest.mark.parametrize("protocol", EndpointProtocol)
+def test_each_protocol_is_the_scheme_of_a_url(protocol: EndpointProtocol) -> None:
+    (target,) = read_given([f"{protocol}://mail.example.com:1"], NAME, 1.0).targets
+    assert isinstance(target, Endpoint)
+    assert target.protocol is protocol
 
 
 def test_certificates_are_told_as_they_are(run: Run, lab: dict[str, str], ca: Authority) -> None:
@@ -313,7 +325,7 @@ def test_a_file_is_judged_as_a_chain_where_a_ca_file_is_given(run: Run, lab: dic
         (["/no/such/file"], "/no/such/file"),
         (["no.such.file"], "HOST:PORT"),
         (["host:99999"], "host:99999"),
-        (["imap://host:143"], "imap"),
+        (["telnet://host:23"], "telnet"),
         (["http://host/"], "no TLS"),
         (["https://host:port/"], "not a URL"),
         (["tls://host"], "tls://HOST:PORT"),
@@ -326,6 +338,8 @@ def test_a_file_is_judged_as_a_chain_where_a_ca_file_is_given(run: Run, lab: dic
         (["--ca-file", "{text}", "{ok.pem}"], "text"),
         (["--verifier", "gnutls", "{ok.pem}"], "gnutls"),
         (["--timeout", "0", "{ok.pem}"], "--timeout"),
+        (["--proxy", "ftp://proxy:1", "host:443"], "--proxy ftp://proxy:1"),
+        (["--proxy", "http://proxy", "host:443"], "http://HOST:PORT"),
         (["--colour", "{ok.pem}"], "--colour"),
         (["{ok.pem}", "evil\x1b[31m\n"], r"evil\x1b[31m\x0a"),
     ],
@@ -457,6 +471,18 @@ def test_every_command_helps(run: Run, command: str, option: str) -> None:
     ran = run(*command.split(), option)
     assert (ran.code, ran.errors) == (0, "")
     assert "Usage: certvigil" in ran.output
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_the_help_has_each_command_in_its_panel_and_the_panels_in_their_order(
+    run: Run, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = run("--help").output
+    assert re.findall("^╭─ (.*?) ─+╮$", shown, re.MULTILINE) == ["Options", *Panel]
+    commands = re.findall(r"^│ ([a-z][a-z-]*) +\S", shown, re.MULTILINE)
+    assert sorted(commands) == sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    assert max(map(len, shown.splitlines())) == columns
 
 
 def write_config(directory: Path, text: str) -> str:

@@ -17,7 +17,7 @@ import pytest
 from config.guide import fill, read
 from config.load import load
 from config.model import Config
-from monitor.guide.facts import facts_of
+from monitor.guide.facts import facts_of_host
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command, free_address
 from monitor.lab.servers import LocalServer, replace_file, write_site
@@ -261,8 +261,8 @@ def test_installed_files_tell_whether_intermediates_are_in_use(
     path.chmod(0o644)
     config = load(str(path), os.environ)
     assert isinstance(config, Config)
-    assert facts_of(config).get("chain") == known
-    assert fill(read("nexthink-v6", None).topics["replace"], facts_of(config)).left_out == ()
+    assert facts_of_host(config).get("chain") == known
+    assert fill(read("nexthink-v6", None).topics["replace"], facts_of_host(config)).left_out == ()
 
 
 @pytest.mark.server("keytool")

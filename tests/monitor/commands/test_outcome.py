@@ -9,13 +9,13 @@ import pytest
 from actions.journal import Event, Record
 from actions.orphan import _SAID, OrphanFate
 from monitor.actor.documents import step_document, waits_document
-from monitor.commands.outcome import StepProgress
+from monitor.commands.outcome import StepDisplay
 
 
 def shown(*steps: dict[str, object]) -> list[str]:
     """Return the lines for these steps, without their times."""
     where = io.StringIO()
-    progress = StepProgress(where)
+    progress = StepDisplay(where)
     for each in steps:
         progress.hear(each)
     return [line.partition(" s  ")[2] for line in where.getvalue().splitlines()]

@@ -12,7 +12,8 @@ from config.shipped import shipped_policies
 from config.vocabulary import Code, Mode
 from monitor.decide.decision import Decision, DecisionStatus, kind_of
 from monitor.decide.engine import decide
-from monitor.decide.simulate import Assumptions, SimulatedEvent, as_of, simulate, succeed
+from monitor.decide.simulate import Assumptions, Happening, SimulatedEvent, as_of, succeed
+from monitor.decide.simulate import timeline as simulated_timeline
 from monitor.decide.situation import Result, Situation
 from tests.kit.policies import policies
 from tests.kit.situations import (
@@ -33,11 +34,23 @@ from tests.kit.situations import (
 RENEW = policy(RemainingBelow(share_of_lifetime(0.33)), REPLACE)
 
 
+def simulate(
+    facts: Sequence[Situation],
+    own: Sequence[Policy],
+    span: tuple[float, float],
+    future: Sequence[SimulatedEvent] = (),
+    assumed: Assumptions | None = None,
+) -> list[Happening]:
+    """Return what is decided; nobody is told, so that there are no messages."""
+    happened = simulated_timeline(facts, own, span, future=future, assumptions=assumed)
+    return [each for each in happened if isinstance(each, Happening)]
+
+
 def timeline(
     facts: Situation, own: Sequence[Policy], days: float = 90, assumed: Assumptions | None = None
 ) -> list[tuple[float, str, DecisionStatus]]:
     """Return what is decided, by the day to two digits."""
-    happened = simulate([facts], own, (NOW, NOW + days * DAY), assumptions=assumed)
+    happened = simulate([facts], own, (NOW, NOW + days * DAY), assumed=assumed)
     return [(round((each.at - NOW) / DAY, 2), each.decision.policy, each.decision.status) for each in happened]
 
 
@@ -79,7 +92,7 @@ def test_what_comes_to_be_known_later_counts_from_then_on() -> None:
     served = SimulatedEvent(
         NOW + 2 * DAY, "web", lambda facts: replace(facts, findings=(found(Code.NOT_SERVED, NOW + 2 * DAY),))
     )
-    happened = list(simulate([situation()], shipped_policies(), (NOW, NOW + 10 * DAY), [served]))
+    happened = simulate([situation()], shipped_policies(), (NOW, NOW + 10 * DAY), [served])
     assert [(each.at, each.decision.status) for each in happened] == [(NOW + 2 * DAY, DecisionStatus.ACT)]
 
 
@@ -155,7 +168,7 @@ def test_the_simulation_agrees_with_a_loop_that_asks_all_the_time(
     web: Situation, mail: Situation, own: list[Policy], future: list[SimulatedEvent]
 ) -> None:
     end = NOW + 7 * DAY
-    simulated = list(simulate([web, mail], own, (NOW, end), future, Assumptions(carry_out=by_chance)))
+    simulated = simulate([web, mail], own, (NOW, end), future, Assumptions(carry_out=by_chance))
     ticks = {NOW + minutes * 60.0 for minutes in range(0, 7 * 24 * 60 + 1, 15)}
     times = sorted(ticks | {event.at for event in future} | {each.at for each in simulated})
     asked = asked_at([web, mail], own, times, future)

@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from markdown_it import MarkdownIt
 
-from monitor.guide.kit import Files, Signer, macos, signed, sort_out, windows
+from monitor.guide.kit import Files, Signer, macos, signed_profile, sort_out, windows
 from monitor.lab.ca import HOSTILE_TEXT, Authority, KeyType, new_key
 from probes.certificate import Certificate, decodable
 
@@ -145,7 +145,7 @@ def test_openssl_verifies_a_signed_profile_and_finds_it_unchanged(kind: KeyType,
     key = leaf.key
     signer = Signer(key, certificates)  # type: ignore[arg-type]  # RSA or EC, by the kinds above
     der = macos(BROUGHT, signer)["root.mobileconfig"]
-    assert der != signed(profile + b" ", signer)
+    assert der != signed_profile(profile + b" ", signer)
     (tmp_path / "profile").write_bytes(der)
     (tmp_path / "root.pem").write_bytes(ROOT.pem())
     (tmp_path / "other.pem").write_bytes(OTHER.pem())

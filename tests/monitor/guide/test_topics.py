@@ -18,7 +18,7 @@ from config.guide import Facts, Language, Run, RunKind, StepKind, Topic, Words, 
 from config.load import load
 from config.model import Config
 from config.text import Printable
-from monitor.guide.facts import facts_of
+from monitor.guide.facts import facts_of_host
 from monitor.guide.markdown import command_line, markdown
 from monitor.lab.ca import Authority
 from tests.kit.command_lines import refusal, why
@@ -107,7 +107,7 @@ def paths_in(config: Config, facts: Facts) -> set[str]:
 def test_each_path_in_a_runbook_is_one_of_the_configuration(role: str, public: bool, configured: Configured) -> None:
     config = configured(role, public=public)
     for name, chain in product(applying(role), (True, False, None)):
-        facts = facts_of(config, chain=chain)
+        facts = facts_of_host(config, chain=chain)
         assert why_not(TOPICS[name], facts) is None
         topic = rendered(name, facts)
         assert topic.left_out == ()
@@ -121,7 +121,7 @@ def test_each_path_in_a_runbook_is_one_of_the_configuration(role: str, public: b
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_runbook_has_no_step_of_another_kind_of_appliance(role: str, configured: Configured) -> None:
-    facts = facts_of(configured(role))
+    facts = facts_of_host(configured(role))
     others = {
         "primary": ("slave.", "nxengine", "engine/common", "for Engine, Collector", "federated with its primary"),
         "secondary": ("master.", "nxnginx", "restart nginx", "cacerts", "portal.conf", "for Portal, Collector"),
@@ -137,14 +137,14 @@ def test_a_runbook_has_no_step_of_another_kind_of_appliance(role: str, configure
 def test_steps_about_intermediates_are_there_where_there_are_any(
     name: str, chain: bool, configured: Configured
 ) -> None:
-    text = markdown(rendered(name, facts_of(configured("single"), chain=chain)))
+    text = markdown(rendered(name, facts_of_host(configured("single"), chain=chain)))
     assert ("intermediate.crt" in text.partition("## Instead")[0]) is chain
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_set_to_restore_has_a_chain_or_none_whatever_is_installed_now(role: str, configured: Configured) -> None:
     config = configured(role, engines="" if role == "primary" else "two")
-    facts = [facts_of(config, chain=chain) for chain in (True, False, None)]
+    facts = [facts_of_host(config, chain=chain) for chain in (True, False, None)]
     with_chain, without, unknown = (rendered("restore", each) for each in facts)
     assert with_chain.steps == without.steps == unknown.steps
     said = [(plain(each.text), " ".join(each.lines)) for each in unknown.steps]
@@ -163,7 +163,7 @@ def test_each_unit_in_a_runbook_is_one_of_the_appliance(role: str, configured: C
     own = {each.service.unit for each in config.components.values() if each.service}
     found = {}
     for name in applying(role):
-        text = markdown(rendered(name, facts_of(config)))
+        text = markdown(rendered(name, facts_of_host(config)))
         found[name] = set(re.findall(r"systemctl (?:stop|start|restart) (\S+)", text))
         assert found[name] <= own | {"nxportal"}, name
     assert found["restore"] == own
@@ -171,7 +171,7 @@ def test_each_unit_in_a_runbook_is_one_of_the_appliance(role: str, configured: C
 
 @pytest.mark.parametrize("role", ROLES)
 def test_each_command_in_a_runbook_is_one_that_its_program_takes(role: str, configured: Configured) -> None:
-    facts = facts_of(configured(role), config_path="/srv/it's/certvigil.yaml")
+    facts = facts_of_host(configured(role), config_path="/srv/it's/certvigil.yaml")
     shell: dict[Printable, None] = {}
     for name in applying(role):
         topic = rendered(name, facts)
@@ -196,7 +196,7 @@ def test_each_command_with_a_configuration_names_it_where_it_is_not_the_default_
     place = "/srv/other/certvigil.yaml"
     config = configured(role)
     for path in (place, ""):
-        facts = facts_of(config, config_path=path)
+        facts = facts_of_host(config, config_path=path)
         for name in applying(role):
             for piece in pieces(rendered(name, facts)):
                 if piece.kind is RunKind.CODE and piece.text.startswith("certvigil "):
@@ -209,7 +209,7 @@ def test_services_and_passwords_of_stores_are_those_of_the_site(configured: Conf
         "trust_stores: {portal-cacerts: {bundle: /srv/lab/cacerts, mode: approve, password_file: /srv/lab/word, "
         "service: {restart: [/srv/lab/portal, again], stop: [/srv/lab/portal, halt], start: [/srv/lab/portal, go]}}}"
     )
-    facts = facts_of(configured("single", public=True, more=stores))
+    facts = facts_of_host(configured("single", public=True, more=stores))
     said = [(plain(each.text), line) for each in rendered("portal-keystore", facts).steps for line in each.lines]
     commands: list[str] = [line for _, line in said]
     assert not [each for each in commands if "systemctl" in each or "changeit" in each]
@@ -223,14 +223,14 @@ def test_services_and_passwords_of_stores_are_those_of_the_site(configured: Conf
 
 @pytest.mark.parametrize("name", ["engine-bundle", "root-rotation"])
 def test_the_last_line_of_a_bundle_is_ended_before_a_root_is_appended(name: str, configured: Configured) -> None:
-    appended = [line for _, line in lines(rendered(name, facts_of(configured("single")))) if "tee -a" in line]
+    appended = [line for _, line in lines(rendered(name, facts_of_host(configured("single")))) if "tee -a" in line]
     assert [each.partition(" | ")[0] for each in appended] == ["echo", "cat root.crt"]
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_paths_that_a_shell_would_read_otherwise_are_one_word(role: str, configured: Configured) -> None:
     hostile = '/srv/it\'s; touch pwned & "$(touch pwned)"'
-    facts = facts_of(configured(role, root=hostile))
+    facts = facts_of_host(configured(role, root=hostile))
     for name in applying(role):
         topic = rendered(name, facts)
         for language, line in lines(topic):
@@ -245,7 +245,7 @@ def test_paths_that_a_shell_would_read_otherwise_are_one_word(role: str, configu
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_runbook_ends_with_a_command_that_proves_the_result(role: str, configured: Configured) -> None:
-    facts = facts_of(configured(role))
+    facts = facts_of_host(configured(role))
     for name in applying(role):
         topic = rendered(name, facts)
         assert topic.proofs, name
@@ -259,12 +259,12 @@ def test_topics_of_another_appliance_say_why_they_do_not_apply(configured: Confi
     for name, roles in ONLY.items():
         for role in set(ROLES) - set(roles):
             said = f"role is {role}, expected {' or '.join(roles)}"
-            assert why_not(TOPICS[name], facts_of(configured(role))) == said
+            assert why_not(TOPICS[name], facts_of_host(configured(role))) == said
 
 
 def test_a_second_engine_has_its_own_line_and_its_own_restart(configured: Configured) -> None:
     config = configured("secondary", engines="two")
-    text = markdown(rendered("restore", facts_of(config, chain=True)))
+    text = markdown(rendered("restore", facts_of_host(config, chain=True)))
     assert "`/srv/lab/var/nexthink/engine/02/etc/nxengine.xml`" in text
     assert "sudo /usr/bin/systemctl restart nxengine@1 nxengine@2" in text
 
@@ -276,14 +276,14 @@ def test_without_a_custom_port_nothing_is_said_about_it(tmp_path: Path) -> None:
     path.chmod(0o644)
     config = load(str(path), {})
     assert isinstance(config, Config)
-    facts = facts_of(config)
+    facts = facts_of_host(config)
     assert why_not(TOPICS["collector-port-reset"], facts) == "collector_ports is not known"
     assert "custom" not in markdown(rendered("replace", facts))
 
 
 def test_a_service_that_the_site_takes_away_leaves_its_restart_out_and_says_so(configured: Configured) -> None:
     config = configured("primary", more="components: {portal: {service: null}, console: {service: null}}")
-    topic = rendered("restore", facts_of(config))
+    topic = rendered("restore", facts_of_host(config))
     assert topic.left_out == ("console.restart", "portal.restart")
     assert "Left out here, since they are not known: `console.restart`, `portal.restart`." in markdown(topic)
 
@@ -293,7 +293,7 @@ def test_the_buttons_and_fields_are_those_of_the_vendor(configured: Configured) 
         piece.text
         for role in ROLES
         for name in applying(role)
-        for piece in pieces(rendered(name, facts_of(configured(role), chain=True)))
+        for piece in pieces(rendered(name, facts_of_host(configured(role), chain=True)))
         if piece.kind is RunKind.NAME
     }
     assert found >= {
@@ -310,7 +310,7 @@ def test_federate_first_is_asked_of_a_secondary_appliance_alone(configured: Conf
     asked = {
         role: [
             plain(step.text)
-            for step in rendered("replace", facts_of(configured(role))).steps
+            for step in rendered("replace", facts_of_host(configured(role))).steps
             if step.kind is StepKind.ASK
         ]
         for role in ROLES

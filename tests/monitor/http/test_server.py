@@ -15,7 +15,7 @@ import pytest
 from config.model import Settings, Web
 from monitor.http import protocol
 from monitor.http.app import Metrics
-from monitor.http.guard import HostNames, Message
+from monitor.http.guard import ASGIMessage, HostNames
 from monitor.metrics.piece import PAUSE, Piece, piece
 from tests.kit.metrics import some_certificate, some_file
 from tests.kit.web_server import FakeView, RunningServer, running
@@ -371,10 +371,10 @@ def test_however_many_ask_for_metrics_one_chunk_is_made_in_each_round_of_the_loo
             yield piece(b"certvigil_up 1\n")
             yield PAUSE
 
-    async def receive() -> Message:
+    async def receive() -> ASGIMessage:
         return {}
 
-    async def send(_: Message) -> None:
+    async def send(_: ASGIMessage) -> None:
         return
 
     async def most_in_a_round() -> int:

@@ -18,7 +18,7 @@ from monitor.actor.reading import plain_target
 from monitor.lab.ca import Authority
 from monitor.state.look_once import look_once
 from monitor.state.trust import read_trust_context
-from probes.assess_set import SetContext, assess_set, chain_on_disk
+from probes.assess_set import SetContext, assess_set, observed_chain
 from probes.certificate import certificate
 from probes.set import read_set, with_absence
 from tests.kit.monitors import file_monitor, until
@@ -73,7 +73,7 @@ class Place:
     def on_disk(self) -> int:
         """Return how many certificates a server presents of these files."""
         by_name = {each.target: each for each in read_set(self.targets, NOW).observations}
-        return len(chain_on_disk(self.targets, by_name))
+        return len(observed_chain(self.targets, by_name))
 
 
 @pytest.fixture

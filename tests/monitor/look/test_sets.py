@@ -36,7 +36,7 @@ from monitor.look.reading import Here, believed
 from monitor.look.reading import LastReading as Told
 from monitor.state import pending as pending_rules
 from monitor.state.endpoints import EndpointRegistry
-from monitor.state.events import Event, FindingCleared, FindingRaised, PresentedChanged
+from monitor.state.events import FindingCleared, FindingRaised, PresentedChanged, StateEvent
 from monitor.state.messages import ServiceTouched
 from probes.certificate import Certificate, certificate
 from probes.file import look_at_file
@@ -107,7 +107,7 @@ async def keep_looking(config: Config, read: sets.ReadSet | None = None) -> Asyn
                 await asyncio.gather(running, return_exceptions=True)
 
 
-def about_findings(kept: Kept) -> list[Event]:
+def about_findings(kept: Kept) -> list[StateEvent]:
     return [each for each in kept.events if isinstance(each, FindingRaised | FindingCleared)]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from config.text import Printable, printable
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.lab.process import find_command
-from monitor.metrics import Counters, Page, Piece, piece, plain
+from monitor.metrics import Counters, Page, Piece, piece, plain_text
 from monitor.metrics import family as family_module
 from monitor.state.target import Raised, TargetState
 from probes.finding import Edge, finding
@@ -200,7 +200,7 @@ def test_a_target_that_is_gone_leaves_no_series() -> None:
 def test_targets_may_change_while_a_page_is_read() -> None:
     page = page_of(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(500))
     shown = bytearray()
-    for step, chunk in enumerate(plain(page.pieces())):
+    for step, chunk in enumerate(plain_text(page.pieces())):
         shown += chunk
         page.update(some_file(f"/{step}.pem", some_certificate(f"new {step}")))
         page.update(some_file(f"/new-{step}.pem", some_certificate(f"newer {step}")))

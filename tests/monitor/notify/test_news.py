@@ -17,13 +17,13 @@ from config.model import Config
 from config.text import Printable
 from config.vocabulary import Code, DeliveryOutcome, Severity, TargetKind, Verdict
 from monitor.notify.news import News, committed, digest_of, in_use
-from monitor.notify.notifier import Notifier, nothing_happens
+from monitor.notify.notifier import Notifier
 from monitor.notify.outbox import Changes, Outbox
 from monitor.state.events import ActionEnded
 from monitor.state.target import TargetState
 from probes.certificate import Certificate
 from probes.finding import finding
-from tests.kit.outbox import EXPIRED, Office, known
+from tests.kit.outbox import EXPIRED, Office, known, nothing_happens
 from tests.kit.store import LEAF, OTHER
 
 AT = 1_800_000_000.0

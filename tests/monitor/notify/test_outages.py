@@ -24,11 +24,10 @@ from monitor.notify.cause import (
 )
 from monitor.notify.delivery import Delivery, DeliveryFate
 from monitor.notify.lifecycle import GONE, AlertStep, Note
-from monitor.notify.notifier import nothing_happens
 from monitor.notify.outbox import Outbox
 from monitor.state.target import Raised, TargetState
 from probes.finding import Finding, finding
-from tests.kit.outbox import EXPIRED, OPS, UNREACHABLE, at, known
+from tests.kit.outbox import EXPIRED, OPS, UNREACHABLE, at, known, nothing_happens
 
 GATHERED = 3.0
 """Seconds until what happened comes to the outbox, at most."""

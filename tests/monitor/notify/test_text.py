@@ -17,12 +17,11 @@ from config.vocabulary import Code, Severity
 from monitor.notify.advice import AdviceContext
 from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, AlertUpdate, Note, next_note
-from monitor.notify.notifier import nothing_happens
 from monitor.notify.problem import Member
 from monitor.notify.text import LISTED, compose, digest, escaped, notice, shown
 from monitor.notify.text import test_message as trial
 from probes.finding import finding
-from tests.kit.outbox import EXPIRED, REJECTED, UNREACHABLE, WITH_SERVICE, at, member
+from tests.kit.outbox import EXPIRED, REJECTED, UNREACHABLE, WITH_SERVICE, at, member, nothing_happens
 
 ABOUT = ("ops", "certificate ab")
 NOW = 1_800_000_000.0

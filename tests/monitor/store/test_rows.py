@@ -19,13 +19,13 @@ from config.vocabulary import Code, Severity
 from monitor.metrics import Counters
 from monitor.state.events import (
     Decided,
-    Event,
     FindingChanged,
     FindingCleared,
     FindingRaised,
     LookFailed,
     LookRecovered,
     PresentedChanged,
+    StateEvent,
 )
 from monitor.state.target import TargetState
 from monitor.store import Degraded, What, counts, history
@@ -53,7 +53,7 @@ def peer(number: int, size: int = 200) -> Certificate:
     return make_certificate(f"{number}.example", size)
 
 
-def restless(size: int = 200) -> Iterator[list[Event]]:
+def restless(size: int = 200) -> Iterator[list[StateEvent]]:
     """Yield what is seen of a peer that presents a new certificate at each look."""
     yield [added("peer", NOON), presented("peer", NOON, peer(0)), FindingRaised("peer", NOON, REJECTED)]
     before, found = peer(0), REJECTED
@@ -79,7 +79,7 @@ def restless_peer(recorded_once: tuple[Path, int, list[str]], path: str) -> tupl
     return left_out, said
 
 
-def recorded(path: str, batches: Sequence[Sequence[Event]] | Iterator[list[Event]]) -> tuple[int, list[str]]:
+def recorded(path: str, batches: Sequence[Sequence[StateEvent]] | Iterator[list[StateEvent]]) -> tuple[int, list[str]]:
     """Record each batch; return how many changes were left out, and of which targets this was said."""
     prepare(path, 0.0)
     left_out, said = 0, list[str]()
@@ -140,7 +140,7 @@ def test_each_day_has_room_for_changes_again(path: str, restless_peer: tuple[int
 
 
 def test_what_comes_and_goes_is_kept_as_often_as_a_day_has_room_and_is_known_as_it_is(path: str) -> None:
-    events: list[Event] = [added("peer", NOON)]
+    events: list[StateEvent] = [added("peer", NOON)]
     for number in range(500):
         at = NOON + 10 * number
         events += [FindingRaised("peer", at, EXPIRING), LookFailed("peer", at, "timed_out", "no answer")]

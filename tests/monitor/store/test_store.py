@@ -19,13 +19,13 @@ from config.text import Printable
 from config.vocabulary import Code, KeyKind, TargetKind
 from monitor.state.events import (
     ActionEnded,
-    Event,
     FindingChanged,
     FindingCleared,
     FindingRaised,
     IdentityChanged,
     LookFailed,
     LookRecovered,
+    StateEvent,
     TargetAdded,
     TargetRemoved,
 )
@@ -79,13 +79,13 @@ EVENTS = st.sampled_from(["web", "mail", "ca"]).flatmap(
 BATCHES = st.lists(st.lists(EVENTS, max_size=12), max_size=4)
 
 
-def in_time(batches: Sequence[Sequence[Event]]) -> list[list[Event]]:
+def in_time(batches: Sequence[Sequence[StateEvent]]) -> list[list[StateEvent]]:
     """Let a second pass from event to event."""
     clock = iter(range(1, 10_000))
     return [[at_time(event, float(next(clock))) for event in batch] for batch in batches]
 
 
-def at_time(event: Event, at: float) -> Event:
+def at_time(event: StateEvent, at: float) -> StateEvent:
     assert not isinstance(event, ActionEnded)
     return replace(event, at=at)
 
@@ -105,7 +105,7 @@ def path(tmp_path: Path) -> str:
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=BATCHES)
-def test_what_is_loaded_equals_a_simple_model_of_the_events(empty: str, batches: list[list[Event]]) -> None:
+def test_what_is_loaded_equals_a_simple_model_of_the_events(empty: str, batches: list[list[StateEvent]]) -> None:
     model: dict[str, TargetState] = {}
     with tempfile.TemporaryDirectory() as directory:
         path = shutil.copy(empty, directory)
@@ -119,7 +119,7 @@ def test_what_is_loaded_equals_a_simple_model_of_the_events(empty: str, batches:
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(recorded=BATCHES, believed=BATCHES)
 def test_catching_up_makes_any_database_say_what_is_believed(
-    empty: str, recorded: list[list[Event]], believed: list[list[Event]]
+    empty: str, recorded: list[list[StateEvent]], believed: list[list[StateEvent]]
 ) -> None:
     registry: dict[str, TargetState] = {}
     for batch in in_time(believed):
@@ -198,7 +198,7 @@ def test_a_target_that_is_removed_and_added_at_once_is_known_afresh(path: str) -
 
 
 def test_the_same_events_again_add_no_row(path: str) -> None:
-    batch: list[Event] = [
+    batch: list[StateEvent] = [
         added("web"),
         presented("web", 2.0, LEAF, ISSUER),
         FindingRaised("web", 2.0, EXPIRING),
@@ -259,8 +259,8 @@ def test_history_can_be_narrowed(path: str) -> None:
 
 
 def test_pruning_forgets_what_ended_and_keeps_what_is_true_now(path: str) -> None:
-    gone: list[Event] = [added("gone", 1.0), presented("gone", 1.0, ISSUER), TargetRemoved("gone", 4.0)]
-    web: list[Event] = [
+    gone: list[StateEvent] = [added("gone", 1.0), presented("gone", 1.0, ISSUER), TargetRemoved("gone", 4.0)]
+    web: list[StateEvent] = [
         added("web", 1.0),
         presented("web", 1.0, OTHER),
         FindingRaised("web", 1.0, EXPIRING),

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from config.vocabulary import TargetKind
-from monitor.state.events import Event, FindingRaised
+from monitor.state.events import FindingRaised, StateEvent
 from monitor.state.target import TargetState
 from monitor.store import Degraded, DegradedReason, Store, history, load
 from monitor.store.database import set_aside
@@ -57,7 +57,7 @@ def fill(path: str) -> None:
     write(path, [event for i in range(200) for event in found(f"t{i}")])
 
 
-def found(target: str) -> tuple[Event, Event]:
+def found(target: str) -> tuple[StateEvent, StateEvent]:
     return added(target), presented(target, 2.0, make_certificate(target, 1500))
 
 

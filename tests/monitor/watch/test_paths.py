@@ -6,17 +6,17 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.watch.paths import DEPTH_LIMIT, Link, NodeKind, PathGraph, Seen
+from monitor.watch.paths import DEPTH_LIMIT, Link, NodeKind, PathGraph, SeenPath
 
 
 class PathDisk:
     """Entries by path without links, and a record of the directories that a `PathGraph` is in."""
 
-    def __init__(self, entries: dict[str, Seen]) -> None:
+    def __init__(self, entries: dict[str, SeenPath]) -> None:
         self.entries = entries
         self.inside: set[str] = set()
 
-    def see(self, path: str) -> Seen:
+    def see(self, path: str) -> SeenPath:
         assert os.path.dirname(path) in self.inside, "looked before it was watched"
         return self.entries.get(path, NodeKind.NOTHING)
 
@@ -30,7 +30,7 @@ class PathDisk:
 
 
 def disk(*directories: str, **links: str) -> PathDisk:
-    entries: dict[str, Seen] = dict.fromkeys(directories, NodeKind.DIRECTORY)
+    entries: dict[str, SeenPath] = dict.fromkeys(directories, NodeKind.DIRECTORY)
     return PathDisk(entries | {f"/{name.replace('_', '/')}": Link(to) for name, to in links.items()})
 
 
@@ -101,7 +101,7 @@ THINGS = st.one_of(
     st.lists(st.tuples(PATHS, THINGS), max_size=8),
 )
 def test_ways_that_followed_every_change_are_those_that_start_afresh(
-    entries: dict[str, Seen], files: set[str], listings: set[str], changes: list[tuple[str, Seen]]
+    entries: dict[str, SeenPath], files: set[str], listings: set[str], changes: list[tuple[str, SeenPath]]
 ) -> None:
     there = PathDisk(dict(entries))
     ways = there.ways(files, listings)
@@ -117,7 +117,9 @@ def test_ways_that_followed_every_change_are_those_that_start_afresh(
 
 
 @given(st.dictionaries(PATHS, THINGS, max_size=12), st.sets(PATHS), st.sets(PATHS))
-def test_what_is_discarded_leaves_nothing_behind(entries: dict[str, Seen], files: set[str], listings: set[str]) -> None:
+def test_what_is_discarded_leaves_nothing_behind(
+    entries: dict[str, SeenPath], files: set[str], listings: set[str]
+) -> None:
     # Links in a circle hold each other.
     there = PathDisk({path: thing for path, thing in entries.items() if not isinstance(thing, Link)})
     ways = there.ways(files, listings)
