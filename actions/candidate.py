@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from config.text import printable
+from config.text import Printable, printable
 from config.vocabulary import FileFormat
 from probes.certificate import Certificate, certificate
 from probes.chain import paths, signed
@@ -90,6 +90,8 @@ class Candidate:
     """The root among the files, if there is one; clients must hold it themselves."""
     put_right: tuple[str, ...] = ()
     """Corrections that were made to the files: sentences, printable."""
+    offered: Printable = field(default=Printable(""), compare=False)
+    """Of an offer, by whom and when it was brought, the rest of "it was offered ..."; else empty."""
 
     @property
     def presented(self) -> tuple[Certificate, ...]:

@@ -12,10 +12,12 @@ from typing import Final, NamedTuple
 
 from config.text import printable
 from probes.certificate import Certificate
+from probes.container.pem import spans
 from probes.container.registry import open_container
 from probes.store_content import sha256_of
 
-_BLOCK: Final = re.compile(rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----.*?-----END \1-----", re.DOTALL)
+_LABELS: Final = frozenset({b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE"})
+_LINE_END: Final = re.compile(rb"[ \t]*(?:\r?\n|\r|\Z)")
 _OURS: Final = b"# certvigil: "
 """How the line begins that stands above each certificate which was added here."""
 _LONGEST: Final = 200
@@ -66,21 +68,29 @@ def _line_end(data: bytes) -> bytes:
 
 
 def _blocks(data: bytes) -> Iterator[_Block]:
-    for found in _BLOCK.finditer(data):
-        held = open_container(found[0]).blocks.certificates
+    behind = 0
+    for found in spans(data, _LABELS):
+        held = open_container(data[found.start : found.end]).blocks.certificates
+        start, behind = _line_start(data, found.start, behind), _behind_line(data, found.end)
         if len(held) == 1:
-            yield _Block(_line_start(data, found.start()), _behind_line(data, found.end()), sha256_of(held[0]))
+            yield _Block(start, behind, sha256_of(held[0]))
 
 
-def _line_start(data: bytes, at: int) -> int:
-    """Return where a line begins that has nothing but blanks before `at`; else `at`."""
-    start = data.rfind(b"\n", 0, at) + 1
+def _line_start(data: bytes, at: int, behind: int) -> int:
+    """Return where a line begins that has nothing but blanks before `at`; else `at`.
+
+    `behind` is the end of the block before: one line of many blocks is not gone back over for each.
+    """
+    found = data.rfind(b"\n", behind, at)
+    if found < 0 and behind and not data.startswith(b"\n", behind - 1):
+        return at
+    start = max(found + 1, behind)
     return start if not data[start:at].strip(b" \t") else at
 
 
 def _behind_line(data: bytes, at: int) -> int:
     """Return behind the end of a line that has nothing but blanks from `at` on; else `at`."""
-    found = re.compile(rb"[ \t]*(?:\r?\n|\r|\Z)").match(data, at)
+    found = _LINE_END.match(data, at)
     return found.end() if found is not None else at
 
 

@@ -259,14 +259,22 @@ def _issuing_keys(candidate: Candidate, demands: Demands) -> Iterator[str]:
 
 _BESIDE: Final = (
     "put the missing certificate beside the candidate (into the inbox, or among the files given) if it is an "
-    "intermediate, or add it to the client's store if it is a root"
+    "intermediate, or add it to the client's store if it is a root whose fingerprint is one that the CA itself "
+    "publishes"
 )
 
 
-def why_rejected(edge: Edge) -> str:
-    """Return why a client rejects a candidate, with the cure for a candidate: no server presents it yet."""
+def why_rejected(edge: Edge, *, is_offer: bool = False) -> str:
+    """Return why a client rejects a candidate, with the cure for a candidate: no server presents it yet.
+
+    An offer is anybody's: it has no cure by which a client would trust its issuer.
+    """
     cause = edge.cause
-    return edge.why if cause is None else f"{cause.detail}{NAMED_CURE}{_cure_for_candidate(cause)}"
+    return edge.why if cause is None else f"{cause.detail}{_with_cure(_cure_for_candidate(cause), is_offer=is_offer)}"
+
+
+def _with_cure(cure: str, *, is_offer: bool) -> str:
+    return "" if is_offer else f"{NAMED_CURE}{cure}"
 
 
 def _cure_for_candidate(cause: Finding) -> str:
@@ -291,7 +299,9 @@ def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Obj
                 )
     for detail, cure, clients in gaps.values():
         others = f"; {', '.join(clients[1:])} would miss it, too" if clients[1:] else ""
-        yield Objection(Ground.INCOMPLETE_CHAIN, f"{detail}{others}{NAMED_CURE}{cure}")
+        yield Objection(
+            Ground.INCOMPLETE_CHAIN, f"{detail}{others}{_with_cure(cure, is_offer=bool(candidate.offered))}"
+        )
     if views and not gaps and not any(verdict.accepted for verdict in verdicts.values()):
         why = next((cause.detail for verdict in verdicts.values() for cause in verdict.causes), "")
         yield Objection(Ground.NO_CLIENT_ACCEPTS, f"no client of it accepts it: {why}")

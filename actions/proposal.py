@@ -148,7 +148,8 @@ def judge(
     stages = [_staged(stage, proposal.installed) for stage in proposal.site.stages]
     effects = rehearse(proposal.candidate, stages, now)
     if isinstance(effects, CannotBeServed):
-        return ProposalVerdict((*objections, Objection(Ground.CANNOT_BE_SERVED, effects.detail)))
+        against_all = (*objections, Objection(Ground.CANNOT_BE_SERVED, effects.detail))
+        return ProposalVerdict(_with_provenance(against_all, proposal.candidate))
     # An incomplete chain names the clients that miss the issuer, and a validity is everybody's: these need no second
     # objection.
     is_incomplete = any(one.ground is Ground.INCOMPLETE_CHAIN for one in against)
@@ -156,9 +157,14 @@ def judge(
     known |= kept_out_by_time(proposal.candidate, demands.views, now)
     elsewhere = roots_known(proposal.candidate, demands.views)
     presented_now = proposal.site.served or (leaf_first(demands.installed) if demands.installed else ())
-    unseen = lost_unseen(proposal.candidate.presented, presented_now, proposal.site.unseen, elsewhere, losses)
+    is_offer = bool(proposal.candidate.offered)
+    unseen = lost_unseen(
+        proposal.candidate.presented, presented_now, proposal.site.unseen, elsewhere, losses, is_offer=is_offer
+    )
     lacks = {each.client: each for each in lacking(proposal.candidate.presented, demands.views, elsewhere, now)}
-    return ProposalVerdict((*objections, *_losses(effects, {*losses, *known}, lacks), *unseen), effects, noted)
+    lost = _losses(proposal.candidate, effects, {*losses, *known}, lacks)
+    found = (*objections, *lost, *unseen)
+    return ProposalVerdict(_with_provenance(found, proposal.candidate), effects, noted)
 
 
 def demands_of(site: ComponentSite, installed: Sequence[Certificate], kind: Kind) -> Demands:
@@ -250,15 +256,23 @@ def _unusable(proposal: ComponentProposal, now: float) -> Iterator[Objection]:
             yield Objection(Ground.UNUSABLE, why)
 
 
+def _with_provenance(found: Sequence[Objection], candidate: Candidate) -> tuple[Objection, ...]:
+    """Return the objections; of an offer, each says who brought it."""
+    if not candidate.offered:
+        return tuple(found)
+    said = sentence("; it was offered {}, which is no reason to trust its issuer", candidate.offered)
+    return tuple(replace(each, detail=f"{each.detail}{said}") for each in found)
+
+
 def _losses(
-    effects: Sequence[Effect], expected: Collection[str], lacks: Mapping[str, LackingClient]
+    candidate: Candidate, effects: Sequence[Effect], expected: Collection[str], lacks: Mapping[str, LackingClient]
 ) -> Iterator[Objection]:
     """Yield each client that would be lost unexpectedly, once; of one that `lacks` the root, what comes first."""
     lost = {effect.after.client: effect for effect in effects if effect.lost}
     for name, effect in lost.items():
         if name not in expected:
-            why = why_rejected(effect.after)
-            first = _root_first(lacks[name]) if name in lacks else ""
+            why = why_rejected(effect.after, is_offer=bool(candidate.offered))
+            first = _root_first(lacks[name]) if name in lacks and not candidate.offered else ""
             yield Objection(Ground.CLIENT_LOST, f"{name} would no longer accept {effect.endpoint}: {why}{first}")
 
 
@@ -266,7 +280,13 @@ def _root_first(lack: LackingClient) -> Printable:
     """Return that the trust store of a client gets the root first, the end of a sentence."""
     store = harmless(lack.store)
     add = sentence("first `certvigil trust add {} --from ROOT`", store)
-    return sentence("; its trust store {} lacks {}: {}", store, lack.issuer, add)
+    sha256 = (
+        Printable("the SHA-256 of ROOT")
+        if lack.root is None
+        else sentence("its SHA-256 {}", harmless(lack.root.sha256))
+    )
+    compare = sentence("once {} is compared with the CA's own word", sha256)
+    return sentence("; its trust store {} lacks {}: {}, {}", store, lack.issuer, add, compare)
 
 
 # The parts of a plan

@@ -22,7 +22,7 @@ from actions.trust_pkcs12 import NotWritten, write_pkcs12
 from config.likeness import perhaps
 from config.model import TrustStore
 from config.text import Printable, listed, printable, sentence
-from config.vocabulary import EntryKind, FileFormat, Integrity, WriteMode
+from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason, WriteMode
 from probes.certificate import Certificate, certificate, decodable
 from probes.container.registry import called
 from probes.judge.time import moment
@@ -146,6 +146,8 @@ def _unreadable(file: StoreFile) -> Objection | None:
     content = file.content
     if content.is_keystore and content.faults:
         return Objection(Ground.UNREADABLE, f"{_where(file)}: {content.faults[0].detail}")
+    if any(each.reason is UnreadableReason.TOO_LARGE for each in content.faults):
+        return Objection(Ground.UNREADABLE, f"{_where(file)}: {content.faults[0].detail}")
     if file.data and not content.entries and not content.is_keystore:
         return Objection(Ground.UNREADABLE, f"{_where(file)} holds no certificate that can be read")
     return None
@@ -267,13 +269,15 @@ def _removed(file: StoreFile, deed: RemoveAnchor, keytool: Keytool | None) -> Re
     gone = _named(file, deed.named)
     if isinstance(gone, Objection):
         return gone
-    left = [each for each in file.content.entries if each not in gone and each.kind is EntryKind.TRUSTED]
+    known = frozenset(gone)
+    left = [each for each in file.content.entries if each not in known and each.kind is EntryKind.TRUSTED]
     if not left:
         return Objection(
             Ground.CANNOT_BE_WRITTEN, f"{_where(file)} would hold no certificate: nothing would be trusted"
         )
     removed = {each.alias or sha256_of(each.certificates[0]): certificate(each.certificates[0]) for each in gone}
-    still = [one for one in left if any(one.certificates == each.certificates for each in gone)]
+    alike = {each.certificates for each in gone}
+    still = [one for one in left if one.certificates in alike]
     remarks = [
         f"{certificate(one.certificates[0]).title} goes on being trusted, as {printable(one.alias, _SHOWN)}"
         for one in still

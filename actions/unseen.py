@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from actions.ending import Ground
 from actions.precheck import Objection
-from config.text import harmless, sentence
+from config.text import Printable, harmless, sentence
 from probes.certificate import Certificate
 from probes.chain import presented_path
 from probes.judge.client import leaf_first
@@ -36,10 +36,13 @@ def lost_unseen(
     clients: Iterable[UnseenClient],
     trusts: Sequence[Trust],
     expected: Collection[str],
+    *,
+    is_offer: bool = False,
 ) -> Iterator[Objection]:
     """Yield each client, once, that accepts the chain of `today` and might reject the chain `new` (not empty).
 
-    `trusts` are the stores by which the roots are known; clients that are `expected` to be lost are passed over.
+    `trusts` are the stores by which the roots are known; clients that are `expected` to be lost are passed over. Of an
+    offer, which is anybody's, no root is to be confirmed.
     """
     if not today or _end(new, trusts) == _end(today, trusts):
         return
@@ -54,16 +57,17 @@ def lost_unseen(
         where = harmless(each.endpoint)
         if root is None:
             issuer = presented_path(leaf_first(new))[-1].issuer
-            why = sentence("the root of {} is not at hand: give it with the candidate", issuer)
+            cure = Printable("") if is_offer else Printable(": give it with the candidate")
+            why = sentence("the root of {} is not at hand{}", issuer, cure)
         else:
-            why = sentence(
-                "nobody has confirmed that its trust store {} has {}; `certvigil trust confirm {} --root {}` does, "
-                "and `certvigil rotate` has the order",
-                harmless(each.store),
-                root.title,
-                harmless(each.store),
-                harmless(root.sha256),
-            )
+            why = sentence("nobody has confirmed that its trust store {} has {}", harmless(each.store), root.title)
+            if not is_offer:
+                why = sentence(
+                    "{}; `certvigil trust confirm {} --root {}` does, and `certvigil rotate` has the order",
+                    why,
+                    harmless(each.store),
+                    harmless(root.sha256),
+                )
         yield Objection(Ground.CLIENT_LOST, sentence("{} might not accept {}: {}", harmless(each.client), where, why))
 
 

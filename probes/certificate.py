@@ -249,6 +249,11 @@ def decodable(ders: Iterable[bytes]) -> tuple[Certificate, ...]:
     return tuple(found)
 
 
+def folded_name(name: str) -> str:
+    """Return a name such that names which OpenSSL takes for equal (RFC 5280, 7.1) are; a few others may be, too."""
+    return "".join(name.casefold().split())
+
+
 def roots_in(certificates: Iterable[Certificate]) -> tuple[Certificate, ...]:
     """Return the self-issued certificates of CAs among these."""
     return tuple(each for each in certificates if each.is_ca and each.self_issued)

@@ -9,17 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from config.text import printable
 from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
+from probes.certificate import decodable, folded_name
 from probes.container.blocks import Container, EncodingFault, Password
-from probes.container.bundle import read_bundle
+from probes.container.bundle import MOST_ANCHORS, read_bundle
 from probes.container.registry import PEM, is_keystore, open_container, recognise
 from probes.keystore import DEFAULT_PASSWORD, StoreEntry
 
+LARGEST: Final = 16 * 2**20
+"""Bytes of a trust store."""
+MOST_OF_ONE_NAME: Final = 256
+"""Certificates in it with one subject: a verifier compares each with each."""
 _LEAST_DIGITS: Final = 8
 
 
@@ -99,7 +104,35 @@ def same_alias(one: str, other: str) -> bool:
 
 
 def read_store(data: bytes, passwords: Iterable[Password] = (None, DEFAULT_PASSWORD)) -> StoreContent:
-    """Return the content of a store; the password that proves most counts. It raises nothing."""
+    """Return the content of a store; the password that proves most counts. It raises nothing.
+
+    Of a store that is too large, a fault is all that is returned: whoever may write it must not choose how long it
+    holds others up.
+    """
+    if len(data) > LARGEST:
+        return StoreContent(FileFormat.OTHER, (), (_too_large(f"it is larger than {LARGEST} bytes"),))
+    content = _read_store(data, passwords)
+    why = why_too_many(content.anchors)
+    return content if not why else replace(content, entries=(), faults=(_too_large(why),))
+
+
+def _too_large(why: str) -> EncodingFault:
+    return EncodingFault(UnreadableReason.TOO_LARGE, why)
+
+
+def why_too_many(anchors: Sequence[bytes]) -> str:
+    """Return why so many anchors, in DER, are not used, the rest of a sentence; empty where they are."""
+    if len(anchors) > MOST_ANCHORS:
+        return f"it holds more than {MOST_ANCHORS} certificates, and is not read"
+    if len(anchors) <= MOST_OF_ONE_NAME:
+        return ""
+    named = Counter(folded_name(each.subject) for each in decodable(anchors))
+    if max(named.values(), default=0) > MOST_OF_ONE_NAME:
+        return f"it holds more than {MOST_OF_ONE_NAME} certificates with one subject, and is not read"
+    return ""
+
+
+def _read_store(data: bytes, passwords: Iterable[Password]) -> StoreContent:
     form = recognise(data)
     if form is PEM:
         return _of_pem(data)
@@ -139,7 +172,7 @@ def _of_pem(data: bytes) -> StoreContent:
     read, opened = read_bundle(data), open_container(data)
     faults = list(opened.blocks.faults)
     if read.why:
-        faults.append(EncodingFault(UnreadableReason.BAD_PEM, f"OpenSSL reads none of it: {read.why}"))
+        faults.append(EncodingFault(UnreadableReason.BAD_PEM, read.why))
     elif left := len({*opened.blocks.certificates} - {*read.certificates}):
         why = f"OpenSSL takes {left} of its certificates for no anchors: their blocks are not written as it reads them"
         faults.append(EncodingFault(UnreadableReason.BAD_PEM, why))

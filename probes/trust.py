@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,15 +13,14 @@ import certifi
 
 from config.model import CertifiStore, OtherMachines, PemBundle, SystemStore, TrustStore
 from config.text import Printable
+from config.vocabulary import UnreadableReason
 from probes.certificate import Certificate, decodable
 from probes.container.bundle import read_bundle
 from probes.container.registry import PEM, recognise, trusted_in
 from probes.keystore import DEFAULT_PASSWORD, password_in
 from probes.opening import read_as_ourselves
-from probes.store_content import read_store
+from probes.store_content import LARGEST, read_store, why_too_many
 
-LARGEST: Final = 64 * 2**20
-"""Bytes of a file of anchors."""
 _LONGEST_PASSWORD: Final = 64 * 1024
 """Bytes of its file."""
 _SYSTEM_BUNDLES: Final = (
@@ -46,18 +46,19 @@ class Trust:
     """The anchors are those of the web PKI, so its rules on validity apply."""
     public_anchors: frozenset[Certificate] = field(default=frozenset(), repr=False)
     """Those that are, where not all are."""
-    by_subject: Mapping[bytes, tuple[Certificate, ...]] = field(init=False, repr=False)
+    by_subject: Mapping[bytes, Sequence[Certificate]] = field(init=False, repr=False)
+    _held: frozenset[Certificate] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        by_subject: dict[bytes, tuple[Certificate, ...]] = {}
+        by_subject: dict[bytes, list[Certificate]] = {}
         for anchor in self.anchors:
-            subject = anchor.outline().subject
-            by_subject[subject] = (*by_subject.get(subject, ()), anchor)
+            by_subject.setdefault(anchor.outline().subject, []).append(anchor)
         object.__setattr__(self, "by_subject", by_subject)
+        object.__setattr__(self, "_held", frozenset(self.anchors))
 
     def holds(self, candidate: Certificate) -> bool:
         """Whether exactly this certificate is an anchor."""
-        return candidate in self.by_subject.get(candidate.outline().subject, ())
+        return candidate in self._held
 
     def holds_as_public(self, candidate: Certificate) -> bool:
         """Whether this certificate is an anchor, and one of the web PKI."""
@@ -138,9 +139,12 @@ def _of_the_web_pki() -> frozenset[Certificate]:
 def read_certificates(path: str) -> tuple[Certificate, ...]:
     """Return the certificates in the file at `path`, each once, in file order.
 
-    Raises OSError where the file cannot be read.
+    Raises OSError where the file cannot be read, or holds too many.
     """
-    return tuple(dict.fromkeys(decodable(trusted_in(read_anchor_file(path)))))
+    found = trusted_in(read_anchor_file(path))
+    if why := why_too_many(found):
+        raise OSError(errno.EFBIG, why, path)
+    return tuple(dict.fromkeys(decodable(found)))
 
 
 def _anchors_of(store: TrustStore, path: str) -> tuple[Certificate, ...] | str:
@@ -148,13 +152,15 @@ def _anchors_of(store: TrustStore, path: str) -> tuple[Certificate, ...] | str:
     data = read_anchor_file(path)
     form = recognise(data)
     if form is not None and form.is_keystore and not form.shows_trusted:
-        return decodable(read_store(data, (*own_password(store), None, DEFAULT_PASSWORD)).anchors)
+        content = read_store(data, (*own_password(store), None, DEFAULT_PASSWORD))
+        large = (each.detail for each in content.faults if each.reason is UnreadableReason.TOO_LARGE)
+        return next(large, "") or decodable(content.anchors)
     if form is PEM:
         read = read_bundle(data)
-        return (
-            f"OpenSSL reads none of it: {read.why}" if read.why else tuple(dict.fromkeys(decodable(read.certificates)))
-        )
-    return tuple(dict.fromkeys(decodable(trusted_in(data))))
+        why, found = read.why, read.certificates
+    else:
+        why, found = "", trusted_in(data)
+    return why or why_too_many(found) or tuple(dict.fromkeys(decodable(found)))
 
 
 def own_password(store: TrustStore) -> tuple[bytes, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from OpenSSL import crypto
 from OpenSSL._util import lib as openssl
 
 from config.text import Printable, printable
-from probes.certificate import Certificate, NameKind, certificate
+from probes.certificate import Certificate, NameKind, certificate, folded_name
 from probes.trust import Trust
 
 WEBPKI_MAX_DEPTH: Final = 8
@@ -75,17 +75,26 @@ def _reachable(trust: Trust, certificates: Sequence[Certificate]) -> Sequence[Ce
     """Return the anchors that a path from `certificates` may use: the others of a large store would only cost time."""
     if len(trust.anchors) <= _SMALL_STORE:
         return trust.anchors
+    by_name = _by_folded_name(trust)
+    names = dict.fromkeys(folded_name(name) for each in certificates for name in (each.issuer, each.subject))
     reachable: dict[Certificate, None] = {}
-    names = {name for each in certificates for name in (_folded(each.issuer), _folded(each.subject))}
-    while found := [each for each in trust.anchors if each not in reachable and _folded(each.subject) in names]:
-        reachable.update(dict.fromkeys(found))
-        names = {_folded(each.issuer) for each in found}
+    waiting = list(names)
+    # Each name once, however many lead to it.
+    while waiting:
+        for anchor in by_name.get(waiting.pop(), ()):
+            reachable[anchor] = None
+            if (issuer := folded_name(anchor.issuer)) not in names:
+                names[issuer] = None
+                waiting.append(issuer)
     return tuple(reachable)
 
 
-def _folded(name: str) -> str:
-    """Return a name such that names which OpenSSL takes for equal (RFC 5280, 7.1) are; a few others may be, too."""
-    return "".join(name.casefold().split())
+@lru_cache(maxsize=64)
+def _by_folded_name(trust: Trust) -> Mapping[str, Sequence[Certificate]]:
+    found: dict[str, list[Certificate]] = {}
+    for anchor in trust.anchors:
+        found.setdefault(folded_name(anchor.subject), []).append(anchor)
+    return found
 
 
 def verify_webpki(leaf: Certificate, intermediates: Sequence[Certificate], trust: Trust, now: float) -> Verification:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from actions.journal import Event, Record
 from config.load import digest_on_disk, load
@@ -14,12 +14,10 @@ from config.model import Config
 from config.text import Log, Printable, harmless, printable, sentence
 from monitor.actor.authority import ourselves
 from monitor.actor.context import ActorContext, actor_context
-from monitor.state.trust import TrustContext, read_trust_context
+from monitor.actor.trust_files import Signature, TrustFiles, signature_of
+from monitor.state.trust import TrustContext
 
 log: Log = logging.getLogger("certvigil.actor")
-
-Signature = tuple[tuple[str, int, int, int], ...]
-"""Path, inode, time of modification and size of files."""
 
 
 class CurrentConfig:
@@ -31,9 +29,10 @@ class CurrentConfig:
         self._config = self._at_start = config
         self._seen = config.digest
         """The digest of the configuration that was read last, good or not."""
+        self._files = TrustFiles(config)
         self._trust_context: TrustContext | None = None
         self._read: Signature = ()
-        """The files of the trust context, as they were when it was read."""
+        """The files of the trust context, as they were when it was made."""
         self._lock = threading.Lock()
 
     @property
@@ -56,11 +55,14 @@ class CurrentConfig:
         with self._lock:
             config, trust_context = self._refresh(), self._trust_context
             known = trust_context is not None and trust_context.config is config
-            if trust_context is None or not known or _signature(trust_context.paths()) != self._read:
-                trust_context, findings = read_trust_context(config)
-                for each in findings:
-                    log.warning("%s", harmless(each.detail))
-                self._trust_context, self._read = trust_context, _signature(trust_context.paths())
+            if trust_context is None or not known:
+                self._files = TrustFiles(config)
+                trust_context = self._files.context()
+            # No file of them is read here, where everybody waits: whoever asks for one reads it.
+            signature = signature_of(trust_context.paths())
+            if signature != self._read:
+                trust_context = self._files.context()
+            self._trust_context, self._read = trust_context, signature
         with actor_context(trust_context) as context:
             if not known:
                 _make_inboxes(context)
@@ -128,13 +130,3 @@ def _why_gone(config: Config, name: str, components: Sequence[str]) -> Printable
         group = printable(config.subject_of(name))
         return sentence("the component {} is changed only with all members of group {} by now", printable(name), group)
     return None
-
-
-def _signature(paths: Iterable[str]) -> Signature:
-    """Return a value that differs once a file is another."""
-    found = []
-    for path in sorted(paths):
-        with suppress(OSError):
-            status = os.stat(path)
-            found.append((path, status.st_ino, status.st_mtime_ns, status.st_size))
-    return tuple(found)

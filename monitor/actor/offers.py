@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from actions.artefact import pem
@@ -167,7 +168,8 @@ def candidates_offered(
         for each in made.usable:
             known = usable.get(each.certificate.sha256)
             if known is None or _is_better(context, action.components, each, known[0]):
-                usable[each.certificate.sha256] = (each, bundle.provenance)
+                brought_by = replace(each, offered=bundle.provenance.sentence)
+                usable[each.certificate.sha256] = (brought_by, bundle.provenance)
     if not offers.bundles:
         # Only files that cannot be used may lie there.
         return None if not remarks else OfferedCandidates(_none(remarks), (), {}, ())

@@ -33,7 +33,8 @@ from monitor.guide.markdown import markdown
 from probes.certificate import Certificate
 from probes.opening import read_as_ourselves
 from probes.private_key import load_private_key
-from probes.trust import LARGEST, read_certificates
+from probes.store_content import LARGEST
+from probes.trust import read_certificates
 
 UNUSABLE: Final = 3
 _MOST: Final = 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from config.model import DEFAULT_CLIENT, Client, Config
@@ -65,34 +65,51 @@ def read_trust_context(config: Config, before: TrustContext | None = None) -> tu
     """
     findings: list[Finding] = []
     trusts: dict[str, Trust] = {}
-    held: dict[str, tuple[Certificate, ...]] = {}
-    switches: dict[str, SwitchReading] = {}
-    clients = _clients_in_use(config)
     for name in stores_in_use(config):
-        match read_trust(config.trust_stores[name]):
-            case Trust() as trust:
-                known = before.trusts.get(name) if before is not None else None
-                trusts[name] = known if known is not None and known.holds_the_same_as(trust) else trust
-            case TrustUnreadable(_, path, detail):
-                findings.append(_unreadable(f"trust store {name}", path, detail))
-    for client in clients:
-        certificates: list[Certificate] = []
-        for path in client.intermediates:
-            try:
-                certificates.extend(read_certificates(path))
-            except OSError as error:
-                findings.append(_unreadable(f"client {client.name}", path, error.strerror or "cannot be read"))
-        held[client.name] = tuple(certificates)
-        switch = client.validation_switch
-        match None if switch is None else read_switch(switch):
-            case SwitchReading() as read:
-                switches[client.name] = read
-            case SwitchUnreadable(path, detail):
-                findings.append(_unreadable(f"validation_switch of client {client.name}", path, detail))
+        if (trust := read_one_trust(config, name, findings.append)) is not None:
+            known = before.trusts.get(name) if before is not None else None
+            trusts[name] = known if known is not None and known.holds_the_same_as(trust) else trust
+    clients = clients_in_use(config)
+    held = {each.name: read_held(each, findings.append) for each in clients}
+    read = {each.name: read_client_switch(each, findings.append) for each in clients}
+    switches = {name: each for name, each in read.items() if each is not None}
     return TrustContext(config, trusts, held, switches), tuple(findings)
 
 
-def _clients_in_use(config: Config) -> tuple[Client, ...]:
+def read_one_trust(config: Config, name: str, tell: Callable[[Finding], None]) -> Trust | None:
+    """Return the anchors of one trust store; None where it cannot be used, which is told."""
+    match read_trust(config.trust_stores[name]):
+        case Trust() as trust:
+            return trust
+        case TrustUnreadable(_, path, detail):
+            tell(_unreadable(f"trust store {name}", path, detail))
+    return None
+
+
+def read_held(client: Client, tell: Callable[[Finding], None]) -> tuple[Certificate, ...]:
+    """Return the intermediates that a client holds itself; each file that cannot be used is told."""
+    certificates: list[Certificate] = []
+    for path in client.intermediates:
+        try:
+            certificates.extend(read_certificates(path))
+        except OSError as error:
+            tell(_unreadable(f"client {client.name}", path, error.strerror or "cannot be read"))
+    return tuple(certificates)
+
+
+def read_client_switch(client: Client, tell: Callable[[Finding], None]) -> SwitchReading | None:
+    """Return what a client's own configuration says of its validation; None where nothing can be read of it."""
+    switch = client.validation_switch
+    match None if switch is None else read_switch(switch):
+        case SwitchReading() as read:
+            return read
+        case SwitchUnreadable(path, detail):
+            tell(_unreadable(f"validation_switch of client {client.name}", path, detail))
+    return None
+
+
+def clients_in_use(config: Config) -> tuple[Client, ...]:
+    """Return the clients of endpoints, and the default one where `/probe` may need it."""
     named = {name for endpoint in config.endpoints.values() for name in endpoint.clients}
     if config.settings.probe:
         named.add(DEFAULT_CLIENT)
@@ -104,7 +121,7 @@ def stores_in_use(config: Config) -> tuple[str, ...]:
 
     Those of other machines are not among them: there is nothing to read.
     """
-    named = {client.trusts for client in _clients_in_use(config)}
+    named = {client.trusts for client in clients_in_use(config)}
     named.update(watch.trust_store for watch in config.watches if watch.trust_store)
     named.update(file.trust_store for file in config.files if file.trust_store)
     allowed = [each for component in config.components.values() for each in component.allowed_issuers]

@@ -14,10 +14,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_private_key
 from cryptography.x509 import load_der_x509_crl
 
 from probes.encoding import CONTEXT_0, SEQUENCE, DERError, element_end, enter, outline
+from probes.private_key import load_private_key
+
+MOST_ANCHORS: Final = 10_000
+"""Certificates of one store: Mozilla's has some 140, a large company's some thousands."""
+_MOST_OTHERS: Final = 100
+"""Keys and revocation lists in it, each of which is decoded."""
 
 _LONGEST: Final = 254
 """Bytes of a line; the rest of a longer one is read as a line of its own."""
@@ -44,7 +49,7 @@ class ReadBundle:
     certificates: tuple[bytes, ...] = ()
     """DER."""
     why: str = ""
-    """Why OpenSSL reads nothing of the file, the end of a sentence; empty where it reads it."""
+    """Why nothing of the file is read, the rest of a sentence; empty where it is read."""
 
 
 class _DamagedError(Exception):
@@ -52,18 +57,21 @@ class _DamagedError(Exception):
 
 
 def read_bundle(data: bytes) -> ReadBundle:
-    """Return what OpenSSL takes for anchors; raises nothing."""
-    lines, found = _Lines(data), list[bytes]()
+    """Return what OpenSSL takes for anchors, not many more than `MOST_ANCHORS`; raises nothing."""
+    lines, found, others = _Lines(data), list[bytes](), 0
     try:
-        while (label := _begun(lines)) is not None:
+        while len(found) <= MOST_ANCHORS and (label := _begun(lines)) is not None:
             at = lines.number
+            others += label in _DECODED
+            if others > _MOST_OTHERS:
+                return ReadBundle(why=f"it holds more than {_MOST_OTHERS} keys and revocation lists, and is not read")
             try:
                 content, has_header = _content(lines, label)
                 found += _anchors(label, content, has_header=has_header)
             except (DERError, ValueError, IndexError) as error:
                 raise _DamagedError(f"the block at line {at} cannot be decoded: {error}") from None
     except _DamagedError as error:
-        return ReadBundle(why=str(error))
+        return ReadBundle(why=f"OpenSSL reads none of it: {error}")
     return ReadBundle(tuple(found))
 
 
@@ -156,7 +164,7 @@ def _decode_other(label: bytes, content: bytes) -> None:
         if label == _CRL:
             load_der_x509_crl(content)
         else:
-            load_der_private_key(content, None)
+            load_private_key(content)
     except (TypeError, UnsupportedAlgorithm):
         # It has the shape.
         return

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final, NamedTuple
 
 from config.vocabulary import FileFormat, UnreadableReason
 from probes.container.blocks import MOST_FAULTS, Blocks, Container, EncodingFault, Format
@@ -17,7 +18,9 @@ _CERTIFICATE_LABELS: Final = frozenset({b"CERTIFICATE", b"X509 CERTIFICATE", b"T
 _BEGIN: Final = b"-----BEGIN "
 _LABEL: Final = rb"[A-Z0-9#][A-Z0-9# ]{0,63}"
 _BOUNDARY: Final = re.compile(rb"-----(BEGIN|END) (" + _LABEL + rb")-----")
-_BLOCK: Final = re.compile(rb"-----BEGIN (" + _LABEL + rb")-----.*?-----END \1-----", re.DOTALL)
+# Two boundaries may share their hyphens.
+_MARK: Final = re.compile(rb"-----(BEGIN|END) (" + _LABEL + rb")(?=-----)")
+_HYPHENS: Final = 5
 _BARE: Final = frozenset({FileFormat.PEM})
 _WITH_PKCS7: Final = _BARE | {FileFormat.PKCS7}
 
@@ -27,9 +30,44 @@ def is_pem(data: bytes) -> bool:
     return _BEGIN in data or _BOUNDARY.search(data) is not None
 
 
+class Span(NamedTuple):
+    """Where a block stands, its boundaries included."""
+
+    start: int
+    end: int
+
+
+def spans(data: bytes, labels: Collection[bytes] | None = None) -> Iterator[Span]:
+    """Yield where blocks stand, each up to the first end of its own label; of `labels` alone, where these are given.
+
+    Each boundary is looked at once: a file of beginnings without an end takes no longer than any other.
+    """
+    marks = [each for each in _MARK.finditer(data) if labels is None or each[2] in labels]
+    ends: dict[bytes, deque[re.Match[bytes]]] = {}
+    for mark in marks:
+        if mark[1] == b"END":
+            ends.setdefault(mark[2], deque()).append(mark)
+    at = 0
+    for mark in marks:
+        behind = mark.end() + _HYPHENS
+        if mark[1] == b"END" or mark.start() < at:
+            continue
+        waiting = ends.get(mark[2], deque())
+        while waiting and waiting[0].start() < behind:
+            waiting.popleft()
+        if waiting:
+            at = waiting[0].end() + _HYPHENS
+            yield Span(mark.start(), at)
+
+
 def text_around(data: bytes) -> bytes:
     """Return what stands before, between and behind the blocks."""
-    return _BLOCK.sub(b"", data)
+    kept: list[bytes] = []
+    at = 0
+    for span in spans(data):
+        kept.append(data[at : span.start])
+        at = span.end
+    return b"".join((*kept, data[at:]))
 
 
 def open_pem(data: bytes, by_label: Mapping[bytes, Format]) -> Container:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby, takewhile
 from math import prod
@@ -229,25 +231,36 @@ def exact_entries(data: bytes, password: Password) -> ExactEntries:
         return ExactEntries(trusted, opened.seal.keys)
     key = held.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     chain = _chain([der for _, der in own], [der for alias, der in others if not alias or "=" in alias])
+    in_chain = frozenset(chain)
     entries = (
         StoreEntry(own[0][0] if own else "", EntryKind.PRIVATE_KEY, chain, secret=hashlib.sha256(key).hexdigest()),
-        *(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in others if der not in chain),
+        *(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in others if der not in in_chain),
     )
     return ExactEntries(entries, max(opened.seal.keys, 1))
 
 
 def _chain(own: list[bytes], others: list[bytes]) -> tuple[bytes, ...]:
-    chain = list(own)
-    while own and (issuer := next((each for each in others if each not in chain and _issued(each, chain[-1])), None)):
-        chain.append(issuer)
+    waiting: dict[bytes, deque[bytes]] = {}
+    for each in others:
+        with suppress(DERError, IndexError):
+            waiting.setdefault(outline(each).subject, deque()).append(each)
+    chain = dict.fromkeys(own)
+    last = next(reversed(chain), None)
+    while last is not None:
+        named = waiting.get(_issuer(last), deque())
+        while named and named[0] in chain:
+            named.popleft()
+        last = named[0] if named else None
+        if last is not None:
+            chain[last] = None
     return tuple(chain)
 
 
-def _issued(issuer: bytes, subject: bytes) -> bool:
+def _issuer(der: bytes) -> bytes:
     try:
-        return outline(issuer).subject == outline(subject).issuer
+        return outline(der).issuer
     except (DERError, IndexError):
-        return False
+        return b""
 
 
 def _text(name: bytes | None) -> str:

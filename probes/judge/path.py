@@ -210,7 +210,7 @@ def _either(last: Certificate) -> Printable:
     """Return the cure for a missing issuer of `last`, which may be an intermediate or a root."""
     return sentence(
         "append the certificate of {} to the server's chain if it is an intermediate, or add it to the client's store "
-        "if it is a root",
+        "if it is a root whose fingerprint is one that the CA itself publishes",
         last.issuer,
     )
 

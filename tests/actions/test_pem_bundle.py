@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 
 import pytest
 
@@ -79,3 +80,17 @@ def test_a_hostile_subject_makes_one_line_and_no_block() -> None:
     assert comment.startswith(b"# certvigil: ")
     assert comment.isascii()
     assert without(made, sha256(hostile)) == ONE.pem()
+
+
+def test_beginnings_without_an_end_do_not_hold_a_change_up() -> None:
+    data = ONE.pem() + TWO.pem() + b"# -----BEGIN CERTIFICATE-----\n" * 100_000
+    begun = time.process_time()
+    assert without(data, sha256(ONE)) == data.removeprefix(ONE.pem())
+    assert time.process_time() - begun < 10.0
+
+
+def test_one_line_of_many_blocks_does_not_hold_a_change_up() -> None:
+    line = (ONE.pem().strip() + b" ") * 20_000
+    begun = time.process_time()
+    assert without(TWO.pem() + line, sha256(TWO)) == line
+    assert time.process_time() - begun < 20.0

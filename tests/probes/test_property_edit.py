@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from probes.property_edit import with_value
@@ -52,3 +54,10 @@ def test_a_file_that_cannot_be_edited_safely_is_refused_with_the_line_to_write(b
 
 def test_a_value_that_needs_an_escape_is_refused() -> None:
     assert "is not written" in str(with_value(b"", KEY, "a\nb"))
+
+
+@pytest.mark.parametrize("line", [b"k=y" + b" " * 2**20 + b"z", b"k" + b"\t" * 2**20, b"\\\\" * 2**20, b" " * 2**20])
+def test_a_long_line_does_not_hold_an_edit_up(line: bytes) -> None:
+    begun = time.process_time()
+    assert with_value(line + b"\nKEY=true", "KEY", "false") == line + b"\nKEY=false"
+    assert time.process_time() - begun < 10.0

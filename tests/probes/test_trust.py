@@ -13,16 +13,20 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from config.expected import ValidationSwitch
 from config.model import CertifiStore, Client, PemBundle, SystemStore, TrustStore
-from config.vocabulary import Code
+from config.vocabulary import Code, UnreadableReason
 from monitor.lab.ca import DAY, Authority
 from probes import trust
 from probes.certificate import certificate
+from probes.container.bundle import MOST_ANCHORS
 from probes.judge.client import View
 from probes.judge.presented import Audience, judge_presented
-from probes.trust import Trust, TrustUnreadable, own_password, read_anchor_file, read_trust
+from probes.store_content import MOST_OF_ONE_NAME, read_store
+from probes.trust import Trust, TrustUnreadable, own_password, read_anchor_file, read_certificates, read_trust
 from probes.validation import SwitchUnreadable, read_switch
+from probes.verifier import verify_openssl
 from tests.kit import java_keystore
 from tests.kit.keystore import keystore
+from tests.kit.many_certificates import many, pem
 
 NOW = time.time()
 OWN = Authority.root("Corp Root")
@@ -147,3 +151,53 @@ def test_a_file_that_is_missing_or_too_large_is_said_to_be_so(tmp_path: Path, mo
     monkeypatch.setattr(trust, "LARGEST", 10)
     with pytest.raises(OSError, match="File too large"):
         read_anchor_file(str(tmp_path / "roots.pem"))
+
+
+def read(path: Path, *ders: bytes) -> Trust | TrustUnreadable:
+    path.write_bytes(pem(list(ders)))
+    return read_trust(TrustStore("corp", PemBundle(str(path))))
+
+
+def test_a_store_has_as_many_certificates_as_any_site_has(tmp_path: Path) -> None:
+    ders = many(MOST_ANCHORS + 1)
+    begun = time.process_time()
+    found = read(tmp_path / "roots.pem", *ders[:-1])
+    assert isinstance(found, Trust)
+    # The index and the look at one anchor are not once more for each of the others.
+    assert time.process_time() - begun < 20.0
+    assert all(map(found.holds, found.anchors))
+    more = read(tmp_path / "roots.pem", *ders)
+    assert isinstance(more, TrustUnreadable)
+    assert more.detail == f"it holds more than {MOST_ANCHORS} certificates, and is not read"
+
+
+def test_a_store_of_very_many_certificates_with_one_subject_is_not_read(tmp_path: Path) -> None:
+    ders = many(MOST_OF_ONE_NAME + 1, one_name=True)
+    assert isinstance(read(tmp_path / "roots.pem", *ders[:-1]), Trust)
+    found = read(tmp_path / "roots.pem", *ders)
+    assert isinstance(found, TrustUnreadable)
+    assert found.detail == f"it holds more than {MOST_OF_ONE_NAME} certificates with one subject, and is not read"
+    with pytest.raises(OSError, match="with one subject"):
+        read_certificates(str(tmp_path / "roots.pem"))
+    assert read_store((tmp_path / "roots.pem").read_bytes()).faults[0].reason is UnreadableReason.TOO_LARGE
+
+
+def test_a_store_of_very_many_keys_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "roots.pem"
+    path.write_bytes(OWN.pem() + OWN.key_pem() * 101)
+    found = read_trust(TrustStore("corp", PemBundle(str(path))))
+    assert isinstance(found, TrustUnreadable)
+    assert found.detail == "it holds more than 100 keys and revocation lists, and is not read"
+
+
+def test_cas_that_name_each_other_in_a_row_do_not_hold_a_verdict_up() -> None:
+    ders = many(4000)
+    # Each is issued, by its name, by the next one.
+    chained = [
+        each.replace(b"Number %06d" % number, b"Number %06d" % (number + 1), 1) for number, each in enumerate(ders)
+    ]
+    trust_of_many = Trust("many", tuple(map(certificate, chained)))
+    leaf = trust_of_many.anchors[0]
+    begun = time.process_time()
+    verify_openssl(leaf, (), trust_of_many, NOW)
+    assert time.process_time() - begun < 3.0

@@ -19,7 +19,10 @@ _NAMESPACE: Final = b"urn:ietf:params:xml:ns:xmpp-tls"
 _STREAM: Final = re.compile(rb"<stream:stream[\s>]")
 _FEATURES_END: Final = re.compile(rb"</stream:features\s*>|<stream:features\s*/>")
 _OFFER: Final = re.compile(rb"<starttls\s[^<>]*" + re.escape(_NAMESPACE))
-_PROCEED: Final = re.compile(rb"<proceed\s[^<>]*" + re.escape(_NAMESPACE) + rb"[^<>]*(?:/>|>\s*</proceed\s*>)")
+# The namespace is looked for ahead, so that a tag that has it very often is gone through once.
+_PROCEED: Final = re.compile(
+    rb"<proceed\s(?=[^<>]*" + re.escape(_NAMESPACE) + rb")[^<>]*(?:/>|>\s*</proceed\s*>)",
+)
 _FAILURE: Final = re.compile(rb"<failure\s[^<>]*" + re.escape(_NAMESPACE))
 _ERROR: Final = re.compile(rb"<stream:error[\s>]")
 _BEGINNING: Final = re.compile(rb"\s*<")

@@ -448,3 +448,31 @@ def _files(directory: str) -> Iterator[tuple[str, bytes]]:
             path = os.path.join(parent, name)
             if os.path.isfile(path):
                 yield path, Path(path).read_bytes()
+
+
+def test_nobody_is_told_to_trust_the_ca_of_an_offer(primary: Appliance) -> None:
+    """Whoever may offer would else have certvigil ask an operator for trust in a CA of theirs."""
+    name = "Our CA 60"
+    theirs = Authority.root(name)
+    csr = primary.do(MAKE)["csr"]["pem"]
+    offered = [
+        (answer_of(signed(csr, issuing=theirs)), theirs.der()),
+        (answer_of(signed(csr, issuing=theirs)),),
+        (theirs.issue(NAME, key=primary.old.key).pem(),),
+        (Authority.root(name, key=primary.old.key).pem(),),
+    ]
+    primary.configure({each: {"mode": "approve", "allowed_issuers": []} for each in PRIMARY})
+    grounds: set[str] = set()
+    for files in offered:
+        answer = offer(primary, *files, uid=NOBODY)
+        assert "offered" in answer, answer
+        refused = plan(primary)["refused"]["objections"]
+        assert refused
+        grounds.update(each["ground"] for each in refused)
+        for each in refused:
+            assert "; it was offered by nobody (uid 65534) at " in each["detail"], each
+            assert "trust add" not in each["detail"]
+            assert "trust confirm" not in each["detail"]
+            assert "to the client's store" not in each["detail"]
+            assert "to cure it" not in each["detail"]
+    assert "client_lost" in grounds
