@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from actions.candidate import Candidate
 from actions.ending import Ground
-from config.catalogue import NAMED_CURE
+from config.catalogue import CATALOGUE, NAMED_CURE
 from config.fields import duration_text
 from config.text import Printable, printable
 from config.vocabulary import Code, VerifierName
@@ -272,6 +272,9 @@ def why_rejected(edge: Edge) -> str:
 
 
 def _cure_for_candidate(cause: Finding) -> str:
+    if cause.code is Code.SELF_SIGNED:
+        # Not to add it to the store: nobody shall trust a server's certificate because it is to be installed.
+        return CATALOGUE[cause.code].cure
     return _BESIDE if cause.may_lack_in_chain else cure_of(cause)
 
 

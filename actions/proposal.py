@@ -157,7 +157,9 @@ def judge(
     elsewhere = roots_known(proposal.candidate, demands.views)
     presented_now = proposal.site.served or (leaf_first(demands.installed) if demands.installed else ())
     unseen = lost_unseen(proposal.candidate.presented, presented_now, proposal.site.unseen, elsewhere, losses)
-    lacks = {each.client: each for each in lacking(proposal.candidate.presented, demands.views, elsewhere, now)}
+    # Nobody shall trust a server's certificate because it vouches for itself.
+    chain = () if proposal.candidate.certificate.self_issued else proposal.candidate.presented
+    lacks = {each.client: each for each in lacking(chain, demands.views, elsewhere, now)}
     return ProposalVerdict((*objections, *_losses(effects, {*losses, *known}, lacks), *unseen), effects, noted)
 
 
