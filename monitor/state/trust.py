@@ -60,20 +60,22 @@ class TrustContext:
 def read_trust_context(config: Config, before: TrustContext | None = None) -> tuple[TrustContext, tuple[Finding, ...]]:
     """Return the trust context from the files that `config` names, and a finding for each unusable file.
 
-    Only stores and clients that something refers to are read. A store that holds the same as `before` is the same
-    object, so that verdicts by it stay.
+    Of stores and clients that nothing refers to, only the stores that are files are read, to be shown: that one cannot
+    be read is no finding. A store that holds the same as `before` is the same object, so that verdicts by it stay.
     """
     findings: list[Finding] = []
     trusts: dict[str, Trust] = {}
     held: dict[str, tuple[Certificate, ...]] = {}
     switches: dict[str, SwitchReading] = {}
     clients = _clients_in_use(config)
-    for name in stores_in_use(config):
+    in_use = stores_in_use(config)
+    shown = tuple(name for name, each in config.trust_stores.items() if each.path is not None and name not in in_use)
+    for name in (*in_use, *shown):
         match read_trust(config.trust_stores[name]):
             case Trust() as trust:
                 known = before.trusts.get(name) if before is not None else None
                 trusts[name] = known if known is not None and known.holds_the_same_as(trust) else trust
-            case TrustUnreadable(_, path, detail):
+            case TrustUnreadable(_, path, detail) if name in in_use:
                 findings.append(_unreadable(f"trust store {name}", path, detail))
     for client in clients:
         certificates: list[Certificate] = []
