@@ -19,7 +19,7 @@ from probes.chain import paths, signed
 from probes.container.blocks import SEALED, EncodingFault
 from probes.container.pem import text_around
 from probes.container.private_key import open_key
-from probes.container.registry import called, open_container, open_unsealed, parts_of, recognise
+from probes.container.registry import called, encoding, open_container, open_unsealed, parts_of, recognise
 
 LibraryKey = (
     rsa.RSAPrivateKey
@@ -333,14 +333,6 @@ def _corrections(made: Sequence[Candidate], keyless: Sequence[Keyless], parts: _
         yield "a private key that does not belong to the certificate was left out"
 
 
-_CALLED: Final = {
-    FileFormat.PEM: "PEM",
-    FileFormat.DER: "DER",
-    FileFormat.PKCS7: "PKCS#7",
-    FileFormat.PKCS12: "PKCS#12",
-    FileFormat.JKS: "JKS",
-    FileFormat.JCEKS: "JCEKS",
-}
 _BY_EXTENSION: Final = {
     "pem": FileFormat.PEM,
     "der": FileFormat.DER,
@@ -422,7 +414,7 @@ def _conversions(part: bytes, encodings: Collection[FileFormat]) -> Iterable[str
             yield "text around the PEM blocks was left out"
         if b"\r" in part:
             yield "Windows line ends were removed"
-    yield from (f"{_CALLED[each]} was converted to PEM" for each in sorted(encodings) if each is not FileFormat.PEM)
+    yield from (f"{encoding(each)} was converted to PEM" for each in sorted(encodings) if each is not FileFormat.PEM)
 
 
 def _look_into(file: Given, password: bytes | None) -> _Found:
@@ -456,7 +448,7 @@ def _misnamed(found: _Found) -> Iterable[str]:
     extension = found.name.rpartition(".")[2].lower()
     expected = _BY_EXTENSION.get(extension)
     if expected and found.encodings and expected not in found.encodings:
-        held = " and ".join(sorted(_CALLED[each] for each in found.encodings))
+        held = " and ".join(sorted(encoding(each) for each in found.encodings))
         yield f"{found.name} holds {held}, though its name says otherwise"
     elif extension == "key" and found.certificates and not found.keys:
         yield f"{found.name} holds certificates and no key, though its name says otherwise"

@@ -230,6 +230,7 @@ def why_no_answer(certificate: Certificate, request: WaitingRequest) -> Iterator
 
 
 def _covers(certificate: Certificate, name: str) -> bool:
+    # First as it is written: a wildcard that is asked for is no server's name, and `names_server` refuses it.
     written = name.casefold()
     return any(each.casefold() == written for each in certificate.dns_names()) or names_server(certificate, name)
 

@@ -1,4 +1,7 @@
-"""An inbox: a directory for candidates, whose content is hostile until it is checked."""
+"""An inbox: a directory for candidates, whose content is hostile until it is checked.
+
+Which of several candidates counts is decided by `choice.py`, by their certificates: the times of files play no part.
+"""
 
 from __future__ import annotations
 

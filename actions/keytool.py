@@ -20,7 +20,8 @@ from config.vocabulary import FileFormat
 
 TIME_LIMIT: Final = 60.0
 """Seconds for each run: a Java machine starts in one, and in ten where a host is busy."""
-_TYPES: Final = {FileFormat.JKS: "JKS", FileFormat.JCEKS: "JCEKS", FileFormat.PKCS12: "PKCS12"}
+TYPES: Final = {FileFormat.JKS: "JKS", FileFormat.JCEKS: "JCEKS", FileFormat.PKCS12: "PKCS12"}
+"""The formats that it writes, as it calls them."""
 _ENV: Final = "/usr/bin/env"
 _USUAL: Final = "/usr/bin/keytool"
 _BESIDE: Final = ("../../bin/keytool", "../../../bin/keytool", "../../jre/bin/keytool")
@@ -137,7 +138,7 @@ class Keytool:
     def _run(self, form: FileFormat, order: Sequence[str]) -> KeytoolFailure | None:
         home = os.path.dirname(self._at(""))
         closed = (_ENV, "-i", f"HOME={home}", "LC_ALL=C.UTF-8", "PATH=/usr/bin:/bin")
-        where = ("-keystore", self._at(_COPY), "-storetype", _TYPES[form], "-storepass:file", self._at(_PASSWORD))
+        where = ("-keystore", self._at(_COPY), "-storetype", TYPES[form], "-storepass:file", self._at(_PASSWORD))
         ran = self.world.run((*closed, self.program, *_QUICKLY, *order, *where), self.time_limit)
         if ran.ok:
             return None

@@ -1,4 +1,17 @@
-"""One file of a change: whether it may be changed, its condition, and the steps that switch, restore and clear it."""
+"""One file of a change: whether it may be changed, its condition, and the steps that switch, restore and clear it.
+
+Beside a target lie up to three files of a transaction, as `.NAME.TRANSACTION.` and one of these:
+
+    new     from `stage` on the new bytes. `switch` exchanges it with the target, and then it is the old file; so is a
+            file that is removed. Without an exchange it is gone by then. Of a file that is written over, it stays.
+    old     from `stage` on a link to the old file. There is none where the target is new or written over, or where the
+            file system has no links: then the copy of the backup set counts.
+    again   bytes that are written anew: the old ones by `bring`, where neither of the others is the old file; the new
+            ones by `complete`, where a file that is to be written over is missing, so that `new` stays.
+
+`restore` and `complete` put one of them in place by an exchange, too: then this name has the replaced file. The end
+takes all of them away, but for a replaced file that a process may have open (`keep_aside`).
+"""
 
 from __future__ import annotations
 
@@ -28,6 +41,8 @@ from actions.world import (
 from config.text import printable
 from probes.opening import RefusedError
 
+_NEW, _OLD, _AGAIN = "new", "old", "again"
+"""The names beside a target."""
 _NO_EXCHANGE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV})
 _ELSEWHERE: Final = (
@@ -56,18 +71,22 @@ class ThirdPartyError(Exception):
 
 def staged(change: Change, transaction: str) -> str:
     """Return the path of the staged new file."""
-    return _beside(change.path, transaction, "new")
+    return _beside(change.path, transaction, _NEW)
 
 
 def sidecar(change: Change, transaction: str) -> str:
     """Return the path of the link to the old file."""
-    return _beside(change.path, transaction, "old")
+    return _beside(change.path, transaction, _OLD)
 
 
 def _beside(path: str, transaction: str, what: str) -> str:
     directory, name = os.path.split(path)
     # A leading dot hides the file: some servers read whole directories.
     return os.path.join(directory, f".{name}.{transaction}.{what}")
+
+
+def _all_beside(change: Change, transaction: str) -> tuple[str, ...]:
+    return tuple(_beside(change.path, transaction, what) for what in (_NEW, _OLD, _AGAIN))
 
 
 def state(world: World, path: str) -> FileState | None:
@@ -395,7 +414,7 @@ def _beside_as(world: World, change: Change, transaction: str, wanted: FileState
     """Return the path of a file with the wanted state beside the target; None without one, or where none is wanted."""
     if wanted is None:
         return None
-    names = (_beside(change.path, transaction, what) for what in ("old", "new", "again"))
+    names = (_beside(change.path, transaction, what) for what in (_OLD, _NEW, _AGAIN))
     return next((each for each in names if _is(world, each, wanted)), None)
 
 
@@ -439,7 +458,7 @@ def bring(world: World, root: str, change: Change, transaction: str) -> None:
     data, metadata = _copied(world, root, change, transaction)
     if _is_written_over(world, change):
         return
-    again = _beside(change.path, transaction, "again")
+    again = _beside(change.path, transaction, _AGAIN)
     remove(world, again)
     write_new(world, again, data, metadata)
 
@@ -488,7 +507,7 @@ def complete(world: World, change: Change, transaction: str) -> None:
         return
     if change.written_over and new == staged(change, transaction):
         # The staged file stays for the next recovery, which may write it over once more.
-        after, data, new = change.after, world.read(new)[1], _beside(change.path, transaction, "again")
+        after, data, new = change.after, world.read(new)[1], _beside(change.path, transaction, _AGAIN)
         attributes = world.attributes(staged(change, transaction))
         remove(world, new)
         write_new(world, new, data, Metadata(after.mode, after.owner, after.group, attributes))
@@ -530,16 +549,15 @@ def _write_until_it_holds(
 def clear(world: World, change: Change, transaction: str) -> None:
     """Remove all files of this transaction beside the target, but no directory; raises OSError."""
     strange = strangers(world, change, transaction)
-    for what in ("new", "old", "again"):
-        if (path := _beside(change.path, transaction, what)) not in strange:
+    for path in _all_beside(change, transaction):
+        if path not in strange:
             remove(world, path)
 
 
 def strangers(world: World, change: Change, transaction: str) -> tuple[str, ...]:
     """Return paths beside the target with a name of this transaction that are no regular files. Raises OSError."""
     found: list[str] = []
-    for what in ("new", "old", "again"):
-        path = _beside(change.path, transaction, what)
+    for path in _all_beside(change, transaction):
         with suppress(FileNotFoundError):
             if not stat.S_ISREG(world.stat(path).st_mode):
                 found.append(path)
@@ -552,8 +570,7 @@ def clear_accounted(world: World, change: Change, transaction: str, kept: frozen
     Returns the paths of the files that stay, since their content may be nowhere else. Raises OSError.
     """
     stays: list[str] = []
-    for what in ("new", "old", "again"):
-        path = _beside(change.path, transaction, what)
+    for path in _all_beside(change, transaction):
         try:
             found = state(world, path)
         except OSError as error:
@@ -576,7 +593,7 @@ def keep_aside(world: World, change: Change, transaction: str) -> tuple[AsideFil
     if change.before is None or change.written_over:
         clear(world, change, transaction)
         return ()
-    names = (sidecar(change, transaction), _beside(change.path, transaction, "again"), staged(change, transaction))
+    names = (sidecar(change, transaction), _beside(change.path, transaction, _AGAIN), staged(change, transaction))
     strange = strangers(world, change, transaction)
     paths = tuple(each for each in names if each not in strange)
     return tuple(

@@ -19,14 +19,15 @@ Steps, by these numbers in the body:
 13. End: commit, or go back (`rollback.py`), or give way to another writer's whole set (`give_way.py`), or freeze. Each
     end tidies up. (`close.py`)
 
-States, by the last record in the journal, and the future of a transaction that is killed in each of them (`verdict.py`
-has the whole table, `recover.py` carries it out):
+States, by the last record in the journal, and the future of a transaction that is killed in each of them. Where
+`verdict.py` decides, it goes forward, back, or freezes, by its table; `recover.py` carries that out:
 
     none                                        steps 1 to 3    there is no transaction
     BEGIN, BACKED_UP, STAGED                    steps 4 to 6    abandoned: no file was changed
-    INTENT, SWITCHED, CONFIG_TESTED, ACTIVATED  steps 7 to 11   forward if all files are new and services run; else back
+    INTENT, SWITCHED, CONFIG_TESTED, ACTIVATED  steps 7 to 11   `verdict.py` decides
     VALIDATED                                   step 12         committed
-    ROLLING_BACK, RECOVERING                    step 13         back; forward if the old set is spent, barred or lost
+    ROLLING_BACK                                step 13         `verdict.py` decides, also by the cause
+    RECOVERING                                                  the same as before this record
     COMMITTED, ROLLED_BACK, FAILED_FORWARD, SUPERSEDED          the tidying up is repeated
     CLOSED                                                      nothing is left to be done
     FROZEN       left alone until an operator thaws the components, or, with `again`, until the next recovery
@@ -252,8 +253,8 @@ def _validate(state: TransactionState) -> Failure | None:
         return failure
     if state.plan.kind is not Kind.TRUST and not any(each.chain for each in seen.live_view.served):
         state.remark("no endpoint answered before or after: the change was not seen live")
-    lost = sorted({each.client for each in state.baseline.accepted - seen.live_view.accepted})
-    facts: dict[str, object] = {"lost": lost} if lost else {}
+    as_planned = sorted({each.client for each in state.baseline.accepted - seen.live_view.accepted})
+    facts: dict[str, object] = {"lost": as_planned} if as_planned else {}
     state.note(Event.VALIDATED, kind=state.plan.kind, accepted=sorted(seen.live_view.accepted), **facts)
     return None
 

@@ -15,7 +15,7 @@ from typing import Final
 from actions import pem_bundle
 from actions.component_files import FileReader, read_password
 from actions.ending import Ground
-from actions.keytool import Keytool, KeytoolFailure
+from actions.keytool import TYPES, Keytool, KeytoolFailure
 from actions.plan import Change, FileState
 from actions.precheck import Objection
 from actions.trust_pkcs12 import NotWritten, write_pkcs12
@@ -26,8 +26,8 @@ from config.vocabulary import EntryKind, FileFormat, Integrity, WriteMode
 from probes.certificate import Certificate, certificate, decodable
 from probes.container.registry import called
 from probes.judge.time import moment
-from probes.keystore import DEFAULT_PASSWORD
-from probes.store_content import StoreContent, StoreEntry, read_store, sha256_of, why_unlike
+from probes.keystore import DEFAULT_PASSWORD, StoreEntry
+from probes.store_content import StoreContent, read_store, sha256_of, why_unlike
 
 LEAST_PASSWORD: Final = 6
 """Characters, by keytool."""
@@ -391,6 +391,9 @@ def _written(
     if content.integrity is Integrity.UNVERIFIED:
         why = "its password is not known: name a file with it as `password_file` of the trust store"
         return Objection(Ground.CANNOT_BE_WRITTEN, f"{_where(file)}: {why}")
+    if content.format not in TYPES:
+        why = f"{_where(file)} is {called(content.format)}, which certvigil reads and does not write"
+        return Objection(Ground.CANNOT_BE_WRITTEN, why)
     if content.format is FileFormat.PKCS12 and content.private_keys > 1:
         why = f"holds {content.private_keys} private keys, of which certvigil can compare one"
         return Objection(Ground.CANNOT_BE_WRITTEN, f"{_where(file)} {why}")

@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 from config.document import Mistake
 from config.text import sentence
+from config.version import own_version
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
 from monitor.decide.situation import Situation
@@ -99,7 +99,7 @@ class Overview:
         parts, config = self._parts, self._parts.state.registry.config
         now, watching, progress = time.time(), parts.look.files.watch_state, parts.look.files.progress
         return DaemonStatus(
-            version=version("certvigil"),
+            version=own_version(),
             host=config.host,
             started=self._run.started,
             sources=config.sources,

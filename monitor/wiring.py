@@ -15,10 +15,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 from config.model import Config
+from config.version import own_version
 from monitor.act.components import Components
 from monitor.act.connection import ActorConnection
 from monitor.act.findings import ActionFindings
@@ -157,7 +157,7 @@ def build(trust_context: TrustContext, database: str, pools: Pools, helpers: Exe
 def _build_state(trust_context: TrustContext, now: float) -> StateParts:
     config = trust_context.config
     bus = Bus()
-    counters = Counters(version("certvigil"), now)
+    counters = Counters(own_version(), now)
     counters.host(config.host)
     page = Page(x509_cert=config.settings.x509_cert, interval=_intervals(config))
     registry = TargetRegistry(trust_context, bus, page)
@@ -226,19 +226,23 @@ def routes_of(parts: Parts, read_trust_again: Callable[[TrustFilesChanged], None
     state, look, act, decide, notify = parts.state, parts.look, parts.act, parts.decide, parts.notify
     return (
         # Looking
-        route(Looked, state.counters.looked, notify.notifier.looked),
-        route(ArtefactsChanged, look.endpoints.component_touched),
-        route(ReadingDue, look.sets.look_again),
-        route(TrustFilesChanged, read_trust_again),
+        route(Looked, state.counters.looked, notify.notifier.looked),  # -> counts, the sign that looks go on
+        route(ArtefactsChanged, look.endpoints.component_touched),  # -> another look at its endpoints
+        route(ReadingDue, look.sets.look_again),  # -> another look at its files
+        route(TrustFilesChanged, read_trust_again),  # -> all is judged by the trust stores as they are now
         # Acting
-        route(JournalNews, act.inboxes.journal_news, decide.decider.inputs_changed),
+        route(JournalNews, act.inboxes.journal_news, decide.decider.inputs_changed),  # -> inboxes, decisions
+        # -> looks at its files and endpoints
         route(ServiceTouched, look.sets.look_again, look.endpoints.component_touched),
+        # -> plans that wait for approval are proposed once more; decisions
         route(CandidateConsidered, act.orders.candidate_considered, decide.decider.candidate_considered),
-        route(ComponentsChanged, act.findings.components_changed),
+        route(ComponentsChanged, act.findings.components_changed),  # -> findings and metrics of components
         # Deciding
-        route(DecisionInputsChanged, decide.decider.inputs_changed),
+        route(DecisionInputsChanged, decide.decider.inputs_changed),  # -> decisions once more
+        # -> a count, a message to people, an order to the actor
         route(DecisionMade, state.counters.decision_made, notify.notices.decision_made, act.orders.decision_made),
         # Recording
+        # -> a metric, a finding, messages that do without a record
         route(
             DatabaseHealthChanged,
             state.counters.database_health_changed,

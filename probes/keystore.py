@@ -68,6 +68,30 @@ class Keystore(Generic[AnyCertificate]):
         return tuple(dict.fromkeys(held))
 
 
+@dataclass(frozen=True, slots=True)
+class StoreEntry:
+    """One entry exactly as it is written, to be compared with another, whatever its format calls it."""
+
+    alias: str
+    """Hostile; empty where there is none, as in PEM."""
+    kind: EntryKind
+    certificates: tuple[bytes, ...]
+    """DER: one that is trusted, or the chain of a private key."""
+    created: float | None = None
+    """Unix time; None where the format does not tell."""
+    secret: str = ""
+    """SHA-256 of the private or secret key as it lies there, hexadecimal; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExactEntries:
+    """The entries of a keystore, in file order."""
+
+    entries: tuple[StoreEntry, ...]
+    private_keys: int
+    """That can be seen, also where entries do not show them."""
+
+
 def password_in(data: bytes) -> bytes:
     """Return the password that a file holds, without the end of its line."""
     return data.rstrip(b"\r\n")

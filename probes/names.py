@@ -63,6 +63,11 @@ def _matches(pattern: str, host: str, *, partial: bool) -> bool:
         return False
     if not before and not after:
         return bool(covered)
-    # Neither "foo*bar", nor a part of an A-label, whose letters are not those of the name.
-    both = bool(before and after)
-    return partial and not both and not before.startswith(_A_LABEL) and not host[len(before) :].startswith(_A_LABEL)
+    # RFC 9525, 6.3: the wildcard is a whole label. X509_check_host(3) allows a part of one by default.
+    if not partial:
+        return False
+    # "foo*bar": `valid_star` in OpenSSL's crypto/x509/v3_utl.c.
+    if before and after:
+        return False
+    # The letters of an A-label are not those of the name (RFC 6125, 6.4.3): `valid_star`, `wildcard_match`.
+    return not before.startswith(_A_LABEL) and not host[len(before) :].startswith(_A_LABEL)

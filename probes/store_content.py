@@ -13,36 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from config.text import printable
 from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
 from probes.container.blocks import Container, EncodingFault, Password
 from probes.container.bundle import read_bundle
-from probes.container.pkcs12 import open_keystore, seal_of
 from probes.container.registry import PEM, is_keystore, open_container, recognise
-from probes.encoding import DERError, outline
-from probes.java.store import exact_entries
-from probes.keystore import DEFAULT_PASSWORD
+from probes.keystore import DEFAULT_PASSWORD, StoreEntry
 
 _LEAST_DIGITS: Final = 8
-JAVA: Final = frozenset({FileFormat.JKS, FileFormat.JCEKS})
-
-
-@dataclass(frozen=True, slots=True)
-class StoreEntry:
-    """One entry, whatever its format calls it."""
-
-    alias: str
-    """As it is written, and hostile; empty where there is none, as in PEM."""
-    kind: EntryKind
-    certificates: tuple[bytes, ...]
-    """DER: one that is trusted, or the chain of a private key."""
-    created: float | None = None
-    """Unix time; None where the format does not tell."""
-    secret: str = ""
-    """SHA-256 of the private or secret key as it lies there, hexadecimal; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,20 +103,21 @@ def read_store(data: bytes, passwords: Iterable[Password] = (None, DEFAULT_PASSW
     form = recognise(data)
     if form is PEM:
         return _of_pem(data)
-    if form is None or not form.is_keystore:
+    if form is None or form.exact is None:
         return _without_aliases(open_container(data))
     opened = [(each, open_container(data, each)) for each in dict.fromkeys(passwords)]
     password, container = min(opened, key=lambda each: _doubt(each[1]))
     if container.keystore is None:
         return _without_aliases(container)
     integrity = container.keystore.integrity
+    exact = form.exact(data, password)
     return StoreContent(
         container.format,
-        _of_java(data) if container.format in JAVA else _of_pkcs12(data, password),
+        exact.entries,
         container.blocks.faults,
         integrity,
         password if integrity is Integrity.VERIFIED else None,
-        _private_keys(data, container),
+        exact.private_keys,
     )
 
 
@@ -166,64 +145,6 @@ def _of_pem(data: bytes) -> StoreContent:
         faults.append(EncodingFault(UnreadableReason.BAD_PEM, why))
     entries = tuple(StoreEntry("", EntryKind.TRUSTED, (der,)) for der in read.certificates)
     return StoreContent(opened.format, entries, tuple(faults), private_keys=len(opened.blocks.keys))
-
-
-def _of_java(data: bytes) -> tuple[StoreEntry, ...]:
-    return tuple(
-        StoreEntry(alias, each.kind, each.certificates, each.created, each.secret)
-        for alias, each in exact_entries(data).items()
-    )
-
-
-def _of_pkcs12(data: bytes, password: Password) -> tuple[StoreEntry, ...]:
-    """Return the entries of a keystore that this password opens.
-
-    Beside a private key, what leads on from its certificate is its chain, which Java calls by subjects, if at all.
-    """
-    opened = open_keystore(data, password)
-    if isinstance(opened, EncodingFault):
-        return ()
-    others = [(_text(each.friendly_name), _der(each.certificate)) for each in opened.additional_certs]
-    own = [] if opened.cert is None else [(_text(opened.cert.friendly_name), _der(opened.cert.certificate))]
-    if opened.key is None:
-        return tuple(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in (*own, *others))
-    key = opened.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    chain = _chain([der for _, der in own], [der for alias, der in others if not alias or "=" in alias])
-    return (
-        StoreEntry(own[0][0] if own else "", EntryKind.PRIVATE_KEY, chain, secret=sha256_of(key)),
-        *(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in others if der not in chain),
-    )
-
-
-def _chain(own: list[bytes], others: list[bytes]) -> tuple[bytes, ...]:
-    chain = list(own)
-    while own and (issuer := next((each for each in others if each not in chain and _issued(each, chain[-1])), None)):
-        chain.append(issuer)
-    return tuple(chain)
-
-
-def _issued(issuer: bytes, subject: bytes) -> bool:
-    try:
-        return outline(issuer).subject == outline(subject).issuer
-    except (DERError, IndexError):
-        return False
-
-
-def _text(name: bytes | None) -> str:
-    return (name or b"").decode(errors="replace")
-
-
-def _der(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(Encoding.DER)
-
-
-def _private_keys(data: bytes, opened: Container) -> int:
-    if opened.format in JAVA:
-        return sum(each.kind is EntryKind.PRIVATE_KEY for each in exact_entries(data).values())
-    try:
-        return max(seal_of(data).keys, len(opened.blocks.keys))
-    except DERError:
-        return len(opened.blocks.keys)
 
 
 def why_unlike(before: StoreContent, after: StoreContent, added: Mapping[str, bytes], removed: Iterable[str]) -> str:

@@ -14,7 +14,6 @@ from config.model import CertifiStore, OtherMachines, PemBundle, SystemStore, Tr
 from config.text import Printable
 from probes.certificate import Certificate, decodable
 from probes.container.bundle import read_bundle
-from probes.container.pkcs12 import PKCS12
 from probes.container.registry import PEM, recognise, trusted_in
 from probes.keystore import DEFAULT_PASSWORD, password_in
 from probes.opening import read_as_ourselves
@@ -145,10 +144,10 @@ def read_certificates(path: str) -> tuple[Certificate, ...]:
 
 
 def _anchors_of(store: TrustStore, path: str) -> tuple[Certificate, ...] | str:
-    """Return the anchors of a store, also of PKCS#12, which needs a password, or why there are none; raises OSError."""
+    """Return the anchors of a store, also of one that needs a password, or why there are none; raises OSError."""
     data = read_anchor_file(path)
     form = recognise(data)
-    if form is PKCS12:
+    if form is not None and form.is_keystore and not form.shows_trusted:
         return decodable(read_store(data, (*own_password(store), None, DEFAULT_PASSWORD)).anchors)
     if form is PEM:
         read = read_bundle(data)

@@ -35,17 +35,20 @@ def own_sets_called(context: ActorContext, component: str, name: str) -> Sequenc
     return [each for each in sets if each.transaction == name]
 
 
-def set_of_store(context: ActorContext, store: str, name: str) -> BackupSet | None:
-    """Return the newest set of a trust store that is called `name`, or of no name; raises BackupError, OSError.
+def sets_of_store(context: ActorContext, store: str, name: str) -> Sequence[BackupSet]:
+    """Return the set of a trust store that is called `name`, or the last without a name; raises BackupError, OSError.
 
+    By default there may be several, as for a component: of the store itself, and of the configuration of its clients.
     A change that was undone has put aside what is on disk again: without a name, any other set comes before such a set.
     """
+    if name == DEFAULT_SET:
+        return own_sets_called(context, store, name)
     if name:
         found = own_sets_called(context, store, name)
     else:
         sets = [each for each in context.backup_sets(store) if not each.late]
         found = [each for each in sets if not is_on_disk(context, each)] or sets
-    return max(found, key=lambda each: (each.at, each.transaction), default=None)
+    return sorted(found, key=lambda each: (each.at, each.transaction))[-1:]
 
 
 def last_usable(

@@ -91,7 +91,7 @@ def numbers(architecture: Architecture, *tables: str) -> dict[str, int]:
 class Limits:
     """The limits of one reading."""
 
-    cpu: int = 10
+    cpu: int
     """Seconds."""
     memory: int = 1 << 30
     """Bytes of address space."""

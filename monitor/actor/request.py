@@ -192,32 +192,55 @@ def _request(plain: Mapping[str, Any]) -> Request:
 
 
 def _objection(request: Request) -> Printable | None:
-    action = request.action
-    if (request.verb in WITH_ACTION) is (action is None):
-        return sentence("'{}' needs action" if action is None else "'{}' takes no action", request.verb)
-    names = request.components
+    """Return the first objection: to its action, its names, its key, what follows its line, or its other values."""
+    checks = (
+        _objection_to_action,
+        _objection_to_names,
+        _objection_to_key,
+        _objection_to_csr,
+        _objection_to_files,
+        _objection_to_values,
+    )
+    return next((wrong for check in checks if (wrong := check(request)) is not None), None)
+
+
+def _objection_to_action(request: Request) -> Printable | None:
+    action, verb = request.action, request.verb
+    if (verb in WITH_ACTION) is (action is None):
+        return sentence("'{}' needs action" if action is None else "'{}' takes no action", verb)
+    if action is None:
+        return None
+    if not action.components or len(set(action.components)) < len(action.components):
+        return Printable("an action names components, each once")
+    if action.kind is Kind.TRUST:
+        return Printable("a trust store is changed by `certvigil trust` alone")
+    if action.backup_set and action.kind is not Kind.ROLLBACK:
+        return Printable("only a rollback names a backup set")
+    if action.force and action.kind is not Kind.ACTIVATE:
+        return Printable("only an activation is forced")
+    if action.key_compromised and (action.kind is not Kind.REPLACE or verb is Verb.PROPOSE):
+        return Printable("a key is given up by an operator who replaces it at once")
+    return None
+
+
+def _objection_to_names(request: Request) -> Printable | None:
+    names, action = request.components, request.action
     if action is not None:
         names += (*action.components, *action.losses, *((action.backup_set,) if action.backup_set else ()))
-        if (wrong := _objection_to(action, request.verb)) is not None:
-            return wrong
     if len(names) > MOST_NAMES or not all(map(_NAME.fullmatch, names)):
         return Printable("names are letters, digits, '_', '.' and '-', at most 64 of them")
     if request.verb is Verb.READ and len(request.components) != 1:
         return Printable("'read' is of one component")
+    return None
+
+
+def _objection_to_key(request: Request) -> Printable | None:
     if request.key and (request.verb not in _WITH_KEY or not _HASH.fullmatch(request.key)):
         return Printable(
             "a key is named by its SHA-256, of which at least 8 digits are given, to 'recover' and to 'cancel'"
         )
     if request.verb in CONFIRMS and (len(request.components) != 1 or len(request.key) != _DIGITS):
         return sentence("'{}' names one trust store, and a root by all {} digits of its SHA-256", request.verb, _DIGITS)
-    if (wrong := _objection_to_csr(request) or _objection_to_files(request)) is not None:
-        return wrong
-    if request.plan and not _HASH.fullmatch(request.plan):
-        return Printable("a plan is named by its hash, of which at least 8 digits are given")
-    if request.epoch and not _EPOCH.fullmatch(request.epoch):
-        return Printable("an epoch is named as the journal names it")
-    if len(request.why) > LONGEST_REASON or request.after < 0:
-        return sentence("a reason has at most {} characters, and a number is not negative", LONGEST_REASON)
     return None
 
 
@@ -262,15 +285,11 @@ def _objection_to_sizes(files: Sequence[HandedFile], most: int, most_bytes: int)
     return None
 
 
-def _objection_to(action: ActionRequest, verb: Verb) -> Printable | None:
-    if not action.components or len(set(action.components)) < len(action.components):
-        return Printable("an action names components, each once")
-    if action.kind is Kind.TRUST:
-        return Printable("a trust store is changed by `certvigil trust` alone")
-    if action.backup_set and action.kind is not Kind.ROLLBACK:
-        return Printable("only a rollback names a backup set")
-    if action.force and action.kind is not Kind.ACTIVATE:
-        return Printable("only an activation is forced")
-    if action.key_compromised and (action.kind is not Kind.REPLACE or verb is Verb.PROPOSE):
-        return Printable("a key is given up by an operator who replaces it at once")
+def _objection_to_values(request: Request) -> Printable | None:
+    if request.plan and not _HASH.fullmatch(request.plan):
+        return Printable("a plan is named by its hash, of which at least 8 digits are given")
+    if request.epoch and not _EPOCH.fullmatch(request.epoch):
+        return Printable("an epoch is named as the journal names it")
+    if len(request.why) > LONGEST_REASON or request.after < 0:
+        return sentence("a reason has at most {} characters, and a number is not negative", LONGEST_REASON)
     return None

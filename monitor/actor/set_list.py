@@ -12,7 +12,7 @@ from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from actions.prepare import Prepared
 from config.text import Printable, harmless, printable, sentence
-from monitor.actor.backup_sets import DEFAULT_SET, last_usable, set_of_store
+from monitor.actor.backup_sets import DEFAULT_SET, last_usable, sets_of_store
 from monitor.actor.context import ActorContext
 from monitor.actor.documents import facts_document, set_document
 from monitor.actor.request import Document, Request
@@ -88,14 +88,14 @@ def list_sets(work: Work, request: Request) -> Document:
 def _of_store(context: ActorContext, name: str) -> Iterator[Document]:
     """Yield the backup sets of a trust store, which `certvigil trust restore` gives back."""
     sets = context.backup_sets(name)
-    last = set_of_store(context, name, "")
+    last = sets_of_store(context, name, "")
     for of in sets:
         facts = facts_of_set(context, of)
         yield {
             **set_document(of),
             "unusable": "",
             **facts_document(facts),
-            "next": of == last and not facts.is_on_disk,
+            "next": of in last and not facts.is_on_disk,
         }
 
 

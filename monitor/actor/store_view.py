@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
 
 from actions.plan import Serving
 from actions.rehearse import Effect
@@ -24,6 +26,11 @@ from probes.observation import EndpointObservation
 from probes.store_content import StoreContent, read_store
 from probes.tls.drive import look_blocking
 from probes.trust import Trust
+from probes.validation import SwitchReading, read_switch
+
+Switches = Mapping[str, tuple[bool, bool]]
+"""By client: whether it validated, and whether it will."""
+NO_SWITCHES: Final[Switches] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -75,13 +82,15 @@ class StoreEyes:
         return "" if content.entries else printable(f"the trust store {store} holds nothing that can be read")
 
     def edges(self, store: str) -> Iterator[tuple[Client, Endpoint]]:
-        """Yield the clients that trust a store, as they are configured, each with each of its endpoints."""
-        config, switches = self.trust_context.config, self.trust_context.switches
+        """Yield the clients that trust a store, as they are configured now, each with each of its endpoints.
+
+        The configuration of a client may be part of a change.
+        """
+        config = self.trust_context.config
         for endpoint in config.endpoints.values():
             for client in (config.clients[each] for each in endpoint.clients):
                 if client.trusts == store:
-                    read = switches.get(client.name)
-                    yield client if read is None else replace(client, validates=read.validates), endpoint
+                    yield _as_it_validates(client), endpoint
 
     def components_beside(self, stores: tuple[str, ...]) -> tuple[str, ...]:
         """Return the components of the services that are started anew with a change: they must answer after it, too."""
@@ -95,18 +104,22 @@ class StoreEyes:
         )
 
     def effects(
-        self, store: str, before: StoreContent, after: StoreContent, now: float
+        self, store: str, before: StoreContent, after: StoreContent, now: float, switches: Switches = NO_SWITCHES
     ) -> tuple[tuple[Effect, ...], tuple[str, ...]]:
-        """Return the effect on each client that validates, and remarks on others and on servers without an answer."""
+        """Return the effect on each client that validates, and remarks on others and on servers without an answer.
+
+        The clients of `switches` begin or cease to validate by the same change.
+        """
         effects: list[Effect] = []
         remarks: list[str] = []
         old, new = self._trust(store, before), self._trust(store, after)
         for client, endpoint in self.edges(store):
-            strict = replace(client, validates=True)
-            was, will = self._edge(strict, endpoint, old, now), self._edge(strict, endpoint, new, now)
+            validated, validates = switches.get(client.name, (True, True))
+            was = self._edge(replace(client, validates=validated), endpoint, old, now)
+            will = self._edge(replace(client, validates=validates), endpoint, new, now)
             if will is None:
                 remarks.append(self._unanswered(client, endpoint, now))
-            elif client.validates:
+            elif client.validates or client.name in switches:
                 effects.append(Effect(endpoint.name, was, will))
             else:
                 verdicts = f"{_verdict(was)} -> {_verdict(will)}"
@@ -152,6 +165,12 @@ class StoreEyes:
             return None
         view = View(client, trust, self.trust_context.held.get(client.name, ()))
         return assess_endpoint(answer, EndpointContext(endpoint, (view,)), now).edges[0]
+
+
+def _as_it_validates(client: Client) -> Client:
+    """Return a client; whether it validates is as its own configuration says now, where that can be read."""
+    read = None if client.validation_switch is None else read_switch(client.validation_switch)
+    return replace(client, validates=read.validates) if isinstance(read, SwitchReading) else client
 
 
 def _verdict(edge: Edge | None) -> str:

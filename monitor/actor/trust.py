@@ -34,15 +34,16 @@ from actions.trust_change import (
 from actions.world import World
 from config.likeness import perhaps
 from config.model import Config, TrustStore
-from config.text import Printable, printable, sentence
+from config.text import Printable, listed, printable, sentence
 from config.vocabulary import WriteMode
 from monitor.actor.attempt import Answered, Preparation, attempted, why_another_plan
-from monitor.actor.backup_sets import set_of_store
+from monitor.actor.backup_sets import DEFAULT_SET, sets_of_store
 from monitor.actor.context import ActorContext
 from monitor.actor.declined import note_declined
 from monitor.actor.documents import cannot, made_document
 from monitor.actor.meanwhile import changed_meanwhile, seen_now
 from monitor.actor.request import Document
+from monitor.actor.store_view import Switches
 from monitor.actor.work import Work
 from monitor.dialect import certificate_object
 from probes.certificate import Certificate
@@ -202,21 +203,21 @@ def _document(work: Work, planned: _StorePlan | RefusedPlan) -> Document:
 
 def _plan(context: ActorContext, request: StoreRequest) -> _StorePlan | RefusedPlan:
     """Return the plan, or what speaks against it; raises BackupError, OSError."""
-    if isinstance(request.deed, SetValidation):
-        return _plan_of_validation(context, request, request.deed)
-    world, store = context.world, context.config.trust_stores[request.store]
     deed = request.deed
+    if isinstance(deed, SetValidation):
+        return _plan_of_validation(context, request, deed)
     if isinstance(deed, FromBackup):
         held = _given_back(context, request.store, deed)
-        if isinstance(held, Objection):
-            return RefusedPlan((held,))
-        (path, data), *others = held.content.items()
-        if others or path != world.resolve(store.path or ""):
-            return _plan_of_other_files(context, request, held)
-        deed = GiveBack(data, held.set_name)
-    file = read_store_file(store, world)
-    if isinstance(file, Objection):
-        return RefusedPlan((file,))
+        return RefusedPlan((held,)) if isinstance(held, Objection) else _plan_of_backup(context, request, held)
+    file = read_store_file(context.config.trust_stores[request.store], context.world)
+    return RefusedPlan((file,)) if isinstance(file, Objection) else _plan_of_store(context, request, file, deed)
+
+
+def _plan_of_store(
+    context: ActorContext, request: StoreRequest, file: StoreFile, deed: Deed, beside: _GivenBeside | None = None
+) -> _StorePlan | RefusedPlan:
+    """Return the plan that changes the store itself, and perhaps gives back other files by the same transaction."""
+    world = context.world
     is_owned = is_of_package(file.path, world)
     if is_owned and isinstance(deed, NewPassword):
         why = f"a package owns {printable(file.path)}, and its scripts import by the password that it has"
@@ -224,10 +225,14 @@ def _plan(context: ActorContext, request: StoreRequest) -> _StorePlan | RefusedP
     new = render(file, deed, _keytool_of(context, file), world.now())
     if isinstance(new, Objection):
         return RefusedPlan((new,))
-    effects, remarks = context.store_eyes.effects(request.store, file.content, new.content, world.now())
+    beside = beside or _GivenBeside()
+    effects, remarks = context.store_eyes.effects(
+        request.store, file.content, new.content, world.now(), beside.switches
+    )
     kept = f"a package owns {printable(file.path)}, and may write it anew: it is looked at again then"
-    said = (*new.remarks, *remarks, *((kept,) if is_owned else ()))
-    return _judged(context, request, _Change((change_of(file, new),), {file.path: new.data}, new), effects, said)
+    said = (*new.remarks, *beside.remarks, *remarks, *((kept,) if is_owned else ()))
+    change = _Change((change_of(file, new), *beside.changes), {file.path: new.data, **beside.content}, new)
+    return _judged(context, request, change, effects, said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,39 +313,78 @@ def _plan_of_validation(context: ActorContext, request: StoreRequest, deed: SetV
     return _judged(context, request, _Change((change,), {file.path: new}), effects, remarks)
 
 
-def _plan_of_other_files(context: ActorContext, request: StoreRequest, held: _Held) -> _StorePlan | RefusedPlan:
-    """Return the plan that gives back files of the store's service, other than the store itself."""
+@dataclass(frozen=True, slots=True)
+class _GivenBeside:
+    """The files of the store's service that are given back beside the store, where they differ."""
+
+    changes: tuple[Change, ...] = ()
+    content: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    switches: Switches = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+def _plan_of_backup(context: ActorContext, request: StoreRequest, held: _Held) -> _StorePlan | RefusedPlan:
+    """Return the plan that gives back the store, other files of its service, or both."""
     store = context.config.trust_stores[request.store]
-    files = [_OtherFile.read(path, context.world) for path in held.content]
-    changes = tuple(
-        each.change(store, held.content[each.given]) for each in files if each.data != held.content[each.given]
-    )
-    if not changes:
-        why = f"all files of {request.store} are as backup set {held.set_name} has them"
+    own = context.world.resolve(store.path or "")
+    beside = _given_beside(context, store, {path: data for path, data in held.content.items() if path != own}, held)
+    if isinstance(beside, Objection):
+        return RefusedPlan((beside,))
+    if own in held.content:
+        file = read_store_file(store, context.world)
+        if isinstance(file, Objection):
+            return RefusedPlan((file,))
+        if file.data != held.content[own] or held.content.keys() == {own}:
+            return _plan_of_store(context, request, file, GiveBack(held.content[own], held.sets[own]), beside)
+    if not beside.changes:
+        why = f"all files of {request.store} are as {held.named} has them"
         return RefusedPlan((Objection(Ground.NOTHING_TO_DO, why),))
-    content = {each.path: held.content[each.given] for each in files}
-    effects, remarks = _effects_of_switches(context, request.store, files, content)
-    said = (f"all of it is as in backup set {held.set_name}", *remarks)
-    return _judged(context, request, _Change(changes, content), effects, said)
+    effects, remarks = _effects_of_switches(context, request.store, beside.switches)
+    said = (f"all of it is as in {held.named}", *remarks)
+    return _judged(context, request, _Change(beside.changes, beside.content), effects, said)
 
 
-def _effects_of_switches(
-    context: ActorContext, store: str, files: Sequence[_OtherFile], content: Mapping[str, bytes]
-) -> tuple[tuple[Effect, ...], tuple[str, ...]]:
-    """Return the effect on each client that begins or ceases to validate by what is given back."""
-    now = context.world.now()
-    effects: list[Effect] = []
-    remarks: list[str] = []
+def _given_beside(
+    context: ActorContext, store: TrustStore, content: Mapping[str, bytes], held: _Held
+) -> _GivenBeside | Objection:
+    """Return the files with another content than `content` gives them, by path; raises OSError."""
+    try:
+        files = [_OtherFile.read(path, context.world) for path in content]
+    except FileNotFoundError as error:
+        return Objection(Ground.UNREADABLE, f"{printable(str(error.filename))}: there is no such file")
+    differing = [each for each in files if each.data != content[each.given]]
+    return _GivenBeside(
+        tuple(each.change(store, content[each.given]) for each in differing),
+        {each.path: content[each.given] for each in differing},
+        _switches(context, store.name, differing, content),
+        tuple(f"{printable(each.path)} is as in backup set {held.sets[each.given]}" for each in differing),
+    )
+
+
+def _switches(context: ActorContext, store: str, files: Sequence[_OtherFile], content: Mapping[str, bytes]) -> Switches:
+    """Return the clients that begin or cease to validate by what is given back."""
     told = [each for each in context.config.clients.values() if each.trusts == store]
+    found: dict[str, tuple[bool, bool]] = {}
     for client, file in product(told, files):
         switch = client.validation_switch
         if switch is None or context.world.resolve(switch.file) != file.path:
             continue
-        was, will = (judge_switch(switch, data).validates for data in (file.data, content[file.path]))
+        was, will = (judge_switch(switch, data).validates for data in (file.data, content[file.given]))
         if was is not will:
-            more, said = context.store_eyes.switched(store, client.name, now, validated=was, validates=will)
-            effects += more
-            remarks += said
+            found[client.name] = was, will
+    return found
+
+
+def _effects_of_switches(
+    context: ActorContext, store: str, switches: Switches
+) -> tuple[tuple[Effect, ...], tuple[str, ...]]:
+    """Return the effect on each client that begins or ceases to validate, where the store stays as it is."""
+    effects: list[Effect] = []
+    remarks: list[str] = []
+    for client, (was, will) in switches.items():
+        more, said = context.store_eyes.switched(store, client, context.world.now(), validated=was, validates=will)
+        effects += more
+        remarks += said
     return tuple(effects), tuple(remarks)
 
 
@@ -369,14 +413,39 @@ def _keytool_of(context: ActorContext, file: StoreFile) -> Keytool | None:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    set_name: str
+    """What is given back, by path."""
+
     content: Mapping[str, bytes] = field(repr=False)
+    sets: Mapping[str, str]
+    """The names of the backup sets that it is from."""
+
+    @property
+    def named(self) -> str:
+        """The backup sets, in a sentence."""
+        names = dict.fromkeys(self.sets.values())
+        return f"backup set{'s' if len(names) > 1 else ''} {listed(map(printable, names), ' and ')}"
 
 
 def _given_back(context: ActorContext, store: str, deed: FromBackup) -> _Held | Objection:
-    """Return the content of the backup set that is to be given back; raises BackupError, OSError."""
-    found = set_of_store(context, store, deed.set_name)
-    if found is None:
+    """Return the content of the backup sets that are to be given back; raises BackupError, OSError."""
+    content: dict[str, bytes] = {}
+    sets: dict[str, str] = {}
+    for of in sets_of_store(context, store, deed.set_name):
+        found = backup.content(context.world, context.transaction.backups, of)
+        present = {path: data for path, data in found.items() if data is not None}
+        if deed.set_name == DEFAULT_SET:
+            # As for a component, a file that is no longer configured is left alone.
+            present = {path: data for path, data in present.items() if path in _files_of(context, store)}
+        content |= present
+        sets |= dict.fromkeys(present, of.transaction)
+    if not content:
         return Objection(Ground.UNUSABLE, f"there is no backup set {printable(deed.set_name) or 'yet'} of {store}")
-    content = backup.content(context.world, context.transaction.backups, found)
-    return _Held(found.transaction, {path: data for path, data in content.items() if data is not None})
+    return _Held(content, sets)
+
+
+def _files_of(context: ActorContext, store: str) -> frozenset[str]:
+    """Return the store, and the configuration of its clients, with symbolic links followed."""
+    config = context.config
+    switches = [each.validation_switch for each in config.clients.values() if each.trusts == store]
+    given = (config.trust_stores[store].path or "", *(each.file for each in switches if each is not None))
+    return frozenset(map(context.world.resolve, given))

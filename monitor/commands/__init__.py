@@ -68,7 +68,7 @@ def check(
         list[str],
         typer.Argument(
             metavar="TARGET...",
-            help="A file, a directory, - (standard input), HOST:PORT, https://HOST, smtp://HOST or postgres://HOST.",
+            help="A file, a directory, - (standard input), HOST:PORT, or a URL as https://HOST and ldap://HOST.",
         ),
     ],
     ca_file: Annotated[

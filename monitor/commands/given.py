@@ -35,10 +35,32 @@ class _Scheme:
 
 _SCHEMES: Final[Mapping[str, _Scheme]] = {
     "https": _Scheme(EndpointProtocol.TLS, 443),
+    "tls": _Scheme(EndpointProtocol.TLS, None),
+    # In the clear at first
+    "ftp": _Scheme(EndpointProtocol.FTP, 21),
+    "imap": _Scheme(EndpointProtocol.IMAP, 143),
+    "irc": _Scheme(EndpointProtocol.IRC, 6667),
+    "ldap": _Scheme(EndpointProtocol.LDAP, 389),
+    "lmtp": _Scheme(EndpointProtocol.LMTP, 24),
+    "mysql": _Scheme(EndpointProtocol.MYSQL, 3306),
+    "nntp": _Scheme(EndpointProtocol.NNTP, 119),
+    "pop3": _Scheme(EndpointProtocol.POP3, 110),
     "postgres": _Scheme(EndpointProtocol.POSTGRES, 5432),
     "postgresql": _Scheme(EndpointProtocol.POSTGRES, 5432),
+    "rdp": _Scheme(EndpointProtocol.RDP, 3389),
+    "sieve": _Scheme(EndpointProtocol.SIEVE, 4190),
     "smtp": _Scheme(EndpointProtocol.SMTP, 25),
-    "tls": _Scheme(EndpointProtocol.TLS, None),
+    "xmpp": _Scheme(EndpointProtocol.XMPP, 5222),
+    "xmpp-server": _Scheme(EndpointProtocol.XMPP_SERVER, 5269),
+    # The same within TLS
+    "ftps": _Scheme(EndpointProtocol.TLS, 990),
+    "imaps": _Scheme(EndpointProtocol.TLS, 993),
+    "ircs": _Scheme(EndpointProtocol.TLS, 6697),
+    "ldaps": _Scheme(EndpointProtocol.TLS, 636),
+    "nntps": _Scheme(EndpointProtocol.TLS, 563),
+    "pop3s": _Scheme(EndpointProtocol.TLS, 995),
+    "smtps": _Scheme(EndpointProtocol.TLS, 465),
+    "xmpps": _Scheme(EndpointProtocol.TLS, 5223),
 }
 
 

@@ -30,8 +30,8 @@ from monitor.dialect import certificate_object, iso
 from probes.certificate import Certificate, certificate, decodable
 from probes.container.registry import is_keystore, open_container
 from probes.judge.time import moment
-from probes.keystore import DEFAULT_PASSWORD
-from probes.store_content import StoreContent, StoreEntry, read_store, sha256_of
+from probes.keystore import DEFAULT_PASSWORD, StoreEntry
+from probes.store_content import StoreContent, read_store, sha256_of
 from probes.trust import own_password, read_anchor_file, trust_path
 
 _PASSWORDS: Final = {

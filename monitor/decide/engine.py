@@ -179,6 +179,11 @@ def _what(kind: Kind, situation: Situation) -> str | None:
 
 
 def _step(case: _Case, answer: CheckAnswer) -> DecisionStep:
+    """Return how far a case has come. The first that applies counts.
+
+    No candidate, spent, held, contested, rejected, mode, retry, approval, window. A contest stands before a person's
+    word: the word is about a plan, and does not keep another tool from undoing this plan, too.
+    """
     situation, now = case.situation, case.now
     if case.kind is Kind.REPLACE and (why := why_not(situation)):
         return DecisionStep(DecisionStatus.AWAIT_CANDIDATE, f"a candidate: {why}", turn=why)
@@ -198,7 +203,7 @@ def _step(case: _Case, answer: CheckAnswer) -> DecisionStep:
     if word is not None and not word.approved:
         return DecisionStep(DecisionStatus.REJECTED, until=word.until)
     mode = effective_mode(case.policy, situation)
-    blind = situation.why_left(case.kind, case.what) or _blind(case) if mode is Mode.AUTO else ""
+    blind = (situation.why_left(case.kind, case.what) or _blind(case)) if mode is Mode.AUTO else ""
     if mode in {Mode.OBSERVE, Mode.PLAN}:
         return DecisionStep(DecisionStatus.OBSERVE if mode is Mode.OBSERVE else DecisionStatus.PLAN)
     at = next_attempt(situation, case.kind, case.what, now)

@@ -12,7 +12,11 @@ from config.vocabulary import Severity
 from monitor.decide.situation import STEPPED, Attempt, Result, Situation, result_of
 
 DELAYS: Final = (60.0, 600.0, 6_000.0, 86_400.0)
-"""Seconds until the next attempt after the first, second, third and each further failure in a row."""
+"""Seconds until the next attempt after the first, second, third and each further failure in a row.
+
+A restart or a full disk may pass within minutes. A fault that has outlived two hours waits for somebody's work: then
+it is tried daily, since each attempt touches the service.
+"""
 _ROOM: Final = 4
 """A wait takes at most one part in so many of the time that is left, so that three attempts always fit into it."""
 _IN_USE: Final = frozenset({Result.COMMITTED, Result.FAILED_FORWARD})

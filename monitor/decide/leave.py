@@ -1,4 +1,7 @@
-"""Leave to act without a person, now: the decision itself, asked again by the process that acts.
+"""Leave by a policy to act without a person, now; before it, nothing in `monitor.actor.unattended` may object.
+
+Both are asked for by `monitor.actor.carry_out`; the objections only where no person has approved the plan. This is the
+decision itself, asked again by the process that acts.
 
 The daemon orders an action by the decision that stands. The actor does not rely on the daemon: it asks here, with a
 situation that holds only the facts that it saw itself.

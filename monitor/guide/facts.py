@@ -41,7 +41,6 @@ Read = Callable[[str], tuple[Certificate, ...]]
 
 _MOST_ROOTS: Final = 20
 """A bundle with more is no site's own: nobody brings all of it to other machines."""
-_SCHEMES: Final = {EndpointProtocol.SMTP: "smtp://", EndpointProtocol.POSTGRES: "postgres://"}
 
 
 def facts_of_host(
@@ -104,7 +103,9 @@ def _checks(endpoints: Iterable[Endpoint], config: Config, client: str | None = 
         address = join_address(endpoint.host, endpoint.port)
         for (trusts, verifier, name), clients in _alike(endpoint, config, client).items():
             store = config.trust_stores[trusts].source
-            words = ["check", f"{_SCHEMES.get(endpoint.protocol, '')}{address}", "--name", name]
+            # Of each other protocol, `check` has a scheme of its name.
+            scheme = "" if endpoint.protocol is EndpointProtocol.TLS else f"{endpoint.protocol}://"
+            words = ["check", f"{scheme}{address}", "--name", name]
             words += ["--ca-file", store.path] if isinstance(store, PemBundle) else []
             words += ["--verifier", verifier] if verifier is not VerifierName.OPENSSL else []
             yield {

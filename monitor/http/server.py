@@ -7,13 +7,13 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
 
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 from config.address import join_address
 from config.model import Settings, Token
+from config.version import own_version
 from monitor.host.sockets import ListenError, listen_tcp, listen_unix
 from monitor.http.app import create_app
 from monitor.http.guard import Guard, HostNames
@@ -29,9 +29,7 @@ class WebServer:
 
     def __init__(self, view: DaemonView, settings: Settings) -> None:
         self._settings = settings
-        self._guard = Guard(
-            create_app(view, version("certvigil")), HostNames(settings.web.listen, settings.web.allowed_hosts)
-        )
+        self._guard = Guard(create_app(view, own_version()), HostNames(settings.web.listen, settings.web.allowed_hosts))
         self._config = Config(
             self._guard,
             http=Connection,

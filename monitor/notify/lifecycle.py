@@ -249,6 +249,12 @@ def _open(
     undelivered: bool,
     steady: AbstractSet[str],
 ) -> AlertUpdate:
+    """Return the first message that is due about a problem with findings, or when one may be.
+
+    A higher severity at once; more harm or another certificate after a pause; where nobody has acknowledged it, also
+    that it eases or lasts.
+    """
+
     def tell(step: AlertStep) -> AlertUpdate:
         return _tell(step, alert, members, withheld, terms, now=now, steady=steady)
 

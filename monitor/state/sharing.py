@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from config.address import is_ip_address
 from config.model import Config, Endpoint
 from monitor.state.target import TargetState
 from probes.certificate import Certificate
 from probes.judge.sharing import SharingServer
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The servers that share a key with an endpoint, and what they were found by: the same again is no work."""
+
+    config: Config
+    changes: tuple[tuple[str, int], ...]
+    """Each key of the endpoint, with the number of changes of its endpoints."""
+    servers: tuple[SharingServer, ...]
 
 
 class KeyIndex:
@@ -21,6 +33,10 @@ class KeyIndex:
         """The certificates that these keys are of: the same ones again cost nothing."""
         self._endpoints: dict[str, set[str]] = {}
         """Names of endpoints, by the SHA-256 of a public key."""
+        self._changes: Counter[str] = Counter()
+        """How often an endpoint came to a key, or left it; kept while the key has endpoints."""
+        self._answers: dict[str, _Answer] = {}
+        """By endpoint. A key that hundreds present is not compared hundreds of times at each look."""
 
     def note(self, endpoint: str, leaves: tuple[Certificate, ...]) -> None:
         """Note the certificates that an endpoint presents now."""
@@ -31,14 +47,17 @@ class KeyIndex:
         self._keys[endpoint] = frozenset(each.public_key_sha256() for each in leaves)
         for key in self._keys[endpoint]:
             self._endpoints.setdefault(key, set()).add(endpoint)
+            self._changes[key] += 1
 
     def forget(self, endpoint: str) -> None:
         """Forget an endpoint."""
         self._leaves.pop(endpoint, None)
+        self._answers.pop(endpoint, None)
         for key in self._keys.pop(endpoint, frozenset()):
             self._endpoints[key].discard(endpoint)
+            self._changes[key] += 1
             if not self._endpoints[key]:
-                del self._endpoints[key]
+                del self._endpoints[key], self._changes[key]
 
     def sharing(self, endpoint: Endpoint, config: Config) -> tuple[SharingServer, ...]:
         """Return the other servers that present a key of an endpoint, by name.
@@ -47,6 +66,14 @@ class KeyIndex:
         nothing is known of the name that clients use.
         """
         keys = self._keys.get(endpoint.name, frozenset())
+        changes = tuple((key, self._changes[key]) for key in keys)
+        last = self._answers.get(endpoint.name)
+        if last is None or last.config is not config or last.changes != changes:
+            last = _Answer(config, changes, self._apart_from(endpoint, keys, config))
+            self._answers[endpoint.name] = last
+        return last.servers
+
+    def _apart_from(self, endpoint: Endpoint, keys: frozenset[str], config: Config) -> tuple[SharingServer, ...]:
         names = sorted({name for key in keys for name in self._endpoints.get(key, ())} - {endpoint.name})
         found = (config.endpoints[name] for name in names if name in config.endpoints)
         return tuple(

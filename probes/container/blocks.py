@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from config.vocabulary import FileFormat, UnreadableReason
-from probes.keystore import Keystore
+from probes.keystore import ExactEntries, Keystore
 
 Password = bytes | None
 
@@ -76,3 +76,9 @@ class Format:
     """Whether content that cannot be read counts as holding certificates."""
     is_keystore: bool = False
     """Whether a password may seal it, so that opening it may cost work."""
+    encoding: str = ""
+    """The name of this encoding of certificates and keys, in a sentence; empty where it is none of its own."""
+    exact: Callable[[bytes, Password], ExactEntries] | None = None
+    """Returns the entries of a keystore that this password opens, exactly, and raises nothing; None for all others."""
+    shows_trusted: bool = False
+    """Whether the trusted certificates of a keystore are read without a password, and without work."""

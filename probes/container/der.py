@@ -45,4 +45,4 @@ def _open(data: bytes, _password: Password) -> Container:
     return Container(FileFormat.DER, Blocks((der,), (), ()), _ENCODINGS)
 
 
-DER: Final = Format(FileFormat.DER, begins=is_certificate, first=SEQUENCE, opened=_open)
+DER: Final = Format(FileFormat.DER, begins=is_certificate, first=SEQUENCE, opened=_open, encoding="DER")

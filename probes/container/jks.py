@@ -9,7 +9,7 @@ from typing import Final
 from config.vocabulary import FileFormat
 from probes.container.blocks import Blocks, Container, EncodingFault, Format, Password
 from probes.java import store
-from probes.java.store import read_java_keystore
+from probes.java.store import exact_entries, read_java_keystore
 
 _BKS: Final = (bytes.fromhex("0000000100000014"), bytes.fromhex("0000000200000014"))
 """Version 1 or 2, and the length of a salt."""
@@ -28,6 +28,9 @@ def _java(name: FileFormat, called: str, beginning: bytes) -> Format:
         opened=partial(_open, name, called),
         with_certificates=True,
         is_keystore=True,
+        encoding=name.upper(),
+        exact=lambda data, _password: exact_entries(data),
+        shows_trusted=True,
     )
 
 

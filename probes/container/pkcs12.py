@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from math import prod
 from operator import itemgetter
 from typing import Final
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
@@ -17,8 +19,17 @@ from config.text import Printable, printable
 from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
 from probes.container.blocks import NOTHING, Blocks, Container, EncodingFault, Format, Password
 from probes.container.pkcs7 import in_order
-from probes.encoding import INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, DERError, element_end, starts_with
-from probes.keystore import DEFAULT_PASSWORD, LONGEST_ALIAS, Keystore, KeystoreEntry
+from probes.encoding import (
+    INTEGER,
+    OBJECT_IDENTIFIER,
+    OCTET_STRING,
+    SEQUENCE,
+    DERError,
+    element_end,
+    outline,
+    starts_with,
+)
+from probes.keystore import DEFAULT_PASSWORD, LONGEST_ALIAS, ExactEntries, Keystore, KeystoreEntry, StoreEntry
 from probes.trial import Sealed, too_much_work
 
 # Keystores of old tools are BER, which is nothing to write to the log.
@@ -202,8 +213,61 @@ def _in_words(fault: EncodingFault, password: Password) -> EncodingFault:
     return EncodingFault(fault.reason, "a PKCS#12 keystore that this password does not open")
 
 
+def exact_entries(data: bytes, password: Password) -> ExactEntries:
+    """Return the entries of a keystore that this password opens.
+
+    Beside a private key, what leads on from its certificate is its chain, which Java calls by subjects, if at all.
+    """
+    opened = _opened(data, password)
+    if isinstance(opened, EncodingFault):
+        return ExactEntries((), 0)
+    held = opened.held
+    others = [(_text(each.friendly_name), _der(each.certificate)) for each in held.additional_certs]
+    own = [] if held.cert is None else [(_text(held.cert.friendly_name), _der(held.cert.certificate))]
+    if held.key is None:
+        trusted = tuple(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in (*own, *others))
+        return ExactEntries(trusted, opened.seal.keys)
+    key = held.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    chain = _chain([der for _, der in own], [der for alias, der in others if not alias or "=" in alias])
+    entries = (
+        StoreEntry(own[0][0] if own else "", EntryKind.PRIVATE_KEY, chain, secret=hashlib.sha256(key).hexdigest()),
+        *(StoreEntry(alias, EntryKind.TRUSTED, (der,)) for alias, der in others if der not in chain),
+    )
+    return ExactEntries(entries, max(opened.seal.keys, 1))
+
+
+def _chain(own: list[bytes], others: list[bytes]) -> tuple[bytes, ...]:
+    chain = list(own)
+    while own and (issuer := next((each for each in others if each not in chain and _issued(each, chain[-1])), None)):
+        chain.append(issuer)
+    return tuple(chain)
+
+
+def _issued(issuer: bytes, subject: bytes) -> bool:
+    try:
+        return outline(issuer).subject == outline(subject).issuer
+    except (DERError, IndexError):
+        return False
+
+
+def _text(name: bytes | None) -> str:
+    return (name or b"").decode(errors="replace")
+
+
+def _der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
 PKCS12: Final = Format(
-    FileFormat.PKCS12, "a PKCS#12 keystore", is_pkcs12, SEQUENCE, opened=_open, with_certificates=True, is_keystore=True
+    FileFormat.PKCS12,
+    "a PKCS#12 keystore",
+    is_pkcs12,
+    SEQUENCE,
+    opened=_open,
+    with_certificates=True,
+    is_keystore=True,
+    encoding="PKCS#12",
+    exact=exact_entries,
 )
 
 

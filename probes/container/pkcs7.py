@@ -43,7 +43,14 @@ def _open(data: bytes, _password: Password) -> Container:
 
 
 PKCS7: Final = Format(
-    FileFormat.PKCS7, "a PKCS#7 bundle", is_signed_data, SEQUENCE, _LABELS, _open, with_certificates=True
+    FileFormat.PKCS7,
+    "a PKCS#7 bundle",
+    is_signed_data,
+    SEQUENCE,
+    _LABELS,
+    _open,
+    with_certificates=True,
+    encoding="PKCS#7",
 )
 
 

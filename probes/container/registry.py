@@ -40,7 +40,9 @@ from probes.container.pkcs12 import PKCS12
 from probes.container.private_key import PRIVATE_KEY
 from probes.encoding import DERError, element_end
 
-PEM: Final = Format(FileFormat.PEM, begins=is_pem, opened=lambda data, _password: open_pem(data, _BY_LABEL))
+PEM: Final = Format(
+    FileFormat.PEM, begins=is_pem, opened=lambda data, _password: open_pem(data, _BY_LABEL), encoding="PEM"
+)
 
 FORMATS: Final[Sequence[Format]] = (
     JKS,
@@ -89,10 +91,10 @@ def open_unsealed(data: bytes) -> Blocks:
 def trusted_in(data: bytes) -> tuple[bytes, ...]:
     """Return the certificates, in DER, that a program trusts whose trust store has this content.
 
-    In Java's own formats these are the trusted entries, which take no work to read; PKCS#12 is not opened.
+    Of a keystore these are the trusted entries, where they take no work to read; another keystore is not opened.
     """
     form = recognise(data)
-    if form is not JKS and form is not JCEKS:
+    if form is None or not form.shows_trusted:
         return open_unsealed(data).certificates
     keystore = open_container(data).keystore
     return () if keystore is None else tuple(der for each in keystore.trusted for der in each.certificates)
@@ -129,6 +131,11 @@ def _end_of_part(data: bytes, at: int) -> int:
 def called(name: FileFormat) -> str:
     """Return how people call a format, with an article; empty where certificates are no more than expected."""
     return _BY_NAME[name].called if name in _BY_NAME else ""
+
+
+def encoding(name: FileFormat) -> str:
+    """Return the name of an encoding of certificates and keys, as `Container.encodings` has it."""
+    return _BY_NAME[name].encoding
 
 
 def may_hold_certificates(name: FileFormat) -> bool:

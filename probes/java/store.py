@@ -18,7 +18,7 @@ from probes.container.blocks import MOST_FAULTS, EncodingFault
 from probes.java.cursor import Cursor, DamagedError
 from probes.java.lock import KeyOpener, java_password
 from probes.java.secret import pass_over
-from probes.keystore import DEFAULT_PASSWORD, LONGEST_ALIAS, Keystore, KeystoreEntry
+from probes.keystore import DEFAULT_PASSWORD, LONGEST_ALIAS, ExactEntries, Keystore, KeystoreEntry, StoreEntry
 
 JKS: Final = bytes.fromhex("feedfeed")
 JCEKS: Final = bytes.fromhex("cececece")
@@ -80,33 +80,25 @@ def read_java_keystore(data: bytes, password: bytes | None = None) -> JavaKeysto
     return JavaKeystore(keystore, tuple(keys), tuple(faults[:MOST_FAULTS]))
 
 
-@dataclass(frozen=True, slots=True)
-class ExactEntry:
-    """An entry as it is written, to be compared with another; Java orders entries anew with each change."""
+def exact_entries(data: bytes) -> ExactEntries:
+    """Return the entries of `data` up to the first damage, keys under their passwords.
 
-    kind: EntryKind
-    created: float
-    """Unix time."""
-    certificates: tuple[bytes, ...]
-    """DER."""
-    secret: str
-    """SHA-256 of the private or secret key, under its password, hexadecimal; empty where there is none."""
-
-
-def exact_entries(data: bytes) -> dict[str, ExactEntry]:
-    """Return the entries of `data` by their aliases as they are written, up to the first damage."""
+    Java orders entries anew with each change.
+    """
     reading = _Reading(Cursor(data))
     with suppress(DamagedError, _UnreadError):
         reading.read()
-    return {
-        alias: ExactEntry(
+    entries = tuple(
+        StoreEntry(
+            alias,
             each.kind,
-            each.created or 0.0,
             each.certificates,
+            each.created or 0.0,
             hashlib.sha256(reading.secrets[alias]).hexdigest() if alias in reading.secrets else "",
         )
         for alias, each in reading.entries.items()
-    }
+    )
+    return ExactEntries(entries, sum(each.kind is EntryKind.PRIVATE_KEY for each in entries))
 
 
 class _UnreadError(Exception):

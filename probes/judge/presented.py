@@ -67,12 +67,12 @@ def judge_presented(presented: Iterable[Sequence[Certificate]], audience: Audien
 
     `client_rejects` is among the findings for each client that refuses one of them.
     """
-    unlike = tuple(dict.fromkeys(tuple(each) for each in presented if each))
-    chains = tuple(dict.fromkeys(map(leaf_first, unlike)))
+    as_presented = tuple(dict.fromkeys(tuple(each) for each in presented if each))
+    chains = tuple(dict.fromkeys(map(leaf_first, as_presented)))
     findings: list[Finding] = []
     times: list[float] = []
     edges: list[Edge] = []
-    used = _verified(chains, audience, now)
+    on_accepted_paths = _verified(chains, audience, now)
     for view in audience.views:
         names, verifier = view.client.names or audience.names, view.client.verifier
         wrong_names = {chain[0]: tuple(judge_names(chain[0], names, verifier)) for chain in chains}
@@ -84,15 +84,15 @@ def judge_presented(presented: Iterable[Sequence[Certificate]], audience: Audien
         for chain in chains:
             times += chain_boundaries(chain, view)
             found = (*judge_chain(chain, view, now, audience.elsewhere).causes, *wrong_names[chain[0]])
-            causes = explained(found, chain[0], view, audience.circumstances)
-            findings += causes if view.client.validates else map(_as_notice, causes)
+            told = explained(found, chain[0], view, audience.circumstances)
+            findings += told if view.client.validates else map(_as_notice, told)
     for chain in chains:
         findings += judge_default(chain[0], audience.circumstances.default)
         findings += _judge_sending(chain, audience, now)
-    for each in unlike:
-        findings += _judge_for_anyone(each, audience, used, now)
+    for each in as_presented:
+        findings += _judge_for_anyone(each, audience, on_accepted_paths, now)
         times += boundaries(each, audience.thresholds)
-    expiry = earliest_end(used) or min(
+    expiry = earliest_end(on_accepted_paths) or min(
         filter(None, (earliest_end(presented_path(chain)) for chain in chains)), default=None
     )
     return Reception(tuple(findings), tuple(edges), expiry, tuple(times))
@@ -100,13 +100,13 @@ def judge_presented(presented: Iterable[Sequence[Certificate]], audience: Audien
 
 def _verified(chains: Iterable[tuple[Certificate, ...]], audience: Audience, now: float) -> set[Certificate]:
     """Return every certificate on a path that some validating client accepts."""
-    used: set[Certificate] = set()
+    on_accepted_paths: set[Certificate] = set()
     for chain in chains:
         for view in audience.views:
             judged = judge_chain(chain, view, now, audience.elsewhere)
             if judged.accepted and view.client.validates:
-                used.update(judged.path)
-    return used
+                on_accepted_paths.update(judged.path)
+    return on_accepted_paths
 
 
 def _judge_sending(chain: tuple[Certificate, ...], audience: Audience, now: float) -> Iterator[Finding]:
@@ -127,19 +127,19 @@ def _judge_sending(chain: tuple[Certificate, ...], audience: Audience, now: floa
 
 
 def _judge_for_anyone(
-    presented: Sequence[Certificate], audience: Audience, used: Collection[Certificate], now: float
+    presented: Sequence[Certificate], audience: Audience, on_accepted_paths: Collection[Certificate], now: float
 ) -> Iterator[Finding]:
     """Yield the faults of one presented chain that do not depend on a client."""
     subject_of = subject_in(presented)
     leading = presented_path(presented)
-    if any(view.trust.holds_as_public(each) for view in audience.views for each in used):
+    if any(view.trust.holds_as_public(each) for view in audience.views for each in on_accepted_paths):
         yield from judge_validity(leading[0], subject_of(leading[0]))
     for each in leading:
-        if each in used or not used:
+        if each in on_accepted_paths or not on_accepted_paths:
             yield from judge_time(each, subject_of(each), now, audience.thresholds)
         yield from judge_strength(each, subject_of(each))
     yield from judge_common_name(leading[0], subject_of(leading[0]))
-    yield from judge_presentation(presented, used, now, subject_of)
+    yield from judge_presentation(presented, on_accepted_paths, now, subject_of)
 
 
 def earliest_end(certificates: Iterable[Certificate]) -> int | None:

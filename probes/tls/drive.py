@@ -39,7 +39,12 @@ _REASONS: Final = MappingProxyType(
     }
 )
 
+_LOOKUPS: Final = BoundedSemaphore(256)
+"""Names looked up at once: a name server that is silent holds each of them longer than anybody waits."""
+
 EndpointOutcome = Presented | Unreachable
+Addresses = tuple[str, ...] | Unreachable
+"""Of a name, or why there are none."""
 
 
 async def look(
@@ -101,9 +106,6 @@ def _observation(
     return EndpointObservation(endpoint.name, now, presented, tuple(failures))
 
 
-Addresses = tuple[str, ...] | Unreachable
-
-
 async def _resolve(endpoint: Endpoint, deadline: float) -> Addresses:
     try:
         async with asyncio.timeout_at(deadline):
@@ -117,10 +119,6 @@ def _resolve_blocking(endpoint: Endpoint) -> Addresses:
         return _lookup_aside(endpoint.host).result(endpoint.timeout)
     except TimeoutError:
         return _unresolved(endpoint)
-
-
-_LOOKUPS: Final = BoundedSemaphore(256)
-"""Names looked up at once: a name server that is silent holds each of them longer than anybody waits."""
 
 
 def _unresolved(endpoint: Endpoint) -> Unreachable:
@@ -243,7 +241,7 @@ def handshake_with(endpoint: Endpoint, address: str, *, goes_on: bool = False) -
         endpoint.verified_name,
         endpoint.minimum_version,
         endpoint.key_type,
-        preamble=preamble_of(endpoint.protocol),
+        preamble=preamble_of(endpoint.protocol, endpoint.verified_name),
         goes_on=goes_on,
     )
 

@@ -15,11 +15,12 @@ from actions.precheck import Objection
 from actions.trust_change import AddAnchors, Deed, NewPassword, RemoveAnchor, Rendered, StoreFile, render
 from actions.world import World
 from config.model import PemBundle, TrustStore
-from config.vocabulary import Integrity
+from config.vocabulary import EntryKind, FileFormat, Integrity
 from monitor.lab.ca import Issued
 from monitor.lab.process import find_command
 from probes.certificate import certificate
-from probes.store_content import read_store
+from probes.keystore import StoreEntry
+from probes.store_content import StoreContent, read_store
 from tests.kit.authority import ROOT, fresh
 from tests.kit.client_stores import ALIASES, OTHER, SECOND, by_keytool
 from tests.kit.java_keystore import CHANGEIT, keytool, store, trust_store, trusted
@@ -75,6 +76,17 @@ class TestWithoutKeytool:
         found = rendered(tmp_path / "store", jks("one"), ADD)
         assert refused(found, Ground.KEYTOOL, "is a JKS keystore, which only Java's keytool writes, and there is none")
         assert refused(found, Ground.KEYTOOL, "name one as `keytool` of the trust store, or install a Java runtime")
+
+    def test_a_keystore_that_is_only_read_is_refused_with_and_without_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "store"
+        path.write_bytes(b"it is not read again")
+        held = StoreEntry("one", EntryKind.TRUSTED, (OTHER.der(),))
+        content = StoreContent(FileFormat.BKS, (held,), integrity=Integrity.VERIFIED, password=CHANGEIT)
+        java = TrustStore("java", PemBundle(str(path)))
+        file = StoreFile(java, str(path), state_of(*WORLD.read(str(path))), path.read_bytes(), content)
+        for tool in (None, Keytool("/nowhere/keytool", WORLD, str(tmp_path))):
+            found = render(file, ADD, tool, WORLD.now())
+            assert refused(found, Ground.CANNOT_BE_WRITTEN, "(BKS), which certvigil reads and does not write")
 
     def test_pkcs12_of_which_something_would_be_lost_is_refused(self, tmp_path: Path) -> None:
         key = keystore(fresh(), CHANGEIT)

@@ -27,19 +27,23 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, NoReturn
-from unittest.mock import Mock
+from typing import Any, Final, NoReturn, cast
 
 import apprise
+from fastapi import FastAPI
 from typer.main import get_command
 
 import monitor.actor
 import monitor.commands
 import monitor.daemon
 import monitor.demo
+import monitor.http.server
 import monitor.main
 import monitor.store
+from config.schema.root import json_schema
+from config.version import own_version
 from monitor.http.app import create_app
+from monitor.http.view import DaemonView
 from tests.kit.forks import Piped
 
 _LONG: Final = 262_144
@@ -90,8 +94,32 @@ def _load() -> None:
     apprise.Apprise.instantiate("json://localhost")
     # Building commands loads more of its own.
     get_command(monitor.commands.app)
-    # The first application makes models that the next one takes.
-    create_app(Mock(), "")
+    # What a mistake of a configuration is told by.
+    json_schema()
+    _prepare_application()
+
+
+class _Later:
+    """Stands for what there is in a process that is forked off later."""
+
+    def __init__(self) -> None:
+        self.there: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.there, name)
+
+
+def _prepare_application() -> None:
+    """Have the web application be made by now: a daemon, which has one, gives its view to it."""
+    view, notifier = _Later(), _Later()
+    vars(view)["notifier"] = notifier
+    prepared = create_app(cast("DaemonView", view), own_version())
+
+    def give(real: DaemonView, _version: str) -> FastAPI:
+        view.there, notifier.there = real, real.notifier
+        return prepared
+
+    monitor.http.server.create_app = give  # type: ignore[assignment, attr-defined]
 
 
 def main(address: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from config.vocabulary import EntryKind, FileFormat
-from probes.store_content import StoreContent, StoreEntry, sha256_of
+from probes.keystore import StoreEntry
+from probes.store_content import StoreContent, sha256_of
 
 FIRST, SECOND = b"first", b"second"
 ROOT = StoreEntry("root", EntryKind.TRUSTED, (FIRST,))

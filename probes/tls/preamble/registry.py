@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
 from config.vocabulary import EndpointProtocol
+from probes.tls.preamble import lines, xmpp
+from probes.tls.preamble.ldap import LDAP
+from probes.tls.preamble.lines import LineDialogue
+from probes.tls.preamble.mysql import MySQL
 from probes.tls.preamble.postgres import Postgres
-from probes.tls.preamble.smtp import SMTP
+from probes.tls.preamble.rdp import RDP
 from probes.tls.preamble.talk import Preamble
+from probes.tls.preamble.xmpp import XMPP
 
 PREAMBLES: Final[Mapping[EndpointProtocol, Callable[[], Preamble]]] = MappingProxyType(
     {
-        EndpointProtocol.SMTP: SMTP,
+        EndpointProtocol.SMTP: partial(LineDialogue, lines.SMTP),
+        EndpointProtocol.LMTP: partial(LineDialogue, lines.LMTP),
+        EndpointProtocol.IMAP: partial(LineDialogue, lines.IMAP),
+        EndpointProtocol.POP3: partial(LineDialogue, lines.POP3),
+        EndpointProtocol.SIEVE: partial(LineDialogue, lines.SIEVE),
+        EndpointProtocol.FTP: partial(LineDialogue, lines.FTP),
+        EndpointProtocol.NNTP: partial(LineDialogue, lines.NNTP),
+        EndpointProtocol.IRC: partial(LineDialogue, lines.IRC),
+        EndpointProtocol.LDAP: LDAP,
         EndpointProtocol.POSTGRES: Postgres,
+        EndpointProtocol.MYSQL: MySQL,
+        EndpointProtocol.RDP: RDP,
     }
 )
-"""Without that of TLS from the first byte on, which needs none."""
+"""Those that are the same whatever the server is called."""
+
+NAMED_PREAMBLES: Final[Mapping[EndpointProtocol, Callable[[str], Preamble]]] = MappingProxyType(
+    {
+        EndpointProtocol.XMPP: partial(XMPP, xmpp.CLIENT),
+        EndpointProtocol.XMPP_SERVER: partial(XMPP, xmpp.SERVER),
+    }
+)
+"""Those that name the server."""
 
 
-def preamble_of(protocol: EndpointProtocol) -> Preamble | None:
+def preamble_of(protocol: EndpointProtocol, server_name: str) -> Preamble | None:
     """Return a new preamble of `protocol`; None where TLS begins at once."""
+    if (named := NAMED_PREAMBLES.get(protocol)) is not None:
+        return named(server_name)
     begin = PREAMBLES.get(protocol)
     return None if begin is None else begin()

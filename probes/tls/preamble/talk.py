@@ -43,23 +43,3 @@ def agreed(left: bytes) -> Agreed | Declined:
     (CVE-2021-38371, CVE-2021-23222).
     """
     return Declined("sent more in the clear behind its agreement to begin TLS") if left else Agreed()
-
-
-class Lines:
-    """Bytes from a server, taken line by line."""
-
-    def __init__(self) -> None:
-        self.left = bytearray()
-        """Not taken yet."""
-
-    def add(self, data: bytes) -> None:
-        """Take bytes from the server."""
-        self.left += data
-
-    def next(self) -> bytes | None:
-        """Return the next whole line without its end; None where there is none yet."""
-        line, end, rest = self.left.partition(b"\n")
-        if not end:
-            return None
-        self.left = rest
-        return bytes(line).rstrip(b"\r")

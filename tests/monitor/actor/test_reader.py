@@ -427,7 +427,7 @@ REFUSED: Final = """
         if os.fork() == 0:
             code = 3
             try:
-                confine(Limits(), parent)
+                confine(Limits(cpu=10), parent)
                 os.close(os.open(path, os.O_RDONLY))
                 code = 4
                 exec(tried)

@@ -120,6 +120,48 @@ def test_a_client_is_told_to_validate_by_its_name(stores: ClientStores) -> None:
     assert (code, "client_lost: portal would no longer accept nxengine" in said) == (1, True), said
 
 
+@pytest.mark.parametrize("first", ["store", "validation"])
+def test_the_default_is_the_store_and_the_configuration_of_its_client_whichever_was_changed_first(
+    stores: ClientStores, first: str
+) -> None:
+    before = stores.cacerts.read_bytes()
+    conf(stores).write_bytes(BEFORE)
+    switch = {"file": str(conf(stores)), "key": KEY, "disables": "true"}
+    stores.clients = {"validation_switch": switch}
+    stores.configure()
+    add = ("add", "portal-cacerts", "--from", str(stores.root))
+    enforce = ("enforce", "portal", "--lose", "portal")
+    for change in (add, enforce) if first == "store" else (enforce, add):
+        code, said = stores.trust(*change)
+        assert code == 0, said
+    assert (stores.cacerts.read_bytes() != before, conf(stores).read_bytes()) == (True, AFTER)
+
+    for options in (["--dry-run"], []):
+        code, said = stores.trust("restore", "portal-cacerts", "--to", "default", *options)
+        assert code == 0, said
+        # With the store of then alone, it would reject.
+        assert "portal at nxengine: accepts -> connects without validation" in said, said
+    assert (stores.cacerts.read_bytes(), conf(stores).read_bytes()) == (before, BEFORE)
+    assert stores.said() == ["stop", "start"] * 3
+    assert stores.left() == set()
+
+    code, said = stores.trust("restore", "portal-cacerts", "--to", "default")
+    assert (code, "all files of portal-cacerts are as backup sets" in said) == (0, True), said
+    replace_file(str(conf(stores)), AFTER)
+    code, said = stores.trust("restore", "portal-cacerts", "--to", "default")
+    assert (code, conf(stores).read_bytes()) == (0, BEFORE), said
+    replace_file(str(conf(stores)), AFTER)
+    stores.clients = {}
+    stores.configure()
+    code, said = stores.trust("restore", "portal-cacerts", "--to", "default")
+    assert (code, conf(stores).read_bytes(), "is as backup set" in said) == (0, AFTER, True), said
+    stores.clients = {"validation_switch": switch}
+    stores.configure()
+    conf(stores).unlink()
+    code, said = stores.trust("restore", "portal-cacerts", "--to", "default")
+    assert (code, f"unreadable: {conf(stores)}: there is no such file" in said) == (1, True), said
+
+
 def test_a_client_that_cannot_be_told_says_why(stores: ClientStores) -> None:
     for client, why in (
         ("engine", "client engine has no `validation_switch` in the configuration"),

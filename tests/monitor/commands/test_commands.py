@@ -251,11 +251,20 @@ def test_https_without_a_port_means_443(run: Run) -> None:
         ("SMTP://mail.example.com:587", 587, EndpointProtocol.SMTP),
         ("postgres://mail.example.com/db", 5432, EndpointProtocol.POSTGRES),
         ("postgresql://mail.example.com:5433", 5433, EndpointProtocol.POSTGRES),
+        ("xmpp-server://mail.example.com", 5269, EndpointProtocol.XMPP_SERVER),
+        ("imaps://mail.example.com", 993, EndpointProtocol.TLS),
     ],
 )
 def test_a_url_says_which_protocol_asks_for_tls(url: str, port: int, protocol: EndpointProtocol) -> None:
     (target,) = read_given([url], NAME, 1.0).targets
     assert target == Endpoint(url, "mail.example.com", port, NAME, timeout=1.0, protocol=protocol)
+
+
+@pytest.mark.parametrize("protocol", EndpointProtocol)
+def test_each_protocol_is_the_scheme_of_a_url(protocol: EndpointProtocol) -> None:
+    (target,) = read_given([f"{protocol}://mail.example.com:1"], NAME, 1.0).targets
+    assert isinstance(target, Endpoint)
+    assert target.protocol is protocol
 
 
 def test_certificates_are_told_as_they_are(run: Run, lab: dict[str, str], ca: Authority) -> None:
@@ -316,7 +325,7 @@ def test_a_file_is_judged_as_a_chain_where_a_ca_file_is_given(run: Run, lab: dic
         (["/no/such/file"], "/no/such/file"),
         (["no.such.file"], "HOST:PORT"),
         (["host:99999"], "host:99999"),
-        (["imap://host:143"], "imap"),
+        (["telnet://host:23"], "telnet"),
         (["http://host/"], "no TLS"),
         (["https://host:port/"], "not a URL"),
         (["tls://host"], "tls://HOST:PORT"),

@@ -159,8 +159,8 @@ def test_a_line_that_names_another_chain_is_to_be_changed_and_not_put_in_twice(p
     reading = read_set(place.targets, NOW)
     found = assess_set(reading, SetContext(place.targets, {}), NOW)["web/line"].findings[0]
     assert found.detail == (
-        f"it sets ssl.ca-file to /etc/other.crt, and not to {place.chain}; to cure it, in {place.files[0]}, change it to "
-        f'ssl.ca-file = "{place.chain}" beside ssl.pemfile, and restart its service'
+        f"it sets ssl.ca-file to /etc/other.crt, and not to {place.chain}; to cure it, in {place.files[0]}, change it "
+        f'to ssl.ca-file = "{place.chain}" beside ssl.pemfile, and restart its service'
     )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from config.model import Config, Endpoint
 from monitor.lab.servers import LocalServer, write_site
+from monitor.state.sharing import KeyIndex
+from probes.certificate import certificate
 from tests.kit.authority import ISSUING, ROOT
 from tests.kit.daemon import RunningDaemon
 
@@ -39,3 +42,22 @@ def test_a_key_at_two_servers_is_told_of_both_and_no_more_once_one_has_another(t
             sites[1].install(ISSUING.issue(NAMES[1]))
             second.reload()
             daemon.wait_for(lambda: not telling(), "that each has its own")
+
+
+def test_a_key_that_many_present_is_compared_once_and_again_once_one_of_them_changed() -> None:
+    names = [f"host{number}.example.com" for number in range(50)]
+    endpoints = {name: Endpoint(name, name, 443) for name in names}
+    config = Config(endpoints=endpoints)
+    shared, other = certificate(ISSUING.issue("*.example.com").der()), certificate(ISSUING.issue(names[1]).der())
+    index = KeyIndex()
+    for name in names:
+        index.note(name, (shared,))
+    first = index.sharing(endpoints[names[0]], config)
+    assert {each.endpoint for each in first} == set(names[1:])
+    index.note(names[1], (shared,))
+    assert index.sharing(endpoints[names[0]], config) is first
+    index.note(names[1], (other,))
+    assert {each.endpoint for each in index.sharing(endpoints[names[0]], config)} == set(names[2:])
+    index.forget(names[2])
+    index.note(names[1], (shared,))
+    assert {each.endpoint for each in index.sharing(endpoints[names[0]], config)} == {names[1], *names[3:]}

@@ -31,10 +31,12 @@ from probes.assess import FileContext, assess_file, is_worth_watching
 from probes.certificate import certificate
 from probes.container import registry
 from probes.container.blocks import NOTHING
-from probes.container.registry import FORMATS, called, open_container, open_unsealed, recognise
+from probes.container.registry import FORMATS, called, open_container, open_unsealed, recognise, trusted_in
 from probes.file import look_at_file
 from probes.finding import Finding
 from probes.observation import FileObservation, Unreadable
+from probes.store_content import read_store
+from tests.kit.java_keystore import CHANGEIT, JCEKS, JKS, store, trust_store, trusted
 from tests.kit.keystore import PASSWORD, encrypted_key, indefinite, keystore
 
 ROOT = Authority.root()
@@ -239,6 +241,31 @@ def test_the_table_has_the_order_that_its_docstring_puts_into_words() -> None:
 def test_the_first_octet_leaves_out_no_format_that_would_fit(name: str) -> None:
     data: bytes = next(each[name][0] for each in (LOOKED_INTO, WITHOUT_CERTIFICATE, KEYSTORES) if name in each)
     assert recognise(data) == next((each for each in FORMATS if each.begins is not None and each.begins(data)), None)
+
+
+def test_each_format_that_is_opened_has_what_trust_stores_and_candidates_ask_of_it() -> None:
+    opened = [each for each in FORMATS if each.opened is not None]
+    # A key in DER is called by its encoding.
+    assert {each.name for each in opened if not each.encoding} == {FileFormat.PRIVATE_KEY}
+    assert {each.name for each in opened if each.is_keystore} == {each.name for each in FORMATS if each.exact} != set()
+
+
+TRUST_STORES = {
+    FileFormat.JKS: store(trusted("root", ROOT.der()), magic=JKS, password=CHANGEIT),
+    FileFormat.JCEKS: store(trusted("root", ROOT.der()), magic=JCEKS, password=CHANGEIT),
+    FileFormat.PKCS12: trust_store([ROOT], ["root"]),
+}
+
+
+def test_each_keystore_that_is_opened_shows_its_trusted_certificates_as_its_row_says() -> None:
+    assert {each.name for each in FORMATS if each.is_keystore and each.opened is not None} == TRUST_STORES.keys()
+    for form, data in TRUST_STORES.items():
+        row = recognise(data)
+        assert row is not None
+        assert row.name is form
+        assert trusted_in(data) == ((ROOT.der(),) if row.shows_trusted else ())
+        assert read_store(data, (None,)).anchors == trusted_in(data)
+        assert read_store(data).anchors == (ROOT.der(),)
 
 
 def test_a_label_of_pem_names_one_format() -> None:

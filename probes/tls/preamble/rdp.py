@@ -1,0 +1,52 @@
+"""RDP's request for TLS: an X.224 connection request that negotiates the security protocol (MS-RDPBCGR, 2.2.1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from probes.tls.preamble.talk import Agreed, Declined, agreed
+
+_TPKT: Final = 4
+"""Bytes of the header: version 3, a reserved byte, the length of the whole in two."""
+_BEGINNING: Final = b"\x03\0"
+_NEGOTIATION: Final = 11
+"""Where the negotiation begins: behind that header, and seven bytes of X.224."""
+_TLS: Final = 1
+_CREDSSP: Final = 2
+"""Security protocols: TLS, and one that begins with TLS."""
+_REQUEST: Final = bytes((3, 0, 0, 19, 14, 0xE0, 0, 0, 0, 0, 0, 1, 0, 8, 0, _TLS | _CREDSSP, 0, 0, 0))
+_CONFIRM: Final = 0xD0
+"""X.224's word for an answer, in the upper four bits."""
+_RESPONSE: Final = 2
+
+
+class RDP:
+    """The client's side."""
+
+    def __init__(self) -> None:
+        self.outcome: Agreed | Declined | None = None
+        self._received = bytearray()
+
+    def start(self) -> bytes:
+        """Return the request."""
+        return _REQUEST
+
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes from the server; there are none for it."""
+        self._received += data
+        received = bytes(self._received)
+        if not _BEGINNING.startswith(received[:2]):
+            self.outcome = Declined("does not speak RDP")
+        elif len(received) >= _TPKT and len(received) >= (end := int.from_bytes(received[2:4], "big")):
+            self.outcome = _answer(received[:end], received[end:])
+        return b""
+
+
+def _answer(confirm: bytes, left: bytes) -> Agreed | Declined:
+    """Return what the connection confirm says."""
+    if len(confirm) < _NEGOTIATION or confirm[5] & 0xF0 != _CONFIRM:
+        return Declined("does not speak RDP")
+    negotiation = confirm[_NEGOTIATION:]
+    if len(negotiation) == 8 and negotiation[0] == _RESPONSE and negotiation[4] in {_TLS, _CREDSSP}:
+        return agreed(left)
+    return Declined("speaks RDP, and takes no TLS")
