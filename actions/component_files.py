@@ -15,7 +15,7 @@ from actions.candidate import PrivateKey
 from actions.component_site import ComponentSite
 from actions.contest import FileOnDisk
 from actions.ending import Ground
-from actions.lines import presentable
+from actions.lines import Users, presentable, writers
 from actions.plan import FileState
 from actions.precheck import Objection
 from config.model import Artefacts, Component
@@ -43,6 +43,12 @@ class FileReader(Protocol):
 
     def names(self, directory: str) -> tuple[str, ...]:
         """Return the names in a directory, sorted; none where it does not exist."""
+
+    def read_as(self, path: str, users: Users) -> tuple[os.stat_result, bytes]:
+        """Return a regular file that each of the users could read."""
+
+    def names_as(self, directory: str, users: Users) -> tuple[str, ...]:
+        """Return the names in a directory that each of the users could list, sorted; none where it does not exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +95,11 @@ def read_file(role: FileRole, artefacts: Artefacts, reader: FileReader) -> Compo
 def held(files: ComponentFiles) -> dict[FileRole, bytes | None]:
     """Return the content of each file; None where there is no file."""
     return {role: None if file.state is None else file.data for role, file in files.items()}
+
+
+def writers_of(files: ComponentFiles) -> dict[FileRole, Users]:
+    """Return who could have written each file that is there, beside root."""
+    return {role: writers(file.state.owner, file.state.mode) for role, file in files.items() if file.state is not None}
 
 
 def with_certificates(files: ComponentFiles) -> ComponentFiles:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from actions.process import ProcessId
 from actions.service import Trouble
 from actions.transaction_state import TransactionState
-from actions.world import Ran, World
+from actions.world import ORDINARY, Place, Ran, World
 from config.service import Command, Service
 
 _NOT_RUN: Final = 126
@@ -54,13 +54,14 @@ class Guarded(World):
         begun: Callable[[ProcessId], None] | None = None,
         *,
         spare_server: bool = False,
+        place: Place = ORDINARY,
     ) -> Ran:
         """Run a command, unless it activates and the check fails.
 
         The check is repeated when the command is in the journal, and has done nothing yet.
         """
         if command not in self._activating:
-            return self._world.run(command, timeout, begun, spare_server=spare_server)
+            return self._world.run(command, timeout, begun, spare_server=spare_server, place=place)
 
         def looked_at(process: ProcessId) -> None:
             if begun is not None:
@@ -69,7 +70,8 @@ class Guarded(World):
 
         try:
             self._look()
-            return self._world.run(command, timeout, None if begun is None else looked_at, spare_server=spare_server)
+            observed = None if begun is None else looked_at
+            return self._world.run(command, timeout, observed, spare_server=spare_server, place=place)
         except _DisplacedError as displaced:
             return Ran(command, _NOT_RUN, f"not run: {displaced}")
 

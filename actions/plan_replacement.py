@@ -10,7 +10,7 @@ from actions.artefact import carried_over, render, says_the_same
 from actions.candidate import Candidate, Candidates, Offered
 from actions.choice import Choice, choose
 from actions.complete import complete
-from actions.component_files import ComponentFiles, FileReader, held, password_of
+from actions.component_files import ComponentFiles, FileReader, held, password_of, writers_of
 from actions.component_site import ComponentSite
 from actions.ending import Ground
 from actions.lines import edited_lines
@@ -165,7 +165,9 @@ def _proposal(receiver: _Receiver, choice: Choice, now: float) -> ComponentPropo
     site, files, standing = receiver.site, receiver.files, receiver.standing
     views = tuple(dict.fromkeys(view for stage in site.stages for view in stage.views))
     candidate = complete(choice.candidate, standing.in_use, views, now)
-    lines, unedited = edited_lines(site.component.artefacts, held(files), receiver.reader, wanted=bool(candidate.chain))
+    lines, unedited = edited_lines(
+        site.component.artefacts, held(files), writers_of(files), receiver.reader, wanted=bool(candidate.chain)
+    )
     return ComponentProposal(
         site=site,
         candidate=candidate,

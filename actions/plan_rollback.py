@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from actions.candidate import Given, NoCandidate, read_candidate
 from actions.choice import Choice
-from actions.component_files import ComponentFiles, FileReader, held, password_of
+from actions.component_files import ComponentFiles, FileReader, held, password_of, writers_of
 from actions.component_site import ComponentSite
 from actions.ending import Ground
 from actions.lines import edited_lines, had_no_chain, is_same_but_for_line
@@ -121,7 +121,7 @@ def _lines(
     reader: FileReader,
 ) -> tuple[dict[FileRole, bytes | None], tuple[Printable, ...]]:
     """Return the content of each configuration file, and why some of them are not edited."""
-    after, unedited = edited_lines(artefacts, held(files), reader, wanted=chain is not None)
+    after, unedited = edited_lines(artefacts, held(files), writers_of(files), reader, wanted=chain is not None)
     back: dict[FileRole, bytes] = {}
     for role, line in artefacts.line_of.items():
         kept = content.get(files[role].path)

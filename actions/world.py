@@ -20,7 +20,7 @@ from actions import process
 from actions.process import ProcessId
 from config.service import Command
 from config.text import printable
-from probes.opening import open_through, resolve_through
+from probes.opening import list_as, open_as, open_through, resolve_through
 
 READ_LIMIT: Final = 16 * 2**20
 LOST_BY_WRITING: Final = stat.S_ISUID | stat.S_ISGID
@@ -71,6 +71,20 @@ class Ran:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where and as whom a command runs."""
+
+    directory: str = "/"
+    """It need not be reachable for the user."""
+    user: int | None = None
+    """With no group but `group`, and no capability; None for this process's user."""
+    group: int | None = None
+
+
+ORDINARY: Final = Place()
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Properties that may keep a file from being replaced."""
 
@@ -105,17 +119,18 @@ class World:
 
         Links among the directories on its way are followed as in `resolve`.
         """
-        with open(_opened(path, os.O_RDONLY), "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise OSError(errno.EINVAL, "not a regular file", path)
-            # As much as there is, and one more: room for the most that there may be takes long to get.
-            data = file.read(min(found.st_size, READ_LIMIT) + 1)
-            if len(data) > found.st_size:
-                data += file.read(READ_LIMIT + 1 - len(data))
-        if len(data) > READ_LIMIT:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-        return found, data
+        return _read(_opened(path, os.O_RDONLY), path)
+
+    def read_as(self, path: str, users: frozenset[int]) -> tuple[os.stat_result, bytes]:
+        """Return status and content of a regular file that each of the `users` could read, links as in `resolve`."""
+        return _read(open_as(path, users, _trusted()), path)
+
+    def names_as(self, directory: str, users: frozenset[int]) -> tuple[str, ...]:
+        """Return the names in a directory that each of the `users` could list, sorted; none where it does not exist."""
+        try:
+            return tuple(sorted(list_as(directory, users, _trusted())))
+        except FileNotFoundError:
+            return ()
 
     def attributes(self, path: str) -> dict[str, bytes]:
         """Return the extended attributes that a replaced file keeps: the user's, the access ACL, the SELinux label."""
@@ -292,6 +307,7 @@ class World:
         begun: Callable[[ProcessId], None] | None = None,
         *,
         spare_server: bool = False,
+        place: Place = ORDINARY,
     ) -> Ran:
         """Run a command in a session of its own and return how it ended; status 127 means that it cannot be run.
 
@@ -306,7 +322,7 @@ class World:
         # A file, not a pipe: processes that a service manager leaves in the background would hold a pipe open.
         with open(os.memfd_create("output"), "r+b") as output:
             try:
-                started = _start(command, begun, output.fileno())
+                started = _start(command, begun, output.fileno(), place)
             except OSError as error:
                 return Ran(command, 127, printable(f"{command[0]}: {error.strerror}"))
             serving = False
@@ -358,7 +374,9 @@ class World:
         time.sleep(seconds)
 
 
-def _start(command: Command, begun: Callable[[ProcessId], None] | None, output: int) -> subprocess.Popen[bytes]:
+def _start(
+    command: Command, begun: Callable[[ProcessId], None] | None, output: int, place: Place
+) -> subprocess.Popen[bytes]:
     """Start a command, once `begun` returned where it is given; raises OSError, or the exception of `begun`."""
     theirs, ours = os.pipe()
     with open(theirs, "rb"), open(ours, "wb", buffering=0) as gate:
@@ -367,7 +385,10 @@ def _start(command: Command, begun: Callable[[ProcessId], None] | None, output: 
             stdin=theirs if begun else subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd="/",
+            cwd=place.directory,
+            user=place.user,
+            group=place.group,
+            extra_groups=None if place.user is None else (),
             env=_environment(),
             # The default of systemd for services: the umask of the actor is for its own files only.
             umask=0o022,
@@ -409,6 +430,20 @@ def _environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in _SUPERVISORS and not name.startswith(_SUPERVISOR)
     }
+
+
+def _read(descriptor: int, path: str) -> tuple[os.stat_result, bytes]:
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        # As much as there is, and one more: room for the most that there may be takes long to get.
+        data = file.read(min(found.st_size, READ_LIMIT) + 1)
+        if len(data) > found.st_size:
+            data += file.read(READ_LIMIT + 1 - len(data))
+    if len(data) > READ_LIMIT:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return found, data
 
 
 def _trusted() -> frozenset[int]:

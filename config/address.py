@@ -6,6 +6,8 @@ import ipaddress
 import re
 from typing import Final
 
+from config.vocabulary import ProxyKind
+
 _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE | re.ASCII)
 _ZONE: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}")
@@ -39,6 +41,13 @@ def split_address(text: str) -> tuple[str, int]:
     if port > 65_535 or not (is_ip_address(six) and ":" in six if six else is_ip_address(host) or is_dns_name(host)):
         raise ValueError("not host:port")
     return six or host, port
+
+
+def split_proxy(url: str) -> tuple[ProxyKind, str, int]:
+    """Return kind, host and port of a proxy's URL; raises ValueError for any other text."""
+    kind, _, address = url.partition("://")
+    host, port = split_address(address.removesuffix("/"))
+    return ProxyKind(kind), host, port
 
 
 def join_address(host: str, port: int) -> str:

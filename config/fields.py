@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from config.address import is_dns_name, is_ip_address, split_address
+from config.address import is_dns_name, is_ip_address, split_address, split_proxy
 from config.model import DAY
 from config.text import printable
 
@@ -150,6 +150,13 @@ def _text(expected: str, check: Callable[[str], bool], pattern: str | None = Non
     return Annotated[str, AfterValidator(read), WithJsonSchema(schema)]
 
 
+def _is_proxy(text: str) -> bool:
+    try:
+        return split_proxy(text)[2] > 0
+    except ValueError:
+        return False
+
+
 def _port_of(address: str) -> int | None:
     try:
         return split_address(address)[1]
@@ -235,6 +242,7 @@ Host = _text("a DNS name or an IP address", _is_host)
 HostName = _text("a DNS name such as web1.example.com", is_dns_name)
 Network = _text("a network without bits of a host, such as 10.0.0.0/8 or fd00::/8", _is_network)
 Address = _text("host:port, such as www.example.com:443 or [2001:db8::1]:443", lambda text: bool(_port_of(text)))
+ProxyURL = _text("http://HOST:PORT or socks5://HOST:PORT", _is_proxy)
 ListenAddress = _text("host:port, such as 127.0.0.1:9790 or [::]:9790", lambda text: _port_of(text) is not None)
 ChannelURL = Annotated[str, AfterValidator(channel_url), WithJsonSchema({"type": "string", "format": "uri"})]
 HeartbeatURL = Annotated[str, AfterValidator(heartbeat_url), WithJsonSchema({"type": "string", "format": "uri"})]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from config.address import join_address
 from config.channel import Channel, Notifications
 from config.expected import ANY_MODERN, AllowedTLS, DefaultCertificate, NotTLS, ValidationSwitch
 from config.host import NAMELESS
@@ -22,6 +23,8 @@ from config.vocabulary import (
     Keys,
     LineSyntax,
     Mode,
+    ProxyKind,
+    ProxyProtocolVersion,
     Scope,
     Sending,
     TargetKind,
@@ -114,6 +117,20 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy through which an endpoint is reached."""
+
+    kind: ProxyKind
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """As it is written in YAML."""
+        return f"{self.kind}://{join_address(self.host, self.port)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A TLS server: every address that `host` resolves to is looked at."""
 
@@ -134,6 +151,10 @@ class Endpoint:
     key_type: KeyKind | None = None
     """The kind of key to ask for, of a server that has an RSA and an EC pair; None leaves the choice to the server."""
     protocol: EndpointProtocol = EndpointProtocol.TLS
+    proxy: Proxy | None = None
+    """It resolves the host; None connects to each address of the host."""
+    proxy_protocol: ProxyProtocolVersion | None = None
+    """The header that the server expects first; None for none."""
     sends_intermediates: Sending | None = None
     """Whether the server is expected to send its intermediates; None where the site does not say."""
     default_certificate: DefaultCertificate | None = None

@@ -194,6 +194,8 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "address": join_address(endpoint.host, endpoint.port),
         "protocol": str(endpoint.protocol),
+        "proxy": endpoint.proxy.url if endpoint.proxy else None,
+        "proxy_protocol": str(endpoint.proxy_protocol) if endpoint.proxy_protocol else None,
         "every": duration_text(endpoint.every),
         "timeout": duration_text(endpoint.timeout),
         "minimum_version": str(endpoint.minimum_version),

@@ -12,6 +12,8 @@ from config.text import printable
 
 _MOST_LINKS: Final = 40
 """The number of links that Linux follows."""
+MOST_BELOW: Final = 20_000
+"""Names in a tree that is examined: a Java development kit with all its examples has 5,000."""
 _SECRET_LIMIT: Final = 64 * 1024
 """Bytes of a file with secrets."""
 
@@ -30,21 +32,78 @@ def unsafe(status: os.stat_result, *, user: int, sticky_is_safe: bool) -> str:
     return ""
 
 
-def changeable(path: str) -> str:
-    """Return why somebody else than root could change the file behind an absolute path; empty where nobody could.
+def changeable(path: str, user: int = 0) -> str:
+    """Return why others than root and `user` could change the file behind an absolute path; empty where nobody could.
 
     Every directory on the way counts, those on the way of symbolic links included. Raises OSError where the way ends
     before the file, or cannot be looked at.
     """
-    for here, status in _way(path):
-        if stat.S_ISLNK(status.st_mode):
-            problem = "" if status.st_uid == 0 else f"belongs to user {status.st_uid}, expected root"
-        else:
-            # In a sticky directory nobody replaces a file of root's.
-            problem = unsafe(status, user=0, sticky_is_safe=stat.S_ISDIR(status.st_mode))
-        if problem:
-            return f"{printable(here)}: {problem}"
+    return next((f"{printable(here)}: {why}" for here, status in _way(path) if (why := _not_ours(status, user))), "")
+
+
+def changeable_below(directory: str, user: int = 0, *, spared: Collection[str] = ()) -> str:
+    """Return why others than root and `user` could change anything in a tree of directories; empty where nobody could.
+
+    Symbolic links are followed, and directories that they lead to are a part of it. Files that the paths `spared` lead
+    to do not count; the directories and links on their way do. A tree of more than `MOST_BELOW` names counts as
+    changeable. Raises OSError where a directory cannot be read.
+    """
+    files = [found for each in spared if (found := _status_or_none(each)) is not None]
+    ahead, seen, number = [directory], set[tuple[int, int]](), 0
+    while ahead:
+        here = ahead.pop()
+        if why := changeable(here, user):
+            return why
+        found = os.stat(here)
+        if (found.st_dev, found.st_ino) in seen:
+            continue
+        seen.add((found.st_dev, found.st_ino))
+        for name in os.listdir(here):
+            number += 1
+            if number > MOST_BELOW:
+                return f"{printable(directory)} holds more than {MOST_BELOW} files, too many to look at"
+            path = os.path.join(here, name)
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                end = _status_or_none(path)
+                is_spared = end is not None and any(os.path.samestat(end, each) for each in files)
+                if why := _changeable_way(path, user, spare_last=is_spared):
+                    return why
+                if end is not None and stat.S_ISDIR(end.st_mode):
+                    ahead.append(path)
+            elif stat.S_ISDIR(status.st_mode):
+                ahead.append(path)
+            elif not any(os.path.samestat(status, each) for each in files) and (why := _not_ours(status, user)):
+                return f"{printable(path)}: {why}"
     return ""
+
+
+def _changeable_way(path: str, user: int, *, spare_last: bool) -> str:
+    """Return `changeable` of a link, without the file at its end where that is spared; of a broken one, so far."""
+    try:
+        for here, status in _way(path):
+            is_spared = spare_last and stat.S_ISREG(status.st_mode)
+            if not is_spared and (why := _not_ours(status, user)):
+                return f"{printable(here)}: {why}"
+    except (FileNotFoundError, NotADirectoryError):
+        # Nobody else can put anything there either.
+        pass
+    return ""
+
+
+def _not_ours(status: os.stat_result, user: int) -> str:
+    if stat.S_ISLNK(status.st_mode):
+        whose = f"root{f' or user {user}' if user else ''}"
+        return "" if status.st_uid in {0, user} else f"belongs to user {status.st_uid}, expected {whose}"
+    # In a sticky directory nobody replaces a file of root's.
+    return unsafe(status, user=user, sticky_is_safe=stat.S_ISDIR(status.st_mode))
+
+
+def _status_or_none(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
 
 
 def closed_to(path: str, user: int, groups: Collection[int]) -> str:

@@ -343,6 +343,8 @@ class UnreachableReason(StrEnum):
     """No TLS version in common."""
     HANDSHAKE_FAILED = "handshake_failed"
     TOO_MUCH_DATA = "too_much_data"
+    PROXY_FAILED = "proxy_failed"
+    """The proxy of the endpoint cannot be reached, or gave no connection."""
     NOT_PERMITTED = "not_permitted"
     """The sender of the request may not have this address looked at."""
     IO_ERROR = "io_error"
@@ -400,6 +402,22 @@ class EndpointProtocol(StrEnum):
     """MySQL's and MariaDB's own."""
     RDP = "rdp"
     """The negotiation of security in MS-RDPBCGR."""
+
+
+class ProxyKind(StrEnum):
+    """How a proxy is asked for a connection; the scheme of its URL."""
+
+    HTTP = "http"
+    """CONNECT (RFC 9110, 9.3.6)."""
+    SOCKS5 = "socks5"
+    """RFC 1928; the proxy resolves the name."""
+
+
+class ProxyProtocolVersion(StrEnum):
+    """The header of the PROXY protocol, by which a load balancer tells whom it speaks for; ours is of itself."""
+
+    V1 = "v1"
+    V2 = "v2"
 
 
 class TLSVersion(StrEnum):

@@ -17,6 +17,9 @@ from probes.observation import Unreadable
 
 T = TypeVar("T")
 
+ANYBODY: Final = -1
+"""A user of whom nothing is known: may do what all may do."""
+
 MOST_LINKS: Final = 40
 """On one way, as path_resolution(7) has it."""
 MOST_NAMES: Final = 4096
@@ -108,6 +111,64 @@ def read_as_ourselves(path: str, most: int) -> bytes:
     return data
 
 
+def open_as(path: str, users: frozenset[int], trusted: frozenset[int]) -> int:
+    """Return a descriptor that reads the regular file behind `path`, as each of the `users` could; raises OSError.
+
+    Each of them may search every directory on the way, and read the file, by the modes of what is held open. What has
+    an ACL counts as closed to all but its owner. Links are followed as by `resolve_through`.
+    """
+    descriptor = _reached(path, _open, trusted, users)
+    if users and not _may(descriptor, users, stat.S_IROTH):
+        os.close(descriptor)
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    return descriptor
+
+
+def list_as(directory: str, users: frozenset[int], trusted: frozenset[int]) -> list[str]:
+    """Return the names in a directory, as each of the `users` could; raises OSError as `open_as`."""
+    with _Walk(directory, trusted, users=users) as walk:
+        walk.enter()
+        if not _may(walk.directory, users, stat.S_IROTH | stat.S_IXOTH):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), directory)
+        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=walk.directory)
+    try:
+        return os.listdir(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _may(descriptor: int, users: frozenset[int], wanted: int) -> bool:
+    """Whether each of the users has these rights, those of others in a mode, on an open file or directory."""
+    if not users:
+        return True
+    status, has_acl = os.fstat(descriptor), _has_acl(descriptor)
+
+    def may(user: int) -> bool:
+        if user == status.st_uid:
+            return status.st_mode >> 6 & wanted == wanted
+        is_of_group = user != ANYBODY and status.st_gid in _groups_of(user)
+        return not has_acl and status.st_mode >> (3 if is_of_group else 0) & wanted == wanted
+
+    return all(map(may, users))
+
+
+def _has_acl(descriptor: int) -> bool:
+    try:
+        return "system.posix_acl_access" in os.listxattr(f"/proc/self/fd/{descriptor}")
+    except OSError as error:
+        return error.errno != errno.ENOTSUP
+
+
+def _groups_of(user: int) -> frozenset[int]:
+    import pwd  # noqa: PLC0415 (a reader that is confined looks nobody up)
+
+    try:
+        found = pwd.getpwuid(user)
+    except KeyError:
+        return frozenset()
+    return frozenset(os.getgrouplist(found.pw_name, found.pw_gid))
+
+
 def examine_for_others(path: str) -> os.stat_result:
     """Return the status of the regular file that `open_for_others` would open; raises as that does."""
     return _reached(path, lambda _directory, _name, status: status)
@@ -140,7 +201,10 @@ def open_through(path: str, flags: int, trusted: frozenset[int]) -> int:
 
 
 def _reached(
-    path: str, use: Callable[[int, str, os.stat_result], T | None], trusted: frozenset[int] = _ROOT_ALONE
+    path: str,
+    use: Callable[[int, str, os.stat_result], T | None],
+    trusted: frozenset[int] = _ROOT_ALONE,
+    users: frozenset[int] = frozenset(),
 ) -> T:
     """Return the use of the file behind `path`, by its directory, name and status; links of `trusted` lead anywhere.
 
@@ -149,7 +213,7 @@ def _reached(
     if not path.startswith("/") or "\0" in path:
         raise ValueError("expected an absolute path")
     for _ in range(_ATTEMPTS):
-        with _Walk(path, trusted) as walk:
+        with _Walk(path, trusted, users=users) as walk:
             name, status = walk.go()
             used = use(walk.directory, name, status)
         if used is not None:
@@ -160,16 +224,24 @@ def _reached(
 class _Walk:
     """One way to a file, with the directory that it has come to held open."""
 
-    def __init__(self, path: str, trusted: frozenset[int] = _ROOT_ALONE, *, follow_last: bool = True) -> None:
-        """Begin at the root; links of `trusted` users, ids, lead anywhere."""
+    def __init__(
+        self,
+        path: str,
+        trusted: frozenset[int] = _ROOT_ALONE,
+        *,
+        follow_last: bool = True,
+        users: frozenset[int] = frozenset(),
+    ) -> None:
+        """Begin at the root; links of `trusted` users, ids, lead anywhere, where all `users` may search."""
         self.lie_in: list[str] = []
         """Where the links lie that were passed: paths without links."""
         self._at: list[str] = []
         """The names on the path of that directory, without links."""
         self._trusted = trusted
         self._follow_last = follow_last
+        self._users = users
         self._todo = _names(path)
-        directory = _directory_without_links(self._todo[:0:-1])
+        directory = None if users else _directory_without_links(self._todo[:0:-1])
         if directory is None:
             self.directory = os.open("/", _EXAMINING)
         else:
@@ -231,10 +303,26 @@ class _Walk:
             return os.path.normpath(os.path.join("/", *self._at, *reversed(self._todo)))
         return f"/{'/'.join((*self._at, name))}"
 
+    def enter(self) -> None:
+        """Go to the directory at the end; raises OSError."""
+        try:
+            self._end()
+        except IsADirectoryError:
+            if self._foreign is not None:
+                raise self._refused() from None
+            return
+        except OSError:
+            if self._foreign is not None:
+                raise self._refused() from None
+            raise
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
     def _end(self) -> tuple[str, os.stat_result]:
         for _ in range(MOST_NAMES):
             if not self._todo:
                 raise IsADirectoryError(errno.EISDIR, _NOT_REGULAR.detail)
+            if not _may(self.directory, self._users, stat.S_IXOTH):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             name = self._todo[-1]
             found = os.open(name, _EXAMINING, dir_fd=self.directory)
             try:

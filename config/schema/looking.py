@@ -9,14 +9,14 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from config import model
-from config.address import join_address, split_address
+from config.address import join_address, split_address, split_proxy
 from config.expected import ANY_MODERN, DefaultCertificate
 from config.expected import AllowedTLS as Allowed
-from config.fields import AbsolutePath, Address, Host, Interval, TargetName, default_duration
+from config.fields import AbsolutePath, Address, Host, Interval, ProxyURL, TargetName, default_duration
 from config.schema.expected import DefaultCertificateSection, NegotiationSection, Own, Version
 from config.schema.section import ClientName, Section, StoreName, broken_rule
 from config.schema.threshold import ThresholdsSection, built
-from config.vocabulary import EndpointProtocol, KeyKind, OwnCertificate, Sending
+from config.vocabulary import EndpointProtocol, KeyKind, OwnCertificate, ProxyProtocolVersion, Sending
 
 _ENDPOINT: Final = model.Endpoint("", "", 0)
 
@@ -51,6 +51,11 @@ class _Looking(Section):
     """Host and port, such as www.example.com:443 or "[2001:db8::1]:443"; every address of the host is looked at."""
     protocol: Protocol = _ENDPOINT.protocol
     """What is spoken from the first byte on: TLS, or a protocol that asks for TLS in the clear (STARTTLS)."""
+    proxy: ProxyURL | None = None
+    """The proxy that connects to the address and resolves its host: http://HOST:PORT (CONNECT) or socks5://HOST:PORT.
+    """
+    proxy_protocol: Annotated[ProxyProtocolVersion, Field(strict=False)] | None = None
+    """The version of the PROXY protocol whose header the server expects, as behind a load balancer."""
     every: Interval = default_duration(_ENDPOINT.every)
     """The time between two looks."""
     timeout: Interval = default_duration(_ENDPOINT.timeout)
@@ -109,6 +114,8 @@ class _Looking(Section):
             thresholds=built(self.thresholds),
             key_type=KeyKind(self.key_type) if self.key_type else None,
             protocol=self.protocol,
+            proxy=None if self.proxy is None else model.Proxy(*split_proxy(self.proxy)),
+            proxy_protocol=self.proxy_protocol,
             sends_intermediates=self.sends_intermediates,
             default_certificate=self._default(default),
         )

@@ -39,7 +39,7 @@ class TrustStoreSection(Section):
     write_mode: Annotated[WriteMode, Field(strict=False)] = WriteMode.RENAME
     """How the file is replaced: `in_place` where it is a mount point or has several names, else `rename`."""
     keytool: AbsolutePath | None = None
-    """Java's keytool for this keystore; by default that of the Java installation that the keystore lies in."""
+    """Java's keytool for this keystore; by default of the Java that holds the keystore, else `/usr/bin/keytool`."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:

@@ -38,6 +38,7 @@ from config.text import Printable, listed, printable, sentence
 from config.vocabulary import WriteMode
 from monitor.actor.attempt import Answered, Preparation, attempted, why_another_plan
 from monitor.actor.backup_sets import DEFAULT_SET, sets_of_store
+from monitor.actor.confine import other_user
 from monitor.actor.context import ActorContext
 from monitor.actor.declined import note_declined
 from monitor.actor.documents import cannot, made_document
@@ -222,7 +223,8 @@ def _plan_of_store(
     if is_owned and isinstance(deed, NewPassword):
         why = f"a package owns {printable(file.path)}, and its scripts import by the password that it has"
         return RefusedPlan((Objection(Ground.PACKAGE_OWNED, why),))
-    new = render(file, deed, _keytool_of(context, file), world.now())
+    keytool, passed_over = _keytool_of(context, file)
+    new = render(file, deed, keytool, world.now())
     if isinstance(new, Objection):
         return RefusedPlan((new,))
     beside = beside or _GivenBeside()
@@ -230,7 +232,7 @@ def _plan_of_store(
         request.store, file.content, new.content, world.now(), beside.switches
     )
     kept = f"a package owns {printable(file.path)}, and may write it anew: it is looked at again then"
-    said = (*new.remarks, *beside.remarks, *remarks, *((kept,) if is_owned else ()))
+    said = (*new.remarks, *passed_over, *beside.remarks, *remarks, *((kept,) if is_owned else ()))
     change = _Change((change_of(file, new), *beside.changes), {file.path: new.data, **beside.content}, new)
     return _judged(context, request, change, effects, said)
 
@@ -404,11 +406,15 @@ def read_store_file(store: TrustStore, world: World) -> StoreFile | Objection:
     return StoreFile(store, path, state_of(found, data), data, read_store(data, passwords))
 
 
-def _keytool_of(context: ActorContext, file: StoreFile) -> Keytool | None:
+def _keytool_of(context: ActorContext, file: StoreFile) -> tuple[Keytool | None, tuple[Printable, ...]]:
+    """Return the keytool for a store, and why nearer ones are passed over."""
     if not file.content.is_keystore:
-        return None
-    program = find_keytool(file.store.keytool, file.store.path or file.path, context.world)
-    return None if program is None else Keytool(program, context.world, context.transaction.directory)
+        return None, ()
+    found = find_keytool(file.store.keytool, file.store.path or file.path, context.world)
+    if found.program is None:
+        return None, ()
+    keytool = Keytool(found.program, context.world, context.transaction.directory, store=file.path, lesser=other_user())
+    return keytool, found.passed_over
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,10 @@ def check(
         str | None,
         typer.Option("--at", metavar="TIME", help="Judge as of this time, such as 2027-03-20 or 2027-03-20T08:00:00Z."),
     ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Connect through it: http://HOST:PORT (CONNECT) or socks5://HOST:PORT."),
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for each endpoint.", min=0.1)] = 10.0,
     as_json: Json = False,
 ) -> None:
@@ -110,6 +114,7 @@ def check(
         at=at,
         key=key,
         password_file=password_file,
+        proxy=proxy,
         timeout=timeout,
         as_json=as_json,
     )

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from config.model import Client, Endpoint, FileTarget, PemBundle, SystemStore, TrustStore
+from config.address import split_proxy
+from config.model import Client, Endpoint, FileTarget, PemBundle, Proxy, SystemStore, TrustStore
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import Code, EntryKind, FileRole, Integrity, Severity, UnreadableReason, VerifierName
 from monitor.commands.check_files import Manner, judge_files, look_at, passed_over
@@ -67,6 +68,7 @@ class CheckOptions:
     at: str | None = None
     key: str | None = None
     password_file: str | None = None
+    proxy: str | None = None
     timeout: float = 10.0
     as_json: bool = False
 
@@ -125,7 +127,8 @@ def _task(targets: Sequence[str], options: CheckOptions) -> _Task:
     files = tuple(
         replace(each, password_file=options.password_file) for each in given.targets if isinstance(each, FileTarget)
     )
-    endpoints = tuple(each for each in given.targets if isinstance(each, Endpoint))
+    proxy = _given_proxy(options.proxy)
+    endpoints = tuple(replace(each, proxy=proxy) for each in given.targets if isinstance(each, Endpoint))
     # A file may come from any CA. So it is judged as a client only where the client is given.
     as_client = options.ca_file is not None or options.verifier is not None
     view = _view(options) if as_client or endpoints else None
@@ -143,6 +146,18 @@ def _view(options: CheckOptions) -> View:
     if isinstance(trust, TrustUnreadable):
         raise UsageError(f"the trust store {printable(trust.path)} cannot be used: {trust.detail}")
     return View(Client(str(verifier), trust.name, verifier), trust)
+
+
+def _given_proxy(url: str | None) -> Proxy | None:
+    """Return the proxy of a URL; raises UsageError."""
+    if url is None:
+        return None
+    try:
+        return Proxy(*split_proxy(url))
+    except ValueError:
+        raise UsageError(
+            f"--proxy {printable(url)}: this is no proxy; write http://HOST:PORT or socks5://HOST:PORT"
+        ) from None
 
 
 def _try_password(path: str | None) -> None:

@@ -25,7 +25,7 @@ from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.guide import GuideOptions, known_facts, topics
 from monitor.commands.json_output import print_json
-from monitor.commands.new_file import write_new_file
+from monitor.commands.new_file import make_directory, why_not_ours, write_new_file
 from monitor.commands.screen import Screen
 from monitor.dialect import certificate_object
 from monitor.guide.kit import Brought, Files, Signer, macos, sort_out, windows
@@ -201,7 +201,8 @@ def _runbook(machine: Machine, config: Config, options: KitOptions) -> Files:
 
 
 def _write(files: Files, directory: str) -> None:
-    """Write the files, or none where another content is there; raises OSError."""
+    """Write the files, or none where another content is there, or others could change it; raises OSError."""
+    _check_place(directory)
     missing: dict[str, bytes] = {}
     for name, data in files.items():
         path = os.path.join(directory, name)
@@ -212,9 +213,23 @@ def _write(files: Files, directory: str) -> None:
             raise _CannotError(
                 sentence("{} is there with another content: name another directory with --out", _shown(path))
             )
-    os.makedirs(directory, mode=0o755, exist_ok=True)
+    make_directory(directory)
+    # Somebody else may have made it meanwhile.
+    _check_place(directory)
     for path, data in missing.items():
         write_new_file(path, data)
+
+
+def _check_place(directory: str) -> None:
+    if (why := why_not_ours(directory)) is not None:
+        raise _CannotError(
+            sentence(
+                "others could change what is written into {} ({}): name a directory with --out that nobody but you and "
+                "root can change, such as a new one in your home directory",
+                _shown(directory),
+                why,
+            )
+        )
 
 
 def _ended(brought: Brought, now: float) -> Iterator[Printable]:

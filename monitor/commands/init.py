@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import stat
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import Final
 
 import typer
 
+from config.address import is_dns_name
 from config.document import Mistake
 from config.host import own_name
 from config.load import load
@@ -189,14 +191,19 @@ def _loaded(text: str) -> Config | tuple[Mistake, ...]:
 def _complete(draft: _Draft, survey: _Survey) -> None:
     """Ask for each required parameter that is missing; raises _CannotError where nobody can be asked."""
     missing = [each for each in draft.shipped.parameters if each.is_required and each.name not in draft.values]
-    proposed = next(_names(survey), None)
+    proposal = next(_proposals(survey), None)
     lacking: list[Printable] = []
     for each in missing:
         if sys.stdin.isatty() and sys.stderr.isatty():
-            answer = typer.prompt(printable(each.description), default=proposed or own_name(), err=True)
+            asked = printable(each.description)
+            if proposal is not None:
+                asked = sentence("{} {} is {}", asked, proposal.shown, proposal.whence)
+            answer = typer.prompt(asked, default=own_name() if proposal is None else proposal.name, err=True)
             draft.take(each.name, _read(each, answer), Printable("answered"))
             continue
-        perhaps = sentence(", perhaps {}", printable(proposed)) if proposed else Printable("")
+        perhaps = Printable("")
+        if proposal is not None:
+            perhaps = sentence(", perhaps {} ({})", proposal.shown, proposal.whence)
         lacking.append(
             sentence("--set {}=VALUE{}: {}", printable(each.name), perhaps, printable(each.description)),
         )
@@ -204,18 +211,40 @@ def _complete(draft: _Draft, survey: _Survey) -> None:
         raise _CannotError(sentence("this host does not tell everything, so give {}", listed(lacking, "; ")))
 
 
-def _names(survey: _Survey) -> Iterator[str]:
-    """Yield the DNS names of installed certificates that are no wildcards."""
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    """A name for this host, of a certificate that others may have written."""
+
+    name: str
+    path: str
+    owner: int
+
+    @property
+    def shown(self) -> Printable:
+        return printable(self.name)
+
+    @property
+    def whence(self) -> Printable:
+        """Words for the file and its owner, on whose word the name stands."""
+        try:
+            user = printable(pwd.getpwuid(self.owner).pw_name)
+        except KeyError:
+            user = sentence("user {}", self.owner)
+        return sentence("a name in {}, which belongs to {}: compare it", printable(self.path, 4096), user)
+
+
+def _proposals(survey: _Survey) -> Iterator[_Proposal]:
+    """Yield the DNS names of installed certificates that are names of one host."""
     for each in survey.present:
         if each.role in {FileRole.KEY, *LINE_ROLES}:
             continue
         try:
-            certificates = read_certificates(each.path)
+            certificates, owner = read_certificates(each.path), os.stat(each.path).st_uid
         except OSError:
             continue
         for certificate in certificates[:1]:
             dns = (name.removeprefix("DNS:") for name in certificate.names if name.startswith("DNS:"))
-            yield from (name for name in dns if "*" not in name)
+            yield from (_Proposal(name, each.path, owner) for name in dns if is_dns_name(name))
 
 
 def _document(profile: str, values: Values) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from actions.world import Metadata, World, remove, write_new
-from config.text import Printable, printable, sentence
+from config.text import Printable, harmless, printable, sentence
+from config.trusted import changeable, unsafe
 
 
 def why_not_new(path: str, what: str) -> Printable | None:
@@ -18,6 +19,35 @@ def why_not_new(path: str, what: str) -> Printable | None:
     if not os.access(directory, os.W_OK | os.X_OK):
         return sentence("{} is no directory that this user may write to", printable(directory, 4096))
     return None
+
+
+def why_not_ours(directory: str) -> Printable | None:
+    """Say why others than root and this user could change what is written into a directory; None where nobody could.
+
+    One that is missing is judged by the way to it: in a directory with the sticky bit, such as /tmp, a new one is one's
+    own. Raises OSError where it cannot be looked at.
+    """
+    user, path = os.geteuid(), os.path.abspath(directory)
+    try:
+        if why := changeable(path, user):
+            return harmless(why)
+        if why := unsafe(os.stat(path), user=user, sticky_is_safe=False):
+            return sentence("{}: {}", printable(path, 4096), harmless(why))
+    except FileNotFoundError:
+        # Links included that lead nowhere: making the directory fails there.
+        pass
+    return None
+
+
+def make_directory(path: str) -> None:
+    """Make a directory that others may read, and those above that are missing; raises OSError."""
+    missing = []
+    while not os.path.lexists(path):
+        missing.append(path)
+        path = os.path.dirname(os.path.abspath(path))
+    for each in reversed(missing):
+        with suppress(FileExistsError):
+            os.mkdir(each, 0o755)
 
 
 def write_new_file(path: str, data: bytes) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from actions import target
+from actions.keytool import find_keytool, why_untrusted
 from actions.plan import Change, FileState
 from actions.validate import Terms
 from actions.world import World
@@ -26,6 +27,7 @@ from config.trusted import changeable, unreadable_for
 from config.vocabulary import LINE_ROLES, FileRole, WriteMode
 from monitor.host.entry import HostUser, installed_at, why_no_entry
 from monitor.state.trust import stores_in_use
+from probes.container.registry import recognise
 from probes.trust import TrustUnreadable, read_certificates, read_trust
 from probes.validation import SwitchUnreadable, read_switch
 
@@ -74,6 +76,7 @@ def doubts(config: Config, document: YAMLDocument) -> Iterator[Doubt]:
             seen.add(store.service)
             yield from _service(store.service, ("trust_stores", name, "service"))
         yield from _targets(name, {("trust_stores", name, "bundle"): store.path or ""}, store.write_mode)
+        yield from _keytool(store, World())
 
 
 def _artefact_path(role: FileRole) -> KeyPath:
@@ -96,6 +99,23 @@ def _targets(name: str, files: Mapping[KeyPath, str], write_mode: WriteMode) -> 
             continue
         if why is not None:
             yield Doubt(where, f"a transaction would be refused: {why}")
+
+
+def _keytool(store: TrustStore, world: World) -> Iterator[Doubt]:
+    """Yield that a keystore is not changed by the nearest keytool, since others may change the Java of that."""
+    given = store.path or ""
+    try:
+        form = recognise(world.read(world.resolve(given))[1])
+    except OSError:
+        return
+    if form is None or not form.is_keystore:
+        return
+    found = find_keytool(store.keytool, given, world, user=0)
+    for each in found.passed_over:
+        yield Doubt(("trust_stores", store.name, "bundle"), each)
+    if found.program is not None and (why := why_untrusted(found.program, given, user=0)):
+        where = "bundle" if store.keytool is None else "keytool"
+        yield Doubt(("trust_stores", store.name, where), f"{printable(found.program)} is not run: {why}")
 
 
 def _entry(config: Config) -> Iterator[Doubt]:

@@ -21,11 +21,11 @@ SYNTAXES: Final[Mapping[LineSyntax, Syntax]] = MappingProxyType(
 def read_line(data: bytes, line: ConfigLine) -> LineReading:
     """Return whether a configuration file with this content names the chain; never raises."""
     if len(data) > LARGEST:
-        return LineReading(LineState.UNCLEAR, _too_large(), cure=_SMALLER)
+        return LineReading(LineState.UNCLEAR, _too_large(), cure=_SMALLER, is_odd=True)
     try:
         return SYNTAXES[line.syntax].read(data, line)
     except OddFileError as error:
-        return LineReading(LineState.UNCLEAR, error.why, cure=error.cure)
+        return LineReading(LineState.UNCLEAR, error.why, cure=error.cure, is_odd=True)
 
 
 def edit_line(data: bytes, line: ConfigLine, *, wanted: bool) -> bytes | CannotEdit:

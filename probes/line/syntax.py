@@ -30,6 +30,8 @@ class LineReading:
     """Of `UNCLEAR`: this file does not have the setting, and another one that is a part of it may have it."""
     cure: Printable = _NOTHING
     """Of `UNCLEAR` what a person does so that the file can be edited, an imperative."""
+    is_odd: bool = False
+    """Of `UNCLEAR`: it is no file of that syntax, or too large for one, and may have nothing to do with the setting."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,19 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from threading import BoundedSemaphore, Thread
 from types import MappingProxyType
 from typing import Final, Protocol, cast
 
 from config.address import is_ip_address
-from config.model import Endpoint
+from config.model import Endpoint, Proxy
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import UnreachableReason
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.tls.handshake import SAYS_NOTHING, Handshake
-from probes.tls.preamble.registry import preamble_of
+from probes.tls.preamble.registry import preamble_to
 
 MOST_ADDRESSES: Final = 16
 
@@ -61,10 +61,12 @@ async def look(
     """
     begun = asyncio.get_running_loop().time()
     deadline = begun + endpoint.timeout
-    addresses = (endpoint.host,) if is_ip_address(endpoint.host) else await _resolve(endpoint, deadline)
+    host = (endpoint.proxy or endpoint).host
+    addresses = (host,) if is_ip_address(host) else await _resolve(host, endpoint, deadline)
     resolved(asyncio.get_running_loop().time() - begun)
     if isinstance(addresses, Unreachable):
-        return EndpointObservation(endpoint.name, now, (), (addresses,))
+        failed = addresses if endpoint.proxy is None else _of_proxy(endpoint.proxy, endpoint, addresses)
+        return EndpointObservation(endpoint.name, now, (), (failed,))
     refused = [each for each in addresses if permits is not None and not permits(each)]
     if refused:
         why = UnreachableReason.NOT_PERMITTED
@@ -72,6 +74,10 @@ async def look(
             Unreachable(harmless(each), why, Printable("this address may not be looked at")) for each in refused
         )
         return EndpointObservation(endpoint.name, now, (), tuple(failures))
+    if endpoint.proxy is not None:
+        # The proxy resolves the host.
+        outcome = await _look_through(endpoint.proxy, addresses, endpoint, deadline)
+        return _observation(endpoint, now, (endpoint.host,), (outcome,))
     looks = (_look_at(address, endpoint, deadline) for address in addresses[:MOST_ADDRESSES])
     return _observation(endpoint, now, addresses, await asyncio.gather(*looks))
 
@@ -82,9 +88,14 @@ def look_blocking(endpoint: Endpoint, now: float) -> EndpointObservation:
     Addresses are looked at one after the other, each with an equal share of the time that is left.
     """
     deadline = time.monotonic() + endpoint.timeout
-    addresses = (endpoint.host,) if is_ip_address(endpoint.host) else _resolve_blocking(endpoint)
+    host = (endpoint.proxy or endpoint).host
+    addresses = (host,) if is_ip_address(host) else _resolve_blocking(host, endpoint)
     if isinstance(addresses, Unreachable):
-        return EndpointObservation(endpoint.name, now, (), (addresses,))
+        failed = addresses if endpoint.proxy is None else _of_proxy(endpoint.proxy, endpoint, addresses)
+        return EndpointObservation(endpoint.name, now, (), (failed,))
+    if endpoint.proxy is not None:
+        outcome = _look_through_blocking(endpoint.proxy, addresses, endpoint, deadline)
+        return _observation(endpoint, now, (endpoint.host,), (outcome,))
     outcomes = []
     for left, address in zip(range(min(len(addresses), MOST_ADDRESSES), 0, -1), addresses, strict=False):
         share = (deadline - time.monotonic()) / left
@@ -106,24 +117,24 @@ def _observation(
     return EndpointObservation(endpoint.name, now, presented, tuple(failures))
 
 
-async def _resolve(endpoint: Endpoint, deadline: float) -> Addresses:
+async def _resolve(host: str, endpoint: Endpoint, deadline: float) -> Addresses:
     try:
         async with asyncio.timeout_at(deadline):
-            return await asyncio.wrap_future(_lookup_aside(endpoint.host))
+            return await asyncio.wrap_future(_lookup_aside(host))
     except TimeoutError:
-        return _unresolved(endpoint)
+        return _unresolved(host, endpoint.timeout)
 
 
-def _resolve_blocking(endpoint: Endpoint) -> Addresses:
+def _resolve_blocking(host: str, endpoint: Endpoint) -> Addresses:
     try:
-        return _lookup_aside(endpoint.host).result(endpoint.timeout)
+        return _lookup_aside(host).result(endpoint.timeout)
     except TimeoutError:
-        return _unresolved(endpoint)
+        return _unresolved(host, endpoint.timeout)
 
 
-def _unresolved(endpoint: Endpoint) -> Unreachable:
-    detail = sentence("the name was not resolved within {:g} s", endpoint.timeout)
-    return Unreachable(printable(endpoint.host), UnreachableReason.TIMED_OUT, detail)
+def _unresolved(host: str, timeout: float) -> Unreachable:
+    detail = sentence("the name was not resolved within {:g} s", timeout)
+    return Unreachable(printable(host), UnreachableReason.TIMED_OUT, detail)
 
 
 def _lookup_aside(host: str) -> Future[Addresses]:
@@ -235,13 +246,13 @@ def converse_blocking(talk: Talk, address: str, port: int, deadline: float) -> O
 
 
 def handshake_with(endpoint: Endpoint, address: str, *, goes_on: bool = False) -> Handshake:
-    """Return a handshake with `endpoint` at one address, behind what its protocol says before it."""
+    """Return a handshake with `endpoint` at one address, behind all that is said before it."""
     return Handshake(
         address,
         endpoint.verified_name,
         endpoint.minimum_version,
         endpoint.key_type,
-        preamble=preamble_of(endpoint.protocol, endpoint.verified_name),
+        preamble=preamble_to(endpoint),
         goes_on=goes_on,
     )
 
@@ -256,6 +267,44 @@ def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> Endp
     handshake = handshake_with(endpoint, address)
     error = converse_blocking(handshake, address, endpoint.port, deadline)
     return _outcome(handshake, address, endpoint, error)
+
+
+async def _look_through(proxy: Proxy, addresses: Sequence[str], endpoint: Endpoint, deadline: float) -> EndpointOutcome:
+    """Look through the first address of a proxy that answers."""
+    outcomes: list[EndpointOutcome] = []
+    for address in addresses[:MOST_ADDRESSES]:
+        handshake = handshake_with(endpoint, endpoint.host)
+        error = await converse(handshake, address, proxy.port, deadline)
+        outcomes.append(_outcome_through(proxy, handshake, endpoint, error))
+        if handshake.answered:
+            break
+    return outcomes[-1]
+
+
+def _look_through_blocking(
+    proxy: Proxy, addresses: Sequence[str], endpoint: Endpoint, deadline: float
+) -> EndpointOutcome:
+    outcomes: list[EndpointOutcome] = []
+    for address in addresses[:MOST_ADDRESSES]:
+        handshake = handshake_with(endpoint, endpoint.host)
+        error = converse_blocking(handshake, address, proxy.port, deadline)
+        outcomes.append(_outcome_through(proxy, handshake, endpoint, error))
+        if handshake.answered:
+            break
+    return outcomes[-1]
+
+
+def _outcome_through(proxy: Proxy, handshake: Handshake, endpoint: Endpoint, error: OSError | None) -> EndpointOutcome:
+    outcome = _outcome(handshake, endpoint.host, endpoint, error)
+    if isinstance(outcome, Presented) or handshake.answered:
+        return outcome
+    return _of_proxy(proxy, endpoint, outcome)
+
+
+def _of_proxy(proxy: Proxy, endpoint: Endpoint, failed: Unreachable) -> Unreachable:
+    """Return a failure as that of the proxy, which did not say anything."""
+    detail = sentence("the proxy {}: {}", harmless(proxy.url), failed.detail)
+    return Unreachable(harmless(endpoint.host), UnreachableReason.PROXY_FAILED, detail)
 
 
 def _outcome(handshake: Handshake, address: str, endpoint: Endpoint, error: OSError | None) -> EndpointOutcome:

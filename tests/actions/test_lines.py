@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
+import struct
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
 
-from actions.lines import MOST_INCLUDED, MOST_INCLUDED_BYTES, edited
+from actions.lines import MOST_INCLUDED, MOST_INCLUDED_BYTES, Users, edited, writers
+from actions.world import World
 from config.model import ConfigLine
 from config.vocabulary import LineSyntax
 from probes.line import lighttpd, xml
@@ -23,6 +30,9 @@ TOO_MUCH: Final = (
 )
 
 
+ROOT: Final[Users] = frozenset()
+
+
 class Disk:
     """Files in memory, and how often they were read."""
 
@@ -31,22 +41,19 @@ class Disk:
         self.read_files: list[str] = []
         self.read_directories: list[str] = []
 
-    def resolve(self, path: str) -> str:
-        return os.path.normpath(path)
-
-    def read(self, path: str) -> tuple[os.stat_result, bytes]:
+    def read_as(self, path: str, users: Users) -> tuple[os.stat_result, bytes]:  # noqa: ARG002 (root's)
         self.read_files.append(path)
         if path not in self.files:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return os.stat("/"), self.files[path]
 
-    def names(self, directory: str) -> tuple[str, ...]:
+    def names_as(self, directory: str, users: Users) -> tuple[str, ...]:  # noqa: ARG002 (root's)
         self.read_directories.append(directory)
         return tuple(sorted(os.path.basename(each) for each in self.files if os.path.dirname(each) == directory))
 
 
 def made(main: bytes, files: dict[str, bytes], line: ConfigLine = LINE) -> bytes | str | None:
-    return edited(line, main, Disk(files), wanted=True)
+    return edited(line, main, ROOT, Disk(files), wanted=True)
 
 
 def included(number: int, size: int = 0) -> dict[str, bytes]:
@@ -80,13 +87,13 @@ def test_beyond_the_bounds_of_what_is_included_a_person_adds_the_line(main: byte
 def test_files_that_include_each_other_are_read_once_each() -> None:
     files = {"/c/a.conf": b'include "b.conf"\n', "/c/b.conf": b'include "a.conf"\ninclude "x.conf"\n'}
     disk = Disk(files)
-    assert isinstance(edited(LINE, BEGIN + b'include "a.conf"\ninclude "*.conf"\n', disk, wanted=True), bytes)
+    assert isinstance(edited(LINE, BEGIN + b'include "a.conf"\ninclude "*.conf"\n', ROOT, disk, wanted=True), bytes)
     assert sorted(disk.read_files) == sorted(files)
 
 
 def test_a_directory_of_many_patterns_is_read_once() -> None:
     disk = Disk(included(3))
-    assert isinstance(edited(LINE, BEGIN + b'include "d/*.conf"\n' * 20, disk, wanted=True), bytes)
+    assert isinstance(edited(LINE, BEGIN + b'include "d/*.conf"\n' * 20, ROOT, disk, wanted=True), bytes)
     assert disk.read_directories == ["/c/d"]
 
 
@@ -103,6 +110,96 @@ def test_each_file_is_parsed_once_for_a_plan() -> None:
     xml._parsed.cache_clear()
     assert isinstance(made(b"<a><ssl>\n</ssl></a>", {}, XML), bytes)
     assert xml._parsed.cache_info().misses == len(["before", "after"])
+
+
+def test_an_included_file_that_cannot_be_read_as_configuration_sets_nothing_and_is_said() -> None:
+    said = made(BEGIN + b'include "notes"\n', {"/c/notes": b"Dear (reader,\nssl.ca-file is a setting.\n"})
+    what = "it includes /c/notes, which cannot be read as lighttpd's"
+    assert said is not None
+    assert str(said).startswith(f"/c/x.conf is not edited: {what}; add this line yourself, and plan again: ssl.ca-file")
+
+
+SERVICE: Final = 4711
+SETS: Final = b'ssl.ca-file = "/x"\n'
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Give a directory that everybody may enter."""
+    if os.geteuid() != 0:
+        pytest.skip("gives files to another user")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+def included_by(owner: int, pattern: object, place: Path, mode: int = 0o644) -> str:
+    """Return why a configuration file of this owner is not edited; empty where it is."""
+    main = place / "lighttpd.conf"
+    main.write_bytes(BEGIN + f'include "{pattern}"\n'.encode())
+    line = ConfigLine(str(main), LineSyntax.LIGHTTPD, "ssl.ca-file", "/c/chain.crt", "/c/web.pem")
+    said = edited(line, main.read_bytes(), writers(owner, mode), World(), wanted=True)
+    return said if isinstance(said, str) else ""
+
+
+def kept(path: Path, mode: int, directory_mode: int = 0o755, owner: int = 0, data: bytes = SETS) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    path.chmod(mode)
+    os.chown(path, owner, owner)
+    path.parent.chmod(directory_mode)
+    return path
+
+
+@pytest.mark.parametrize(("mode", "directory"), [(0o644, 0o700), (0o644, 0o711), (0o600, 0o755), (0o640, 0o750)])
+@pytest.mark.parametrize("data", [SETS, b"export SECRET=(\n", b"x" * MOST_INCLUDED_BYTES])
+def test_a_user_of_a_service_learns_no_name_and_no_size_of_a_file_that_is_closed_to_it(
+    place: Path, mode: int, directory: int, data: bytes
+) -> None:
+    secret = kept(place / "closed" / "name.conf", mode, directory, data=data)
+    can_list, can_read = directory & 0o005 == 0o005, mode & 0o004 and directory & 0o001
+    for number in range(0 if can_list else MOST_INCLUDED):
+        kept(place / "closed" / f"{number}.conf", mode, directory)
+    for pattern in (secret.parent / "*", *(() if can_read else (secret,))):
+        assert included_by(SERVICE, pattern, place) == ""
+        assert included_by(0, pattern, place, 0o664) == "", "whoever is of its group"
+    assert included_by(0, secret, place) != "", "root may include anything"
+
+
+def test_what_a_user_of_a_service_may_read_is_read_for_it(place: Path) -> None:
+    for each in (kept(place / "open" / "x.conf", 0o644), kept(place / "own" / "x.conf", 0o600, 0o711, SERVICE)):
+        os.chown(each.parent, each.stat().st_uid, each.stat().st_uid)
+        each.parent.chmod(0o700 if each.stat().st_uid else 0o755)
+        for pattern in (each, each.parent / "*.conf"):
+            assert f"ssl.ca-file is set in {each}, which it includes" in included_by(SERVICE, pattern, place)
+
+
+def test_a_file_of_root_leads_a_user_of_a_service_no_further_than_the_user_may_go(place: Path) -> None:
+    secret = kept(place / "closed" / "secret.conf", 0o600, 0o700)
+    between = kept(place / "open" / "between.conf", 0o644, data=f'include "{secret.parent}/*"\n'.encode())
+    assert included_by(SERVICE, between, place) == ""
+    assert str(secret) in included_by(0, between, place)
+    link = place / "link"
+    link.symlink_to(secret.parent)
+    os.lchown(link, SERVICE, SERVICE)
+    assert included_by(SERVICE, link / "*", place) == ""
+    assert included_by(0, link / "*", place) == "", "nor does a link of the user"
+
+
+def test_an_acl_opens_no_file_to_the_group_whose_bits_it_hides(place: Path) -> None:
+    secret = kept(place / "open" / "x.conf", 0o640)
+    os.chown(secret, 0, grp.getgrnam("daemon").gr_gid)
+    user = pwd.getpwnam("daemon").pw_uid
+    assert str(secret) in included_by(user, secret, place)
+    acl = struct.pack("<I", 2)
+    # user::rw-, user:SERVICE:r--, group::---, mask::r--, other::---
+    for tag, rights, who in ((1, 6, -1), (2, 4, SERVICE), (4, 0, -1), (16, 4, -1), (32, 0, -1)):
+        acl += struct.pack("<HHi", tag, rights, who)
+    try:
+        os.setxattr(secret, "system.posix_acl_access", acl)
+    except OSError as error:
+        pytest.skip(f"no ACL here: {error}")
+    assert included_by(user, secret, place) == ""
 
 
 def _full(unit: bytes, begin: bytes = BEGIN, end: bytes = b"") -> bytes:
@@ -125,7 +222,7 @@ def _full(unit: bytes, begin: bytes = BEGIN, end: bytes = b"") -> bytes:
 def test_the_worst_file_takes_a_bounded_time(main: bytes) -> None:
     files = included(8, MOST_INCLUDED_BYTES // 8 - 1)
     begun = time.process_time()
-    edited(LINE, main + b"\n", Disk(files), wanted=True)
+    edited(LINE, main + b"\n", ROOT, Disk(files), wanted=True)
     assert time.process_time() - begun < 5.0
 
 

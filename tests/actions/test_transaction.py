@@ -30,7 +30,7 @@ from actions.target import state
 from actions.transaction import transact
 from actions.transaction_state import TransactionContext
 from actions.validate import Acceptance, Live, LiveView, Served, Terms
-from actions.world import Ran, World
+from actions.world import ORDINARY, Place, Ran, World
 from config.model import DAY
 from config.service import Command, Service
 from tests.kit.scene import Scene, broken, new_state, sha, trace_of
@@ -436,9 +436,10 @@ def test_a_clock_that_jumps_amid_the_transaction_changes_no_verdict(jump: float,
             begun: Callable[[ProcessId], None] | None = None,
             *,
             spare_server: bool = False,
+            place: Place = ORDINARY,
         ) -> Ran:
             self.jumped = jump
-            return super().run(command, timeout, begun, spare_server=spare_server)
+            return super().run(command, timeout, begun, spare_server=spare_server, place=place)
 
     scene = Scene(f"{room}/s")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,12 +13,15 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 
 from actions.backup import state_of
 from actions.ending import Ground
-from actions.keytool import Keytool, find_keytool
+from actions.keytool import Found, Keytool, find_keytool, why_untrusted
 from actions.precheck import Objection
 from actions.trust_change import AddAnchors, Deed, NewPassword, RemoveAnchor, Rendered, StoreFile, render
 from actions.world import World
+from config import trusted as trusted_files
 from config.model import PemBundle, TrustStore
+from config.trusted import changeable_below
 from config.vocabulary import EntryKind, FileFormat, Integrity
+from monitor.actor.confine import other_user
 from monitor.lab.ca import Issued
 from monitor.lab.process import find_command
 from probes.certificate import certificate
@@ -193,8 +199,142 @@ def test_keytool_is_that_of_the_java_of_the_store(tmp_path: Path) -> None:
     own = tmp_path / "java" / "jre" / "bin" / "keytool"
     own.parent.mkdir()
     own.touch()
-    assert find_keytool(None, str(cacerts), WORLD) == str(own)
-    assert find_keytool("/opt/keytool", str(cacerts), WORLD) == "/opt/keytool"
+    assert find_keytool(None, str(cacerts), WORLD) == Found(str(own))
+    assert find_keytool("/opt/keytool", str(cacerts), WORLD) == Found("/opt/keytool")
+
+
+SERVICE = 4711
+"""A user of a service."""
+
+
+def _java(directory: Path) -> Path:
+    """Return the keystore of an installation of Java, and have its keytool note that it ran."""
+    for each in ("bin", "lib/security", "lib/server", "conf/security"):
+        (directory / each).mkdir(parents=True)
+    _program(directory / "bin" / "keytool", f"touch {directory}/ran")
+    for each in ("lib/modules", "lib/server/libjvm.so", "conf/security/java.security", "lib/security/java.security"):
+        (directory / each).touch()
+    cacerts = directory / "lib" / "security" / "cacerts"
+    cacerts.write_bytes(jks("one"))
+    os.chown(cacerts, SERVICE, SERVICE)
+    return cacerts
+
+
+def _of_service(path: Path) -> None:
+    os.chown(path, SERVICE, SERVICE)
+
+
+def _linked(path: Path) -> None:
+    """Put a link of root in the place of a file, which leads to the service's."""
+    theirs = path.with_name(f"{path.name}.theirs")
+    path.rename(theirs)
+    os.chown(theirs, SERVICE, SERVICE)
+    path.symlink_to(theirs)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+@pytest.mark.parametrize("change", [_of_service, lambda path: path.chmod(0o777), _linked])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "conf",
+        "conf/security/java.security",
+        "lib",
+        "lib/modules",
+        "lib/server/libjvm.so",
+        "lib/security",
+        "bin/keytool",
+    ],
+)
+def test_a_keytool_is_not_run_where_others_may_change_any_part_of_its_java(
+    tmp_path: Path, part: str, change: Callable[[Path], None]
+) -> None:
+    cacerts = _java(tmp_path / "java")
+    own = tmp_path / "java" / "bin" / "keytool"
+    assert find_keytool(None, str(cacerts), WORLD) == Found(str(own)), "the keystore alone is the service's"
+    change(tmp_path / "java" / part)
+    assert why_untrusted(str(own), str(cacerts)).startswith(f"others may change what it runs: {tmp_path}/java/{part}")
+    data = cacerts.read_bytes()
+    program = Keytool(str(own), WORLD, str(tmp_path), store=str(cacerts))
+    refusal = rendered(tmp_path / "store", data, ADD, program)
+    assert refused(refusal, Ground.KEYTOOL, f"{own} is not run: others may change what it runs: ")
+    assert refused(refusal, Ground.KEYTOOL, "name another one as `keytool` of the trust store")
+    assert not (tmp_path / "java" / "ran").exists()
+
+
+@pytest.mark.server("keytool")
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_the_usual_keytool_is_taken_where_others_may_change_that_of_the_store(tmp_path: Path) -> None:
+    cacerts = _java(tmp_path / "java")
+    _of_service(tmp_path / "java" / "conf")
+    found = find_keytool(None, str(cacerts), WORLD)
+    assert found.program == "/usr/bin/keytool"
+    (said,) = found.passed_over
+    own = tmp_path / "java" / "bin" / "keytool"
+    where = f"{tmp_path}/java/conf: belongs to user {SERVICE}, expected root"
+    assert said == f"{own} is not run: others may change what it runs: {where}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another user on")
+def test_root_runs_keytool_as_a_user_who_can_reach_nothing_but_the_copy(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        Path(place).chmod(0o755)
+        heard = Path(place, "heard")
+        heard.touch()
+        heard.chmod(0o666)
+        lines = (
+            f"exec >>{heard} 2>&1",
+            "id -u; id -G; grep -E '^Cap(Prm|Eff|Inh|Amb)' /proc/self/status; pwd -P",
+            f"touch new; ln store other; rm password; cat {tmp_path}/secret; ls {tmp_path}",
+            "wc -c <store; cat password; echo; echo more >store",
+        )
+        (tmp_path / "secret").write_text("not for others\n")
+        os.chmod(tmp_path, 0o700)
+        (tmp_path / "keytool.d").mkdir(mode=0o700)
+        program = Keytool(_program(Path(place, "keytool"), *lines), WORLD, str(tmp_path), lesser=(SERVICE, SERVICE + 1))
+        found = rendered(tmp_path / "store", jks("one"), ADD, program)
+        assert refused(found, Ground.CANNOT_BE_WRITTEN, "what was written is other instead of jks")
+        said = heard.read_text()
+    assert said.startswith(f"{SERVICE}\n{SERVICE + 1}\n")
+    assert said.count("\t0000000000000000\n") == len(["CapInh", "CapPrm", "CapEff", "CapAmb"])
+    assert said.count("ermission denied") == len(["touch", "ln", "rm", "cat", "ls"]), said
+    assert "not for others" not in said
+    assert f"\n{len(jks('one'))}\n{CHANGEIT.decode()}\n" in said
+    assert [*(tmp_path / "keytool.d").iterdir()] == []
+
+
+@pytest.mark.server("keytool")
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another user on")
+@pytest.mark.parametrize("kind", ["jks", "pkcs12"])
+@pytest.mark.parametrize("deed", [ADD, RemoveAnchor("other"), NewPassword(PASSWORD)])
+def test_the_real_keytool_works_without_rights(tmp_path: Path, kind: str, deed: Deed) -> None:
+    tmp_path.chmod(0o700)
+    program = Keytool("/usr/bin/keytool", WORLD, str(tmp_path), lesser=other_user())
+    made = rendered(tmp_path / "store", by_keytool(kind), deed, program)
+    assert isinstance(made, Rendered), made
+    assert program._place().user == other_user()[0] != 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_a_tree_is_followed_over_links_and_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, away = tmp_path / "tree", tmp_path / "away"
+    for each in (tree / "in", away / "deep"):
+        each.mkdir(parents=True)
+    (tree / "link").symlink_to(away)
+    (away / "round").symlink_to(tree)
+    (tree / "nothing").symlink_to(tmp_path / "none" / "none")
+    assert changeable_below(str(tree)) == ""
+    (away / "deep" / "file").touch()
+    _of_service(away / "deep" / "file")
+    assert changeable_below(str(tree)) == f"{tree}/link/deep/file: belongs to user {SERVICE}, expected root"
+    assert changeable_below(str(tree), spared=(str(away / "deep" / "file"),)) == ""
+    assert changeable_below(str(tree), SERVICE) == ""
+    (away / "deep" / "file").unlink()
+    os.lchown(tree / "nothing", SERVICE, SERVICE)
+    assert changeable_below(str(tree)) == f"{tree}/nothing: belongs to user {SERVICE}, expected root"
+    (tree / "nothing").unlink()
+    monkeypatch.setattr(trusted_files, "MOST_BELOW", 3)
+    assert changeable_below(str(tree)).startswith(f"{tree} holds more than 3 files")
 
 
 def _sha256(of: Issued) -> str:

@@ -16,7 +16,7 @@ from actions.ending import Ending, Outcome
 from actions.journal import Event
 from actions.process import ProcessId
 from actions.transaction import transact
-from actions.world import Ran, World
+from actions.world import ORDINARY, Place, Ran, World
 from config.service import Command, Service
 from monitor.actor.context import actor_context
 from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx
@@ -53,9 +53,10 @@ class Timed(World):
         begun: Callable[[ProcessId], None] | None = None,
         *,
         spare_server: bool = False,
+        place: Place = ORDINARY,
     ) -> Ran:
         began, started = time.time(), time.monotonic()
-        ran = super().run(command, timeout, begun, spare_server=spare_server)
+        ran = super().run(command, timeout, begun, spare_server=spare_server, place=place)
         if command in self._activating:
             self.activations.append((began, time.monotonic() - started))
         return ran

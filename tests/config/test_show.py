@@ -38,7 +38,7 @@ DOCUMENTS = {
     "protocols that ask for TLS in the clear": """
         endpoints:
           - {address: "mail.example.com:587", protocol: smtp}
-          - {address: "db.example.com:5432", protocol: postgres}
+          - {address: "db.example.com:5432", protocol: postgres, proxy: "socks5://[::1]:1080", proxy_protocol: v2}
         """,
     "what others may ask for": """
         probe: {allow: [{networks: [10.0.0.0/8, "fd00::/8"], ports: [443, 8443]}]}

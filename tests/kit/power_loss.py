@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from actions.process import ProcessId
-from actions.world import Ran, Standing, World
+from actions.world import ORDINARY, Place, Ran, Standing, World
 from config.service import Command
 from tests.kit.worlds import Step, StepWorld
 
@@ -231,6 +231,12 @@ class ModelWorld(World):
         data = self._file(path).now.data
         return self._stat(self._find(path)), data
 
+    def read_as(self, path: str, users: frozenset[int]) -> tuple[os.stat_result, bytes]:  # noqa: ARG002 (one user)
+        return self.read(path)
+
+    def names_as(self, directory: str, users: frozenset[int]) -> tuple[str, ...]:  # noqa: ARG002 (one user)
+        return self.names(directory)
+
     def attributes(self, path: str) -> dict[str, bytes]:
         return dict(self._file(path).now.attributes)
 
@@ -355,6 +361,7 @@ class ModelWorld(World):
         begun: Callable[[ProcessId], None] | None = None,
         *,
         spare_server: bool = False,  # noqa: ARG002 (no process, no server)
+        place: Place = ORDINARY,  # noqa: ARG002
     ) -> Ran:
         """Do what the few commands do by which services of a scene are driven; none outlives its process."""
         if begun is not None:

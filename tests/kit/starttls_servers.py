@@ -188,7 +188,8 @@ class InspIRCd(_Looked):
 
     @property
     def _command(self) -> tuple[str, ...]:
-        return ("inspircd", "--nofork", "--runasroot", "--config", self.config_file)
+        # It crashes when it is ended, and would leave a core file where the tests run.
+        return ("prlimit", "--core=0", "inspircd", "--nofork", "--runasroot", "--config", self.config_file)
 
     def _config(self) -> str:
         (site,) = self.sites

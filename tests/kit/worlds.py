@@ -32,6 +32,8 @@ _LOOKS: Final = frozenset(
         "way",
         "status",
         "read",
+        "read_as",
+        "names_as",
         "attributes",
         "standing",
         "names",

@@ -7,12 +7,16 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
+from config.model import Endpoint
 from config.vocabulary import EndpointProtocol
 from probes.tls.preamble import lines, xmpp
+from probes.tls.preamble.chained import Chained
 from probes.tls.preamble.ldap import LDAP
 from probes.tls.preamble.lines import LineDialogue
 from probes.tls.preamble.mysql import MySQL
 from probes.tls.preamble.postgres import Postgres
+from probes.tls.preamble.proxy import proxy_preamble
+from probes.tls.preamble.proxy_protocol import ProxyHeader
 from probes.tls.preamble.rdp import RDP
 from probes.tls.preamble.talk import Preamble
 from probes.tls.preamble.xmpp import XMPP
@@ -42,6 +46,17 @@ NAMED_PREAMBLES: Final[Mapping[EndpointProtocol, Callable[[str], Preamble]]] = M
     }
 )
 """Those that name the server."""
+
+
+def preamble_to(endpoint: Endpoint) -> Preamble | None:
+    """Return a new preamble of all that comes before the handshake with `endpoint`; None where TLS begins at once."""
+    parts = (
+        None if endpoint.proxy is None else proxy_preamble(endpoint.proxy, endpoint.host, endpoint.port),
+        None if endpoint.proxy_protocol is None else ProxyHeader(endpoint.proxy_protocol),
+        preamble_of(endpoint.protocol, endpoint.verified_name),
+    )
+    present = [each for each in parts if each is not None]
+    return Chained(present) if present else None
 
 
 def preamble_of(protocol: EndpointProtocol, server_name: str) -> Preamble | None:

@@ -11,7 +11,10 @@ MOST_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """The server waits for the ClientHello."""
+    """The server waits for the ClientHello, or for what comes before it behind a proxy."""
+
+    left: bytes = b""
+    """From the server behind a proxy, which may speak first; else nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,9 @@ class Declined:
     """There will be no handshake."""
 
     why: str
-    """A clause about the server that quotes nothing it said: its words may hold the time, and may be hostile."""
+    """A clause without its subject that quotes nothing the other side said: that may hold the time, or be hostile."""
+    by_proxy: bool = False
+    """Whether it is a proxy that it is about, and not the server."""
 
 
 class Preamble(Protocol):

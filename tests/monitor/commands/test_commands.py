@@ -338,6 +338,8 @@ def test_a_file_is_judged_as_a_chain_where_a_ca_file_is_given(run: Run, lab: dic
         (["--ca-file", "{text}", "{ok.pem}"], "text"),
         (["--verifier", "gnutls", "{ok.pem}"], "gnutls"),
         (["--timeout", "0", "{ok.pem}"], "--timeout"),
+        (["--proxy", "ftp://proxy:1", "host:443"], "--proxy ftp://proxy:1"),
+        (["--proxy", "http://proxy", "host:443"], "http://HOST:PORT"),
         (["--colour", "{ok.pem}"], "--colour"),
         (["{ok.pem}", "evil\x1b[31m\n"], r"evil\x1b[31m\x0a"),
     ],

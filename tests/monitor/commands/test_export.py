@@ -91,6 +91,34 @@ def test_a_link_in_the_directory_leads_no_write_anywhere(config: str, tmp_path: 
     assert victim.read_bytes() == b"precious"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives directories to another user")
+def test_nothing_is_written_where_others_could_change_it(config: str, tmp_path: Path) -> None:
+    theirs, shared, ours = (tmp_path / each for each in ("theirs", "shared", "ours"))
+    for each in (theirs, shared, ours):
+        each.mkdir()
+    os.chown(theirs, 4711, 4711)
+    shared.chmod(0o1777)
+    link = tmp_path / "link"
+    link.symlink_to(ours)
+    os.lchown(link, 4711, 4711)
+    for out, why in (
+        (theirs, f"{theirs}: belongs to user 4711, expected root"),
+        (theirs / "new", f"{theirs}: belongs to user 4711, expected root"),
+        (link, f"{link}: belongs to user 4711, expected root"),
+        (link / "new", f"{link}: belongs to user 4711, expected root"),
+        (shared, f"{shared}: writable by group or others (mode 1777), expected its owner alone"),
+    ):
+        ran = certvigil("export", "macos", "outsiders", "--out", str(out), "--config", config)
+        assert ran.returncode == 3
+        assert f"others could change what is written into {out} ({why}): name a directory with --out" in ran.stderr
+    assert [*theirs.iterdir(), *ours.iterdir(), *shared.iterdir()] == []
+    new = shared / "new" / "deeper"
+    assert certvigil("export", "macos", "outsiders", "--out", str(new), "--config", config).returncode == 0
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (new, new.parent)] == [0o755, 0o755]
+    os.chown(new.parent, 4711, 4711)
+    assert certvigil("export", "macos", "outsiders", "--out", str(new), "--config", config).returncode == 3
+
+
 def test_a_file_is_as_good_as_a_trust_store(config: str, tmp_path: Path) -> None:
     path = tmp_path / "given.crt"
     path.write_bytes(ROOT.der())

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import pty
+import pwd
 import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from config.load import load
 from config.model import Config
-from tests.kit.authority import fresh
+from tests.kit.authority import ISSUING, fresh
 from tests.kit.daemon import CERTVIGIL, certvigil
 
 FILES = {
@@ -24,6 +26,7 @@ ROLES = {
     "secondary": ("console", "engine"),
     "single": ("console", "engine", "portal"),
 }
+USER = pwd.getpwuid(os.geteuid()).pw_name
 INIT = ("init", "--profile", "nexthink-v6")
 
 
@@ -65,7 +68,8 @@ def test_what_the_host_does_not_show_is_named_with_the_key_to_set(tmp_path: Path
     assert (ran.returncode, ran.stdout) == (3, "")
     assert ran.stderr == (
         "certvigil init: this host does not tell everything, so give --set external_name=VALUE, perhaps "
-        "www.example.com: The DNS name by which browsers, Finders and Collectors connect to this appliance.\n"
+        f"www.example.com (a name in {root}/var/nexthink/console/etc/certificate.pem, which belongs to {USER}: "
+        "compare it): The DNS name by which browsers, Finders and Collectors connect to this appliance.\n"
     )
     ran = certvigil(
         *INIT, "--root", str(root), "--set", "external_name=a.example", "--set", "collector_ports=8443,8444"
@@ -144,6 +148,29 @@ def test_a_mistake_is_said_and_nothing_is_written(arguments: tuple[str, ...], sa
     assert ran.stderr == f"certvigil init: {said}\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+@pytest.mark.parametrize(
+    ("names", "proposed"),
+    [
+        (("bad name; rm -rf", "*.example.com", "1.2.3.4", "a" * 64, "evil.example"), "evil.example"),
+        (("bad name", "*.example.com"), None),
+    ],
+)
+def test_a_name_is_proposed_with_its_file_and_owner_and_never_one_that_is_none(
+    names: tuple[str, ...], proposed: str | None, tmp_path: Path
+) -> None:
+    root = lay_out(tmp_path, "primary")
+    written = ISSUING.issue(*map(x509.DNSName, names), subject="any")
+    for each in ("console/etc/certificate.pem", "nxnginx/ssl/nginx.crt"):
+        path = root / "var/nexthink" / each
+        path.write_bytes(written.pem())
+        os.chown(path, 4711, 4711)
+    ran = certvigil(*INIT, "--root", str(root))
+    whence = f"a name in {root}/var/nexthink/console/etc/certificate.pem, which belongs to user 4711: compare it"
+    perhaps = f", perhaps {proposed} ({whence})" if proposed else ""
+    assert f"give --set external_name=VALUE{perhaps}: The DNS name" in ran.stderr
+
+
 def test_on_a_terminal_a_person_is_asked_and_may_take_the_name_of_the_certificate(tmp_path: Path) -> None:
     root, out = lay_out(tmp_path, "primary"), tmp_path / "certvigil.yaml"
     ours, its = pty.openpty()
@@ -152,6 +179,8 @@ def test_on_a_terminal_a_person_is_asked_and_may_take_the_name_of_the_certificat
         os.close(its)
         os.write(ours, b"\n")
         assert process.wait(60) == 0
+    shown = os.read(ours, 100_000).decode().replace("\r\n", "")
+    assert f"a name in {root}/var/nexthink/console/etc/certificate.pem, which belongs to {USER}: compare it" in shown
     os.close(ours)
     config = load(str(out), {})
     assert isinstance(config, Config), config

@@ -258,6 +258,25 @@ def test_a_keytool_that_fails_or_lies_changes_nothing(stores: ClientStores) -> N
     assert unchanged(stores, before)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_the_java_of_the_keystore_is_not_run_where_others_may_change_its_configuration(stores: ClientStores) -> None:
+    own, ran = stores.directory / "jre" / "bin" / "keytool", stores.directory / "ran"
+    (stores.directory / "jre" / "conf").mkdir()
+    own.parent.mkdir()
+    own.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    own.chmod(0o755)
+    assert stores.add("--dry-run")[0] == 1
+    assert ran.exists(), "a Java of root's is run"
+    ran.unlink()
+    os.chown(stores.directory / "jre" / "conf", 4711, 4711)
+    os.chown(stores.cacerts, 4711, 4711)
+    code, said = stores.add("--dry-run")
+    assert code == 0, said
+    assert f"{own} is not run: others may change what it runs: {own.parents[1]}/conf: belongs to user 4711" in said
+    assert stores.add()[0] == 0
+    assert not ran.exists()
+
+
 def test_no_password_is_an_argument_or_a_variable_of_keytool(stores: ClientStores) -> None:
     secret = stores.directory / "store.pass"
     secret.write_bytes(PASSWORD + b"\n")

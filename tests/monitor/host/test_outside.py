@@ -15,6 +15,7 @@ from config.trusted import changeable
 from monitor.commands.config import check
 from monitor.lab.ca import Authority
 from tests.kit.configuration import Write, write
+from tests.kit.java_keystore import CHANGEIT, store
 
 __all__ = ["write"]
 
@@ -165,6 +166,26 @@ def test_a_command_that_belongs_to_somebody_else_is_a_warning(tmp_path: Path) ->
     assert changeable(str(mine)) == ""
     assert changeable(str(theirs)) == f"{theirs}: belongs to user 1001, expected root"
     assert changeable(str(tmp_path / "link")) == f"{tmp_path}/link: belongs to user 1001, expected root"
+
+
+@as_root
+def test_a_java_that_others_may_change_is_a_warning_at_its_keystore(
+    write: Write, tmp_path: Path, capsys: Capture
+) -> None:
+    keystore = tmp_path / "java" / "lib" / "security" / "cacerts"
+    keystore.parent.mkdir(parents=True)
+    keystore.write_bytes(store(password=CHANGEIT))
+    own = program(tmp_path / "java" / "bin" / "keytool")
+    java = f"trust_stores: {{java: {{bundle: {keystore}, mode: approve}}}}"
+    path = write(java)
+    os.chown(keystore, 1001, 1001)
+    assert not [each for each in said(path, capsys) if "keytool" in each]
+    (tmp_path / "java" / "lib" / "modules").touch()
+    os.chown(tmp_path / "java" / "lib" / "modules", 1001, 1001)
+    why = f"{own} is not run: others may change what it runs: {tmp_path}/java/lib/modules: belongs to user 1001"
+    assert [each for each in said(path, capsys) if f"trust_stores.java.bundle: {why}" in each]
+    path = write(java.replace("mode: approve", f"mode: approve, keytool: {own}"))
+    assert [each for each in said(path, capsys) if f"trust_stores.java.keytool: {why}" in each]
 
 
 @as_root

@@ -1,0 +1,226 @@
+"""Looks through proxies, and to servers that expect the header of the PROXY protocol."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from config.model import Endpoint, Proxy
+from config.vocabulary import EndpointProtocol, ProxyKind, ProxyProtocolVersion, UnreachableReason
+from monitor.lab.ca import Authority
+from monitor.lab.process import ServerProcess, accepts, free_address
+from monitor.lab.servers import LocalServer, Nginx, Site, write_site
+from probes.tls.preamble.chained import Chained
+from probes.tls.preamble.proxy import HTTPConnect, Socks5
+from probes.tls.preamble.proxy_protocol import ProxyHeader
+from probes.tls.preamble.registry import preamble_of
+from probes.tls.preamble.talk import Agreed, Declined, Preamble
+from tests.kit.drivers import DRIVERS
+from tests.kit.starttls_servers import DOMAIN, server_of
+
+V6 = bytes.fromhex("20010db8000000000000000000000001")
+GRANTED = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x04\x38"
+
+
+def tinyproxy(directory: str, host: str, port: int) -> tuple[str, ...]:
+    config = Path(directory, "tinyproxy.conf")
+    config.write_text(f"Port {port}\nListen {host}\nTimeout 60\nLogLevel Error\nMaxClients 20\n", encoding="ascii")
+    return ("tinyproxy", "-d", "-c", str(config))
+
+
+def microsocks(_directory: str, host: str, port: int) -> tuple[str, ...]:
+    return ("microsocks", "-i", host, "-p", str(port))
+
+
+@contextmanager
+def started(kind: ProxyKind, directory: Path) -> Iterator[Proxy]:
+    host, port = free_address()
+    make = tinyproxy if kind is ProxyKind.HTTP else microsocks
+    process = ServerProcess(make(str(directory), host, port), str(directory / f"{kind}.log"))
+    try:
+        process.wait_until(lambda: accepts(host, port), "listening")
+        yield Proxy(kind, host, port)
+    finally:
+        process.stop()
+
+
+KINDS = [
+    pytest.param(ProxyKind.HTTP, marks=pytest.mark.server("tinyproxy")),
+    pytest.param(ProxyKind.SOCKS5, marks=pytest.mark.server("microsocks")),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_is_seen_through_a_proxy_that_resolves_its_name(
+    kind: ProxyKind, tmp_path: Path, issuing_ca: Authority
+) -> None:
+    leaf = issuing_ca.issue(DOMAIN)
+    site = write_site(str(tmp_path), leaf)
+    with started(kind, tmp_path) as proxy, LocalServer([site], address=("127.0.0.1", free_address()[1])) as server:
+        for host in (server.host, "localhost"):
+            for by in DRIVERS:
+                seen = by(Endpoint("it", host, server.port, DOMAIN, proxy=proxy))
+                assert seen.failures == ()
+                (presented,) = seen.presented
+                assert (presented.address, presented.chain[0].der) == (host, leaf.der())
+        closed = Endpoint("it", *free_address(), DOMAIN, proxy=proxy)
+        for by in DRIVERS:
+            (failure,) = by(closed).failures
+            assert failure.reason is UnreachableReason.PROXY_FAILED
+            assert failure.detail.startswith("the proxy ")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="dovecot is started by root")
+@pytest.mark.server("dovecot")
+@pytest.mark.parametrize("kind", KINDS)
+def test_starttls_begins_behind_a_proxy(
+    kind: ProxyKind, tmp_path: Path, issuing_ca: Authority, cleanup: ExitStack
+) -> None:
+    leaf = issuing_ca.issue(DOMAIN)
+    # Dovecot's sockets have long names.
+    directory = cleanup.enter_context(TemporaryDirectory())
+    os.chmod(directory, 0o755)
+    server = server_of(EndpointProtocol.IMAP, f"{directory}/server", write_site(directory, leaf))
+    proxy = cleanup.enter_context(started(kind, tmp_path))
+    cleanup.enter_context(server)
+    for by in DRIVERS:
+        seen = by(Endpoint("it", server.host, server.port, DOMAIN, protocol=EndpointProtocol.IMAP, proxy=proxy))
+        assert (seen.failures, [each.chain[0].der for each in seen.presented]) == ((), [leaf.der()])
+
+
+def test_a_proxy_that_does_not_run_is_said_by_its_address() -> None:
+    proxy = Proxy(ProxyKind.SOCKS5, *free_address())
+    for by in DRIVERS:
+        (failure,) = by(Endpoint("it", "www.example.com", 443, proxy=proxy)).failures
+        assert failure.reason is UnreachableReason.PROXY_FAILED
+        assert failure.detail == f"the proxy {proxy.url}: Connection refused"
+        assert failure.address == "www.example.com"
+
+
+class NginxBehindBalancer(Nginx):
+    """nginx, which takes no connection without a header of the PROXY protocol."""
+
+    def _server_block(self, name: str, sites: list[Site]) -> str:  # type: ignore[override]
+        return super()._server_block(name, sites).replace(" ssl", " ssl proxy_protocol", 1)
+
+
+@pytest.mark.server("nginx")
+@pytest.mark.parametrize("version", ProxyProtocolVersion)
+def test_a_server_behind_a_load_balancer_takes_the_header(
+    version: ProxyProtocolVersion, tmp_path: Path, issuing_ca: Authority
+) -> None:
+    assert shutil.which("nginx")
+    leaf = issuing_ca.issue(DOMAIN)
+    with NginxBehindBalancer(str(tmp_path / "nginx"), [write_site(str(tmp_path), leaf)]) as server:
+        for by in DRIVERS:
+            seen = by(Endpoint("it", server.host, server.port, DOMAIN, proxy_protocol=version))
+            assert (seen.failures, [each.chain[0].der for each in seen.presented]) == ((), [leaf.der()])
+            (failure,) = by(Endpoint("it", server.host, server.port, DOMAIN, timeout=2.0)).failures
+            assert failure.reason in {UnreachableReason.CONNECTION_CLOSED, UnreachableReason.CONNECTION_RESET}
+
+
+@pytest.mark.parametrize(
+    ("make", "sent", "said"),
+    [
+        (
+            lambda: HTTPConnect("2001:db8::1", 443),
+            b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n",
+            [b"HTTP/1.1 200 Connection established\r\nVia: it\r\n\r\n"],
+        ),
+        (lambda: HTTPConnect("it", 1), b"CONNECT it:1 HTTP/1.1\r\nHost: it:1\r\n\r\n", [b"HTTP/1.0 200 OK\n\n"]),
+        (lambda: HTTPConnect("it", 1), b"CONNECT it:1 HTTP/1.1\r\nHost: it:1\r\n\r\n", [b"HTTP/1.1 200\r\n\r\n"]),
+        (lambda: Socks5("it", 443), b"\x05\x01\x00\x05\x01\x00\x03\x02it\x01\xbb", [b"\x05\x00", GRANTED]),
+        (
+            lambda: Socks5("192.0.2.1", 443),
+            b"\x05\x01\x00\x05\x01\x00\x01\xc0\x00\x02\x01\x01\xbb",
+            [b"\x05\x00", b"\x05\x00\x00\x03\x02it\x01\xbb"],
+        ),
+        (
+            lambda: Socks5("2001:db8::1", 443),
+            b"\x05\x01\x00\x05\x01\x00\x04" + V6 + b"\x01\xbb",
+            [b"\x05\x00", b"\x05\x00\x00\x04" + V6 + b"\x01\xbb"],
+        ),
+    ],
+)
+def test_a_proxy_is_asked_and_agrees_byte_by_byte(make: Callable[[], Preamble], sent: bytes, said: list[bytes]) -> None:
+    talk = make()
+    heard = talk.start()
+    whole = b"".join(said)
+    for at in range(len(whole)):
+        assert talk.outcome is None
+        heard += talk.receive(whole[at : at + 1])
+    assert (heard, talk.outcome) == (sent, Agreed())
+
+
+@pytest.mark.parametrize(
+    ("make", "said", "why"),
+    [
+        (lambda: HTTPConnect("it", 1), b"HTTP/1.1 403 Forbidden\r\n\r\n", "answers CONNECT with the code 403"),
+        (lambda: HTTPConnect("it", 1), b"HTTP/1.1 407 Who\r\n\r\n", "wants a user and a password"),
+        (lambda: HTTPConnect("it", 1), b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP"),
+        (lambda: HTTPConnect("it", 1), b"\x05\xff", "does not speak HTTP"),
+        (lambda: Socks5("it", 1), b"\x05\xff", "wants a user and a password"),
+        (lambda: Socks5("it", 1), b"HTTP/1.1 400 Bad\r\n", "does not speak SOCKS 5"),
+        (lambda: Socks5("it", 1), b"\x04", "does not speak SOCKS 5"),
+    ],
+)
+def test_a_proxy_that_does_not_is_said(make: Callable[[], Preamble], said: bytes, why: str) -> None:
+    talk = make()
+    talk.start()
+    talk.receive(said)
+    assert isinstance(talk.outcome, Declined)
+    assert talk.outcome.by_proxy
+    assert talk.outcome.why.startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (b"\x05\x02", "does not permit this connection"),
+        (b"\x05\x63", "failed"),
+        (b"\x05\x00\x00\x07\x00", "does not speak SOCKS 5"),
+        (b"\x04\x00", "does not speak SOCKS 5"),
+    ],
+)
+def test_a_socks_proxy_that_gives_no_connection_is_said(reply: bytes, why: str) -> None:
+    socks = Socks5("it", 1)
+    socks.start()
+    socks.receive(b"\x05\x00")
+    socks.receive(reply)
+    assert socks.outcome == Declined(why, by_proxy=True)
+
+
+def chained(*before: Preamble, protocol: EndpointProtocol = EndpointProtocol.TLS) -> Chained:
+    last = preamble_of(protocol, DOMAIN)
+    return Chained([*before, *([] if last is None else [last])])
+
+
+def test_a_greeting_that_came_with_the_proxy_s_answer_is_the_server_s() -> None:
+    talk = chained(HTTPConnect("it", 25), ProxyHeader(ProxyProtocolVersion.V1), protocol=EndpointProtocol.SMTP)
+    assert talk.start().startswith(b"CONNECT it:25 ")
+    sent = talk.receive(b"HTTP/1.1 200 OK\r\n\r\n220 it\r\n")
+    assert sent == b"PROXY UNKNOWN\r\nEHLO certvigil.invalid\r\n"
+    assert talk.receive(b"250 STARTTLS\r\n") == b"STARTTLS\r\n"
+    talk.receive(b"220 begin\r\n")
+    assert talk.outcome == Agreed()
+
+
+def test_bytes_behind_the_proxy_s_answer_are_no_beginning_of_tls() -> None:
+    talk = chained(Socks5("it", 443))
+    talk.start()
+    talk.receive(b"\x05\x00")
+    talk.receive(GRANTED + b"injected")
+    assert talk.outcome == Declined("sent more in the clear behind its agreement to begin TLS")
+
+
+def test_what_the_proxy_declines_ends_all() -> None:
+    talk = chained(HTTPConnect("it", 25), protocol=EndpointProtocol.SMTP)
+    talk.start()
+    talk.receive(b"HTTP/1.1 502 Bad\r\n\r\n220 it\r\n")
+    assert talk.outcome == Declined("answers CONNECT with the code 502", by_proxy=True)
