@@ -18,6 +18,7 @@ from probes.certificate import Certificate, decodable
 from probes.container.blocks import Blocks
 from probes.container.private_key import OpenKey, open_key
 from probes.container.registry import open_container
+from probes.judge.client import leaf_first
 
 _WITH_CERTIFICATES: Final = (FileRole.COMBINED, FileRole.KEYSTORE, FileRole.CERTIFICATE, FileRole.CHAIN)
 _PARAMETERS: Final = re.compile(rb"-----BEGIN DH PARAMETERS-----[^-]*-----END DH PARAMETERS-----")
@@ -71,14 +72,16 @@ def presented_by(content: Mapping[FileRole, bytes | None], password: bytes | Non
 
 
 def ways_of_presenting(
-    certificates: Sequence[Certificate], root: Certificate | None = None
+    certificates: Sequence[Certificate], root: Certificate | None = None, *, leaf_alone: bool = False
 ) -> tuple[tuple[str, ...], ...]:
     """Return the chains that a server may present whose files hold `certificates`: SHA-256 of each, hexadecimal.
 
-    Servers differ about a root: some look for it themselves, some leave it out.
+    Servers differ about a root: some look for it themselves, some leave it out. With `leaf_alone`, the server may leave
+    out all but its own certificate.
     """
     bare = tuple(each for each in certificates if each is certificates[0] or not each.self_issued)
-    chains = dict.fromkeys((tuple(certificates), bare, bare if root is None else (*bare, root)))
+    alone = leaf_first(certificates)[:1] if leaf_alone else ()
+    chains = dict.fromkeys((tuple(certificates), bare, bare if root is None else (*bare, root), alone))
     return tuple(tuple(each.sha256 for each in one) for one in chains if one)
 
 

@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from actions.candidate import Candidate
 from actions.ending import Ground
-from config.catalogue import NAMED_CURE
+from config.catalogue import CATALOGUE, NAMED_CURE
 from config.fields import duration_text
 from config.text import Printable, printable
 from config.vocabulary import Code, VerifierName
@@ -78,6 +78,8 @@ class Demands:
     """Seconds for which it must remain valid."""
     given_up: Callable[[Iterable[str]], str] = nothing_given_up
     """Returns that one of these keys was given up, as `JournalState.why_not` does."""
+    leaf_alone: frozenset[View] = frozenset()
+    """Those of `views` that can count on nothing but the server's own certificate."""
 
 
 _STRENGTH: Final = {Code.WEAK_KEY: Ground.WEAK_KEY, Code.WEAK_SIGNATURE: Ground.WEAK_SIGNATURE}
@@ -278,6 +280,9 @@ def _with_cure(cure: str, *, is_offer: bool) -> str:
 
 
 def _cure_for_candidate(cause: Finding) -> str:
+    if cause.code is Code.SELF_SIGNED:
+        # Not to add it to the store: nobody shall trust a server's certificate because it is to be installed.
+        return CATALOGUE[cause.code].cure
     return _BESIDE if cause.may_lack_in_chain else cure_of(cause)
 
 
@@ -289,10 +294,10 @@ def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Obj
     """
     views = [view for view in demands.views if view.client.validates]
     elsewhere, at = roots_known(candidate, demands.views), _while_valid(candidate.presented, now)
-    verdicts = {view.client.name: judge_chain(candidate.presented, view, at, elsewhere) for view in views}
+    verdicts = {view: judge_chain(candidate.presented, view, at, elsewhere) for view in views}
     gaps: dict[str, tuple[str, str, list[str]]] = {}
     for view in views:
-        for cause in verdicts[view.client.name].causes:
+        for cause in verdicts[view].causes:
             if cause.code is Code.INCOMPLETE_CHAIN and not _incomplete(demands.installed, view, now, elsewhere):
                 gaps.setdefault(cause.subject, (cause.detail, _cure_for_candidate(cause), []))[2].append(
                     view.client.name
@@ -302,8 +307,12 @@ def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Obj
         yield Objection(
             Ground.INCOMPLETE_CHAIN, f"{detail}{others}{_with_cure(cure, is_offer=bool(candidate.offered))}"
         )
-    if views and not gaps and not any(verdict.accepted for verdict in verdicts.values()):
-        why = next((cause.detail for verdict in verdicts.values() for cause in verdict.causes), "")
+    sent = [
+        judge_chain(candidate.presented[:1], view, at, elsewhere) if view in demands.leaf_alone else verdict
+        for view, verdict in zip(views, verdicts.values(), strict=True)
+    ]
+    if views and not gaps and not any(verdict.accepted for verdict in sent):
+        why = next((cause.detail for verdict in sent for cause in verdict.causes), "")
         yield Objection(Ground.NO_CLIENT_ACCEPTS, f"no client of it accepts it: {why}")
 
 

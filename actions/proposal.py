@@ -45,7 +45,7 @@ from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import Code, FileRole, WriteMode
 from probes.assess_set import SetFault
 from probes.certificate import Certificate
-from probes.judge.client import leaf_first
+from probes.judge.client import View, leaf_first, sent_for_sure
 from probes.judge.key import judge_exposure
 from probes.judge.roots import LackingClient, lacking
 from probes.observation import Presented
@@ -161,7 +161,9 @@ def judge(
     unseen = lost_unseen(
         proposal.candidate.presented, presented_now, proposal.site.unseen, elsewhere, losses, is_offer=is_offer
     )
-    lacks = {each.client: each for each in lacking(proposal.candidate.presented, demands.views, elsewhere, now)}
+    # Nobody shall trust a server's certificate because it vouches for itself.
+    chain = () if proposal.candidate.certificate.self_issued else proposal.candidate.presented
+    lacks = {each.client: each for each in lacking(chain, demands.views, elsewhere, now)}
     lost = _losses(proposal.candidate, effects, {*losses, *known}, lacks)
     found = (*objections, *lost, *unseen)
     return ProposalVerdict(_with_provenance(found, proposal.candidate), effects, noted)
@@ -178,7 +180,13 @@ def demands_of(site: ComponentSite, installed: Sequence[Certificate], kind: Kind
         site.allow_shorter,
         min_lifetime=site.min_lifetime if site.min_lifetime is not None else site.component.min_lifetime,
         given_up=site.given_up,
+        leaf_alone=_views(site, leaf_alone=True) - _views(site, leaf_alone=False),
     )
+
+
+def _views(site: ComponentSite, *, leaf_alone: bool) -> frozenset[View]:
+    stages = (stage for stage in site.stages if stage.endpoint.may_send_leaf_alone is leaf_alone)
+    return frozenset(view for stage in stages for view in stage.views)
 
 
 def _names(stage: RehearsalStage) -> Iterator[str]:
@@ -194,7 +202,8 @@ def _staged(stage: RehearsalStage, installed: Sequence[Certificate]) -> Rehearsa
     """Return the stage, with the installed chain as served where the served chain is not known."""
     if stage.served or not installed:
         return stage
-    return replace(stage, served=(Presented(Printable("on disk"), leaf_first(installed), "", "", ""),))
+    on_disk = sent_for_sure(leaf_first(installed), stage.endpoint)
+    return replace(stage, served=(Presented(Printable("on disk"), on_disk, "", "", ""),))
 
 
 # Objections
@@ -332,9 +341,10 @@ def servings(proposal: ComponentProposal, *, new: bool) -> Iterator[Serving]:
     """Yield the chains that each endpoint presents with the new or the old files."""
     content = proposal.content if new else held(proposal.files)
     chain = presented_by(presentable(proposal.site.component.artefacts, content), password_of(proposal.files))
-    chains = ways_of_presenting(chain, proposal.candidate.root if new else None)
+    root = proposal.candidate.root if new else None
+    alone = {stage.endpoint.name for stage in proposal.site.stages if stage.endpoint.may_send_leaf_alone}
     for endpoint in proposal.site.component.endpoints:
-        yield Serving(endpoint, chains)
+        yield Serving(endpoint, ways_of_presenting(chain, root, leaf_alone=endpoint in alone))
 
 
 def stands(proposal: ComponentProposal) -> Iterator[tuple[str, str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final
 
@@ -16,7 +16,7 @@ from config.text import printable
 from config.vocabulary import KeyKind, TLSVersion
 from probes.assess import EndpointContext, assess_endpoint
 from probes.finding import Edge
-from probes.judge.client import View
+from probes.judge.client import View, sent_for_sure
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.tls.handshake import Handshake
 from probes.trust import Trust
@@ -69,7 +69,8 @@ class CannotBeServed:
 def rehearse(candidate: Candidate, stages: Sequence[RehearsalStage], now: float) -> tuple[Effect, ...] | CannotBeServed:
     """Return each client's verdict before and after, at Unix time `now`, on the chain that a server really presents.
 
-    The candidate is served by TLS 1.2 and by TLS 1.3, without a socket; the client's side is the probes' own.
+    The candidate is served by TLS 1.2 and by TLS 1.3, without a socket; the client's side is the probes' own. Of a
+    server that is not expected to send its intermediates, clients get the server's certificate alone.
     """
     presented: dict[KeyKind | None, list[Presented]] = {stage.endpoint.key_type: [] for stage in stages} or {None: []}
     for (key_type, by_version), version in product(presented.items(), _VERSIONS):
@@ -81,7 +82,11 @@ def rehearse(candidate: Candidate, stages: Sequence[RehearsalStage], now: float)
     effects: list[Effect] = []
     for stage in stages:
         before = {edge.client: edge for edge in _edges(stage, stage.served, elsewhere, now)}
-        after = _edges(stage, tuple(presented[stage.endpoint.key_type]), elsewhere, now)
+        new = tuple(
+            replace(each, chain=sent_for_sure(each.chain, stage.endpoint))
+            for each in presented[stage.endpoint.key_type]
+        )
+        after = _edges(stage, new, elsewhere, now)
         effects += (Effect(stage.endpoint.name, before.get(edge.client), edge) for edge in after)
     return tuple(effects)
 

@@ -12,9 +12,14 @@ from probes.judge.roots import lacking
 
 
 def of_all(proposals: Iterable[tuple[Candidate, Sequence[View]]], now: float) -> tuple[str, ...]:
-    """Return a sentence for each trust store that lacks a root of candidates, with the clients that do not accept."""
+    """Return a sentence for each trust store that lacks a root of candidates, with the clients that do not accept.
+
+    A candidate that vouches for itself has no root that a store should be given.
+    """
     found: dict[tuple[str, str, str], list[str]] = {}
     for candidate, views in proposals:
+        if candidate.certificate.self_issued:
+            continue
         for each in lacking(candidate.presented, views, roots_known(candidate, views), now):
             known = "" if each.root is None else f" (sha256 {each.root.sha256})"
             found.setdefault((each.store, each.issuer, known), []).append(each.client)

@@ -253,7 +253,9 @@ def _validate(state: TransactionState) -> Failure | None:
         return failure
     if state.plan.kind is not Kind.TRUST and not any(each.chain for each in seen.live_view.served):
         state.remark("no endpoint answered before or after: the change was not seen live")
-    state.note(Event.VALIDATED, accepted=sorted(seen.live_view.accepted))
+    as_planned = sorted({each.client for each in state.baseline.accepted - seen.live_view.accepted})
+    facts: dict[str, object] = {"lost": as_planned} if as_planned else {}
+    state.note(Event.VALIDATED, kind=state.plan.kind, accepted=sorted(seen.live_view.accepted), **facts)
     return None
 
 

@@ -28,6 +28,8 @@ class UnseenClient:
     endpoint: str
     confirmed: frozenset[str]
     """The SHA-256 of each root that an operator confirmed for that store, hexadecimal."""
+    leaf_alone: bool = False
+    """It can count on nothing but the server's own certificate, and so holds the intermediates itself."""
 
 
 def lost_unseen(
@@ -44,29 +46,36 @@ def lost_unseen(
     `trusts` are the stores by which the roots are known; clients that are `expected` to be lost are passed over. Of an
     offer, which is anybody's, no root is to be confirmed.
     """
-    if not today or _end(new, trusts) == _end(today, trusts):
+    if not today:
         return
-    root, leaf, told = root_of(new, trusts), leaf_first(today)[0], set[str]()
+    leads_elsewhere = _end(new, trusts) != _end(today, trusts)
+    path, root, leaf, told = presented_path(leaf_first(new)), root_of(new, trusts), leaf_first(today)[0], set[str]()
+    is_issued_by_another = leaf.issuer != path[0].issuer
     for each in clients:
-        if each.client in {*expected, *told} or (root is not None and root.sha256 in each.confirmed):
+        # Where nobody is sent them, a client goes on accepting certificates of the intermediates that it holds.
+        might_reject = is_issued_by_another if each.leaf_alone else leads_elsewhere
+        if not might_reject or each.client in {*expected, *told}:
+            continue
+        needed = (root, *path[1:2]) if each.leaf_alone else (root,)
+        lacks = [one for one in needed if one is None or one.sha256 not in each.confirmed]
+        if not lacks:
             continue
         # A certificate that vouches for itself is accepted by nobody who validates, unless an operator confirmed it.
         if leaf.self_issued and leaf.sha256 not in each.confirmed:
             continue
         told.add(each.client)
-        where = harmless(each.endpoint)
-        if root is None:
-            issuer = presented_path(leaf_first(new))[-1].issuer
+        where, store = harmless(each.endpoint), harmless(each.store)
+        if (first := lacks[0]) is None:
             cure = Printable("") if is_offer else Printable(": give it with the candidate")
-            why = sentence("the root of {} is not at hand{}", issuer, cure)
+            why = sentence("the root of {} is not at hand{}", path[-1].issuer, cure)
         else:
-            why = sentence("nobody has confirmed that its trust store {} has {}", harmless(each.store), root.title)
+            why = sentence("nobody has confirmed that its trust store {} has {}", store, first.title)
             if not is_offer:
                 why = sentence(
                     "{}; `certvigil trust confirm {} --root {}` does, and `certvigil rotate` has the order",
                     why,
-                    harmless(each.store),
-                    harmless(root.sha256),
+                    store,
+                    harmless(first.sha256),
                 )
         yield Objection(Ground.CLIENT_LOST, sentence("{} might not accept {}: {}", harmless(each.client), where, why))
 

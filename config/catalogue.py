@@ -656,7 +656,7 @@ _SOURCE: Final = (
             "An endpoint did not complete a TLS handshake, or the actor does not answer, for the reason that "
             "the finding begins with. The facts about it are unknown."
         ),
-        otherwise="Critical after three looks in a row in which no address of the endpoint answered.",
+        otherwise=("Critical after three looks in a row, over five seconds or more, in which no address answered."),
         cure="see whether the server runs and can be reached from this host",
         cures=MappingProxyType(
             {

@@ -165,6 +165,11 @@ class Endpoint:
         """The name that the certificate must have."""
         return self.server_name or self.host
 
+    @property
+    def may_send_leaf_alone(self) -> bool:
+        """Whether its clients can count on nothing but the server's own certificate."""
+        return self.sends_intermediates is Sending.NOT_EXPECTED
+
 
 @dataclass(frozen=True, slots=True)
 class Artefacts:

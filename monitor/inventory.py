@@ -64,7 +64,7 @@ class _Inventory:
             "at": iso(self.now),
             "components": [self._component(each) for each in self._in_order()],
             "endpoints": [self._served(each, ()) for each in endpoints if each.component is None],
-            "trust_stores": [*self._trust_stores(), *self._bundles()],
+            "trust_stores": [*self._trust_stores(), *(bundles := list(self._bundles())), *self._not_read(bundles)],
             "not_looked_at": [
                 {"address": join_address(each.host, each.port), "transport": "udp", "reason": printable(each.reason)}
                 for each in self.config.not_tls
@@ -156,6 +156,13 @@ class _Inventory:
                 path = trust_path(store)
                 seen = self._watched(path)
                 yield self._store(name, path, self._clients(name), seen or trust.anchors, counted=bool(seen))
+
+    def _not_read(self, found: Iterable[Document]) -> Iterator[Document]:
+        """Yield the trust stores that are files here and cannot be read, other than those that a watch has `found`."""
+        known = {*self.trust_context.trusts, *(each["trust_store"] for each in found)}
+        for name, store in self.config.trust_stores.items():
+            if store.path is not None and name not in known:
+                yield {**self._store(name, store.path, self._clients(name), (), counted=False), "entries": None}
 
     def _clients(self, store: str | None) -> Sequence[str]:
         return [each.name for each in self.config.clients.values() if each.trusts == store]

@@ -68,6 +68,8 @@ class EndpointContext:
     """Its chains when it could last be reached."""
     failures_in_a_row: int = 0
     """Looks that no address answered, this one included."""
+    just_went_dark: bool = False
+    """It answered so short a time ago that its service may be restarting, however many looks there were since."""
     sharing: tuple[SharingServer, ...] = ()
     """Other servers that present the same key, by name."""
 
@@ -206,7 +208,8 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
         Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
     )
     reception = judge_presented((each.chain for each in presented), audience, now)
-    findings = [*judge_endpoint_source(observation, context.failures_in_a_row), *reception.findings]
+    failures = 1 if context.just_went_dark else context.failures_in_a_row
+    findings = [*judge_endpoint_source(observation, failures), *reception.findings]
     times = list(reception.boundaries)
     for each in presented:
         findings += judge_tls(each, endpoint.tls)

@@ -13,7 +13,7 @@ from probes.assess import FileContext, assess_file, in_place_of_unreadable, with
 from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.finding import Assessment, Finding, finding
-from probes.judge.client import Circumstances, View, judge_edge, leaf_first
+from probes.judge.client import Circumstances, View, judge_edge, leaf_first, sent_for_sure
 from probes.judge.line import judge_line
 from probes.judge.name import judge_names
 from probes.judge.source import judge_unread
@@ -155,14 +155,15 @@ def _judge_next_reload(chain: tuple[Certificate, ...], context: SetContext, now:
     for each in context.live:
         endpoint = each.endpoint
         asked_for = endpoint.key_type is None or chain[0].key.kind is endpoint.key_type
-        if not asked_for or chain in set(map(leaf_first, each.served)):
+        sent = sent_for_sure(chain, endpoint)
+        if not asked_for or {chain, sent} & set(map(leaf_first, each.served)):
             continue
         for view in each.views:
             if view.client.name not in each.accepting or not view.client.validates:
                 continue
             names = view.client.names or (endpoint.verified_name,)
             edge = judge_edge(
-                (chain,),
+                (sent,),
                 view,
                 {chain[0]: tuple(judge_names(chain[0], names, view.client.verifier))},
                 now,

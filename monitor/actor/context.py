@@ -141,7 +141,7 @@ class ActorContext:
                     roots = frozenset(
                         root for (store, root), each in confirmed.items() if store == client.trusts and each.has
                     )
-                    yield UnseenClient(client.name, client.trusts, endpoint.name, roots)
+                    yield UnseenClient(client.name, client.trusts, endpoint.name, roots, endpoint.may_send_leaf_alone)
 
     def _last(self, component: Component) -> LastSet:
         """Return the newest backup set with which a server starts; raises OSError."""

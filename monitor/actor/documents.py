@@ -16,6 +16,7 @@ from actions.late import Compared
 from actions.offered import Provenance
 from actions.orphan import OrphanFate
 from actions.plan import Change, Plan, candidate_of
+from actions.precheck import why_rejected
 from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others
 from actions.rehearse import Effect
@@ -23,6 +24,7 @@ from actions.service import commands_of
 from config.model import Config
 from config.service import Service
 from config.text import Printable, printable
+from config.vocabulary import Code
 from monitor.actor.context import ActorContext
 from monitor.actor.follow import for_daemon
 from monitor.actor.request import Document
@@ -54,12 +56,15 @@ def step_document(record: Record) -> Document:
     """Return a step of a transaction for a reader who watches it.
 
     It says where no configuration was tested, and as "waited" that a command of an earlier transaction was waited for
-    or ended, a sentence.
+    or ended, a sentence. Of a validation, it has the kind of transaction, and the clients that were lost as planned.
     """
     untested = {"tested": False} if record.data.get("tested") is False else {}
     waited = record.event is Event.COMMAND_OVER and record.data["fate"] != OrphanFate.GONE
     said = {"waited": printable(str(record.data["reason"]), 500)} if waited else {}
-    return {"event": record.event, "at": iso(record.at), **untested, **said}
+    proved = {
+        key: record.data[key] for key in ("kind", "lost") if record.event is Event.VALIDATED and key in record.data
+    }
+    return {"event": record.event, "at": iso(record.at), **untested, **said, **proved}
 
 
 def waits_document(act: str, at: float) -> Document:
@@ -156,7 +161,7 @@ def _leaf(leaf: Certificate | None) -> CertificateObject | None:
 def _effects(effects: Iterable[Effect]) -> list[Document]:
     return [
         {
-            **verdict_object(each.after.client, each.endpoint, each.after.accepted, each.after.why),
+            **verdict_object(each.after.client, each.endpoint, each.after.accepted, _why(each.after)),
             "accepted_before": None if each.before is None else each.before.accepted,
             "unvalidated": _is_unvalidated(each.after),
             "unvalidated_before": each.before is not None and _is_unvalidated(each.before),
@@ -164,6 +169,12 @@ def _effects(effects: Iterable[Effect]) -> list[Document]:
         }
         for each in effects
     ]
+
+
+def _why(after: Edge) -> str:
+    """Return why a client rejects what is planned; nobody is told to trust it because it vouches for itself."""
+    vouches_for_itself = after.cause is not None and after.cause.code is Code.SELF_SIGNED
+    return why_rejected(after) if vouches_for_itself else after.why
 
 
 def _is_unvalidated(edge: Edge) -> bool:

@@ -19,6 +19,7 @@ from config.vocabulary import FileRole
 from monitor.state.trust import TrustContext
 from probes.assess import EndpointContext, assess_endpoint
 from probes.certificate import Certificate
+from probes.judge.client import sent_for_sure
 from probes.observation import EndpointObservation, Presented
 from probes.tls.drive import look_blocking
 
@@ -93,8 +94,9 @@ def _judge(
             if not chain:
                 continue
             for endpoint in endpoints_of(config, component):
+                sent = sent_for_sure(chain, endpoint)
                 observation = EndpointObservation(
-                    endpoint.name, now, (Presented(Printable("on disk"), chain, "", "", ""),)
+                    endpoint.name, now, (Presented(Printable("on disk"), sent, "", "", ""),)
                 )
                 accepted |= _acceptances(trust_context, endpoint, observation)
         return frozenset(accepted)
@@ -111,7 +113,10 @@ def _wholeness(trust_context: TrustContext, world: World) -> Callable[[tuple[str
             chain = _chain_on_disk(component, world)
             if not chain:
                 return None
-            serves += (Serving(endpoint, ways_of_presenting(chain)) for endpoint in component.endpoints)
+            serves += (
+                Serving(each.name, ways_of_presenting(chain, leaf_alone=each.may_send_leaf_alone))
+                for each in endpoints_of(config, component)
+            )
         return tuple(serves)
 
     return whole

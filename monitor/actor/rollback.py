@@ -258,16 +258,28 @@ def _plan_of(work: Work, chosen: Mapping[str, ChosenSets], action: ActionRequest
         waived=_WAIVED if action.backup_set and work.is_own_command and not foreign else (),
     )
     if not isinstance(made, Prepared):
-        return replace(made, remarks=(*_all_the_same(made), *made.remarks))
+        return replace(made, remarks=(*_all_the_same(work, made, chosen, action), *made.remarks))
     folders = tuple(dict.fromkeys(printable(of.folder) for of in foreign.values()))
     names = {name: sets.sets[-1].transaction for name, sets in chosen.items()}
     return replace(made, backup_sets=names, folders=folders, remarks=(*_whose(foreign), *made.remarks))
 
 
-def _all_the_same(refused: RefusedPlan) -> Iterator[Printable]:
-    """Yield what gives a set back all the same, where only the loss of clients speaks against it."""
-    if {each.ground for each in refused.objections} == {Ground.CLIENT_LOST}:
+def _all_the_same(
+    work: Work, refused: RefusedPlan, chosen: Mapping[str, ChosenSets], action: ActionRequest
+) -> Iterator[Printable]:
+    """Yield what gives a set back all the same, where only the loss of clients, or what a person waives, is against it.
+
+    Only a person who names the set waives anything.
+    """
+    grounds = {each.ground for each in refused.objections}
+    names = {of.transaction for sets in chosen.values() for of in sets.sets if not of.folder}
+    if grounds == {Ground.CLIENT_LOST}:
         yield Printable("`--lose CLIENT` for each of these clients gives it back all the same")
+    elif (
+        not action.backup_set and work.is_own_command and len(names) == 1 and grounds <= {Ground.CLIENT_LOST, *_WAIVED}
+    ):
+        (name,) = map(printable, names)
+        yield sentence("`--to {}` gives it back all the same, with `--lose CLIENT` for each client that it loses", name)
 
 
 def _whose(foreign: Mapping[str, BackupSet]) -> Iterator[Printable]:

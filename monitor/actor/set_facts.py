@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from actions import target
 from actions.artefact import ways_of_presenting
@@ -74,20 +75,31 @@ def certificates_in(context: ActorContext, of: BackupSet) -> tuple[Certificate, 
         return ()
 
 
-def presented_now(context: ActorContext, component: str) -> tuple[tuple[str, ...], ...]:
-    """Return the chains that the endpoints of a component present now: SHA-256 of each certificate, hexadecimal."""
+class PresentedNow(NamedTuple):
+    """A chain that an endpoint presents now."""
+
+    chain: tuple[str, ...]
+    """SHA-256 of each certificate, hexadecimal."""
+    may_be_leaf_alone: bool
+    """The endpoint is not expected to send more than its own certificate."""
+
+
+def presented_now(context: ActorContext, component: str) -> tuple[PresentedNow, ...]:
+    """Return the chains that the endpoints of a component present now."""
     stages = context.site(component).stages if component in context.config.components else ()
     return tuple(
-        tuple(each.sha256 for each in shown.chain) for stage in stages for shown in stage.served if shown.chain
+        PresentedNow(tuple(each.sha256 for each in shown.chain), stage.endpoint.may_send_leaf_alone)
+        for stage in stages
+        for shown in stage.served
+        if shown.chain
     )
 
 
-def is_served(chain: Sequence[Certificate], presented: Collection[tuple[str, ...]]) -> bool | None:
+def is_served(chain: Sequence[Certificate], presented: Collection[PresentedNow]) -> bool | None:
     """Return whether every presented chain is that of a set; None where no endpoint answers, or the set has none."""
     if not presented or not chain:
         return None
-    ways = ways_of_presenting(chain)
-    return all(each in ways for each in presented)
+    return all(each.chain in ways_of_presenting(chain, leaf_alone=each.may_be_leaf_alone) for each in presented)
 
 
 def _origin(begin: Record, ending: Record | None) -> SetOrigin:

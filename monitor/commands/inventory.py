@@ -42,7 +42,7 @@ _COLUMNS: Final = (
     *("verdict", "component", "group", "place", "origin", "subject", "issuer", "names", "begins", "ends"),
     *("as installed", "accepted by", "rejected by", "root lacks in"),
 )
-"""In a pipe: a line for what is installed, and one for each endpoint."""
+"""In a pipe: a line for what is installed, one for each endpoint, and one for each trust store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class InventoryQuery:
     """What is to be shown, and how it is found out."""
 
     names: tuple[str, ...] = ()
-    """Components, groups or endpoints of no component, or patterns; empty for all."""
+    """Components, groups, endpoints of no component or trust stores, or patterns; empty for all."""
     config: str = ""
     socket: str = ""
     timeout: float = 5.0
@@ -74,6 +74,7 @@ def show_inventory(query: InventoryQuery) -> int:
         )
         return UNKNOWN
     known = {name for each in found["components"] for name in (each["component"], each["group"]) if name}
+    known |= {each["trust_store"] for each in found["trust_stores"] if each["trust_store"]}
     if wrong := unknown(
         query.names, known | {each["target"] for each in found["endpoints"]}, Printable("component or group")
     ):
@@ -96,7 +97,7 @@ def show_inventory(query: InventoryQuery) -> int:
 
 
 def _chosen(document: Document, names: Sequence[str]) -> Document:
-    """Return the document with the components and endpoints of those names alone, and no trust stores beside them."""
+    """Return the document with the components, endpoints and trust stores of those names alone."""
     if not names:
         return document
     return {
@@ -107,7 +108,9 @@ def _chosen(document: Document, names: Sequence[str]) -> Document:
             if any(name and is_one_of(name, names) for name in (each["component"], each["group"]))
         ],
         "endpoints": [each for each in document["endpoints"] if is_one_of(each["target"], names)],
-        "trust_stores": [],
+        "trust_stores": [
+            each for each in document["trust_stores"] if each["trust_store"] and is_one_of(each["trust_store"], names)
+        ],
         "not_looked_at": [],
     }
 
@@ -259,6 +262,9 @@ def _store(store: Document, at: float) -> Iterator[tuple[str, Printable]]:
     yield "path", store["path"] if store["trust_store"] else _NOTHING
     yield "clients", listed(store["clients"])
     twice = sentence(", {} of them twice", store["duplicates"]) if store["duplicates"] else _NOTHING
+    if store["entries"] is None:
+        yield "entries", Printable("not known: it cannot be read")
+        return
     yield "entries", sentence("{}{}", store["entries"], twice)
     yield "ended", listed(store["ended"], "; ")
     for label, key in (("first end", "earliest_end"), ("next end", "next_end")):
@@ -284,6 +290,8 @@ def _rows(document: Document) -> Iterator[tuple[Printable, ...]]:
             yield _row(served, each["component"], each["group"], served["target"], served["verdict"])
     for served in document["endpoints"]:
         yield _row(served, _NOTHING, None, served["target"], served["verdict"])
+    for store in document["trust_stores"]:
+        yield _row_of_store(store)
 
 
 def _row(
@@ -307,6 +315,19 @@ def _row(
         listed(each["client"] for each in clients if not each["accepts"]),
         listed(dict.fromkeys(each["trust_store"] for each in issued["lacking_root"])),
     )
+
+
+def _row_of_store(store: Document) -> tuple[Printable, ...]:
+    """Return the line of a trust store: as component its name, and of its entries the one that ends first."""
+    first = store["earliest_end"] or {"entry": "", "at": ""}
+    cells = dict.fromkeys(_COLUMNS, _NOTHING) | {
+        "verdict": Printable("trust"),
+        "component": store["trust_store"] or _NOTHING,
+        "place": store["path"],
+        "subject": first["entry"],
+        "ends": first["at"],
+    }
+    return tuple(cells[each] for each in _COLUMNS)
 
 
 def _accepting(client: Document) -> Printable:

@@ -11,6 +11,7 @@ from typing import IO, Any, Final
 
 from actions.ending import Ground, Outcome
 from actions.journal import Event
+from actions.plan import Kind
 from config.text import Printable, Shown, harmless, listed, sentence
 from monitor.actor.documents import WAITS
 from monitor.actor.request import Document
@@ -40,7 +41,6 @@ _STEPS: Final = {
     Event.SWITCHED: Printable("switched a file"),
     Event.CONFIG_TESTED: Printable("the configuration test passes with the new files"),
     Event.ACTIVATED: Printable("the service loaded the new files"),
-    Event.VALIDATED: Printable("every endpoint serves the new chain, and every client accepts it"),
     Event.ROLLING_BACK: Printable("rolling back"),
     Event.RECOVERING: Printable("finishing or undoing an interrupted transaction"),
     Event.COMMITTED: Printable("committed"),
@@ -72,6 +72,8 @@ class StepDisplay:
             # That a command ran no more took no time.
             if step.get("waited"):
                 self.say("{}", harmless(str(step["waited"])))
+        elif step["event"] == Event.VALIDATED:
+            self.say("{}", _validated(step))
         elif (text := _STEPS.get(step["event"])) is not None and step.get("tested", True):
             self.begun = self._where is sys.stdout
             self.say("{}", text)
@@ -84,6 +86,14 @@ class StepDisplay:
         elif self._where is not None:
             self._where.write(f"{line}\n")
             self._where.flush()
+
+
+def _validated(step: Mapping[str, Any]) -> Printable:
+    """Return the result of a validation: of a changed trust store, no endpoint serves another chain."""
+    seen = "each client was asked again" if step.get("kind") == Kind.TRUST else "every endpoint serves the new chain"
+    if lost := listed(harmless(str(each)) for each in step.get("lost", ())):
+        return sentence("{}, and no client is lost but, as planned, {}", harmless(seen), lost)
+    return sentence("{}, and no client is lost", harmless(seen))
 
 
 def cannot(template: str, *parts: Shown) -> int:

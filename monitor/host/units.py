@@ -52,7 +52,9 @@ def units(
     has_actor = bool(replaceable) or bool(stores) or any(map(_is_read, config.components.values()))
     changed = (path for each in replaceable.values() for path in each.artefacts.files.values())
     kept = (each.path for each in stores.values() if each.path is not None)
-    targets = sorted({where for path in (*changed, *kept) for where in _directories_of(path, resolve)})
+    switches = (each.validation_switch for each in config.clients.values() if each.trusts in stores)
+    edited = (each.file for each in switches if each is not None)
+    targets = sorted({where for path in (*changed, *kept, *edited) for where in _directories_of(path, resolve)})
     declared = (*(each.service for each in replaceable.values()), *(each.service for each in stores.values()))
     services = list(dict.fromkeys(filter(None, declared)))
     if wrong := tuple(dict.fromkeys(_objections(config, services, targets, (*command, path)))):

@@ -103,7 +103,8 @@ class InventoryStore(Answer):
     path: str
     clients: Sequence[str]
     """Those that trust it."""
-    entries: int
+    entries: int | None
+    """Null where it cannot be read."""
     duplicates: int | None
     """Null where it is not watched as a file, too."""
     ended: Sequence[str]

@@ -22,7 +22,7 @@ from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
 from probes.assess import assess_endpoint
 from probes.finding import Assessment
-from probes.judge.source import UNREACHABLE_AFTER, judge_endpoint_source
+from probes.judge.source import judge_endpoint_source
 from probes.observation import EndpointObservation, Unreachable
 from probes.tls.drive import look
 
@@ -31,6 +31,8 @@ log: Log = logging.getLogger("certvigil.endpoints")
 SECOND_LOOK = 1.0
 """Seconds from a failed look to the next, until it is sure that the endpoint does not answer. The pause is at least as
 long, and less than twice as long: each endpoint has its own, so that looks are spread."""
+_OF_DARKNESS = 4
+"""The part of the time for which an endpoint is dark that may pass until it is looked at again."""
 SOON = 0.001
 """Seconds after a moment at which a verdict changes, to be on its far side."""
 
@@ -105,6 +107,8 @@ class EndpointMonitor:
 
     def component_touched(self, message: ArtefactsChanged | ServiceTouched) -> None:
         """Look at the endpoints of a component as soon as there is room."""
+        if isinstance(message, ArtefactsChanged):
+            self._endpoints.note_touched(message.component, time.time())
         component = self._registry.config.components.get(message.component)
         if component is not None:
             self.hasten(component.endpoints)
@@ -168,14 +172,17 @@ class EndpointMonitor:
     def _next_look(self, endpoint: Endpoint, begun: float) -> float:
         """Return the monotonic time of the next look: on the endpoint's own beat, or when its verdict may change.
 
-        One that does not answer is looked at again soon until that is sure: it may only be starting anew.
+        One that does not answer is looked at again soon, since it may only be starting anew; the longer it is dark, the
+        later: nobody should be told for long that it is dark once it answers.
         """
         beat = begun - begun % endpoint.every + spread(endpoint.name, endpoint.every)
         while beat <= begun + endpoint.every / 2:
             beat += endpoint.every
         state = self._registry.targets.get(endpoint.name)
-        if state is not None and (state.pending or 0 < state.failures < UNREACHABLE_AFTER):
-            beat = min(beat, time.monotonic() + SECOND_LOOK + spread(endpoint.name, SECOND_LOOK))
+        dark_for = self._endpoints.dark_for(endpoint.name, time.time())
+        if state is not None and (state.pending or dark_for is not None):
+            pause = max(SECOND_LOOK + spread(endpoint.name, SECOND_LOOK), (dark_for or 0.0) / _OF_DARKNESS)
+            beat = min(beat, time.monotonic() + pause)
         until = self._endpoints.until(endpoint.name)
         if until is None:
             return beat

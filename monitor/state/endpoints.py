@@ -12,7 +12,7 @@ from functools import partial
 from config.model import Endpoint
 from config.text import harmless
 from config.vocabulary import Code, LookOutcome
-from monitor.state.pending import AGAIN, Darkness, awaits_second_look
+from monitor.state.pending import AGAIN, EXPECTED, SURE, Darkness, awaits_second_look
 from monitor.state.sets import SetRegistry
 from monitor.state.sharing import KeyIndex, index_of
 from monitor.state.target import Raised, TargetState, failure_of, learn, representative, waive
@@ -56,7 +56,9 @@ class EndpointRegistry:
         self._dark: dict[str, float] = {}
         """Unix time since when an endpoint does not answer."""
         self._went_dark: dict[str, deque[float]] = {}
-        """Unix times at which an endpoint last began not to answer."""
+        """Unix times at which an endpoint last began not to answer, unexpectedly."""
+        self._touched: dict[str, float] = {}
+        """By component: the Unix time at which its files were last seen to change."""
         self._drifts: dict[str, _Drift] = {}
         """By endpoint."""
         self._index: KeyIndex | None = None
@@ -91,8 +93,28 @@ class EndpointRegistry:
             on_disk=self._on_disk(state),
             last_known=last if failed else (),
             failures_in_a_row=state.failures + 1 if failed else 0,
+            just_went_dark=failed and self._just_went_dark(state, observation.at),
             sharing=self._sharing(endpoint, observation),
         )
+
+    def _just_went_dark(self, state: TargetState, now: float) -> bool:
+        # Where it is not known since when, that was before a restart of the daemon.
+        dark_for = self.dark_for(state.target, now) if state.failures else 0.0
+        return dark_for is not None and dark_for < SURE
+
+    def dark_for(self, target: str, now: float) -> float | None:
+        """Return for how many seconds an endpoint has not answered; None where it answers or nobody knows."""
+        since = self._dark.get(target)
+        return None if since is None else now - since
+
+    def note_touched(self, component: str, now: float) -> None:
+        """Note that the files of a component were seen to change: its service will be restarted."""
+        self._touched[component] = now
+
+    def _is_expected(self, endpoint: str, at: float) -> bool:
+        """Whether an endpoint may not answer since then because its component's files were changed just before."""
+        touched = self._touched.get(self.registry.targets[endpoint].component or "")
+        return touched is not None and touched - EXPECTED <= at <= touched + EXPECTED
 
     def _sharing(self, endpoint: Endpoint, observation: EndpointObservation) -> tuple[SharingServer, ...]:
         leaves = tuple(dict.fromkeys(each.chain[0] for each in observation.presented if each.chain))
@@ -182,7 +204,8 @@ class EndpointRegistry:
             self._dark.pop(target, None)
         elif target not in self._dark:
             self._dark[target] = now
-            self._went_dark.setdefault(target, deque(maxlen=AGAIN)).append(now)
+            if not self._is_expected(target, now):
+                self._went_dark.setdefault(target, deque(maxlen=AGAIN)).append(now)
 
     def _awaits_look(self, raised: Raised, state: TargetState, *, changed: bool, now: float) -> bool:
         """Whether a finding about an endpoint waits for another look, at the endpoint or at the files behind it.
@@ -200,5 +223,6 @@ class EndpointRegistry:
             return False
         # One server may have many names.
         dark = {(each.host, each.port): at for name, at in self._dark.items() if (each := endpoints.get(name))}
-        darkness = Darkness(tuple(dark.values()), tuple(self._went_dark.get(state.target, ())))
+        expected = self._is_expected(state.target, raised.since)
+        darkness = Darkness(tuple(dark.values()), tuple(self._went_dark.get(state.target, ())), expected)
         return awaits_second_look(raised, state, endpoints[state.target].every, darkness, now)

@@ -13,7 +13,6 @@ from config.catalogue import GROUP_MEMBERS
 from config.vocabulary import Code, Group, Severity
 from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate
-from probes.judge.source import UNREACHABLE_AFTER
 
 _OF_WRITERS: Final = frozenset(
     code
@@ -34,8 +33,11 @@ _LATELY: Final = 1200.0
 """Seconds."""
 _MANY: Final = 5
 """Servers that go dark at the same time: more than one service."""
-_THIRD_LOOK_WITHIN: Final = 5.0
-"""Seconds in which the look comes that makes a failure critical, unless the server lets looks hang."""
+SURE: Final = 5.0
+"""Seconds without an answer before which nothing is critical, however many looks there were: each file that is written
+brings one."""
+EXPECTED: Final = 60.0
+"""Seconds after a change of a component's files in which its service is expected to restart."""
 
 
 def awaits_rest(raised: Raised, left_alone: float, settle: float, now: float) -> bool:
@@ -92,7 +94,10 @@ class Darkness:
     others: tuple[float, ...] = ()
     """Since when each server does not answer, this one included."""
     before: tuple[float, ...] = ()
-    """When this endpoint last began not to answer, this time included, oldest first."""
+    """When this endpoint last began not to answer, this time included, oldest first; but not after its component's
+    files were changed, since a restart follows these."""
+    expected: bool = False
+    """The component's files were changed just before."""
 
 
 def awaits_second_look(raised: Raised, state: TargetState, every: float, darkness: Darkness, now: float) -> bool:
@@ -100,18 +105,19 @@ def awaits_second_look(raised: Raised, state: TargetState, every: float, darknes
 
     A service that restarts refuses connections for seconds, and one that reloads has two certificates for a moment.
     Where many servers went dark with this one, or it goes dark again and again, that is no restart of one service, and
-    as many looks are enough as make the finding critical. Else people are told of a warning and, a second later, of
-    something critical.
+    it waits for `SURE` seconds. Else people are told of a warning and, a second later, of something critical.
     """
     finding = raised.finding
     if finding.code not in _PASSING:
         return False
     if (finding.code, finding.subject) not in state.pending:
         return True
-    if finding.code is not Code.UNREACHABLE or now - raised.since >= min(RESTART, every):
+    if finding.code is not Code.UNREACHABLE or now - raised.since >= (
+        RESTART if darkness.expected else min(RESTART, every)
+    ):
         return False
     again = len([at for at in darkness.before if now - at <= _LATELY])
     if again < AGAIN and sum(abs(since - raised.since) <= RESTART for since in darkness.others) < _MANY:
         return True
     # Those before this look; there are none where another address of the server answers.
-    return 0 < state.failures < UNREACHABLE_AFTER - 1 and now - raised.since < _THIRD_LOOK_WITHIN
+    return state.failures > 0 and now - raised.since < SURE

@@ -60,13 +60,16 @@ class TrustContext:
 def read_trust_context(config: Config, before: TrustContext | None = None) -> tuple[TrustContext, tuple[Finding, ...]]:
     """Return the trust context from the files that `config` names, and a finding for each unusable file.
 
-    Only stores and clients that something refers to are read. A store that holds the same as `before` is the same
-    object, so that verdicts by it stay.
+    Of stores and clients that nothing refers to, only the stores that are files are read, to be shown: that one cannot
+    be read is no finding. A store that holds the same as `before` is the same object, so that verdicts by it stay.
     """
     findings: list[Finding] = []
     trusts: dict[str, Trust] = {}
-    for name in stores_in_use(config):
-        if (trust := read_one_trust(config, name, findings.append)) is not None:
+    in_use = stores_in_use(config)
+    shown = tuple(name for name, each in config.trust_stores.items() if each.path is not None and name not in in_use)
+    for name in (*in_use, *shown):
+        tell = findings.append if name in in_use else _untold
+        if (trust := read_one_trust(config, name, tell)) is not None:
             known = before.trusts.get(name) if before is not None else None
             trusts[name] = known if known is not None and known.holds_the_same_as(trust) else trust
     clients = clients_in_use(config)
@@ -74,6 +77,10 @@ def read_trust_context(config: Config, before: TrustContext | None = None) -> tu
     read = {each.name: read_client_switch(each, findings.append) for each in clients}
     switches = {name: each for name, each in read.items() if each is not None}
     return TrustContext(config, trusts, held, switches), tuple(findings)
+
+
+def _untold(_finding: Finding) -> None:
+    """Tell nobody: nothing refers to the store."""
 
 
 def read_one_trust(config: Config, name: str, tell: Callable[[Finding], None]) -> Trust | None:

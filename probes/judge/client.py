@@ -11,7 +11,7 @@ from cryptography import x509
 
 from config.catalogue import CATALOGUE, NAMED_CURE
 from config.expected import DefaultCertificate
-from config.model import Client
+from config.model import Client, Endpoint
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code, Sending, Severity, VerifierName
 from probes.certificate import Certificate
@@ -286,6 +286,11 @@ def subject_in(chain: Sequence[Certificate]) -> SubjectOf:
         return certificate.title if position is None else sentence("position {}", position)
 
     return subject
+
+
+def sent_for_sure(chain: tuple[Certificate, ...], endpoint: Endpoint) -> tuple[Certificate, ...]:
+    """Return the part of a presented `chain` that the clients of an endpoint can count on."""
+    return leaf_first(chain)[:1] if endpoint.may_send_leaf_alone else chain
 
 
 def leaf_first(presented: Sequence[Certificate]) -> tuple[Certificate, ...]:

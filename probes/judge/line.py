@@ -26,7 +26,9 @@ def judge_line(target: FileTarget, targets: Sequence[FileTarget], observations: 
         yield finding(Code.CONFIG_LINE_MISSING, _curable(detail, cure), severity=Severity.CRITICAL)
     elif reading.state is LineState.OTHER:
         detail = sentence("it sets {} to {}, and not to {}", setting, reading.detail, path)
-        yield finding(Code.CONFIG_LINE_MISSING, _curable(detail, _cure(target.line)))
+        # A second element beside the first would be refused by the next plan.
+        cure = sentence("in {}, change it to {}, and restart its service", printable(target.path), by_hand(target.line))
+        yield finding(Code.CONFIG_LINE_MISSING, _curable(detail, cure))
     elif reading.state is LineState.ABSENT and seen.certificates:
         detail = sentence("{} is there, and its server does not use it: {} is not set", path, setting)
         yield finding(Code.CONFIG_LINE_MISSING, _curable(detail, _cure(target.line)))

@@ -230,6 +230,14 @@ def test_one_client_that_accepts_is_enough_for_the_precheck() -> None:
     assert grounds(good(), replace(DEMANDS, views=(view(OTHER_ROOT, name="old"), view(ROOT)))) == []
 
 
+def test_clients_that_are_sent_no_intermediate_must_hold_it() -> None:
+    lacking, holding = view(ROOT), replace(view(ROOT, name="holder"), held=(value(ISSUING),))
+    alone = frozenset({lacking, holding})
+    demands = Demands((NAME,), (lacking,), leaf_alone=alone)
+    assert grounds(good(), replace(demands, views=(lacking, holding))) == []
+    assert grounds(good(), demands) == [Ground.NO_CLIENT_ACCEPTS]
+
+
 def test_a_self_signed_certificate_is_accepted_by_who_trusts_it() -> None:
     own = self_signed(NAME)
     assert grounds(made(own), Demands((NAME,), (view(own),))) == []

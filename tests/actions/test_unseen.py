@@ -68,3 +68,21 @@ def test_nobody_is_lost_who_cannot_accept_today_or_who_is_expected_to_be_lost() 
     assert lost(CANDIDATE, OWN) == []
     assert len(lost(CANDIDATE, OWN, OWN)) == 1
     assert lost(expected=("finder",)) == []
+
+
+def test_where_no_intermediate_is_sent_its_clients_must_hold_the_next_one() -> None:
+    leaf_alone, other = presented(TODAY)[:1], ROOT.intermediate("Another issuing CA")
+    renewed, moved = presented(fresh()), presented(other.issue(NAME))
+
+    def said(new: tuple[Certificate, ...], *confirmed: Issued) -> list[str]:
+        client = UnseenClient("finder", "windows", "web/443", frozenset(map(sha256, confirmed)), leaf_alone=True)
+        return [each.detail for each in lost_unseen(new, leaf_alone, [client], KNOWN, ())]
+
+    assert said(renewed) == []
+    (root_first,) = said(moved)
+    assert f"`certvigil trust confirm windows --root {sha256(ROOT)}` does" in root_first
+    (then_the_intermediate,) = said(moved, ROOT)
+    assert f"has CN=Another issuing CA; `certvigil trust confirm windows --root {sha256(other)}`" in (
+        then_the_intermediate
+    )
+    assert said(moved, ROOT, other) == []

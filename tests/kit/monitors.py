@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from config.model import Client, Config, SystemStore, TrustStore
-from config.vocabulary import Code, LookOutcome
+from config.vocabulary import Code, LookOutcome, Severity
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
 from monitor.look.sets import ReadSet, SetMonitor
@@ -58,6 +58,10 @@ class Kept:
     def codes(self, target: str) -> set[Code]:
         state = self.page.shown.get(target)
         return {code for code, _ in state.findings} if state else set()
+
+    def worst(self, target: str) -> Severity | None:
+        severities = [each.finding.severity for each in self.page.shown[target].findings.values()]
+        return max(severities, key=lambda each: each.rank, default=None)
 
     def take(self, events: Sequence[StateEvent]) -> None:
         self.events.extend(events)

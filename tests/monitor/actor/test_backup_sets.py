@@ -160,10 +160,28 @@ def test_a_default_set_without_the_names_that_no_client_accepts_is_given_back_to
         refused = [each.split()[1] for each in said.splitlines() if each.startswith("refused")]
         assert refused == ["client_lost:"], said
         assert "browser would no longer accept" in said
+        assert "trust store" not in said
         assert "`--lose CLIENT` for each of these clients gives it back" in said
         code, said = web.command(*asked, "--lose", "browser")
         assert code == 0, said
         assert "names_missing, which the person who asks accepts: " in said
+        assert web.on_disk() == default
+
+
+@nginx
+def test_a_rollback_to_a_certificate_that_vouches_for_itself_says_how_and_has_nobody_trust_it() -> None:
+    with house(self_signed("appliance")) as web:
+        default = web.on_disk()
+        assert replaced(web, fresh()) == 0
+        code, said = web.command("rollback", "web")
+        assert code == 1, said
+        assert "trust add" not in said
+        assert "to the client's store" not in " ".join(said.split())
+        name = sets(web)[0]["set"]
+        text = " ".join(said.split())
+        assert f"`--to {name}` gives it back all the same, with `--lose CLIENT` for each client that it loses" in text
+        code, said = web.command("rollback", "web", "--to", name, "--lose", "browser")
+        assert code == 0, said
         assert web.on_disk() == default
 
 

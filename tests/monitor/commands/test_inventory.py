@@ -226,6 +226,22 @@ def test_a_pipe_gets_a_line_for_what_is_installed_and_one_for_each_endpoint(sing
     )
 
 
+def test_each_trust_store_is_listed_though_no_client_uses_it_or_nobody_can_read_it(single: Appliance) -> None:
+    document = single.document()
+    unused = Path(single.directory, "unused.pem")
+    unused.write_bytes(ISSUING.pem())
+    stores = {**document["trust_stores"], "ldap": {"bundle": str(unused)}, "gone": {"bundle": "/nowhere/gone.pem"}}
+    single.configure(trust_stores=stores, clients=document["clients"])
+    found = {each["trust_store"]: each for each in told(single)["trust_stores"]}
+    assert (found["ldap"]["entries"], found["gone"]["entries"]) == (1, None)
+    ran = certvigil("inventory", "ldap", "--config", single.config_file, "--socket", "/none")
+    assert ran.returncode == 0, ran.stderr
+    header, store = [line.split("\t") for line in ran.stdout.splitlines()]
+    row = dict(zip(header, store, strict=True))
+    assert (row["verdict"], row["component"], row["place"]) == ("trust", "ldap", str(unused))
+    assert row["ends"]
+
+
 def test_a_name_that_nobody_has_and_a_configuration_with_mistakes_are_said(single: Appliance, tmp_path: Path) -> None:
     ran = certvigil("inventory", "engin", "--config", single.config_file, "--socket", "/none")
     assert ran.returncode == 3

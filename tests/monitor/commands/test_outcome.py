@@ -8,6 +8,7 @@ import pytest
 
 from actions.journal import Event, Record
 from actions.orphan import _SAID, OrphanFate
+from actions.plan import Kind
 from monitor.actor.documents import step_document, waits_document
 from monitor.commands.outcome import StepDisplay
 
@@ -33,3 +34,20 @@ def test_who_waits_sees_what_is_waited_for() -> None:
     assert shown(waits_document("the replace of web, asked for by alice (uid 1000)", 1.0)) == [
         "waiting for the replace of web, asked for by alice (uid 1000)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"kind": Kind.REPLACE}, "every endpoint serves the new chain, and no client is lost"),
+        (
+            {"kind": Kind.ROLLBACK, "lost": ["browser", "portal"]},
+            "every endpoint serves the new chain, and no client is lost but, as planned, browser, portal",
+        ),
+        ({"kind": Kind.TRUST}, "each client was asked again, and no client is lost"),
+    ],
+)
+def test_a_validation_says_who_was_lost_and_of_a_trust_store_nothing_of_chains(
+    facts: dict[str, object], said: str
+) -> None:
+    assert shown(step_document(Record(1.0, "t", Event.VALIDATED, {"accepted": [], **facts}))) == [said]

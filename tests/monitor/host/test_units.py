@@ -180,8 +180,12 @@ def test_the_actor_may_write_where_a_trust_store_is_that_a_person_may_change(con
     component = {"artefacts": {"certificate": "/etc/nginx/tls/site.crt"}}
     java = {"bundle": "/usr/java/security/cacerts", "mode": "approve", "service": {"unit": "nxportal"}}
     watched = {"bundle": "/etc/corporate/root.pem"}
-    found = made(configure(component, trust_stores={"java": java, "corporate": watched}))
-    assert "/usr/java/security" in writable(found[ACTOR])
+    switch = {"file": "/etc/portal/portal.conf", "key": "ssl.verify", "disables": "false"}
+    clients = {"portal": {"trusts": "java", "validation_switch": switch}}
+    found = made(configure(component, trust_stores={"java": java, "corporate": watched}, clients=clients))
+    for unit in (ACTOR, RECOVER):
+        assert "/usr/java/security" in writable(found[unit])
+        assert "/etc/portal" in writable(found[unit]), "`trust enforce` edits the client's own configuration"
     assert not any("/etc/corporate" in each for each in writable(found[ACTOR]))
     assert "nxportal.service" in found[RECOVER]
 

@@ -153,6 +153,17 @@ def test_the_finding_has_the_line_to_add(place: Place) -> None:
     )
 
 
+def test_a_line_that_names_another_chain_is_to_be_changed_and_not_put_in_twice(place: Place) -> None:
+    put(place)
+    place.configure(named=True, value="/etc/other.crt")
+    reading = read_set(place.targets, NOW)
+    found = assess_set(reading, SetContext(place.targets, {}), NOW)["web/line"].findings[0]
+    assert found.detail == (
+        f"it sets ssl.ca-file to /etc/other.crt, and not to {place.chain}; to cure it, in {place.files[0]}, change it "
+        f'to ssl.ca-file = "{place.chain}" beside ssl.pemfile, and restart its service'
+    )
+
+
 ONE = 'ssl.ca-file = "{chain}"'
 
 

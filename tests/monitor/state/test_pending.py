@@ -10,7 +10,7 @@ from config.text import Printable, printable
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.act.status import CandidateStatus
 from monitor.lab.ca import Authority
-from monitor.state.pending import RESTART, Darkness, awaits_files, awaits_second_look, awaits_writers
+from monitor.state.pending import RESTART, SURE, Darkness, awaits_files, awaits_second_look, awaits_writers
 from monitor.state.target import Raised, TargetState
 from probes.certificate import certificate
 from probes.finding import finding
@@ -103,13 +103,13 @@ _AGAIN = [BEGAN - 60, BEGAN - 30, BEGAN]
         pytest.param(SEEN_BEFORE, [BEGAN], [], 2, 300, True, id="a service that restarts"),
         pytest.param(SEEN_BEFORE, [BEGAN], [], RESTART, 300, False, id="a service that stays away"),
         pytest.param(SEEN_BEFORE, [BEGAN], [], 1, 1, False, id="one that is looked at each second"),
-        pytest.param(SEEN_TWICE, _TOGETHER, [], 2, 300, False, id="many go dark at once"),
-        pytest.param(SEEN_ONCE, _TOGETHER, [], 2, 300, True, id="the next look says how bad it is"),
+        pytest.param(SEEN_TWICE, _TOGETHER, [], SURE, 300, False, id="many go dark at once"),
+        pytest.param(SEEN_TWICE, _TOGETHER, [], 2, 300, True, id="the next look says how bad it is"),
         pytest.param(SEEN_ONCE, _TOGETHER, [], 10, 300, False, id="many hang"),
         pytest.param(SEEN_BEFORE, _TOGETHER, [], 2, 300, False, id="only one address of each goes dark"),
         pytest.param(SEEN_BEFORE, [BEGAN, *[BEGAN - 60] * 9], [], 2, 300, True, id="others were dark long before"),
-        pytest.param(SEEN_TWICE, [BEGAN], _AGAIN, 2, 300, False, id="it comes and goes"),
-        pytest.param(SEEN_ONCE, [BEGAN], _AGAIN, 2, 300, True, id="it comes, goes, and may be back at the next look"),
+        pytest.param(SEEN_TWICE, [BEGAN], _AGAIN, SURE, 300, False, id="it comes and goes"),
+        pytest.param(SEEN_TWICE, [BEGAN], _AGAIN, 2, 300, True, id="it comes, goes, and may be back at the next look"),
         pytest.param(SEEN_BEFORE, [BEGAN], [BEGAN - 9000, BEGAN - 30, BEGAN], 2, 300, True, id="it did so long ago"),
     ],
 )
@@ -118,6 +118,15 @@ def test_an_endpoint_that_does_not_answer_waits_for_more_looks(
 ) -> None:
     darkness = Darkness(tuple(others), tuple(before))
     assert awaits_second_look(Raised(UNREACHABLE, BEGAN), known, every, darkness, BEGAN + later) is waits
+
+
+def test_a_server_whose_files_were_changed_just_before_may_take_its_time_to_restart() -> None:
+    later, often = BEGAN + RESTART - 1, 5
+    for is_expected in (True, False):
+        darkness = Darkness((BEGAN,), expected=is_expected)
+        assert awaits_second_look(Raised(UNREACHABLE, BEGAN), SEEN_TWICE, often, darkness, later) is is_expected
+    darkness = Darkness((BEGAN,), expected=True)
+    assert not awaits_second_look(Raised(UNREACHABLE, BEGAN), SEEN_TWICE, often, darkness, BEGAN + RESTART)
 
 
 def test_addresses_that_disagree_wait_for_one_more_look() -> None:
