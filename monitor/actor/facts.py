@@ -152,7 +152,7 @@ def _plain(file: FileFacts) -> Document:
 
 
 def _plain_line(line: LineReading) -> list[object]:
-    return [str(line.state), line.detail[:LONGEST_DETAIL], line.absent, line.cure[:LONGEST_DETAIL]]
+    return [str(line.state), line.detail[:LONGEST_DETAIL], line.absent, line.cure[:LONGEST_DETAIL], line.is_odd]
 
 
 def _plain_keystore(file: FileFacts, keystore: Keystore[bytes]) -> Document:
@@ -210,14 +210,14 @@ def _file(plain: Mapping[str, Any]) -> FileFacts:
         None if plain["failure"] is None else _failure(_list(plain["failure"], 2)),
         FileFormat(_text(plain["format"], 50)),
         None if plain["keystore"] is None else _keystore(_mapping(plain["keystore"]), certificates),
-        None if plain["line"] is None else _line(_list(plain["line"], 4)),
+        None if plain["line"] is None else _line(_list(plain["line"], 5)),
     )
 
 
 def _line(plain: Sequence[object]) -> LineReading:
-    state, detail, absent, cure = plain
+    state, detail, absent, cure, is_odd = plain
     text, todo = (printable(_text(each, LONGEST_DETAIL), LONGEST_DETAIL) for each in (detail, cure))
-    return LineReading(LineState(_text(state, 20)), text, _truth(absent), todo)
+    return LineReading(LineState(_text(state, 20)), text, _truth(absent), todo, _truth(is_odd))
 
 
 def _keystore(plain: Mapping[str, Any], certificates: Sequence[bytes]) -> Keystore[bytes]:
