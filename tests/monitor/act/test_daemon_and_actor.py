@@ -285,9 +285,11 @@ def test_an_endpoint_that_is_dark_while_its_server_is_restarted_by_a_transaction
     }
     with both(web, changed, "5s", **channel) as (daemon, _):
         web.put(fresh())
-        daemon.wait_until("raised", code="unreachable")
+        daemon.wait_until("failed", reason="timed_out")
         daemon.wait_until("ended", target="web/actions", outcome="committed")
-        daemon.wait_for(lambda: daemon.happened("cleared", code="unreachable"), "its answer")
+        daemon.wait_for(
+            lambda: daemon.metrics()[series("target_up", target=f"web/{web.server.address}")] == 1, "its answer"
+        )
         daemon.configure({**json.loads(Path(daemon.config_file).read_text()), "colour": "blue"})
         assert certvigil("reload", "--socket", daemon.socket).returncode == 1
         daemon.wait_for(lambda: receiver.accepted, "what is told of something else after it")

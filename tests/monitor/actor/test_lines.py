@@ -220,7 +220,7 @@ def test_the_actor_s_reader_says_of_each_configuration_file_whether_it_names_the
             for expected in ("absent", "present"):
                 answer = actor.ask(Request(Verb.READ, components=("engine",)))
                 lines = {each["name"]: each["line"] for each in answer["facts"]["files"] if "line" in each["name"]}
-                assert lines == {f"engine/{each}": [expected, "", False, ""] for each in ("line", "line-2")}
+                assert lines == {f"engine/{each}": [expected, "", False, "", False] for each in ("line", "line-2")}
                 if expected == "absent":
                     machine.put(fresh())
                     done = actor.ask(Request(Verb.CARRY_OUT, engine))

@@ -112,11 +112,12 @@ def master(web: ActorHouse) -> ProcessId:
 
 
 def children(pid: int) -> list[ProcessId]:
-    return [
-        identify(int(each))
-        for task in os.listdir(f"/proc/{pid}/task")
-        for each in Path(f"/proc/{pid}/task/{task}/children").read_text().split()
-    ]
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        # A thread may end meanwhile.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+    return [identify(int(each)) for each in found]
 
 
 DAEMON = "{nginx}"

@@ -72,7 +72,8 @@ DENIED = {
 
 def test_an_actor_that_is_started_a_little_later_is_not_missed_yet(made: InstalledHost) -> None:
     with installed(made, made.document(), actor=False) as (daemon, actor):
-        assert all(daemon.findings(each) == {"keys_unread"} for each in DENIED)
+        # Files that were written just now are judged once they are quiet.
+        daemon.wait_for(lambda: all(daemon.findings(each) == {"keys_unread"} for each in DENIED), "keys not read")
         assert daemon.findings("nginx/certificate") == set()
         assert wrong(daemon) == []
         actor.start()
