@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from probes.tls.preamble.talk import Agreed, Declined, agreed
+from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, agreed
 
 _START_TLS: Final = b"1.3.6.1.4.1.1466.20037"
 _SEQUENCE, _INTEGER, _ENUMERATED = 0x30, 0x02, 0x0A
@@ -60,29 +61,16 @@ def _whole(data: bytes, tag: int) -> _Element:
     return found
 
 
-class LDAP:
-    """The client's side."""
-
-    def __init__(self) -> None:
-        self.outcome: Agreed | Declined | None = None
-        self._received = bytearray()
-
-    def start(self) -> bytes:
-        """Return the request."""
-        return _REQUEST
-
-    def receive(self, data: bytes) -> bytes:
-        """Take bytes from the server; there are none for it."""
-        self._received += data
-        try:
-            self.outcome = _answer(bytes(self._received))
-        except _NoBERError:
-            self.outcome = Declined("does not speak LDAP")
-        return b""
-
-
 def _answer(received: bytes) -> Agreed | Declined | None:
-    """Return what the response says, None while it is not whole; raises _NoBERError."""
+    """Return what the response says, None while it is not whole."""
+    try:
+        return _response(received)
+    except _NoBERError:
+        return Declined("does not speak LDAP")
+
+
+def _response(received: bytes) -> Agreed | Declined | None:
+    """Return the same; raises _NoBERError."""
     message = _first(received)
     if not received.startswith(bytes((_SEQUENCE,))[: len(received)]):
         raise _NoBERError
@@ -94,3 +82,7 @@ def _answer(received: bytes) -> Agreed | Declined | None:
     if code == b"\0":
         return agreed(message.rest)
     return Declined(f"speaks LDAP, and takes no TLS: result code {int.from_bytes(code[:2], 'big')}")
+
+
+LDAP: Final = partial(OneAnswer, _REQUEST, _answer)
+"""The client's side."""

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
-from probes.tls.preamble.talk import Agreed, Declined, agreed
+from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, agreed
 
 _REQUEST: Final = (8).to_bytes(4, "big") + (80_877_103).to_bytes(4, "big")
 """Length and code."""
 
 
-class Postgres:
-    """The client's side."""
+def _answer(received: bytes) -> Agreed | Declined:
+    match received[:1]:
+        case b"S":
+            return agreed(received[1:])
+        case b"N":
+            return Declined("speaks PostgreSQL's protocol, and takes no TLS")
+        case b"E":
+            return Declined("answers the request for TLS with an error")
+    return Declined("does not speak PostgreSQL's protocol")
 
-    def __init__(self) -> None:
-        self.outcome: Agreed | Declined | None = None
 
-    def start(self) -> bytes:
-        """Return the request."""
-        return _REQUEST
-
-    def receive(self, data: bytes) -> bytes:
-        """Take bytes from the server; there are none for it."""
-        match data[:1]:
-            case b"S":
-                self.outcome = agreed(data[1:])
-            case b"N":
-                self.outcome = Declined("speaks PostgreSQL's protocol, and takes no TLS")
-            case b"E":
-                self.outcome = Declined("answers the request for TLS with an error")
-            case _:
-                self.outcome = Declined("does not speak PostgreSQL's protocol")
-        return b""
+Postgres: Final = partial(OneAnswer, _REQUEST, _answer)
+"""The client's side."""

@@ -10,39 +10,29 @@ from typing import Final
 from config.address import is_ip_address, join_address
 from config.model import Proxy
 from config.vocabulary import ProxyKind
-from probes.tls.preamble.talk import Agreed, Declined, Preamble
+from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, Preamble
 
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (?P<code>[1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _END: Final = re.compile(rb"\r?\n\r?\n")
 _WANTS_A_USER: Final = "wants a user and a password, which certvigil does not give"
 
 
-class HTTPConnect:
-    """The client's side of CONNECT."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.outcome: Agreed | Declined | None = None
-        self._to = join_address(host, port).encode("ascii")
-        self._received = bytearray()
-
-    def start(self) -> bytes:
-        """Return the request."""
-        return b"CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (self._to, self._to)
-
-    def receive(self, data: bytes) -> bytes:
-        """Take bytes from the proxy; there are none for it."""
-        self._received += data
-        received = bytes(self._received)
-        status = _STATUS.match(received)
-        if status is None:
-            if b"\n" in received or not b"HTTP/1.".startswith(received[:7]):
-                self.outcome = _declined("does not speak HTTP")
-        elif (end := _END.search(received, status.end() - 2)) is not None:
-            self.outcome = _answer_of_http(status["code"], received[end.end() :])
-        return b""
+def http_connect(host: str, port: int) -> OneAnswer:
+    """Return the client's side of CONNECT."""
+    to = join_address(host, port).encode("ascii")
+    return OneAnswer(b"CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (to, to), _answer_to_connect)
 
 
-def _answer_of_http(code: bytes, left: bytes) -> Agreed | Declined:
+def _answer_to_connect(received: bytes) -> Agreed | Declined | None:
+    status = _STATUS.match(received)
+    if status is None:
+        odd = b"\n" in received or not b"HTTP/1.".startswith(received[:7])
+        return _declined("does not speak HTTP") if odd else None
+    end = _END.search(received, status.end() - 2)
+    return None if end is None else _connected(status["code"], received[end.end() :])
+
+
+def _connected(code: bytes, left: bytes) -> Agreed | Declined:
     if code.startswith(b"2"):
         return Agreed(left)
     return _declined(_WANTS_A_USER if code == b"407" else f"answers CONNECT with the code {code.decode()}")
@@ -125,4 +115,4 @@ def _declined(why: str) -> Declined:
 
 def proxy_preamble(proxy: Proxy, host: str, port: int) -> Preamble:
     """Return a new request to `proxy` for a connection to `host`."""
-    return HTTPConnect(host, port) if proxy.kind is ProxyKind.HTTP else Socks5(host, port)
+    return http_connect(host, port) if proxy.kind is ProxyKind.HTTP else Socks5(host, port)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
-from probes.tls.preamble.talk import Agreed, Declined, agreed
+from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, agreed
 
 _TPKT: Final = 4
 """Bytes of the header: version 3, a reserved byte, the length of the whole in two."""
@@ -20,29 +21,16 @@ _CONFIRM: Final = 0xD0
 _RESPONSE: Final = 2
 
 
-class RDP:
-    """The client's side."""
-
-    def __init__(self) -> None:
-        self.outcome: Agreed | Declined | None = None
-        self._received = bytearray()
-
-    def start(self) -> bytes:
-        """Return the request."""
-        return _REQUEST
-
-    def receive(self, data: bytes) -> bytes:
-        """Take bytes from the server; there are none for it."""
-        self._received += data
-        received = bytes(self._received)
-        if not _BEGINNING.startswith(received[:2]):
-            self.outcome = Declined("does not speak RDP")
-        elif len(received) >= _TPKT and len(received) >= (end := int.from_bytes(received[2:4], "big")):
-            self.outcome = _answer(received[:end], received[end:])
-        return b""
+def _answer(received: bytes) -> Agreed | Declined | None:
+    """Return what the answer says, None while it is not whole."""
+    if not _BEGINNING.startswith(received[:2]):
+        return Declined("does not speak RDP")
+    if len(received) < _TPKT or len(received) < (end := int.from_bytes(received[2:4], "big")):
+        return None
+    return _confirmed(received[:end], received[end:])
 
 
-def _answer(confirm: bytes, left: bytes) -> Agreed | Declined:
+def _confirmed(confirm: bytes, left: bytes) -> Agreed | Declined:
     """Return what the connection confirm says."""
     if len(confirm) < _NEGOTIATION or confirm[5] & 0xF0 != _CONFIRM:
         return Declined("does not speak RDP")
@@ -50,3 +38,7 @@ def _answer(confirm: bytes, left: bytes) -> Agreed | Declined:
     if len(negotiation) == 8 and negotiation[0] == _RESPONSE and negotiation[4] in {_TLS, _CREDSSP}:
         return agreed(left)
     return Declined("speaks RDP, and takes no TLS")
+
+
+RDP: Final = partial(OneAnswer, _REQUEST, _answer)
+"""The client's side."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -39,6 +40,27 @@ class Preamble(Protocol):
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the server, return those for it."""
+
+
+class OneAnswer:
+    """The client's side of a protocol in which one request has one answer."""
+
+    def __init__(self, request: bytes, read: Callable[[bytes], Agreed | Declined | None]) -> None:
+        """`read` takes all bytes that came so far, and returns None while the answer is not whole."""
+        self.outcome: Agreed | Declined | None = None
+        self._request = request
+        self._read = read
+        self._received = bytearray()
+
+    def start(self) -> bytes:
+        """Return the request."""
+        return self._request
+
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes from the server; there are none for it."""
+        self._received += data
+        self.outcome = self._read(bytes(self._received))
+        return b""
 
 
 def agreed(left: bytes) -> Agreed | Declined:

@@ -17,7 +17,7 @@ from monitor.lab.ca import Authority
 from monitor.lab.process import ServerProcess, accepts, free_address
 from monitor.lab.servers import LocalServer, Nginx, Site, write_site
 from probes.tls.preamble.chained import Chained
-from probes.tls.preamble.proxy import HTTPConnect, Socks5
+from probes.tls.preamble.proxy import Socks5, http_connect
 from probes.tls.preamble.proxy_protocol import ProxyHeader
 from probes.tls.preamble.registry import preamble_of
 from probes.tls.preamble.talk import Agreed, Declined, Preamble
@@ -129,12 +129,12 @@ def test_a_server_behind_a_load_balancer_takes_the_header(
     ("make", "sent", "said"),
     [
         (
-            lambda: HTTPConnect("2001:db8::1", 443),
+            lambda: http_connect("2001:db8::1", 443),
             b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n",
             [b"HTTP/1.1 200 Connection established\r\nVia: it\r\n\r\n"],
         ),
-        (lambda: HTTPConnect("it", 1), b"CONNECT it:1 HTTP/1.1\r\nHost: it:1\r\n\r\n", [b"HTTP/1.0 200 OK\n\n"]),
-        (lambda: HTTPConnect("it", 1), b"CONNECT it:1 HTTP/1.1\r\nHost: it:1\r\n\r\n", [b"HTTP/1.1 200\r\n\r\n"]),
+        (lambda: http_connect("it", 1), b"CONNECT it:1 HTTP/1.1\r\nHost: it:1\r\n\r\n", [b"HTTP/1.0 200 OK\n\n"]),
+        (lambda: http_connect("it", 1), b"CONNECT it:1 HTTP/1.1\r\nHost: it:1\r\n\r\n", [b"HTTP/1.1 200\r\n\r\n"]),
         (lambda: Socks5("it", 443), b"\x05\x01\x00\x05\x01\x00\x03\x02it\x01\xbb", [b"\x05\x00", GRANTED]),
         (
             lambda: Socks5("192.0.2.1", 443),
@@ -161,10 +161,10 @@ def test_a_proxy_is_asked_and_agrees_byte_by_byte(make: Callable[[], Preamble], 
 @pytest.mark.parametrize(
     ("make", "said", "why"),
     [
-        (lambda: HTTPConnect("it", 1), b"HTTP/1.1 403 Forbidden\r\n\r\n", "answers CONNECT with the code 403"),
-        (lambda: HTTPConnect("it", 1), b"HTTP/1.1 407 Who\r\n\r\n", "wants a user and a password"),
-        (lambda: HTTPConnect("it", 1), b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP"),
-        (lambda: HTTPConnect("it", 1), b"\x05\xff", "does not speak HTTP"),
+        (lambda: http_connect("it", 1), b"HTTP/1.1 403 Forbidden\r\n\r\n", "answers CONNECT with the code 403"),
+        (lambda: http_connect("it", 1), b"HTTP/1.1 407 Who\r\n\r\n", "wants a user and a password"),
+        (lambda: http_connect("it", 1), b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP"),
+        (lambda: http_connect("it", 1), b"\x05\xff", "does not speak HTTP"),
         (lambda: Socks5("it", 1), b"\x05\xff", "wants a user and a password"),
         (lambda: Socks5("it", 1), b"HTTP/1.1 400 Bad\r\n", "does not speak SOCKS 5"),
         (lambda: Socks5("it", 1), b"\x04", "does not speak SOCKS 5"),
@@ -202,7 +202,7 @@ def chained(*before: Preamble, protocol: EndpointProtocol = EndpointProtocol.TLS
 
 
 def test_a_greeting_that_came_with_the_proxy_s_answer_is_the_server_s() -> None:
-    talk = chained(HTTPConnect("it", 25), ProxyHeader(ProxyProtocolVersion.V1), protocol=EndpointProtocol.SMTP)
+    talk = chained(http_connect("it", 25), ProxyHeader(ProxyProtocolVersion.V1), protocol=EndpointProtocol.SMTP)
     assert talk.start().startswith(b"CONNECT it:25 ")
     sent = talk.receive(b"HTTP/1.1 200 OK\r\n\r\n220 it\r\n")
     assert sent == b"PROXY UNKNOWN\r\nEHLO certvigil.invalid\r\n"
@@ -220,7 +220,7 @@ def test_bytes_behind_the_proxy_s_answer_are_no_beginning_of_tls() -> None:
 
 
 def test_what_the_proxy_declines_ends_all() -> None:
-    talk = chained(HTTPConnect("it", 25), protocol=EndpointProtocol.SMTP)
+    talk = chained(http_connect("it", 25), protocol=EndpointProtocol.SMTP)
     talk.start()
     talk.receive(b"HTTP/1.1 502 Bad\r\n\r\n220 it\r\n")
     assert talk.outcome == Declined("answers CONNECT with the code 502", by_proxy=True)
