@@ -80,18 +80,13 @@ class Dovecot(BackgroundServer):
         reload = ["/bin/kill", "-HUP", str(self.pid)]
         return {"activate": "reload", "reload": reload, "restart": reload}
 
-    def _config(self) -> str:
-        (site,) = self.sites
-        return f"""\
-base_dir = {self.directory}/run
-state_dir = {self.directory}/state
-log_path = {self.log_file}
-protocols = imap
-ssl = required
-ssl_cert = <{site.certificate}
-ssl_key = <{site.key}
-default_login_user = dovenull
-default_internal_user = dovecot
+    @property
+    def _serves(self) -> tuple[str, str, str]:
+        """The protocols, whether TLS is required, and the sections of the services."""
+        return (
+            "imap",
+            "required",
+            f"""\
 service imap-login {{
   inet_listener imap {{
     port = 0
@@ -102,7 +97,23 @@ service imap-login {{
     ssl = yes
   }}
 }}
-passdb {{
+""",
+        )
+
+    def _config(self) -> str:
+        (site,) = self.sites
+        protocols, ssl, services = self._serves
+        return f"""\
+base_dir = {self.directory}/run
+state_dir = {self.directory}/state
+log_path = {self.log_file}
+protocols = {protocols}
+ssl = {ssl}
+ssl_cert = <{site.certificate}
+ssl_key = <{site.key}
+default_login_user = dovenull
+default_internal_user = dovecot
+{services}passdb {{
   driver = static
   args = nopassword=y
 }}

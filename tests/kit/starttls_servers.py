@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 from config.vocabulary import EndpointProtocol
 from monitor.lab.process import ServerProcess
 from monitor.lab.servers import BackgroundServer, Site
-from tests.kit.packaged_servers import Postfix, PostgreSQL
+from tests.kit.packaged_servers import Dovecot, Postfix, PostgreSQL
 
 DOMAIN: Final = "mail.example.com"
 """Which each of them is, or serves."""
@@ -31,7 +31,7 @@ class _Looked(BackgroundServer):
         process.signal(signal.SIGHUP)
 
 
-class DovecotInClear(_Looked):
+class DovecotInClear(Dovecot):
     """dovecot, for one of its protocols with STARTTLS."""
 
     _SERVICE: ClassVar = {
@@ -46,41 +46,12 @@ class DovecotInClear(_Looked):
         self._protocol = protocol
 
     @property
-    def _command(self) -> tuple[str, ...]:
-        return ("dovecot", "-F", "-c", self.config_file)
-
-    def _config(self) -> str:
+    def _serves(self) -> tuple[str, str, str]:
         service, listener = self._SERVICE[self._protocol]
-        others = "".join(
-            f"service {each} {{\n  inet_listener {name} {{\n    port = 0\n  }}\n}}\n"
-            for each, name in (("imap-login", "imap"), ("imap-login", "imaps"))
-            if name != listener
-        )
-        return f"""\
-base_dir = {self.directory}/run
-state_dir = {self.directory}/state
-log_path = {self.log_file}
-protocols = {listener}
-ssl = yes
-ssl_cert = <{self.sites[0].certificate}
-ssl_key = <{self.sites[0].key}
-default_login_user = dovenull
-default_internal_user = dovecot
-{others if listener == "imap" else ""}service {service} {{
-  inet_listener {listener} {{
-    address = {self.host}
-    port = {self.port}
-  }}
-}}
-passdb {{
-  driver = static
-  args = nopassword=y
-}}
-userdb {{
-  driver = static
-  args = uid=nobody gid=nogroup home=/nonexistent
-}}
-"""
+        # The port of a protocol within TLS is open otherwise, and may be another server's.
+        closed = "  inet_listener imaps {\n    port = 0\n  }\n" if listener == "imap" else ""
+        opened = f"  inet_listener {listener} {{\n    address = {self.host}\n    port = {self.port}\n  }}\n"
+        return listener, "yes", f"service {service} {{\n{closed}{opened}}}\n"
 
 
 class Vsftpd(_Looked):
