@@ -48,7 +48,7 @@ class KeytoolFailure:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class KeytoolChoice:
     """The keytool of a keystore, and those that were passed over."""
 
     program: str | None
@@ -57,13 +57,13 @@ class Found:
     """Sentences: why a nearer one is not taken."""
 
 
-def find_keytool(configured: str | None, store: str, world: World, user: int | None = None) -> Found:
+def find_keytool(configured: str | None, store: str, world: World, user: int | None = None) -> KeytoolChoice:
     """Return the keytool for the keystore at the path `store`: as configured, of its own Java, or the usual one.
 
     One that `why_untrusted` by `user` is passed over; without any other it is returned, and does not run.
     """
     if configured is not None:
-        return Found(configured)
+        return KeytoolChoice(configured)
     own = [os.path.normpath(os.path.join(os.path.dirname(store), each)) for each in _BESIDE]
     refused: dict[str, Printable] = {}
     for each in (*own, _USUAL):
@@ -72,9 +72,11 @@ def find_keytool(configured: str | None, store: str, world: World, user: int | N
         except OSError:
             continue
         if (why := why_untrusted(each, store, user)) == "":
-            return Found(each, tuple(sentence("{} is not run: {}", printable(on), refused[on]) for on in refused))
+            return KeytoolChoice(
+                each, tuple(sentence("{} is not run: {}", printable(on), refused[on]) for on in refused)
+            )
         refused[each] = why
-    return Found(next(iter(refused), None))
+    return KeytoolChoice(next(iter(refused), None))
 
 
 def why_untrusted(program: str, store: str = "", user: int | None = None) -> Printable:

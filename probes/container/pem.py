@@ -30,14 +30,14 @@ def is_pem(data: bytes) -> bool:
     return _BEGIN in data or _BOUNDARY.search(data) is not None
 
 
-class Span(NamedTuple):
+class BlockSpan(NamedTuple):
     """Where a block stands, its boundaries included."""
 
     start: int
     end: int
 
 
-def spans(data: bytes, labels: Collection[bytes] | None = None) -> Iterator[Span]:
+def spans(data: bytes, labels: Collection[bytes] | None = None) -> Iterator[BlockSpan]:
     """Yield where blocks stand, each up to the first end of its own label; of `labels` alone, where these are given.
 
     Each boundary is looked at once: a file of beginnings without an end takes no longer than any other.
@@ -57,7 +57,7 @@ def spans(data: bytes, labels: Collection[bytes] | None = None) -> Iterator[Span
             waiting.popleft()
         if waiting:
             at = waiting[0].end() + _HYPHENS
-            yield Span(mark.start(), at)
+            yield BlockSpan(mark.start(), at)
 
 
 def text_around(data: bytes) -> bytes:

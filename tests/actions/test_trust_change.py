@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 
 from actions.backup import state_of
 from actions.ending import Ground
-from actions.keytool import Found, Keytool, find_keytool, why_untrusted
+from actions.keytool import Keytool, KeytoolChoice, find_keytool, why_untrusted
 from actions.precheck import Objection
 from actions.trust_change import AddAnchors, Deed, NewPassword, RemoveAnchor, Rendered, StoreFile, render
 from actions.world import World
@@ -199,8 +199,8 @@ def test_keytool_is_that_of_the_java_of_the_store(tmp_path: Path) -> None:
     own = tmp_path / "java" / "jre" / "bin" / "keytool"
     own.parent.mkdir()
     own.touch()
-    assert find_keytool(None, str(cacerts), WORLD) == Found(str(own))
-    assert find_keytool("/opt/keytool", str(cacerts), WORLD) == Found("/opt/keytool")
+    assert find_keytool(None, str(cacerts), WORLD) == KeytoolChoice(str(own))
+    assert find_keytool("/opt/keytool", str(cacerts), WORLD) == KeytoolChoice("/opt/keytool")
 
 
 SERVICE = 4711
@@ -251,7 +251,7 @@ def test_a_keytool_is_not_run_where_others_may_change_any_part_of_its_java(
 ) -> None:
     cacerts = _java(tmp_path / "java")
     own = tmp_path / "java" / "bin" / "keytool"
-    assert find_keytool(None, str(cacerts), WORLD) == Found(str(own)), "the keystore alone is the service's"
+    assert find_keytool(None, str(cacerts), WORLD) == KeytoolChoice(str(own)), "the keystore alone is the service's"
     change(tmp_path / "java" / part)
     assert why_untrusted(str(own), str(cacerts)).startswith(f"others may change what it runs: {tmp_path}/java/{part}")
     data = cacerts.read_bytes()

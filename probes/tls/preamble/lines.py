@@ -20,7 +20,7 @@ Read = Callable[[Sequence[bytes]], Agreed | Declined | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class DialogueTurn:
     """One exchange."""
 
     to_send: bytes
@@ -31,7 +31,7 @@ class Turn:
 class LineDialogue:
     """The client's side: one turn after the other, until a reply declines or the last one agrees."""
 
-    def __init__(self, turns: Sequence[Turn]) -> None:
+    def __init__(self, turns: Sequence[DialogueTurn]) -> None:
         self.outcome: Agreed | Declined | None = None
         self._turns = list(turns)
         self._unread = bytearray()
@@ -75,9 +75,7 @@ class LineDialogue:
 _CODED: Final = re.compile(rb"(?P<code>[1-5][0-9]{2})(?P<more>[ -]|\Z)(?P<text>.*)", re.DOTALL)
 
 
-def _code(
-    protocol: str, asked: str, *wanted: bytes, offers: bytes | None = None, free_text: bool = False
-) -> Callable[[Sequence[bytes]], Agreed | Declined | None]:
+def _code(protocol: str, asked: str, *wanted: bytes, offers: bytes | None = None, free_text: bool = False) -> Read:
     """Read a reply with a code: one of those `wanted`, and among its lines one that `offers` the extension.
 
     With `free_text`, lines between the first and the last have no code, as in FTP.
@@ -98,11 +96,11 @@ def _code(
     return read
 
 
-def _mail(protocol: str, hello: bytes) -> tuple[Turn, ...]:
+def _mail(protocol: str, hello: bytes) -> tuple[DialogueTurn, ...]:
     return (
-        Turn(b"", _code(protocol, "a connection", b"220")),
-        Turn(hello + b" " + _NAME + b"\r\n", _code(protocol, hello.decode(), b"250", offers=b"STARTTLS")),
-        Turn(b"STARTTLS\r\n", _code(protocol, "STARTTLS", b"220")),
+        DialogueTurn(b"", _code(protocol, "a connection", b"220")),
+        DialogueTurn(hello + b" " + _NAME + b"\r\n", _code(protocol, hello.decode(), b"250", offers=b"STARTTLS")),
+        DialogueTurn(b"STARTTLS\r\n", _code(protocol, "STARTTLS", b"220")),
     )
 
 
@@ -111,14 +109,14 @@ SMTP: Final = _mail("SMTP", b"EHLO")
 LMTP: Final = _mail("LMTP", b"LHLO")
 """RFC 2033 and RFC 3207."""
 FTP: Final = (
-    Turn(b"", _code("FTP", "a connection", b"220", free_text=True)),
-    Turn(b"AUTH TLS\r\n", _code("FTP", "AUTH TLS", b"234", free_text=True)),
+    DialogueTurn(b"", _code("FTP", "a connection", b"220", free_text=True)),
+    DialogueTurn(b"AUTH TLS\r\n", _code("FTP", "AUTH TLS", b"234", free_text=True)),
 )
 """RFC 4217."""
 NNTP: Final = (
     # 201: posting is not permitted.
-    Turn(b"", _code("NNTP", "a connection", b"200", b"201")),
-    Turn(b"STARTTLS\r\n", _code("NNTP", "STARTTLS", b"382")),
+    DialogueTurn(b"", _code("NNTP", "a connection", b"200", b"201")),
+    DialogueTurn(b"STARTTLS\r\n", _code("NNTP", "STARTTLS", b"382")),
 )
 """RFC 4642."""
 
@@ -153,8 +151,8 @@ def _imap_result(lines: Sequence[bytes]) -> Agreed | Declined | None:
 
 
 IMAP: Final = (
-    Turn(b"", _imap_greeting),
-    Turn(_IMAP_TAG + b" STARTTLS\r\n", _imap_result),
+    DialogueTurn(b"", _imap_greeting),
+    DialogueTurn(_IMAP_TAG + b" STARTTLS\r\n", _imap_result),
 )
 """RFC 9051, 6.2.1."""
 
@@ -174,8 +172,8 @@ def _pop3(refused: str) -> Read:
 
 
 POP3: Final = (
-    Turn(b"", _pop3("answers a connection with an error")),
-    Turn(b"STLS\r\n", _pop3("speaks POP3, and takes no TLS")),
+    DialogueTurn(b"", _pop3("answers a connection with an error")),
+    DialogueTurn(b"STLS\r\n", _pop3("speaks POP3, and takes no TLS")),
 )
 """RFC 2595, 4."""
 
@@ -202,8 +200,8 @@ def _sieve_result(lines: Sequence[bytes]) -> Agreed | Declined:
 
 
 SIEVE: Final = (
-    Turn(b"", _sieve_greeting),
-    Turn(b"STARTTLS\r\n", _sieve_result),
+    DialogueTurn(b"", _sieve_greeting),
+    DialogueTurn(b"STARTTLS\r\n", _sieve_result),
 )
 """RFC 5804, 2.2."""
 
@@ -231,5 +229,5 @@ def _irc(lines: Sequence[bytes]) -> Agreed | Declined | None:
     return Declined("does not speak IRC")
 
 
-IRC: Final = (Turn(b"STARTTLS\r\n", _irc),)
+IRC: Final = (DialogueTurn(b"STARTTLS\r\n", _irc),)
 """The extension `tls` of IRCv3."""

@@ -13,7 +13,7 @@ from config.vocabulary import EndpointProtocol, TLSVersion, UnreachableReason
 from probes.observation import Unreachable
 from probes.tls.handshake import Handshake
 from probes.tls.preamble import lines
-from probes.tls.preamble.lines import LineDialogue, Turn
+from probes.tls.preamble.lines import DialogueTurn, LineDialogue
 from probes.tls.preamble.registry import preamble_of
 from probes.tls.preamble.talk import MOST_BYTES, Agreed, Declined
 
@@ -56,7 +56,7 @@ def test_offers_are_read_as_servers_write_them(last: bytes) -> None:
         (lines.IRC, [b":it NOTICE * :*** Looking up\r\nPING :1\r\n:it 670 * :STARTTLS successful\r\n"]),
     ],
 )
-def test_each_protocol_agrees_in_its_own_words(turns: Sequence[Turn], said: list[bytes]) -> None:
+def test_each_protocol_agrees_in_its_own_words(turns: Sequence[DialogueTurn], said: list[bytes]) -> None:
     dialogue = LineDialogue(turns)
     sent = [dialogue.start(), *(dialogue.receive(each) for each in said)]
     assert dialogue.outcome == Agreed()
@@ -104,7 +104,7 @@ def test_each_protocol_agrees_in_its_own_words(turns: Sequence[Turn], said: list
     ],
 )
 def test_a_server_that_does_not_agree_is_said_and_never_quoted(
-    turns: Sequence[Turn], said: list[bytes], why: str
+    turns: Sequence[DialogueTurn], said: list[bytes], why: str
 ) -> None:
     dialogue = LineDialogue(turns)
     for each in said:
