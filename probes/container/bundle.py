@@ -140,6 +140,8 @@ def _content(lines: _Lines, label: bytes) -> tuple[bytes, bool]:
 
 def _decoded(written: bytes) -> bytes:
     text = written.translate(None, b" \t\r\n")
+    if not text:
+        raise ValueError("it is empty")
     if len(text) % 4 or not _BASE64.fullmatch(text):
         raise ValueError("it is no base64")
     return binascii.a2b_base64(text)
