@@ -139,7 +139,8 @@ def _content(lines: _Lines, label: bytes) -> tuple[bytes, bool]:
 
 
 def _decoded(written: bytes) -> bytes:
-    text = written.translate(None, b" \t\r\n")
+    # OpenSSL takes a hyphen for the end.
+    text = written.translate(None, b" \t\r\n").partition(b"-")[0]
     if not text:
         raise ValueError("it is empty")
     if len(text) % 4 or not _BASE64.fullmatch(text):

@@ -146,6 +146,9 @@ _PIECES: Final = st.sampled_from(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @example([(PEM.strip(), b"\n"), (b"-----BEGIN -----", b"\n"), (b"-----END -----", b"\n")])
+@example([(PEM.strip(), b"\n"), (b"-----BEGIN X-----\nAAAA\n-\n=\n-----END X-----", b"\n")])
+@example([(PEM.strip(), b"\n"), (b"-----BEGIN X-----\n-\n-----END X-----", b"\n")])
+@example([(PEM.strip(), b"\n"), (b"-----BEGIN X-----\nAAAA\nA-BCAAAA\n-----END X-----", b"\n")])
 @example([(b"-----BEGIN X-----\na: b\n\n-----END X-----", b"\n"), (PEM.strip(), b"\n")])
 @given(st.lists(st.tuples(_PIECES, st.sampled_from([b"\n", b"\n", b"\n", b"\r\n", b"\r", b"", b" \n"])), max_size=12))
 def test_whatever_a_bundle_is_made_of_it_counts_as_in_openssl(tmp_path: Path, parts: list[tuple[bytes, bytes]]) -> None:
