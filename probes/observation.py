@@ -9,6 +9,7 @@ from config.vocabulary import FileContent, FileFormat, UnreachableReason, Unread
 from probes.certificate import Certificate
 from probes.keystore import Keystore
 from probes.line.syntax import LineReading
+from probes.revocation.crl import RevocationList
 
 
 def bounded(number: int) -> int:
@@ -62,6 +63,8 @@ class FileObservation:
     """There is no file, and none is needed: a chain that no configuration file names."""
     line: LineReading | None = None
     """Whether it names the chain, where it is a configuration file that could be read."""
+    lists: tuple[RevocationList, ...] = ()
+    """The certificate revocation lists in it, in file order."""
 
 
 @dataclass(frozen=True, slots=True)
