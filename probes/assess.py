@@ -211,7 +211,7 @@ def _judge_unseen(
         yield from judge_time(each, subject_of(each), now, context.target.thresholds)
         yield from judge_strength(each, subject_of(each))
     yield from judge_common_name(path[0], subject_of(path[0]))
-    if context.revocation is not NO_EVIDENCE:
+    if not context.revocation.is_empty:
         yield from judge_revocation([SeenPath(presented_path(certificates))], context.revocation, now, subject_of)
 
 

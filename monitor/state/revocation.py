@@ -36,11 +36,10 @@ class KnownRevocations:
 
     def about(self, chains: Iterable[Collection[Certificate]]) -> Evidence:
         """Return what is known of the certificates in these chains."""
-        if self.all is NO_EVIDENCE:
+        if self.all.is_empty:
             return NO_EVIDENCE
         return self.all.about({each: None for chain in chains for each in chain})
 
     def _join(self) -> None:
         every = (*self._fetched.lists, *(each for lists in self._in_files.values() for each in lists))
-        known = Evidence(tuple(dict.fromkeys(every)), self._fetched.failed)
-        self.all = known if known != NO_EVIDENCE else NO_EVIDENCE
+        self.all = Evidence(tuple(dict.fromkeys(every)), self._fetched.failed)

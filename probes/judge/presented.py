@@ -109,7 +109,7 @@ def _seen_paths(chain: tuple[Certificate, ...], audience: Audience, now: float) 
     """Yield the path of each client, or where there is none, that of the presented certificates."""
     for view in audience.views:
         yield SeenPath(judge_chain(chain, view, now, audience.elsewhere).path, view.client)
-    if not audience.views and audience.revocation is not NO_EVIDENCE:
+    if not audience.views and not audience.revocation.is_empty:
         yield SeenPath(presented_path(chain))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Sequence
 
@@ -222,4 +223,9 @@ def test_evidence_about_some_certificates_is_no_more_than_they_need() -> None:
     assert part.lists == lists[:1]
     assert dict(part.failed) == {LISTS_AT: lists[0].issuer}
     assert Evidence(lists).about([value(ROOT.issue("x"))]).lists == lists[1:]
-    assert Evidence(lists[:1]).about([value(ROOT.issue("x"))]) is NO_EVIDENCE
+    assert Evidence(lists[:1]).about([value(ROOT.issue("x"))]).is_empty
+
+
+def test_evidence_travels_to_another_process() -> None:
+    known = Evidence(lists_in([crl(CA, NOW)]), {LISTS_AT: value(CA).subject})
+    assert pickle.loads(pickle.dumps(known)) == known
