@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator
 
 from cryptography import x509
@@ -47,3 +49,11 @@ def responder_urls(certificate: Certificate) -> tuple[str, ...]:
             and isinstance(each.access_location, x509.UniformResourceIdentifier)
         )
     )
+
+
+def list_file(directory: str, url: str) -> str:
+    """Return the path at which the daemon keeps the list that it fetched from `url`, in its state directory.
+
+    It follows from the URL alone, so that whoever reads it takes no name from the daemon.
+    """
+    return os.path.join(directory, "crls", f"{hashlib.sha256(url.encode()).hexdigest()}.crl")
