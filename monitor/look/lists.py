@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
-from itertools import chain, islice, pairwise, product
+from itertools import chain, islice
 from typing import Final
 
 from config.reach import is_public
@@ -25,13 +25,14 @@ from monitor.look.list_cache import MOST_IN_ALL, FetchedFrom, FetchedList, ListC
 from monitor.look.rounds import Rounds
 from monitor.state.events import PresentedChanged, StateEvent, TargetRemoved
 from monitor.state.registry import TargetRegistry
+from monitor.state.revocation import issued_pairs
 from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
 from probes.certificate import Certificate
 from probes.container.registry import open_unsealed
 from probes.http.download import Refused, Terms, download
 from probes.http.exchange import Request, Response
-from probes.judge.client import View, judge_chain, leaf_first
+from probes.judge.client import View
 from probes.revocation.crl import RevocationList, lists_in
 from probes.revocation.evidence import Evidence
 from probes.revocation.places import delta_urls, list_urls
@@ -334,15 +335,11 @@ def wanted_by(state: TargetState, trust_context: TrustContext, now: float) -> Wa
     """Return the lists about the certificates that a target presents, on paths that end in a trust store."""
     elsewhere = tuple(trust_context.trusts.values())
     found: dict[tuple[str, Certificate], None] = {}
-    presented = dict.fromkeys(leaf_first(each) for each in (state.presented, *(one.chain for one in state.addresses)))
-    for view, shown in product(_views(state, trust_context), filter(None, presented)):
-        path = judge_chain(shown, view, now, elsewhere).path
-        if not view.trust.holds(path[-1]):
-            continue
-        for certificate, issuer in pairwise(path):
-            if not is_revoked_by_nobody(certificate):
-                urls = (*islice(list_urls(certificate), MOST_OF_ONE), *islice(delta_urls(certificate), MOST_OF_ONE))
-                found |= {(url, issuer): None for url in urls}
+    chains = (state.presented, *(each.chain for each in state.addresses))
+    for certificate, issuer in issued_pairs(chains, _views(state, trust_context), elsewhere, now):
+        if not is_revoked_by_nobody(certificate):
+            urls = (*islice(list_urls(certificate), MOST_OF_ONE), *islice(delta_urls(certificate), MOST_OF_ONE))
+            found |= {(url, issuer): None for url in urls}
     return tuple(found)
 
 
