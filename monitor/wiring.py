@@ -33,8 +33,8 @@ from monitor.decide.table import DecisionTable
 from monitor.look.demand import Prober
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
-from monitor.look.lists import ListFetcher
 from monitor.look.reading import ArtefactReader
+from monitor.look.revocation import RevocationFetcher
 from monitor.look.sets import SetMonitor
 from monitor.metrics import Counters, Page
 from monitor.notify.notifier import Notifier
@@ -102,7 +102,7 @@ class LookParts:
     sets: SetMonitor
     files: FileMonitor
     prober: Prober
-    lists: ListFetcher
+    revocation: RevocationFetcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,13 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         helpers=helpers,
     )
     prober = Prober(pools.judge, registry.config.settings.concurrency)
-    return LookParts(endpoints, sets, files, prober, ListFetcher(registry, pools.judge, endpoints.hasten))
+    return LookParts(
+        endpoints,
+        sets,
+        files,
+        prober,
+        RevocationFetcher(registry, pools.judge, endpoints.hasten, counters.revocation_fetched),
+    )
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
@@ -220,7 +226,7 @@ def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
         notify.notifier.take,  # findings -> messages to people
         decide.decider.take,  # -> decisions about the target or its component
         look.sets.take,  # an endpoint changed -> its component's files
-        look.lists.take,  # other certificates -> other revocation lists
+        look.revocation.take,  # other certificates -> other revocation lists
         act.inboxes.take,  # files present something else -> the actor is asked who changed them
     )
 
@@ -266,7 +272,7 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     look.sets.reconfigure()
     look.endpoints.reconfigure()
     look.prober.reconfigure(config.settings.concurrency)
-    look.lists.reconfigure()
+    look.revocation.reconfigure()
     notify.notifier.reconfigure(config)
     look.files.rescan()
     act.findings.reconfigure()
@@ -281,7 +287,7 @@ def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
         look.files,
         look.sets,
         look.endpoints,
-        look.lists,
+        look.revocation,
         act.journal,
         act.inboxes,
         act.orders,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise, product
 
 from probes.certificate import Certificate
@@ -45,7 +46,7 @@ class KnownRevocations:
 
     def _join(self) -> None:
         every = (*self._fetched.lists, *(each for lists in self._in_files.values() for each in lists))
-        self.all = Evidence(tuple(dict.fromkeys(every)), self._fetched.failed)
+        self.all = replace(self._fetched, lists=tuple(dict.fromkeys(every)))
 
 
 def issued_pairs(

@@ -57,3 +57,13 @@ def list_file(directory: str, url: str) -> str:
     It follows from the URL alone, so that whoever reads it takes no name from the daemon.
     """
     return os.path.join(directory, "crls", f"{hashlib.sha256(url.encode()).hexdigest()}.crl")
+
+
+def places_of(certificate: Certificate) -> tuple[str, ...]:
+    """Return the keys of all sources that a certificate names: URLs of lists, and `answer_key` of responders."""
+    return (*list_urls(certificate), *(answer_key(url, certificate) for url in responder_urls(certificate)))
+
+
+def answer_key(url: str, certificate: Certificate) -> str:
+    """Return the key by which what a responder says of one certificate is known."""
+    return f"{url} {certificate.sha256}"
