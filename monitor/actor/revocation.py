@@ -1,6 +1,6 @@
-"""What the actor itself knows of revocation: lists that the CAs on its own paths have signed.
+"""What the actor itself knows of revocation: lists and OCSP answers that the CAs on its own paths have signed.
 
-It takes lists from the files that its configuration names, and from the daemon's cache. The name of a file there
+It takes them from the files that its configuration names, and from the daemon's cache. The name of a file there
 follows from the certificate, so that the daemon's word for it is not needed. Whatever is in a file, a list counts where
 
 - a CA on the actor's own path, which ends in a configured trust store, has signed it,
@@ -29,16 +29,20 @@ from probes.container.registry import open_unsealed
 from probes.file import SIZE_LIMIT
 from probes.find import find
 from probes.judge.client import View
+from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
+from probes.ocsp import OCSPAnswer, ocsp_answer
 from probes.opening import open_for_others
 from probes.revocation.crl import RevocationList, lists_in
 from probes.revocation.evidence import NO_EVIDENCE, Evidence
-from probes.revocation.places import delta_urls, list_file, list_urls
+from probes.revocation.places import answer_file, answer_key, delta_urls, list_file, list_urls, responder_urls
 from probes.revocation.status import why_not
 
 log: Log = logging.getLogger("certvigil.actor")
 
 _MOST_FILES: Final = 256
 """Of the configuration, and as many of the daemon."""
+_MOST_RESPONDERS: Final = 4
+"""Of one certificate."""
 _MOST_SEEN: Final = 10_000
 """CAs and scopes whose newest list is remembered."""
 _FILE: Final = "lists.json"
@@ -76,8 +80,13 @@ def evidence_about(
             for each in sorted(valid, key=lambda known: known.age_order, reverse=True):
                 if seen.is_newest(each, issuer):
                     counting[each] = None
+        answers = {
+            certificate.sha256: der
+            for (certificate, issuer), der, answer in _answers(trust_context.config, pairs)
+            if not answer.why_no_proof(now) and seen.is_newest_answer(certificate, issuer, answer)
+        }
         seen.keep()
-    return Evidence(tuple(counting))
+    return Evidence(tuple(counting), answers=answers)
 
 
 def _configured(patterns: tuple[str, ...]) -> Iterator[RevocationList]:
@@ -95,6 +104,22 @@ def _of_the_daemon(config: Config, pairs: Iterable[tuple[Certificate, Certificat
     for url in list(urls)[:_MOST_FILES]:
         data = _content(list_file(config.settings.state_directory, url), fetch.largest * 1024 * 1024)
         yield from lists_in([data] if data else [])
+
+
+def _answers(
+    config: Config, pairs: Iterable[tuple[Certificate, Certificate]]
+) -> Iterator[tuple[tuple[Certificate, Certificate], bytes, OCSPAnswer]]:
+    """Yield the OCSP responses about certificates that the daemon was given by the responders that these name."""
+    fetch = config.settings.revocation.fetch
+    if fetch is None or not fetch.ocsp:
+        return
+    for pair in pairs:
+        for url in responder_urls(pair[0])[:_MOST_RESPONDERS]:
+            path = answer_file(config.settings.state_directory, answer_key(url, pair[0]))
+            der = _content(path, MOST_OF_ANSWER)
+            told = ocsp_answer(der, pair[0], (pair[1],)) if der else None
+            if isinstance(told, OCSPAnswer):
+                yield pair, der, told
 
 
 def _content(path: str, most: int) -> bytes:
@@ -120,12 +145,24 @@ class _Seen:
     def is_newest(self, known: RevocationList, issuer: Certificate) -> bool:
         """Whether no newer list of its kind was gone by; it is remembered then."""
         kind = hashlib.sha256(repr((issuer.public_key_sha256(), known.scope, known.base is None)).encode()).hexdigest()
-        before = self._newest.get(kind)
-        if before is not None and known.age_order < before:
+        if not self._is_newest(kind, known.age_order):
             log.warning("passed over a revocation list of %s that is older than one before", known.issuer)
             return False
-        if before != known.age_order:
-            self._newest[kind] = known.age_order
+        return True
+
+    def is_newest_answer(self, certificate: Certificate, issuer: Certificate, answer: OCSPAnswer) -> bool:
+        """Whether no newer answer about a certificate was gone by; it is remembered then."""
+        kind = hashlib.sha256(repr((issuer.public_key_sha256(), certificate.serial)).encode()).hexdigest()
+        return self._is_newest(kind, (answer.this_update, answer.produced_at))
+
+    def _is_newest(self, kind: str, order: AgeOrder) -> bool:
+        before = self._newest.get(kind)
+        if before is not None and order < before:
+            return False
+        if before != order:
+            # The last ones are kept, where there are too many.
+            self._newest.pop(kind, None)
+            self._newest[kind] = order
             self._changed = True
         return True
 

@@ -158,8 +158,8 @@ class RevocationFetcher:
         now = time.monotonic()
         if self._sources and now - self._tidied >= TIDY_AFTER:
             self._tidied, self._kept = now, {}
-            urls = frozenset(each.url for each in self._sources.values())
-            await asyncio.get_running_loop().run_in_executor(self._worker, self._cache.keep_only, urls)
+            keys = frozenset(self._sources)
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._cache.keep_only, keys)
 
     def _go_by(self, named: Sequence[Naming], fetching: Fetching | None) -> None:
         """Ask exactly the sources that are named, and that the configuration lets be asked."""
@@ -190,7 +190,7 @@ class RevocationFetcher:
         if (known := self._sources.get(key)) is not None:
             return known
         if naming.responder:
-            return AnswerSource(naming.url, naming.certificate, naming.issuer)
+            return AnswerSource(naming.url, naming.certificate, naming.issuer, self._cache)
         held = self._kept.pop(naming.url, None) if self._kept is not None else None
         return ListSource(naming.url, (naming.issuer,), self._cache, held)
 

@@ -125,6 +125,7 @@ class AnswerSource:
     url: str
     certificate: Certificate
     issuer: Certificate
+    cache: ListCache
     held: bytes = b""
     answer: OCSPAnswer | None = None
     at: float = 0.0
@@ -165,6 +166,10 @@ class AnswerSource:
         if told.status is OCSPStatus.UNKNOWN:
             return Printable("the responder does not know the certificate")
         self.at = now
+        try:
+            self.cache.write_answer(self.key, answer.body)
+        except OSError as error:
+            log.warning("an OCSP answer cannot be kept on disk: %s", printable(error.strerror or str(error), 200))
         return answer.body, told
 
     def keep(self, taken: tuple[bytes, OCSPAnswer]) -> bool:

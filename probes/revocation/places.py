@@ -56,7 +56,16 @@ def list_file(directory: str, url: str) -> str:
 
     It follows from the URL alone, so that whoever reads it takes no name from the daemon.
     """
-    return os.path.join(directory, "crls", f"{hashlib.sha256(url.encode()).hexdigest()}.crl")
+    return f"{_kept(directory, url)}.crl"
+
+
+def answer_file(directory: str, key: str) -> str:
+    """Return the path at which the daemon keeps the OCSP response with that `answer_key`, as `list_file`."""
+    return f"{_kept(directory, key)}.ocsp"
+
+
+def _kept(directory: str, key: str) -> str:
+    return os.path.join(directory, "crls", hashlib.sha256(key.encode()).hexdigest())
 
 
 def places_of(certificate: Certificate) -> tuple[str, ...]:

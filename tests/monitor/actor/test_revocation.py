@@ -15,12 +15,14 @@ from cryptography import x509
 from monitor.actor.request import Verb
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key
 from monitor.lab.servers import replace_file
-from probes.revocation.places import list_file
+from probes.certificate import certificate
+from probes.revocation.places import answer_file, answer_key, list_file
 from tests.kit.actor import ISSUER, PERSON
 from tests.kit.authority import ISSUING, ROOT, fresh
 from tests.kit.crl import LISTS_AT, Entry, crl, lists_at
 from tests.kit.liar import REPLACE, Liar, lying
 from tests.kit.openssl_client import presented
+from tests.kit.responder import answer, responder_at
 
 NOW = float(int(time.time()))
 STRANGER = Authority.root("Lab Issuing CA", key=new_key(KeyType.P256))
@@ -104,6 +106,34 @@ def test_a_forged_list_that_claims_to_be_newer_makes_no_true_one_look_old() -> N
         daemon.cache(crl(ISSUING, NOW, number=99, this_update=NOW, signer=STRANGER, key_identifier=False))
         daemon.refused()
         daemon.cache(crl(ISSUING, NOW, Entry(daemon.served, NOW - DAY)))
+        daemon.carried_out()
+
+
+def test_an_answer_of_the_cas_responder_counts_where_the_site_has_responders_asked() -> None:
+    url = "http://ocsp.example.com/"
+    with lying(AUTO, WHEN_REVOKED) as liar:
+        served = fresh(extensions=[responder_at(url)])
+        liar.web.put(served)
+        assert liar.ask(REPLACE, PERSON)["endings"]
+        liar.web.put(fresh())
+        daemon = Rogue(liar, served)
+        path = Path(answer_file(f"{liar.web.directory}/state", answer_key(url, certificate(served.der()))))
+        path.parent.mkdir(parents=True)
+        revoked = answer(ISSUING, served, NOW, NOW - DAY)
+        path.write_bytes(revoked)
+        daemon.configure(fetch={})
+        daemon.refused()
+        daemon.configure(fetch={"ocsp": True})
+        for forged in (
+            answer(STRANGER, served, NOW, NOW - DAY),
+            answer(ISSUING, fresh(), NOW, NOW - DAY),
+            answer(ISSUING, served, NOW - 9 * DAY, NOW - 10 * DAY),
+            answer(ISSUING, served, NOW + 60),
+            revoked,
+        ):
+            path.write_bytes(forged)
+            daemon.refused()
+        path.write_bytes(answer(ISSUING, served, NOW + 120, NOW - DAY))
         daemon.carried_out()
 
 
