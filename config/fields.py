@@ -239,6 +239,7 @@ Sentence = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1}),
 ]
 Host = _text("a DNS name or an IP address", _is_host)
+IPAddress = _text("an IP address", is_ip_address)
 HostName = _text("a DNS name such as web1.example.com", is_dns_name)
 Network = _text("a network without bits of a host, such as 10.0.0.0/8 or fd00::/8", _is_network)
 Address = _text("host:port, such as www.example.com:443 or [2001:db8::1]:443", lambda text: bool(_port_of(text)))

@@ -354,7 +354,8 @@ def _declare(document: YAMLDocument, validated: Validated) -> _Declared:
     declared = _Declared(document)
     tls = validated.root.tls.build()
     for index, endpoint in zip(validated.positions.get("endpoints", ()), validated.root.endpoints, strict=True):
-        declared.add_endpoint(endpoint.build(tls), ("endpoints", index))
+        for each in endpoint.build(tls):
+            declared.add_endpoint(each, ("endpoints", index))
     for name, section in validated.root.components.items():
         component, endpoints = section.build(name, validated.root.keys, tls)
         declared.components[name] = component

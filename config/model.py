@@ -15,6 +15,7 @@ from config.reach import Reach
 from config.service import Service
 from config.vocabulary import (
     LINE_ROLES,
+    AddressChoice,
     Code,
     Elsewhere,
     EndpointProtocol,
@@ -123,6 +124,8 @@ class Proxy:
     kind: ProxyKind
     host: str
     port: int
+    credentials_file: str | None = None
+    """The path of a file with `USER:PASSWORD`; None where the proxy wants none."""
 
     @property
     def url(self) -> str:
@@ -131,8 +134,18 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """Where the certificate lies that is shown to a server; both files are read by certvigil's own user."""
+
+    certificate: str
+    """The path of a PEM file: the certificate, then its chain."""
+    key: str
+    """The path of a PEM file with its private key, without a password; perhaps the same."""
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A TLS server: every address that `host` resolves to is looked at."""
+    """A TLS server, at the addresses that `host` resolves to."""
 
     name: str
     host: str
@@ -148,8 +161,17 @@ class Endpoint:
     clients: tuple[str, ...] = ()
     component: str | None = None
     thresholds: Thresholds | None = None
-    key_type: KeyKind | None = None
-    """The kind of key to ask for, of a server that has an RSA and an EC pair; None leaves the choice to the server."""
+    key_types: tuple[KeyKind, ...] = ()
+    """The kinds of key to ask for, each by itself, of a server that has an RSA and an EC pair; without any the server
+    chooses."""
+    addresses: AddressChoice = AddressChoice.ALL
+    """Which addresses of `host` are looked at."""
+    source_address: str | None = None
+    """The address of this host from which it connects; None leaves that to the kernel."""
+    sni: bool = True
+    """Whether the server is told the name that is asked for."""
+    client_certificate: ClientCertificate | None = None
+    """The certificate that is shown to a server that asks for one; None for none."""
     protocol: EndpointProtocol = EndpointProtocol.TLS
     proxy: Proxy | None = None
     """It resolves the host; None connects to each address of the host."""
@@ -159,6 +181,11 @@ class Endpoint:
     """Whether the server is expected to send its intermediates; None where the site does not say."""
     default_certificate: DefaultCertificate | None = None
     """How the product's own default certificate is told at this endpoint; None where nothing is known of one."""
+
+    @property
+    def key_type(self) -> KeyKind | None:
+        """The only kind of key that is asked for; None where there is none, or more than one."""
+        return self.key_types[0] if len(self.key_types) == 1 else None
 
     @property
     def verified_name(self) -> str:

@@ -213,7 +213,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     times = list(reception.boundaries)
     for each in presented:
         findings += judge_tls(each, endpoint.tls)
-    findings += judge_agreement(presented)
+    findings += judge_agreement(presented, endpoint.key_types if len(endpoint.key_types) > 1 else ())
     for view in context.views:
         findings += judge_validation(view)
     findings += judge_shared(presented, endpoint.verified_name, context.sharing)

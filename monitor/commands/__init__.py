@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from config.vocabulary import (
+    AddressChoice,
     ApplianceRole,
     ExportFormat,
     LogFormat,
@@ -100,6 +101,26 @@ def check(
         str | None,
         typer.Option(metavar="URL", help="Connect through it: http://HOST:PORT (CONNECT) or socks5://HOST:PORT."),
     ] = None,
+    proxy_credentials_file: Annotated[
+        str | None,
+        typer.Option("--proxy-credentials-file", metavar="FILE", help="USER:PASSWORD for the proxy, in one line."),
+    ] = None,
+    client_certificate: Annotated[
+        str | None,
+        typer.Option("--client-certificate", metavar="FILE", help="Show it (PEM) to a server that asks for one."),
+    ] = None,
+    client_key: Annotated[
+        str | None,
+        typer.Option("--client-key", metavar="FILE", help="Its private key, by default in the same file."),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="IP", help="Connect to this address instead of those of the name.")
+    ] = None,
+    ipv4: Annotated[bool, typer.Option("-4", help="Look at IPv4 addresses alone.")] = False,
+    ipv6: Annotated[bool, typer.Option("-6", help="Look at IPv6 addresses alone.")] = False,
+    no_sni: Annotated[
+        bool, typer.Option("--no-sni", help="Do not tell the server the name that is asked for.")
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds for each endpoint.", min=0.1)] = 10.0,
     as_json: Json = False,
 ) -> None:
@@ -115,10 +136,22 @@ def check(
         key=key,
         password_file=password_file,
         proxy=proxy,
+        proxy_credentials_file=proxy_credentials_file,
+        client_certificate=client_certificate,
+        client_key=client_key,
+        address=address,
+        addresses=_family(ipv4=ipv4, ipv6=ipv6),
+        sni=not no_sni,
         timeout=timeout,
         as_json=as_json,
     )
     raise typer.Exit(run(targets, options))
+
+
+def _family(*, ipv4: bool, ipv6: bool) -> AddressChoice:
+    if ipv4 == ipv6:
+        return AddressChoice.ALL
+    return AddressChoice.IPV4 if ipv4 else AddressChoice.IPV6
 
 
 @app.command(rich_help_panel=Panel.DAEMON)

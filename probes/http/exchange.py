@@ -86,6 +86,11 @@ class Exchange:
         """The chain of the server, or why there is none."""
         return self._handshake.outcome
 
+    @property
+    def patience(self) -> float | None:
+        """None: an answer has no part that need not come."""
+        return None
+
     def start(self) -> bytes:
         """Return the ClientHello."""
         self.times.connected = self._clock()
