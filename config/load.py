@@ -26,6 +26,7 @@ from config.model import (
     FileTarget,
     SystemStore,
     TrustStore,
+    Watch,
     groups_by_member,
 )
 from config.pattern import is_one_of
@@ -140,7 +141,7 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
     return Config(
         settings=root.settings(),
         host=root.host or own_name(),
-        watches=tuple(each.build() for each in root.watch),
+        watches=_watches(root),
         files=tuple(declared.files),
         endpoints=MappingProxyType(declared.endpoints),
         components=MappingProxyType(declared.components),
@@ -159,6 +160,11 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
         sources=tuple(file.path for file in files),
         digest=_digest(files),
     )
+
+
+def _watches(root: RootSection) -> tuple[Watch, ...]:
+    watches = tuple(each.build() for each in root.watch)
+    return (*watches, Watch(tuple(root.revocation.crls), of_lists=True)) if root.revocation.crls else watches
 
 
 def _groups(root: RootSection) -> dict[str, ComponentGroup]:

@@ -12,6 +12,7 @@ from config.channel import Channel, Notifications
 from config.expected import ANY_MODERN, AllowedTLS, DefaultCertificate, NotTLS, ValidationSwitch
 from config.host import NAMELESS
 from config.reach import Reach
+from config.revocation import NO_SOURCES, RevocationSettings
 from config.service import Service
 from config.vocabulary import (
     LINE_ROLES,
@@ -26,6 +27,7 @@ from config.vocabulary import (
     Mode,
     ProxyKind,
     ProxyProtocolVersion,
+    RevocationCheck,
     Scope,
     Sending,
     TargetKind,
@@ -115,6 +117,8 @@ class Watch:
     thresholds: Thresholds | None = None
     password_file: str | None = None
     """The file with the password of the keystores among these files."""
+    of_lists: bool = False
+    """These are the files of `revocation.crls`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +385,7 @@ class Client:
     """Where it is told to validate; `validates` counts where that cannot be read."""
     security_level: int = DEFAULT_SECURITY_LEVEL
     """How long keys and signatures must be for OpenSSL, from 0 to 5 (SSL_CTX_set_security_level(3))."""
+    revocation: RevocationCheck = RevocationCheck.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,6 +497,7 @@ class Settings:
     """Seconds for which the faults of a set on disk are only shown, while the served set is good."""
     tls: AllowedTLS = ANY_MODERN
     """What the endpoints may negotiate that say nothing else."""
+    revocation: RevocationSettings = NO_SOURCES
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from monitor.decide.table import DecisionTable
 from monitor.look.demand import Prober
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
+from monitor.look.lists import ListFetcher
 from monitor.look.reading import ArtefactReader
 from monitor.look.sets import SetMonitor
 from monitor.metrics import Counters, Page
@@ -101,6 +102,7 @@ class LookParts:
     sets: SetMonitor
     files: FileMonitor
     prober: Prober
+    lists: ListFetcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,8 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         unsearched=partial(state.own.report, "files"),
         helpers=helpers,
     )
-    return LookParts(endpoints, sets, files, Prober(pools.judge, registry.config.settings.concurrency))
+    prober = Prober(pools.judge, registry.config.settings.concurrency)
+    return LookParts(endpoints, sets, files, prober, ListFetcher(registry, pools.judge, endpoints.hasten))
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
@@ -217,6 +220,7 @@ def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
         notify.notifier.take,  # findings -> messages to people
         decide.decider.take,  # -> decisions about the target or its component
         look.sets.take,  # an endpoint changed -> its component's files
+        look.lists.take,  # other certificates -> other revocation lists
         act.inboxes.take,  # files present something else -> the actor is asked who changed them
     )
 
@@ -262,6 +266,7 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     look.sets.reconfigure()
     look.endpoints.reconfigure()
     look.prober.reconfigure(config.settings.concurrency)
+    look.lists.reconfigure()
     notify.notifier.reconfigure(config)
     look.files.rescan()
     act.findings.reconfigure()
@@ -276,6 +281,7 @@ def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
         look.files,
         look.sets,
         look.endpoints,
+        look.lists,
         act.journal,
         act.inboxes,
         act.orders,

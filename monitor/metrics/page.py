@@ -17,6 +17,7 @@ from config.vocabulary import ClientCertificateUse, Code
 from monitor.metrics.family import Family, escape
 from monitor.metrics.piece import PAUSE, Piece
 from monitor.metrics.x509_cert import OF_FILES, ended
+from monitor.metrics.x509_crl import OF_LISTS, stale
 from monitor.state.target import TargetState
 from probes.certificate import Certificate
 from probes.observation import Presented
@@ -261,7 +262,7 @@ class Page:
             self._intervals,
         )
         families = (*OF_TARGETS, intervals)
-        self._targets = _Shards((*families, *OF_FILES) if x509_cert else families)
+        self._targets = _Shards((*families, *OF_FILES, *OF_LISTS) if x509_cert else families)
         self._certificates = _Shards(OF_CERTIFICATES)
         self._presenters: dict[str, int] = {}
         self._look_head = OF_LOOKS.head()
@@ -334,5 +335,5 @@ class Page:
             state.kind,
             state.component,
             state.location,
-            ended(state) if self._x509_cert else None,
+            (ended(state), state.lists, stale(state)) if self._x509_cert else None,
         )
