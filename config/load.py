@@ -359,13 +359,13 @@ def _declare(document: YAMLDocument, validated: Validated) -> _Declared:
         component, endpoints = section.build(name, validated.root.keys, tls)
         declared.components[name] = component
         for role, path in component.artefacts.files.items():
-            password_file = component.artefacts.password_file if role is FileRole.KEYSTORE else None
+            password = component.artefacts.password_file if role is FileRole.KEYSTORE else None
             file = FileTarget(
                 f"{name}/{role}",
                 path,
                 role,
                 name,
-                password_file=password_file,
+                password_files=() if password is None else (password,),
                 keys=component.keys,
                 line=component.artefacts.line_of.get(role),
                 default_certificate=component.default_certificate,

@@ -94,8 +94,8 @@ class FileTarget:
     """The trust store by which the file's chain is judged, if there is one."""
     thresholds: Thresholds | None = None
     """None means the default thresholds, which also know short-lived and CA certificates."""
-    password_file: str | None = None
-    """The file with the password of a keystore; None where it has none."""
+    password_files: tuple[str, ...] = ()
+    """The files with the passwords of a keystore and of encrypted keys, in the order in which they are tried."""
     keys: Keys = Keys.READ
     """For a component's file: whether the component's private keys should be read."""
     line: ConfigLine | None = None
@@ -112,8 +112,8 @@ class Watch:
     exclude: tuple[str, ...] = ()
     trust_store: str | None = None
     thresholds: Thresholds | None = None
-    password_file: str | None = None
-    """The file with the password of the keystores among these files."""
+    password_files: tuple[str, ...] = ()
+    """The files with the passwords of the keystores among these files, in the order in which they are tried."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,7 @@ def _watch(watch: Watch) -> dict[str, Any]:
             "exclude": list(watch.exclude),
             "trust_store": watch.trust_store,
             "thresholds": _thresholds(watch.thresholds),
-            "password_file": watch.password_file,
+            "password_files": list(watch.password_files),
         }
     )
 

@@ -18,6 +18,9 @@ from config.schema.section import ClientName, Section, StoreName, broken_rule
 from config.schema.threshold import ThresholdsSection, built
 from config.vocabulary import EndpointProtocol, KeyKind, OwnCertificate, ProxyProtocolVersion, Sending
 
+MOST_PASSWORDS: Final = 8
+"""Of a watch: each of them may cost as much work as a keystore asks for."""
+
 _ENDPOINT: Final = model.Endpoint("", "", 0)
 
 Protocol = Annotated[EndpointProtocol, Field(strict=False)]
@@ -36,11 +39,25 @@ class WatchSection(Section):
     """When a certificate in these files counts as expiring."""
     password_file: AbsolutePath | None = None
     """A file with the password that opens the keystores among these files (PKCS#12, JKS, JCEKS), read by the daemon."""
+    password_files: list[AbsolutePath] = Field(default=[], max_length=MOST_PASSWORDS)
+    """In place of `password_file`, several such files; their passwords are tried in this order."""
+
+    @model_validator(mode="after")
+    def _check_passwords(self) -> Self:
+        if self.password_file is not None and self.password_files:
+            problem = "'password_files' beside 'password_file', expected one of them"
+            raise broken_rule(problem, "password_file", "password_files")
+        return self
 
     def build(self) -> model.Watch:
         """Return the watch."""
+        alone = () if self.password_file is None else (self.password_file,)
         return model.Watch(
-            tuple(self.files), tuple(self.exclude), self.trust_store, built(self.thresholds), self.password_file
+            tuple(self.files),
+            tuple(self.exclude),
+            self.trust_store,
+            built(self.thresholds),
+            tuple(self.password_files) or alone,
         )
 
 
