@@ -143,6 +143,7 @@ class _Search:
             trust_store=watch.trust_store,
             thresholds=watch.thresholds,
             password_file=watch.password_file,
+            labels=watch.labels,
         )
 
     def full(self, tree: str) -> bool:
