@@ -11,6 +11,7 @@ from config.address import join_address
 from config.channel import Channel, Notifications
 from config.expected import ANY_MODERN, AllowedTLS, DefaultCertificate, NotTLS, ValidationSwitch
 from config.host import NAMELESS
+from config.label import Labels
 from config.reach import Reach
 from config.service import Service
 from config.vocabulary import (
@@ -102,6 +103,7 @@ class FileTarget:
     """The line in it, where it is a configuration file."""
     default_certificate: DefaultCertificate | None = None
     """How the product's own default certificate is told in this file; None where nothing is known of one."""
+    labels: Labels = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ class Watch:
     thresholds: Thresholds | None = None
     password_files: tuple[str, ...] = ()
     """The files with the passwords of the keystores among these files, in the order in which they are tried."""
+    labels: Labels = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,8 @@ class Endpoint:
     """Whether the server is expected to send its intermediates; None where the site does not say."""
     default_certificate: DefaultCertificate | None = None
     """How the product's own default certificate is told at this endpoint; None where nothing is known of one."""
+    labels: Labels = ()
+    """Those of its component among them."""
 
     @property
     def verified_name(self) -> str:
@@ -248,7 +253,7 @@ class Component:
     write_mode: WriteMode = WriteMode.RENAME
     """Of all its files."""
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Labels for the matches of policies."""
+    """Labels for the matches of policies; its files and endpoints have them, too."""
     keys: Keys = Keys.READ
     """Whether its private keys should be read."""
     min_lifetime: float | None = None

@@ -182,6 +182,7 @@ def _watch(watch: Watch) -> dict[str, Any]:
             "trust_store": watch.trust_store,
             "thresholds": _thresholds(watch.thresholds),
             "password_files": list(watch.password_files),
+            "labels": dict(watch.labels) or None,
         }
     )
 
@@ -205,6 +206,7 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
         "key_type": str(endpoint.key_type) if endpoint.key_type else None,
         "sends_intermediates": str(endpoint.sends_intermediates) if endpoint.sends_intermediates else None,
         **_default(endpoint.default_certificate),
+        "labels": dict(endpoint.labels) or None,
     }
 
 

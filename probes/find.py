@@ -143,6 +143,7 @@ class _Search:
             trust_store=watch.trust_store,
             thresholds=watch.thresholds,
             password_files=watch.password_files,
+            labels=watch.labels,
         )
 
     def full(self, tree: str) -> bool:

@@ -13,8 +13,9 @@ from config.address import join_address, split_address, split_proxy
 from config.expected import ANY_MODERN, DefaultCertificate
 from config.expected import AllowedTLS as Allowed
 from config.fields import AbsolutePath, Address, Host, Interval, ProxyURL, TargetName, default_duration
+from config.label import labels_of
 from config.schema.expected import DefaultCertificateSection, NegotiationSection, Own, Version
-from config.schema.section import ClientName, Section, StoreName, broken_rule
+from config.schema.section import ClientName, Labels, Section, StoreName, broken_rule
 from config.schema.threshold import ThresholdsSection, built
 from config.vocabulary import EndpointProtocol, KeyKind, OwnCertificate, ProxyProtocolVersion, Sending
 
@@ -41,6 +42,8 @@ class WatchSection(Section):
     """A file with the password that opens the keystores among these files (PKCS#12, JKS, JCEKS), read by the daemon."""
     password_files: list[AbsolutePath] = Field(default=[], max_length=MOST_PASSWORDS)
     """In place of `password_file`, several such files; their passwords are tried in this order."""
+    labels: Labels = {}
+    """Labels for Prometheus, such as {team: web}; they stand on certvigil_target_info of each of these files."""
 
     @model_validator(mode="after")
     def _check_passwords(self) -> Self:
@@ -58,6 +61,7 @@ class WatchSection(Section):
             self.trust_store,
             built(self.thresholds),
             tuple(self.password_files) or alone,
+            labels_of(self.labels),
         )
 
 
@@ -99,6 +103,8 @@ class _Looking(Section):
     """How the product's default certificate is told here; by default as at the component."""
     own_certificate: Own | None = None
     """Whether an own certificate must stand in its place: optional, expected or mandatory."""
+    labels: Labels = {}
+    """Labels for Prometheus, such as {team: mail}; they stand on certvigil_target_info."""
 
     def _default(self, inherited: DefaultCertificate | None) -> DefaultCertificate | None:
         """Return how the default certificate is told, from the endpoint's own keys or those of its component."""
@@ -135,6 +141,7 @@ class _Looking(Section):
             proxy_protocol=self.proxy_protocol,
             sends_intermediates=self.sends_intermediates,
             default_certificate=self._default(default),
+            labels=labels_of(self.labels),
         )
 
     def _typed(self, name: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
+from config.label import Labels
 from config.model import Waiver
 from config.text import harmless, sentence
 from config.vocabulary import Code, Severity, TargetKind, Verdict
@@ -71,6 +72,8 @@ class TargetState:
     """Findings that may be a state between two writes or two looks: shown, and not told yet."""
     keystore: Keystore[Certificate] | None = None
     """Of a file that is one: its entries at the last look that could read them, in this run."""
+    labels: Labels = ()
+    """By the configuration."""
 
     @property
     def up(self) -> bool | None:
@@ -137,6 +140,7 @@ def learn(
         last_look=now,
         pending=pending,
         keystore=state.keystore if failure and keystore is None else keystore,
+        labels=state.labels,
     )
     return new, (*_facts_changed(state, new, now), *events)
 
