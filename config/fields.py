@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from config import label
 from config.address import is_dns_name, is_ip_address, split_address, split_proxy
 from config.model import DAY
 from config.text import printable
@@ -230,6 +231,16 @@ PlainName = _text(
     "letters, digits, '_', '.' and '-', at most 100",
     lambda text: re.fullmatch(_PLAIN_NAME, text) is not None,
     _PLAIN_NAME,
+)
+LabelName = _text(
+    f"the name of a label of Prometheus (letters, digits and '_', at most {label.LONGEST_NAME}) that is none of "
+    f"{', '.join(sorted(label.RESERVED))}",
+    label.is_label_name,
+    label.NAME,
+)
+LabelValue = _text(
+    f"printable characters, at most {label.LONGEST_VALUE}",
+    lambda text: bool(text) and label.label_value(text) == text.strip() == text,
 )
 TargetName = _text(
     "a name of printable characters, at most 200, that is not 'certvigil' and does not begin with '/'", _is_target_name

@@ -11,6 +11,7 @@ from config.address import join_address
 from config.channel import Channel, Notifications
 from config.expected import ANY_MODERN, AllowedTLS, DefaultCertificate, NotTLS, ValidationSwitch
 from config.host import NAMELESS
+from config.label import Labels
 from config.reach import Reach
 from config.revocation import NO_SOURCES, RevocationSettings
 from config.service import Service
@@ -97,14 +98,15 @@ class FileTarget:
     """The trust store by which the file's chain is judged, if there is one."""
     thresholds: Thresholds | None = None
     """None means the default thresholds, which also know short-lived and CA certificates."""
-    password_file: str | None = None
-    """The file with the password of a keystore; None where it has none."""
+    password_files: tuple[str, ...] = ()
+    """The files with the passwords of a keystore and of encrypted keys, in the order in which they are tried."""
     keys: Keys = Keys.READ
     """For a component's file: whether the component's private keys should be read."""
     line: ConfigLine | None = None
     """The line in it, where it is a configuration file."""
     default_certificate: DefaultCertificate | None = None
     """How the product's own default certificate is told in this file; None where nothing is known of one."""
+    labels: Labels = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,9 @@ class Watch:
     exclude: tuple[str, ...] = ()
     trust_store: str | None = None
     thresholds: Thresholds | None = None
-    password_file: str | None = None
-    """The file with the password of the keystores among these files."""
+    password_files: tuple[str, ...] = ()
+    """The files with the passwords of the keystores among these files, in the order in which they are tried."""
+    labels: Labels = ()
     of_lists: bool = False
     """These are the files of `revocation.crls`."""
 
@@ -185,6 +188,8 @@ class Endpoint:
     """Whether the server is expected to send its intermediates; None where the site does not say."""
     default_certificate: DefaultCertificate | None = None
     """How the product's own default certificate is told at this endpoint; None where nothing is known of one."""
+    labels: Labels = ()
+    """Those of its component among them."""
 
     @property
     def key_type(self) -> KeyKind | None:
@@ -279,7 +284,7 @@ class Component:
     write_mode: WriteMode = WriteMode.RENAME
     """Of all its files."""
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Labels for the matches of policies."""
+    """Labels for the matches of policies; its files and endpoints have them, too."""
     keys: Keys = Keys.READ
     """Whether its private keys should be read."""
     min_lifetime: float | None = None

@@ -201,7 +201,8 @@ def _watch(watch: Watch) -> dict[str, Any]:
             "exclude": list(watch.exclude),
             "trust_store": watch.trust_store,
             "thresholds": _thresholds(watch.thresholds),
-            "password_file": watch.password_file,
+            "password_files": list(watch.password_files),
+            "labels": dict(watch.labels) or None,
         }
     )
 
@@ -230,6 +231,7 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
         **_key_types(endpoint.key_types),
         "sends_intermediates": str(endpoint.sends_intermediates) if endpoint.sends_intermediates else None,
         **_default(endpoint.default_certificate),
+        "labels": dict(endpoint.labels) or None,
     }
 
 

@@ -89,9 +89,13 @@ def check(
             "--key", metavar="FILE", help="The private key to compare with, by default a key beside the file."
         ),
     ] = None,
-    password_file: Annotated[
-        str | None,
-        typer.Option("--password-file", metavar="FILE", help="The password of keystores and encrypted keys."),
+    password_files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--password-file",
+            metavar="FILE",
+            help="The password of keystores and encrypted keys; of several, each is tried.",
+        ),
     ] = None,
     at: Annotated[
         str | None,
@@ -134,7 +138,7 @@ def check(
         name=name,
         at=at,
         key=key,
-        password_file=password_file,
+        password_files=tuple(password_files or ()),
         proxy=proxy,
         proxy_credentials_file=proxy_credentials_file,
         client_certificate=client_certificate,

@@ -81,7 +81,8 @@ class EndpointMonitor:
                 continue
             self._give_up(name)
             location = printable(f"{endpoint.host}:{endpoint.port}")
-            self._registry.watch(TargetState(name, TargetKind.ENDPOINT, location, endpoint.component), time.time())
+            known = TargetState(name, TargetKind.ENDPOINT, location, endpoint.component, labels=endpoint.labels)
+            self._registry.watch(known, time.time())
             self._rounds.hasten([name])
         if self._first_looks is None:
             now = time.monotonic()
