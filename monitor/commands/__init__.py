@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import signal
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from config.vocabulary import (
     ApplianceRole,
     ExportFormat,
+    KeyKind,
     LogFormat,
     LogLevel,
     Machine,
+    ProxyProtocolVersion,
     RequestKey,
     Scenario,
     VerifierName,
@@ -100,6 +102,14 @@ def check(
         str | None,
         typer.Option(metavar="URL", help="Connect through it: http://HOST:PORT (CONNECT) or socks5://HOST:PORT."),
     ] = None,
+    proxy_protocol: Annotated[
+        ProxyProtocolVersion | None,
+        typer.Option(help="The header of the PROXY protocol that the server expects first."),
+    ] = None,
+    key_type: Annotated[
+        Literal["rsa", "ec"] | None,
+        typer.Option(help="The kind of key to ask for, of a server that has both kinds."),
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for each endpoint.", min=0.1)] = 10.0,
     as_json: Json = False,
 ) -> None:
@@ -115,6 +125,8 @@ def check(
         key=key,
         password_file=password_file,
         proxy=proxy,
+        proxy_protocol=proxy_protocol,
+        key_type=None if key_type is None else KeyKind(key_type),
         timeout=timeout,
         as_json=as_json,
     )

@@ -7,13 +7,24 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
 from config.address import split_proxy
 from config.model import Client, Endpoint, FileTarget, PemBundle, Proxy, SystemStore, TrustStore
 from config.text import Printable, harmless, listed, printable, sentence
-from config.vocabulary import Code, EntryKind, FileRole, Integrity, Severity, UnreadableReason, VerifierName
+from config.vocabulary import (
+    Code,
+    EntryKind,
+    FileRole,
+    Integrity,
+    KeyKind,
+    ProxyProtocolVersion,
+    Severity,
+    UnreadableReason,
+    VerifierName,
+)
 from monitor.commands.check_files import Manner, judge_files, look_at, passed_over
 from monitor.commands.checked import Checked, document, exit_code, issuing_key
 from monitor.commands.complain import complain
@@ -69,6 +80,8 @@ class CheckOptions:
     key: str | None = None
     password_file: str | None = None
     proxy: str | None = None
+    proxy_protocol: ProxyProtocolVersion | None = None
+    key_type: KeyKind | None = None
     timeout: float = 10.0
     as_json: bool = False
 
@@ -128,7 +141,8 @@ def _task(targets: Sequence[str], options: CheckOptions) -> _Task:
         replace(each, password_file=options.password_file) for each in given.targets if isinstance(each, FileTarget)
     )
     proxy = _given_proxy(options.proxy)
-    endpoints = tuple(replace(each, proxy=proxy) for each in given.targets if isinstance(each, Endpoint))
+    asked = partial(replace, proxy=proxy, proxy_protocol=options.proxy_protocol, key_type=options.key_type)
+    endpoints = tuple(asked(each) for each in given.targets if isinstance(each, Endpoint))
     # A file may come from any CA. So it is judged as a client only where the client is given.
     as_client = options.ca_file is not None or options.verifier is not None
     view = _view(options) if as_client or endpoints else None
