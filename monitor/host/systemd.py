@@ -19,8 +19,11 @@ _READY_AT: Final = frozenset({"notify", "notify-reload", "forking", "dbus"})
 """Types of units that are active once the service is ready; of the others it is only begun then."""
 _SPAN: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)")
 _SECONDS: Final[Mapping[str, float]] = {
-    **{"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0},
-    **{"d": 86_400.0, "day": 86_400.0, "days": 86_400.0, "w": 604_800.0, "week": 604_800.0, "weeks": 604_800.0},
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
 }
 
 
@@ -59,8 +62,8 @@ def starting_for(progress: Sequence[str], dark_for: float, ready: float, runs: s
     """Return for how many seconds more a unit may be on its way to answer; 0 where it is not, or nobody knows.
 
     `progress` is the command that shows its `config.service.PROGRESS`. A unit that starts, stops or reloads has its own
-    time limit for that, from its beginning, and from when nobody answered, `dark_for` seconds ago: somebody may start it
-    again and again. One that is active and says so once it is ready has `ready` seconds more. One that systemd has
+    time limit for that, from its beginning, and from when nobody answered, `dark_for` seconds ago: somebody may start
+    it again and again. One that is active and says so once it is ready has `ready` seconds more. One that systemd has
     started again by itself did not stay: its fault is no start.
     """
     begun, limit = _begun(_shown(progress, RUNS if runs is None else runs), ready)
@@ -105,5 +108,5 @@ def _limit(span: str) -> float:
     """Return the seconds of a time span as systemd prints it, such as `1min 30s`, systemd.time(7)."""
     if span == "infinity":
         return _AT_MOST
-    seconds = sum(float(number) * _SECONDS.get(unit, 0.0) for number, unit in _SPAN.findall(span))
+    seconds = sum(float(number) * _SECONDS.get(unit, _AT_MOST) for number, unit in _SPAN.findall(span))
     return min(seconds, _AT_MOST)

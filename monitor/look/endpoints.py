@@ -16,9 +16,9 @@ from monitor.host.systemd import starting_for
 from monitor.look.job import UNFORESEEN
 from monitor.look.rounds import Rounds
 from monitor.look.slots import Places
+from monitor.state import pending
 from monitor.state.bus import Bus
 from monitor.state.endpoints import EndpointRegistry
-from monitor.state import pending
 from monitor.state.messages import ArtefactsChanged, Looked, ServiceTouched
 from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext

@@ -21,7 +21,7 @@ from config.catalogue import (
 from config.text import printable
 from config.vocabulary import Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
 
-PLACEHOLDERS = {"component", "where", "target", "subject", "cure", "state_directory"}
+PLACEHOLDERS = {"component", "where", "check", "target", "subject", "cure", "state_directory"}
 REASONS = {Code.UNREADABLE: set(UnreadableReason), Code.UNREACHABLE: {*UnreachableReason, NO_ACTOR}}
 
 of_each_row = pytest.mark.parametrize("row", ENTRIES, ids=lambda row: str(row.code))
