@@ -693,7 +693,7 @@ _SOURCE: Final = (
             }
         ),
         by_itself="certvigil goes on looking, and tells when there is an answer again",
-        steps=("at {where}: {cure}; to look again at once: certvigil check {where}",),
+        steps=("at {where}: {cure}; to look again at once: certvigil {check}",),
         steps_of=MappingProxyType(
             {TargetKind.COMPONENT: ("see why the actor does not run: systemctl status certvigil-actor",)}
         ),

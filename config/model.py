@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -563,6 +563,36 @@ class Config:
         """Return the components that a name stands for: the members of a group, or else the one of this name."""
         group = self.groups.get(name)
         return (name,) if group is None else group.members
+
+    def with_own(self, own_sha256: Mapping[str, Collection[str]]) -> Config:
+        """Return it with certificates, by component, that are known to be the site's own, by SHA-256.
+
+        None of them is a default certificate for being signed by its own key.
+        """
+        if not any(own_sha256.values()):
+            return self
+
+        def told(component: str | None, default: DefaultCertificate | None) -> DefaultCertificate | None:
+            return None if default is None else default.but_for(own_sha256.get(component or "", ()))
+
+        return replace(
+            self,
+            files=tuple(
+                replace(each, default_certificate=told(each.component, each.default_certificate)) for each in self.files
+            ),
+            endpoints=MappingProxyType(
+                {
+                    name: replace(each, default_certificate=told(each.component, each.default_certificate))
+                    for name, each in self.endpoints.items()
+                }
+            ),
+            components=MappingProxyType(
+                {
+                    name: replace(each, default_certificate=told(name, each.default_certificate))
+                    for name, each in self.components.items()
+                }
+            ),
+        )
 
     @property
     def changeable_stores(self) -> Mapping[str, TrustStore]:

@@ -180,6 +180,7 @@ def _default(default: DefaultCertificate | None) -> dict[str, Any]:
     if default is None:
         return {}
     signs = {"self_signed": default.self_signed, "issuers": list(default.issuers), "subjects": list(default.subjects)}
+    signs |= {"own_sha256": sorted(default.own_sha256)} if default.own_sha256 else {}
     return {"default_certificate": signs, "own_certificate": str(default.own)}
 
 

@@ -20,6 +20,8 @@ from config.vocabulary import (
     EntryKind,
     FileRole,
     Integrity,
+    KeyKind,
+    ProxyProtocolVersion,
     Severity,
     UnreadableReason,
     VerifierName,
@@ -95,6 +97,8 @@ class CheckOptions:
     address: str | None = None
     addresses: AddressChoice = AddressChoice.ALL
     sni: bool = True
+    proxy_protocol: ProxyProtocolVersion | None = None
+    key_type: KeyKind | None = None
     timeout: float = 10.0
     as_json: bool = False
 
@@ -193,6 +197,8 @@ def _with_options(endpoints: Iterable[Endpoint], options: CheckOptions) -> tuple
             client_certificate=own,
             addresses=options.addresses,
             sni=options.sni,
+            proxy_protocol=options.proxy_protocol,
+            key_types=() if options.key_type is None else (options.key_type,),
         )
         for each in endpoints
     )

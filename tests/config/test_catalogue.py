@@ -29,7 +29,7 @@ from config.vocabulary import (
     UnreadableReason,
 )
 
-PLACEHOLDERS = {"component", "where", "target", "subject", "cure", "state_directory"}
+PLACEHOLDERS = {"component", "where", "check", "target", "subject", "cure", "state_directory"}
 REASONS = {
     Code.UNREADABLE: set(UnreadableReason),
     Code.UNREACHABLE: {*UnreachableReason, NO_ACTOR},
