@@ -12,7 +12,15 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from config.vocabulary import Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
+from config.vocabulary import (
+    ClientCertificateUse,
+    Code,
+    Group,
+    Severity,
+    TargetKind,
+    UnreachableReason,
+    UnreadableReason,
+)
 
 NAMED_CURE: Final = "; to cure it, "
 """The text before the cure in the detail of a finding that names its cure itself."""
@@ -566,7 +574,10 @@ _STATE: Final = (
         code=Code.ENDPOINTS_DISAGREE,
         group=Group.STATE,
         severity=Severity.WARNING,
-        meaning="The addresses of one endpoint present different certificates.",
+        meaning=(
+            "The addresses of one endpoint have presented different certificates for a minute or longer, as the "
+            "finding lists them."
+        ),
         cure="have the servers behind all addresses present the same certificate",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; the certificate that a client gets depends on the address"),
         by_itself="nothing, unless a replacement is under way there",
@@ -682,7 +693,7 @@ _SOURCE: Final = (
             }
         ),
         by_itself="certvigil goes on looking, and tells when there is an answer again",
-        steps=("at {where}: {cure}; to look again at once: certvigil check {where}",),
+        steps=("at {where}: {cure}; to look again at once: certvigil {check}",),
         steps_of=MappingProxyType(
             {TargetKind.COMPONENT: ("see why the actor does not run: systemctl status certvigil-actor",)}
         ),
@@ -705,6 +716,31 @@ _SOURCE: Final = (
         ),
         change=CuringChange.CERTIFICATE,
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.CLIENT_CERTIFICATE_FAILED,
+        group=Group.SOURCE,
+        severity=Severity.WARNING,
+        meaning=(
+            "The client certificate that the configuration names for an endpoint could not be used, or the server "
+            "refused it. The server's own chain was seen and judged all the same."
+        ),
+        cure="see whether the server trusts the issuer of the client certificate",
+        cures=MappingProxyType(
+            {
+                ClientCertificateUse.REFUSED: (
+                    "renew the client certificate where it has expired, and see in the server's log why it is refused"
+                ),
+                ClientCertificateUse.UNUSABLE: (
+                    "put certificate and key into the files that the configuration names, readable by certvigil's user"
+                ),
+            }
+        ),
+        hurts=_on(TargetKind.ENDPOINT, "nobody yet; whoever shows the same certificate is turned away, too"),
+        by_itself="certvigil reads the files anew at each look",
+        steps=("for {where}: {cure}; to look again at once: certvigil check {where}",),
+        scope=ProblemScope.CAUSE,
         seen_by_actor=False,
     ),
 )

@@ -20,6 +20,7 @@ from config.model import (
     BackupFolder,
     CertifiStore,
     Client,
+    ClientCertificate,
     Component,
     Config,
     Endpoint,
@@ -37,7 +38,7 @@ from config.reach import Reach
 from config.revocation import RevocationSettings
 from config.service import Service
 from config.show_policy import given, show_policy
-from config.vocabulary import VerifierName
+from config.vocabulary import KeyKind, VerifierName
 
 MASK: Final = "***"
 """The text in place of a secret."""
@@ -179,6 +180,7 @@ def _default(default: DefaultCertificate | None) -> dict[str, Any]:
     if default is None:
         return {}
     signs = {"self_signed": default.self_signed, "issuers": list(default.issuers), "subjects": list(default.subjects)}
+    signs |= {"own_sha256": sorted(default.own_sha256)} if default.own_sha256 else {}
     return {"default_certificate": signs, "own_certificate": str(default.own)}
 
 
@@ -200,7 +202,8 @@ def _watch(watch: Watch) -> dict[str, Any]:
             "exclude": list(watch.exclude),
             "trust_store": watch.trust_store,
             "thresholds": _thresholds(watch.thresholds),
-            "password_file": watch.password_file,
+            "password_files": list(watch.password_files),
+            "labels": dict(watch.labels) or None,
         }
     )
 
@@ -212,8 +215,13 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
 def _looking(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "address": join_address(endpoint.host, endpoint.port),
+        "addresses": str(endpoint.addresses),
+        "source_address": endpoint.source_address,
+        "sni": endpoint.sni,
+        **_client_certificate(endpoint.client_certificate),
         "protocol": str(endpoint.protocol),
         "proxy": endpoint.proxy.url if endpoint.proxy else None,
+        "proxy_credentials_file": endpoint.proxy.credentials_file if endpoint.proxy else None,
         "proxy_protocol": str(endpoint.proxy_protocol) if endpoint.proxy_protocol else None,
         "every": duration_text(endpoint.every),
         "timeout": duration_text(endpoint.timeout),
@@ -221,10 +229,21 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
         "tls": _tls(endpoint.tls),
         "clients": list(endpoint.clients),
         "thresholds": _thresholds(endpoint.thresholds),
-        "key_type": str(endpoint.key_type) if endpoint.key_type else None,
+        **_key_types(endpoint.key_types),
         "sends_intermediates": str(endpoint.sends_intermediates) if endpoint.sends_intermediates else None,
         **_default(endpoint.default_certificate),
+        "labels": dict(endpoint.labels) or None,
     }
+
+
+def _client_certificate(files: ClientCertificate | None) -> dict[str, Any]:
+    return {} if files is None else {"client_certificate": files.certificate, "client_key": files.key}
+
+
+def _key_types(kinds: tuple[KeyKind, ...]) -> dict[str, Any]:
+    if len(kinds) > 1:
+        return {"key_types": list(map(str, kinds))}
+    return {"key_type": str(kinds[0])} if kinds else {}
 
 
 def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:

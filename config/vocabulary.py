@@ -74,6 +74,7 @@ class Code(StrEnum):
     UNREADABLE = "unreadable"
     UNREACHABLE = "unreachable"
     NO_CERTIFICATE = "no_certificate"
+    CLIENT_CERTIFICATE_FAILED = "client_certificate_failed"
     # tls
     OBSOLETE_PROTOCOL = "obsolete_protocol"
     WEAK_CIPHER = "weak_cipher"
@@ -445,10 +446,39 @@ class EndpointProtocol(StrEnum):
     """The same, as another server."""
     POSTGRES = "postgres"
     """PostgreSQL's own request for TLS."""
+    POSTGRES_DIRECT = "postgres-direct"
+    """TLS at once, as PostgreSQL 17 takes it with the ALPN protocol `postgresql`."""
     MYSQL = "mysql"
     """MySQL's and MariaDB's own."""
     RDP = "rdp"
     """The negotiation of security in MS-RDPBCGR."""
+
+
+class AddressChoice(StrEnum):
+    """Which of the addresses of a name are looked at."""
+
+    ALL = "all"
+    FIRST = "first"
+    """The first that answers, IPv4 before IPv6."""
+    IPV4 = "ipv4"
+    """All IPv4 addresses."""
+    IPV6 = "ipv6"
+
+
+class ClientCertificateUse(StrEnum):
+    """What came of a server's request for a certificate of the client (RFC 8446, 4.3.2)."""
+
+    NOT_REQUESTED = "not_requested"
+    REQUESTED = "requested"
+    """The server asks for one, and takes a client without, as far as TLS is concerned."""
+    REQUIRED = "required"
+    """The server turned the client away, which had none."""
+    ACCEPTED = "accepted"
+    """The endpoint's own was sent, and the server went on."""
+    REFUSED = "refused"
+    """The endpoint's own was sent, and the server turned the client away."""
+    UNUSABLE = "unusable"
+    """The endpoint's own could not be read, so the look was made without."""
 
 
 class ProxyKind(StrEnum):

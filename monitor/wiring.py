@@ -231,7 +231,11 @@ def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
     )
 
 
-def routes_of(parts: Parts, read_trust_again: Callable[[TrustFilesChanged], None]) -> tuple[MessageRoute[Any], ...]:
+def routes_of(
+    parts: Parts,
+    read_trust_again: Callable[[TrustFilesChanged], None],
+    learn_own: Callable[[JournalNews], None],
+) -> tuple[MessageRoute[Any], ...]:
     """Return who takes each kind of message, in this order."""
     state, look, act, decide, notify = parts.state, parts.look, parts.act, parts.decide, parts.notify
     return (
@@ -242,7 +246,8 @@ def routes_of(parts: Parts, read_trust_again: Callable[[TrustFilesChanged], None
         route(ReadingDue, look.sets.look_again),  # -> another look at its files
         route(TrustFilesChanged, read_trust_again),  # -> all is judged by the trust stores as they are now
         # Acting
-        route(JournalNews, act.inboxes.journal_news, decide.decider.inputs_changed),  # -> inboxes, decisions
+        # -> the site's own certificates are known, inboxes, decisions
+        route(JournalNews, learn_own, act.inboxes.journal_news, decide.decider.inputs_changed),
         # -> looks at its files and endpoints
         route(ServiceTouched, look.sets.look_again, look.endpoints.component_touched),
         # -> plans that wait for approval are proposed once more; decisions
@@ -281,14 +286,13 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
 
 
 def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
-    """Return the work that goes on until the daemon ends."""
+    """Return the work that goes on until the daemon ends, beside the following of the journal."""
     look, act, decide, notify = parts.look, parts.act, parts.decide, parts.notify
     going_on = (
         look.files,
         look.sets,
         look.endpoints,
         look.revocation,
-        act.journal,
         act.inboxes,
         act.orders,
         decide.decider,

@@ -16,6 +16,7 @@ from probes.finding import Assessment, Edge, Finding
 from probes.judge.anchor import with_cures_of_anchors
 from probes.judge.bundle import judge_bundle
 from probes.judge.client import Circumstances, View, judge_validation, subject_in
+from probes.judge.conformance import judge_encoding
 from probes.judge.default import judge_default
 from probes.judge.key import judge_exposure, judge_match, judge_strength
 from probes.judge.keystore import judge_store_password, judge_trusted
@@ -186,7 +187,9 @@ def _judge_anchors(certificates: Sequence[Certificate], target: FileTarget, now:
         return
     for index, each in enumerate(certificates):
         anchor = target.role is FileRole.FOUND
-        yield from judge_time(each, sentence("position {}", index), now, target.thresholds, anchor=anchor)
+        subject = sentence("position {}", index)
+        yield from judge_time(each, subject, now, target.thresholds, anchor=anchor)
+        yield from judge_encoding(each, subject)
 
 
 def _are_trusted(
@@ -210,6 +213,7 @@ def _judge_unseen(
     for each in path:
         yield from judge_time(each, subject_of(each), now, context.target.thresholds)
         yield from judge_strength(each, subject_of(each))
+        yield from judge_encoding(each, subject_of(each))
     yield from judge_common_name(path[0], subject_of(path[0]))
     if not context.revocation.is_empty:
         yield from judge_revocation([SeenPath(presented_path(certificates))], context.revocation, now, subject_of)
@@ -234,7 +238,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     times = list(reception.boundaries)
     for each in presented:
         findings += judge_tls(each, endpoint.tls)
-    findings += judge_agreement(presented)
+    findings += judge_agreement(presented, endpoint.key_types if len(endpoint.key_types) > 1 else ())
     for view in context.views:
         findings += judge_validation(view)
     findings += judge_shared(presented, endpoint.verified_name, context.sharing)

@@ -25,6 +25,7 @@ from config.text import Printable, harmless, printable, sentence
 from probes.certificate import Certificate, certificate
 from probes.chain import signed
 from probes.encoding import DERError, element_end, enter
+from probes.observation import Presented
 
 MOST_BYTES: Final = 64 * 1024
 """Of a response; usual ones have less than 3 KiB."""
@@ -223,6 +224,16 @@ def _made_by(holder: Certificate, response: ocsp.OCSPResponse) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def staple_of(presented: Presented, others: Iterable[Certificate] = ()) -> OCSPAnswer | OCSPFault | None:
+    """Return what the staple of a presented chain says of its leaf; None without a staple.
+
+    Its issuer is sought behind it and among `others`, such as the anchors of clients.
+    """
+    if not presented.staple or not presented.chain:
+        return None
+    return ocsp_answer(presented.staple, presented.chain[0], possible_issuers(presented.chain, others))
 
 
 def possible_issuers(presented: Sequence[Certificate], others: Iterable[Certificate]) -> tuple[Certificate, ...]:

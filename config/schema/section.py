@@ -10,6 +10,8 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from config.fields import LabelName, LabelValue
+from config.label import MOST_LABELS
 from config.text import printable
 from config.window import check_cron, check_timezone
 
@@ -81,6 +83,15 @@ ComponentName = Annotated[str, _reference("components", "component")]
 GroupPattern = Annotated[str, _reference("groups", "group", or_pattern=True)]
 ComponentPattern = Annotated[str, _reference("components", "component", or_pattern=True)]
 ChannelName = Annotated[str, _reference("channels", "channel")]
+
+
+def _few(labels: dict[str, str]) -> dict[str, str]:
+    if len(labels) > MOST_LABELS:
+        raise ValueError(f"at most {MOST_LABELS} labels")
+    return labels
+
+
+Labels = Annotated[dict[LabelName, LabelValue], AfterValidator(_few)]
 
 
 class Section(BaseModel):

@@ -19,6 +19,7 @@ from config.reach import is_public
 from config.revocation import Fetching
 from config.text import Log, Printable
 from config.vocabulary import LookOutcome, TargetKind
+from monitor.batched import batched
 from monitor.host.schedule import spread
 from monitor.look.list_cache import FetchedList, ListCache
 from monitor.look.rounds import Rounds
@@ -147,7 +148,7 @@ class RevocationFetcher:
                 self._kept = dict(await loop.run_in_executor(self._worker, self._cache.read))
             names = tuple(registry.targets) if changed is None else changed
             states = [registry.targets[each] for each in names if each in registry.targets]
-            for batch in _batched(states):
+            for batch in batched(states, BATCH):
                 found = await loop.run_in_executor(self._worker, _named_by_all, batch, registry.trust_context)
                 self._named.update((name, named) for name, named in found.items() if name in registry.targets)
         self._go_by(tuple(dict.fromkeys(chain.from_iterable(self._named.values()))), fetching)
@@ -281,12 +282,6 @@ def terms_of(fetching: Fetching) -> Terms:
         return any(each.covers(address, port) for each in fetching.allow)
 
     return Terms(permits, fetching.largest * 1024 * 1024, fetching.timeout, fetching.proxy)
-
-
-def _batched(states: Sequence[TargetState]) -> Iterator[Sequence[TargetState]]:
-    """Yield them in parts, so that others have their turn in between."""
-    for start in range(0, len(states), BATCH):
-        yield states[start : start + BATCH]
 
 
 def _issuers(named: Iterable[Naming]) -> Mapping[str, tuple[Certificate, ...]]:

@@ -62,11 +62,16 @@ class TargetRegistry:
         self._bus.publish([TargetAdded(state.target, now, state.kind, state.location, state.component)])
 
     def watch(self, state: TargetState, now: float) -> None:
-        """Watch a target unless it is watched already; one of that name that was somewhere else is forgotten."""
+        """Watch a target unless it is watched already; one of that name that was somewhere else is forgotten.
+
+        Its labels are those given.
+        """
         before = self.targets.get(state.target)
         if before is None or (before.location, before.component) != (state.location, state.component):
             self.remove(state.target, now)
             self.add(state, now)
+        elif before.labels != state.labels:
+            self.update(replace(before, labels=state.labels))
 
     def remember(self, state: TargetState) -> None:
         """Take up the state of a target from before a restart."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
+from config.label import Labels
 from config.model import Waiver
 from config.text import harmless, sentence
 from config.vocabulary import Code, Severity, TargetKind, Verdict
@@ -74,6 +75,8 @@ class TargetState:
     """Of a file that is one: its entries at the last look that could read them, in this run."""
     lists: tuple[RevocationList, ...] = ()
     """Of a file: the revocation lists that it held at the last look that could read it, in this run."""
+    labels: Labels = ()
+    """By the configuration."""
 
     @property
     def up(self) -> bool | None:
@@ -142,6 +145,7 @@ def learn(
         pending=pending,
         keystore=state.keystore if failure and keystore is None else keystore,
         lists=state.lists if failure and not lists else lists,
+        labels=state.labels,
     )
     return new, (*_facts_changed(state, new, now), *events)
 

@@ -121,6 +121,11 @@ class Exchange:
         """The chain of the server, or why there is none."""
         return None if self._handshake is None else self._handshake.outcome
 
+    @property
+    def patience(self) -> float | None:
+        """None: an answer has no part that need not come."""
+        return None
+
     def start(self) -> bytes:
         """Return the ClientHello, or in the clear the request."""
         self.times.connected = self._clock()

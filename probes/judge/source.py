@@ -7,7 +7,16 @@ from typing import Final
 
 from config.model import FileTarget
 from config.text import Printable, harmless, sentence
-from config.vocabulary import LINE_ROLES, Code, FileContent, FileRole, Keys, Severity, UnreadableReason
+from config.vocabulary import (
+    LINE_ROLES,
+    ClientCertificateUse,
+    Code,
+    FileContent,
+    FileRole,
+    Keys,
+    Severity,
+    UnreadableReason,
+)
 from probes.container.registry import called
 from probes.file import NOT_FOR_US
 from probes.finding import Finding, finding
@@ -102,3 +111,8 @@ def judge_endpoint_source(observation: EndpointObservation, failures_in_a_row: i
     for presented in observation.presented:
         if not presented.chain:
             yield finding(Code.NO_CERTIFICATE, Printable("the server presents no certificate"), presented.address)
+        if presented.client_certificate_fault:
+            refused = presented.client_certificate is ClientCertificateUse.REFUSED
+            use = ClientCertificateUse.REFUSED if refused else ClientCertificateUse.UNUSABLE
+            detail = sentence("{}: {}", use, presented.client_certificate_fault)
+            yield finding(Code.CLIENT_CERTIFICATE_FAILED, detail, presented.address)

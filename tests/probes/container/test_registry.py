@@ -139,7 +139,7 @@ def look(directory: Path, data: bytes, role: FileRole, password: bytes | None = 
     path.write_bytes(data)
     if password is not None:
         secret.write_bytes(password + b"\n")
-    target = FileTarget("a file", str(path), role, password_file=None if password is None else str(secret))
+    target = FileTarget("a file", str(path), role, password_files=() if password is None else (str(secret),))
     return look_at_file(target, NOW)
 
 
