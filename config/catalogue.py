@@ -824,6 +824,23 @@ _REVOCATION: Final = (
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
     ),
+    CatalogueEntry(
+        code=Code.MUST_STAPLE_WITHOUT_STAPLE,
+        group=Group.REVOCATION,
+        severity=Severity.WARNING,
+        meaning=(
+            "The certificate says that its server always sends an OCSP answer with it (RFC 7633), and the server does "
+            "not. Firefox, among others, rejects such a server."
+        ),
+        cure=(
+            "turn on OCSP stapling in the server's configuration, or have the certificate issued without the TLS "
+            "feature status_request"
+        ),
+        hurts=_on(TargetKind.ENDPOINT, "clients that know this promise: they reject the server"),
+        steps=("at {where}: {cure}; to look again at once: certvigil check {where}",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
+    ),
 )
 
 _CLIENT: Final = (

@@ -82,6 +82,7 @@ class Code(StrEnum):
     REVOKED = "revoked"
     REVOCATION_UNKNOWN = "revocation_unknown"
     CRL_STALE = "crl_stale"
+    MUST_STAPLE_WITHOUT_STAPLE = "must_staple_without_staple"
     # client
     CLIENT_REJECTS = "client_rejects"
     VALIDATION_DISABLED = "validation_disabled"

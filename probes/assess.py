@@ -22,7 +22,7 @@ from probes.judge.key import judge_exposure, judge_match, judge_strength
 from probes.judge.keystore import judge_store_password, judge_trusted
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.presented import Audience, earliest_end, judge_presented
-from probes.judge.revocation import SeenPath, judge_lists, judge_revocation, list_boundaries
+from probes.judge.revocation import SeenPath, judge_lists, judge_revocation, judge_staple, list_boundaries
 from probes.judge.sharing import SharingServer, judge_shared
 from probes.judge.source import judge_endpoint_source, judge_file_source
 from probes.judge.state import OnDisk, judge_agreement, judge_served
@@ -230,7 +230,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
         context.elsewhere,
         endpoint.thresholds,
         Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
-        context.revocation,
+        context.revocation.beside({find_leaf(each.chain).sha256: each.staple for each in presented if each.staple}),
     )
     reception = judge_presented((each.chain for each in presented), audience, now)
     failures = 1 if context.just_went_dark else context.failures_in_a_row
@@ -238,6 +238,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     times = list(reception.boundaries)
     for each in presented:
         findings += judge_tls(each, endpoint.tls)
+        findings += judge_staple(each)
     findings += judge_agreement(presented, endpoint.key_types if len(endpoint.key_types) > 1 else ())
     for view in context.views:
         findings += judge_validation(view)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from config.text import Printable
@@ -37,6 +37,10 @@ class Evidence:
         failed = {place: self.failed[place] for place in places if place in self.failed}
         answers = {each.sha256: self.answers[each.sha256] for each in certificates if each.sha256 in self.answers}
         return Evidence(lists, failed, answers)
+
+    def beside(self, staples: Mapping[str, bytes]) -> Evidence:
+        """Return this and the OCSP answers that came in handshakes, by certificate as `answers`."""
+        return replace(self, answers={**staples, **self.answers}) if staples else self
 
     def boundaries(self) -> Iterator[float]:
         """Yield the Unix times at which a list begins or ceases to tell something."""
