@@ -22,6 +22,7 @@ from probes.judge.time import LATEST, calendar, within_calendar
 from probes.keystore import Keystore
 from probes.observation import Presented
 from probes.ocsp import OCSPAnswer, OCSPFault, OCSPStatus, staple_of
+from probes.revocation.crl import RevocationList
 
 _EXACTLY: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,30})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _RECORDED_TIMES: Final = frozenset({"until", "written", "begins"})
@@ -162,6 +163,21 @@ class KeystoreObject(TypedDict):
     entries: list[EntryObject]
 
 
+class ListObject(TypedDict):
+    """A certificate revocation list."""
+
+    issuer: str
+    number: int | None
+    base: int | None
+    """Of a delta list: the number of the complete one that it adds to; null for a complete one."""
+    this_update: str | None
+    next_update: str | None
+    sha256: str
+    """Of the DER, hexadecimal."""
+    faults: list[str]
+    """Why nothing may be told by it."""
+
+
 class StapleObject(TypedDict):
     """An OCSP response that came with a chain, and what it says of the first certificate."""
 
@@ -247,6 +263,19 @@ def keystore_object(keystore: Keystore[Certificate]) -> KeystoreObject:
             }
             for each in keystore.entries
         ],
+    }
+
+
+def list_object(known: RevocationList) -> ListObject:
+    """Return a revocation list in JSON."""
+    return {
+        "issuer": known.issuer,
+        "number": known.number,
+        "base": known.base,
+        "this_update": None if known.this_update is None else iso(known.this_update),
+        "next_update": None if known.next_update is None else iso(known.next_update),
+        "sha256": known.sha256,
+        "faults": list(known.faults),
     }
 
 

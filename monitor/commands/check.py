@@ -355,7 +355,11 @@ def _notes(checked: Checked, anchors: Sequence[Certificate]) -> Iterator[Printab
             yield sentence("{}: {}", one.address, _of_staple(staple))
     if checked.keystore is not None:
         yield from _keystore_notes(checked.keystore)
-    if not checked.chain and checked.known:
+    for known in checked.lists:
+        due = Printable("an unknown time") if known.next_update is None else moment(known.next_update)
+        kind = Printable("revocation list" if known.base is None else "delta revocation list")
+        yield sentence("the {} of {}, whose next one is due at {}", kind, known.issuer, due)
+    if not checked.chain and checked.known and not checked.lists:
         yield Printable("a private key without a certificate")
     if any(each.detail.startswith(f"{UnreadableReason.LOCKED}:") for each in checked.findings):
         yield Printable("--password-file FILE opens it, if FILE holds its password")

@@ -9,12 +9,13 @@ from typing import Any, Final
 from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
-from monitor.dialect import address_object, certificate_object, iso, keystore_object
+from monitor.dialect import address_object, certificate_object, iso, keystore_object, list_object
 from probes.certificate import Certificate
 from probes.chain import find_leaf, signed
 from probes.finding import Finding, verdict
 from probes.keystore import Keystore
 from probes.observation import Presented
+from probes.revocation.crl import RevocationList
 
 EXIT_CODE: Final = {Verdict.OK: 0, Verdict.WARNING: 1, Verdict.CRITICAL: 2, Verdict.UNKNOWN: 3}
 BY_BADNESS: Final = (Verdict.OK, Verdict.WARNING, Verdict.UNKNOWN, Verdict.CRITICAL)
@@ -40,6 +41,8 @@ class Checked:
     """Of a file's certificate, where one was found."""
     keystore: Keystore[Certificate] | None = None
     """Of a file that is one."""
+    lists: tuple[RevocationList, ...] = ()
+    """The revocation lists in a file."""
 
     @property
     def verdict(self) -> Verdict:
@@ -91,6 +94,7 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
         "addresses": [address_object(one, anchors) for one in checked.addresses],
         "format": checked.format,
         "keystore": checked.keystore and keystore_object(checked.keystore),
+        "lists": [list_object(each) for each in checked.lists],
         "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why},
     }
 
