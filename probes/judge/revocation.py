@@ -45,7 +45,7 @@ class SeenPath:
 
 def refusals(path: SeenPath, evidence: Evidence, now: float, subject_of: SubjectOf) -> Iterator[Finding]:
     """Yield each cause of revocation for which the client of a path rejects it."""
-    if path.client is None or path.client.revocation is RevocationCheck.NONE:
+    if evidence.is_empty or path.client is None or path.client.revocation is RevocationCheck.NONE:
         return
     for certificate, issuer in pairwise(path.certificates):
         status = status_of(certificate, issuer, evidence, now)
@@ -59,6 +59,9 @@ def judge_revocation(
     paths: Iterable[SeenPath], evidence: Evidence, now: float, subject_of: SubjectOf
 ) -> Iterator[Finding]:
     """Yield each certificate on the paths that is revoked, with its clients; and each of which that cannot be told."""
+    # Nearly always: nothing is paid for that nobody asked for.
+    if evidence.is_empty:
+        return
     seen: dict[tuple[Certificate, Certificate], _Askers] = {}
     for path in paths:
         for pair in pairwise(path.certificates):
