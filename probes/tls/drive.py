@@ -253,6 +253,8 @@ class _Conversation(asyncio.Protocol):
         # Not asserted: uvloop's transports are none of asyncio's by inheritance.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(self._talk.start())
+        if self._talk.outcome is not None:
+            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._transport.write(self._talk.receive(data))
@@ -363,7 +365,7 @@ def _look_through_blocking(
 
 def _outcome_through(proxy: Proxy, handshake: Handshake, endpoint: Endpoint, error: OSError | None) -> EndpointOutcome:
     outcome = _outcome(handshake, endpoint.host, endpoint, error)
-    if isinstance(outcome, Presented) or handshake.answered:
+    if isinstance(outcome, Presented) or handshake.answered or outcome.reason is UnreachableReason.PROXY_FAILED:
         return outcome
     return _of_proxy(proxy, endpoint, outcome)
 
