@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ import pytest
 from config.model import Endpoint, Proxy
 from config.vocabulary import EndpointProtocol, ProxyKind, ProxyProtocolVersion, UnreachableReason
 from monitor.lab.ca import Authority
-from monitor.lab.process import ServerProcess, accepts, free_address
+from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, Nginx, Site, write_site
 from probes.tls.preamble.chained import Chained
 from probes.tls.preamble.credentials import Credentials, NoCredentials, read_credentials
@@ -24,37 +24,11 @@ from probes.tls.preamble.proxy_protocol import ProxyHeader
 from probes.tls.preamble.registry import preamble_of
 from probes.tls.preamble.talk import Agreed, Declined, Preamble
 from tests.kit.drivers import DRIVERS
+from tests.kit.proxies import PASSWORD, USER, started
 from tests.kit.starttls_servers import DOMAIN, server_of
 
 V6 = bytes.fromhex("20010db8000000000000000000000001")
 GRANTED = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x04\x38"
-
-
-USER, PASSWORD = "prober", "s3cret"
-
-
-def tinyproxy(directory: str, host: str, port: int, *, for_users: bool) -> tuple[str, ...]:
-    config = Path(directory, "tinyproxy.conf")
-    lines = f"Port {port}\nListen {host}\nTimeout 60\nLogLevel Error\nMaxClients 20\n"
-    config.write_text(lines + (f"BasicAuth {USER} {PASSWORD}\n" if for_users else ""), encoding="ascii")
-    return ("tinyproxy", "-d", "-c", str(config))
-
-
-def microsocks(_directory: str, host: str, port: int, *, for_users: bool) -> tuple[str, ...]:
-    return ("microsocks", "-i", host, "-p", str(port), *(("-u", USER, "-P", PASSWORD) if for_users else ()))
-
-
-@contextmanager
-def started(kind: ProxyKind, directory: Path, *, for_users: bool = False) -> Iterator[Proxy]:
-    host, port = free_address()
-    make = tinyproxy if kind is ProxyKind.HTTP else microsocks
-    command = make(str(directory), host, port, for_users=for_users)
-    process = ServerProcess(command, str(directory / f"{kind}.log"))
-    try:
-        process.wait_until(lambda: accepts(host, port), "listening")
-        yield Proxy(kind, host, port)
-    finally:
-        process.stop()
 
 
 KINDS = [
