@@ -22,7 +22,7 @@ from config.vocabulary import AddressChoice, EndpointProtocol, UnreachableReason
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.tls.client_certificate import own_identity
 from probes.tls.handshake import SAYS_NOTHING, Handshake
-from probes.tls.preamble.registry import preamble_to
+from probes.tls.preamble.registry import begins_in_the_clear, preamble_to
 
 MOST_ADDRESSES: Final = 64
 
@@ -323,6 +323,7 @@ def handshake_with(endpoint: Endpoint, address: str, *, goes_on: bool = False) -
         goes_on=goes_on,
         own=own_identity(endpoint),
         alpn=_ALPN.get(endpoint.protocol, b""),
+        agrees=begins_in_the_clear(endpoint.protocol),
     )
 
 
