@@ -95,7 +95,7 @@ _WANTS_A_CERTIFICATE: Final = frozenset({40, 41, 42, 43, 46, 48, 49, 116})
 
 _ALERT_IN_WORDS: Final = re.compile(r"alert ([a-z ]+)\Z")
 """In OpenSSL's own words for an alert that came encrypted."""
-LAST_WORD: Final = 1.0
+LAST_WORD: Final = 3.0
 """Seconds for which a server of TLS 1.3 may take to refuse a certificate, or its lack, after the handshake."""
 
 _LIB: Final = Binding().lib

@@ -127,8 +127,9 @@ SMTP = (b"220 it ESMTP\r\n", HELLO, b"250-it\r\n250 STARTTLS\r\n", HELLO)
 def test_a_bad_server_is_said_in_these_words(
     protocol: EndpointProtocol, steps: Sequence[bytes], reason: UnreachableReason, detail: str, by: Look
 ) -> None:
+    timeout = 0.3 if reason is UnreachableReason.TIMED_OUT else 10.0
     with playing(steps) as (host, port):
-        seen = by(Endpoint("it", host, port, NAME, protocol=protocol, timeout=0.3))
+        seen = by(Endpoint("it", host, port, NAME, protocol=protocol, timeout=timeout))
     assert seen.presented == ()
     (failure,) = seen.failures
     assert (failure.address, failure.reason, failure.detail) == (host, reason, detail)
