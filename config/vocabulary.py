@@ -78,6 +78,10 @@ class Code(StrEnum):
     # tls
     OBSOLETE_PROTOCOL = "obsolete_protocol"
     WEAK_CIPHER = "weak_cipher"
+    # revocation
+    REVOKED = "revoked"
+    REVOCATION_UNKNOWN = "revocation_unknown"
+    CRL_STALE = "crl_stale"
     # client
     CLIENT_REJECTS = "client_rejects"
     VALIDATION_DISABLED = "validation_disabled"
@@ -108,6 +112,7 @@ class Group(StrEnum):
     STATE = "state"
     SOURCE = "source"
     TLS = "tls"
+    REVOCATION = "revocation"
     CLIENT = "client"
     ACTION = "action"
     SELF = "self"
@@ -358,6 +363,48 @@ class VerifierName(StrEnum):
 
     OPENSSL = "openssl"
     WEBPKI = "webpki"
+
+
+class RevocationCheck(StrEnum):
+    """Whether a client asks if a certificate is revoked, and what it does where nobody can tell."""
+
+    NONE = "none"
+    """It does not ask."""
+    SOFT_FAIL = "soft_fail"
+    """It accepts where it cannot be told."""
+    HARD_FAIL = "hard_fail"
+    """It rejects where it cannot be told."""
+
+
+class RevocationState(StrEnum):
+    """What is known of the revocation of a certificate."""
+
+    GOOD = "good"
+    """Its CA says that it is not revoked."""
+    REVOKED = "revoked"
+    UNKNOWN = "unknown"
+    """It was looked for, and cannot be told."""
+    UNCHECKED = "unchecked"
+    """Nobody looked for it."""
+    BY_DESIGN = "by_design"
+    """It is never revoked: it ends soon instead."""
+
+
+class RevocationReason(StrEnum):
+    """Why a certificate was revoked (RFC 5280, 5.3.1)."""
+
+    UNSPECIFIED = "unspecified"
+    KEY_COMPROMISE = "key_compromise"
+    CA_COMPROMISE = "ca_compromise"
+    AFFILIATION_CHANGED = "affiliation_changed"
+    SUPERSEDED = "superseded"
+    CESSATION_OF_OPERATION = "cessation_of_operation"
+    CERTIFICATE_HOLD = "certificate_hold"
+    """It may be taken back."""
+    REMOVE_FROM_CRL = "remove_from_crl"
+    """It was taken back."""
+    PRIVILEGE_WITHDRAWN = "privilege_withdrawn"
+    AA_COMPROMISE = "aa_compromise"
 
 
 class KeyKind(StrEnum):

@@ -136,6 +136,9 @@ class CertificateObject(TypedDict):
     signature_hash: str
     is_ca: bool
     failures: list[str]
+    """Each field that cannot be decoded."""
+    encoding_faults: list[str]
+    """The rules of encoding that the certificate breaks."""
 
 
 class EntryObject(TypedDict):
@@ -219,6 +222,7 @@ def certificate_object(certificate: Certificate) -> CertificateObject:
         "signature_hash": certificate.signature_hash,
         "is_ca": certificate.is_ca,
         "failures": list(certificate.failures),
+        "encoding_faults": list(certificate.encoding_faults),
     }
 
 

@@ -10,6 +10,7 @@ from config.vocabulary import ClientCertificateUse, FileContent, FileFormat, Unr
 from probes.certificate import Certificate
 from probes.keystore import Keystore
 from probes.line.syntax import LineReading
+from probes.revocation.crl import RevocationList
 
 NO_FAULT: Final = Printable("")
 
@@ -65,6 +66,8 @@ class FileObservation:
     """There is no file, and none is needed: a chain that no configuration file names."""
     line: LineReading | None = None
     """Whether it names the chain, where it is a configuration file that could be read."""
+    lists: tuple[RevocationList, ...] = ()
+    """The certificate revocation lists in it, in file order."""
 
 
 @dataclass(frozen=True, slots=True)

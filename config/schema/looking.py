@@ -13,10 +13,14 @@ from config.address import join_address, split_address, split_proxy
 from config.expected import ANY_MODERN, DefaultCertificate
 from config.expected import AllowedTLS as Allowed
 from config.fields import AbsolutePath, Address, Host, Interval, IPAddress, ProxyURL, TargetName, default_duration
+from config.label import labels_of
 from config.schema.expected import DefaultCertificateSection, NegotiationSection, Own, Version
-from config.schema.section import ClientName, Section, StoreName, broken_rule
+from config.schema.section import ClientName, Labels, Section, StoreName, broken_rule
 from config.schema.threshold import ThresholdsSection, built
 from config.vocabulary import AddressChoice, EndpointProtocol, KeyKind, OwnCertificate, ProxyProtocolVersion, Sending
+
+MOST_PASSWORDS: Final = 8
+"""Of a watch: each of them may cost as much work as a keystore asks for."""
 
 _ENDPOINT: Final = model.Endpoint("", "", 0)
 
@@ -43,11 +47,28 @@ class WatchSection(Section):
     """When a certificate in these files counts as expiring."""
     password_file: AbsolutePath | None = None
     """A file with the password that opens the keystores among these files (PKCS#12, JKS, JCEKS), read by the daemon."""
+    password_files: list[AbsolutePath] = Field(default=[], max_length=MOST_PASSWORDS)
+    """In place of `password_file`, several such files; their passwords are tried in this order."""
+    labels: Labels = {}
+    """Labels for Prometheus, such as {team: web}; they stand on certvigil_target_info of each of these files."""
+
+    @model_validator(mode="after")
+    def _check_passwords(self) -> Self:
+        if self.password_file is not None and self.password_files:
+            problem = "'password_files' beside 'password_file', expected one of them"
+            raise broken_rule(problem, "password_file", "password_files")
+        return self
 
     def build(self) -> model.Watch:
         """Return the watch."""
+        alone = () if self.password_file is None else (self.password_file,)
         return model.Watch(
-            tuple(self.files), tuple(self.exclude), self.trust_store, built(self.thresholds), self.password_file
+            tuple(self.files),
+            tuple(self.exclude),
+            self.trust_store,
+            built(self.thresholds),
+            tuple(self.password_files) or alone,
+            labels_of(self.labels),
         )
 
 
@@ -101,6 +122,8 @@ class _Looking(Section):
     """How the product's default certificate is told here; by default as at the component."""
     own_certificate: Own | None = None
     """Whether an own certificate must stand in its place: optional, expected or mandatory."""
+    labels: Labels = {}
+    """Labels for Prometheus, such as {team: mail}; they stand on certvigil_target_info."""
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -157,6 +180,7 @@ class _Looking(Section):
             proxy_protocol=self.proxy_protocol,
             sends_intermediates=self.sends_intermediates,
             default_certificate=self._default(default),
+            labels=labels_of(self.labels),
         )
 
     def _client_certificate(self) -> model.ClientCertificate | None:

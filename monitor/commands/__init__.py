@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,9 +15,11 @@ from config.vocabulary import (
     AddressChoice,
     ApplianceRole,
     ExportFormat,
+    KeyKind,
     LogFormat,
     LogLevel,
     Machine,
+    ProxyProtocolVersion,
     RequestKey,
     Scenario,
     VerifierName,
@@ -89,9 +91,13 @@ def check(
             "--key", metavar="FILE", help="The private key to compare with, by default a key beside the file."
         ),
     ] = None,
-    password_file: Annotated[
-        str | None,
-        typer.Option("--password-file", metavar="FILE", help="The password of keystores and encrypted keys."),
+    password_files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--password-file",
+            metavar="FILE",
+            help="The password of keystores and encrypted keys; of several, each is tried.",
+        ),
     ] = None,
     at: Annotated[
         str | None,
@@ -121,6 +127,14 @@ def check(
     no_sni: Annotated[
         bool, typer.Option("--no-sni", help="Do not tell the server the name that is asked for.")
     ] = False,
+    proxy_protocol: Annotated[
+        ProxyProtocolVersion | None,
+        typer.Option(help="The header of the PROXY protocol that the server expects first."),
+    ] = None,
+    key_type: Annotated[
+        Literal["rsa", "ec"] | None,
+        typer.Option(help="The kind of key to ask for, of a server that has both kinds."),
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for each endpoint.", min=0.1)] = 10.0,
     as_json: Json = False,
 ) -> None:
@@ -134,7 +148,7 @@ def check(
         name=name,
         at=at,
         key=key,
-        password_file=password_file,
+        password_files=tuple(password_files or ()),
         proxy=proxy,
         proxy_credentials_file=proxy_credentials_file,
         client_certificate=client_certificate,
@@ -142,6 +156,8 @@ def check(
         address=address,
         addresses=_family(ipv4=ipv4, ipv6=ipv6),
         sni=not no_sni,
+        proxy_protocol=proxy_protocol,
+        key_type=None if key_type is None else KeyKind(key_type),
         timeout=timeout,
         as_json=as_json,
     )

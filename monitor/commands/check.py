@@ -20,6 +20,8 @@ from config.vocabulary import (
     EntryKind,
     FileRole,
     Integrity,
+    KeyKind,
+    ProxyProtocolVersion,
     Severity,
     UnreadableReason,
     VerifierName,
@@ -87,7 +89,7 @@ class CheckOptions:
     name: str | None = None
     at: str | None = None
     key: str | None = None
-    password_file: str | None = None
+    password_files: tuple[str, ...] = ()
     proxy: str | None = None
     proxy_credentials_file: str | None = None
     client_certificate: str | None = None
@@ -95,6 +97,8 @@ class CheckOptions:
     address: str | None = None
     addresses: AddressChoice = AddressChoice.ALL
     sni: bool = True
+    proxy_protocol: ProxyProtocolVersion | None = None
+    key_type: KeyKind | None = None
     timeout: float = 10.0
     as_json: bool = False
 
@@ -149,15 +153,16 @@ def _task(targets: Sequence[str], options: CheckOptions) -> _Task:
     """Return the task; raises UsageError where the request makes no sense or cannot be met."""
     now = parse_time(options.at) if options.at else time.time()
     given = read_given(targets, options.name, options.timeout)
-    _try_password(options.password_file)
+    for path in options.password_files:
+        _try_password(path)
     files = tuple(
-        replace(each, password_file=options.password_file) for each in given.targets if isinstance(each, FileTarget)
+        replace(each, password_files=options.password_files) for each in given.targets if isinstance(each, FileTarget)
     )
     endpoints = _with_options([each for each in given.targets if isinstance(each, Endpoint)], options)
     # A file may come from any CA. So it is judged as a client only where the client is given.
     as_client = options.ca_file is not None or options.verifier is not None
     view = _view(options) if as_client or endpoints else None
-    key = None if options.key is None else _given_key(options.key, options.password_file, now)
+    key = None if options.key is None else _given_key(options.key, options.password_files, now)
     if key is not None and not endpoints and all(each.role is FileRole.FOUND for each in files):
         raise UsageError("--key is compared with a certificate: give the file with the certificate, or an endpoint")
     names = () if options.name is None else (options.name,)
@@ -192,6 +197,8 @@ def _with_options(endpoints: Iterable[Endpoint], options: CheckOptions) -> tuple
             client_certificate=own,
             addresses=options.addresses,
             sni=options.sni,
+            proxy_protocol=options.proxy_protocol,
+            key_types=() if options.key_type is None else (options.key_type,),
         )
         for each in endpoints
     )
@@ -227,10 +234,8 @@ def _given_proxy(url: str | None, credentials_file: str | None) -> Proxy | None:
         ) from None
 
 
-def _try_password(path: str | None) -> None:
+def _try_password(path: str) -> None:
     """Raise UsageError where the file with the password cannot be read."""
-    if path is None:
-        return
     try:
         with open(path, "rb"):
             return
@@ -238,10 +243,10 @@ def _try_password(path: str | None) -> None:
         raise UsageError(f"--password-file {printable(path)}: {unreadable(path, error).detail}") from None
 
 
-def _given_key(path: str, password_file: str | None, now: float) -> KeyFile:
+def _given_key(path: str, password_files: tuple[str, ...], now: float) -> KeyFile:
     """Return the private key in the file at `path`; raises UsageError where it has no key to compare with."""
     where = printable(path, 4096)
-    seen = look_at_file(FileTarget(where, path, FileRole.KEY, password_file=password_file), now)
+    seen = look_at_file(FileTarget(where, path, FileRole.KEY, password_files=password_files), now)
     key = key_in(seen, where)
     if key is not None and key.public:
         return key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final, Generic, Literal, Self, TypeVar
@@ -201,6 +201,8 @@ class Target(Answer):
     kind: TargetKind
     location: str
     component: str | None
+    labels: Mapping[str, str]
+    """By the configuration."""
     verdict: Verdict
     up: bool | None
     """Whether the last look gave facts; null before the first."""
@@ -227,6 +229,7 @@ class Target(Answer):
                 "kind": state.kind,
                 "location": state.location,
                 "component": state.component,
+                "labels": dict(state.labels),
                 "verdict": state.verdict,
                 "up": state.up,
                 "failure": failure,
@@ -249,6 +252,7 @@ class Target(Answer):
             kind=state.kind,
             location=state.location,
             component=state.component,
+            labels=dict(state.labels),
             verdict=state.verdict,
             up=state.up,
             failure=FailureAnswer(reason=UnreadableReason.UNFORESEEN, detail=_NOT_SHOWN),

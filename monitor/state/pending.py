@@ -31,6 +31,8 @@ RESTART: Final = 20.0
 """Seconds that a service may take to restart."""
 AGAIN: Final = 3
 """Times of going dark lately that are no restart any more, but a service that comes and goes."""
+OFTEN: Final = 5
+"""The same of a service that comes back within `SURE` seconds each time."""
 _LATELY: Final = 1200.0
 """Seconds."""
 _MANY: Final = 5
@@ -100,6 +102,8 @@ class Darkness:
     files were changed, since a restart follows these."""
     expected: bool = False
     """The component's files were changed just before."""
+    starting_until: float = 0.0
+    """Until when the unit of its service may still be on its way to answer, by the service manager."""
 
 
 def awaits_second_look(raised: Raised, state: TargetState, every: float, darkness: Darkness, now: float) -> bool:
@@ -108,11 +112,19 @@ def awaits_second_look(raised: Raised, state: TargetState, every: float, darknes
     A service that restarts refuses connections for seconds; servers that take up a certificate one after the other
     present two for longer.
     Where many servers went dark with this one, or it goes dark again and again, that is no restart of one service, and
-    it waits for `SURE` seconds. Else people are told of a warning and, a second later, of something critical.
+    it waits for `SURE` seconds. Else people are told of a warning and, a second later, of something critical. One that
+    is dark for less each time, but very often, is told at once: no later look would find it dark.
     """
     finding = raised.finding
     if finding.code not in _PASSING:
         return False
+    again = len([at for at in darkness.before if now - at <= _LATELY])
+    if finding.code is Code.UNREACHABLE:
+        if now < darkness.starting_until:
+            return True
+        # Not where another address of the server answers: then none of these times is this one.
+        if again >= OFTEN and darkness.before[-1] >= raised.since:
+            return False
     if (finding.code, finding.subject) not in state.pending:
         return True
     if finding.code is Code.ENDPOINTS_DISAGREE:
@@ -121,7 +133,6 @@ def awaits_second_look(raised: Raised, state: TargetState, every: float, darknes
         RESTART if darkness.expected else min(RESTART, every)
     ):
         return False
-    again = len([at for at in darkness.before if now - at <= _LATELY])
     if again < AGAIN and sum(abs(since - raised.since) <= RESTART for since in darkness.others) < _MANY:
         return True
     # Those before this look; there are none where another address of the server answers.

@@ -26,6 +26,8 @@ UNREACHABLE_AFTER = 3
 """Failed looks in a row that make `unreachable` critical."""
 _NOT_FAULTS: Final = NOT_FOR_US | {UnreadableReason.LOCKED, UnreadableReason.UNSUPPORTED}
 """Why nothing is known of a file that may be in order."""
+_FOR_ITSELF: Final = frozenset({FileRole.LISTED, FileRole.FOUND})
+"""Of no component, so that a file may hold whatever somebody wants to be looked at."""
 _BEARERS: Final = (
     *(FileRole.KEYSTORE, FileRole.COMBINED, FileRole.KEY, FileRole.CERTIFICATE, FileRole.CHAIN),
     *LINE_ROLES,
@@ -77,7 +79,7 @@ def judge_file_source(observation: FileObservation, role: FileRole, *, had_certi
             severity = Severity.WARNING
         detail = sentence("{}: {}", observation.failure.reason, observation.failure.detail)
         yield finding(Code.UNREADABLE, detail, severity=severity)
-    elif role.is_line or observation.absent:
+    elif role.is_line or observation.absent or (observation.lists and not had_certificate and role in _FOR_ITSELF):
         return
     elif role is FileRole.KEY:
         if observation.content is not FileContent.KEY and not observation.keys:

@@ -68,7 +68,7 @@ async def look(
     begun = asyncio.get_running_loop().time()
     deadline = begun + endpoint.timeout
     host = (endpoint.proxy or endpoint).host
-    addresses = _chosen((host,) if is_ip_address(host) else await _resolve(host, endpoint, deadline), endpoint)
+    addresses = _chosen(await resolve(host, endpoint.timeout, deadline), endpoint)
     resolved(asyncio.get_running_loop().time() - begun)
     if isinstance(addresses, Unreachable):
         failed = addresses if endpoint.proxy is None else _of_proxy(endpoint.proxy, endpoint, addresses)
@@ -169,12 +169,15 @@ def _observation(
     return EndpointObservation(endpoint.name, now, presented, tuple(failures))
 
 
-async def _resolve(host: str, endpoint: Endpoint, deadline: float) -> Addresses:
+async def resolve(host: str, seconds: float, deadline: float) -> Addresses:
+    """Return the addresses of a name or address, by the loop's clock until `deadline`, which is in so many seconds."""
+    if is_ip_address(host):
+        return (host,)
     try:
         async with asyncio.timeout_at(deadline):
             return await asyncio.wrap_future(_lookup_aside(host))
     except TimeoutError:
-        return _unresolved(host, endpoint.timeout)
+        return _unresolved(host, seconds)
 
 
 def _resolve_blocking(host: str, endpoint: Endpoint) -> Addresses:

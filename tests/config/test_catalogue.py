@@ -29,7 +29,7 @@ from config.vocabulary import (
     UnreadableReason,
 )
 
-PLACEHOLDERS = {"component", "where", "target", "subject", "cure", "state_directory"}
+PLACEHOLDERS = {"component", "where", "check", "target", "subject", "cure", "state_directory"}
 REASONS = {
     Code.UNREADABLE: set(UnreadableReason),
     Code.UNREACHABLE: {*UnreachableReason, NO_ACTOR},
@@ -114,8 +114,8 @@ def test_a_policy_acts_unattended_only_on_findings_about_files_and_endpoints_tha
     assert all(row.hurts.keys() <= looked_at for row in ENTRIES if row.seen_by_actor)
     assert {row.code for row in ENTRIES if row.hurts.keys() & looked_at and not row.seen_by_actor} == {
         *(Code.UNREADABLE, Code.UNREACHABLE, Code.NO_CERTIFICATE, Code.KEYS_UNREAD),
-        Code.CLIENT_CERTIFICATE_FAILED,
         *(Code.UNSETTLED, Code.NEXT_RELOAD_BREAKS, Code.CONFIG_LINE_MISSING, Code.KEY_SHARED),
+        *(Code.CLIENT_CERTIFICATE_FAILED, Code.CRL_STALE),
     }
 
 

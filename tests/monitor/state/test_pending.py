@@ -94,6 +94,7 @@ SEEN_BEFORE = replace(WELL, pending={(Code.UNREACHABLE, "192.0.2.1"): Raised(UNR
 SEEN_ONCE, SEEN_TWICE = (replace(SEEN_BEFORE, failures=failures) for failures in (1, 2))
 _TOGETHER = [BEGAN + each for each in range(5)]
 _AGAIN = [BEGAN - 60, BEGAN - 30, BEGAN]
+_OFTEN = [*(BEGAN - each for each in (300, 200, 100, 50)), BEGAN]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,10 @@ _AGAIN = [BEGAN - 60, BEGAN - 30, BEGAN]
         pytest.param(SEEN_BEFORE, [BEGAN, *[BEGAN - 60] * 9], [], 2, 300, True, id="others were dark long before"),
         pytest.param(SEEN_TWICE, [BEGAN], _AGAIN, SURE, 300, False, id="it comes and goes"),
         pytest.param(SEEN_TWICE, [BEGAN], _AGAIN, 2, 300, True, id="it comes, goes, and may be back at the next look"),
+        pytest.param(WELL, [BEGAN], _OFTEN, 0, 300, False, id="it is dark for a moment, very often"),
+        pytest.param(WELL, [BEGAN], _OFTEN[1:], 0, 300, True, id="it is dark for a moment, often"),
+        pytest.param(WELL, [BEGAN], [*_OFTEN[:4], BEGAN - 1], 0, 300, True, id="another address answers this time"),
+        pytest.param(WELL, [BEGAN], [BEGAN - 9000, *_OFTEN[1:]], 0, 300, True, id="it was so over a long time"),
         pytest.param(SEEN_BEFORE, [BEGAN], [BEGAN - 9000, BEGAN - 30, BEGAN], 2, 300, True, id="it did so long ago"),
     ],
 )
@@ -127,6 +132,13 @@ def test_a_server_whose_files_were_changed_just_before_may_take_its_time_to_rest
         assert awaits_second_look(Raised(UNREACHABLE, BEGAN), SEEN_TWICE, often, darkness, later) is is_expected
     darkness = Darkness((BEGAN,), expected=True)
     assert not awaits_second_look(Raised(UNREACHABLE, BEGAN), SEEN_TWICE, often, darkness, BEGAN + RESTART)
+
+
+def test_a_server_whose_unit_is_starting_is_nobodys_news_until_its_time_is_up() -> None:
+    for later, waits in ((29, True), (30, False)):
+        darkness = Darkness(tuple(_TOGETHER), tuple(_OFTEN), starting_until=BEGAN + 30)
+        raised = Raised(UNREACHABLE, BEGAN)
+        assert awaits_second_look(raised, SEEN_TWICE, 1, darkness, BEGAN + later) is waits
 
 
 def test_addresses_that_disagree_wait_for_a_roll_out_over_all_of_them() -> None:
