@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from config.address import join_address
 from config.vocabulary import TLSVersion
+from monitor.commands.check import CheckOptions
+from monitor.commands.check import check as run
 from monitor.lab.ca import Authority
 from monitor.lab.servers import Site, write_site
 from tests.kit.asking_servers import AskingHAProxy, Asks, ocsp_response
@@ -110,6 +113,24 @@ def test_all_addresses_of_a_name_are_looked_at_unless_one_kind_is_wanted(haproxy
     ran = certvigil("check", "--json", f"localhost:{port}", "-4")
     (target,) = json.loads(ran.stdout)["targets"]
     assert [each["subject"] for each in target["findings"]] == ["127.0.0.1"]
+
+
+def test_it_says_how_many_addresses_of_a_name_answer(
+    haproxy: AskingHAProxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host, port = haproxy.at[Asks.NOT, TLSVersion.TLS1_3]
+    real = socket.getaddrinfo
+
+    def both(name: str, *more: Any, **options: Any) -> list[Any]:
+        names = (host, "127.0.0.1") if name == NAME else (name,)
+        return [each for address in names for each in real(address, *more, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    code = run([f"{NAME}:{port}"], CheckOptions(ca_file=haproxy.clients_ca))
+    said = " ".join(capsys.readouterr().out.split())
+    assert code == 1
+    assert "1 of 2 addresses answer" in said
+    assert "unreachable: 127.0.0.1: connection_refused: Connection refused" in said
 
 
 def test_by_its_address_a_server_is_asked_for_the_name(haproxy: AskingHAProxy) -> None:
