@@ -37,7 +37,7 @@ from probes.assess import EndpointContext, assess_endpoint
 from probes.certificate import Certificate
 from probes.container.registry import called
 from probes.file import look_at_file, unreadable
-from probes.finding import Finding, finding
+from probes.finding import finding
 from probes.judge.client import View
 from probes.judge.key import judge_match
 from probes.judge.source import UNREACHABLE_AFTER
@@ -283,7 +283,7 @@ async def _check_endpoints(task: _Task) -> list[Checked]:
             bool(observation.presented),
             observation.presented,
             key=key,
-            addresses_tried=observation.addresses,
+            addresses_tried=len(observation.addresses),
         )
 
     return list(await asyncio.gather(*map(one, endpoints)))
@@ -303,8 +303,7 @@ def _show(
     task: _Task,
 ) -> None:
     for each in checked:
-        findings = [_at_address(found, each) for found in each.findings]
-        screen.target(harmless(each.target), each.verdict, findings, _notes(each, task.anchors))
+        screen.target(harmless(each.target), each.verdict, each.findings, _notes(each, task.anchors))
         shown = list(_certificates(each))
         for position, (certificate, alias) in enumerate(shown[:_BUNDLE]):
             issuer = issuing_key(certificate, (*each.chain, *task.anchors))
@@ -315,13 +314,6 @@ def _show(
         screen.say("No certificate was found.", style="magenta")
     for directory, some in left_out:
         _show_passed_over(screen, directory, some)
-
-
-def _at_address(found: Finding, checked: Checked) -> Finding:
-    """Return a finding with its address in the sentence, where it is one of several."""
-    if len(checked.addresses_tried) <= 1 or found.subject not in checked.addresses_tried:
-        return found
-    return replace(found, detail=sentence("{}: {}", harmless(found.subject), harmless(found.detail)))
 
 
 def _certificates(checked: Checked) -> Iterator[tuple[Certificate, Printable]]:
@@ -352,9 +344,9 @@ def _of_staple(staple: OCSPAnswer | OCSPFault) -> Printable:
 
 
 def _notes(checked: Checked, anchors: Sequence[Certificate]) -> Iterator[Printable]:
-    if len(checked.addresses_tried) > 1:
+    if checked.addresses_tried > 1:
         answering = len({each.address for each in checked.addresses})
-        yield sentence("{} of {} addresses answer", answering, len(checked.addresses_tried))
+        yield sentence("{} of {} addresses answer", answering, checked.addresses_tried)
     for one in checked.addresses:
         yield harmless(f"{one.address}: {one.version}, {one.cipher} {one.group}".rstrip())
         if one.client_certificate in _OF_CLIENT_CERTIFICATE:

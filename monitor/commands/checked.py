@@ -32,8 +32,8 @@ class Checked:
     """Whether there was anything to judge."""
     addresses: tuple[Presented, ...] = ()
     """Of an endpoint that answered."""
-    addresses_tried: frozenset[str] = frozenset()
-    """Of an endpoint: those that answered, and those that did not."""
+    addresses_tried: int = 0
+    """Of an endpoint: how many answered, or did not."""
     format: FileFormat | None = None
     """Of a file."""
     key: KeyFile | None = None

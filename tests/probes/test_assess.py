@@ -278,6 +278,15 @@ def test_addresses_that_differ_disagree() -> None:
     assert assessment.findings[0].detail == f"addresses present different certificates (sha256): {told}"
 
 
+def test_a_finding_on_one_of_several_addresses_names_it() -> None:
+    dark = Unreachable(Printable("::1"), UnreachableReason.CONNECTION_REFUSED, Printable("Connection refused"))
+    seen = (presented(ISSUING.issue(NAME), ISSUING),)
+    for answering, told in ((seen, "Connection refused (at ::1)"), ((), "Connection refused")):
+        observation = EndpointObservation("web", NOW, answering, (dark,))
+        (found,) = assess_endpoint(observation, EndpointContext(ENDPOINT, (view(trust(ROOT)),)), NOW).findings
+        assert (found.code, found.detail) == (Code.UNREACHABLE, f"connection_refused: {told}")
+
+
 def test_many_addresses_that_disagree_are_told_in_short() -> None:
     one, two = ISSUING.issue(NAME), ISSUING.issue(NAME)
     many = [presented(one, ISSUING, address=f"192.0.2.{number}") for number in range(10, 50)]

@@ -130,7 +130,7 @@ def test_it_says_how_many_addresses_of_a_name_answer(
     said = " ".join(capsys.readouterr().out.split())
     assert code == 1
     assert "1 of 2 addresses answer" in said
-    assert "unreachable: 127.0.0.1: connection_refused: Connection refused" in said
+    assert "unreachable: connection_refused: Connection refused (at 127.0.0.1)" in said
 
 
 def test_by_its_address_a_server_is_asked_for_the_name(haproxy: AskingHAProxy) -> None:
