@@ -246,7 +246,15 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     if context.on_disk is not None:
         findings += judge_served(presented, context.on_disk, now)
         times.append(context.on_disk.since + context.on_disk.grace)
-    return _assessment(findings, reception.edges, reception.expiry, times, now)
+    told = (_at_address(each, observation.addresses) for each in findings)
+    return _assessment(told, reception.edges, reception.expiry, times, now)
+
+
+def _at_address(found: Finding, addresses: frozenset[Printable]) -> Finding:
+    """Return a finding on one of several addresses with that address in its sentence."""
+    if len(addresses) <= 1 or found.subject not in addresses:
+        return found
+    return replace(found, detail=sentence("{} (at {})", found.detail, found.subject))
 
 
 def in_place_of_unreadable(assessment: Assessment, found: Finding) -> Assessment:

@@ -34,7 +34,7 @@ class Checked:
     addresses: tuple[Presented, ...] = ()
     """Of an endpoint that answered."""
     addresses_tried: int = 0
-    """Of an endpoint."""
+    """Of an endpoint: how many answered, or did not."""
     format: FileFormat | None = None
     """Of a file."""
     key: KeyFile | None = None

@@ -103,6 +103,8 @@ class CertificateAnswer(Answer):
     is_ca: bool
     failures: Sequence[str]
     """A sentence for each field that could not be decoded."""
+    encoding_faults: Sequence[str]
+    """The rules of encoding that the certificate breaks."""
 
     @classmethod
     def of(cls, certificate: fact.Certificate, **more: object) -> Self:

@@ -95,7 +95,7 @@ _WANTS_A_CERTIFICATE: Final = frozenset({40, 41, 42, 43, 46, 48, 49, 116})
 
 _ALERT_IN_WORDS: Final = re.compile(r"alert ([a-z ]+)\Z")
 """In OpenSSL's own words for an alert that came encrypted."""
-LAST_WORD: Final = 1.0
+LAST_WORD: Final = 3.0
 """Seconds for which a server of TLS 1.3 may take to refuse a certificate, or its lack, after the handshake."""
 
 _LIB: Final = Binding().lib
@@ -176,12 +176,13 @@ class Handshake:
         goes_on: bool = False,
         own: Identity | Unusable | None = None,
         alpn: bytes = b"",
+        agrees: bool = False,
     ) -> None:
         """Ask for `server_name`, unless that is an address, and for a certificate with that type of key, RSA or EC.
 
         `address` is only what the outcome is about. The handshake begins once the `preamble` is over. With `goes_on`,
         no close_notify is sent, and `speak` may follow. `own` is shown to a server that asks for a certificate; `alpn`
-        is the one protocol that is offered (RFC 7301).
+        is the one protocol that is offered (RFC 7301); with `agrees`, the preamble ends with the server's agreement.
         """
         self._preamble = preamble
         """What is said in the clear; None once it is over."""
@@ -196,6 +197,7 @@ class Handshake:
         self._key_type = key_type
         self._received = bytearray()
         self._own = own
+        self._agrees = agrees
         identity = own if isinstance(own, Identity) else None
         self._connection = SSL.Connection(_context(minimum, key_type, identity), None)
         self._connection.set_connect_state()
@@ -222,6 +224,8 @@ class Handshake:
             self._take_last_word(self.presented, data)
             return b""
         if len(self._received) >= 2 and not _RECORD.match(self._received):
+            if self._agrees:
+                return self._fail(UnreachableReason.NOT_TLS, "the server agreed to begin TLS, and goes on in the clear")
             return self._fail(UnreachableReason.NOT_TLS, _what_is_spoken(self._received))
         if len(self._received) > MOST_BYTES:
             return self._fail(UnreachableReason.TOO_MUCH_DATA, f"no handshake within {MOST_BYTES} bytes")

@@ -40,6 +40,16 @@ DOCUMENTS = {
           - {address: "mail.example.com:587", protocol: smtp}
           - {address: "db.example.com:5432", protocol: postgres, proxy: "socks5://[::1]:1080", proxy_protocol: v2}
         """,
+    "how an endpoint is reached": """
+        endpoints:
+          - {address: "a.example.com:443", addresses: ipv6, source_address: "2001:db8::7", sni: false}
+          - {address: "b.example.com:443", client_certificate: /etc/client.crt, client_key: /etc/client.key}
+          - {address: "c.example.com:443", client_certificate: /etc/both.pem, key_types: [rsa, ec]}
+          - {address: "d.example.com:443", proxy: "http://[::1]:3128", proxy_credentials_file: /etc/proxy.credentials}
+          - {address: "192.0.2.1:443", server_names: [one.example.com, two.example.com], key_type: rsa}
+        components:
+          web: {artefacts: {combined: /etc/web.pem}, endpoints: [{address: "127.0.0.1:443", addresses: first}]}
+        """,
     "labels": """
         watch: [{files: [/a], labels: {team: "1"}}]
         endpoints: [{address: "a:1", labels: {env: prod}}]

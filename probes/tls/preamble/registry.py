@@ -59,6 +59,11 @@ def preamble_to(endpoint: Endpoint) -> Preamble | None:
     return Chained(present) if present else None
 
 
+def begins_in_the_clear(protocol: EndpointProtocol) -> bool:
+    """Whether the server is asked for TLS, to which it has to agree."""
+    return protocol in PREAMBLES or protocol in NAMED_PREAMBLES
+
+
 def preamble_of(protocol: EndpointProtocol, server_name: str) -> Preamble | None:
     """Return a new preamble of `protocol`; None where TLS begins at once."""
     if (named := NAMED_PREAMBLES.get(protocol)) is not None:

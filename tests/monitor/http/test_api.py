@@ -178,6 +178,7 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
         "signature_hash": "sha256",
         "is_ca": False,
         "failures": [],
+        "encoding_faults": [],
     }
     view.add(known)
     answer = client.get("/api/v1/targets//etc/ssl/a b.pem").json()
@@ -225,6 +226,7 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
             }
         ],
         "since": "2023-11-14T22:13:20.500000Z",
+        "labels": {},
         "chain": [described],
         "addresses": [
             {

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from config.model import Endpoint
+from config.model import ClientCertificate, Endpoint
+from config.vocabulary import ClientCertificateUse, TLSVersion
 from monitor.lab.ca import DAY, Authority, Issued, self_signed
-from monitor.lab.servers import LocalServer, Nginx, write_site
+from monitor.lab.servers import LocalServer, Nginx, Site, write_site
 from monitor.look.demand import RefusedProbe
 from monitor.metrics.probed import Probed
+from probes.ocsp import OCSPAnswer, staple_of
+from tests.kit.asking_servers import AskingHAProxy, Asks, ocsp_response
 from tests.kit.blackbox import Blackbox
 from tests.kit.metrics import samples, value
 from tests.kit.peers import Behaviour, HostilePeer
@@ -91,6 +95,41 @@ def test_every_certificate_is_told_as_ssl_exporter_does(
     assert value(page, "ssl_tls_version_info", version="TLS 1.3") == 1
     assert value(page, "ssl_prober", prober="tcp") == 1
     assert value(page, "ssl_probe_success") == 1
+
+
+@pytest.mark.server("haproxy")
+@pytest.mark.server("promtool")
+def test_a_client_certificate_is_shown_where_its_endpoint_is_named_and_a_staple_is_told_as_ssl_exporter_does(
+    surround: Surround, issuing_ca: Authority, root_ca: Authority, tmp_path: Path
+) -> None:
+    leaf = issuing_ca.issue(NAME)
+    (tmp_path / "site.pem").write_bytes(leaf.key_pem() + leaf.chain_pem())
+    (tmp_path / "site.pem.ocsp").write_bytes(ocsp_response(leaf, issuing_ca))
+    (tmp_path / "clients.pem").write_bytes(root_ca.pem())
+    own = write_site(str(tmp_path), root_ca.issue(subject="prober", purposes=[ExtendedKeyUsageOID.CLIENT_AUTH]))
+    site = Site(str(tmp_path / "site.pem"), str(tmp_path / "site.pem"))
+    with AskingHAProxy(str(tmp_path / "haproxy"), [site], str(tmp_path / "clients.pem")) as server:
+        host, port = server.at[Asks.STRICTLY, TLSVersion.TLS1_3]
+        shown = ClientCertificate(own.certificate, own.key)
+        web = Endpoint("web", host, port, NAME, clients=("default",), client_certificate=shown)
+        trust_context = surround(web)
+        for target, use in (
+            ("web", ClientCertificateUse.ACCEPTED),
+            (f"{host}:{port}", ClientCertificateUse.REQUIRED),
+            (f"https://{host}:{port}/", ClientCertificateUse.REQUIRED),
+        ):
+            found = probe(trust_context, target)
+            assert isinstance(found, Probed)
+            assert [each.client_certificate for each in found.observation.presented] == [use]
+        page = text(trust_context, "web")
+    assert isinstance(found, Probed)
+    staple = staple_of(found.observation.presented[0])
+    assert isinstance(staple, OCSPAnswer)
+    for fact, number in (
+        *(("stapled", 1), ("status", 0), ("produced_at", staple.produced_at)),
+        *(("this_update", staple.this_update), ("next_update", staple.next_update), ("revoked_at", None)),
+    ):
+        assert value(page, f"ssl_ocsp_response_{fact}") == number
 
 
 @pytest.mark.server("promtool")
