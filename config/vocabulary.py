@@ -225,6 +225,9 @@ class FileFormat(StrEnum):
     JKS = "jks"
     JCEKS = "jceks"
     BKS = "bks"
+    KUBECONFIG = "kubeconfig"
+    DOCUMENT = "document"
+    """YAML or JSON, where a watch names places in it."""
     PRIVATE_KEY = "private_key"
     OPENSSH_KEY = "openssh_key"
     PUTTY_KEY = "putty_key"
@@ -315,6 +318,8 @@ class UnreadableReason(StrEnum):
     TOO_LARGE = "too_large"
     BAD_PEM = "bad_pem"
     BAD_DER = "bad_der"
+    BAD_DOCUMENT = "bad_document"
+    """It is no YAML or JSON, or not at the place that is named in it."""
     CHANGED_WHILE_READ = "changed_while_read"
     NO_PASSWORD = "no_password"  # noqa: S105 (a reason, not a secret)
     """The file with the password of a keystore cannot be read."""

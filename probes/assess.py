@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from config.model import Endpoint, FileTarget, Thresholds
 from config.text import Printable, harmless, sentence
-from config.vocabulary import Code, FileContent, FileRole, UnreadableReason
+from config.vocabulary import Code, EntryKind, FileContent, FileRole, UnreadableReason
 from probes.certificate import Certificate
 from probes.chain import are_anchors, find_leaf, named_path
 from probes.container.registry import may_hold_certificates
@@ -138,17 +138,22 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
             expiry = earliest_end(certificates)
     elif certificates:
         leaf = find_leaf(certificates)
+        chains = _chains(observation, target.role, certificates)
         if context.view is not None or target.role in _ARTEFACTS:
             views = () if context.view is None else (context.view,)
             audience = Audience(target.name, views, context.names, context.elsewhere, target.thresholds)
-            reception = judge_presented((certificates,), audience, now)
+            reception = judge_presented((chain for _, chain in chains), audience, now)
             findings += reception.findings
             times += reception.boundaries
             expiry = reception.expiry
         else:
-            path = named_path(certificates)
-            findings += _judge_unseen(path, certificates, target.thresholds, now)
-            expiry = earliest_end(path)
+            ends: list[int | None] = []
+            for name, chain in chains:
+                path = named_path(chain)
+                ends.append(earliest_end(path))
+                for found in _judge_unseen(path, certificates, target.thresholds, now):
+                    findings.append(replace(found, detail=sentence("{}: {}", name, found.detail)) if name else found)
+            expiry = min((end for end in ends if end is not None), default=None)
         findings += judge_default(leaf, target.default_certificate)
         if context.view is None:
             findings += judge_names(leaf, context.names)
@@ -185,6 +190,23 @@ def _are_trusted(
         return False
     pinned = role not in _ARTEFACTS and observation.content is FileContent.BUNDLE and not keys
     return pinned or are_anchors(certificates, keys)
+
+
+def _chains(
+    observation: FileObservation, role: FileRole, certificates: tuple[Certificate, ...]
+) -> tuple[tuple[Printable, tuple[Certificate, ...]], ...]:
+    """Return the chains in a file: that of each private key in a keystore or document, or all certificates as one.
+
+    Each of several has a name: its alias, or its place in the document.
+
+    Of a component's own keystore, its service has chosen one.
+    """
+    keystore = observation.keystore
+    if keystore is None or role in _SERVERS_OWN or certificates is not observation.certificates:
+        return ((Printable(""), certificates),)
+    own = [each for each in keystore.entries if each.kind is EntryKind.PRIVATE_KEY and each.certificates]
+    chains = tuple((each.alias, each.certificates) for each in own)
+    return chains if len(chains) > 1 else ((Printable(""), certificates),)
 
 
 def _judge_unseen(

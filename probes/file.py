@@ -19,7 +19,7 @@ from probes.certificate import Certificate, certificate
 from probes.chain import are_anchors
 from probes.container.blocks import SEALED, Container, EncodingFault, faulty
 from probes.container.private_key import open_key
-from probes.container.registry import called, is_keystore, open_container
+from probes.container.registry import called, is_keystore, open_container, open_places
 from probes.keystore import DEFAULT_PASSWORD, Keystore, KeystoreEntry, password_in
 from probes.line.registry import read_line
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
@@ -185,9 +185,9 @@ def _read_password(path: str, opened: Callable[[str], int]) -> bytes | Unreadabl
 
 def _opened(data: bytes, target: FileTarget, passwords: Sequence[bytes | Unreadable]) -> Container:
     """Return what is in a file, with a password that is known for it, or else with the one that everybody knows."""
-    container = _unlocked(data, [each for each in passwords if isinstance(each, bytes)])
+    container = _unlocked(data, target, [each for each in passwords if isinstance(each, bytes)])
     if not passwords and _asks_for_password(container):
-        guessed = open_container(data, DEFAULT_PASSWORD)
+        guessed = _opened_with(data, target, DEFAULT_PASSWORD)
         if guessed.keystore is not None and guessed.keystore.default_password:
             container = guessed
     if target.role is FileRole.KEYSTORE and not is_keystore(container.format):
@@ -210,14 +210,18 @@ def _opened(data: bytes, target: FileTarget, passwords: Sequence[bytes | Unreada
     return container
 
 
-def _unlocked(data: bytes, passwords: Sequence[bytes]) -> Container:
+def _unlocked(data: bytes, target: FileTarget, passwords: Sequence[bytes]) -> Container:
     """Return what is in a file, with the first password that opens all of it; without that, with the last."""
-    container = open_container(data, passwords[0] if passwords else None)
+    container = _opened_with(data, target, passwords[0] if passwords else None)
     for each in passwords[1:]:
         if not any(fault.reason is UnreadableReason.WRONG_PASSWORD for fault in container.blocks.faults):
             break
-        container = open_container(data, each)
+        container = _opened_with(data, target, each)
     return container
+
+
+def _opened_with(data: bytes, target: FileTarget, password: bytes | None) -> Container:
+    return open_places(data, target.pointers, password) if target.pointers else open_container(data, password)
 
 
 def _asks_for_password(container: Container) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 
 from config.address import split_proxy
 from config.model import Client, Endpoint, FileTarget, PemBundle, Proxy, SystemStore, TrustStore
+from config.pointer import is_pointer
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import Code, EntryKind, FileRole, Integrity, Severity, UnreadableReason, VerifierName
 from monitor.commands.check_files import Manner, judge_files, look_at, passed_over
@@ -68,6 +69,7 @@ class CheckOptions:
     at: str | None = None
     key: str | None = None
     password_files: tuple[str, ...] = ()
+    pointers: tuple[str, ...] = ()
     proxy: str | None = None
     timeout: float = 10.0
     as_json: bool = False
@@ -125,8 +127,13 @@ def _task(targets: Sequence[str], options: CheckOptions) -> _Task:
     given = read_given(targets, options.name, options.timeout)
     for path in options.password_files:
         _try_password(path)
+    for pointer in options.pointers:
+        if not is_pointer(pointer):
+            raise UsageError(f"--pointer {printable(pointer)}: this is no JSON pointer, such as /data/tls.crt")
     files = tuple(
-        replace(each, password_files=options.password_files) for each in given.targets if isinstance(each, FileTarget)
+        replace(each, password_files=options.password_files, pointers=options.pointers)
+        for each in given.targets
+        if isinstance(each, FileTarget)
     )
     proxy = _given_proxy(options.proxy)
     endpoints = tuple(replace(each, proxy=proxy) for each in given.targets if isinstance(each, Endpoint))

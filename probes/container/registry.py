@@ -16,7 +16,9 @@ A file is called by its content, whatever its name. The rows, in the order of at
 12. `pem` has the boundary of a block anywhere in it: a file of blocks without a certificate is called by them;
 13. `openssh_key` is a PEM block alone;
 14. `putty_key` begins with its own name;
-15. `public_key` is DER with an algorithm and bits, or a line of OpenSSH's.
+15. `public_key` is DER with an algorithm and bits, or a line of OpenSSH's;
+16. `kubeconfig` has the kind Config, and clusters;
+17. `document` is YAML or JSON where a watch names places in it, and nothing otherwise.
 
 Everything else is `other`. Binary formats come before text, since the text of a boundary may stand in any of them.
 """
@@ -32,6 +34,7 @@ from config.vocabulary import FileFormat, UnreadableReason
 from probes.container.blocks import NOTHING, Blocks, Container, Format, Password, faulty
 from probes.container.crl import CRL
 from probes.container.der import DER
+from probes.container.document import kubeconfig, open_document
 from probes.container.jks import BKS, JCEKS, JKS
 from probes.container.named import OCSP_RESPONSE, OPENSSH_KEY, PARAMETERS, PUBLIC_KEY, PUTTY_KEY, REQUEST
 from probes.container.pem import is_pem, open_pem
@@ -43,6 +46,8 @@ from probes.encoding import DERError, element_end
 PEM: Final = Format(
     FileFormat.PEM, begins=is_pem, opened=lambda data, _password: open_pem(data, _BY_LABEL), encoding="PEM"
 )
+
+DOCUMENT: Final = Format(FileFormat.DOCUMENT, "a document of YAML or JSON")
 
 FORMATS: Final[Sequence[Format]] = (
     JKS,
@@ -60,6 +65,8 @@ FORMATS: Final[Sequence[Format]] = (
     OPENSSH_KEY,
     PUTTY_KEY,
     PUBLIC_KEY,
+    kubeconfig(lambda data, password: open_container(data, password)),  # noqa: PLW0108 (it is defined below)
+    DOCUMENT,
 )
 """In the order of attempts, which the module's docstring puts into words."""
 
@@ -80,6 +87,11 @@ def open_container(data: bytes, password: Password = None) -> Container:
         unsupported = f"{form.called}, which certvigil does not read yet"
         return Container(form.name, faulty(UnreadableReason.UNSUPPORTED, unsupported))
     return Container(form.name, NOTHING)
+
+
+def open_places(data: bytes, pointers: Sequence[str], password: Password = None) -> Container:
+    """Return the certificates and private keys at these places in YAML or JSON, each an entry by its place."""
+    return open_document(data, pointers, password, open_container)
 
 
 def open_unsealed(data: bytes) -> Blocks:

@@ -41,7 +41,7 @@ DOCUMENTS = {
           - {address: "db.example.com:5432", protocol: postgres, proxy: "socks5://[::1]:1080", proxy_protocol: v2}
         """,
     "labels": """
-        watch: [{files: [/a], labels: {team: "1"}}]
+        watch: [{files: [/a], labels: {team: "1"}, pointers: [/a/*], expression: "/(?P<x>a)", password_files: [/b, /c]}]
         endpoints: [{address: "a:1", labels: {env: prod}}]
         components:
           web:

@@ -224,6 +224,21 @@ def test_a_keystore_is_opened_with_its_password(tmp_path: Path) -> None:
         assert "damaged" not in str(document)
 
 
+def test_of_several_passwords_the_one_that_fits_counts(tmp_path: Path) -> None:
+    put(tmp_path, {"site.p12": keystore(SITE), "password": PASSWORD, "no": b"wrong"})
+    passwords = ("--password-file", tmp_path / "no", "--password-file", tmp_path / "password")
+    assert check(*passwords, tmp_path / "site.p12")[0] == 0
+
+
+def test_certificates_in_a_document_are_looked_at_where_the_pointer_leads(tmp_path: Path) -> None:
+    put(tmp_path, {"app.json": json.dumps({"tls": {"crt": SITE.chain_pem().decode()}}).encode()})
+    code, document = check("--pointer", "/tls/*", tmp_path / "app.json")
+    assert (code, codes(document)) == (0, set())
+    (only,) = document["targets"]
+    assert (only["format"], [each["alias"] for each in only["keystore"]["entries"]]) == ("document", ["/tls/crt"])
+    assert [each["subject"] for each in only["chain"]] == [f"CN={NAME}", "CN=Lab Issuing CA"]
+
+
 def test_a_file_that_holds_no_certificate_by_its_nature_is_unknown_and_called_by_its_name(tmp_path: Path) -> None:
     jks = bytes.fromhex("feedfeed0000000300000000") + bytes(20)
     put(tmp_path, {"a.jks": jks, "k.pub": b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 me\n"})
