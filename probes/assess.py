@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from config.model import Endpoint, FileTarget, Thresholds
 from config.text import Printable, harmless, sentence
-from config.vocabulary import Code, EntryKind, FileContent, FileRole, UnreadableReason
+from config.vocabulary import Code, EntryKind, FileContent, FileRole, Integrity, UnreadableReason
 from probes.certificate import Certificate
 from probes.chain import are_anchors, find_leaf, named_path
 from probes.container.registry import may_hold_certificates
@@ -98,8 +98,13 @@ def is_faulty(observation: FileObservation) -> bool:
 
 
 def is_worth_watching(observation: FileObservation, context: FileContext) -> bool:
-    """Whether a file is a target: one met by a pattern is, where it holds or has held a certificate, or might."""
+    """Whether a file is a target: one met by a pattern is, where it holds or has held a certificate, or might.
+
+    So is a private key that others may read or replace.
+    """
     if context.target.role is not FileRole.FOUND or observation.certificates or context.last_known:
+        return True
+    if observation.content is FileContent.KEY and any(judge_exposure(observation.mode, Printable("it"))):
         return True
     if observation.failure is None or is_denied(observation, context):
         return False
@@ -160,11 +165,22 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
         if certificates is observation.certificates:
             # A last known certificate and a key that was read later prove nothing together.
             findings += judge_match(leaf, context.keys, harmless(context.keys_where))
-    if observation.keys or observation.content is FileContent.KEY:
+    if _holds_open_key(observation, target.role):
         findings += judge_exposure(observation.mode, Printable("the file"))
     held = (certificate for entry in trusted for certificate in entry.certificates)
     times += boundaries(dict.fromkeys((*certificates, *held)), target.thresholds)
     return _assessment(findings, (), expiry, times, now)
+
+
+def _holds_open_key(observation: FileObservation, role: FileRole) -> bool:
+    """Whether there is a private key that anybody who reads the file has.
+
+    A keystore that a pattern found may be meant to be read by all, under a password of its own.
+    """
+    keystore = observation.keystore
+    if role is FileRole.FOUND and keystore is not None and keystore.integrity is Integrity.VERIFIED:
+        return keystore.default_password and bool(observation.keys)
+    return bool(observation.keys) or observation.content is FileContent.KEY
 
 
 def _judge_anchors(certificates: Sequence[Certificate], target: FileTarget, now: float) -> Iterator[Finding]:

@@ -41,9 +41,10 @@ NOT_FOR_US: Final = frozenset(
 )
 """Why a file that may be in order gives no facts: who looks may not read it."""
 
-_COMPARED: Final = frozenset(
-    {FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE, FileRole.LISTED}
+_WITH_KEYS: Final = frozenset(
+    {FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE, FileRole.LISTED, FileRole.FOUND}
 )
+_OF_OTHERS: Final = stat.S_IRWXO
 _REASONS: Final[Mapping[int, tuple[UnreadableReason, Printable]]] = {
     errno.ENOENT: (UnreadableReason.NOT_FOUND, Printable("there is no such file")),
     errno.ENOTDIR: (UnreadableReason.NOT_FOUND, Printable("there is no such file")),
@@ -88,6 +89,8 @@ def look_at_file(
         return FileObservation(target.name, now, None, FileContent.NOTHING, failure=read)
     identity = _identity(read.status)
     mode, owner = stat.S_IMODE(read.status.st_mode), read.status.st_uid
+    if target.role is FileRole.FOUND and mode & _OF_OTHERS and _is_sheltered(target.path):
+        mode &= ~_OF_OTHERS
     if isinstance(read.data, Unreadable):
         return FileObservation(
             target.name, now, identity, FileContent.NOTHING, mode=mode, owner=owner, failure=read.data
@@ -134,7 +137,7 @@ def look_into(
     keystore, bad = _decoded(container.keystore, most_certificates)
     failures += bad
     keys, locked = _NO_KEYS, 0
-    if with_keys or target.role in _COMPARED:
+    if with_keys or target.role in _WITH_KEYS:
         locked = 0 if container.keystore is None else container.keystore.locked_keys
         keys = _public_halves(blocks.keys, [each for each in passwords if isinstance(each, bytes)])
         failures += keys.failures
@@ -235,6 +238,19 @@ def _asks_for_password(container: Container) -> bool:
 def _faulty(container: Container, reason: UnreadableReason, detail: str) -> Container:
     """Return the container with this fault in place of all others; what could be read is kept."""
     return replace(container, blocks=replace(container.blocks, faults=(EncodingFault(reason, detail),)))
+
+
+def _is_sheltered(path: str) -> bool:
+    """Whether a directory on the way to a file lets nobody in but its owner and group."""
+    directory = os.path.realpath(path)
+    while directory != os.sep:
+        directory = os.path.dirname(directory)
+        try:
+            if not os.stat(directory).st_mode & stat.S_IXOTH:
+                return True
+        except OSError:
+            return False
+    return False
 
 
 @dataclass(frozen=True, slots=True)

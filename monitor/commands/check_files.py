@@ -57,8 +57,12 @@ def look_at(target: FileTarget, now: float) -> FileObservation:
 def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manner) -> Iterator[Checked]:
     """Yield the verdict on each file that holds, or may hold, a certificate, and on each file that was named."""
     targets = list(targets)
+    used = {key.where for key in _keys_used((each for each in targets if each.role is FileRole.FOUND), observed)}
     for target in targets:
         seen = observed[target.path]
+        if seen.content is FileContent.KEY and target.role is FileRole.FOUND and printable(target.path, 4096) in used:
+            # Who may read it is said of its certificate.
+            continue
         if not is_worth_watching(seen, FileContext(target)):
             continue
         key = _key_of(target, targets, observed, manner)
