@@ -44,8 +44,8 @@ _RSA: Final = bytes.fromhex("2a864886f70d0101")
 _WITH_OWN_PARAMETERS: Final = frozenset({7, 8, 10})
 """RSAES-OAEP, MGF1, RSASSA-PSS."""
 _PSS: Final = _RSA + b"\x0a"
-_ECDSA: Final = bytes.fromhex("2a8648ce3d0403")
-"""With a hash of SHA-2."""
+_WITHOUT: Final = tuple(map(bytes.fromhex, ("2a8648ce3d0403", "2a8648ce380403", "6086480165030403")))
+"""The signatures of ECDSA and DSA: prefixes of their identifiers."""
 _EDWARDS: Final = frozenset({bytes.fromhex("2b6570"), bytes.fromhex("2b6571")})
 """Ed25519, Ed448."""
 _DEEPEST: Final = 32
@@ -221,7 +221,7 @@ def _parameters(name: bytes, given: bytes) -> bytes:
         return _NULL
     if name == _PSS and given[:1] != bytes([SEQUENCE]):
         return b""
-    return b"" if name.startswith(_ECDSA) or name in _EDWARDS else given
+    return b"" if name.startswith(_WITHOUT) or name in _EDWARDS else given
 
 
 def _time_in_utc(time: Element) -> bytes:
