@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import sysconfig
 import time
 from collections import Counter
 from pathlib import Path
 
 import cryptography_vectors
 import pytest
-import test
 
 from config.model import FileTarget
 from config.vocabulary import FileFormat, FileRole
 from probes.assess import FileContext, assess_file
 from probes.file import look_at_file
+from tests.kit.tenth import drawn
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:PKCS#.* could not be parsed as DER:UserWarning"),
@@ -21,7 +22,7 @@ pytestmark = [
 ]
 
 VECTORS = Path(cryptography_vectors.__file__).parent
-PYTHON = Path(test.__file__).parent / "certdata"
+PYTHON = Path(sysconfig.get_path("stdlib")) / "test" / "certdata"
 NOW = 1_800_000_000.0
 NOT_OF_US = {".eml", ".cp", ".rsp", ".txt", ".py", ".sh", ".fax", ".schema", ".ldif", ".pyc"}
 """Messages and lists of numbers."""
@@ -34,7 +35,7 @@ def look_at_all(files: list[Path], secrets: tuple[str, ...]) -> Counter[FileForm
     formats: Counter[FileFormat] = Counter()
     for path in files:
         begun = time.process_time()
-        for role in (FileRole.FOUND, FileRole.LISTED):
+        for role in (FileRole.FOUND,) if path.suffix == ".p12" and not secrets else (FileRole.FOUND, FileRole.LISTED):
             target = FileTarget("file", str(path), role, password_files=secrets if role is FileRole.LISTED else ())
             seen = look_at_file(target, NOW, with_keys=True)
             for found in assess_file(seen, FileContext(target), NOW).findings:
@@ -55,8 +56,11 @@ def test_the_files_of_cryptography_go_through(folder: str, tmp_path: Path) -> No
     for word in ("cryptography", "password"):
         secrets.append(str(tmp_path / word))
         (tmp_path / word).write_text(word)
-    # Each of the 405 keystores of NIST would be opened in a process of its own: they are looked at without a password.
-    formats = look_at_all(files_below(VECTORS / folder), tuple(secrets if folder == "pkcs12" else ()))
+    files = files_below(VECTORS / folder)
+    if folder == "x509":
+        # A process of its own is begun for each try at one of the 405 keystores of NIST, which are all alike.
+        files = [each for each in files if each.suffix != ".p12" or drawn("NIST", each.name)]
+    formats = look_at_all(files, tuple(secrets if folder == "pkcs12" else ()))
     expected = {
         "x509": {FileFormat.PEM, FileFormat.DER, FileFormat.CRL, FileFormat.OCSP_RESPONSE, FileFormat.REQUEST},
         "pkcs12": {FileFormat.PKCS12},
