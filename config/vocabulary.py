@@ -230,6 +230,8 @@ class FileFormat(StrEnum):
     """YAML or JSON, where a watch names places in it."""
     PRIVATE_KEY = "private_key"
     OPENSSH_KEY = "openssh_key"
+    OPENSSH_CERTIFICATE = "openssh_certificate"
+    """Of OpenSSH's own kind, for users and hosts: no TLS server has one."""
     PUTTY_KEY = "putty_key"
     PUBLIC_KEY = "public_key"
     REQUEST = "request"

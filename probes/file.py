@@ -89,13 +89,11 @@ def look_at_file(
         return FileObservation(target.name, now, None, FileContent.NOTHING, failure=read)
     identity = _identity(read.status)
     mode, owner = stat.S_IMODE(read.status.st_mode), read.status.st_uid
-    if target.role is FileRole.FOUND and mode & _OF_OTHERS and _is_sheltered(target.path):
-        mode &= ~_OF_OTHERS
     if isinstance(read.data, Unreadable):
         return FileObservation(
             target.name, now, identity, FileContent.NOTHING, mode=mode, owner=owner, failure=read.data
         )
-    return look_into(
+    seen = look_into(
         read.data,
         target,
         now,
@@ -106,6 +104,10 @@ def look_at_file(
         with_keys=with_keys,
         most_certificates=most_certificates,
     )
+    has_key = bool(seen.keys) or seen.content is FileContent.KEY
+    if target.role is FileRole.FOUND and has_key and mode & _OF_OTHERS and _is_sheltered(target.path):
+        return replace(seen, mode=mode & ~_OF_OTHERS)
+    return seen
 
 
 def look_into(

@@ -272,7 +272,9 @@ def _notes(checked: Checked) -> Iterator[Printable]:
     if any(each.detail.startswith(f"{UnreadableReason.LOCKED}:") for each in checked.findings):
         yield Printable("--password-file FILE opens it, if FILE holds its password")
     if checked.key is not None and checked.key_belongs:
-        yield sentence("its private key is {}", harmless(checked.key.where))
+        also = [harmless(each) for each in checked.key.also]
+        more = sentence("; the same key is in {}", listed(also[:_NAMED])) if also else Printable("")
+        yield sentence("its private key is {}{}", harmless(checked.key.where), more)
     elif checked.key is not None and checked.key.why:
         where, why = harmless(checked.key.where), harmless(checked.key.why)
         yield sentence("its private key was not compared, {}: {}", where, why)

@@ -65,7 +65,7 @@ def test_a_keystore_of_java_is_shown_entry_by_entry(tmp_path: Path) -> None:
     code, document = check(tmp_path / "app.jks")
     (target,) = document["targets"]
     assert (code, codes(document), target["format"]) == (1, {"default_store_password"}, "jks")
-    assert target["key"] == {"where": str(tmp_path / "app.jks"), "belongs": True, "why": ""}
+    assert target["key"] == {"where": str(tmp_path / "app.jks"), "belongs": True, "why": "", "also": []}
     store = target["keystore"]
     assert (store["integrity"], store["default_password"]) == ("verified", True)
     assert [(each["kind"], each["alias"]) for each in store["entries"]] == [
@@ -98,7 +98,7 @@ def test_a_key_beside_a_certificate_must_be_its_own(tmp_path: Path, certificate:
     put(tmp_path, {certificate: SITE.chain_pem(), key: SITE.key_pem()})
     code, document = check(tmp_path / certificate)
     assert (code, codes(document)) == (0, set())
-    assert document["targets"][0]["key"] == {"where": str(tmp_path / key), "belongs": True, "why": ""}
+    assert document["targets"][0]["key"] == {"where": str(tmp_path / key), "belongs": True, "why": "", "also": []}
     put(tmp_path, {key: OTHER.key_pem()})
     code, document = check(tmp_path / certificate)
     assert (code, codes(document)) == (2, {"key_mismatch"})
@@ -125,6 +125,17 @@ def test_a_key_in_the_same_file_must_be_its_own_whatever_lies_beside(tmp_path: P
 def test_of_several_keys_beside_it_one_must_be_its_own(tmp_path: Path) -> None:
     put(tmp_path, {"site.crt": SITE.pem(), "site.key": OTHER.key_pem(), "site-key.pem": SITE.key_pem()})
     assert check(tmp_path / "site.crt")[0] == 0
+
+
+def test_a_key_is_found_wherever_it_lies_and_under_each_of_its_names(tmp_path: Path) -> None:
+    put(tmp_path, {"certs/site.crt": SITE.pem(), "private/one": SITE.key_pem(), "old/two": SITE.key_pem()})
+    put(tmp_path, {"private/other": OTHER.key_pem()})
+    code, document = check(tmp_path)
+    (only,) = document["targets"]
+    assert (code, only["key"]["belongs"]) == (0, True)
+    found = {only["key"]["where"], *only["key"]["also"]}
+    assert found == {str(tmp_path / "private/one"), str(tmp_path / "old/two")}
+    assert [each["path"] for each in document["passed_over"]] == [str(tmp_path / "private/other")]
 
 
 def test_a_key_may_be_named(tmp_path: Path) -> None:
