@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -13,9 +13,11 @@ from config.expected import ANY_MODERN, AllowedTLS, DefaultCertificate, NotTLS, 
 from config.host import NAMELESS
 from config.label import Labels
 from config.reach import Reach
+from config.revocation import NO_SOURCES, RevocationSettings
 from config.service import Service
 from config.vocabulary import (
     LINE_ROLES,
+    AddressChoice,
     Code,
     Elsewhere,
     EndpointProtocol,
@@ -26,6 +28,7 @@ from config.vocabulary import (
     Mode,
     ProxyKind,
     ProxyProtocolVersion,
+    RevocationCheck,
     Scope,
     Sending,
     TargetKind,
@@ -123,6 +126,8 @@ class Watch:
     """JSON pointers, in which `*` stands for any key or index: places with certificates in YAML or JSON."""
     expression: str | None = None
     """A regular expression that a whole path must match; its named groups are labels. None matches every path."""
+    of_lists: bool = False
+    """These are the files of `revocation.crls`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,8 @@ class Proxy:
     kind: ProxyKind
     host: str
     port: int
+    credentials_file: str | None = None
+    """The path of a file with `USER:PASSWORD`; None where the proxy wants none."""
 
     @property
     def url(self) -> str:
@@ -140,8 +147,18 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """Where the certificate lies that is shown to a server; both files are read by certvigil's own user."""
+
+    certificate: str
+    """The path of a PEM file: the certificate, then its chain."""
+    key: str
+    """The path of a PEM file with its private key, without a password; perhaps the same."""
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A TLS server: every address that `host` resolves to is looked at."""
+    """A TLS server, at the addresses that `host` resolves to."""
 
     name: str
     host: str
@@ -157,8 +174,17 @@ class Endpoint:
     clients: tuple[str, ...] = ()
     component: str | None = None
     thresholds: Thresholds | None = None
-    key_type: KeyKind | None = None
-    """The kind of key to ask for, of a server that has an RSA and an EC pair; None leaves the choice to the server."""
+    key_types: tuple[KeyKind, ...] = ()
+    """The kinds of key to ask for, each by itself, of a server that has an RSA and an EC pair; without any the server
+    chooses."""
+    addresses: AddressChoice = AddressChoice.ALL
+    """Which addresses of `host` are looked at."""
+    source_address: str | None = None
+    """The address of this host from which it connects; None leaves that to the kernel."""
+    sni: bool = True
+    """Whether the server is told the name that is asked for."""
+    client_certificate: ClientCertificate | None = None
+    """The certificate that is shown to a server that asks for one; None for none."""
     protocol: EndpointProtocol = EndpointProtocol.TLS
     proxy: Proxy | None = None
     """It resolves the host; None connects to each address of the host."""
@@ -170,6 +196,11 @@ class Endpoint:
     """How the product's own default certificate is told at this endpoint; None where nothing is known of one."""
     labels: Labels = ()
     """Those of its component among them."""
+
+    @property
+    def key_type(self) -> KeyKind | None:
+        """The only kind of key that is asked for; None where there is none, or more than one."""
+        return self.key_types[0] if len(self.key_types) == 1 else None
 
     @property
     def verified_name(self) -> str:
@@ -365,6 +396,7 @@ class Client:
     """Where it is told to validate; `validates` counts where that cannot be read."""
     security_level: int = DEFAULT_SECURITY_LEVEL
     """How long keys and signatures must be for OpenSSL, from 0 to 5 (SSL_CTX_set_security_level(3))."""
+    revocation: RevocationCheck = RevocationCheck.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,6 +508,7 @@ class Settings:
     """Seconds for which the faults of a set on disk are only shown, while the served set is good."""
     tls: AllowedTLS = ANY_MODERN
     """What the endpoints may negotiate that say nothing else."""
+    revocation: RevocationSettings = NO_SOURCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -536,6 +569,36 @@ class Config:
         """Return the components that a name stands for: the members of a group, or else the one of this name."""
         group = self.groups.get(name)
         return (name,) if group is None else group.members
+
+    def with_own(self, own_sha256: Mapping[str, Collection[str]]) -> Config:
+        """Return it with certificates, by component, that are known to be the site's own, by SHA-256.
+
+        None of them is a default certificate for being signed by its own key.
+        """
+        if not any(own_sha256.values()):
+            return self
+
+        def told(component: str | None, default: DefaultCertificate | None) -> DefaultCertificate | None:
+            return None if default is None else default.but_for(own_sha256.get(component or "", ()))
+
+        return replace(
+            self,
+            files=tuple(
+                replace(each, default_certificate=told(each.component, each.default_certificate)) for each in self.files
+            ),
+            endpoints=MappingProxyType(
+                {
+                    name: replace(each, default_certificate=told(each.component, each.default_certificate))
+                    for name, each in self.endpoints.items()
+                }
+            ),
+            components=MappingProxyType(
+                {
+                    name: replace(each, default_certificate=told(name, each.default_certificate))
+                    for name, each in self.components.items()
+                }
+            ),
+        )
 
     @property
     def changeable_stores(self) -> Mapping[str, TrustStore]:

@@ -24,12 +24,16 @@ from probes.keystore import DEFAULT_PASSWORD, Keystore, KeystoreEntry, password_
 from probes.line.registry import read_line
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.opening import RefusedError, broken_link, open_plainly
+from probes.revocation.crl import RevocationList, revocation_list
 
 SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes; no bundle in use comes near it."""
 
 MOST_KEYS: Final = 100
 """In one file; of more, none is decoded, which takes far longer than to read them."""
+
+MOST_LISTS: Final = 100
+"""Revocation lists in one file."""
 
 NOT_FOR_US: Final = frozenset(
     {
@@ -136,6 +140,8 @@ def look_into(
     failures = [Unreadable(fault.reason, harmless(fault.detail)) for fault in blocks.faults[:1]]
     certificates, bad = _certificates(blocks.certificates, most_certificates)
     failures += bad
+    lists, bad = _lists(blocks.lists)
+    failures += bad
     keystore, bad = _decoded(container.keystore, most_certificates)
     failures += bad
     keys, locked = _NO_KEYS, 0
@@ -158,6 +164,7 @@ def look_into(
         encrypted_keys=keys.encrypted + locked,
         format=container.format,
         keystore=keystore,
+        lists=lists,
     )
 
 
@@ -321,6 +328,20 @@ def _certificates(blocks: Sequence[bytes], most: int | None) -> tuple[tuple[Cert
                 )
             )
     return tuple(certificates), tuple(failures[:1])
+
+
+def _lists(blocks: Sequence[bytes]) -> tuple[tuple[RevocationList, ...], tuple[Unreadable, ...]]:
+    """Return the revocation lists, and the first block that is none."""
+    if len(blocks) > MOST_LISTS:
+        return (), (_too_many(len(blocks), Printable("revocation lists"), MOST_LISTS),)
+    lists, failures = list[RevocationList](), list[Unreadable]()
+    for number, der in enumerate(blocks, start=1):
+        try:
+            lists.append(revocation_list(der))
+        except ValueError as error:
+            detail = sentence("revocation list {} of {}: {}", number, len(blocks), printable(str(error), 200))
+            failures.append(Unreadable(UnreadableReason.BAD_DER, detail))
+    return tuple(lists), tuple(failures[:1])
 
 
 def _decoded(

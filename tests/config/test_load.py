@@ -130,7 +130,7 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                         "www.example.com",
                         clients=("browser", "java"),
                         component="web",
-                        key_type=kind,
+                        key_types=(kind,),
                     )
                     for kind in (KeyKind.RSA, KeyKind.EC)
                 ),

@@ -53,6 +53,13 @@ DOCUMENTS = {
         probe: {allow: [{networks: [10.0.0.0/8, "fd00::/8"], ports: [443, 8443]}]}
         metrics: {x509_cert: true}
         """,
+    "where revocation is learnt": """
+        revocation:
+          crls: [/etc/pki/crl, "/srv/*.crl"]
+          fetch: {ocsp: true, proxy: "http://proxy:3128", allow: [{networks: [10.0.0.0/8], ports: [8080]}], every: 1h}
+        clients: {bank: {trusts: system, revocation: hard_fail}}
+        """,
+    "nothing but that it is fetched": "revocation: {fetch: {}}",
 }
 
 
