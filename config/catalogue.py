@@ -639,6 +639,7 @@ _SOURCE: Final = (
                 UnreadableReason.TOO_LARGE: "leave it out of the watch: no certificate is as large",
                 UnreadableReason.BAD_PEM: "write the file anew, from its original",
                 UnreadableReason.BAD_DER: "write the file anew, from its original",
+                UnreadableReason.BAD_DOCUMENT: "write the file anew, or correct the `pointers` of its watch",
                 UnreadableReason.CHANGED_WHILE_READ: "find out who writes to the file all the time",
                 UnreadableReason.NO_PASSWORD: "put the password into its file, and let certvigil's user read that file",
                 UnreadableReason.WRONG_PASSWORD: "put the keystore's own password into its file",

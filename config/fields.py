@@ -17,6 +17,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from config import label
 from config.address import is_dns_name, is_ip_address, split_address, split_proxy
 from config.model import DAY
+from config.pattern import expression_for_paths
+from config.pointer import MOST_STEPS, is_pointer
 from config.text import printable
 
 RESERVED_NAMES: Final = frozenset({"certvigil"})
@@ -250,6 +252,13 @@ Sentence = Annotated[
     AfterValidator(_sentence),
     WithJsonSchema({"type": "string", "minLength": 1}),
 ]
+
+
+def _path_expression(text: str) -> str:
+    expression_for_paths(text)
+    return text
+
+
 Host = _text("a DNS name or an IP address", _is_host)
 IPAddress = _text("an IP address", is_ip_address)
 HostName = _text("a DNS name such as web1.example.com", is_dns_name)
@@ -261,6 +270,10 @@ ListenAddress = _text("host:port, such as 127.0.0.1:9790 or [::]:9790", lambda t
 ChannelURL = Annotated[str, AfterValidator(channel_url), WithJsonSchema({"type": "string", "format": "uri"})]
 HeartbeatURL = Annotated[str, AfterValidator(heartbeat_url), WithJsonSchema({"type": "string", "format": "uri"})]
 RunbookURL = HeartbeatURL
+PathExpression = Annotated[str, AfterValidator(_path_expression), WithJsonSchema({"type": "string", "format": "regex"})]
+Pointer = _text(
+    f"a JSON pointer such as /tls/certificate or /clusters/*/ca, of at most {MOST_STEPS} steps", is_pointer, "/.*"
+)
 AbsolutePath = _text(
     "an absolute path", lambda text: text.startswith("/") and "\0" not in text and len(text) <= 4096, "/.*"
 )

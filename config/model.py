@@ -107,6 +107,8 @@ class FileTarget:
     default_certificate: DefaultCertificate | None = None
     """How the product's own default certificate is told in this file; None where nothing is known of one."""
     labels: Labels = ()
+    pointers: tuple[str, ...] = ()
+    """Where in a document its certificates are; empty where it is one, or something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,10 @@ class Watch:
     password_files: tuple[str, ...] = ()
     """The files with the passwords of the keystores among these files, in the order in which they are tried."""
     labels: Labels = ()
+    pointers: tuple[str, ...] = ()
+    """JSON pointers, in which `*` stands for any key or index: places with certificates in YAML or JSON."""
+    expression: str | None = None
+    """A regular expression that a whole path must match; its named groups are labels. None matches every path."""
     of_lists: bool = False
     """These are the files of `revocation.crls`."""
 

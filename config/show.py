@@ -203,7 +203,9 @@ def _watch(watch: Watch) -> dict[str, Any]:
             "trust_store": watch.trust_store,
             "thresholds": _thresholds(watch.thresholds),
             "password_files": list(watch.password_files),
+            "pointers": list(watch.pointers),
             "labels": dict(watch.labels) or None,
+            "expression": watch.expression,
         }
     )
 

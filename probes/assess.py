@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from config.model import Endpoint, FileTarget
 from config.text import Printable, harmless, sentence
-from config.vocabulary import Code, FileContent, FileRole, UnreadableReason
+from config.vocabulary import Code, EntryKind, FileContent, FileRole, Integrity, UnreadableReason
 from probes.certificate import Certificate
 from probes.chain import are_anchors, find_leaf, named_path, presented_path
 from probes.container.registry import may_hold_certificates
@@ -104,10 +104,12 @@ def is_faulty(observation: FileObservation) -> bool:
 def is_worth_watching(observation: FileObservation, context: FileContext) -> bool:
     """Whether a file is a target: one met by a pattern is, where it holds or has held a certificate, or might.
 
-    So is one that holds a revocation list.
+    So is a private key that others may read or replace, and a file with a revocation list.
     """
     found = observation.certificates or observation.lists or context.last_known
     if context.target.role is not FileRole.FOUND or found:
+        return True
+    if observation.content is FileContent.KEY and any(judge_exposure(observation.mode, Printable("it"))):
         return True
     if observation.failure is None or is_denied(observation, context):
         return False
@@ -146,6 +148,7 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
             expiry = earliest_end(certificates)
     elif certificates:
         leaf = find_leaf(certificates)
+        chains = _chains(observation, target.role, certificates)
         if context.view is not None or target.role in _ARTEFACTS:
             views = () if context.view is None else (context.view,)
             audience = Audience(
@@ -156,15 +159,19 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
                 target.thresholds,
                 revocation=context.revocation,
             )
-            reception = judge_presented((certificates,), audience, now)
+            reception = judge_presented((chain for _, chain in chains), audience, now)
             findings += reception.findings
             times += reception.boundaries
             expiry = reception.expiry
         else:
-            path = named_path(certificates)
-            findings += _judge_unseen(path, certificates, context, now)
+            ends: list[int | None] = []
+            for name, chain in chains:
+                path = named_path(chain)
+                ends.append(earliest_end(path))
+                for found in _judge_unseen(path, chain, certificates, context, now):
+                    findings.append(replace(found, detail=sentence("{}: {}", name, found.detail)) if name else found)
             times += context.revocation.boundaries()
-            expiry = earliest_end(path)
+            expiry = min((end for end in ends if end is not None), default=None)
         findings += judge_default(leaf, target.default_certificate)
         if context.view is None:
             findings += judge_names(leaf, context.names)
@@ -173,11 +180,22 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
             findings += judge_match(leaf, context.keys, harmless(context.keys_where))
     findings += judge_lists(observation.lists, now, found=target.role is FileRole.FOUND)
     times += list_boundaries(observation.lists)
-    if observation.keys or observation.content is FileContent.KEY:
+    if _holds_open_key(observation, target.role):
         findings += judge_exposure(observation.mode, Printable("the file"))
     held = (certificate for entry in trusted for certificate in entry.certificates)
     times += boundaries(dict.fromkeys((*certificates, *held)), target.thresholds)
     return _assessment(findings, (), expiry, times, now)
+
+
+def _holds_open_key(observation: FileObservation, role: FileRole) -> bool:
+    """Whether there is a private key that anybody who reads the file has.
+
+    A keystore that a pattern found may be meant to be read by all, under a password of its own.
+    """
+    keystore = observation.keystore
+    if role is FileRole.FOUND and keystore is not None and keystore.integrity is Integrity.VERIFIED:
+        return keystore.default_password and bool(observation.keys)
+    return bool(observation.keys) or observation.content is FileContent.KEY
 
 
 def _judge_anchors(certificates: Sequence[Certificate], target: FileTarget, now: float) -> Iterator[Finding]:
@@ -205,8 +223,29 @@ def _are_trusted(
     return pinned or are_anchors(certificates, keys)
 
 
+def _chains(
+    observation: FileObservation, role: FileRole, certificates: tuple[Certificate, ...]
+) -> tuple[tuple[Printable, tuple[Certificate, ...]], ...]:
+    """Return the chains in a file: that of each private key in a keystore or document, or all certificates as one.
+
+    Each of several has a name: its alias, or its place in the document.
+
+    Of a component's own keystore, its service has chosen one.
+    """
+    keystore = observation.keystore
+    if keystore is None or role in _SERVERS_OWN or certificates is not observation.certificates:
+        return ((Printable(""), certificates),)
+    own = [each for each in keystore.entries if each.kind is EntryKind.PRIVATE_KEY and each.certificates]
+    chains = tuple((each.alias, each.certificates) for each in own)
+    return chains if len(chains) > 1 else ((Printable(""), certificates),)
+
+
 def _judge_unseen(
-    path: Sequence[Certificate], certificates: Sequence[Certificate], context: FileContext, now: float
+    path: Sequence[Certificate],
+    chain: Sequence[Certificate],
+    certificates: Sequence[Certificate],
+    context: FileContext,
+    now: float,
 ) -> Iterator[Finding]:
     """Yield findings on certificates that no known server presents; no signature is verified but for revocation."""
     subject_of = subject_in(certificates)
@@ -216,7 +255,7 @@ def _judge_unseen(
         yield from judge_encoding(each, subject_of(each))
     yield from judge_common_name(path[0], subject_of(path[0]))
     if not context.revocation.is_empty:
-        yield from judge_revocation([SeenPath(presented_path(certificates))], context.revocation, now, subject_of)
+        yield from judge_revocation([SeenPath(presented_path(chain))], context.revocation, now, subject_of)
 
 
 def assess_endpoint(observation: EndpointObservation, context: EndpointContext, now: float) -> Assessment:

@@ -7,6 +7,7 @@ import ipaddress
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -24,7 +25,7 @@ from config.address import is_dns_name, is_ip_address
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import KeyKind
 from probes.encoding import Outline, outline, plain_name
-from probes.reencoding import Reencoded, extensions_in, reencode, signed_part, version_of, with_extensions
+from probes.reencoding import Reencoded, extensions_in, reencode, signed_part, version_of, with_extensions, without_key
 
 # A serial number below 1 is a fact to report, not a reason to write to the log at every look.
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, message="Parsed a serial number")
@@ -346,9 +347,17 @@ def _decode_anew(der: bytes, parts: Outline, refused: Exception) -> Certificate:
     """Return a certificate that the library refuses as a whole, encoded anew; raises ValueError where it does again."""
     try:
         anew = reencode(der)
+    except (ValueError, IndexError):
+        raise ValueError(_why(refused)) from None
+    with suppress(x509.InvalidVersion, ValueError, IndexError):
         return replace(_facts_anew(der, anew, parts), is_strict=False)
+    try:
+        known = _facts_anew(der, replace(anew, der=without_key(anew.der)), parts)
     except (x509.InvalidVersion, ValueError, IndexError):
         raise ValueError(_why(refused)) from None
+    others = (each for each in known.failures if not each.startswith(_KEY))
+    keyless = sentence("{} cannot be decoded: it is not well-formed", harmless(_KEY))
+    return replace(known, failures=(*others, keyless), is_strict=False)
 
 
 def _with_more(found: Certificate, parts: Outline) -> Certificate:
@@ -364,7 +373,21 @@ def _facts_anew(der: bytes, anew: Reencoded, parts: Outline) -> Certificate:
     """Return the facts of a certificate encoded anew, without extensions that cannot be decoded; raises ValueError."""
     kept, faults = _decodable_extensions(anew.der)
     facts = _facts(der, x509.load_der_x509_certificate(kept), parts)
-    return replace(facts, failures=(*facts.failures, *faults), encoding_faults=anew.broken, reencoded=kept)
+    begin, end = anew.without_times or (False, False)
+    unread = [Printable(each) for each, is_so in ((_NO_BEGIN, begin), (_NO_END, end)) if is_so]
+    return replace(
+        facts,
+        not_before=None if begin else facts.not_before,
+        not_after=None if end else facts.not_after,
+        failures=(*facts.failures, *faults, *unread),
+        encoding_faults=anew.broken,
+        reencoded=kept,
+    )
+
+
+_KEY: Final = "public key"
+_NO_BEGIN: Final = "notBefore cannot be decoded: it is no time"
+_NO_END: Final = "notAfter cannot be decoded: it is no time"
 
 
 def _decodable_extensions(der: bytes) -> tuple[bytes, tuple[Printable, ...]]:
@@ -407,7 +430,7 @@ def _facts(der: bytes, parsed: x509.Certificate, parts: Outline) -> Certificate:
         not_before=fields.get("notBefore", lambda: int(parsed.not_valid_before_utc.timestamp()), no_time),
         not_after=fields.get("notAfter", lambda: int(parsed.not_valid_after_utc.timestamp()), no_time),
         names=fields.get("subject alternative names", lambda: _names(extensions), no_names),
-        key=fields.get("public key", lambda: _key(parsed), _UNKNOWN_KEY),
+        key=fields.get(_KEY, lambda: _key(parsed), _UNKNOWN_KEY),
         signature_hash=fields.get("signature algorithm", lambda: harmless(_signature_hash(parsed)), nothing),
         is_ca=_is_ca(extensions, parsed, self_issued=self_issued),
         self_issued=self_issued,

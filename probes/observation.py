@@ -54,7 +54,7 @@ class FileObservation:
     keys: tuple[str, ...] = ()
     """SHA-256 of the public half (SubjectPublicKeyInfo) of each private key in the file, hexadecimal."""
     mode: int = 0
-    """Permission bits of the resolved file."""
+    """Permission bits of the resolved file; of a key that a pattern found, without those that nobody reaches."""
     owner: int = 0
     failure: Unreadable | None = None
     encrypted_keys: int = 0

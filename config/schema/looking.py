@@ -12,7 +12,18 @@ from config import model
 from config.address import join_address, split_address, split_proxy
 from config.expected import ANY_MODERN, DefaultCertificate
 from config.expected import AllowedTLS as Allowed
-from config.fields import AbsolutePath, Address, Host, Interval, IPAddress, ProxyURL, TargetName, default_duration
+from config.fields import (
+    AbsolutePath,
+    Address,
+    Host,
+    Interval,
+    IPAddress,
+    PathExpression,
+    Pointer,
+    ProxyURL,
+    TargetName,
+    default_duration,
+)
 from config.label import labels_of
 from config.schema.expected import DefaultCertificateSection, NegotiationSection, Own, Version
 from config.schema.section import ClientName, Labels, Section, StoreName, broken_rule
@@ -21,6 +32,9 @@ from config.vocabulary import AddressChoice, EndpointProtocol, KeyKind, OwnCerti
 
 MOST_PASSWORDS: Final = 8
 """Of a watch: each of them may cost as much work as a keystore asks for."""
+
+MOST_POINTERS: Final = 32
+"""Of a watch."""
 
 _ENDPOINT: Final = model.Endpoint("", "", 0)
 
@@ -49,8 +63,14 @@ class WatchSection(Section):
     """A file with the password that opens the keystores among these files (PKCS#12, JKS, JCEKS), read by the daemon."""
     password_files: list[AbsolutePath] = Field(default=[], max_length=MOST_PASSWORDS)
     """In place of `password_file`, several such files; their passwords are tried in this order."""
+    pointers: list[Pointer] = Field(default=[], max_length=MOST_POINTERS)
+    """Places in these files, which are YAML or JSON, with certificates as PEM or in base64: JSON pointers, in which `*`
+    stands for any key or index, such as /data/tls.crt. A kubeconfig needs none."""
     labels: Labels = {}
     """Labels for Prometheus, such as {team: web}; they stand on certvigil_target_info of each of these files."""
+    expression: PathExpression | None = None
+    """A regular expression (Python's) that a whole path must match, or the file is left out. Its named groups are
+    labels, such as `/srv/(?P<site>[^/]+)/tls/.+`."""
 
     @model_validator(mode="after")
     def _check_passwords(self) -> Self:
@@ -69,6 +89,8 @@ class WatchSection(Section):
             built(self.thresholds),
             tuple(self.password_files) or alone,
             labels_of(self.labels),
+            tuple(self.pointers),
+            self.expression,
         )
 
 

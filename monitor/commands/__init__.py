@@ -99,6 +99,14 @@ def check(
             help="The password of keystores and encrypted keys; of several, each is tried.",
         ),
     ] = None,
+    pointers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pointer",
+            metavar="POINTER",
+            help="A place in files of YAML or JSON, such as /data/tls.crt; '*' stands for any key. May be repeated.",
+        ),
+    ] = None,
     at: Annotated[
         str | None,
         typer.Option("--at", metavar="TIME", help="Judge as of this time, such as 2027-03-20 or 2027-03-20T08:00:00Z."),
@@ -149,6 +157,7 @@ def check(
         at=at,
         key=key,
         password_files=tuple(password_files or ()),
+        pointers=tuple(pointers or ()),
         proxy=proxy,
         proxy_credentials_file=proxy_credentials_file,
         client_certificate=client_certificate,

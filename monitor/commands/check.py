@@ -12,6 +12,7 @@ from typing import Final
 
 from config.address import is_ip_address, split_proxy
 from config.model import Client, ClientCertificate, Endpoint, FileTarget, PemBundle, Proxy, SystemStore, TrustStore
+from config.pointer import is_pointer
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import (
     AddressChoice,
@@ -90,6 +91,7 @@ class CheckOptions:
     at: str | None = None
     key: str | None = None
     password_files: tuple[str, ...] = ()
+    pointers: tuple[str, ...] = ()
     proxy: str | None = None
     proxy_credentials_file: str | None = None
     client_certificate: str | None = None
@@ -155,8 +157,13 @@ def _task(targets: Sequence[str], options: CheckOptions) -> _Task:
     given = read_given(targets, options.name, options.timeout)
     for path in options.password_files:
         _try_password(path)
+    for pointer in options.pointers:
+        if not is_pointer(pointer):
+            raise UsageError(f"--pointer {printable(pointer)}: this is no JSON pointer, such as /data/tls.crt")
     files = tuple(
-        replace(each, password_files=options.password_files) for each in given.targets if isinstance(each, FileTarget)
+        replace(each, password_files=options.password_files, pointers=options.pointers)
+        for each in given.targets
+        if isinstance(each, FileTarget)
     )
     endpoints = _with_options([each for each in given.targets if isinstance(each, Endpoint)], options)
     # A file may come from any CA. So it is judged as a client only where the client is given.
@@ -364,7 +371,9 @@ def _notes(checked: Checked, anchors: Sequence[Certificate]) -> Iterator[Printab
     if any(each.detail.startswith(f"{UnreadableReason.LOCKED}:") for each in checked.findings):
         yield Printable("--password-file FILE opens it, if FILE holds its password")
     if checked.key is not None and checked.key_belongs:
-        yield sentence("its private key is {}", harmless(checked.key.where))
+        also = [harmless(each) for each in checked.key.also]
+        more = sentence("; the same key is in {}", listed(also[:_NAMED])) if also else Printable("")
+        yield sentence("its private key is {}{}", harmless(checked.key.where), more)
     elif checked.key is not None and checked.key.why:
         where, why = harmless(checked.key.where), harmless(checked.key.why)
         yield sentence("its private key was not compared, {}: {}", where, why)

@@ -95,7 +95,7 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
         "format": checked.format,
         "keystore": checked.keystore and keystore_object(checked.keystore),
         "lists": [list_object(each) for each in checked.lists],
-        "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why},
+        "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why, "also": key.also},
     }
 
 

@@ -76,6 +76,8 @@ class CheckedKey(Published):
     belongs: bool | None
     why: str
     """Why that is not known."""
+    also: Sequence[str]
+    """Other files that hold the same key."""
 
 
 class CheckedTarget(Published):

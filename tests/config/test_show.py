@@ -51,7 +51,7 @@ DOCUMENTS = {
           web: {artefacts: {combined: /etc/web.pem}, endpoints: [{address: "127.0.0.1:443", addresses: first}]}
         """,
     "labels": """
-        watch: [{files: [/a], labels: {team: "1"}}]
+        watch: [{files: [/a], labels: {team: "1"}, pointers: [/a/*], expression: "/(?P<x>a)", password_files: [/b, /c]}]
         endpoints: [{address: "a:1", labels: {env: prod}}]
         components:
           web:
