@@ -748,6 +748,10 @@ def trust_add(
     files: Annotated[
         list[str], typer.Option("--from", metavar="FILE", help="Roots and intermediates: PEM, DER, PKCS#7; repeatable.")
     ],
+    sha256: Annotated[
+        list[str],
+        typer.Option("--sha256", metavar="SHA256", help="Take this certificate and no other; repeatable."),
+    ] = [],  # noqa: B006
     alias: Annotated[str, typer.Option("--alias", help="In a keystore; by default it is made of the subject.")] = "",
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
@@ -762,7 +766,7 @@ def trust_add(
     from monitor.commands.act import ActOptions
     from monitor.commands.trust import add
 
-    raise typer.Exit(add(store, files, alias, losses, ActOptions(config, dry_run, plan, as_json)))
+    raise typer.Exit(add(store, files, sha256, alias, losses, ActOptions(config, dry_run, plan, as_json)))
 
 
 @trust_app.command("remove")
