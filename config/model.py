@@ -478,6 +478,8 @@ class ActorSettings:
     """The largest number of backup sets of a component, the default set aside."""
     backup_lifetime: float = 400 * DAY
     """Seconds after which a backup set is removed, unless it is the default set or the last good one."""
+    offer_lifetime: float = 90 * DAY
+    """Seconds after which an offer that nobody took is taken out, unless it answers a request that waits."""
     approvals_over_api: bool = False
     """Whether the actor believes the daemon that somebody approved or rejected a plan over its API."""
     require_synchronised_clock: bool = True

@@ -191,6 +191,7 @@ def _actor(actor: ActorSettings) -> dict[str, Any]:
             "operators": list(actor.operators),
             "approval_lifetime": duration_text(actor.approval_lifetime),
             "backup_lifetime": duration_text(actor.backup_lifetime),
+            "offer_lifetime": duration_text(actor.offer_lifetime),
         }
     )
 

@@ -131,6 +131,8 @@ class Actor(Section):
     """How many backup sets of a component are kept, the default set aside."""
     backup_lifetime: Duration = default_duration(_SETTINGS.actor.backup_lifetime)
     """After how long a backup set is removed, unless it is the default set or the last good one."""
+    offer_lifetime: Duration = default_duration(_SETTINGS.actor.offer_lifetime)
+    """After how long an offer that nobody took is taken out, unless it answers a request that waits."""
     approvals_over_api: bool = _SETTINGS.actor.approvals_over_api
     """Whether the actor believes the daemon that somebody approved or rejected a plan over its API."""
     require_synchronised_clock: bool = _SETTINGS.actor.require_synchronised_clock
@@ -149,6 +151,7 @@ class Actor(Section):
             approval_lifetime=self.approval_lifetime,
             keep_backups=self.keep_backups,
             backup_lifetime=self.backup_lifetime,
+            offer_lifetime=self.offer_lifetime,
             approvals_over_api=self.approvals_over_api,
             require_synchronised_clock=self.require_synchronised_clock,
         )

@@ -690,19 +690,28 @@ def csr(
 
 @app.command(rich_help_panel=Panel.FILES)
 def offer(
-    component: OneComponent,
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Certificates: PEM, DER or PKCS#7.")],
+    component: Annotated[str | None, typer.Argument(help="Or a group.", show_default=False)] = None,
+    files: Annotated[
+        list[str], typer.Argument(metavar="[FILE...]", help="Certificates: PEM, DER or PKCS#7.", show_default=False)
+    ] = [],  # noqa: B006
+    show_all: Annotated[bool, typer.Option("--list", help="List the offers that lie there.")] = False,
+    withdraw: Annotated[
+        str, typer.Option("--withdraw", metavar="NAME", help="Take out an offer, by the first digits of its name.")
+    ] = "",
+    why: Annotated[str, typer.Option("--why", help="With --withdraw: the reason, for the audit.")] = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
     """Offer certificates, as a user who may ask the actor. A private key is refused.
 
-    The offer is carried out where it answers a request that waits, or once a person approves it. Exit code: 0 taken; 4
-    not taken.
+    The offer is carried out where it answers a request that waits, or once a person approves it. An operator may take
+    out any offer, others their own. Exit code: 0 taken, or done; 4 not.
     """
-    from monitor.commands.csr import offer as act
+    from monitor.commands.offer import offer as act
 
-    raise typer.Exit(act(component, files, config=config, as_json=as_json))
+    raise typer.Exit(
+        act(component, files, show_all=show_all, withdraw=withdraw, why=why, config=config, as_json=as_json)
+    )
 
 
 @ca_app.command("init")
@@ -785,6 +794,10 @@ def trust_add(
     files: Annotated[
         list[str], typer.Option("--from", metavar="FILE", help="Roots and intermediates: PEM, DER, PKCS#7; repeatable.")
     ],
+    sha256: Annotated[
+        list[str],
+        typer.Option("--sha256", metavar="SHA256", help="Take this certificate and no other; repeatable."),
+    ] = [],  # noqa: B006
     alias: Annotated[str, typer.Option("--alias", help="In a keystore; by default it is made of the subject.")] = "",
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
@@ -799,7 +812,7 @@ def trust_add(
     from monitor.commands.act import ActOptions
     from monitor.commands.trust import add
 
-    raise typer.Exit(add(store, files, alias, losses, ActOptions(config, dry_run, plan, as_json)))
+    raise typer.Exit(add(store, files, sha256, alias, losses, ActOptions(config, dry_run, plan, as_json)))
 
 
 @trust_app.command("remove")
