@@ -404,6 +404,25 @@ class EndpointProtocol(StrEnum):
     """The negotiation of security in MS-RDPBCGR."""
 
 
+class ServerSoftware(StrEnum):
+    """The servers whose configuration is understood."""
+
+    NGINX = "nginx"
+    APACHE = "apache"
+    LIGHTTPD = "lighttpd"
+    HAPROXY = "haproxy"
+    POSTFIX = "postfix"
+    EXIM = "exim"
+    DOVECOT = "dovecot"
+    POSTGRESQL = "postgresql"
+    MARIADB = "mariadb"
+    SLAPD = "slapd"
+    STUNNEL = "stunnel"
+    VSFTPD = "vsftpd"
+    PROSODY = "prosody"
+    TOMCAT = "tomcat"
+
+
 class ProxyKind(StrEnum):
     """How a proxy is asked for a connection; the scheme of its URL."""
 
