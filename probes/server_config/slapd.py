@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -49,7 +48,7 @@ def _attributes(text: str) -> Iterator[tuple[str, str]]:
         if value.startswith(":"):
             try:
                 yield name, base64.b64decode(value[1:].strip(), validate=True).decode("utf-8", "surrogateescape")
-            except binascii.Error:
+            except ValueError:
                 continue
         else:
             yield name, value.strip()
