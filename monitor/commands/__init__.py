@@ -249,6 +249,35 @@ def explain(
     raise typer.Exit(show(codes, as_json=as_json))
 
 
+@app.command(rich_help_panel=Panel.WATCH)
+def discover(
+    out: Annotated[
+        str | None, typer.Option("--write", metavar="FILE", help="Write a configuration to this new file.")
+    ] = None,
+    only: Annotated[
+        list[int], typer.Option("--port", metavar="PORT", help="Look at this port alone; repeatable.")
+    ] = [],  # noqa: B006
+    skipped: Annotated[
+        list[int], typer.Option("--skip-port", metavar="PORT", help="Leave a port out; repeatable.")
+    ] = [],  # noqa: B006
+    root: Annotated[
+        str, typer.Option("--root", metavar="DIR", help="Read configuration and certificates beneath this directory.")
+    ] = "/",
+    timeout: Annotated[float, typer.Option(help="Seconds for each handshake.", min=0.1)] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Find the ports, servers and certificates of this host, without a configuration; nothing is changed.
+
+    Which file a port serves is proved by comparing. Exit code: 0, or 3 where a configuration could not be written.
+    """
+    from monitor.commands.discover import DiscoverQuery
+    from monitor.commands.discover import discover as find
+    from monitor.discover.survey import Scope
+
+    scope = Scope(root, frozenset(only), frozenset(skipped), timeout)
+    raise typer.Exit(find(DiscoverQuery(scope, out, as_json)))
+
+
 @app.command(rich_help_panel=Panel.APPLIANCE)
 def guide(
     topic: Annotated[
