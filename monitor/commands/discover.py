@@ -30,7 +30,7 @@ _NOTHING: Final = Printable("")
 class DiscoverQuery:
     """How a host is looked at, and what is done with the result."""
 
-    scope: Scope = Scope()
+    scope: Scope
     out: str | None = None
     """A new file for the configuration."""
     as_json: bool = False

@@ -394,7 +394,7 @@ def _unseen(opened: OpenPorts, files: HostFiles, scope: Scope) -> list[Printable
             )
         )
     elif opened.unseen_processes:
-        told.append(sentence("{} processes, which are closed even to this root", opened.unseen_processes))
+        told.append(sentence("processes that are closed even to this root: {}", opened.unseen_processes))
     for process, ports in opened.elsewhere.items():
         told.append(
             sentence(

@@ -20,6 +20,7 @@ _MAIN: Final = (
 _LINE: Final = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(?:=|\s)\s*(?:'((?:''|\\.|[^'\\])*)'|([^\s#']+))\s*(?:#.*)?")
 _TRUE: Final = frozenset({"on", "true", "yes", "1", "tru", "tr", "t", "ye", "y"})
 _DEEPEST: Final = 10
+_CONCERNING: Final = ("ssl", "ssl_cert_file", "ssl_key_file", "port", "listen_addresses")
 _INCLUDES: Final = frozenset({"include", "include_if_exists", "include_dir"})
 
 
@@ -34,10 +35,21 @@ def read(files: HostFiles) -> ServerReading:
                 continue
             reading.main.append(main)
             data = settings.get("data_directory", os.path.dirname(main))
-            # Written by ALTER SYSTEM, it is read last.
-            _take(files, files.located(f"{data}/postgresql.auto.conf"), settings, 0)
+            _alter(files, files.located(f"{data}/postgresql.auto.conf"), settings)
             _add(files, reading, settings, main, data)
     return reading
+
+
+def _alter(files: HostFiles, path: str, settings: dict[str, str]) -> None:
+    """Take what ALTER SYSTEM has set, which counts last.
+
+    The file belongs to the user of the server: who may change it matters where it has a say.
+    """
+    before, apart = {name: settings.get(name) for name in _CONCERNING}, HostFiles(files.root)
+    _take(apart, path, settings, 0)
+    files.unread.update(apart.unread)
+    if before != {name: settings.get(name) for name in _CONCERNING}:
+        files.doubts.update(apart.doubts)
 
 
 def _take(files: HostFiles, path: str, settings: dict[str, str], depth: int) -> None:
