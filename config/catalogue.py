@@ -962,6 +962,18 @@ _SELF: Final = (
         scope=ProblemScope.SUBJECT,
         seen_by_actor=False,
     ),
+    CatalogueEntry(
+        code=Code.UNDECLARED_ENDPOINT,
+        group=Group.SELF,
+        severity=Severity.INFORMATIONAL,
+        meaning="A port of this host speaks TLS and is not in the configuration, so nobody watches its certificate.",
+        cure="declare it in `endpoints` or in a component, or name its port in `undeclared.exclude_ports`",
+        hurts=_on(TargetKind.SELF, NOBODY_YET),
+        by_itself="it is no longer reported once the port is closed",
+        steps=("see what it is, and which file it serves: certvigil discover",),
+        scope=ProblemScope.SUBJECT,
+        seen_by_actor=False,
+    ),
 )
 
 ENTRIES: Final = (

@@ -95,6 +95,7 @@ class Code(StrEnum):
     DATABASE_DEGRADED = "database_degraded"
     DELIVERY_FAILED = "delivery_failed"
     CONFIG_REJECTED = "config_rejected"
+    UNDECLARED_ENDPOINT = "undeclared_endpoint"
 
 
 class Group(StrEnum):

@@ -35,6 +35,7 @@ from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
 from monitor.look.reading import ArtefactReader
 from monitor.look.sets import SetMonitor
+from monitor.look.undeclared import UndeclaredPorts
 from monitor.metrics import Counters, Page
 from monitor.notify.notifier import Notifier
 from monitor.notify.outbox import Outbox
@@ -101,6 +102,7 @@ class LookParts:
     sets: SetMonitor
     files: FileMonitor
     prober: Prober
+    undeclared: UndeclaredPorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,8 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         unsearched=partial(state.own.report, "files"),
         helpers=helpers,
     )
-    return LookParts(endpoints, sets, files, Prober(pools.judge, registry.config.settings.concurrency))
+    undeclared = UndeclaredPorts(registry, partial(state.own.report, "undeclared"), pools.judge)
+    return LookParts(endpoints, sets, files, Prober(pools.judge, registry.config.settings.concurrency), undeclared)
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
@@ -260,6 +263,7 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     state.page.reconfigure(_intervals(config))
     look.sets.reconfigure()
     look.endpoints.reconfigure()
+    look.undeclared.reconfigure()
     look.prober.reconfigure(config.settings.concurrency)
     notify.notifier.reconfigure(config)
     look.files.rescan()
@@ -275,6 +279,7 @@ def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
         look.files,
         look.sets,
         look.endpoints,
+        look.undeclared,
         act.journal,
         act.inboxes,
         act.orders,

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from config.text import Printable, printable
+from config.vocabulary import EndpointProtocol
 
 PROC: Final = "/proc"
 _TABLES: Final = {"tcp": socket.AF_INET, "tcp6": socket.AF_INET6}
@@ -26,6 +27,31 @@ _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 _UNIT: Final = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}\.service")
 _CONTAINERS: Final = ("docker", "libpod", "lxc", "kubepods", "machine.slice", "crio-", "containerd", "buildkit")
 """Parts of the path of a container's control group."""
+
+
+_STARTTLS: Final = {
+    21: EndpointProtocol.FTP,
+    24: EndpointProtocol.LMTP,
+    25: EndpointProtocol.SMTP,
+    110: EndpointProtocol.POP3,
+    119: EndpointProtocol.NNTP,
+    143: EndpointProtocol.IMAP,
+    389: EndpointProtocol.LDAP,
+    587: EndpointProtocol.SMTP,
+    3306: EndpointProtocol.MYSQL,
+    3389: EndpointProtocol.RDP,
+    4190: EndpointProtocol.SIEVE,
+    5222: EndpointProtocol.XMPP,
+    5269: EndpointProtocol.XMPP_SERVER,
+    5432: EndpointProtocol.POSTGRES,
+    6667: EndpointProtocol.IRC,
+}
+
+
+def likely_protocols(port: int) -> tuple[EndpointProtocol, ...]:
+    """Return what a port may speak, the likeliest first: its usual protocol in the clear, and TLS at once."""
+    usual = _STARTTLS.get(port)
+    return (EndpointProtocol.TLS,) if usual is None else (usual, EndpointProtocol.TLS)
 
 
 class ListeningSocket(NamedTuple):
@@ -98,8 +124,8 @@ def open_ports(proc: str = PROC, *, with_holders: bool = True) -> OpenPorts:
                 unread.append(path)
         except OSError:
             unread.append(path)
-    sockets.sort(key=lambda each: (each.port, each.address))
-    # Workers may share a port by SO_REUSEPORT.
+    sockets.sort(key=lambda each: (each.port, each.address, -each.inode))
+    # Workers may share a port by SO_REUSEPORT; the oldest socket counts.
     sockets = list({(each.address, each.port): each for each in sockets}.values())
     if not with_holders:
         return OpenPorts(tuple(sockets), unread=tuple(unread))

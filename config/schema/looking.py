@@ -12,13 +12,15 @@ from config import model
 from config.address import join_address, split_address, split_proxy
 from config.expected import ANY_MODERN, DefaultCertificate
 from config.expected import AllowedTLS as Allowed
-from config.fields import AbsolutePath, Address, Host, Interval, ProxyURL, TargetName, default_duration
+from config.fields import AbsolutePath, Address, Host, Interval, Port, ProxyURL, TargetName, default_duration
 from config.schema.expected import DefaultCertificateSection, NegotiationSection, Own, Version
 from config.schema.section import ClientName, Section, StoreName, broken_rule
 from config.schema.threshold import ThresholdsSection, built
 from config.vocabulary import EndpointProtocol, KeyKind, OwnCertificate, ProxyProtocolVersion, Sending
 
 _ENDPOINT: Final = model.Endpoint("", "", 0)
+
+_UNDECLARED: Final = model.Undeclared()
 
 Protocol = Annotated[EndpointProtocol, Field(strict=False)]
 
@@ -174,6 +176,21 @@ class ComponentEndpoint(_Looking):
         if target in taken and server_name is not None:
             target += f"/{server_name}"
         return self._build(target, server_name, clients, component, tls, default)
+
+
+class UndeclaredSection(Section):
+    """Open ports of this host with TLS that the configuration does not declare."""
+
+    report: bool = _UNDECLARED.report
+    """Whether the daemon reports them."""
+    exclude_ports: list[Port] = []
+    """Ports that are not looked at."""
+    every: Interval = default_duration(_UNDECLARED.every)
+    """The time between two looks at the open ports; a new one is looked at once, when it was seen twice."""
+
+    def build(self) -> model.Undeclared:
+        """Return the settings."""
+        return model.Undeclared(self.report, frozenset(self.exclude_ports), self.every)
 
 
 def check_own(own: OwnCertificate | None, default: DefaultCertificateSection | None) -> None:

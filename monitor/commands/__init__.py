@@ -272,9 +272,9 @@ def discover(
     """
     from monitor.commands.discover import DiscoverQuery
     from monitor.commands.discover import discover as find
-    from monitor.discover.survey import Scope
+    from monitor.discover.survey import SurveyScope
 
-    scope = Scope(root, frozenset(only), frozenset(skipped), timeout)
+    scope = SurveyScope(root, frozenset(only), frozenset(skipped), timeout)
     raise typer.Exit(find(DiscoverQuery(scope, out, as_json)))
 
 

@@ -15,7 +15,7 @@ from monitor.commands.json_output import print_json
 from monitor.commands.new_file import why_not_new, write_new_file
 from monitor.commands.screen import Screen
 from monitor.dialect import iso
-from monitor.discover.survey import FoundPort, FoundSite, Scope, ServedAt, Survey, survey
+from monitor.discover.survey import FoundPort, FoundSite, ServedAt, Survey, SurveyScope, survey
 from monitor.discover.write import ComponentDraft, ConfigurationDraft, draft, summary, text_of
 from probes.certificate import Certificate
 from probes.judge.time import moment
@@ -30,7 +30,7 @@ _NOTHING: Final = Printable("")
 class DiscoverQuery:
     """How a host is looked at, and what is done with the result."""
 
-    scope: Scope
+    scope: SurveyScope
     out: str | None = None
     """A new file for the configuration."""
     as_json: bool = False

@@ -20,7 +20,7 @@ from monitor.discover.services import SERVES, FoundUnit, find_unit
 from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.file import look_at_file
-from probes.listening import Holder, ListeningSocket, OpenPorts, Place, open_ports
+from probes.listening import Holder, ListeningSocket, OpenPorts, Place, likely_protocols, open_ports
 from probes.observation import Presented
 from probes.server_config.files import HostFiles
 from probes.server_config.registry import READERS
@@ -34,25 +34,6 @@ _RUNS: Final = "/run/systemd/system"
 _CONTAINER: Final = ("/.dockerenv", "/run/.containerenv", "/run/systemd/container")
 """Files that containers have."""
 _UNKNOWN: Final = Holder(Place.UNKNOWN)
-
-STARTTLS: Final = {
-    21: EndpointProtocol.FTP,
-    24: EndpointProtocol.LMTP,
-    25: EndpointProtocol.SMTP,
-    110: EndpointProtocol.POP3,
-    119: EndpointProtocol.NNTP,
-    143: EndpointProtocol.IMAP,
-    389: EndpointProtocol.LDAP,
-    587: EndpointProtocol.SMTP,
-    3306: EndpointProtocol.MYSQL,
-    3389: EndpointProtocol.RDP,
-    4190: EndpointProtocol.SIEVE,
-    5222: EndpointProtocol.XMPP,
-    5269: EndpointProtocol.XMPP_SERVER,
-    5432: EndpointProtocol.POSTGRES,
-    6667: EndpointProtocol.IRC,
-}
-"""The likely protocol in the clear, by the port."""
 
 
 class ServedAt(NamedTuple):
@@ -130,7 +111,7 @@ class _Port(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class SurveyScope:
     """What is looked at."""
 
     root: str = "/"
@@ -147,7 +128,7 @@ class Scope:
         return port not in self.skipped and (not self.only or port in self.only)
 
 
-def survey(scope: Scope, now: float) -> Survey:
+def survey(scope: SurveyScope, now: float) -> Survey:
     """Return all that is on this host at Unix time `now`."""
     opened = open_ports()
     general = HostFiles(scope.root)
@@ -326,9 +307,7 @@ def _pair(proof: _Proof) -> None:
 def _ways(port: _Port) -> list[_Look]:
     """Return what to try at a port: what a configuration says, what is usual there, and TLS at once."""
     ways = [_Look(listener.protocol, listener.proxy_protocol) for listener, _ in port.configured]
-    if port.socket.port in STARTTLS:
-        ways.append(_Look(STARTTLS[port.socket.port], proxied=False))
-    return list(dict.fromkeys((*ways, _Look(EndpointProtocol.TLS, proxied=False))))
+    return list(dict.fromkeys((*ways, *(_Look(each, proxied=False) for each in likely_protocols(port.socket.port)))))
 
 
 def _sites_of(port: _Port, how: _Look) -> list[FoundSite]:
@@ -383,7 +362,7 @@ _WHY_NO_UNIT: Final = {
 }
 
 
-def _unseen(opened: OpenPorts, files: HostFiles, scope: Scope) -> list[Printable]:
+def _unseen(opened: OpenPorts, files: HostFiles, scope: SurveyScope) -> list[Printable]:
     """Return what cannot be seen from here, as sentences."""
     told = [sentence("open ports, since {} cannot be read", printable(each)) for each in opened.unread]
     if opened.unseen_processes and os.geteuid():

@@ -1,4 +1,4 @@
-"""`certvigil discover`: every port and file of a host with real servers, and a configuration that `config check` takes."""
+"""`certvigil discover`: every port and file of a host with real servers; `config check` takes what it writes."""
 
 from __future__ import annotations
 
