@@ -94,7 +94,7 @@ class CatalogueEntry:
 
     @property
     def informational(self) -> bool:
-        """Whether nobody on this host can change it, so that people hear of it in a digest at most."""
+        """Whether nobody on this host can change it, or need do so, so that people hear of it in a digest at most."""
         return self.severity is Severity.INFORMATIONAL
 
     def steps_on(self, kind: TargetKind) -> tuple[str, ...]:

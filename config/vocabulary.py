@@ -10,7 +10,7 @@ class Severity(StrEnum):
     """How much a finding matters; members are declared from least to most severe."""
 
     INFORMATIONAL = "informational"
-    """Nobody on this host can change it: it is shown, and told in a digest at most."""
+    """Nobody on this host can change it, or need do so: it is shown, and told in a digest at most."""
     NOTICE = "notice"
     """It could be better, but nobody is hurt: it is told where a route asks for it."""
     WARNING = "warning"

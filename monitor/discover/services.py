@@ -141,8 +141,9 @@ def find_unit(files: HostFiles, software: ServerSoftware, told: str | None, main
     if told is not None:
         templates = {each.partition("@")[0] for each in SERVES[software].units}
         if told.removesuffix(".service").partition("@")[0] not in {each.removesuffix(".service") for each in templates}:
-            why = "its process runs in the unit {}, which is none that is known for {}"
-            return FoundUnit(None, sentence(why, printable(told, 200), software))
+            shown = printable(told, 200)
+            why = sentence("its process runs in the unit {}, which is none that is known for {}", shown, software)
+            return FoundUnit(None, why)
         names = [told]
     for name in names:
         fragments = _fragments(files, name)

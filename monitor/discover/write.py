@@ -131,9 +131,11 @@ def _is_more(port: FoundPort, shown: set[tuple[str, int]], left_out: list[Printa
     if port.protocol is None or (port.socket.reachable, port.socket.port) in shown:
         return False
     if port.holder.place in _NOT_OURS:
-        whose = "a user's process" if port.holder.place is Place.USER else "a process in another namespace"
+        whose = Printable("a process in another namespace")
+        if port.holder.place is Place.USER:
+            whose = Printable("a user's process")
         address = join_address(port.socket.address, port.socket.port)
-        left_out.append(sentence("{}: {} holds it", printable(address), Printable(whose)))
+        left_out.append(sentence("{}: {} holds it", printable(address), whose))
         return False
     return "%" not in port.socket.reachable
 
@@ -245,7 +247,7 @@ def _owner_and_mode(path: str) -> Printable:
         found = os.stat(path)
     except OSError as error:
         return printable(error.strerror or "cannot be looked at")
-    mode = Printable(f"{stat.S_IMODE(found.st_mode):04o}")
+    mode = printable(f"{stat.S_IMODE(found.st_mode):04o}")
     return sentence("user {}, group {}, mode {}", found.st_uid, found.st_gid, mode)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from config.text import Printable, sentence
+from config.text import printable, sentence
 from config.vocabulary import EndpointProtocol
 from probes.line.lighttpd import ConfigToken, tokens
 from probes.line.syntax import OddFileError
@@ -132,9 +132,9 @@ class _Reader:
         if name not in _WANTED:
             return
         if value is None or adds:
-            self._reading.puzzle(path, sentence("{} is no single text", Printable(name)))
+            self._reading.puzzle(path, sentence("{} is no single text", printable(name, 100)))
         elif scope.is_odd and name != "ssl.engine":
-            self._reading.puzzle(path, sentence("{} depends on a condition that is not followed", Printable(name)))
+            self._reading.puzzle(path, sentence("{} depends on a condition that is not followed", printable(name, 100)))
         else:
             settings = self._found.setdefault(scope, _Settings(path, scope))
             settings.values[name] = value.encode("latin-1").decode("utf-8", "surrogateescape")
@@ -145,7 +145,7 @@ class _Reader:
         if kind == "include_shell" or value is None:
             known = next((each for name, each in _COMMANDS.items() if value is not None and name in value), None)
             if known is None:
-                self._reading.puzzle(path, sentence("{} is not followed", Printable(kind)))
+                self._reading.puzzle(path, sentence("{} is not followed", printable(kind, 100)))
             patterns = known or ()
             if (opened := _OPENED.search(value or "")) is not None:
                 socket = replace(scope, socket=f"[::]:{opened[1]}")
