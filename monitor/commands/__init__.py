@@ -341,13 +341,16 @@ def export(
 
 @app.command(rich_help_panel=Panel.APPLIANCE)
 def init(
-    profile: Annotated[str, typer.Option("--profile", metavar="NAME", help="The shipped profile to begin with.")],
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", metavar="NAME", help="A shipped profile; without it, as `discover` finds."),
+    ] = None,
     given: Annotated[
         list[str],
         typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the profile; several ports by commas."),
     ] = [],  # noqa: B006
     root: Annotated[
-        str | None, typer.Option("--root", metavar="DIR", help="The directory before every path of the profile.")
+        str | None, typer.Option("--root", metavar="DIR", help="The directory before every path of the host.")
     ] = None,
     out: Annotated[
         str | None, typer.Option("--out", metavar="FILE", help="Write this new file, not standard output.")
@@ -358,8 +361,13 @@ def init(
 ) -> None:
     """Write a configuration from what is on this host. What it does not show is asked for, or given by --set.
 
-    Nothing is overwritten. Exit code: 0, or 3 where a parameter is missing or nothing was written.
+    Without a profile it is what `certvigil discover --write` writes. Nothing is overwritten. Exit code: 0, or 3 where a
+    parameter is missing or nothing was written.
     """
+    if profile is None:
+        from monitor.commands.discover import begin
+
+        raise typer.Exit(begin(root, out, of_profile=bool(given) or without_files))
     from monitor.commands.init import init as write
 
     raise typer.Exit(write(profile, given, root, out, without_files=without_files))

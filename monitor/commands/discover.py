@@ -48,15 +48,37 @@ def discover(query: DiscoverQuery) -> int:
         print_json(_document(found, drafted, now))
     else:
         _show(Screen(), found, drafted)
-    return 0 if query.out is None else write(drafted, query.out)
+    return 0 if query.out is None else _write(drafted, query.out)
 
 
-def write(drafted: ConfigurationDraft, out: str) -> int:
+def begin(root: str | None, out: str | None, *, of_profile: bool) -> int:
+    """Write the configuration of `certvigil init` without a profile; return 3 where that cannot be.
+
+    `of_profile`: whether an option was given that makes sense with a profile alone.
+    """
+    if of_profile:
+        complain("certvigil init: --set and --without-files are about a profile: name it by --profile")
+        return UNUSABLE
+    if out is not None and (trouble := why_not_new(out, "a configuration")) is not None:
+        complain("certvigil init: {}", trouble)
+        return UNUSABLE
+    scope = SurveyScope(root or "/")
+    found = survey(scope, time.time())
+    drafted = draft(found, HostFiles(scope.root))
+    for each in found.unseen:
+        complain("not seen: {}", each)
+    if out is not None:
+        return _write(drafted, out)
+    sys.stdout.write(text_of(drafted))
+    return 0
+
+
+def _write(drafted: ConfigurationDraft, out: str) -> int:
     """Write a configuration to a new file; return 3 where that cannot be."""
     try:
         write_new_file(out, text_of(drafted).encode())
     except OSError as error:
-        complain("certvigil discover: {}: {}", printable(out, 4096), printable(error.strerror or str(error)))
+        complain("certvigil: {}: {}", printable(out, 4096), printable(error.strerror or str(error)))
         return UNUSABLE
     shown = printable(out, 4096)
     complain("wrote {}: {}; see it with: certvigil config check {}", shown, summary(drafted), shown)
@@ -210,8 +232,3 @@ def _site_object(site: FoundSite, component: ComponentDraft | None) -> dict[str,
         "component": None if component is None else component.name,
         "only_watched": [] if component is None else list(component.why_watched),
     }
-
-
-def print_configuration(drafted: ConfigurationDraft) -> None:
-    """Print the configuration."""
-    sys.stdout.write(text_of(drafted))

@@ -163,10 +163,10 @@ def _name(site: FoundSite, taken: set[str]) -> str:
 def text_of(found: ConfigurationDraft) -> str:
     """Return the configuration as YAML, with the reasons as comments."""
     lines = ["# Written by `certvigil discover`. `certvigil config check` and `certvigil doctor` look at it."]
-    if found.components:
-        lines.append("components:")
-        for each in found.components:
-            lines += _component(each)
+    # A document has a section at least.
+    lines.append("components:" if found.components else "components: {}")
+    for each in found.components:
+        lines += _component(each)
     if found.endpoints:
         lines += ["endpoints:", *(f"  - {_flow(_endpoint_of(each))}" for each in found.endpoints)]
     if found.watched:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,27 +16,13 @@ from config.load import load
 from config.model import Config
 from config.vocabulary import ServerSoftware
 from monitor.lab.ca import Authority
-from tests.kit.daemon import certvigil
+from tests.kit.daemon import CERTVIGIL, certvigil
 from tests.kit.server_host import NAME, PROGRAMS, QUICK, UNITS, ServerHost
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="these servers are started by root")
 S = ServerSoftware
 QUICK_ONES = [pytest.mark.server(PROGRAMS[each]) for each in QUICK]
 ALL = [pytest.mark.slow, *(pytest.mark.server(each) for each in PROGRAMS.values())]
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def place(stack: ExitStack) -> str:
-    """Return a directory that servers without rights may enter, and that root alone may change."""
-    directory = stack.enter_context(TemporaryDirectory())
-    os.chmod(directory, 0o755)
-    return directory
 
 
 def discover(host: ServerHost, *arguments: str) -> tuple[int, str, str]:
@@ -86,3 +73,69 @@ def test_every_port_and_file_is_found_and_each_component_is_ready(
     assert checked.returncode == 0, checked.stderr
     assert "refused" not in checked.stderr
     assert {path: path.read_bytes() for path in before} == before
+
+
+def alone(root: Path | str, *arguments: str, user: int = 0) -> tuple[int, str, str]:
+    """Run a command on a host of its own as far as ports go, where no other test's server is seen."""
+    as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
+    command = ["unshare", "--net", *as_user, *CERTVIGIL, *arguments, "--root", str(root)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+@pytest.fixture
+def root(cleanup: ExitStack) -> Path:
+    directory = cleanup.enter_context(TemporaryDirectory())
+    os.chmod(directory, 0o755)
+    (Path(directory) / "root/run/systemd/system").mkdir(parents=True)
+    return Path(directory, "root")
+
+
+@pytest.mark.server("unshare")
+def test_on_an_empty_host_nothing_is_found_and_init_writes_what_loads(root: Path) -> None:
+    code, shown, errors = alone(root, "discover")
+    assert code == 0
+    assert shown == "No open port, no certificate and no lineage was found.\n"
+    assert "0 components that can be replaced, 0 that are watched, 0 more endpoints\n" in errors
+    assert "systemd" not in errors
+    out = root.parent / "certvigil.yaml"
+    code, shown, errors = alone(root, "init", "--out", str(out))
+    assert (code, shown) == (0, ""), errors
+    assert isinstance(load(str(out), {}), Config)
+    assert alone(root, "init", "--out", str(out))[0] == 3
+
+
+@pytest.mark.server("unshare")
+def test_a_user_without_rights_and_a_container_are_told_what_is_not_seen(root: Path) -> None:
+    shutil.rmtree(root / "run/systemd")
+    (root / ".dockerenv").touch()
+    (root / "etc/nginx").mkdir(parents=True)
+    (root / "etc/nginx/nginx.conf").write_text("events {}")
+    (root / "etc/nginx/nginx.conf").chmod(0o600)
+    (root / "etc/letsencrypt/live").mkdir(parents=True)
+    (root / "etc/letsencrypt/live").chmod(0o700)
+    code, _, errors = alone(root, "discover", user=65_534)
+    assert code == 0, errors
+    for told in (
+        "private keys and closed directories, since this is not root",
+        "ports, files and services of the host of this container",
+        "units that run, since systemd does not run here: a unit is told by the files of the system",
+        "processes of other users, the ports that they hold, and other network namespaces: root sees them",
+        f"{root}/etc/nginx/nginx.conf: Permission denied",
+        f"{root}/etc/letsencrypt/live: Permission denied",
+    ):
+        assert told in errors
+
+
+def test_a_profile_s_options_need_a_profile() -> None:
+    ran = certvigil("init", "--set", "role=single")
+    assert (ran.returncode, ran.stderr) == (
+        3,
+        "certvigil init: --set and --without-files are about a profile: name it by --profile\n",
+    )
+
+
+def test_a_file_that_is_there_is_not_written_over(root: Path) -> None:
+    ran = certvigil("discover", "--root", str(root), "--port", "1", "--write", str(root))
+    assert (ran.returncode, ran.stdout) == (3, "")
+    assert ran.stderr == f"certvigil discover: {root} exists: a configuration is written to a new file\n"
