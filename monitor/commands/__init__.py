@@ -374,6 +374,23 @@ def init(
 
 
 @app.command(rich_help_panel=Panel.DAEMON)
+def doctor(
+    config: ConfigPath = DEFAULT_CONFIG,
+    socket: Annotated[
+        str | None, typer.Option("--socket", help="The daemon's Unix socket; by default that of the configuration.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check whether certvigil can do its work here: users, permissions, trust stores, commands, channels, clock, actor.
+
+    Each line says what to do. Exit code: 0, or 1 where one of them is a problem.
+    """
+    from monitor.commands.doctor import doctor as examine
+
+    raise typer.Exit(examine(config, socket, as_json=as_json))
+
+
+@app.command(rich_help_panel=Panel.DAEMON)
 def reload(socket: Socket = DEFAULT_SOCKET) -> None:
     """Have the daemon read its configuration again. If it has mistakes, print them; the old one stays in force."""
     from monitor.commands.reload import reload as ask

@@ -694,12 +694,30 @@ class DiscoverDocument(PublishedDocument):
     not_written: Sequence[str]
 
 
+class CheckObject(Published):
+    """A check of `certvigil doctor`."""
+
+    area: str
+    """Such as users, permissions or clock."""
+    health: Literal["ok", "problem", "unknown"]
+    what: str
+    to_do: str | None
+
+
+class DoctorDocument(PublishedDocument):
+    """`certvigil doctor`."""
+
+    problems: int
+    checks: Sequence[CheckObject]
+
+
 PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
     {
         "check": CheckDocument,
         "status": StatusDocument,
         "inventory": InventoryAnswer,
         "discover": DiscoverDocument,
+        "doctor": DoctorDocument,
         "history": HistoryDocument,
         "audit": AuditLine,
         **dict.fromkeys(
