@@ -119,8 +119,8 @@ _STORES: Final = (
     *("/etc/pki/java/cacerts", "/usr/lib/jvm/*/lib/security/cacerts", "/usr/lib/jvm/*/jre/lib/security/cacerts"),
 )
 _DIRECTORIES: Final = ("/etc/ssl", "/etc/pki/tls")
-PASSED_OVER: Final = ("/etc/ssl/certs", "/etc/pki/tls/certs")
-"""Directories of trusted roots: of these, the bundles are watched."""
+PASSED_OVER: Final = ("/etc/ssl/certs", "/etc/ssl/private", "/etc/pki/tls/certs", "/etc/pki/tls/private")
+"""Directories of trusted roots, of which the bundles are watched, and of keys, which the daemon may not read."""
 
 
 def trusted_stores(files: HostFiles) -> list[str]:

@@ -22,7 +22,7 @@ _ROOTS: Final = {"/etc/apache2/apache2.conf": "/etc/apache2", "/etc/httpd/conf/h
 _ENVIRONMENT: Final = {"APACHE_CONFDIR": "/etc/apache2", "APACHE_LOG_DIR": "/var/log/apache2", "APACHE_RUN_DIR": ""}
 """What Debian's /etc/apache2/envvars sets."""
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
-_SECTION: Final = re.compile(r"<\s*(/?)(\w+)\s*([^>]*)>\s*")
+_SECTION: Final = re.compile(r"<\s*+(/?)(\w++)([^>]*+)>")
 _DEEPEST: Final = 12
 _MOST_CONTINUED: Final = 100
 _CONCERNING: Final = frozenset(

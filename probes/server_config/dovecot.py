@@ -19,7 +19,7 @@ _DEEPEST: Final = 12
 _CERTIFICATE: Final = ("ssl_cert", "ssl_server_cert_file")
 """Until 2.3, and since 2.4."""
 _KEY: Final = ("ssl_key", "ssl_server_key_file")
-_BLOCK: Final = re.compile(r"(\w[\w-]*)\s*(.*?)\s*\{")
+_BLOCK: Final = re.compile(r"([\w-]++)([^{]*+)\{")
 
 
 class _Kind(NamedTuple):
@@ -85,7 +85,7 @@ class _Reader:
             if line.startswith("!include"):
                 self._include(line, path, blocks, depth)
             elif (opened := _BLOCK.fullmatch(line)) is not None:
-                blocks = (*blocks, f"{opened[1]} {unquoted(opened[2])}".strip())
+                blocks = (*blocks, f"{opened[1]} {unquoted(opened[2].strip())}".strip())
                 self._settings.setdefault(blocks, {})
             elif line == "}":
                 blocks = blocks[:-1] if len(blocks) > len(outer) else blocks

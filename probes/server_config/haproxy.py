@@ -79,7 +79,8 @@ class _Reader:
     def _list(self, path: str, listeners: Sequence[ConfiguredListener]) -> None:
         """Take each line of a list: a file, options in brackets, and names."""
         for line in (self._files.read(path) or "").splitlines():
-            given = re.sub(r"\[[^\]]*\]", " ", line.partition("#")[0]).split()
+            before, _, rest = line.partition("#")[0].partition("[")
+            given = [*before.split(), *rest.partition("]")[2].split()]
             if given:
                 names = [each for each in given[1:] if not each.startswith("!")]
                 for each in self._certificates(given[0], path):

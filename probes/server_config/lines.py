@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -24,9 +23,6 @@ _PORT_NAMES: Final = {
     "ldaps": 636,
 }
 _EVERY: Final = frozenset({"*", "0.0.0.0", "::", "[::]", "_default_", "", "all"})  # noqa: S104 (compared with)
-_SPLIT: Final = re.compile(
-    r"(?:(?P<host>\[[^\]]*\]|[^:\[\]]*|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*):)?(?P<port>[A-Za-z0-9_-]+)"
-)
 
 
 class Setting(NamedTuple):
@@ -59,11 +55,12 @@ def listener(
     text: str, protocol: EndpointProtocol = EndpointProtocol.TLS, *, proxy_protocol: bool = False
 ) -> ConfiguredListener | None:
     """Return the listener at `[HOST:]PORT`; None where it is no such text."""
-    found = _SPLIT.fullmatch(text.strip())
-    port = port_number(found["port"]) if found is not None else None
-    if found is None or port is None:
+    host, _, name = text.strip().rpartition(":")
+    port = port_number(name)
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if port is None or (not is_bracketed and frozenset("[]/@ ") & frozenset(host)):
         return None
-    return ConfiguredListener(host_of(found["host"] or ""), port, protocol, proxy_protocol)
+    return ConfiguredListener(host_of(host), port, protocol, proxy_protocol)
 
 
 def settings(text: str, comments: str = "#;") -> Iterator[Setting]:

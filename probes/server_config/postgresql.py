@@ -17,7 +17,9 @@ _MAIN: Final = (
     "/var/lib/pgsql/data/postgresql.conf",
     "/var/lib/pgsql/*/data/postgresql.conf",
 )
-_LINE: Final = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(?:=|\s)\s*(?:'((?:''|\\.|[^'\\])*)'|([^\s#']+))\s*(?:#.*)?")
+_LINE: Final = re.compile(
+    r"\s*+([A-Za-z_][\w.]*+)(?:\s*+=\s*+|\s++)(?:'((?:''|\\.|[^'\\])*+)'|([^\s#']++))\s*+(?:#.*+)?"
+)
 _TRUE: Final = frozenset({"on", "true", "yes", "1", "tru", "tr", "t", "ye", "y"})
 _DEEPEST: Final = 10
 _CONCERNING: Final = ("ssl", "ssl_cert_file", "ssl_key_file", "port", "listen_addresses")

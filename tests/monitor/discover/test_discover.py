@@ -16,7 +16,7 @@ from config.load import load
 from config.model import Config
 from config.vocabulary import ServerSoftware
 from monitor.lab.ca import Authority
-from tests.kit.daemon import CERTVIGIL, certvigil
+from tests.kit.daemon import CERTVIGIL, certvigil, on_a_terminal
 from tests.kit.server_host import NAME, PROGRAMS, QUICK, UNITS, ServerHost
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="these servers are started by root")
@@ -139,3 +139,17 @@ def test_a_file_that_is_there_is_not_written_over(root: Path) -> None:
     ran = certvigil("discover", "--root", str(root), "--port", "1", "--write", str(root))
     assert (ran.returncode, ran.stdout) == (3, "")
     assert ran.stderr == f"certvigil discover: {root} exists: a configuration is written to a new file\n"
+
+
+@pytest.mark.parametrize("columns", [60, 200])
+def test_a_terminal_shows_every_word_whole(columns: int, root: Path) -> None:
+    (root / "etc/nginx").mkdir(parents=True)
+    (root / "etc/nginx/nginx.conf").write_text(
+        "http { server { listen 443 ssl; ssl_certificate /no/site.pem; ssl_certificate_key /no/site.key; }"
+        " server { listen 444 ssl; ssl_certificate $name.pem; ssl_certificate_key a; } }"
+    )
+    shown = on_a_terminal("discover", "--root", str(root), "--port", "1", columns=columns).output
+    words = shown.split()
+    for word in (f"{root}/no/site.pem", f"{root}/etc/nginx/nginx.conf", "$name.pem", "understood:"):
+        assert word in words
+    assert ("because" in shown.splitlines()[0]) is (columns == 200)
