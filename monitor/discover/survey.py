@@ -248,12 +248,18 @@ async def _prove(ports: Sequence[_Port], patience: float, now: float) -> tuple[l
     room, proof = asyncio.Semaphore(_AT_ONCE), _Proof()
 
     async def presented(port: _Port, how: _Look, name: str | None, key: KeyKind | None = None) -> Presented | None:
-        version = ProxyProtocolVersion.V1 if how.proxied else None
         endpoint = Endpoint(
-            "", port.socket.reachable, port.socket.port, name, timeout=patience, key_type=key, protocol=how.protocol
+            name="",
+            host=port.socket.reachable,
+            port=port.socket.port,
+            server_name=name,
+            timeout=patience,
+            key_types=() if key is None else (key,),
+            protocol=how.protocol,
+            proxy_protocol=ProxyProtocolVersion.V1 if how.proxied else None,
         )
         async with room:
-            seen = await look(replace(endpoint, proxy_protocol=version), now)
+            seen = await look(endpoint, now)
         return next(iter(seen.presented), None)
 
     async def one(port: _Port) -> FoundPort:

@@ -38,6 +38,7 @@ from monitor.http.answers import (
     EntryAnswer,
     Happened,
     KeystoreAnswer,
+    NegotiatedAnswer,
     ObjectionAnswer,
     StatusAnswer,
     Target,
@@ -79,15 +80,6 @@ class CheckedCertificate(CertificateAnswer):
     """Null where nobody at hand has issued it."""
 
 
-class CheckedAddress(Published):
-    """An address of an endpoint, and the negotiated parameters."""
-
-    address: str
-    version: str
-    cipher: str
-    group: str
-
-
 class CheckedKey(Published):
     """The private key of a file's certificate."""
 
@@ -104,7 +96,7 @@ class CheckedTarget(Published):
     verdict: Verdict
     findings: Sequence[CheckedFinding]
     chain: Sequence[CheckedCertificate]
-    addresses: Sequence[CheckedAddress]
+    addresses: Sequence[NegotiatedAnswer]
     format: FileFormat | None
     keystore: KeystoreAnswer | None
     key: CheckedKey | None
