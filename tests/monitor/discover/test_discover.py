@@ -11,11 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from config.load import load
 from config.model import Config
 from config.vocabulary import ServerSoftware
 from monitor.lab.ca import Authority
+from monitor.lab.servers import Nginx, write_site
 from tests.kit.daemon import CERTVIGIL, certvigil, on_a_terminal
 from tests.kit.server_host import NAME, PROGRAMS, QUICK, UNITS, ServerHost
 
@@ -153,3 +155,65 @@ def test_a_terminal_shows_every_word_whole(columns: int, root: Path) -> None:
     for word in (f"{root}/no/site.pem", f"{root}/etc/nginx/nginx.conf", "$name.pem", "understood:"):
         assert word in words
     assert ("because" in shown.splitlines()[0]) is (columns == 200)
+
+
+class PairedNginx(Nginx):
+    """nginx with a pair of keys for everybody, another certificate for one name, and a listener for a load balancer."""
+
+    def _config(self) -> str:
+        rsa, ec, named = self.sites
+        files = "\n".join(f"ssl_certificate {each.certificate}; ssl_certificate_key {each.key};" for each in (rsa, ec))
+        return f"""\
+daemon off; pid {self.directory}/pid; worker_processes 1; events {{}}
+http {{
+    access_log off; client_body_temp_path {self.directory}; proxy_temp_path {self.directory};
+    fastcgi_temp_path {self.directory}; uwsgi_temp_path {self.directory}; scgi_temp_path {self.directory};
+    server {{ listen {self.address} ssl default_server; {files} return 200; }}
+    server {{
+        listen {self.address} ssl; listen {self.host}:{self.port + 1} ssl proxy_protocol; server_name b.example;
+        ssl_certificate {named.certificate}; ssl_certificate_key {named.key}; return 200;
+    }}
+}}
+"""
+
+
+@pytest.mark.server("nginx")
+def test_a_pair_of_keys_a_name_a_proxied_port_and_a_file_that_is_not_served_are_told_apart(
+    root: Path, issuing_ca: Authority, cleanup: ExitStack
+) -> None:
+    directory = str(root / "etc/ssl")
+    rsa = write_site(directory, issuing_ca.issue("a.example", key=generate_private_key(65_537, 2048)), stem="rsa")
+    ec = write_site(directory, issuing_ca.issue("a.example"), stem="ec")
+    named = write_site(directory, issuing_ca.issue("b.example"), stem="named")
+    server = PairedNginx(str(root / "var"), [rsa, ec, named])
+    server.config_file = str(root / "etc/nginx/nginx.conf")
+    os.makedirs(root / "etc/nginx")
+    os.makedirs(root / "lib/systemd/system")
+    (root / "lib/systemd/system/nginx.service").touch()
+    cleanup.enter_context(server)
+    out = root.parent / "certvigil.yaml"
+    ports = ("--port", str(server.port), "--port", str(server.port + 1))
+    ran = certvigil("discover", "--root", str(root), *ports, "--json", "--write", str(out))
+    assert ran.returncode == 0, ran.stderr
+    config = load(str(out), {})
+    assert isinstance(config, Config), config
+    found = {
+        each.artefacts.certificate: sorted(
+            (endpoint.port, endpoint.server_name, endpoint.key_type, endpoint.proxy_protocol)
+            for endpoint in map(config.endpoints.__getitem__, each.endpoints)
+        )
+        for each in config.components.values()
+    }
+    assert found == {
+        rsa.certificate: [(server.port, "a.example", "rsa", None)],
+        ec.certificate: [(server.port, "a.example", "ec", None)],
+        named.certificate: [(server.port, "b.example", None, None), (server.port + 1, "b.example", None, "v1")],
+    }
+    assert all(each.service is not None for each in config.components.values())
+    named.install(issuing_ca.issue("b.example"))
+    ran = certvigil("discover", "--root", str(root), *ports, "--json")
+    by_file = {each["certificate"]: each for each in json.loads(ran.stdout)["certificates"]}
+    renewed = by_file[named.certificate]
+    assert (renewed["component"], renewed["served_at"]) == (None, [])
+    assert renewed["differs_at"] == [server.address, f"{server.host}:{server.port + 1}"]
+    assert by_file[rsa.certificate]["component"] == "nginx"
