@@ -237,11 +237,15 @@ class _Proof:
         return [
             replace(
                 each,
-                served_at=tuple(self.served.get(id(each), ())),
-                differs_at=tuple(self.differs.get(id(each), ())),
+                served_at=tuple(sorted(self.served.get(id(each), ()), key=_by_port)),
+                differs_at=tuple(sorted(self.differs.get(id(each), ()), key=_by_port)),
             )
             for each in sites
         ]
+
+
+def _by_port(place: ServedAt) -> tuple[int, str]:
+    return place.port, place.address
 
 
 async def _prove(ports: Sequence[_Port], patience: float, now: float) -> tuple[list[FoundPort], _Proof]:
