@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,14 @@ import pytest
 
 from config.load import load
 from config.model import Config, Endpoint, Settings, Undeclared, Web
-from config.vocabulary import Code, Severity
+from config.text import Printable, printable
+from config.vocabulary import Code, Severity, TargetKind
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
 from monitor.look.undeclared import UndeclaredPorts, is_declared
-from probes.finding import Finding
+from monitor.state.own import SELF
+from monitor.state.target import TargetState
+from probes.finding import Finding, finding
 from probes.listening import ListeningSocket
 from tests.kit.authority import fresh
 from tests.kit.monitors import Kept, registry_of, until
@@ -118,23 +120,62 @@ def test_a_declared_port_is_known_by_its_address(socket: ListeningSocket, config
     assert is_declared(socket, config) is declared
 
 
-def test_it_is_off_for_the_appliance_and_may_be_turned_off(tmp_path: Path) -> None:
+def test_a_finding_from_before_a_restart_stays_while_its_port_is_open(tmp_path: Path) -> None:
+    reports: list[tuple[Finding, ...]] = []
+
+    async def scene() -> None:
+        with ThreadPoolExecutor(1) as threads, LocalServer([write_site(str(tmp_path), fresh())]) as server:
+            registry = registry_of(Config(Settings(undeclared=only(server.port))), Kept())
+            ports = UndeclaredPorts(registry, lambda found: reports.append(tuple(found)), threads)
+            before = [
+                finding(Code.UNDECLARED_ENDPOINT, Printable("as before"), printable(each))
+                for each in (server.address, "127.0.0.1:1")
+            ]
+            itself = TargetState(SELF, TargetKind.SELF, SELF)
+            registry.about(itself, before, 1.0)
+            assert set(ports.remember(registry.targets[SELF])) == set(before)
+            running = asyncio.get_running_loop().create_task(ports.run())
+            await until(lambda: len(reports) > 3)
+            running.cancel()
+
+    asyncio.run(scene())
+    assert [each.detail for each in reports[0]] == ["as before"]
+    assert all(reports)
+    assert "presents" in reports[-1][0].detail
+
+
+def test_it_is_off_for_the_appliance(tmp_path: Path) -> None:
     file = tmp_path / "certvigil.yaml"
     file.write_text("profile: nexthink-v6\nappliance: {role: single, external_name: nx.example.com}\n")
     file.chmod(0o600)
     appliance = load(str(file), {})
     assert isinstance(appliance, Config)
     assert not appliance.settings.undeclared.report
-    reports: list[Iterable[Finding]] = []
+
+
+def test_another_configuration_is_gone_by_at_once_and_is_no_second_look(tmp_path: Path) -> None:
+    reports: list[tuple[Finding, ...]] = []
 
     async def scene() -> None:
-        with ThreadPoolExecutor(1) as threads:
-            config = Config(Settings(undeclared=Undeclared(report=False)))
-            running = asyncio.get_running_loop().create_task(
-                UndeclaredPorts(registry_of(config, Kept()), reports.append, threads).run()
-            )
-            await until(lambda: bool(reports))
+        with ThreadPoolExecutor(1) as threads, LocalServer([write_site(str(tmp_path), fresh())]) as server:
+            slow = Config(Settings(undeclared=replace(only(server.port), every=300.0)))
+            registry = registry_of(slow, Kept())
+            ports = UndeclaredPorts(registry, lambda found: reports.append(tuple(found)), threads)
+            running = asyncio.get_running_loop().create_task(ports.run())
+            await until(lambda: len(reports) == 1)
+            for number in (2, 3):
+                ports.reconfigure()
+                await until(lambda: len(reports) == number)  # noqa: B023 (awaited here)
+            running.cancel()
+            quick = Config(Settings(undeclared=only(server.port)))
+            registry.trust_context = replace(registry.trust_context, config=quick)
+            running = asyncio.get_running_loop().create_task(ports.run())
+            await until(lambda: bool(reports[-1]))
+            off = Config(Settings(undeclared=Undeclared(report=False, every=300.0)))
+            registry.trust_context = replace(registry.trust_context, config=off)
+            ports.reconfigure()
+            await until(lambda: not reports[-1])
             running.cancel()
 
     asyncio.run(scene())
-    assert reports == [()]
+    assert not any(reports[:3])
