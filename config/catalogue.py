@@ -102,7 +102,7 @@ class CatalogueEntry:
 
     @property
     def informational(self) -> bool:
-        """Whether nobody on this host can change it, so that people hear of it in a digest at most."""
+        """Whether nobody on this host can change it, or need do so, so that people hear of it in a digest at most."""
         return self.severity is Severity.INFORMATIONAL
 
     def steps_on(self, kind: TargetKind) -> tuple[str, ...]:
@@ -1066,6 +1066,18 @@ _SELF: Final = (
         hurts=_on(TargetKind.SELF, "nobody; the earlier configuration stays in force"),
         by_itself="nothing; somebody must put it right",
         steps=("mend the mistakes that this reports: certvigil config check; then: certvigil reload",),
+        scope=ProblemScope.SUBJECT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.UNDECLARED_ENDPOINT,
+        group=Group.SELF,
+        severity=Severity.INFORMATIONAL,
+        meaning="A port of this host speaks TLS and is not in the configuration, so nobody watches its certificate.",
+        cure="declare it in `endpoints` or in a component, or name its port in `undeclared.exclude_ports`",
+        hurts=_on(TargetKind.SELF, NOBODY_YET),
+        by_itself="it is no longer reported once the port is closed",
+        steps=("see what it is, and which file it serves: certvigil discover",),
         scope=ProblemScope.SUBJECT,
         seen_by_actor=False,
     ),

@@ -487,6 +487,17 @@ class ActorSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Undeclared:
+    """Whether the daemon reports open ports of this host with TLS that the configuration does not declare."""
+
+    report: bool = True
+    exclude_ports: frozenset[int] = frozenset()
+    """Ports that are not looked at."""
+    every: float = 300.0
+    """Seconds between two looks at the open ports; a new one is looked at when it was seen twice."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of the daemon."""
 
@@ -510,6 +521,7 @@ class Settings:
     """Seconds for which the faults of a set on disk are only shown, while the served set is good."""
     tls: AllowedTLS = ANY_MODERN
     """What the endpoints may negotiate that say nothing else."""
+    undeclared: Undeclared = Undeclared()
     revocation: RevocationSettings = NO_SOURCES
 
 

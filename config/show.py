@@ -147,6 +147,11 @@ def _settings(settings: Settings) -> dict[str, Any]:
         ),
         "probe": {"allow": _reaches(settings.probe)},
         "metrics": {"x509_cert": settings.x509_cert},
+        "undeclared": {
+            "report": settings.undeclared.report,
+            "exclude_ports": sorted(settings.undeclared.exclude_ports),
+            "every": duration_text(settings.undeclared.every),
+        },
         "tls": _tls(settings.tls),
         "revocation": _revocation(settings.revocation),
     }

@@ -10,7 +10,7 @@ class Severity(StrEnum):
     """How much a finding matters; members are declared from least to most severe."""
 
     INFORMATIONAL = "informational"
-    """Nobody on this host can change it: it is shown, and told in a digest at most."""
+    """Nobody on this host can change it, or need do so: it is shown, and told in a digest at most."""
     NOTICE = "notice"
     """It could be better, but nobody is hurt: it is told where a route asks for it."""
     WARNING = "warning"
@@ -101,6 +101,7 @@ class Code(StrEnum):
     DATABASE_DEGRADED = "database_degraded"
     DELIVERY_FAILED = "delivery_failed"
     CONFIG_REJECTED = "config_rejected"
+    UNDECLARED_ENDPOINT = "undeclared_endpoint"
 
 
 class Group(StrEnum):
@@ -460,6 +461,25 @@ class EndpointProtocol(StrEnum):
     """MySQL's and MariaDB's own."""
     RDP = "rdp"
     """The negotiation of security in MS-RDPBCGR."""
+
+
+class ServerSoftware(StrEnum):
+    """The servers whose configuration is understood."""
+
+    NGINX = "nginx"
+    APACHE = "apache"
+    LIGHTTPD = "lighttpd"
+    HAPROXY = "haproxy"
+    POSTFIX = "postfix"
+    EXIM = "exim"
+    DOVECOT = "dovecot"
+    POSTGRESQL = "postgresql"
+    MARIADB = "mariadb"
+    SLAPD = "slapd"
+    STUNNEL = "stunnel"
+    VSFTPD = "vsftpd"
+    PROSODY = "prosody"
+    TOMCAT = "tomcat"
 
 
 class AddressChoice(StrEnum):

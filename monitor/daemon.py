@@ -166,6 +166,7 @@ class Daemon:
             if code is Code.UNREADABLE and subject.startswith(os.sep)
         ]
         parts.state.own.report("files", unsearched)
+        parts.state.own.report("undeclared", parts.look.undeclared.remember(itself))
         parts.notify.notifier.restore(parts.notify.store.load_kept())
         parts.act.journal.restore(parts.notify.store.newest_action())
         # Orders that had not begun are decided again.

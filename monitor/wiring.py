@@ -36,6 +36,7 @@ from monitor.look.files import FileMonitor
 from monitor.look.reading import ArtefactReader
 from monitor.look.revocation import RevocationFetcher
 from monitor.look.sets import SetMonitor
+from monitor.look.undeclared import UndeclaredPorts
 from monitor.metrics import Counters, Page
 from monitor.notify.notifier import Notifier
 from monitor.notify.outbox import Outbox
@@ -103,6 +104,7 @@ class LookParts:
     files: FileMonitor
     prober: Prober
     revocation: RevocationFetcher
+    undeclared: UndeclaredPorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +210,9 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         helpers=helpers,
     )
     prober = Prober(pools.judge, registry.config.settings.concurrency)
-    return LookParts(
-        endpoints,
-        sets,
-        files,
-        prober,
-        RevocationFetcher(registry, pools.judge, endpoints.hasten, counters.revocation_fetched),
-    )
+    revocation = RevocationFetcher(registry, pools.judge, endpoints.hasten, counters.revocation_fetched)
+    undeclared = UndeclaredPorts(registry, partial(state.own.report, "undeclared"), pools.judge)
+    return LookParts(endpoints, sets, files, prober, revocation, undeclared)
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
@@ -276,6 +274,7 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     state.page.reconfigure(_intervals(config))
     look.sets.reconfigure()
     look.endpoints.reconfigure()
+    look.undeclared.reconfigure()
     look.prober.reconfigure(config.settings.concurrency)
     look.revocation.reconfigure()
     notify.notifier.reconfigure(config)
@@ -293,6 +292,7 @@ def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
         look.sets,
         look.endpoints,
         look.revocation,
+        look.undeclared,
         act.inboxes,
         act.orders,
         decide.decider,

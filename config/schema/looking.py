@@ -20,6 +20,7 @@ from config.fields import (
     IPAddress,
     PathExpression,
     Pointer,
+    Port,
     ProxyURL,
     TargetName,
     default_duration,
@@ -37,6 +38,8 @@ MOST_POINTERS: Final = 32
 """Of a watch."""
 
 _ENDPOINT: Final = model.Endpoint("", "", 0)
+
+_UNDECLARED: Final = model.Undeclared()
 
 
 def _spoken(protocol: object) -> object:
@@ -288,6 +291,21 @@ class ComponentEndpoint(_Looking):
         if target in taken and server_name is not None:
             target += f"/{server_name}"
         return self._build(target, server_name, clients, component, tls, default)
+
+
+class UndeclaredSection(Section):
+    """Open ports of this host with TLS that the configuration does not declare."""
+
+    report: bool = _UNDECLARED.report
+    """Whether the daemon reports them."""
+    exclude_ports: list[Port] = []
+    """Ports that are not looked at."""
+    every: Interval = default_duration(_UNDECLARED.every)
+    """The time between two looks at the open ports; a new one is looked at once, when it was seen twice."""
+
+    def build(self) -> model.Undeclared:
+        """Return the settings."""
+        return model.Undeclared(self.report, frozenset(self.exclude_ports), self.every)
 
 
 def check_own(own: OwnCertificate | None, default: DefaultCertificateSection | None) -> None:

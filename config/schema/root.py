@@ -29,7 +29,7 @@ from config.schema.channel import ChannelSection, NotificationsSection
 from config.schema.component import ComponentSection, ComponentService
 from config.schema.expected import NegotiationSection, PlainPortSection
 from config.schema.export import MetricsSection, Probe
-from config.schema.looking import EndpointSection, WatchSection
+from config.schema.looking import EndpointSection, UndeclaredSection, WatchSection
 from config.schema.policy import PolicySection
 from config.schema.problem import schema_of
 from config.schema.revocation import RevocationSection
@@ -220,6 +220,8 @@ class RootSection(Section):
     """The age at which history is deleted."""
     web: WebSection = WebSection()
     """The daemon's HTTP server."""
+    undeclared: UndeclaredSection = UndeclaredSection()
+    """Open ports of this host with TLS that are not declared here."""
     probe: Probe = Probe()
     """The addresses that requests for `/probe` may have looked at."""
     metrics: MetricsSection = MetricsSection()
@@ -243,6 +245,7 @@ class RootSection(Section):
             settle=self.settle,
             pending=self.pending,
             tls=self.tls.build(),
+            undeclared=self.undeclared.build(),
             revocation=self.revocation.build(),
         )
 

@@ -85,6 +85,7 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         assert run(
             "check", web.site.certificate, web.server.address, "--ca-file", f"{web.directory}/root.pem", code=None
         )
+        assert run("doctor", *config, *socket, code=None)["checks"]
         assert run("inventory", *socket)["components"][0]["component"] == "web"
         assert run("backups", *config)["sets"] == []
         assert run("recover", "--thaw", "web", *config)["not_frozen"] == ["web"]
@@ -137,6 +138,7 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         assert [check("audit", line) for line in lines]
     with tempfile.TemporaryDirectory() as directory:
         kit = ("windows", f"{web.directory}/root.pem", "--out", f"{directory}/kit")
+        assert run("discover", "--port", "1", "--root", directory)["ports"] == []
         assert run("export", *kit, *appliance_config(directory))["certificates"]
         assert run("guide", *appliance_config(directory))["topics"]
         assert run("guide", "replace", *appliance_config(directory))["steps"]
