@@ -472,6 +472,21 @@ _KEY: Final = (
         seen_by_actor=False,
     ),
     CatalogueEntry(
+        code=Code.UNKNOWN_ALGORITHM,
+        group=Group.KEY,
+        severity=Severity.INFORMATIONAL,
+        meaning=(
+            "The key of the certificate, or the signature on it, is of an algorithm that certvigil does not know, so "
+            "its strength is not known. The other facts are. Each client that does not know it either has a finding of "
+            "its own."
+        ),
+        cure="nothing, where the algorithm is wanted",
+        hurts=_YET,
+        steps=("nothing on this host, where the algorithm is wanted",),
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
         code=Code.DEFAULT_STORE_PASSWORD,
         group=Group.KEY,
         severity=Severity.WARNING,

@@ -354,6 +354,8 @@ class Client:
     """Where it is told to validate; `validates` counts where that cannot be read."""
     security_level: int = DEFAULT_SECURITY_LEVEL
     """How long keys and signatures must be for OpenSSL, from 0 to 5 (SSL_CTX_set_security_level(3))."""
+    post_quantum: bool = False
+    """Whether it knows ML-DSA and SLH-DSA, as OpenSSL does since 3.5."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,6 +287,7 @@ def _client(client: Client) -> dict[str, Any]:
         **({} if client.validation_switch is None else {"validation_switch": given(asdict(client.validation_switch))}),
         # The setting is refused where it has no meaning.
         **({"security_level": client.security_level} if client.verifier is VerifierName.OPENSSL else {}),
+        **({"post_quantum": True} if client.post_quantum else {}),
     }
 
 

@@ -112,6 +112,10 @@ class KeyObject(TypedDict):
     kind: KeyKind
     bits: int
     """0 where it is not known."""
+    name: str
+    """Name of the algorithm, such as ML-DSA-65, or the identifier of an unknown one; empty where the kind says all."""
+    strength: int | None
+    """In bits, rounded down to a usual level; null where it is not known."""
 
 
 class CertificateObject(TypedDict):
@@ -132,6 +136,8 @@ class CertificateObject(TypedDict):
     spki_sha256: str | None
     """SHA-256 of the public key (SubjectPublicKeyInfo), hexadecimal: as `allowed_issuers` takes it."""
     signature_hash: str
+    signature: str
+    """Name of the signature algorithm; its object identifier where it is not known."""
     is_ca: bool
     failures: list[str]
 
@@ -179,9 +185,15 @@ def certificate_object(certificate: Certificate) -> CertificateObject:
         "not_after": iso(certificate.not_after),
         "sha256": certificate.sha256,
         "names": list(certificate.names),
-        "key": {"kind": certificate.key.kind, "bits": certificate.key.bits},
+        "key": {
+            "kind": certificate.key.kind,
+            "bits": certificate.key.bits,
+            "name": harmless(certificate.key.name),
+            "strength": certificate.key.strength,
+        },
         "spki_sha256": _public_key(certificate),
         "signature_hash": certificate.signature_hash,
+        "signature": certificate.signature,
         "is_ca": certificate.is_ca,
         "failures": list(certificate.failures),
     }

@@ -17,7 +17,7 @@ from probes.judge.anchor import with_cures_of_anchors
 from probes.judge.bundle import judge_bundle
 from probes.judge.client import Circumstances, View, judge_validation, subject_in
 from probes.judge.default import judge_default
-from probes.judge.key import judge_exposure, judge_match, judge_strength
+from probes.judge.key import judge_algorithm, judge_exposure, judge_match, judge_strength
 from probes.judge.keystore import judge_store_password, judge_trusted
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.presented import Audience, earliest_end, judge_presented
@@ -192,6 +192,7 @@ def _judge_unseen(
     for each in path:
         yield from judge_time(each, subject_of(each), now, thresholds)
         yield from judge_strength(each, subject_of(each))
+        yield from judge_algorithm(each, subject_of(each))
     yield from judge_common_name(path[0], subject_of(path[0]))
 
 

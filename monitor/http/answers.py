@@ -78,6 +78,10 @@ class KeyAnswer(Answer):
     kind: KeyKind
     bits: int
     """0 where it is not known."""
+    name: str
+    """Name of the algorithm, such as ML-DSA-65, or the identifier of an unknown one; empty where the kind says all."""
+    strength: int | None
+    """In bits, rounded down to a usual level; null where it is not known."""
 
 
 class CertificateAnswer(Answer):
@@ -98,6 +102,8 @@ class CertificateAnswer(Answer):
     spki_sha256: str | None
     """Of the public key (SubjectPublicKeyInfo), hexadecimal: as `allowed_issuers` takes it."""
     signature_hash: str
+    signature: str
+    """Name of the signature algorithm; its object identifier where it is not known."""
     is_ca: bool
     failures: Sequence[str]
     """A sentence for each field that could not be decoded."""

@@ -112,7 +112,8 @@ def _certificate(certificate: Certificate) -> Iterator[tuple[str, object]]:
     subject, issuer = escape(certificate.subject), escape(certificate.issuer)
     labels = (
         f'sha256="{certificate.sha256}",subject="{subject}",issuer="{issuer}",serial="{certificate.serial}",'
-        f'key="{certificate.key}",signature_hash="{certificate.signature_hash}",ca="{str(certificate.is_ca).lower()}"'
+        f'key="{certificate.key}",signature_hash="{certificate.signature_hash}",'
+        f'signature="{certificate.signature}",ca="{str(certificate.is_ca).lower()}"'
     )
     yield labels, 1
 

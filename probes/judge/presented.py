@@ -26,7 +26,7 @@ from probes.judge.client import (
     subject_in,
 )
 from probes.judge.default import judge_default
-from probes.judge.key import judge_strength
+from probes.judge.key import judge_algorithm, judge_strength
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.time import boundaries, judge_time, judge_validity
 from probes.trust import Trust
@@ -138,6 +138,7 @@ def _judge_for_anyone(
         if each in on_accepted_paths or not on_accepted_paths:
             yield from judge_time(each, subject_of(each), now, audience.thresholds)
         yield from judge_strength(each, subject_of(each))
+        yield from judge_algorithm(each, subject_of(each))
     yield from judge_common_name(leading[0], subject_of(leading[0]))
     yield from judge_presentation(presented, on_accepted_paths, now, subject_of)
 

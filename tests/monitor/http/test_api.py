@@ -173,9 +173,10 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
         "not_after": "2027-01-15T08:00:00Z",
         "sha256": leaf.sha256,
         "names": ["DNS:www.example.com"],
-        "key": {"kind": "ec", "bits": 256},
+        "key": {"kind": "ec", "bits": 256, "name": "", "strength": 128},
         "spki_sha256": None,
         "signature_hash": "sha256",
+        "signature": "",
         "is_ca": False,
         "failures": [],
     }

@@ -71,6 +71,7 @@ def test_each_fact_of_a_target_is_a_series() -> None:
                         "serial": "2a",
                         "key": "ec 256",
                         "signature_hash": "sha256",
+                        "signature": "",
                         "ca": "false",
                     },
                     1,
