@@ -13,13 +13,16 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypedDict
 
+from config.expected import AllowedTLS
 from config.text import Printable, harmless
 from config.vocabulary import EntryKind, Integrity, KeyKind
 from probes.certificate import Certificate
 from probes.encoding import DERError
 from probes.finding import Edge
 from probes.judge.time import LATEST, calendar, within_calendar
+from probes.judge.tls import cipher_fault
 from probes.keystore import Keystore
+from probes.tls.support import Supported
 
 _EXACTLY: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,30})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _RECORDED_TIMES: Final = frozenset({"until", "written", "begins"})
@@ -163,6 +166,43 @@ class KeystoreObject(TypedDict):
     entries: list[EntryObject]
 
 
+class OfferedVersionObject(TypedDict):
+    """A version of TLS that a server takes, and with it what."""
+
+    version: str
+    allowed: bool
+    ciphers: list[OfferedCipherObject]
+    groups: list[str]
+    prime_bits: int
+    """Of the shortest Diffie-Hellman exchange that is in no named group; 0 where there is none."""
+    signatures: list[str]
+    """Schemes by which it signed, of TLS 1.2 alone."""
+
+
+class OfferedCipherObject(TypedDict):
+    """A cipher that a server takes."""
+
+    name: str
+    """In OpenSSL's spelling."""
+    allowed: bool
+    """By the site's list; without one, by RFC 9325."""
+
+
+class OffersObject(TypedDict):
+    """Everything that a server takes."""
+
+    address: str
+    versions: list[OfferedVersionObject]
+    hybrid_groups: list[str]
+    """Those of post-quantum cryptography."""
+    classical_fallback: bool
+    """Whether a client without post-quantum cryptography gets a connection, too."""
+    unclear: list[str]
+    """Why it may take more than that; empty where that is all."""
+    connections: int
+    """For which it was asked."""
+
+
 class VerdictObject(TypedDict):
     """A client's verdict on the chain that an endpoint presents."""
 
@@ -220,6 +260,28 @@ def keystore_object(keystore: Keystore[Certificate]) -> KeystoreObject:
             }
             for each in keystore.entries
         ],
+    }
+
+
+def offers_object(supported: Supported, allowed: AllowedTLS) -> OffersObject:
+    """Return everything that a server takes, and whether it is allowed."""
+    return {
+        "address": supported.address,
+        "versions": [
+            {
+                "version": one.version,
+                "allowed": one.version in allowed.protocols,
+                "ciphers": [{"name": each, "allowed": cipher_fault(each, allowed) is None} for each in one.suites],
+                "groups": list(one.groups),
+                "prime_bits": one.prime_bits,
+                "signatures": list(one.signatures),
+            }
+            for one in supported.versions
+        ],
+        "hybrid_groups": list(supported.hybrid_groups),
+        "classical_fallback": supported.is_classical_fallback,
+        "unclear": list(supported.unclear),
+        "connections": supported.connections,
     }
 
 

@@ -25,8 +25,9 @@ from probes.judge.sharing import SharingServer, judge_shared
 from probes.judge.source import judge_endpoint_source, judge_file_source
 from probes.judge.state import OnDisk, judge_agreement, judge_served
 from probes.judge.time import boundaries, judge_time
-from probes.judge.tls import judge_tls
+from probes.judge.tls import judge_offers, judge_tls
 from probes.observation import EndpointObservation, FileObservation, Presented
+from probes.tls.support import Supported
 from probes.trust import Trust
 
 _NEVER_A_CERTIFICATE = frozenset(
@@ -72,6 +73,10 @@ class EndpointContext:
     """It answered so short a time ago that its service may be restarting, however many looks there were since."""
     sharing: tuple[SharingServer, ...] = ()
     """Other servers that present the same key, by name."""
+    supported: Supported | None = None
+    """What it takes beside what it negotiates; None where it was not asked."""
+    offers: tuple[Finding, ...] = ()
+    """What was found when it was asked before a restart, where it was not asked since."""
 
 
 def file_facts(observation: FileObservation, last_known: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
@@ -214,6 +219,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     times = list(reception.boundaries)
     for each in presented:
         findings += judge_tls(each, endpoint.tls)
+    findings += context.offers if context.supported is None else judge_offers(context.supported, endpoint.tls)
     findings += judge_agreement(presented)
     for view in context.views:
         findings += judge_validation(view)

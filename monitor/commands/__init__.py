@@ -101,6 +101,13 @@ def check(
         typer.Option(metavar="URL", help="Connect through it: http://HOST:PORT (CONNECT) or socks5://HOST:PORT."),
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for each endpoint.", min=0.1)] = 10.0,
+    offers: Annotated[
+        bool,
+        typer.Option(
+            "--offers",
+            help="Ask each endpoint for every version, cipher and group that it takes: about a hundred connections.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Look once, without daemon and configuration. Exit code: 0 ok, 1 warning, 2 critical, 3 unknown."""
@@ -116,6 +123,7 @@ def check(
         password_file=password_file,
         proxy=proxy,
         timeout=timeout,
+        offers=offers,
         as_json=as_json,
     )
     raise typer.Exit(run(targets, options))

@@ -19,6 +19,7 @@ from monitor.metrics.piece import PAUSE, Piece
 from monitor.metrics.x509_cert import OF_FILES, ended
 from monitor.state.target import TargetState
 from probes.certificate import Certificate
+from probes.judge.tls import OFFERS
 from probes.observation import Presented
 
 SHARDS: Final = 128
@@ -82,7 +83,8 @@ def _negotiated(state: TargetState) -> Iterator[tuple[str, object]]:
 
 def _negotiated_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
     if any(each.version for each in _answering(state)):
-        yield _target(state), int(not any(code in _OF_NEGOTIATION for code, _ in state.findings))
+        against = any(code in _OF_NEGOTIATION and subject != OFFERS for code, subject in state.findings)
+        yield _target(state), int(not against)
 
 
 _OF_NEGOTIATION: Final = frozenset({Code.OBSOLETE_PROTOCOL, Code.WEAK_CIPHER})

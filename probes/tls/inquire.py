@@ -1,0 +1,91 @@
+"""Asking an endpoint for everything that it takes, over real sockets, one connection after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from config.model import Endpoint
+from config.text import Printable, harmless, sentence
+from probes.tls.drive import converse
+from probes.tls.hello import Choice, Hello, Proposal, Unclear
+from probes.tls.preamble.registry import preamble_to
+from probes.tls.support import Supported, questions
+
+_ENDED: Final = frozenset({errno.ECONNRESET, errno.EPIPE})
+"""So some servers end a connection with a client from whom they take nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """At most so much for one address."""
+
+    connections: int = 500
+    seconds: float = 120.0
+    bytes: int = 16 * 1024 * 1024
+    """From the server."""
+    pause: float = 0.02
+    """Seconds between two connections, at least."""
+
+
+USUAL_BOUNDS: Final = Bounds()
+
+
+async def inquire(endpoint: Endpoint, address: str, bounds: Bounds = USUAL_BOUNDS) -> Supported:
+    """Return everything that `endpoint` takes at one address, within the bounds.
+
+    No connection lasts longer than `endpoint.timeout`, and none completes a handshake.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + bounds.seconds
+    asked = questions()
+    proposal = next(asked)
+    connections = received = 0
+    while True:
+        exhausted = _exhausted(bounds, connections, received, deadline - loop.time())
+        if exhausted is not None:
+            choice: Choice = Unclear(exhausted)
+        else:
+            connections += 1
+            hello = _hello(proposal, endpoint)
+            choice = await _ask(hello, endpoint, address, min(deadline, loop.time() + endpoint.timeout))
+            received += hello.received
+            await asyncio.sleep(bounds.pause)
+        try:
+            proposal = asked.send(choice)
+        except StopIteration as over:
+            versions, unclear = over.value
+            return Supported(harmless(address), versions, tuple(dict.fromkeys(unclear)), connections)
+
+
+def _hello(proposal: Proposal, endpoint: Endpoint) -> Hello:
+    return Hello(proposal, endpoint.verified_name, os.urandom(32), preamble_to(endpoint))
+
+
+def _exhausted(bounds: Bounds, connections: int, received: int, seconds: float) -> Printable | None:
+    if connections >= bounds.connections:
+        return sentence("is not asked in more than {} connections", bounds.connections)
+    if received >= bounds.bytes:
+        return sentence("is not heard for more than {} bytes", bounds.bytes)
+    if seconds <= 0:
+        return sentence("is not asked for longer than {:g} s", bounds.seconds)
+    return None
+
+
+async def _ask(hello: Hello, endpoint: Endpoint, address: str, deadline: float) -> Choice:
+    proxy = endpoint.proxy
+    host, port = (address, endpoint.port) if proxy is None else (proxy.host, proxy.port)
+    error = await converse(hello, host, port, deadline)
+    if hello.outcome is not None:
+        return hello.outcome
+    if not hello.agreed:
+        return Unclear(Printable("ends the connection before TLS begins"))
+    if error is None or error.errno in _ENDED:
+        return hello.end()
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return Unclear(Printable("does not answer in time"))
+    why = os.strerror(error.errno) if error.errno else type(error).__name__
+    return Unclear(sentence("cannot be reached ({})", harmless(why)))
