@@ -47,7 +47,7 @@ CHECK_SCHEMA = {
         "time": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"},
         "target": {
             "type": "object",
-            "required": ["target", "verdict", "findings", "chain", "addresses", "format", "keystore", "key"],
+            "required": ["target", "verdict", "findings", "chain", "addresses", "format", "keystore", "key", "offers"],
             "additionalProperties": False,
             "properties": {
                 "target": {"type": "string"},
@@ -59,6 +59,8 @@ CHECK_SCHEMA = {
                 # In full where it is one: tests/monitor/commands/test_check_files.py.
                 "keystore": {"type": "null"},
                 "key": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/key"}]},
+                # In full where it was asked for: tests/monitor/commands/test_check_offers.py.
+                "offers": {"type": "null"},
             },
         },
         "key": {
