@@ -728,7 +728,10 @@ _TLS: Final = (
         code=Code.OBSOLETE_PROTOCOL,
         group=Group.TLS,
         severity=Severity.WARNING,
-        meaning="The server negotiated a version of TLS that is not allowed; by default, 1.2 and 1.3 are allowed.",
+        meaning=(
+            "The server negotiated a version of TLS that is not allowed, or it takes one from a client that asks for it "
+            "(where it is asked for its offers); by default, 1.2 and 1.3 are allowed."
+        ),
         cure="allow only TLS 1.2 and 1.3 in the server's configuration",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; somebody who can change the traffic may read it"),
         steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
@@ -739,10 +742,13 @@ _TLS: Final = (
         code=Code.WEAK_CIPHER,
         group=Group.TLS,
         severity=Severity.NOTICE,
-        meaning="The server negotiated a cipher that RFC 9325 forbids, or that the list of the site does not allow.",
+        meaning=(
+            "The server negotiated a cipher that RFC 9325 forbids, or that the list of the site does not allow, or it "
+            "takes one from a client that asks for it (where it is asked for its offers)."
+        ),
         otherwise=(
             "A warning where the configuration lists the allowed ciphers; critical where the cipher does not encrypt, "
-            "or knows no certificate."
+            "or knows no certificate, and a warning where such a one is only offered."
         ),
         cure="take that cipher out of the server's configuration",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; somebody who can record the traffic may read it"),

@@ -159,6 +159,8 @@ class Endpoint:
     """Whether the server is expected to send its intermediates; None where the site does not say."""
     default_certificate: DefaultCertificate | None = None
     """How the product's own default certificate is told at this endpoint; None where nothing is known of one."""
+    offers_every: float | None = None
+    """Seconds between two inquiries about everything that it takes; None for none."""
 
     @property
     def verified_name(self) -> str:

@@ -33,6 +33,7 @@ from monitor.decide.table import DecisionTable
 from monitor.look.demand import Prober
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
+from monitor.look.offers import OffersMonitor
 from monitor.look.reading import ArtefactReader
 from monitor.look.sets import SetMonitor
 from monitor.metrics import Counters, Page
@@ -98,6 +99,7 @@ class LookParts:
     """The parts that look at files, sets and endpoints."""
 
     endpoints: EndpointMonitor
+    offers: OffersMonitor
     sets: SetMonitor
     files: FileMonitor
     prober: Prober
@@ -192,7 +194,9 @@ def _build_notify(state: StateParts, act: ActParts, table: DecisionTable, databa
 def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> LookParts:
     registry, bus, counters = state.registry, state.bus, state.counters
     set_registry = SetRegistry(registry)
-    endpoints = EndpointMonitor(EndpointRegistry(set_registry), bus, pools.judge)
+    endpoint_registry = EndpointRegistry(set_registry)
+    endpoints = EndpointMonitor(endpoint_registry, bus, pools.judge)
+    offers = OffersMonitor(endpoint_registry, endpoints.hasten)
     reader = ArtefactReader(partial(_actor_socket, registry), pools.sets, bus.send)
     sets = SetMonitor(set_registry, bus, pools.sets, event_latency=counters.event_latency, read=reader.read)
     files = FileMonitor(
@@ -205,7 +209,7 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         unsearched=partial(state.own.report, "files"),
         helpers=helpers,
     )
-    return LookParts(endpoints, sets, files, Prober(pools.judge, registry.config.settings.concurrency))
+    return LookParts(endpoints, offers, sets, files, Prober(pools.judge, registry.config.settings.concurrency))
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
@@ -260,6 +264,7 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     state.page.reconfigure(_intervals(config))
     look.sets.reconfigure()
     look.endpoints.reconfigure()
+    look.offers.reconfigure()
     look.prober.reconfigure(config.settings.concurrency)
     notify.notifier.reconfigure(config)
     look.files.rescan()
@@ -275,6 +280,7 @@ def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
         look.files,
         look.sets,
         look.endpoints,
+        look.offers,
         act.journal,
         act.inboxes,
         act.orders,

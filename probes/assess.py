@@ -75,8 +75,6 @@ class EndpointContext:
     """Other servers that present the same key, by name."""
     supported: Supported | None = None
     """What it takes beside what it negotiates; None where it was not asked."""
-    offers: tuple[Finding, ...] = ()
-    """What was found when it was asked before a restart, where it was not asked since."""
 
 
 def file_facts(observation: FileObservation, last_known: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
@@ -219,7 +217,8 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     times = list(reception.boundaries)
     for each in presented:
         findings += judge_tls(each, endpoint.tls)
-    findings += context.offers if context.supported is None else judge_offers(context.supported, endpoint.tls)
+    if context.supported is not None:
+        findings += judge_offers(context.supported, endpoint.tls)
     findings += judge_agreement(presented)
     for view in context.views:
         findings += judge_validation(view)

@@ -12,7 +12,7 @@ from config import model
 from config.address import join_address, split_address, split_proxy
 from config.expected import ANY_MODERN, DefaultCertificate
 from config.expected import AllowedTLS as Allowed
-from config.fields import AbsolutePath, Address, Host, Interval, ProxyURL, TargetName, default_duration
+from config.fields import AbsolutePath, Address, Host, Interval, LongInterval, ProxyURL, TargetName, default_duration
 from config.schema.expected import DefaultCertificateSection, NegotiationSection, Own, Version
 from config.schema.section import ClientName, Section, StoreName, broken_rule
 from config.schema.threshold import ThresholdsSection, built
@@ -44,6 +44,13 @@ class WatchSection(Section):
         )
 
 
+class OffersSection(Section):
+    """When a server is asked for everything that it takes."""
+
+    every: LongInterval = default_duration(7 * model.DAY)
+    """The time between two inquiries, at least an hour: each makes about a hundred connections."""
+
+
 class _Looking(Section):
     """The keys of each endpoint."""
 
@@ -62,6 +69,8 @@ class _Looking(Section):
     """The time limit of a look."""
     minimum_version: Version = _ENDPOINT.minimum_version
     """The lowest TLS version that certvigil itself accepts. It is low, to see old servers as well."""
+    offers: OffersSection | None = None
+    """Ask the server now and then for every version, cipher and group that it takes; without this key, never."""
     tls: NegotiationSection = NegotiationSection()
     """The TLS versions and ciphers that may be negotiated without a finding; by default as in the whole configuration.
     """
@@ -118,6 +127,7 @@ class _Looking(Section):
             proxy_protocol=self.proxy_protocol,
             sends_intermediates=self.sends_intermediates,
             default_certificate=self._default(default),
+            offers_every=self.offers.every if self.offers else None,
         )
 
     def _typed(self, name: str) -> str:

@@ -207,7 +207,7 @@ async def _check_endpoints(task: _Task) -> list[Checked]:
     async def one(endpoint: Endpoint) -> Checked:
         async with room:
             observation: EndpointObservation = await look(endpoint, now)
-            supported = await _supported(endpoint, observation) if task.offers else None
+            supported = await _supported(endpoint, observation, now) if task.offers else None
         # There is no second look that could be awaited.
         context = EndpointContext(endpoint, (view,), failures_in_a_row=UNREACHABLE_AFTER, supported=supported)
         findings = [*assess_endpoint(observation, context, now).findings, *(key.exposed if key else ())]
@@ -228,11 +228,11 @@ async def _check_endpoints(task: _Task) -> list[Checked]:
     return list(await asyncio.gather(*map(one, endpoints)))
 
 
-async def _supported(endpoint: Endpoint, observation: EndpointObservation) -> Supported | None:
+async def _supported(endpoint: Endpoint, observation: EndpointObservation, now: float) -> Supported | None:
     """Return what the first address that answered takes; None where none did."""
     from probes.tls.inquire import inquire  # noqa: PLC0415 (only this option needs it)
 
-    return await inquire(endpoint, observation.presented[0].address) if observation.presented else None
+    return await inquire(endpoint, observation.presented[0].address, now) if observation.presented else None
 
 
 def _unsearched(directory: Directory) -> Iterator[Checked]:

@@ -87,6 +87,32 @@ def _negotiated_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
         yield _target(state), int(not against)
 
 
+def _offered(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.supported is not None:
+        target = _target(state)
+        for one in state.supported.versions:
+            for cipher in one.suites:
+                yield f'{target},protocol="{escape(one.version)}",cipher="{escape(cipher)}"', 1
+
+
+def _offered_groups(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.supported is not None:
+        target = _target(state)
+        for one in state.supported.versions:
+            for group in one.groups:
+                yield f'{target},protocol="{escape(one.version)}",group="{escape(group)}"', 1
+
+
+def _offers_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.supported is not None:
+        yield _target(state), int(not any(subject == OFFERS for _, subject in state.findings))
+
+
+def _offers_asked(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.supported is not None:
+        yield _target(state), f"{state.supported.at:.3f}"
+
+
 _OF_NEGOTIATION: Final = frozenset({Code.OBSOLETE_PROTOCOL, Code.WEAK_CIPHER})
 
 
@@ -154,6 +180,22 @@ OF_TARGETS: Final[tuple[Family[TargetState], ...]] = (
         "certvigil_negotiated_allowed",
         "Whether all of these are allowed, by the list of the configuration, or without one by RFC 9325.",
         _negotiated_allowed,
+    ),
+    Family(
+        "certvigil_offered_info",
+        "Which protocol versions and ciphers an endpoint takes, where the configuration has it asked for its offers.",
+        _offered,
+    ),
+    Family("certvigil_offered_group_info", "Which groups an endpoint takes for its key exchanges.", _offered_groups),
+    Family(
+        "certvigil_offers_allowed",
+        "Whether all that an endpoint takes is allowed, by the list of the configuration, or without one by RFC 9325.",
+        _offers_allowed,
+    ),
+    Family(
+        "certvigil_offers_last_inquiry_timestamp_seconds",
+        "When an endpoint was last asked for its offers, and answered.",
+        _offers_asked,
     ),
     Family("certvigil_client_accepts", "Whether a client accepts the presented chain.", _accepts),
 )
@@ -296,5 +338,6 @@ class Page:
             state.kind,
             state.component,
             state.location,
+            (state.supported, state.supported and state.supported.at),
             ended(state) if self._x509_cert else None,
         )

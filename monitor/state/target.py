@@ -25,6 +25,7 @@ from probes.finding import Assessment, Edge, Finding, verdict
 from probes.judge.time import moment
 from probes.keystore import Keystore
 from probes.observation import EndpointObservation, FileIdentity, Observation, Presented
+from probes.tls.support import Supported
 
 FindingKey = tuple[Code, str]
 
@@ -71,6 +72,8 @@ class TargetState:
     """Findings that may be a state between two writes or two looks: shown, and not told yet."""
     keystore: Keystore[Certificate] | None = None
     """Of a file that is one: its entries at the last look that could read them, in this run."""
+    supported: Supported | None = None
+    """Of an endpoint: everything that it takes, where it was asked for that in this run."""
 
     @property
     def up(self) -> bool | None:
@@ -137,6 +140,7 @@ def learn(
         last_look=now,
         pending=pending,
         keystore=state.keystore if failure and keystore is None else keystore,
+        supported=state.supported,
     )
     return new, (*_facts_changed(state, new, now), *events)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.address import is_dns_name
-from config.text import Printable, sentence
+from config.text import Printable, harmless, sentence
 from config.vocabulary import TLSVersion
 from probes.tls.names import SIGNATURES, SUITES, VERSIONS, is_ephemeral, is_on_curve, is_signed
 from probes.tls.preamble.talk import MOST_BYTES as MOST_IN_CLEAR
@@ -177,7 +177,7 @@ class Hello:
                 self._preamble = None
                 return to_send + self._hello
             case Declined(why):
-                self.outcome = Unclear(Printable(why))
+                self.outcome = Unclear(harmless(why))
                 return b""
         if self.received > MOST_IN_CLEAR:
             self.outcome = Unclear(sentence("does not begin TLS within {} bytes in the clear", MOST_IN_CLEAR))

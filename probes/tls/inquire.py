@@ -34,8 +34,8 @@ class Bounds:
 USUAL_BOUNDS: Final = Bounds()
 
 
-async def inquire(endpoint: Endpoint, address: str, bounds: Bounds = USUAL_BOUNDS) -> Supported:
-    """Return everything that `endpoint` takes at one address, within the bounds.
+async def inquire(endpoint: Endpoint, address: str, now: float, bounds: Bounds = USUAL_BOUNDS) -> Supported:
+    """Return everything that `endpoint` takes at one address, asked from Unix time `now` on within the bounds.
 
     No connection lasts longer than `endpoint.timeout`, and none completes a handshake.
     """
@@ -58,7 +58,7 @@ async def inquire(endpoint: Endpoint, address: str, bounds: Bounds = USUAL_BOUND
             proposal = asked.send(choice)
         except StopIteration as over:
             versions, unclear = over.value
-            return Supported(harmless(address), versions, tuple(dict.fromkeys(unclear)), connections)
+            return Supported(harmless(address), versions, tuple(dict.fromkeys(unclear)), connections, now)
 
 
 def _hello(proposal: Proposal, endpoint: Endpoint) -> Hello:

@@ -56,6 +56,8 @@ class Supported:
     """Why it may take more than that, each a sentence's end whose subject is the server; empty where that is all."""
     connections: int = field(default=0, compare=False)
     """For which the server was asked."""
+    at: float = field(default=0.0, compare=False)
+    """Unix time at which it was asked."""
 
     @property
     def hybrid_groups(self) -> tuple[str, ...]:

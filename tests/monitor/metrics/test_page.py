@@ -16,7 +16,9 @@ from monitor.metrics import Counters, Page, Piece, piece, plain_text
 from monitor.metrics import family as family_module
 from monitor.state.target import Raised, TargetState
 from probes.finding import Edge, finding
+from probes.judge.tls import OFFERS
 from probes.observation import Presented
+from probes.tls.support import Supported, SupportedVersion
 from tests.kit.metrics import page_of, samples, some_certificate, some_file, text_of, value
 
 
@@ -100,6 +102,30 @@ def test_what_an_endpoint_negotiates_is_a_series_for_each_pair_and_whether_it_is
     # What a server negotiated before it went away is not known of it now.
     page.update(replace(known, failure=("timed_out", "it is silent")))
     assert "\ncertvigil_negotiated_" not in text_of(page)
+
+
+def test_what_an_endpoint_offers_is_a_series_for_each_cipher_and_group_and_says_nothing_of_what_it_negotiates() -> None:
+    modern = SupportedVersion("TLSv1.3", ("TLS_AES_128_GCM_SHA256",), ("X25519MLKEM768", "x25519"))
+    supported = Supported(Printable("192.0.2.1"), (modern, SupportedVersion("TLSv1", ("AES128-SHA",))), at=7.0)
+    found = finding(Code.OBSOLETE_PROTOCOL, Printable("offers TLSv1"), OFFERS)
+    addresses = (Presented(Printable("192.0.2.1"), (some_certificate(),), "TLSv1.3", "TLS_AES_128_GCM_SHA256", ""),)
+    known = TargetState("mail", TargetKind.ENDPOINT, "mail:443", last_look=1.0, addresses=addresses)
+    page = page_of([known])
+    assert "\ncertvigil_offer" not in text_of(page)
+    known = replace(known, supported=supported, findings={(found.code, found.subject): Raised(found, 1.0)})
+    page.update(known)
+    text = text_of(page)
+    assert value(text, "certvigil_offered_info", target="mail", protocol="TLSv1", cipher="AES128-SHA") == 1
+    assert text.count("\ncertvigil_offered_info{") == 2
+    groups = {"X25519MLKEM768", "x25519"}
+    for group in groups:
+        assert value(text, "certvigil_offered_group_info", target="mail", protocol="TLSv1.3", group=group) == 1
+    assert value(text, "certvigil_offers_allowed", target="mail") == 0
+    assert value(text, "certvigil_negotiated_allowed", target="mail") == 1
+    assert value(text, "certvigil_offers_last_inquiry_timestamp_seconds", target="mail") == 7
+    # The same answer later changes the time alone.
+    page.update(replace(known, supported=replace(supported, at=9.0)))
+    assert value(text_of(page), "certvigil_offers_last_inquiry_timestamp_seconds", target="mail") == 9
 
 
 def test_each_target_says_how_often_it_is_due_and_what_is_due_at_no_time_does_not() -> None:

@@ -36,7 +36,7 @@ OPTIONS = {
 
 def asked(server: Server | HostilePeer, bounds: Bounds = AT_ONCE, **more: object) -> Supported:
     endpoint = Endpoint("it", server.host, server.port, DOMAIN, **more)  # type: ignore[arg-type]
-    return asyncio.run(inquire(endpoint, server.host, bounds))
+    return asyncio.run(inquire(endpoint, server.host, 0.0, bounds))
 
 
 @pytest.fixture(scope="module")
