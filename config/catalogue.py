@@ -729,8 +729,8 @@ _TLS: Final = (
         group=Group.TLS,
         severity=Severity.WARNING,
         meaning=(
-            "The server negotiated a version of TLS that is not allowed, or offers one to a client that asks for it. By "
-            "default, 1.2 and 1.3 are allowed."
+            "The server negotiated a version of TLS that is not allowed, or offers one to a client that asks for it. "
+            "By default, 1.2 and 1.3 are allowed."
         ),
         cure="allow only TLS 1.2 and 1.3 in the server's configuration",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; somebody who can change the traffic may read it"),

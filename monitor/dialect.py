@@ -176,7 +176,7 @@ class OfferedVersionObject(TypedDict):
     prime_bits: int
     """Of the shortest Diffie-Hellman exchange that is in no named group; 0 where there is none."""
     signatures: list[str]
-    """Schemes by which it signed, of TLS 1.2 alone."""
+    """Schemes by which it signed, of TLS 1.2 and 1.3."""
 
 
 class OfferedCipherObject(TypedDict):

@@ -76,6 +76,8 @@ class Presented:
     cipher: str
     group: str
     """Key exchange group, empty where none was negotiated or it is not known."""
+    handshake_bytes: int = field(default=0, compare=False, kw_only=True)
+    """That the server sent until the handshake was over; 0 where it is not known. It is another each time by little."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,7 +318,8 @@ def _keystore_notes(keystore: Keystore[Certificate]) -> Iterator[Printable]:
 
 def _notes(checked: Checked) -> Iterator[Printable]:
     for one in checked.addresses:
-        yield harmless(f"{one.address}: {one.version}, {one.cipher} {one.group}".rstrip())
+        negotiated = harmless(f"{one.address}: {one.version}, {one.cipher} {one.group}".rstrip())
+        yield sentence("{}, a handshake of {} bytes", negotiated, one.handshake_bytes)
     if checked.keystore is not None:
         yield from _keystore_notes(checked.keystore)
     if not checked.chain and checked.known:

@@ -93,7 +93,13 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
             for each in checked.chain
         ],
         "addresses": [
-            {"address": one.address, "version": one.version, "cipher": one.cipher, "group": one.group}
+            {
+                "address": one.address,
+                "version": one.version,
+                "cipher": one.cipher,
+                "group": one.group,
+                "handshake_bytes": one.handshake_bytes,
+            }
             for one in checked.addresses
         ],
         "format": checked.format,

@@ -75,6 +75,8 @@ class CheckedAddress(Published):
     version: str
     cipher: str
     group: str
+    handshake_bytes: int
+    """That the server sent until the handshake was over."""
 
 
 class CheckedKey(Published):
@@ -105,7 +107,7 @@ class OfferedVersion(Published):
     prime_bits: int
     """Of the shortest Diffie-Hellman exchange that is in no named group; 0 where there is none."""
     signatures: Sequence[str]
-    """Schemes by which it signed, of TLS 1.2 alone."""
+    """Schemes by which it signed, of TLS 1.2 and 1.3."""
 
 
 class CheckedOffers(Published):

@@ -312,6 +312,7 @@ class Handshake:
             self._connection.get_protocol_version_name(),
             self._connection.get_cipher_name() or "",
             self._connection.get_group_name() or "",
+            handshake_bytes=len(self._received),
         )
 
 

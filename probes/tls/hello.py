@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.address import is_dns_name
-from config.text import Printable, harmless, sentence
+from config.text import Printable, sentence
 from config.vocabulary import TLSVersion
 from probes.tls.names import SIGNATURES, SUITES, VERSIONS, is_ephemeral, is_on_curve, is_signed
-from probes.tls.preamble.talk import MOST_BYTES as MOST_IN_CLEAR
-from probes.tls.preamble.talk import Agreed, Declined, Preamble
 
 MOST_BYTES: Final = 256 * 1024
 """That are taken from a server in one conversation."""
@@ -129,34 +127,30 @@ def _extension(kind: int, content: bytes) -> bytes:
 
 
 class Hello:
-    """The client's side of one conversation: a preamble where there is one, a ClientHello, and the server's choice."""
+    """The client's side of one conversation: a ClientHello, and the server's choice."""
 
-    def __init__(self, proposal: Proposal, server_name: str, random: bytes, preamble: Preamble | None = None) -> None:
+    def __init__(self, proposal: Proposal, server_name: str, random: bytes) -> None:
         """`random` are 32 bytes."""
         self.outcome: Choice | None = None
-        self.received = 0
-        """Bytes from the server."""
+        self._received = 0
         self._hello = client_hello(proposal, server_name, random)
-        self._preamble = preamble
         self._records = bytearray()
         self._messages = bytearray()
         self._chosen: Chosen | None = None
 
     def start(self) -> bytes:
-        """Return the ClientHello, or what comes before it."""
-        return self._hello if self._preamble is None else self._begin_after(self._preamble, self._preamble.start())
+        """Return the ClientHello."""
+        return self._hello
 
     def receive(self, data: bytes) -> bytes:
-        """Take bytes from the server, return those for it."""
-        self.received += len(data)
-        if self._preamble is not None:
-            return self._begin_after(self._preamble, self._preamble.receive(data))
+        """Take bytes from the server; there are none for it."""
+        self._received += len(data)
         self._records += data
         try:
             self._read()
         except (IndexError, _OddError):
             self.outcome = Unclear(Printable("says what is no TLS"))
-        if self.outcome is None and self.received > MOST_BYTES:
+        if self.outcome is None and self._received > MOST_BYTES:
             self.outcome = Unclear(sentence("says nothing of use within {} bytes", MOST_BYTES))
         return b""
 
@@ -165,23 +159,6 @@ class Hello:
         if self.outcome is None:
             self.outcome = self._chosen or TurnedAway()
         return self.outcome
-
-    @property
-    def agreed(self) -> bool:
-        """Whether the ClientHello was sent: nothing that comes before it is left."""
-        return self._preamble is None
-
-    def _begin_after(self, preamble: Preamble, to_send: bytes) -> bytes:
-        match preamble.outcome:
-            case Agreed():
-                self._preamble = None
-                return to_send + self._hello
-            case Declined(why):
-                self.outcome = Unclear(harmless(why))
-                return b""
-        if self.received > MOST_IN_CLEAR:
-            self.outcome = Unclear(sentence("does not begin TLS within {} bytes in the clear", MOST_IN_CLEAR))
-        return to_send
 
     def _read(self) -> None:
         """Read whole records, and the messages in them, until the choice is known."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from config.model import Endpoint
 from config.text import Printable, harmless, sentence
+from config.vocabulary import TLSVersion
 from probes.tls.drive import converse
-from probes.tls.hello import Choice, Hello, Proposal, Unclear
+from probes.tls.hello import Choice, Hello, Unclear
+from probes.tls.preamble.behind import Behind
 from probes.tls.preamble.registry import preamble_to
-from probes.tls.support import Supported, questions
+from probes.tls.signature import SignedHandshake
+from probes.tls.support import Supported, questions, with_signature
 
 _ENDED: Final = frozenset({errno.ECONNRESET, errno.EPIPE})
 """So some servers end a connection with a client from whom they take nothing."""
@@ -37,7 +40,7 @@ USUAL_BOUNDS: Final = Bounds()
 async def inquire(endpoint: Endpoint, address: str, now: float, bounds: Bounds = USUAL_BOUNDS) -> Supported:
     """Return everything that `endpoint` takes at one address, asked from Unix time `now` on within the bounds.
 
-    No connection lasts longer than `endpoint.timeout`, and none completes a handshake.
+    No connection lasts longer than `endpoint.timeout`, and none but the last completes a handshake.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + bounds.seconds
@@ -50,19 +53,23 @@ async def inquire(endpoint: Endpoint, address: str, now: float, bounds: Bounds =
             choice: Choice = Unclear(exhausted)
         else:
             connections += 1
-            hello = _hello(proposal, endpoint)
-            choice = await _ask(hello, endpoint, address, min(deadline, loop.time() + endpoint.timeout))
-            received += hello.received
+            talk = Behind(preamble_to(endpoint), Hello(proposal, endpoint.verified_name, os.urandom(32)))
+            error = await _converse(talk, endpoint, address, deadline)
+            choice = _choice(talk, error)
+            received += talk.received
             await asyncio.sleep(bounds.pause)
         try:
             proposal = asked.send(choice)
         except StopIteration as over:
             versions, unclear = over.value
-            return Supported(harmless(address), versions, tuple(dict.fromkeys(unclear)), connections, now)
-
-
-def _hello(proposal: Proposal, endpoint: Endpoint) -> Hello:
-    return Hello(proposal, endpoint.verified_name, os.urandom(32), preamble_to(endpoint))
+            break
+    supported = Supported(harmless(address), versions, tuple(dict.fromkeys(unclear)), connections, now)
+    modern = bool(versions) and versions[0].version == TLSVersion.TLS1_3
+    if modern and _exhausted(bounds, connections, received, deadline - loop.time()) is None:
+        signed = Behind(preamble_to(endpoint), SignedHandshake(endpoint.verified_name))
+        await _converse(signed, endpoint, address, deadline)
+        return with_signature(replace(supported, connections=connections + 1), signed.talk.outcome)
+    return supported
 
 
 def _exhausted(bounds: Bounds, connections: int, received: int, seconds: float) -> Printable | None:
@@ -75,16 +82,21 @@ def _exhausted(bounds: Bounds, connections: int, received: int, seconds: float) 
     return None
 
 
-async def _ask(hello: Hello, endpoint: Endpoint, address: str, deadline: float) -> Choice:
+async def _converse(talk: Behind[Any], endpoint: Endpoint, address: str, deadline: float) -> OSError | None:
     proxy = endpoint.proxy
     host, port = (address, endpoint.port) if proxy is None else (proxy.host, proxy.port)
-    error = await converse(hello, host, port, deadline)
-    if hello.outcome is not None:
-        return hello.outcome
-    if not hello.agreed:
+    return await converse(talk, host, port, min(deadline, asyncio.get_running_loop().time() + endpoint.timeout))
+
+
+def _choice(talk: Behind[Hello], error: OSError | None) -> Choice:
+    if talk.declined:
+        return Unclear(harmless(talk.declined))
+    if talk.talk.outcome is not None:
+        return talk.talk.outcome
+    if not talk.has_begun:
         return Unclear(Printable("ends the connection before TLS begins"))
     if error is None or error.errno in _ENDED:
-        return hello.end()
+        return talk.talk.end()
     if isinstance(error, TimeoutError) and error.errno is None:
         return Unclear(Printable("does not answer in time"))
     why = os.strerror(error.errno) if error.errno else type(error).__name__

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from config.text import Printable, harmless, sentence
@@ -42,7 +42,7 @@ class SupportedVersion:
     prime_bits: int = 0
     """The shortest prime of a Diffie-Hellman exchange that is in no named group; 0 where there is none."""
     signatures: tuple[str, ...] = ()
-    """Schemes by which it signed, of TLS 1.2 alone: TLS 1.3 says it encrypted, and older versions do not say it."""
+    """Schemes by which it signed, of TLS 1.2 and 1.3: older versions do not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,18 @@ def questions() -> Questions:
     return tuple(versions), tuple(unclear)
 
 
+def with_signature(supported: Supported, scheme: int | None) -> Supported:
+    """Return the same with the scheme by which a server signed with its newest version, where it is known."""
+    if scheme is None or not supported.versions:
+        return supported
+    newest, *others = supported.versions
+    return replace(supported, versions=(replace(newest, signatures=(_scheme(scheme),)), *others))
+
+
+def _scheme(number: int) -> str:
+    return SIGNATURES.get(number, f"0x{number:04x}")
+
+
 class _OneVersion:
     """What is found out of one version.
 
@@ -121,7 +133,7 @@ class _OneVersion:
             tuple(known[each] for each in self._suites),
             tuple(GROUPS[each] for each in dict.fromkeys(self._groups)),
             min(self._primes, default=0),
-            tuple(SIGNATURES.get(each, f"0x{each:04x}") for each in dict.fromkeys(self._signatures)),
+            tuple(map(_scheme, dict.fromkeys(self._signatures))),
         )
 
     def _ask_for_suites(self, batch: Sequence[int], groups: tuple[int, ...]) -> Generator[Proposal, Choice, bool]:

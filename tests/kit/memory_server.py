@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from tempfile import NamedTemporaryFile
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import mldsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
 from monitor.lab.ca import Issued
@@ -24,6 +29,27 @@ def context_of(*pairs: Issued, ciphers: bytes = b"ALL:@SECLEVEL=0") -> SSL.Conte
     for issued in pairs:
         context.use_certificate(x509.load_der_x509_certificate(issued.der()))
         context.use_privatekey(issued.key)
+    return context
+
+
+def with_ml_dsa() -> SSL.Context:
+    """Return a server's context with a certificate for a key of ML-DSA, made by the library, whose OpenSSL knows it."""
+    key = mldsa.MLDSA65PrivateKey.generate()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "www.example.com")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 5)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=30))
+        .sign(key, None)
+    )
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate(certificate)
+    with NamedTemporaryFile() as file:
+        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        file.flush()
+        # The library takes such a key from a file alone.
+        context.use_privatekey_file(file.name)
     return context
 
 

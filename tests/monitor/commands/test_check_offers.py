@@ -59,7 +59,7 @@ def test_each_version_has_what_is_taken_with_it_and_what_is_not_allowed_is_a_fin
         "ECDHE-ECDSA-NULL-SHA": False,
     }
     assert {"x25519", "secp256r1"} <= set(older["groups"])
-    assert older["signatures"] == ["ecdsa_secp256r1_sha256"]
+    assert [each["signatures"] for each in offers["versions"]] == [*[["ecdsa_secp256r1_sha256"]] * 2, []]
     assert (offers["hybrid_groups"], offers["classical_fallback"], offers["unclear"]) == ([], True, [])
 
 

@@ -81,13 +81,14 @@ CHECK_SCHEMA = {
         },
         "address": {
             "type": "object",
-            "required": ["address", "version", "cipher", "group"],
+            "required": ["address", "version", "cipher", "group", "handshake_bytes"],
             "additionalProperties": False,
             "properties": {
                 "address": {"type": "string", "format": "ipv4"},
                 "version": {"enum": ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]},
                 "cipher": {"type": "string"},
                 "group": {"type": "string"},
+                "handshake_bytes": {"type": "integer", "minimum": 500},
             },
         },
         "finding": {

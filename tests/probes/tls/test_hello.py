@@ -11,6 +11,8 @@ from config.vocabulary import TLSVersion
 from monitor.lab.ca import Authority, Issued, KeyType
 from probes.tls.hello import MOST_BYTES, Chosen, Hello, Proposal, TurnedAway, Unclear
 from probes.tls.names import CURVES, GROUPS, SIGNATURES, SUITES, SUITES_1_3
+from probes.tls.preamble.behind import Behind
+from probes.tls.preamble.talk import MOST_BYTES as MOST_IN_CLEAR
 from probes.tls.preamble.talk import OneAnswer, agreed
 from tests.kit.memory_server import ask, context_of
 
@@ -125,11 +127,17 @@ def test_any_bytes_have_an_outcome(pieces: list[bytes], begins_well: bool) -> No
 
 
 def test_the_hello_comes_behind_what_is_said_in_the_clear() -> None:
-    talk = Hello(OLDER, "", RANDOM, OneAnswer(b"TLS?", lambda received: agreed(received[1:]) if received else None))
-    assert talk.start() == b"TLS?"
-    assert not talk.agreed
-    assert talk.receive(b"Y").startswith(b"\x16\x03\x01")
-    injected = Hello(OLDER, "", RANDOM, OneAnswer(b"TLS?", lambda received: agreed(received[1:]) if received else None))
+    def behind() -> Behind[Hello]:
+        return Behind(OneAnswer(b"TLS?", lambda received: agreed(received[1:]) if received else None), hello())
+
+    talk = behind()
+    began = [(talk.start(), talk.has_begun), (talk.receive(b"Y")[:3], talk.has_begun)]
+    assert began == [(b"TLS?", False), (b"\x16\x03\x01", True)]
+    injected = behind()
     injected.start()
     assert injected.receive(b"YX") == b""
-    assert injected.outcome == Unclear("sent more in the clear behind its agreement to begin TLS")  # type: ignore[arg-type]
+    assert injected.outcome == "sent more in the clear behind its agreement to begin TLS"
+    assert not injected.has_begun
+    endless = Behind(OneAnswer(b"TLS?", lambda _received: None), hello())
+    endless.receive(bytes(MOST_IN_CLEAR + 1))
+    assert endless.declined == f"does not begin TLS within {MOST_IN_CLEAR} bytes in the clear"

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import mldsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
@@ -20,7 +17,7 @@ from probes.judge.tls import OFFERS, judge_offers
 from probes.tls.hello import Choice, Chosen, Proposal, TurnedAway, Unclear
 from probes.tls.names import GROUPS, SUITES, SUITES_1_3, VERSIONS
 from probes.tls.support import Supported, SupportedVersion, questions
-from tests.kit.memory_server import by_version, context_of, everything
+from tests.kit.memory_server import by_version, context_of, everything, with_ml_dsa
 
 ROOT = Authority.root("Root")
 HERE = Printable("192.0.2.1")
@@ -72,25 +69,8 @@ def test_a_server_of_one_version_is_seen_with_that_alone(pair: dict[KeyType, Iss
     assert everything(context) == (SupportedVersion(TLSVersion.TLS1_1, ("AES128-SHA",)),)
 
 
-def test_a_server_with_a_post_quantum_key_speaks_tls_1_3_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The certificate is made by the library, whose OpenSSL knows ML-DSA."""
-    key = mldsa.MLDSA65PrivateKey.generate()
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "www.example.com")])
-    known = ROOT.issue("www.example.com")
-    made = x509.load_der_x509_certificate(known.der())
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), 5)
-        .not_valid_before(made.not_valid_before_utc)
-        .not_valid_after(made.not_valid_after_utc)
-        .sign(key, None)
-    )
-    path = tmp_path_factory.mktemp("key") / "key.pem"
-    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.use_certificate(certificate)
-    context.use_privatekey_file(str(path))
-    found = everything(context)
-    assert [each.version for each in found] == [TLSVersion.TLS1_3]
+def test_a_server_with_a_post_quantum_key_speaks_tls_1_3_alone() -> None:
+    assert [each.version for each in everything(with_ml_dsa())] == [TLSVersion.TLS1_3]
 
 
 class Model:
