@@ -230,7 +230,8 @@ def routes_of(parts: Parts, read_trust_again: Callable[[TrustFilesChanged], None
     state, look, act, decide, notify = parts.state, parts.look, parts.act, parts.decide, parts.notify
     return (
         # Looking
-        route(Looked, state.counters.looked, notify.notifier.looked),  # -> counts, the sign that looks go on
+        # -> counts, the sign that looks go on, decisions that wait for a look
+        route(Looked, state.counters.looked, notify.notifier.looked, decide.decider.looked),
         route(ArtefactsChanged, look.endpoints.component_touched),  # -> another look at its endpoints
         route(ReadingDue, look.sets.look_again),  # -> another look at its files
         route(TrustFilesChanged, read_trust_again),  # -> all is judged by the trust stores as they are now
