@@ -29,6 +29,7 @@ from monitor.http.answers import (
     Happened,
     KeystoreAnswer,
     ObjectionAnswer,
+    OffersAnswer,
     StatusAnswer,
     Target,
 )
@@ -88,43 +89,6 @@ class CheckedKey(Published):
     """Why that is not known."""
 
 
-class OfferedCipher(Published):
-    """A cipher that a server takes."""
-
-    name: str
-    """In OpenSSL's spelling."""
-    allowed: bool
-    """By the site's list; without one, by RFC 9325."""
-
-
-class OfferedVersion(Published):
-    """A version of TLS that a server takes, and with it what."""
-
-    version: str
-    allowed: bool
-    ciphers: Sequence[OfferedCipher]
-    groups: Sequence[str]
-    prime_bits: int
-    """Of the shortest Diffie-Hellman exchange that is in no named group; 0 where there is none."""
-    signatures: Sequence[str]
-    """Schemes by which it signed, of TLS 1.2 and 1.3."""
-
-
-class CheckedOffers(Published):
-    """Everything that one address of an endpoint takes."""
-
-    address: str
-    versions: Sequence[OfferedVersion]
-    hybrid_groups: Sequence[str]
-    """Those of post-quantum cryptography."""
-    classical_fallback: bool
-    """Whether a client without post-quantum cryptography gets a connection, too."""
-    unclear: Sequence[str]
-    """Why it may take more than that; empty where that is all."""
-    connections: int
-    """For which it was asked."""
-
-
 class CheckedTarget(Published):
     """A target and its verdict."""
 
@@ -136,7 +100,7 @@ class CheckedTarget(Published):
     format: FileFormat | None
     keystore: KeystoreAnswer | None
     key: CheckedKey | None
-    offers: CheckedOffers | None
+    offers: OffersAnswer | None
     """Null where it was not asked (`--offers`)."""
 
 
