@@ -360,7 +360,7 @@ def _decode(der: bytes) -> Certificate:
     no_time: int | None = None
     nothing = Printable("")
     no_names: tuple[str, ...] = ()
-    named = fields.get("algorithm of the public key", lambda: named_key(parts.public_key), _UNKNOWN_KEY)
+    no_key: Key | None = None
     return Certificate(
         der=der,
         sha256=hashlib.sha256(der).hexdigest(),
@@ -370,7 +370,7 @@ def _decode(der: bytes) -> Certificate:
         not_before=fields.get("notBefore", lambda: int(parsed.not_valid_before_utc.timestamp()), no_time),
         not_after=fields.get("notAfter", lambda: int(parsed.not_valid_after_utc.timestamp()), no_time),
         names=fields.get("subject alternative names", lambda: _names(extensions), no_names),
-        key=fields.get("public key", lambda: _key(parsed, named), named),
+        key=fields.get("public key", lambda: _key(parsed, parts.public_key), no_key) or _named(parts.public_key),
         signature_hash=fields.get("signature algorithm", lambda: harmless(_signature_hash(parsed)), nothing),
         is_ca=_is_ca(extensions, parsed, self_issued=self_issued),
         self_issued=self_issued,
@@ -436,8 +436,22 @@ def _one_key(kind: KeyKind, bits: int) -> Key:
     return Key(kind, bits)
 
 
-def _key(parsed: x509.Certificate, named: Key) -> Key:
-    if named.kind in POST_QUANTUM:
+def _named(public_key: bytes) -> Key:
+    """Return what is known of a key that cannot be decoded."""
+    try:
+        return named_key(public_key)
+    except (ValueError, IndexError):
+        return _UNKNOWN_KEY
+
+
+_MAY_BE_NAMED: Final = re.compile(
+    rb".{1,4}\x30.\x06(\x09\x60\x86\x48\x01\x65\x03\x04\x03|\x08\x2b\x06\x01\x05\x05\x07\x06)", re.DOTALL
+)
+"""How the SubjectPublicKeyInfo of an algorithm in `ALGORITHMS` begins: nearly all others are passed over by this."""
+
+
+def _key(parsed: x509.Certificate, public_key: bytes) -> Key:
+    if _MAY_BE_NAMED.match(public_key) and (named := named_key(public_key)).kind in POST_QUANTUM:
         _check_length(named)
         return named
     try:
@@ -457,7 +471,7 @@ def _key(parsed: x509.Certificate, named: Key) -> Key:
         case dsa.DSAPublicKey() as key:
             return _one_key(KeyKind.DSA, key.key_size)
         case _:
-            return named
+            return _named(public_key)
 
 
 def _check_length(key: Key) -> None:

@@ -146,6 +146,7 @@ def shape(data: bytes, depth: int) -> Shape:
     return tuple(tags)
 
 
+@lru_cache(maxsize=256)
 def object_identifier(content: bytes) -> str:
     """Return the content of an OBJECT IDENTIFIER as numbers with dots (X.690, 8.19).
 
@@ -167,11 +168,10 @@ def object_identifier(content: bytes) -> str:
 def algorithm_of(der: bytes, at: int = 0) -> str:
     """Return the object identifier of the AlgorithmIdentifier at `at`; raises DERError where there is none."""
     try:
-        start, _ = enter(der, at)
+        start = at + 2 if der[at] == SEQUENCE and der[at + 1] < 0x80 else enter(der, at)[0]
         if der[start] != OBJECT_IDENTIFIER:
             raise DERError("not an algorithm: an object identifier was expected")
-        end = element_end(der, start)
-        return object_identifier(der[start + 2 : end])
+        return object_identifier(der[start + 2 : element_end(der, start)])
     except IndexError:
         raise DERError("not an algorithm: the data ends too early") from None
 

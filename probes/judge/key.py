@@ -35,7 +35,7 @@ def judge_algorithm(certificate: Certificate, subject: Printable) -> Iterator[Fi
     # A key that is only broken has a failure, and no name.
     if certificate.key.kind is KeyKind.UNKNOWN and certificate.key.name:
         unknown.append(sentence("has a key of the algorithm {}", harmless(certificate.key.name)))
-    if not certificate.has_named_signature:
+    if certificate.signature and not certificate.has_named_signature:
         unknown.append(sentence("is signed with {}", certificate.signature))
     if unknown:
         what = listed(unknown, " and ")
