@@ -10,7 +10,7 @@ from config.expected import ANY_MODERN, AllowedTLS
 from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
-from monitor.dialect import certificate_object, iso, keystore_object, offers_object
+from monitor.dialect import address_object, certificate_object, iso, keystore_object, offers_object
 from probes.certificate import Certificate
 from probes.chain import find_leaf, signed
 from probes.finding import Finding, verdict
@@ -34,6 +34,8 @@ class Checked:
     """Whether there was anything to judge."""
     addresses: tuple[Presented, ...] = ()
     """Of an endpoint that answered."""
+    addresses_tried: int = 0
+    """Of an endpoint."""
     format: FileFormat | None = None
     """Of a file."""
     key: KeyFile | None = None
@@ -92,16 +94,7 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
             {**certificate_object(each), "issuer_spki_sha256": issuing_key(each, (*checked.chain, *anchors))}
             for each in checked.chain
         ],
-        "addresses": [
-            {
-                "address": one.address,
-                "version": one.version,
-                "cipher": one.cipher,
-                "group": one.group,
-                "handshake_bytes": one.handshake_bytes,
-            }
-            for one in checked.addresses
-        ],
+        "addresses": [address_object(one, anchors) for one in checked.addresses],
         "format": checked.format,
         "keystore": checked.keystore and keystore_object(checked.keystore),
         "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why},

@@ -28,6 +28,7 @@ from monitor.http.answers import (
     EntryAnswer,
     Happened,
     KeystoreAnswer,
+    NegotiatedAnswer,
     ObjectionAnswer,
     OffersAnswer,
     StatusAnswer,
@@ -69,17 +70,6 @@ class CheckedCertificate(CertificateAnswer):
     """Null where nobody at hand has issued it."""
 
 
-class CheckedAddress(Published):
-    """An address of an endpoint, and the negotiated parameters."""
-
-    address: str
-    version: str
-    cipher: str
-    group: str
-    handshake_bytes: int
-    """That the server sent until the handshake was over."""
-
-
 class CheckedKey(Published):
     """The private key of a file's certificate."""
 
@@ -96,7 +86,7 @@ class CheckedTarget(Published):
     verdict: Verdict
     findings: Sequence[CheckedFinding]
     chain: Sequence[CheckedCertificate]
-    addresses: Sequence[CheckedAddress]
+    addresses: Sequence[NegotiatedAnswer]
     format: FileFormat | None
     keystore: KeystoreAnswer | None
     key: CheckedKey | None

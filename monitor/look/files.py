@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -275,6 +275,8 @@ class FileMonitor:
         state = self._registry.targets.get(target.name)
         if state is not None and state.location != printable(target.path):
             self._registry.remove(target.name, time.time())
+        elif state is not None and state.labels != target.labels:
+            self._registry.update(replace(state, labels=target.labels))
         self._targets[target.path] = target
         self._paths[target.name] = target.path
 
@@ -346,7 +348,8 @@ class FileMonitor:
             return LookOutcome.UNCHANGED
         self._not_targets.pop(target.path, None)
         if target.name not in self._registry.targets:
-            self._registry.add(TargetState(target.name, TargetKind.FILE, printable(target.path)), now)
+            state = TargetState(target.name, TargetKind.FILE, printable(target.path), labels=target.labels)
+            self._registry.add(state, now)
         at = time.monotonic()
         unrest = self._unrest_of(target, observation, now, at)
         outcome = self._files.learn(observation, context, assessment, now, at - unrest.since)

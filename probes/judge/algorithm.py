@@ -87,11 +87,8 @@ def _cure_of(kind: KeyKind, client: Client, cure: Printable) -> Printable:
 
 def _judge_signature(certificate: Certificate, client: Client, subject: Printable) -> Iterator[Finding]:
     """Yield why the signature is refused: by OpenSSL at that level (check_sig_level), else by the web PKI."""
-    level, strength, known = (
-        _level_of(client),
-        certificate.signature_strength,
-        ALGORITHMS.get(certificate.signature_oid),
-    )
+    level, strength = _level_of(client), certificate.signature_strength
+    known = ALGORITHMS.get(certificate.signature_oid)
     made = sentence("{} is signed with {}", certificate.title, certificate.signature_hash or certificate.signature)
     if strength is None:
         yield _rejected(sentence("{}, an algorithm that most clients do not know", made), subject, _BY_ANOTHER_CA)
@@ -127,7 +124,7 @@ def _curve(certificate: Certificate) -> str:
     """Return the curve of an EC key, empty where it is of another kind."""
     if certificate.key.kind is not KeyKind.EC:
         return ""
-    key = certificate.x509().public_key()
+    key = certificate.decoded().public_key()
     return key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else ""
 
 

@@ -35,6 +35,7 @@ _SERVER_NAME: Final = 0
 _SUPPORTED_GROUPS: Final = 10
 _POINT_FORMATS: Final = 11
 _SIGNATURE_ALGORITHMS: Final = 13
+_APPLICATION_PROTOCOLS: Final = 16
 _SUPPORTED_VERSIONS: Final = 43
 _KEY_SHARE: Final = 51
 _RENEGOTIATION: Final = 0xFF01
@@ -83,8 +84,8 @@ class Unclear:
 Choice = Chosen | TurnedAway | Unclear
 
 
-def client_hello(proposal: Proposal, server_name: str, random: bytes) -> bytes:
-    """Return the record with a ClientHello; `random` are 32 bytes.
+def client_hello(proposal: Proposal, server_name: str, random: bytes, alpn: bytes = b"") -> bytes:
+    """Return the record with a ClientHello; `random` are 32 bytes, `alpn` is the protocol that is offered (RFC 7301).
 
     For TLS 1.3 it has no key share, so that the server answers with the group that it wants (RFC 8446, 4.2.8).
     """
@@ -94,14 +95,16 @@ def client_hello(proposal: Proposal, server_name: str, random: bytes) -> bytes:
     body = _two(min(number, 0x0303)) + random + b"\x00"
     body += _sized(2, b"".join(map(_two, suites))) + b"\x01\x00"
     if not oldest:
-        body += _sized(2, b"".join(_extensions(proposal, server_name, modern=modern)))
+        body += _sized(2, b"".join(_extensions(proposal, server_name, alpn, modern=modern)))
     message = bytes([_CLIENT_HELLO]) + _sized(3, body)
     return bytes([_HANDSHAKE]) + _two(0x0300 if oldest else 0x0301) + _sized(2, message)
 
 
-def _extensions(proposal: Proposal, server_name: str, *, modern: bool) -> Iterator[bytes]:
+def _extensions(proposal: Proposal, server_name: str, alpn: bytes, *, modern: bool) -> Iterator[bytes]:
     if is_dns_name(server_name):
         yield _extension(_SERVER_NAME, _sized(2, b"\x00" + _sized(2, server_name.encode("ascii"))))
+    if alpn:
+        yield _extension(_APPLICATION_PROTOCOLS, _sized(2, _sized(1, alpn)))
     if proposal.groups:
         yield _extension(_SUPPORTED_GROUPS, _sized(2, b"".join(map(_two, proposal.groups))))
     if modern or proposal.version == TLSVersion.TLS1_2:
@@ -129,11 +132,11 @@ def _extension(kind: int, content: bytes) -> bytes:
 class Hello:
     """The client's side of one conversation: a ClientHello, and the server's choice."""
 
-    def __init__(self, proposal: Proposal, server_name: str, random: bytes) -> None:
-        """`random` are 32 bytes."""
+    def __init__(self, proposal: Proposal, server_name: str, random: bytes, alpn: bytes = b"") -> None:
+        """`random` are 32 bytes, and `alpn` is the protocol that is offered."""
         self.outcome: Choice | None = None
         self._received = 0
-        self._hello = client_hello(proposal, server_name, random)
+        self._hello = client_hello(proposal, server_name, random, alpn)
         self._records = bytearray()
         self._messages = bytearray()
         self._chosen: Chosen | None = None

@@ -11,7 +11,7 @@ from typing import Any, Final
 from config.model import Endpoint
 from config.text import Printable, harmless, sentence
 from config.vocabulary import TLSVersion
-from probes.tls.drive import converse
+from probes.tls.drive import ALPN, converse
 from probes.tls.hello import Choice, Hello, Unclear
 from probes.tls.preamble.behind import Behind
 from probes.tls.preamble.registry import preamble_to
@@ -44,6 +44,7 @@ async def inquire(endpoint: Endpoint, address: str, now: float, bounds: Bounds =
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + bounds.seconds
+    name, alpn = endpoint.verified_name if endpoint.sni else "", ALPN.get(endpoint.protocol, b"")
     asked = questions()
     proposal = next(asked)
     connections = received = 0
@@ -53,7 +54,7 @@ async def inquire(endpoint: Endpoint, address: str, now: float, bounds: Bounds =
             choice: Choice = Unclear(exhausted)
         else:
             connections += 1
-            talk = Behind(preamble_to(endpoint), Hello(proposal, endpoint.verified_name, os.urandom(32)))
+            talk = Behind(preamble_to(endpoint), Hello(proposal, name, os.urandom(32), alpn))
             error = await _converse(talk, endpoint, address, deadline)
             choice = _choice(talk, error)
             received += talk.received
@@ -66,7 +67,7 @@ async def inquire(endpoint: Endpoint, address: str, now: float, bounds: Bounds =
     supported = Supported(harmless(address), versions, tuple(dict.fromkeys(unclear)), connections, now)
     modern = bool(versions) and versions[0].version == TLSVersion.TLS1_3
     if modern and _exhausted(bounds, connections, received, deadline - loop.time()) is None:
-        signed = Behind(preamble_to(endpoint), SignedHandshake(endpoint.verified_name))
+        signed = Behind(preamble_to(endpoint), SignedHandshake(name, alpn))
         await _converse(signed, endpoint, address, deadline)
         return with_signature(replace(supported, connections=connections + 1), signed.talk.outcome)
     return supported
@@ -85,7 +86,8 @@ def _exhausted(bounds: Bounds, connections: int, received: int, seconds: float) 
 async def _converse(talk: Behind[Any], endpoint: Endpoint, address: str, deadline: float) -> OSError | None:
     proxy = endpoint.proxy
     host, port = (address, endpoint.port) if proxy is None else (proxy.host, proxy.port)
-    return await converse(talk, host, port, min(deadline, asyncio.get_running_loop().time() + endpoint.timeout))
+    until = min(deadline, asyncio.get_running_loop().time() + endpoint.timeout)
+    return await converse(talk, host, port, until, endpoint.source_address)
 
 
 def _choice(talk: Behind[Hello], error: OSError | None) -> Choice:

@@ -32,8 +32,8 @@ _IV_BYTES: Final = 12
 class SignedHandshake:
     """One handshake of TLS 1.3 that verifies nothing; its outcome is the scheme of the server's signature."""
 
-    def __init__(self, server_name: str) -> None:
-        """Ask for `server_name`, unless that is an address."""
+    def __init__(self, server_name: str, alpn: bytes = b"") -> None:
+        """Ask for `server_name`, unless that is an address; `alpn` is the protocol that is offered."""
         self.outcome: int | None = None
         """None where it is not known."""
         self._records = bytearray()
@@ -46,6 +46,8 @@ class SignedHandshake:
         self._secrets = secrets
         self._connection = SSL.Connection(context, None)
         self._connection.set_connect_state()
+        if alpn:
+            self._connection.set_alpn_protos([alpn])
         if is_dns_name(server_name):
             self._connection.set_tlsext_host_name(server_name.encode("ascii"))
 

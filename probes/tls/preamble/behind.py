@@ -41,6 +41,11 @@ class Behind(Generic[T]):
         return self.declined or self.talk.outcome
 
     @property
+    def patience(self) -> None:
+        """Always None: whatever is awaited must come."""
+        return None
+
+    @property
     def has_begun(self) -> bool:
         """Whether the first bytes of TLS were sent."""
         return self._preamble is None and not self.declined

@@ -81,7 +81,10 @@ CHECK_SCHEMA = {
         },
         "address": {
             "type": "object",
-            "required": ["address", "version", "cipher", "group", "handshake_bytes"],
+            "required": [
+                *("address", "version", "cipher", "group", "handshake_bytes"),
+                *("client_certificate", "client_certificate_fault", "staple"),
+            ],
             "additionalProperties": False,
             "properties": {
                 "address": {"type": "string", "format": "ipv4"},
@@ -89,6 +92,9 @@ CHECK_SCHEMA = {
                 "cipher": {"type": "string"},
                 "group": {"type": "string"},
                 "handshake_bytes": {"type": "integer", "minimum": 500},
+                "client_certificate": {"const": "not_requested"},
+                "client_certificate_fault": {"const": ""},
+                "staple": {"type": "null"},
             },
         },
         "finding": {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,23 @@ def test_the_server_is_asked_for_by_its_name(issued: Issued) -> None:
     ask(context, MODERN)
     ask(context, OLDER, server_name="192.0.2.1")
     assert names == [b"www.example.com", b"www.example.com", None]
+
+
+def test_the_protocol_within_tls_is_offered(issued: Issued) -> None:
+    offered: list[list[bytes]] = []
+    context = context_of(issued)
+
+    def select(_connection: SSL.Connection, names: list[bytes]) -> bytes:
+        offered.append(names)
+        return names[0]
+
+    context.set_alpn_select_callback(select)
+    talk, server = Hello(OLDER, "", RANDOM, b"postgresql"), SSL.Connection(context, None)
+    server.set_accept_state()
+    server.bio_write(talk.start())
+    with suppress(SSL.WantReadError):
+        server.do_handshake()
+    assert offered == [[b"postgresql"]]
 
 
 def test_a_server_that_takes_nothing_of_it_turns_it_away_with_its_alert(issued: Issued) -> None:
