@@ -255,6 +255,7 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
             ],
         },
         "offers": None,
+        "labels": {},
     }
 
 
