@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from tempfile import NamedTemporaryFile
 from typing import Final
 
+import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import mldsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
@@ -34,6 +34,7 @@ def context_of(*pairs: Issued, ciphers: bytes = b"ALL:@SECLEVEL=0") -> SSL.Conte
 
 def with_ml_dsa() -> SSL.Context:
     """Return a server's context with a certificate for a key of ML-DSA, made by the library, whose OpenSSL knows it."""
+    mldsa = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.mldsa")
     key = mldsa.MLDSA65PrivateKey.generate()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "www.example.com")])
     now = datetime.now(UTC)
