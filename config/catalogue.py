@@ -481,6 +481,21 @@ _KEY: Final = (
         seen_by_actor=False,
     ),
     CatalogueEntry(
+        code=Code.UNKNOWN_ALGORITHM,
+        group=Group.KEY,
+        severity=Severity.INFORMATIONAL,
+        meaning=(
+            "The key of the certificate, or the signature on it, is of an algorithm that certvigil does not know, so "
+            "its strength is not known. The other facts are. Each client that does not know it either has a finding of "
+            "its own."
+        ),
+        cure="nothing, where the algorithm is wanted",
+        hurts=_YET,
+        steps=("nothing on this host, where the algorithm is wanted",),
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
         code=Code.DEFAULT_STORE_PASSWORD,
         group=Group.KEY,
         severity=Severity.WARNING,
@@ -751,7 +766,10 @@ _TLS: Final = (
         code=Code.OBSOLETE_PROTOCOL,
         group=Group.TLS,
         severity=Severity.WARNING,
-        meaning="The server negotiated a version of TLS that is not allowed; by default, 1.2 and 1.3 are allowed.",
+        meaning=(
+            "The server negotiated a version of TLS that is not allowed, or offers one to a client that asks for it. "
+            "By default, 1.2 and 1.3 are allowed."
+        ),
         cure="allow only TLS 1.2 and 1.3 in the server's configuration",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; somebody who can change the traffic may read it"),
         steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
@@ -762,10 +780,13 @@ _TLS: Final = (
         code=Code.WEAK_CIPHER,
         group=Group.TLS,
         severity=Severity.NOTICE,
-        meaning="The server negotiated a cipher that RFC 9325 forbids, or that the list of the site does not allow.",
+        meaning=(
+            "The server negotiated a cipher that RFC 9325 forbids, or that the list of the site does not allow, or "
+            "offers one to a client that asks for it."
+        ),
         otherwise=(
             "A warning where the configuration lists the allowed ciphers; critical where the cipher does not encrypt, "
-            "or knows no certificate."
+            "or knows no certificate, and a warning where such a one is only offered."
         ),
         cure="take that cipher out of the server's configuration",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; somebody who can record the traffic may read it"),

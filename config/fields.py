@@ -93,6 +93,14 @@ def _interval(value: object) -> float:
     return seconds
 
 
+def _long_interval(value: object) -> float:
+    seconds = duration(value)
+    if seconds < _AN_HOUR:
+        raise ValueError("a duration of at least 1h")
+    return seconds
+
+
+_AN_HOUR: Final = 3600
 _SHORTEST: Final = 0.1
 _LONGER: Final = "a duration of at least 0.1s"
 
@@ -211,6 +219,8 @@ def _is_host(text: str) -> bool:
 _DURATION_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": f"^(?:{_DURATION})$"})
 Duration = Annotated[float, BeforeValidator(duration), _DURATION_SCHEMA]
 Interval = Annotated[float, BeforeValidator(_interval), _DURATION_SCHEMA]
+LongInterval = Annotated[float, BeforeValidator(_long_interval), _DURATION_SCHEMA]
+"""Of what costs others more than a look: an hour at least."""
 Share = Annotated[float, BeforeValidator(_share), WithJsonSchema({"type": "string", "pattern": f"^{_SHARE}$"})]
 Days = Annotated[float, BeforeValidator(_days), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 36_500})]
 LastDay = Annotated[int, BeforeValidator(_last_day), WithJsonSchema({"type": "string", "format": "date"})]

@@ -194,6 +194,8 @@ class Endpoint:
     """Whether the server is expected to send its intermediates; None where the site does not say."""
     default_certificate: DefaultCertificate | None = None
     """How the product's own default certificate is told at this endpoint; None where nothing is known of one."""
+    offers_every: float | None = None
+    """Seconds between two inquiries about everything that it takes; None for none."""
     labels: Labels = ()
     """Those of its component among them."""
 
@@ -396,6 +398,8 @@ class Client:
     """Where it is told to validate; `validates` counts where that cannot be read."""
     security_level: int = DEFAULT_SECURITY_LEVEL
     """How long keys and signatures must be for OpenSSL, from 0 to 5 (SSL_CTX_set_security_level(3))."""
+    post_quantum: bool = False
+    """Whether it knows ML-DSA and SLH-DSA, as OpenSSL does since 3.5."""
     revocation: RevocationCheck = RevocationCheck.NONE
 
 

@@ -234,6 +234,7 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
         "every": duration_text(endpoint.every),
         "timeout": duration_text(endpoint.timeout),
         "minimum_version": str(endpoint.minimum_version),
+        "offers": {"every": duration_text(endpoint.offers_every)} if endpoint.offers_every else None,
         "tls": _tls(endpoint.tls),
         "clients": list(endpoint.clients),
         "thresholds": _thresholds(endpoint.thresholds),
@@ -334,6 +335,7 @@ def _client(client: Client) -> dict[str, Any]:
         **({} if client.validation_switch is None else {"validation_switch": given(asdict(client.validation_switch))}),
         # The setting is refused where it has no meaning.
         **({"security_level": client.security_level} if client.verifier is VerifierName.OPENSSL else {}),
+        **({"post_quantum": True} if client.post_quantum else {}),
     }
 
 

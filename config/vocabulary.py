@@ -62,6 +62,7 @@ class Code(StrEnum):
     WEAK_SIGNATURE = "weak_signature"
     KEY_EXPOSED = "key_exposed"
     KEY_SHARED = "key_shared"
+    UNKNOWN_ALGORITHM = "unknown_algorithm"
     DEFAULT_STORE_PASSWORD = "default_store_password"  # noqa: S105 (a code, not a secret)
     # state
     UNSETTLED = "unsettled"
@@ -424,6 +425,10 @@ class KeyKind(StrEnum):
     ED25519 = "ed25519"
     ED448 = "ed448"
     DSA = "dsa"
+    ML_DSA = "ml-dsa"
+    SLH_DSA = "slh-dsa"
+    COMPOSITE = "composite"
+    """ML-DSA and an older algorithm, of which neither alone is enough."""
     UNKNOWN = "unknown"
 
 

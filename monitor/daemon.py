@@ -143,6 +143,7 @@ class Daemon:
         await self._meet_actor()
         self.parts.look.sets.reconfigure()
         self.parts.look.endpoints.reconfigure()
+        self.parts.look.offers.reconfigure()
         for each in (*wiring.running(self.parts), self._announce(), self._keep_house()):
             self._spawn(each)
         calendar = AsyncIOScheduler(timezone="UTC")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.document import Mistake
+from config.expected import ANY_MODERN, AllowedTLS
 from config.text import sentence
 from config.version import own_version
 from monitor.act.status import ComponentStatus
@@ -60,6 +61,11 @@ class Overview:
     def targets(self) -> Mapping[str, TargetState]:
         """Return the state of every target, by name."""
         return self._parts.state.registry.targets
+
+    def allowed_tls(self, target: str) -> AllowedTLS:
+        """Return what an endpoint may negotiate without a finding."""
+        endpoint = self._parts.state.registry.config.endpoints.get(target)
+        return ANY_MODERN if endpoint is None else endpoint.tls
 
     def components(self) -> Sequence[ComponentStatus]:
         """Return the status of each component that certvigil may change."""

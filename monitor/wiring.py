@@ -33,6 +33,7 @@ from monitor.decide.table import DecisionTable
 from monitor.look.demand import Prober
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
+from monitor.look.offers import OffersMonitor
 from monitor.look.reading import ArtefactReader
 from monitor.look.revocation import RevocationFetcher
 from monitor.look.sets import SetMonitor
@@ -100,6 +101,7 @@ class LookParts:
     """The parts that look at files, sets and endpoints."""
 
     endpoints: EndpointMonitor
+    offers: OffersMonitor
     sets: SetMonitor
     files: FileMonitor
     prober: Prober
@@ -196,7 +198,9 @@ def _build_notify(state: StateParts, act: ActParts, table: DecisionTable, databa
 def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> LookParts:
     registry, bus, counters = state.registry, state.bus, state.counters
     set_registry = SetRegistry(registry)
-    endpoints = EndpointMonitor(EndpointRegistry(set_registry), bus, pools.judge)
+    endpoint_registry = EndpointRegistry(set_registry)
+    endpoints = EndpointMonitor(endpoint_registry, bus, pools.judge)
+    offers = OffersMonitor(endpoint_registry, endpoints.hasten)
     reader = ArtefactReader(partial(_actor_socket, registry), pools.sets, bus.send)
     sets = SetMonitor(set_registry, bus, pools.sets, event_latency=counters.event_latency, read=reader.read)
     files = FileMonitor(
@@ -212,7 +216,7 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
     prober = Prober(pools.judge, registry.config.settings.concurrency)
     revocation = RevocationFetcher(registry, pools.judge, endpoints.hasten, counters.revocation_fetched)
     undeclared = UndeclaredPorts(registry, partial(state.own.report, "undeclared"), pools.judge)
-    return LookParts(endpoints, sets, files, prober, revocation, undeclared)
+    return LookParts(endpoints, offers, sets, files, prober, revocation, undeclared)
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
@@ -275,6 +279,7 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     look.sets.reconfigure()
     look.endpoints.reconfigure()
     look.undeclared.reconfigure()
+    look.offers.reconfigure()
     look.prober.reconfigure(config.settings.concurrency)
     look.revocation.reconfigure()
     notify.notifier.reconfigure(config)
@@ -291,6 +296,7 @@ def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
         look.files,
         look.sets,
         look.endpoints,
+        look.offers,
         look.revocation,
         look.undeclared,
         act.inboxes,

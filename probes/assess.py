@@ -18,7 +18,7 @@ from probes.judge.bundle import judge_bundle
 from probes.judge.client import Circumstances, View, judge_validation, subject_in
 from probes.judge.conformance import judge_encoding
 from probes.judge.default import judge_default
-from probes.judge.key import judge_exposure, judge_match, judge_strength
+from probes.judge.key import judge_algorithm, judge_exposure, judge_match, judge_strength
 from probes.judge.keystore import judge_store_password, judge_trusted
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.presented import Audience, earliest_end, judge_presented
@@ -27,9 +27,10 @@ from probes.judge.sharing import SharingServer, judge_shared
 from probes.judge.source import judge_endpoint_source, judge_file_source
 from probes.judge.state import OnDisk, judge_agreement, judge_served
 from probes.judge.time import boundaries, judge_time
-from probes.judge.tls import judge_tls
+from probes.judge.tls import judge_offers, judge_tls
 from probes.observation import EndpointObservation, FileObservation, Presented
 from probes.revocation.evidence import NO_EVIDENCE, Evidence
+from probes.tls.support import Supported
 from probes.trust import Trust
 
 _NEVER_A_CERTIFICATE = frozenset(
@@ -76,6 +77,8 @@ class EndpointContext:
     """It answered so short a time ago that its service may be restarting, however many looks there were since."""
     sharing: tuple[SharingServer, ...] = ()
     """Other servers that present the same key, by name."""
+    supported: Supported | None = None
+    """What it takes beside what it negotiates; None where it was not asked."""
     revocation: Evidence = NO_EVIDENCE
 
 
@@ -252,6 +255,7 @@ def _judge_unseen(
     for each in path:
         yield from judge_time(each, subject_of(each), now, context.target.thresholds)
         yield from judge_strength(each, subject_of(each))
+        yield from judge_algorithm(each, subject_of(each))
         yield from judge_encoding(each, subject_of(each))
     yield from judge_common_name(path[0], subject_of(path[0]))
     if not context.revocation.is_empty:
@@ -278,6 +282,8 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     for each in presented:
         findings += judge_tls(each, endpoint.tls)
         findings += judge_staple(each)
+    if context.supported is not None:
+        findings += judge_offers(context.supported, endpoint.tls)
     findings += judge_agreement(presented, endpoint.key_types if len(endpoint.key_types) > 1 else ())
     for view in context.views:
         findings += judge_validation(view)

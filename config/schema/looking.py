@@ -18,6 +18,7 @@ from config.fields import (
     Host,
     Interval,
     IPAddress,
+    LongInterval,
     PathExpression,
     Pointer,
     Port,
@@ -97,6 +98,13 @@ class WatchSection(Section):
         )
 
 
+class OffersSection(Section):
+    """When a server is asked for everything that it takes."""
+
+    every: LongInterval = default_duration(7 * model.DAY)
+    """The time between two inquiries, at least an hour: each makes about a hundred connections."""
+
+
 class _Looking(Section):
     """The keys of each endpoint."""
 
@@ -121,6 +129,8 @@ class _Looking(Section):
     """The time limit of a look."""
     minimum_version: Version = _ENDPOINT.minimum_version
     """The lowest TLS version that certvigil itself accepts. It is low, to see old servers as well."""
+    offers: OffersSection | None = None
+    """Ask the server now and then for every version, cipher and group that it takes; without this key, never."""
     tls: NegotiationSection = NegotiationSection()
     """The TLS versions and ciphers that may be negotiated without a finding; by default as in the whole configuration.
     """
@@ -205,6 +215,7 @@ class _Looking(Section):
             proxy_protocol=self.proxy_protocol,
             sends_intermediates=self.sends_intermediates,
             default_certificate=self._default(default),
+            offers_every=self.offers.every if self.offers else None,
             labels=labels_of(self.labels),
         )
 

@@ -144,6 +144,13 @@ def check(
         typer.Option(help="The kind of key to ask for, of a server that has both kinds."),
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for each endpoint.", min=0.1)] = 10.0,
+    offers: Annotated[
+        bool,
+        typer.Option(
+            "--offers",
+            help="Ask each endpoint for every version, cipher and group that it takes: about a hundred connections.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Look once, without daemon and configuration. Exit code: 0 ok, 1 warning, 2 critical, 3 unknown."""
@@ -168,6 +175,7 @@ def check(
         proxy_protocol=proxy_protocol,
         key_type=None if key_type is None else KeyKind(key_type),
         timeout=timeout,
+        offers=offers,
         as_json=as_json,
     )
     raise typer.Exit(run(targets, options))

@@ -40,6 +40,7 @@ from monitor.http.answers import (
     KeystoreAnswer,
     NegotiatedAnswer,
     ObjectionAnswer,
+    OffersAnswer,
     StatusAnswer,
     Target,
 )
@@ -102,6 +103,8 @@ class CheckedTarget(Published):
     format: FileFormat | None
     keystore: KeystoreAnswer | None
     key: CheckedKey | None
+    offers: OffersAnswer | None
+    """Null where it was not asked (`--offers`)."""
 
 
 class PassedOver(Published):

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from config.channel import FindingMatch
 from config.document import Mistake
-from config.expected import NotTLS
+from config.expected import AllowedTLS, NotTLS
 from config.model import Waiver
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
@@ -93,6 +93,9 @@ class DaemonView(Protocol):
 
     def targets(self) -> Mapping[str, TargetState]:
         """Return the state of every target, by name."""
+
+    def allowed_tls(self, target: str) -> AllowedTLS:
+        """Return what an endpoint may negotiate without a finding."""
 
     def components(self) -> Sequence[ComponentStatus]:
         """Return the status of each component that certvigil may change."""

@@ -20,6 +20,7 @@ from monitor.metrics.x509_cert import OF_FILES, ended
 from monitor.metrics.x509_crl import OF_LISTS, stale
 from monitor.state.target import TargetState
 from probes.certificate import Certificate
+from probes.judge.tls import OFFERS
 from probes.observation import Presented
 from probes.ocsp import OCSPAnswer, staple_of
 
@@ -118,7 +119,34 @@ def _staples(state: TargetState) -> Iterator[OCSPAnswer]:
 
 def _negotiated_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
     if any(each.version for each in _answering(state)):
-        yield _target(state), int(not any(code in _OF_NEGOTIATION for code, _ in state.findings))
+        against = any(code in _OF_NEGOTIATION and subject != OFFERS for code, subject in state.findings)
+        yield _target(state), int(not against)
+
+
+def _offered(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.supported is not None:
+        target = _target(state)
+        for one in state.supported.versions:
+            for cipher in one.suites:
+                yield f'{target},protocol="{escape(one.version)}",cipher="{escape(cipher)}"', 1
+
+
+def _offered_groups(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.supported is not None:
+        target = _target(state)
+        for one in state.supported.versions:
+            for group in one.groups:
+                yield f'{target},protocol="{escape(one.version)}",group="{escape(group)}"', 1
+
+
+def _offers_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.supported is not None:
+        yield _target(state), int(not any(subject == OFFERS for _, subject in state.findings))
+
+
+def _offers_asked(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.supported is not None:
+        yield _target(state), f"{state.supported.at:.3f}"
 
 
 _OF_NEGOTIATION: Final = frozenset({Code.OBSOLETE_PROTOCOL, Code.WEAK_CIPHER})
@@ -149,7 +177,8 @@ def _certificate(certificate: Certificate) -> Iterator[tuple[str, object]]:
     subject, issuer = escape(certificate.subject), escape(certificate.issuer)
     labels = (
         f'sha256="{certificate.sha256}",subject="{subject}",issuer="{issuer}",serial="{certificate.serial}",'
-        f'key="{certificate.key}",signature_hash="{certificate.signature_hash}",ca="{str(certificate.is_ca).lower()}"'
+        f'key="{certificate.key}",signature_hash="{certificate.signature_hash}",'
+        f'signature="{certificate.signature}",ca="{str(certificate.is_ca).lower()}"'
     )
     yield labels, 1
 
@@ -188,6 +217,22 @@ OF_TARGETS: Final[tuple[Family[TargetState], ...]] = (
         "certvigil_negotiated_allowed",
         "Whether all of these are allowed, by the list of the configuration, or without one by RFC 9325.",
         _negotiated_allowed,
+    ),
+    Family(
+        "certvigil_offered_info",
+        "Which protocol versions and ciphers an endpoint takes, where the configuration has it asked for its offers.",
+        _offered,
+    ),
+    Family("certvigil_offered_group_info", "Which groups an endpoint takes for its key exchanges.", _offered_groups),
+    Family(
+        "certvigil_offers_allowed",
+        "Whether all that an endpoint takes is allowed, by the list of the configuration, or without one by RFC 9325.",
+        _offers_allowed,
+    ),
+    Family(
+        "certvigil_offers_last_inquiry_timestamp_seconds",
+        "When an endpoint was last asked for its offers, and answered.",
+        _offers_asked,
     ),
     Family("certvigil_client_accepts", "Whether a client accepts the presented chain.", _accepts),
     Family(
@@ -345,6 +390,7 @@ class Page:
             state.kind,
             state.component,
             state.location,
+            (state.supported, state.supported and state.supported.at),
             state.labels,
             (ended(state), state.lists, stale(state)) if self._x509_cert else None,
         )

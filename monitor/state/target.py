@@ -27,6 +27,7 @@ from probes.judge.time import moment
 from probes.keystore import Keystore
 from probes.observation import EndpointObservation, FileIdentity, Observation, Presented
 from probes.revocation.crl import RevocationList
+from probes.tls.support import Supported
 
 FindingKey = tuple[Code, str]
 
@@ -73,6 +74,8 @@ class TargetState:
     """Findings that may be a state between two writes or two looks: shown, and not told yet."""
     keystore: Keystore[Certificate] | None = None
     """Of a file that is one: its entries at the last look that could read them, in this run."""
+    supported: Supported | None = None
+    """Of an endpoint: everything that it takes, where it was asked for that in this run."""
     lists: tuple[RevocationList, ...] = ()
     """Of a file: the revocation lists that it held at the last look that could read it, in this run."""
     labels: Labels = ()
@@ -144,6 +147,7 @@ def learn(
         last_look=now,
         pending=pending,
         keystore=state.keystore if failure and keystore is None else keystore,
+        supported=state.supported,
         lists=state.lists if failure and not lists else lists,
         labels=state.labels,
     )

@@ -42,7 +42,7 @@ _REASONS: Final = MappingProxyType(
     }
 )
 
-_ALPN: Final = MappingProxyType({EndpointProtocol.POSTGRES_DIRECT: b"postgresql"})
+ALPN: Final = MappingProxyType({EndpointProtocol.POSTGRES_DIRECT: b"postgresql"})
 """By protocol: what is offered as the only application protocol, since the server takes nothing else."""
 
 _LOOKUPS: Final = BoundedSemaphore(256)
@@ -325,7 +325,7 @@ def handshake_with(endpoint: Endpoint, address: str, *, goes_on: bool = False) -
         preamble=preamble_to(endpoint),
         goes_on=goes_on,
         own=own_identity(endpoint),
-        alpn=_ALPN.get(endpoint.protocol, b""),
+        alpn=ALPN.get(endpoint.protocol, b""),
         agrees=begins_in_the_clear(endpoint.protocol),
     )
 

@@ -387,6 +387,7 @@ class Handshake:
             self._connection.get_group_name() or "",
             _staple(self._connection),
             *self._use_of_own(),
+            handshake_bytes=len(self._received),
         )
 
     def _use_of_own(self) -> tuple[ClientCertificateUse, Printable]:

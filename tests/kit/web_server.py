@@ -15,6 +15,7 @@ import uvloop
 
 from config.channel import FindingMatch, Silence
 from config.document import Mistake
+from config.expected import ANY_MODERN, AllowedTLS
 from config.model import Settings
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
@@ -113,6 +114,7 @@ class FakeView:
     takes: str = ""
     inventoried: Mapping[str, Any] = field(default_factory=lambda: NOTHING_INVENTORIED)
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
+    allowed: Mapping[str, AllowedTLS] = field(default_factory=dict)
 
     def add(self, *believed: TargetState) -> None:
         for each in believed:
@@ -121,6 +123,9 @@ class FakeView:
 
     def targets(self) -> Mapping[str, TargetState]:
         return self.registry
+
+    def allowed_tls(self, target: str) -> AllowedTLS:
+        return self.allowed.get(target, ANY_MODERN)
 
     def situations(self) -> Sequence[Situation]:
         return self.decided_by

@@ -26,7 +26,7 @@ ABOUT_NOW = range(1_000_000_000, 5_000_000_000)
 """Unix times of this age."""
 CERTIFICATE = {
     *("subject", "issuer", "serial", "not_before", "not_after", "sha256", "names", "key", "spki_sha256"),
-    *("signature_hash", "is_ca", "failures"),
+    *("signature_hash", "signature", "is_ca", "failures"),
 }
 
 
@@ -54,7 +54,7 @@ def check(command: str, text: str) -> Any:
                 assert TIME.fullmatch(value), f"{place} is no time: {value}"
         if {"subject", "issuer"} <= each.keys():
             assert each.keys() >= CERTIFICATE, f"{command}: {where}"
-            assert each["key"].keys() == {"kind", "bits"}
+            assert each["key"].keys() == {"kind", "bits", "name", "strength"}
         # A situation has the client's verdict with its time, in place of the cause.
         if "client" in each and "situations" not in where:
             assert {"client", "target", "accepts", "why"} <= each.keys(), f"{command}: {where}"

@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from config.document import Mistake
+from config.expected import AllowedTLS
 from config.model import Settings, Web
 from config.text import Printable, harmless
-from config.vocabulary import Code, EntryKind, Integrity, TargetKind
+from config.vocabulary import Code, EntryKind, Integrity, TargetKind, TLSVersion
 from monitor.http.app import accepts_gzip
 from monitor.state.own import SELF
 from monitor.state.target import Raised, TargetState
@@ -22,6 +23,7 @@ from monitor.store import Degraded, DegradedReason, HistoryEntry, What
 from probes.finding import Edge, finding
 from probes.keystore import Keystore, KeystoreEntry
 from probes.observation import Presented
+from probes.tls.support import Supported, SupportedVersion
 from tests.kit.metrics import samples, some_certificate, some_file, text_of, value
 from tests.kit.web_server import FakeView, RunningServer, running
 
@@ -173,9 +175,10 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
         "not_after": "2027-01-15T08:00:00Z",
         "sha256": leaf.sha256,
         "names": ["DNS:www.example.com"],
-        "key": {"kind": "ec", "bits": 256},
+        "key": {"kind": "ec", "bits": 256, "name": "", "strength": 128},
         "spki_sha256": None,
         "signature_hash": "sha256",
+        "signature": "",
         "is_ca": False,
         "failures": [],
         "encoding_faults": [],
@@ -235,6 +238,7 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
                 "version": "TLSv1.3",
                 "cipher": "TLS_AES_256_GCM_SHA384",
                 "group": "x25519",
+                "handshake_bytes": 0,
                 "client_certificate": "not_requested",
                 "client_certificate_fault": "",
                 "staple": None,
@@ -252,6 +256,31 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
                 }
             ],
         },
+        "offers": None,
+    }
+
+
+def test_what_an_endpoint_offers_is_told_with_what_is_allowed_of_it(view: FakeView, client: httpx.Client) -> None:
+    one = SupportedVersion("TLSv1.2", ("AES128-SHA", "AES256-SHA"), ("x25519",), 2048, ("rsa_pkcs1_sha256",))
+    supported = Supported(Printable("192.0.2.1"), (one,), (Printable("does not answer"),), 7, 5.0)
+    view.add(TargetState("mail", TargetKind.ENDPOINT, "mail:443", last_look=1.0, supported=supported))
+    view.allowed = {"mail": AllowedTLS(frozenset({TLSVersion.TLS1_3}), ("AES256-*",))}
+    assert client.get("/api/v1/targets/mail").json()["offers"] == {
+        "address": "192.0.2.1",
+        "versions": [
+            {
+                "version": "TLSv1.2",
+                "allowed": False,
+                "ciphers": [{"name": "AES128-SHA", "allowed": False}, {"name": "AES256-SHA", "allowed": True}],
+                "groups": ["x25519"],
+                "prime_bits": 2048,
+                "signatures": ["rsa_pkcs1_sha256"],
+            }
+        ],
+        "hybrid_groups": [],
+        "classical_fallback": True,
+        "unclear": ["does not answer"],
+        "connections": 7,
     }
 
 
