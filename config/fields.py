@@ -219,6 +219,7 @@ Handshakes = _whole_number(1, 1000)
 Attempts = _whole_number(1, 1000)
 KeptBackups = _whole_number(1, 1000)
 Port = _whole_number(1, 65_535)
+PathComponents = _whole_number(0, 100)
 SecurityLevel = _whole_number(0, 5)
 
 Sha256 = _text(

@@ -447,6 +447,16 @@ class ActorSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class X509CertSettings:
+    """How the metrics of x509-certificate-exporter are exported."""
+
+    relative: bool = False
+    """Whether the seconds from now to the begin and the end of each validity are among them."""
+    trim_path_components: int = 0
+    """The number of components at the beginning of each path that are left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of the daemon."""
 
@@ -462,8 +472,8 @@ class Settings:
     validation: Validation = Validation()
     probe: tuple[Reach, ...] = ()
     """The addresses that `/probe` may have looked at, beside the endpoints."""
-    x509_cert: bool = False
-    """Whether the certificates in files are exported as x509-certificate-exporter does, too."""
+    x509_cert: X509CertSettings | None = None
+    """How the certificates in files are exported as x509-certificate-exporter does, too; None for not at all."""
     settle: float = 2.0
     """Seconds without a write after which the files of a component are judged, as one set."""
     pending: float = 300.0

@@ -32,6 +32,7 @@ from config.model import (
     TrustStore,
     Waiver,
     Watch,
+    X509CertSettings,
 )
 from config.service import Service
 from config.show_policy import given, show_policy
@@ -147,8 +148,18 @@ def _settings(settings: Settings) -> dict[str, Any]:
                 {"networks": list(map(str, each.networks)), "ports": sorted(each.ports)} for each in settings.probe
             ]
         },
-        "metrics": {"x509_cert": settings.x509_cert},
+        "metrics": _metrics(settings.x509_cert),
         "tls": _tls(settings.tls),
+    }
+
+
+def _metrics(x509_cert: X509CertSettings | None) -> dict[str, Any]:
+    if x509_cert is None:
+        return {"x509_cert": False}
+    return {
+        "x509_cert": True,
+        "x509_relative": x509_cert.relative,
+        "x509_trim_path_components": x509_cert.trim_path_components,
     }
 
 

@@ -71,8 +71,11 @@ class Overview:
 
     def metrics(self) -> Iterator[Piece]:
         """Return the metrics, made step by step."""
+        begun = time.monotonic()
         yield from self._parts.state.page.pieces()
         yield piece(self._parts.state.counters.text())
+        if self._parts.state.sources is not None:
+            self._parts.state.sources.scraped(time.monotonic() - begun)
 
     def not_ready(self) -> Sequence[str]:
         """Return the reasons why the daemon is not ready; empty where it is."""

@@ -36,6 +36,8 @@ from monitor.look.files import FileMonitor
 from monitor.look.reading import ArtefactReader
 from monitor.look.sets import SetMonitor
 from monitor.metrics import Counters, Page
+from monitor.metrics.x509_cert import FileCertificates
+from monitor.metrics.x509_source import Sources
 from monitor.notify.notifier import Notifier
 from monitor.notify.outbox import Outbox
 from monitor.notify.problem import Member
@@ -61,6 +63,7 @@ from monitor.state.sets import SetRegistry
 from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
 from monitor.store import Degraded, Store
+from probes.finding import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ class StateParts:
     page: Page
     registry: TargetRegistry
     own: OwnFindings
+    sources: Sources | None
+    """Of the certificates in files, where these are counted for x509-certificate-exporter's rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +164,20 @@ def _build_state(trust_context: TrustContext, now: float) -> StateParts:
     bus = Bus()
     counters = Counters(own_version(), now)
     counters.host(config.host)
-    page = Page(x509_cert=config.settings.x509_cert, interval=_intervals(config))
+    x509_cert = _x509_cert(config, counters)
+    page = Page(x509_cert=x509_cert, interval=_intervals(config))
     registry = TargetRegistry(trust_context, bus, page)
-    return StateParts(bus, counters, page, registry, OwnFindings(registry))
+    return StateParts(bus, counters, page, registry, OwnFindings(registry), x509_cert.sources if x509_cert else None)
+
+
+def _x509_cert(config: Config, counters: Counters) -> FileCertificates | None:
+    """Return the metrics of x509-certificate-exporter, where they are wanted."""
+    settings = config.settings.x509_cert
+    if settings is None:
+        return None
+    sources = Sources(config, own_version())
+    counters.add(sources)
+    return FileCertificates(settings, sources)
 
 
 def _build_act(state: StateParts, table: DecisionTable) -> ActParts:
@@ -202,7 +218,7 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         pools.files,
         event_latency=counters.event_latency,
         overflowed=counters.overflowed,
-        unsearched=partial(state.own.report, "files"),
+        unsearched=partial(_tell_unsearched, state),
         helpers=helpers,
     )
     return LookParts(endpoints, sets, files, Prober(pools.judge, registry.config.settings.concurrency))
@@ -258,6 +274,8 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     config = trust_context.config
     state.registry.trust_context = trust_context
     state.page.reconfigure(_intervals(config))
+    if state.sources is not None:
+        state.sources.reconfigure(config)
     look.sets.reconfigure()
     look.endpoints.reconfigure()
     look.prober.reconfigure(config.settings.concurrency)
@@ -293,6 +311,13 @@ def _outlook(table: DecisionTable, registry: TargetRegistry, member: Member) -> 
     """Return the course of a finding if no person does anything."""
     component = member.component
     return outlook(table.about(member.target if component is None else registry.config.subject_of(component)))
+
+
+def _tell_unsearched(state: StateParts, findings: Sequence[Finding]) -> None:
+    """Tell which files are not looked at; the first call is after every file was looked at once."""
+    state.own.report("files", findings)
+    if state.sources is not None:
+        state.sources.searched(findings)
 
 
 def _snapshot(registry: TargetRegistry) -> tuple[TargetState, ...]:

@@ -233,7 +233,7 @@ class RootSection(Section):
             actor=self.actor.build(),
             validation=self.validation.build(),
             probe=tuple(each.build() for each in self.probe.allow),
-            x509_cert=self.metrics.x509_cert,
+            x509_cert=self.metrics.build(),
             settle=self.settle,
             pending=self.pending,
             tls=self.tls.build(),

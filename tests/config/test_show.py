@@ -51,7 +51,7 @@ DOCUMENTS = {
         """,
     "what others may ask for": """
         probe: {allow: [{networks: [10.0.0.0/8, "fd00::/8"], ports: [443, 8443]}]}
-        metrics: {x509_cert: true}
+        metrics: {x509_cert: true, x509_relative: true, x509_trim_path_components: 2}
         """,
 }
 
