@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from config import label
 from config.address import is_dns_name, is_ip_address, split_address, split_proxy
 from config.model import DAY
+from config.probing import is_simple
 from config.text import printable
 
 RESERVED_NAMES: Final = frozenset({"certvigil"})
@@ -251,6 +252,14 @@ Sentence = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1}),
 ]
 Host = _text("a DNS name or an IP address", _is_host)
+HostPattern = _text(
+    "a DNS name such as www.example.com, or *.example.com for all below it",
+    lambda text: is_dns_name(text.removeprefix("*.")),
+)
+SimpleExpression = _text(
+    "a simple regular expression: at most two of * + {, one where it does not begin with ^, and none behind a group",
+    lambda text: len(text) <= 200 and is_simple(text),
+)
 HostName = _text("a DNS name such as web1.example.com", is_dns_name)
 Network = _text("a network without bits of a host, such as 10.0.0.0/8 or fd00::/8", _is_network)
 Address = _text("host:port, such as www.example.com:443 or [2001:db8::1]:443", lambda text: bool(_port_of(text)))

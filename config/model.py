@@ -12,6 +12,7 @@ from config.channel import Channel, Notifications
 from config.expected import ANY_MODERN, AllowedTLS, DefaultCertificate, NotTLS, ValidationSwitch
 from config.host import NAMELESS
 from config.label import Labels
+from config.probing import MODULES, ProbeModule, ProbeTurn
 from config.reach import Reach
 from config.service import Service
 from config.vocabulary import (
@@ -164,6 +165,8 @@ class Endpoint:
     """How the product's own default certificate is told at this endpoint; None where nothing is known of one."""
     labels: Labels = ()
     """Those of its component among them."""
+    dialogue: tuple[ProbeTurn, ...] = ()
+    """What is said before TLS in place of the `protocol`, where a module of `/probe` says so."""
 
     @property
     def verified_name(self) -> str:
@@ -472,6 +475,10 @@ class Settings:
     validation: Validation = Validation()
     probe: tuple[Reach, ...] = ()
     """The addresses that `/probe` may have looked at, beside the endpoints."""
+    probe_files: tuple[str, ...] = ()
+    """Patterns of the files that `/probe` may read, beside the watched ones."""
+    probe_modules: Mapping[str, ProbeModule] = field(default_factory=lambda: MODULES)
+    """By name."""
     x509_cert: X509CertSettings | None = None
     """How the certificates in files are exported as x509-certificate-exporter does, too; None for not at all."""
     settle: float = 2.0

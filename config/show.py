@@ -34,9 +34,10 @@ from config.model import (
     Watch,
     X509CertSettings,
 )
+from config.probing import MODULES, ProbeModule
 from config.service import Service
 from config.show_policy import given, show_policy
-from config.vocabulary import VerifierName
+from config.vocabulary import ProbeKind, VerifierName
 
 MASK: Final = "***"
 """The text in place of a secret."""
@@ -145,12 +146,44 @@ def _settings(settings: Settings) -> dict[str, Any]:
         ),
         "probe": {
             "allow": [
-                {"networks": list(map(str, each.networks)), "ports": sorted(each.ports)} for each in settings.probe
-            ]
+                {"networks": list(map(str, each.networks)), "names": list(each.names), "ports": sorted(each.ports)}
+                for each in settings.probe
+            ],
+            "files": list(settings.probe_files),
+            "modules": {
+                name: _module(each) for name, each in settings.probe_modules.items() if MODULES.get(name) != each
+            },
         },
         "metrics": _metrics(settings.x509_cert),
         "tls": _tls(settings.tls),
     }
+
+
+def _module(module: ProbeModule) -> dict[str, Any]:
+    via = given({"proxy_url": module.proxy.url if module.proxy else None})
+    turns = [
+        {
+            **({"expect_bytes": each.expect_bytes.decode()} if each.expect_bytes else {}),
+            **({"expect": each.expect} if each.expect else {}),
+            "send": each.send,
+            "starttls": each.starttls,
+        }
+        for each in (*module.before, *module.within)
+    ]
+    said = {
+        "tls": module.protocol is None and not module.before,
+        **given({"starttls": str(module.protocol) if module.protocol else None}),
+        "query_response": turns,
+    }
+    return given(
+        {
+            "prober": str(module.kind),
+            "target": module.target,
+            "timeout": duration_text(module.timeout) if module.timeout is not None else None,
+            "tls_config": given({"server_name": module.server_name, "insecure_skip_verify": not module.verifies}),
+            str(module.kind): said if module.kind is ProbeKind.TCP else via or None,
+        }
+    )
 
 
 def _metrics(x509_cert: X509CertSettings | None) -> dict[str, Any]:

@@ -73,15 +73,17 @@ class Pools:
     files: Executor
     judge: Executor
     sets: Executor
+    probed: Executor
 
     @classmethod
     def start(cls) -> Pools:
         """Return pools whose threads start when they are needed."""
-        return cls(ThreadPoolExecutor(1, "files"), ThreadPoolExecutor(1, "judge"), ThreadPoolExecutor(2, "sets"))
+        sizes = {"files": 1, "judge": 1, "sets": 2, "probed": 1}
+        return cls(**{name: ThreadPoolExecutor(size, name) for name, size in sizes.items()})
 
     def shut_down(self) -> None:
         """Drop the work that waits; work that is under way ends by itself."""
-        for each in (self.files, self.judge, self.sets):
+        for each in (self.files, self.judge, self.sets, self.probed):
             each.shutdown(wait=False, cancel_futures=True)
 
 
@@ -221,7 +223,7 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         unsearched=partial(_tell_unsearched, state),
         helpers=helpers,
     )
-    return LookParts(endpoints, sets, files, Prober(pools.judge, registry.config.settings.concurrency))
+    return LookParts(endpoints, sets, files, Prober(pools.judge, pools.probed, registry.config.settings.concurrency))
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:

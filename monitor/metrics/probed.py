@@ -14,12 +14,13 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
 
-from config.vocabulary import TLSVersion
+from config.text import Printable, printable, sentence
+from config.vocabulary import ProbeKind, TLSVersion, UnreadableReason
 from monitor.metrics.names import NameLabels, decimal_serial, value, values
 from probes.certificate import Certificate, NameKind
 from probes.http.exchange import NoResponse, Response
 from probes.judge.presented import earliest_end
-from probes.observation import EndpointObservation, Presented
+from probes.observation import EndpointObservation, FileObservation, Presented
 
 _VERSIONS: Final[Mapping[str, str]] = {
     TLSVersion.TLS1_0: "TLS 1.0",
@@ -67,17 +68,18 @@ class Probed:
     """Seconds in which the name was resolved."""
     asked: Asked | None = None
     """None where no request was to be sent."""
+    limit: float | None = None
+    """Seconds that it might have taken."""
+    unmatched: bool = False
+    """Whether a server did not say what the module expects."""
+    in_body: tuple[Certificate, ...] | None = None
+    """The certificates in the body of the answer; None where these were not wanted."""
+    log: tuple[Printable, ...] = ()
+    """What happened, for a person."""
 
     def text(self) -> bytes:
         """Return all of it in Prometheus text format 0.0.4."""
-        registry = CollectorRegistry()
-        for name, help_text, samples in (*self._as_blackbox_exporter(), *self._as_ssl_exporter()):
-            known = list(samples)
-            if known:
-                gauge = Gauge(name, help_text, tuple(known[0][0]), registry=registry)
-                for labels, number in known:
-                    (gauge.labels(**labels) if labels else gauge).set(number)
-        return generate_latest(registry)
+        return _text((*self._as_blackbox_exporter(), *self._as_ssl_exporter()))
 
     @property
     def _presented(self) -> Sequence[Presented]:
@@ -90,6 +92,8 @@ class Probed:
     def _as_blackbox_exporter(self) -> Families:
         yield "probe_success", _SUCCESS, [({}, self.accepted)]
         yield "probe_duration_seconds", "Duration of the look.", [({}, self.seconds)]
+        yield "probe_timeout_seconds", "Its time limit.", _known(self.limit)
+        yield "probe_failed_due_to_regex", "Whether a server said other than expected.", [({}, self.unmatched)]
         yield "probe_dns_lookup_time_seconds", "Time in which the name was resolved.", [({}, self.lookup)]
         if self._presented:
             address = ip_address(self._presented[0].address.partition("%")[0])
@@ -100,9 +104,11 @@ class Probed:
                 [({}, _fnv(address.packed))],
             )
         yield "probe_tls_version_info", "The TLS version negotiated.", _versions(self._presented)
-        if self.prober == "https" and self._presented:
-            ciphers = dict.fromkeys(each.cipher for each in self._presented)
-            yield "probe_tls_cipher_info", "The cipher negotiated.", [({"cipher": each}, 1) for each in ciphers]
+        ciphers = dict.fromkeys(each.cipher for each in self._presented)
+        yield "probe_tls_cipher_info", "The cipher negotiated.", [({"cipher": each}, 1) for each in ciphers]
+        groups = dict.fromkeys(each.group for each in self._presented if each.group)
+        yield "probe_tls_group_info", "The key exchange group.", [({"group": each}, 1) for each in groups]
+        if self.asked is not None and self._presented:
             yield "probe_http_ssl", "Whether TLS was used.", [({}, 1)]
         if self.asked is not None:
             yield from _as_http(self.asked)
@@ -119,14 +125,74 @@ class Probed:
         yield "ssl_tls_version_info", "The TLS version negotiated.", _versions(self._presented)
         latest_first = sorted(self.paths, key=lambda path: earliest_end(path) or 0, reverse=True)
         for name, help_text, fact in (("not_after", "End", _not_after), ("not_before", "Begin", _not_before)):
-            presented = _each(self._certificates, fact)
-            yield f"ssl_cert_{name}", f"{help_text} of each certificate presented.", presented
+            certificates = self._certificates if self.in_body is None else self.in_body
+            yield (
+                f"ssl_cert_{name}",
+                f"{help_text} of each certificate presented or fetched.",
+                _each(certificates, fact),
+            )
             verified = [
                 sample
                 for number, path in enumerate(latest_first)
                 for sample in _each(path, fact, {"chain_no": str(number)})
             ]
             yield f"ssl_verified_cert_{name}", f"{help_text} of each certificate on a verified path.", verified
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedFiles:
+    """The result of a look at files of this host."""
+
+    observations: tuple[FileObservation, ...]
+    seconds: float
+    """Duration of the look."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether there is a certificate, and no file that could be read is damaged."""
+        damaged = [each for each in self.observations if each.failure and each.failure.reason not in _PASSED_OVER]
+        return not damaged and any(each.certificates for each in self.observations)
+
+    @property
+    def log(self) -> tuple[Printable, ...]:
+        """What happened, for a person."""
+        return tuple(
+            sentence("{}: {}", printable(each.target, 4096), each.failure.detail)
+            if each.failure
+            else sentence("{}: {} certificates", printable(each.target, 4096), len(each.certificates))
+            for each in self.observations
+        )
+
+    def text(self) -> bytes:
+        """Return all of it in Prometheus text format 0.0.4."""
+        return _text(self._families())
+
+    def _families(self) -> Families:
+        yield "probe_success", _SUCCESS, [({}, self.accepted)]
+        yield "probe_duration_seconds", "Duration of the look.", [({}, self.seconds)]
+        yield "ssl_probe_success", _SUCCESS, [({}, self.accepted)]
+        yield "ssl_prober", "How it was looked at.", [({"prober": ProbeKind.FILE}, 1)]
+        for name, help_text, fact in (("not_after", "End", _not_after), ("not_before", "Begin", _not_before)):
+            found = [
+                sample
+                for each in self.observations
+                for sample in _each(dict.fromkeys(each.certificates), fact, {"file": each.target})
+            ]
+            yield f"ssl_file_cert_{name}", f"{help_text} of each certificate in a file.", found
+
+
+_PASSED_OVER: Final = frozenset({UnreadableReason.NOT_FOUND, UnreadableReason.PERMISSION_DENIED})
+
+
+def _text(families: Iterable[tuple[str, str, Samples]]) -> bytes:
+    registry = CollectorRegistry()
+    for name, help_text, samples in families:
+        known = list(samples)
+        if known:
+            gauge = Gauge(name, help_text, tuple(known[0][0]), registry=registry)
+            for labels, number in known:
+                (gauge.labels(**labels) if labels else gauge).set(number)
+    return generate_latest(registry)
 
 
 def _as_http(asked: Asked) -> Families:

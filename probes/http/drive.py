@@ -26,16 +26,17 @@ class Fetched:
     """Of connect, tls, processing and transfer; parts that were not reached are absent."""
 
 
-async def fetch(address: str, endpoint: Endpoint, target: str, seconds: float) -> Fetched:
+async def fetch(address: str, endpoint: Endpoint, target: str, seconds: float, *, keeps_body: bool = False) -> Fetched:
     """Return the answer of `address` of `endpoint` to a GET of `target`, a path and perhaps a query, within `seconds`.
 
-    Raises ValueError where `target` cannot stand in a request.
+    Through the endpoint's proxy, where it has one. Raises ValueError where `target` cannot stand in a request.
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
     handshake = handshake_with(endpoint, address, goes_on=True)
-    exchange = Exchange(handshake, _host(endpoint), target, loop.time)
-    error = await converse(exchange, address, endpoint.port, begun + max(0.0, seconds))
+    exchange = Exchange(handshake, _host(endpoint), target, loop.time, keeps_body=keeps_body)
+    where = (endpoint.proxy.host, endpoint.proxy.port) if endpoint.proxy is not None else (address, endpoint.port)
+    error = await converse(exchange, *where, begun + max(0.0, seconds))
     answer = exchange.end() if error is None else exchange.outcome or exchange.end(_words(error, seconds))
     presented = exchange.presented
     return Fetched(

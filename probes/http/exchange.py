@@ -38,6 +38,8 @@ class Response:
     """Unix time."""
     location: str | None = None
     """Where a redirect leads, as the server wrote it: hostile text."""
+    body: bytes = b""
+    """All of it, where it was to be kept and is no longer than `MOST_BODY`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,9 @@ class Times:
 class Exchange:
     """Handshake, request and answer; the exchange is over once `outcome` is set. Nothing is verified."""
 
-    def __init__(self, handshake: Handshake, host: str, target: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, handshake: Handshake, host: str, target: str, clock: Callable[[], float], *, keeps_body: bool = False
+    ) -> None:
         """Ask `host`, as it stands in a Host header, for `target`, a path and perhaps a query.
 
         `handshake` is one that goes on. Raises ValueError where `host` or `target` cannot stand in a request.
@@ -80,6 +84,7 @@ class Exchange:
         self._informational = 0
         self._response: h11.Response | None = None
         self._body = 0
+        self._kept: bytearray | None = bytearray() if keeps_body else None
 
     @property
     def presented(self) -> Presented | Unreachable | None:
@@ -157,7 +162,10 @@ class Exchange:
         elif isinstance(event, h11.Data):
             self._body += len(event.data)
             if self._body > MOST_BODY:
+                self._kept = None
                 self._answer(None)
+            elif self._kept is not None:
+                self._kept += event.data
         elif isinstance(event, h11.EndOfMessage):
             self._answer(self._body)
 
@@ -172,6 +180,7 @@ class Exchange:
                 body_length,
                 _moment(_header(response, b"last-modified")),
                 _location(_header(response, b"location")),
+                bytes(self._kept or b""),
             )
         )
 

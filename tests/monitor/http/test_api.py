@@ -16,6 +16,7 @@ from config.model import Settings, Web
 from config.text import Printable, harmless
 from config.vocabulary import Code, EntryKind, Integrity, TargetKind
 from monitor.http.app import accepts_gzip
+from monitor.look.demand import ProbeRequest, RefusedProbe
 from monitor.state.own import SELF
 from monitor.state.target import Raised, TargetState
 from monitor.store import Degraded, DegradedReason, HistoryEntry, What
@@ -56,10 +57,6 @@ def local(server: RunningServer) -> Iterator[httpx.Client]:
 
 
 def test_a_probe_says_what_it_lacks(view: FakeView, client: httpx.Client) -> None:
-    for query, why in (("", "the parameter target is missing"), ("?target=web&module=ssh", "there is no module ssh")):
-        answer = client.get(f"/probe{query}")
-        assert answer.status_code == 400
-        assert why in answer.json()["detail"]
     waiting = {"x-prometheus-scrape-timeout-seconds": "soon"}
     assert client.get("/probe?target=web", headers=waiting).status_code == 400
     assert view.probed == []
@@ -69,8 +66,19 @@ def test_a_probe_is_asked_for_with_the_time_that_prometheus_leaves(view: FakeVie
     refused = client.get("/probe?target=web", headers={"x-prometheus-scrape-timeout-seconds": "10"})
     assert refused.status_code == 403
     assert refused.json() == {"detail": "it is none of the endpoints"}
-    client.get("/probe?target=web&module=tls")
-    assert view.probed == [("web", "tcp", 9.5), ("web", "tcp", math.inf)]
+    client.get("/probe?target=web&module=smtp&hostname=www.example.com")
+    assert view.probed == [
+        ProbeRequest("web", "tls", None, 9.5),
+        ProbeRequest("web", "smtp", "www.example.com", math.inf),
+    ]
+
+
+def test_a_probe_that_makes_no_sense_is_told_from_one_that_is_not_permitted(
+    view: FakeView, client: httpx.Client
+) -> None:
+    view.refusal = RefusedProbe("there is no module ssh", is_mistake=True)
+    answer = client.get("/probe?target=web&module=ssh")
+    assert (answer.status_code, answer.json()["detail"]) == (400, "there is no module ssh")
 
 
 def test_metrics_are_the_page_with_and_without_compression(view: FakeView, client: httpx.Client) -> None:

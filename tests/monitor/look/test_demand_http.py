@@ -280,3 +280,27 @@ def test_no_more_time_passes_than_prometheus_waits(surround: Surround, answering
     assert found.seconds < 2
     assert found.asked is not None
     assert re.fullmatch(r"NoResponse\(why='no whole answer within 0\.\d+ s'\)", str(found.asked.answer))
+
+
+def test_the_certificates_that_a_web_server_hands_out_are_told(
+    surround: Surround, answering: Start, root_ca: Authority, issuing_ca: Authority
+) -> None:
+    bundle = root_ca.pem() + issuing_ca.pem()
+    pages = {"/ca.pem": page("200 OK", bundle), "/none.pem": page("200 OK", b"none"), "/gone": page("404 Not Found")}
+    pages["/moved"] = page("302 Found", b"", "Location: /ca.pem")
+    server = answering(lambda path: [pages[path]])
+    trust_context = surround(endpoint(server))
+
+    def fetched(path: str) -> str:
+        return text(trust_context, f"https://{server.address}{path}", "http_file")
+
+    for path in ("/ca.pem", "/moved"):
+        found = fetched(path)
+        assert value(found, "ssl_probe_success") == 1
+        assert value(found, "ssl_prober", prober="http_file") == 1
+        names = {dict(labels)["cn"] for name, labels in samples(found) if name == "ssl_cert_not_after"}
+        assert names == {"Lab Root CA", "Lab Issuing CA"}
+    for path in ("/none.pem", "/gone"):
+        found = fetched(path)
+        assert value(found, "ssl_probe_success") == 0
+        assert "\nssl_cert_not_after{" not in found

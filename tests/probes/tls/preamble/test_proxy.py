@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +14,7 @@ import pytest
 from config.model import Endpoint, Proxy
 from config.vocabulary import EndpointProtocol, ProxyKind, ProxyProtocolVersion, UnreachableReason
 from monitor.lab.ca import Authority
-from monitor.lab.process import ServerProcess, accepts, free_address
+from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, Nginx, Site, write_site
 from probes.tls.preamble.chained import Chained
 from probes.tls.preamble.proxy import Socks5, http_connect
@@ -22,33 +22,11 @@ from probes.tls.preamble.proxy_protocol import ProxyHeader
 from probes.tls.preamble.registry import preamble_of
 from probes.tls.preamble.talk import Agreed, Declined, Preamble
 from tests.kit.drivers import DRIVERS
+from tests.kit.proxies import started
 from tests.kit.starttls_servers import DOMAIN, server_of
 
 V6 = bytes.fromhex("20010db8000000000000000000000001")
 GRANTED = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x04\x38"
-
-
-def tinyproxy(directory: str, host: str, port: int) -> tuple[str, ...]:
-    config = Path(directory, "tinyproxy.conf")
-    config.write_text(f"Port {port}\nListen {host}\nTimeout 60\nLogLevel Error\nMaxClients 20\n", encoding="ascii")
-    return ("tinyproxy", "-d", "-c", str(config))
-
-
-def microsocks(_directory: str, host: str, port: int) -> tuple[str, ...]:
-    return ("microsocks", "-i", host, "-p", str(port))
-
-
-@contextmanager
-def started(kind: ProxyKind, directory: Path) -> Iterator[Proxy]:
-    host, port = free_address()
-    make = tinyproxy if kind is ProxyKind.HTTP else microsocks
-    process = ServerProcess(make(str(directory), host, port), str(directory / f"{kind}.log"))
-    try:
-        process.wait_until(lambda: accepts(host, port), "listening")
-        yield Proxy(kind, host, port)
-    finally:
-        process.stop()
-
 
 KINDS = [
     pytest.param(ProxyKind.HTTP, marks=pytest.mark.server("tinyproxy")),
