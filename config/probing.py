@@ -118,6 +118,7 @@ MODULES: Final[Mapping[str, ProbeModule]] = MappingProxyType(
         "postgresql": ProbeModule(ProbeKind.TCP, protocol=EndpointProtocol.POSTGRES),
         "pop3s_banner": ProbeModule(ProbeKind.TCP, within=(ProbeTurn(expect=r"^\+OK"),)),
         "file": _FILE,
+        "kubeconfig": ProbeModule(ProbeKind.KUBECONFIG),
         "http_file": ProbeModule(ProbeKind.HTTP_FILE),
     }
 )

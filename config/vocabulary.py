@@ -308,6 +308,8 @@ class ProbeKind(StrEnum):
     """Also a request, whose answer must be of 2xx; redirects are followed."""
     FILE = "file"
     """The certificates in files of this host."""
+    KUBECONFIG = "kubeconfig"
+    """The certificates in a kubeconfig of this host, and in files that it names."""
     HTTP_FILE = "http_file"
     """The certificates in the answer of a web server."""
 

@@ -177,9 +177,14 @@ def read_password(path: str | None, opened: Callable[[str], int] = open_plainly)
     """Return the password in the file at `path`; it is read for one look, and forgotten after it."""
     if path is None:
         return None
-    read = _read(path, opened)
-    password = read if isinstance(read, Unreadable) else read.data
+    password = read_whole(path, opened)
     return password if isinstance(password, Unreadable) else password_in(password)
+
+
+def read_whole(path: str, opened: Callable[[str], int] = open_plainly) -> bytes | Unreadable:
+    """Return the content of the file at `path`; whatever it is, reading neither hangs nor raises."""
+    read = _read(path, opened)
+    return read if isinstance(read, Unreadable) else read.data
 
 
 def _opened(data: bytes, target: FileTarget, password: bytes | Unreadable | None) -> Container:

@@ -109,7 +109,7 @@ class ModuleSection(Section):
     """A module, in the shape of those of blackbox_exporter and ssl_exporter."""
 
     prober: Annotated[ProbeKind, Field(strict=False)]
-    """How it looks: tcp, https, http, file or http_file."""
+    """How it looks: tcp, https, http, file, kubeconfig or http_file."""
     target: str | None = None
     """The only target; by default that of the request."""
     timeout: Interval | None = None

@@ -153,8 +153,8 @@ class Prober:
         if request.hostname is not None and not (is_dns_name(request.hostname) or is_ip_address(request.hostname)):
             return RefusedProbe("hostname is neither a DNS name nor an IP address", is_mistake=True)
         seconds = request.seconds if module.timeout is None else min(request.seconds, module.timeout)
-        if module.kind is ProbeKind.FILE:
-            return await self._look_at_files(target, trust_context.config, seconds)
+        if module.kind in {ProbeKind.FILE, ProbeKind.KUBECONFIG}:
+            return await self._look_at_files(target, module.kind, trust_context.config, seconds)
         place = place_of(target, module, trust_context)
         if isinstance(place, RefusedProbe):
             return place
@@ -167,17 +167,19 @@ class Prober:
         finally:
             self._places.forget_all_but(MOST_REMEMBERED)
 
-    async def _look_at_files(self, target: str, config: Config, seconds: float) -> ProbedFiles | RefusedProbe:
+    async def _look_at_files(
+        self, target: str, kind: ProbeKind, config: Config, seconds: float
+    ) -> ProbedFiles | RefusedProbe:
         begun = time.monotonic()
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(None if seconds == inf else seconds):
-                found = await loop.run_in_executor(self._files, look_at_files, target, config, time.time())
+                found = await loop.run_in_executor(self._files, look_at_files, target, kind, config, time.time())
         except TimeoutError:
             return RefusedProbe(f"the files were not read within {seconds:g} s")
         if found is None:
             return RefusedProbe("neither a watch nor probe.files has such files")
-        return ProbedFiles(found, time.monotonic() - begun)
+        return ProbedFiles(kind, found, time.monotonic() - begun)
 
     async def _probe(
         self, place: ProbeAddress, module: ProbeModule, trust_context: TrustContext, latest: float

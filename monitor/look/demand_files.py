@@ -6,24 +6,32 @@ import os
 from collections.abc import Iterator
 
 from config.model import Config, FileTarget, Watch
-from config.text import printable
-from config.vocabulary import FileRole
-from probes.file import look_at_file
+from config.text import Printable, printable, sentence
+from config.vocabulary import FileRole, ProbeKind, UnreadableReason
+from monitor.metrics.probed import FoundInFile
+from probes.file import look_at_file, read_whole
 from probes.find import find, is_pattern_of_paths
-from probes.observation import FileObservation
+from probes.kubeconfig import KubeconfigEntry, read_kubeconfig
+from probes.observation import Unreadable
 
 MOST_FILES = 10_000
 """That are read for one request."""
 
+_PASSED_OVER = frozenset({UnreadableReason.NOT_FOUND, UnreadableReason.PERMISSION_DENIED})
+"""As ssl_exporter passes over them."""
+_WITH_CERTIFICATES = frozenset({FileRole.CERTIFICATE, FileRole.CHAIN, FileRole.COMBINED, FileRole.KEYSTORE})
 
-def look_at_files(target: str, config: Config, now: float) -> tuple[FileObservation, ...] | None:
-    """Return an observation of each file that `target` names, at Unix time `now`; None where it may name none.
+
+def look_at_files(target: str, kind: ProbeKind, config: Config, now: float) -> tuple[FoundInFile, ...] | None:
+    """Return what is in the files that `target` names, at Unix time `now`; None where it may name none.
 
     `target` is a pattern of `watch` or of `probe.files`, word for word, or the path of a file or a directory that one
     of these matches: a request must not make the daemon search elsewhere, nor tell what is there.
     """
-    targets = sorted(_targets(target, config), key=lambda each: each.path)
-    return tuple(look_at_file(each, now) for each in targets[:MOST_FILES]) or None
+    targets = sorted(_targets(target, config), key=lambda each: each.path)[:MOST_FILES]
+    if kind is ProbeKind.KUBECONFIG:
+        return tuple(found for each in targets for found in _in_kubeconfig(each, config, now)) or None
+    return tuple(_in_file(each, now) for each in targets) or None
 
 
 def _targets(target: str, config: Config) -> Iterator[FileTarget]:
@@ -40,4 +48,31 @@ def _targets(target: str, config: Config) -> Iterator[FileTarget]:
     yield from find(watches, target).targets
 
 
-_WITH_CERTIFICATES = frozenset({FileRole.CERTIFICATE, FileRole.CHAIN, FileRole.COMBINED, FileRole.KEYSTORE})
+def _in_file(target: FileTarget, now: float) -> FoundInFile:
+    seen = look_at_file(target, now)
+    fault = seen.failure.detail if seen.failure is not None else Printable("")
+    damaged = seen.failure is not None and seen.failure.reason not in _PASSED_OVER
+    return FoundInFile({"file": target.name}, seen.certificates, fault, damaged)
+
+
+def _in_kubeconfig(target: FileTarget, config: Config, now: float) -> Iterator[FoundInFile]:
+    data = read_whole(target.path)
+    entries = data if isinstance(data, Unreadable) else read_kubeconfig(data, os.path.dirname(target.path))
+    if isinstance(entries, Unreadable):
+        yield FoundInFile({"kubeconfig": target.name}, (), entries.detail, damaged=True)
+    elif isinstance(entries, str):
+        yield FoundInFile({"kubeconfig": target.name}, (), entries, damaged=True)
+    else:
+        for each in entries:
+            labels = {"kubeconfig": target.name, "name": each.name, "type": each.kind}
+            yield _of_entry(each, labels, config, now)
+
+
+def _of_entry(entry: KubeconfigEntry, labels: dict[str, str], config: Config, now: float) -> FoundInFile:
+    if not entry.path:
+        return FoundInFile(labels, entry.certificates, entry.fault, damaged=bool(entry.fault))
+    # What a kubeconfig names is no more allowed than what a request names.
+    elsewhere = look_at_files(entry.path, ProbeKind.FILE, config, now) or ()
+    certificates = tuple(certificate for each in elsewhere for certificate in each.certificates)
+    fault = sentence("neither a watch nor probe.files has {}", printable(entry.path, 4096))
+    return FoundInFile(labels, certificates, Printable("") if certificates else fault, damaged=not certificates)

@@ -14,13 +14,13 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
 
-from config.text import Printable, printable, sentence
-from config.vocabulary import ProbeKind, TLSVersion, UnreadableReason
+from config.text import Printable, listed, printable, sentence
+from config.vocabulary import ProbeKind, TLSVersion
 from monitor.metrics.names import NameLabels, decimal_serial, value, values
 from probes.certificate import Certificate, NameKind
 from probes.http.exchange import NoResponse, Response
 from probes.judge.presented import earliest_end
-from probes.observation import EndpointObservation, FileObservation, Presented
+from probes.observation import EndpointObservation, Presented
 
 _VERSIONS: Final[Mapping[str, str]] = {
     TLSVersion.TLS1_0: "TLS 1.0",
@@ -140,27 +140,43 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundInFile:
+    """What is in a file of this host, or in a part of it."""
+
+    labels: Mapping[str, str]
+    """Where it is."""
+    certificates: tuple[Certificate, ...]
+    fault: Printable
+    """Why there are none, or not all; empty where nothing is wrong."""
+    damaged: bool
+    """Whether it should be otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProbedFiles:
     """The result of a look at files of this host."""
 
-    observations: tuple[FileObservation, ...]
+    kind: ProbeKind
+    """FILE or KUBECONFIG."""
+    found: tuple[FoundInFile, ...]
     seconds: float
     """Duration of the look."""
 
     @property
     def accepted(self) -> bool:
         """Whether there is a certificate, and no file that could be read is damaged."""
-        damaged = [each for each in self.observations if each.failure and each.failure.reason not in _PASSED_OVER]
-        return not damaged and any(each.certificates for each in self.observations)
+        return any(each.certificates for each in self.found) and not any(each.damaged for each in self.found)
 
     @property
     def log(self) -> tuple[Printable, ...]:
         """What happened, for a person."""
         return tuple(
-            sentence("{}: {}", printable(each.target, 4096), each.failure.detail)
-            if each.failure
-            else sentence("{}: {} certificates", printable(each.target, 4096), len(each.certificates))
-            for each in self.observations
+            sentence(
+                "{}: {}",
+                listed((printable(each, 4096) for each in one.labels.values()), " "),
+                one.fault or sentence("{} certificates", len(one.certificates)),
+            )
+            for one in self.found
         )
 
     def text(self) -> bytes:
@@ -171,17 +187,12 @@ class ProbedFiles:
         yield "probe_success", _SUCCESS, [({}, self.accepted)]
         yield "probe_duration_seconds", "Duration of the look.", [({}, self.seconds)]
         yield "ssl_probe_success", _SUCCESS, [({}, self.accepted)]
-        yield "ssl_prober", "How it was looked at.", [({"prober": ProbeKind.FILE}, 1)]
+        yield "ssl_prober", "How it was looked at.", [({"prober": self.kind}, 1)]
         for name, help_text, fact in (("not_after", "End", _not_after), ("not_before", "Begin", _not_before)):
-            found = [
-                sample
-                for each in self.observations
-                for sample in _each(dict.fromkeys(each.certificates), fact, {"file": each.target})
+            samples = [
+                sample for each in self.found for sample in _each(dict.fromkeys(each.certificates), fact, each.labels)
             ]
-            yield f"ssl_file_cert_{name}", f"{help_text} of each certificate in a file.", found
-
-
-_PASSED_OVER: Final = frozenset({UnreadableReason.NOT_FOUND, UnreadableReason.PERMISSION_DENIED})
+            yield f"ssl_{self.kind}_cert_{name}", f"{help_text} of each certificate in a file.", samples
 
 
 def _text(families: Iterable[tuple[str, str, Samples]]) -> bytes:

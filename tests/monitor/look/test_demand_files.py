@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from config.model import Config, FileTarget, Settings, Watch
 from config.vocabulary import FileRole
 from monitor.lab.ca import Authority
+from monitor.look.demand import RefusedProbe
 from monitor.metrics.probed import ProbedFiles
 from monitor.state.trust import TrustContext
+from probes.kubeconfig import LARGEST
 from tests.kit.metrics import samples, value
 from tests.kit.probe_requests import Surround, probe, refused, trust_context_of
 
@@ -34,6 +37,11 @@ def found(trust_context: TrustContext, target: str) -> ProbedFiles:
     answer = probe(trust_context, target, "file")
     assert isinstance(answer, ProbedFiles), answer
     return answer
+
+
+def entries(page: str) -> list[dict[str, str]]:
+    """Return the labels of each certificate of a kubeconfig."""
+    return [dict(labels) for name, labels in samples(page) if name == "ssl_kubeconfig_cert_not_after"]
 
 
 def test_files_are_told_as_ssl_exporter_does(surround: Surround, root_ca: Authority, tmp_path: Path) -> None:
@@ -88,3 +96,68 @@ def test_a_damaged_file_is_no_success_and_others_are_told(
     assert not answer.accepted
     assert value(answer.text().decode(), "ssl_file_cert_not_after", file=f"{tmp_path}/a.crt") is not None
     assert answer.log[0] == f"{tmp_path}/a.crt: 1 certificates"
+
+
+def test_a_kubeconfig_is_told_as_ssl_exporter_does_and_names_no_file_that_may_not_be_read(
+    surround: Surround, root_ca: Authority, tmp_path: Path
+) -> None:
+    user = root_ca.issue("admin")
+    path = tmp_path / "kube" / "admin.conf"
+    path.parent.mkdir()
+    (path.parent / "user.pem").write_bytes(user.pem())
+    (tmp_path / "secret.pem").write_bytes(user.pem())
+
+    def written(client_certificate: str) -> None:
+        encoded = b64encode(root_ca.pem()).decode()
+        path.write_text(
+            f"""
+            apiVersion: v1
+            kind: Config
+            clusters:
+              - {{name: one, cluster: {{server: "https://one:6443", certificate-authority-data: {encoded}}}}}
+            users:
+              - {{name: admin, user: {{client-certificate: {client_certificate}}}}}
+            """
+        )
+
+    watching = reading(surround(), Config(watches=(Watch((f"{tmp_path}/kube/*",)),)))
+
+    def told() -> str:
+        answer = probe(watching, str(path), "kubeconfig")
+        assert isinstance(answer, ProbedFiles), answer
+        return answer.text().decode()
+
+    written("user.pem")
+    page = told()
+    assert value(page, "ssl_probe_success") == 1
+    assert value(page, "ssl_prober", prober="kubeconfig") == 1
+    told_of = {(each["name"], each["type"], each["cn"]) for each in entries(page)}
+    assert told_of == {("one", "cluster", "Lab Root CA"), ("admin", "user", "admin")}
+    assert {each["kubeconfig"] for each in entries(page)} == {str(path)}
+    written("../secret.pem")
+    page = told()
+    assert value(page, "ssl_probe_success") == 0
+    assert {each["name"] for each in entries(page)} == {"one"}
+    assert refused(watching, f"{tmp_path}/secret.pem", "kubeconfig") == NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"- a",
+        b"clusters: {a: b}",
+        b"clusters: [{name: a, cluster: {certificate-authority-data: '%%%'}}]",
+        b"users: [{name: a, user: {client-certificate-data: YQ==}}, 1, {user: 2}]",
+        b"a: &a [1]\nb: *c",
+        b"\xff\xfe",
+        b"x" * (LARGEST + 1),
+    ],
+)
+def test_whatever_a_kubeconfig_holds_is_no_success_and_no_error(
+    surround: Surround, tmp_path: Path, data: bytes
+) -> None:
+    (tmp_path / "kube.conf").write_bytes(data)
+    watching = reading(surround(), Config(watches=(Watch((f"{tmp_path}/kube.conf",)),)))
+    answer = probe(watching, f"{tmp_path}/kube.conf", "kubeconfig")
+    assert isinstance(answer, RefusedProbe) or not answer.accepted
