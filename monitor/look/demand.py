@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -28,9 +29,9 @@ from probes.finding import Edge
 from probes.http.drive import Fetched, fetch
 from probes.http.exchange import NoResponse, Response
 from probes.judge.client import judge_chain, leaf_first
-from probes.observation import EndpointObservation
+from probes.observation import EndpointObservation, Unreachable
 from probes.tls.dialogue import DialogueWithin
-from probes.tls.drive import converse, handshake_with, look
+from probes.tls.drive import addresses_of, converse, handshake_with, look
 from probes.tls.preamble.dialogue import UNMET
 from probes.tls.preamble.talk import Declined
 
@@ -69,6 +70,8 @@ class ProbeAddress:
     """And perhaps a query."""
     configured: bool = False
     """Whether the endpoint is one of the configuration, which may be looked at wherever its name leads."""
+    plain: bool = False
+    """Whether it is asked without TLS, for a file whose own content is judged."""
 
 
 def place_of(target: str, module: ProbeModule, trust_context: TrustContext) -> ProbeAddress | RefusedProbe:
@@ -80,25 +83,26 @@ def place_of(target: str, module: ProbeModule, trust_context: TrustContext) -> P
     named = config.endpoints.get(target)
     if named is not None:
         return ProbeAddress(named, configured=True)
-    if target.lower().startswith("http://"):
+    plain = target.lower().startswith("http://")
+    if plain and module.kind is not ProbeKind.HTTP_FILE:
         return RefusedProbe("certvigil looks at TLS: a target of http:// is not probed")
     try:
         host, port, path = _address(target, module)
     except ValueError:
         return RefusedProbe("the target is neither an endpoint nor host:port")
     at_address = [each for each in config.endpoints.values() if (each.host.lower(), each.port) == (host.lower(), port)]
-    if at_address:
+    if at_address and not plain:
         return ProbeAddress(at_address[0], path, configured=True)
     here = Endpoint(join_address(host, port), host, port, clients=(DEFAULT_CLIENT,), proxy=module.proxy)
     if module.proxy is not None:
         if any(reach.covers_name(host, port) for reach in config.settings.probe):
-            return ProbeAddress(here, path)
+            return ProbeAddress(here, path, plain=plain)
         return RefusedProbe(
             f"a proxy would resolve {printable(host)}, and probe.allow has no such name with port {port}"
         )
     if not any(port in reach.ports for reach in config.settings.probe):
         return RefusedProbe(f"no endpoint is at {join_address(host, port)}, and probe.allow does not have its port")
-    return ProbeAddress(here, path)
+    return ProbeAddress(here, path, plain=plain)
 
 
 def _address(target: str, module: ProbeModule) -> tuple[str, int, str]:
@@ -106,9 +110,9 @@ def _address(target: str, module: ProbeModule) -> tuple[str, int, str]:
     path = "/"
     if "://" in target:
         parts = urlsplit(target)
-        if parts.scheme != "https" or not parts.hostname:
+        if parts.scheme not in _PORTS or not parts.hostname:
             raise ValueError("not https://host")
-        target = join_address(parts.hostname, parts.port or 443)
+        target = join_address(parts.hostname, parts.port or _PORTS[parts.scheme])
         path = quote(parts.path or "/", _IN_PATH) + (f"?{quote(parts.query, _IN_PATH)}" if parts.query else "")
     elif module.default_port is not None:
         bare = target.strip("[]") if is_ip_address(target.strip("[]")) else target
@@ -117,6 +121,7 @@ def _address(target: str, module: ProbeModule) -> tuple[str, int, str]:
     return *split_address(target), path
 
 
+_PORTS: Final = MappingProxyType({"https": 443, "http": 80})
 _IN_PATH: Final = "/?:@!$&'()*+,;=-._~%[]"
 """Characters that stay as they are in a path or a query; everything else is percent-encoded."""
 
@@ -130,6 +135,7 @@ class Prober:
         self._files = files
         self._at_once = at_once
         self._places = Places(at_once)
+        self._reading = asyncio.Lock()
 
     def reconfigure(self, at_once: int) -> None:
         """Look at so many places at once from now on."""
@@ -174,7 +180,11 @@ class Prober:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(None if seconds == inf else seconds):
-                found = await loop.run_in_executor(self._files, look_at_files, target, kind, config, time.time())
+                # One at a time, also where somebody has given up waiting: else work would pile up.
+                await self._reading.acquire()
+                work = loop.run_in_executor(self._files, look_at_files, target, kind, config, time.time())
+                work.add_done_callback(lambda _done: self._reading.release())
+                found = await asyncio.shield(work)
         except TimeoutError:
             return RefusedProbe(f"the files were not read within {seconds:g} s")
         if found is None:
@@ -241,6 +251,8 @@ class Prober:
             reaches = trust_context.config.settings.probe
             return any(each.covers(address, endpoint.port) for each in reaches)
 
+        if place.plain:
+            return await self._plain_step(place, endpoint, permits)
         lookup = 0.0
 
         def resolved(seconds: float) -> None:
@@ -269,6 +281,23 @@ class Prober:
         unmatched = bool(declined) or any(UNMET in each.detail for each in observation.failures)
         log = tuple(_told(endpoint, observation, edges, declined))
         return _Step(observation, accepted, paths, lookup, fetched, unmatched, log)
+
+    async def _plain_step(
+        self, place: ProbeAddress, endpoint: Endpoint, permits: Callable[[str], bool]
+    ) -> _Step | RefusedProbe:
+        """Ask at one place without TLS: at the first address, since what it hands out proves itself or nothing."""
+        begun = time.monotonic()
+        addresses = (endpoint.host,) if endpoint.proxy is not None else await addresses_of(endpoint)
+        lookup = time.monotonic() - begun
+        failures = (addresses,) if isinstance(addresses, Unreachable) else ()
+        observation = EndpointObservation(endpoint.name, time.time(), (), failures)
+        if isinstance(addresses, Unreachable):
+            return _Step(observation, False, (), lookup, None, False, (addresses.detail,))
+        if not all(map(permits, addresses)):
+            return RefusedProbe(f"probe.allow does not have every address of {printable(endpoint.host)}")
+        fetched = await fetch(addresses[0], endpoint, place.path, endpoint.timeout, keeps_body=True, secured=False)
+        log = sentence("{}: asked without TLS", harmless(addresses[0]))
+        return _Step(observation, True, (), lookup, fetched, False, (log,))
 
 
 def _as_asked(endpoint: Endpoint, module: ProbeModule, hostname: str | None) -> Endpoint:
@@ -349,11 +378,11 @@ def redirect_of(
     endpoint = place.endpoint
     here = join_address(endpoint.verified_name, endpoint.port)
     try:
-        where = urljoin(f"https://{here}{place.path}", location)
+        where = urljoin(f"{'http' if place.plain else 'https'}://{here}{place.path}", location)
         host, port, path = _address(where, module) if "://" in where else ("", 0, "")
     except ValueError:
         return None
-    if join_address(host, port).lower() == here.lower():
+    if join_address(host, port).lower() == here.lower() and not place.plain:
         return replace(place, path=path)
     onward = place_of(where, module, trust_context)
     return None if isinstance(onward, RefusedProbe) else onward

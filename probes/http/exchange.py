@@ -64,11 +64,18 @@ class Exchange:
     """Handshake, request and answer; the exchange is over once `outcome` is set. Nothing is verified."""
 
     def __init__(
-        self, handshake: Handshake, host: str, target: str, clock: Callable[[], float], *, keeps_body: bool = False
+        self,
+        handshake: Handshake | None,
+        host: str,
+        target: str,
+        clock: Callable[[], float],
+        *,
+        keeps_body: bool = False,
     ) -> None:
         """Ask `host`, as it stands in a Host header, for `target`, a path and perhaps a query.
 
-        `handshake` is one that goes on. Raises ValueError where `host` or `target` cannot stand in a request.
+        `handshake` is one that goes on; without any, all is in the clear. Raises ValueError where `host` or
+        `target` cannot stand in a request.
         """
         self.outcome: Response | NoResponse | None = None
         self.times = Times()
@@ -89,44 +96,53 @@ class Exchange:
     @property
     def presented(self) -> Presented | Unreachable | None:
         """The chain of the server, or why there is none."""
-        return self._handshake.outcome
+        return None if self._handshake is None else self._handshake.outcome
 
     def start(self) -> bytes:
-        """Return the ClientHello."""
+        """Return the ClientHello, or the request where all is in the clear."""
         self.times.connected = self._clock()
+        if self._handshake is None:
+            self.times.secured = self.times.connected
+            return self._request
         return self._handshake.start()
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the server, return those for it."""
+        if self._handshake is None:
+            self._take_answer(data)
+            return b""
         if self._handshake.outcome is not None:
-            return self._speak(b"", data)
+            return self._speak(self._handshake, b"", data)
         to_send = self._handshake.receive(data)
         presented = self.presented
         if isinstance(presented, Unreachable):
             self._end(NoResponse(presented.detail))
         elif presented is not None:
             self.times.secured = self._clock()
-            to_send += self._speak(self._request, b"")
+            to_send += self._speak(self._handshake, self._request, b"")
         return to_send
 
     def end(self, why: str = "") -> Response | NoResponse:
         """Return the outcome, now that the connection is closed, or that it is over for the reason given."""
-        if self.outcome is None and isinstance(self._handshake.outcome, Presented) and not why:
+        if self.outcome is None and (self._handshake is None or isinstance(self.presented, Presented)) and not why:
             # An answer of no announced length ends with the connection.
             self._read(b"")
         if self.outcome is None:
-            unreached = self._handshake.end() if not why else None
+            unreached = self._handshake.end() if self._handshake is not None and not why else None
             detail = unreached.detail if isinstance(unreached, Unreachable) else ""
             self._end(NoResponse(why or detail or "the server closed the connection before its answer was complete"))
         assert self.outcome is not None  # noqa: S101 (it was just set)
         return self.outcome
 
-    def _speak(self, to_send: bytes, received: bytes) -> bytes:
-        spoken = self._handshake.speak(to_send, received)
+    def _take_answer(self, data: bytes) -> None:
+        if self.times.answering is None:
+            self.times.answering = self._clock()
+        self._read(data)
+
+    def _speak(self, handshake: Handshake, to_send: bytes, received: bytes) -> bytes:
+        spoken = handshake.speak(to_send, received)
         if spoken.received:
-            if self.times.answering is None:
-                self.times.answering = self._clock()
-            self._read(spoken.received)
+            self._take_answer(spoken.received)
         if spoken.ended and self.outcome is None:
             self._read(b"")
         if spoken.failed and self.outcome is None:

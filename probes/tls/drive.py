@@ -82,6 +82,13 @@ async def look(
     return _observation(endpoint, now, addresses, await asyncio.gather(*looks))
 
 
+async def addresses_of(endpoint: Endpoint) -> Addresses:
+    """Return the addresses of `endpoint.host`, or why there are none, within `endpoint.timeout` seconds."""
+    if is_ip_address(endpoint.host):
+        return (endpoint.host,)
+    return await _resolve(endpoint.host, endpoint, asyncio.get_running_loop().time() + endpoint.timeout)
+
+
 def look_blocking(endpoint: Endpoint, now: float) -> EndpointObservation:
     """Return what `look` does, without an event loop.
 
