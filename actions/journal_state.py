@@ -27,7 +27,7 @@ RECENT: Final = 32
 """Endings that are kept for each component."""
 DECLINED_FOR: Final = 86_400.0
 """Seconds for which a refusal before a transaction is remembered."""
-_IN_USE: Final = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
+IN_USE: Final = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
 _OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN, Event.DECLINED}
 
 
@@ -495,7 +495,7 @@ class JournalState:
             counted = (component, ended.kind, ended.outcome)
             self.counts[counted] = self.counts.get(counted, 0) + 1
             self.recent.setdefault(component, deque(maxlen=RECENT)).append(ended)
-        if ended.outcome in _IN_USE:
+        if ended.outcome in IN_USE:
             self._put_into_use(ended, begin)
         return ended
 

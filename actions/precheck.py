@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -31,11 +31,36 @@ HOUR: Final = 3_600
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """The certificate of an issuer is missing, for whoever does not have it: one fault, however many components."""
+
+    identity: str
+    """The same wherever the same certificate lacks its issuer."""
+    said: str
+    """The fault, a sentence without an end, printable."""
+    clients: tuple[str, ...]
+    cure: str
+    """The end of a sentence, with which the cure begins; may be empty."""
+
+    def objection(self) -> Objection:
+        """Return the objection, which names all clients."""
+        return Objection(
+            Ground.INCOMPLETE_CHAIN, f"{self.said}; {', '.join(self.clients)} would miss it{self.cure}", self
+        )
+
+    def with_clients(self, more: Iterable[str]) -> Gap:
+        """Return the same gap for more clients."""
+        return replace(self, clients=tuple(dict.fromkeys((*self.clients, *more))))
+
+
+@dataclass(frozen=True, slots=True)
 class Objection:
     """One reason against a plan, with a sentence for a person, printable."""
 
     ground: Ground
     detail: str
+    gap: Gap | None = field(default=None, compare=False)
+    """Of an incomplete chain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +90,8 @@ class Demands:
     """Of the clients that must accept it."""
     installed: tuple[Certificate, ...] = ()
     """The chain that it presents today, in that order; empty where there is none, or none that can be read."""
+    served: tuple[Certificate, ...] = ()
+    """The chain that it was seen to serve, its leaf first, where that may be another; empty where nobody looked."""
     allowed_issuers: tuple[Issuers, ...] = ()
     """The acceptable issuers; empty allows every issuer."""
     allow_shorter: bool = False
@@ -289,24 +316,25 @@ def _cure_for_candidate(cause: Finding) -> str:
 def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Objection]:
     """Yield faults of the chain: an issuer is missing that was there before, or no client accepts the chain.
 
-    A client that accepts neither the installed chain nor the candidate is no fault of the candidate. The same gap is
-    reported once for all clients that miss the issuer.
+    A client that misses an issuer today, too, is no fault of the candidate. The same gap is reported once for all
+    clients that miss the issuer.
     """
     views = [view for view in demands.views if view.client.validates]
     elsewhere, at = roots_known(candidate, demands.views), _while_valid(candidate.presented, now)
     verdicts = {view: judge_chain(candidate.presented, view, at, elsewhere) for view in views}
-    gaps: dict[str, tuple[str, str, list[str]]] = {}
+    gaps: dict[str, Gap] = {}
     for view in views:
+        # An intermediate that is served, and not on disk any more, is missed by whoever was sent it.
+        known = [each for each in (demands.installed, demands.served) if each]
+        if known and all(_incomplete(each, view, now, elsewhere) for each in known):
+            continue
         for cause in verdicts[view].causes:
-            if cause.code is Code.INCOMPLETE_CHAIN and not _incomplete(demands.installed, view, now, elsewhere):
-                gaps.setdefault(cause.subject, (cause.detail, _cure_for_candidate(cause), []))[2].append(
-                    view.client.name
-                )
-    for detail, cure, clients in gaps.values():
-        others = f"; {', '.join(clients[1:])} would miss it, too" if clients[1:] else ""
-        yield Objection(
-            Ground.INCOMPLETE_CHAIN, f"{detail}{others}{_with_cure(cure, is_offer=bool(candidate.offered))}"
-        )
+            if cause.code is Code.INCOMPLETE_CHAIN:
+                cure = _with_cure(_cure_for_candidate(cause), is_offer=bool(candidate.offered))
+                identity = f"{candidate.certificate.sha256} {cause.subject}"
+                gap = gaps.get(cause.subject) or Gap(identity, cause.detail, (), cure)
+                gaps[cause.subject] = gap.with_clients([view.client.name])
+    yield from (gap.objection() for gap in gaps.values())
     sent = [
         judge_chain(candidate.presented[:1], view, at, elsewhere) if view in demands.leaf_alone else verdict
         for view, verdict in zip(views, verdicts.values(), strict=True)
@@ -340,8 +368,6 @@ def kept_out_by_time(candidate: Candidate, views: Sequence[View], now: float) ->
     )
 
 
-def _incomplete(installed: Sequence[Certificate], view: View, now: float, elsewhere: tuple[Trust, ...]) -> bool:
-    if not installed:
-        return False
-    causes = judge_chain(leaf_first(installed), view, now, elsewhere).causes
+def _incomplete(chain: Sequence[Certificate], view: View, now: float, elsewhere: tuple[Trust, ...]) -> bool:
+    causes = judge_chain(leaf_first(chain), view, now, elsewhere).causes
     return any(cause.code is Code.INCOMPLETE_CHAIN for cause in causes)

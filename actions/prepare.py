@@ -13,7 +13,7 @@ from actions.component_site import ComponentSite
 from actions.ending import Ground
 from actions.offered import Offer
 from actions.plan import Ill, Kind, Order, Plan
-from actions.precheck import Objection
+from actions.precheck import Gap, Objection
 from actions.proposal import ComponentProposal, changes, judge, remarks, servings, stands
 from actions.rehearse import Effect
 from actions.roots import of_all
@@ -141,11 +141,18 @@ def conclude(
 def _of_members(
     proposals: Sequence[ComponentProposal], against: Sequence[Sequence[Objection]]
 ) -> tuple[Objection, ...]:
-    """Return the objections to all proposals, each once; of several proposals, with the components that it is about."""
+    """Return the objections to all proposals, each once; of several proposals, with the components that it is about.
+
+    A gap in the chain is one, whichever clients of which component miss the issuer.
+    """
     names: dict[Objection, list[str]] = {}
+    gaps: dict[str, Gap] = {}
+    for gap in (each.gap for objections in against for each in objections if each.gap is not None):
+        gaps[gap.identity] = gaps.get(gap.identity, gap).with_clients(gap.clients)
     for proposal, objections in zip(proposals, against, strict=True):
         for each in objections:
-            names.setdefault(each, []).append(proposal.name)
+            one = each if each.gap is None else gaps[each.gap.identity].objection()
+            names.setdefault(one, []).append(proposal.name)
     if len(proposals) == 1:
         return tuple(names)
     return tuple(

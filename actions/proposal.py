@@ -176,6 +176,7 @@ def demands_of(site: ComponentSite, installed: Sequence[Certificate], kind: Kind
         tuple(dict.fromkeys(view for stage in site.stages for view in stage.views)),
         # An activation puts the files on disk in the place of the chain that is served.
         site.served if kind is Kind.ACTIVATE else tuple(installed),
+        tuple(site.served),
         site.allowed_issuers,
         site.allow_shorter,
         min_lifetime=site.min_lifetime if site.min_lifetime is not None else site.component.min_lifetime,
@@ -270,7 +271,12 @@ def _with_provenance(found: Sequence[Objection], candidate: Candidate) -> tuple[
     if not candidate.offered:
         return tuple(found)
     said = sentence("; it was offered {}, which is no reason to trust its issuer", candidate.offered)
-    return tuple(replace(each, detail=f"{each.detail}{said}") for each in found)
+    return tuple(
+        replace(each, detail=f"{each.detail}{said}")
+        if each.gap is None
+        else replace(each.gap, cure=f"{each.gap.cure}{said}").objection()
+        for each in found
+    )
 
 
 def _losses(

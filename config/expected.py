@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from config.vocabulary import OwnCertificate, TLSVersion
@@ -26,13 +27,19 @@ class DefaultCertificate:
     """How the certificate is told that a product makes itself at its installation; one sign is enough."""
 
     self_signed: bool = False
-    """A certificate that is signed by its own key is one."""
+    """A certificate that is signed by its own key is one, unless it is among `own_sha256`."""
     issuers: tuple[str, ...] = ()
     """Issuers in RFC 4514, or patterns."""
     subjects: tuple[str, ...] = ()
     """Subjects in RFC 4514, or patterns."""
     own: OwnCertificate = OwnCertificate.EXPECTED
     """Whether an own certificate must stand in its place."""
+    own_sha256: frozenset[str] = frozenset()
+    """Certificates by SHA-256, hexadecimal: of the site's own making, though they may be signed by their own key."""
+
+    def but_for(self, own_sha256: Iterable[str]) -> DefaultCertificate:
+        """Return these signs where those certificates are known to be the site's own, too."""
+        return replace(self, own_sha256=self.own_sha256.union(own_sha256)) if self.self_signed else self
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,6 +222,7 @@ KeptBackups = _whole_number(1, 1000)
 Port = _whole_number(1, 65_535)
 PathComponents = _whole_number(0, 100)
 SecurityLevel = _whole_number(0, 5)
+Mebibytes = _whole_number(1, 64)
 
 Sha256 = _text(
     "the SHA-256 of the token, 64 hexadecimal digits, as `printf %s TOKEN | sha256sum` prints it",
@@ -260,10 +261,12 @@ SimpleExpression = _text(
     "a simple regular expression: at most two of * + {, one where it does not begin with ^, and none behind a group",
     lambda text: len(text) <= 200 and is_simple(text),
 )
+IPAddress = _text("an IP address", is_ip_address)
 HostName = _text("a DNS name such as web1.example.com", is_dns_name)
 Network = _text("a network without bits of a host, such as 10.0.0.0/8 or fd00::/8", _is_network)
 Address = _text("host:port, such as www.example.com:443 or [2001:db8::1]:443", lambda text: bool(_port_of(text)))
 ProxyURL = _text("http://HOST:PORT or socks5://HOST:PORT", _is_proxy)
+HTTPProxyURL = _text("http://HOST:PORT", lambda text: text.startswith("http://") and _is_proxy(text))
 ListenAddress = _text("host:port, such as 127.0.0.1:9790 or [::]:9790", lambda text: _port_of(text) is not None)
 ChannelURL = Annotated[str, AfterValidator(channel_url), WithJsonSchema({"type": "string", "format": "uri"})]
 HeartbeatURL = Annotated[str, AfterValidator(heartbeat_url), WithJsonSchema({"type": "string", "format": "uri"})]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -14,9 +14,11 @@ from config.host import NAMELESS
 from config.label import Labels
 from config.probing import MODULES, ProbeModule, ProbeTurn
 from config.reach import Reach
+from config.revocation import NO_SOURCES, RevocationSettings
 from config.service import Service
 from config.vocabulary import (
     LINE_ROLES,
+    AddressChoice,
     Code,
     Elsewhere,
     EndpointProtocol,
@@ -27,6 +29,7 @@ from config.vocabulary import (
     Mode,
     ProxyKind,
     ProxyProtocolVersion,
+    RevocationCheck,
     Scope,
     Sending,
     TargetKind,
@@ -96,8 +99,8 @@ class FileTarget:
     """The trust store by which the file's chain is judged, if there is one."""
     thresholds: Thresholds | None = None
     """None means the default thresholds, which also know short-lived and CA certificates."""
-    password_file: str | None = None
-    """The file with the password of a keystore; None where it has none."""
+    password_files: tuple[str, ...] = ()
+    """The files with the passwords of a keystore and of encrypted keys, in the order in which they are tried."""
     keys: Keys = Keys.READ
     """For a component's file: whether the component's private keys should be read."""
     line: ConfigLine | None = None
@@ -115,9 +118,11 @@ class Watch:
     exclude: tuple[str, ...] = ()
     trust_store: str | None = None
     thresholds: Thresholds | None = None
-    password_file: str | None = None
-    """The file with the password of the keystores among these files."""
+    password_files: tuple[str, ...] = ()
+    """The files with the passwords of the keystores among these files, in the order in which they are tried."""
     labels: Labels = ()
+    of_lists: bool = False
+    """These are the files of `revocation.crls`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,8 @@ class Proxy:
     kind: ProxyKind
     host: str
     port: int
+    credentials_file: str | None = None
+    """The path of a file with `USER:PASSWORD`; None where the proxy wants none."""
 
     @property
     def url(self) -> str:
@@ -135,8 +142,18 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """Where the certificate lies that is shown to a server; both files are read by certvigil's own user."""
+
+    certificate: str
+    """The path of a PEM file: the certificate, then its chain."""
+    key: str
+    """The path of a PEM file with its private key, without a password; perhaps the same."""
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A TLS server: every address that `host` resolves to is looked at."""
+    """A TLS server, at the addresses that `host` resolves to."""
 
     name: str
     host: str
@@ -152,8 +169,17 @@ class Endpoint:
     clients: tuple[str, ...] = ()
     component: str | None = None
     thresholds: Thresholds | None = None
-    key_type: KeyKind | None = None
-    """The kind of key to ask for, of a server that has an RSA and an EC pair; None leaves the choice to the server."""
+    key_types: tuple[KeyKind, ...] = ()
+    """The kinds of key to ask for, each by itself, of a server that has an RSA and an EC pair; without any the server
+    chooses."""
+    addresses: AddressChoice = AddressChoice.ALL
+    """Which addresses of `host` are looked at."""
+    source_address: str | None = None
+    """The address of this host from which it connects; None leaves that to the kernel."""
+    sni: bool = True
+    """Whether the server is told the name that is asked for."""
+    client_certificate: ClientCertificate | None = None
+    """The certificate that is shown to a server that asks for one; None for none."""
     protocol: EndpointProtocol = EndpointProtocol.TLS
     proxy: Proxy | None = None
     """It resolves the host; None connects to each address of the host."""
@@ -167,6 +193,11 @@ class Endpoint:
     """Those of its component among them."""
     dialogue: tuple[ProbeTurn, ...] = ()
     """What is said before TLS in place of the `protocol`, where a module of `/probe` says so."""
+
+    @property
+    def key_type(self) -> KeyKind | None:
+        """The only kind of key that is asked for; None where there is none, or more than one."""
+        return self.key_types[0] if len(self.key_types) == 1 else None
 
     @property
     def verified_name(self) -> str:
@@ -362,6 +393,7 @@ class Client:
     """Where it is told to validate; `validates` counts where that cannot be read."""
     security_level: int = DEFAULT_SECURITY_LEVEL
     """How long keys and signatures must be for OpenSSL, from 0 to 5 (SSL_CTX_set_security_level(3))."""
+    revocation: RevocationCheck = RevocationCheck.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,6 +519,7 @@ class Settings:
     """Seconds for which the faults of a set on disk are only shown, while the served set is good."""
     tls: AllowedTLS = ANY_MODERN
     """What the endpoints may negotiate that say nothing else."""
+    revocation: RevocationSettings = NO_SOURCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -547,6 +580,36 @@ class Config:
         """Return the components that a name stands for: the members of a group, or else the one of this name."""
         group = self.groups.get(name)
         return (name,) if group is None else group.members
+
+    def with_own(self, own_sha256: Mapping[str, Collection[str]]) -> Config:
+        """Return it with certificates, by component, that are known to be the site's own, by SHA-256.
+
+        None of them is a default certificate for being signed by its own key.
+        """
+        if not any(own_sha256.values()):
+            return self
+
+        def told(component: str | None, default: DefaultCertificate | None) -> DefaultCertificate | None:
+            return None if default is None else default.but_for(own_sha256.get(component or "", ()))
+
+        return replace(
+            self,
+            files=tuple(
+                replace(each, default_certificate=told(each.component, each.default_certificate)) for each in self.files
+            ),
+            endpoints=MappingProxyType(
+                {
+                    name: replace(each, default_certificate=told(each.component, each.default_certificate))
+                    for name, each in self.endpoints.items()
+                }
+            ),
+            components=MappingProxyType(
+                {
+                    name: replace(each, default_certificate=told(name, each.default_certificate))
+                    for name, each in self.components.items()
+                }
+            ),
+        )
 
     @property
     def changeable_stores(self) -> Mapping[str, TrustStore]:

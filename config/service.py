@@ -14,6 +14,14 @@ Command = tuple[str, ...]
 _KINDS: Final = (".service", ".socket", ".target", ".path", ".timer", ".slice", ".scope", ".mount")
 
 
+PROGRESS: Final = (
+    *("Type", "ActiveState", "SubState", "NRestarts"),
+    *("InactiveExitTimestampMonotonic", "ActiveEnterTimestampMonotonic", "StateChangeTimestampMonotonic"),
+    *("TimeoutStartUSec", "TimeoutStopUSec"),
+)
+"""Properties of a unit, org.freedesktop.systemd1(5), that tell whether it is still starting."""
+
+
 class Activation(StrEnum):
     """How a service loads new files."""
 
@@ -88,6 +96,13 @@ class Service:
         ):
             if command is not None and not (command and command[0].startswith("/")):
                 raise ValueError("a command is a list that begins with an absolute path")
+
+    @property
+    def progress(self) -> Command | None:
+        """Prints how far its unit has come with a start or a reload; None where it has none."""
+        if self.unit is None or self.state is None:
+            return None
+        return (self.state[0], "show", "-p", ",".join(PROGRESS), self.unit)
 
     @property
     def starts_its_server(self) -> bool:

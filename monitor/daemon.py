@@ -23,13 +23,14 @@ from config.model import DAY, Config
 from config.text import Log, harmless, printable, sentence
 from config.vocabulary import Code
 from monitor import wiring
+from monitor.act.journal import installed
 from monitor.decide.decision import ORDERED
 from monitor.host import systemd
 from monitor.host.life import ALREADY_RUNNING, Life, StateTaken, begin, own_files
 from monitor.http import WebServer
 from monitor.look.pool import dismiss, hire
 from monitor.overview import Overview, RunState
-from monitor.state.messages import TrustFilesChanged
+from monitor.state.messages import JournalNews, TrustFilesChanged
 from monitor.state.own import SELF
 from monitor.state.trust import read_trust_context
 from monitor.store import DATABASE_ENDINGS, database_path
@@ -43,6 +44,8 @@ STOP_WITHIN: Final = 4.0
 READY_WITHIN: Final = 15.0
 """Seconds after the first look at every file in which the service manager is told of readiness, whichever endpoint has
 not answered by then: it would end a start that takes too long."""
+MEETING: Final = 1.0
+"""Seconds for which an actor that has a socket is waited for, where its journal says what a first look means."""
 HOUSEKEEPING: Final = 15.0
 """Seconds between two looks at certvigil's own state."""
 
@@ -112,7 +115,8 @@ class Daemon:
         trust_context, findings = read_trust_context(config)
         self.parts = wiring.build(trust_context, database, self._pools, helpers, now)
         self.parts.state.bus.connect(
-            wiring.subscribers_of(self.parts), wiring.routes_of(self.parts, self._trust_files_changed)
+            wiring.subscribers_of(self.parts),
+            wiring.routes_of(self.parts, self._trust_files_changed, self._journal_news),
         )
         self.parts.state.own.report("trust", findings)
         self.parts.state.own.report("life", () if life is None else life.findings(now))
@@ -134,6 +138,7 @@ class Daemon:
         gc.freeze()
         await self._start_web()
         self.parts.state.own.publish()
+        await self._meet_actor()
         self.parts.look.sets.reconfigure()
         self.parts.look.endpoints.reconfigure()
         for each in (*wiring.running(self.parts), self._announce(), self._keep_house()):
@@ -165,6 +170,21 @@ class Daemon:
         parts.decide.table.restore(
             (subject, identity) for subject, identity, status in parts.notify.store.decisions() if status not in ORDERED
         )
+
+    async def _meet_actor(self) -> None:
+        """Begin to follow the journal, and wait shortly for it where a look would take an own certificate for another.
+
+        Else the first look after each start would tell of a default certificate that is none.
+        """
+        self._spawn(self.parts.act.journal.run())
+        registry, latest = self.parts.state.registry, time.monotonic() + MEETING
+        signs = (each.default_certificate for each in self.config.components.values())
+        by_key = any(each is not None and each.self_signed for each in signs)
+        if not by_key or not await asyncio.to_thread(os.path.exists, self.config.settings.actor.socket):
+            return
+        while self.parts.act.journal.no_actor is not None and time.monotonic() < latest:  # noqa: ASYNC110 (at most 1 s)
+            await asyncio.sleep(0.01)
+        registry.trust_context = replace(registry.trust_context, config=self._with_own(self.config))
 
     async def _start_web(self) -> None:
         self.web.allow(self.config.settings.web.tokens)
@@ -280,12 +300,21 @@ class Daemon:
     def _trust_files_changed(self, _: TrustFilesChanged) -> None:
         self._spawn(self._read_trust_again())
 
+    def _journal_news(self, _: JournalNews) -> None:
+        if self._with_own(self.config) != self.config:
+            self._spawn(self._read_trust_again())
+
+    def _with_own(self, config: Config) -> Config:
+        """Return `config` with the certificates that replacements brought: none of them is a product's default one."""
+        return config.with_own(installed(self.parts.act.journal.state))
+
     async def _read_trust_again(self) -> None:
         async with self._reloading:
             await self._read_trust(self.config)
 
     async def _read_trust(self, config: Config) -> None:
         """Go by `config` from now on, with its trust stores read anew."""
+        config = self._with_own(config)
         loop, before = asyncio.get_running_loop(), self.parts.state.registry.trust_context
         trust_context, findings = await loop.run_in_executor(self._pools.judge, read_trust_context, config, before)
         wiring.reconfigure(self.parts, trust_context)

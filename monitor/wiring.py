@@ -33,6 +33,7 @@ from monitor.decide.table import DecisionTable
 from monitor.look.demand import Prober
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
+from monitor.look.lists import ListFetcher
 from monitor.look.reading import ArtefactReader
 from monitor.look.sets import SetMonitor
 from monitor.metrics import Counters, Page
@@ -108,6 +109,7 @@ class LookParts:
     sets: SetMonitor
     files: FileMonitor
     prober: Prober
+    lists: ListFetcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,8 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         unsearched=partial(_tell_unsearched, state),
         helpers=helpers,
     )
-    return LookParts(endpoints, sets, files, Prober(pools.judge, pools.probed, registry.config.settings.concurrency))
+    prober = Prober(pools.judge, pools.probed, registry.config.settings.concurrency)
+    return LookParts(endpoints, sets, files, prober, ListFetcher(registry, pools.judge, endpoints.hasten))
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
@@ -235,21 +238,28 @@ def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
         notify.notifier.take,  # findings -> messages to people
         decide.decider.take,  # -> decisions about the target or its component
         look.sets.take,  # an endpoint changed -> its component's files
+        look.lists.take,  # other certificates -> other revocation lists
         act.inboxes.take,  # files present something else -> the actor is asked who changed them
     )
 
 
-def routes_of(parts: Parts, read_trust_again: Callable[[TrustFilesChanged], None]) -> tuple[MessageRoute[Any], ...]:
+def routes_of(
+    parts: Parts,
+    read_trust_again: Callable[[TrustFilesChanged], None],
+    learn_own: Callable[[JournalNews], None],
+) -> tuple[MessageRoute[Any], ...]:
     """Return who takes each kind of message, in this order."""
     state, look, act, decide, notify = parts.state, parts.look, parts.act, parts.decide, parts.notify
     return (
         # Looking
-        route(Looked, state.counters.looked, notify.notifier.looked),  # -> counts, the sign that looks go on
+        # -> counts, the sign that looks go on, decisions that wait for a look
+        route(Looked, state.counters.looked, notify.notifier.looked, decide.decider.looked),
         route(ArtefactsChanged, look.endpoints.component_touched),  # -> another look at its endpoints
         route(ReadingDue, look.sets.look_again),  # -> another look at its files
         route(TrustFilesChanged, read_trust_again),  # -> all is judged by the trust stores as they are now
         # Acting
-        route(JournalNews, act.inboxes.journal_news, decide.decider.inputs_changed),  # -> inboxes, decisions
+        # -> the site's own certificates are known, inboxes, decisions
+        route(JournalNews, learn_own, act.inboxes.journal_news, decide.decider.inputs_changed),
         # -> looks at its files and endpoints
         route(ServiceTouched, look.sets.look_again, look.endpoints.component_touched),
         # -> plans that wait for approval are proposed once more; decisions
@@ -281,6 +291,7 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     look.sets.reconfigure()
     look.endpoints.reconfigure()
     look.prober.reconfigure(config.settings.concurrency)
+    look.lists.reconfigure()
     notify.notifier.reconfigure(config)
     look.files.rescan()
     act.findings.reconfigure()
@@ -289,13 +300,13 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
 
 
 def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
-    """Return the work that goes on until the daemon ends."""
+    """Return the work that goes on until the daemon ends, beside the following of the journal."""
     look, act, decide, notify = parts.look, parts.act, parts.decide, parts.notify
     going_on = (
         look.files,
         look.sets,
         look.endpoints,
-        act.journal,
+        look.lists,
         act.inboxes,
         act.orders,
         decide.decider,

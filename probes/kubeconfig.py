@@ -9,15 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from config.document import parse
 from config.model import FileTarget
 from config.text import Printable, printable
 from config.vocabulary import FileRole
 from probes.certificate import Certificate
 from probes.file import look_into
 
-LARGEST: Final = 1024 * 1024
-"""Bytes; it is read as a whole."""
 MOST_ENTRIES: Final = 1_000
 
 NO_FAULT: Final = Printable("")
@@ -43,17 +40,12 @@ class KubeconfigEntry:
     """Why there are none; empty where nothing is wrong."""
 
 
-def read_kubeconfig(data: bytes, directory: str) -> tuple[KubeconfigEntry, ...] | Printable:
-    """Return the entries of the kubeconfig `data` in their order, or why it is none; it raises nothing.
+def kubeconfig_entries(document: Any, directory: str) -> tuple[KubeconfigEntry, ...]:
+    """Return the entries of a kubeconfig, which was read as YAML, in their order; it raises nothing.
 
     Files are named relative to its `directory`.
     """
-    if len(data) > LARGEST:
-        return Printable("it is larger than a kubeconfig may be")
-    document, _ = parse(data, "")
-    if document is None:
-        return Printable("it is no YAML that can be read")
-    return tuple(_entries(document.values, directory))[:MOST_ENTRIES]
+    return tuple(_entries(document, directory))[:MOST_ENTRIES]
 
 
 def _entries(document: Any, directory: str) -> Iterator[KubeconfigEntry]:

@@ -44,6 +44,8 @@ class DefaultCertificateSection(Section):
     """Issuers of such certificates in RFC 4514, with * and ?, such as "CN=Appliance Federation CA*"."""
     subjects: list[Sentence] = []
     """Subjects of such certificates in RFC 4514, with * and ?."""
+    own_sha256: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = []
+    """Your own certificates that are signed by their own key, and none of these, by SHA-256."""
 
     @model_validator(mode="after")
     def _check_signs(self) -> Self:
@@ -53,7 +55,8 @@ class DefaultCertificateSection(Section):
 
     def build(self, own: OwnCertificate) -> expected.DefaultCertificate:
         """Return the signs, with whether an own certificate is expected instead."""
-        return expected.DefaultCertificate(self.self_signed, tuple(self.issuers), tuple(self.subjects), own)
+        issuers, subjects = tuple(self.issuers), tuple(self.subjects)
+        return expected.DefaultCertificate(self.self_signed, issuers, subjects, own, frozenset(self.own_sha256))
 
 
 class ValidationSwitchSection(Section):

@@ -9,7 +9,7 @@
 | `COMPONENT.subject`, `.inbox`, `.mode` | what is changed with it: itself, or its group; the inbox of that; the mode |
 | `COMPONENT.restart`, `.stop`, `.start` | commands of its service |
 | `COMPONENT.url`, `.address`, `.name` | of its first endpoint |
-| `COMPONENT.checks` | a list: `check` looks at one endpoint as its `clients` do; `address`, `name`, `url` |
+| `COMPONENT.checks` | a list: `check` looks as `clients` do, `look` without their store; `address`, `name`, `url` |
 | `endpoints.CLIENT` | the same list for the endpoints at which a client connects |
 | `store.STORE.kind`, `.path` | `bundle`, `system`, `mozilla` or `elsewhere`; its file |
 | `store.STORE.restart`, `.stop`, `.start` | commands of the service that reads it |
@@ -32,7 +32,8 @@ from config.address import join_address
 from config.guide import Fact, Facts, Item, Words
 from config.model import CertifiStore, Component, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.service import Service
-from config.vocabulary import LINE_ROLES, EndpointProtocol, FileRole, VerifierName
+from config.vocabulary import LINE_ROLES, FileRole, VerifierName
+from monitor.check_command import check_words
 from probes.certificate import Certificate, roots_in
 from probes.keystore import DEFAULT_PASSWORD
 from probes.trust import read_certificates
@@ -106,13 +107,13 @@ def _checks(endpoints: Iterable[Endpoint], config: Config, client: str | None = 
         address = join_address(endpoint.host, endpoint.port)
         for (trusts, verifier, name), clients in _alike(endpoint, config, client).items():
             store = config.trust_stores[trusts].source
-            # Of each other protocol, `check` has a scheme of its name.
-            scheme = "" if endpoint.protocol is EndpointProtocol.TLS else f"{endpoint.protocol}://"
-            words = ["check", f"{scheme}{address}", "--name", name]
+            look = check_words(endpoint, name)
+            words = [*look]
             words += ["--ca-file", store.path] if isinstance(store, PemBundle) else []
             words += ["--verifier", verifier] if verifier is not VerifierName.OPENSSL else []
             yield {
                 "check": Words(words),
+                "look": Words(look),
                 "clients": ", ".join(clients),
                 "address": address,
                 "name": name,

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 RUNS: Final = "/run/systemd/system"
 """A directory that is there where systemd runs, sd_booted(3)."""
 _PATIENCE: Final = 5.0
+_AT_MOST: Final = 600.0
+"""Seconds for which a unit is believed to be starting, whatever its own time limit."""
+_READY_AT: Final = frozenset({"notify", "notify-reload", "forking", "dbus"})
+"""Types of units that are active once the service is ready; of the others it is only begun then."""
+_SPAN: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)")
+_SECONDS: Final[Mapping[str, float]] = {
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+}
 
 
 def notify(*lines: str) -> None:
@@ -42,10 +55,58 @@ def watchdog_interval() -> float | None:
 
 def lacks_unit(state: Sequence[str], runs: str = RUNS) -> bool:
     """Whether systemd runs and does not know a unit, by the command that shows the unit's LoadState."""
+    return _shown(state, runs).get("LoadState") == "not-found"
+
+
+def starting_for(progress: Sequence[str], dark_for: float, ready: float, runs: str | None = None) -> float:
+    """Return for how many seconds more a unit may be on its way to answer; 0 where it is not, or nobody knows.
+
+    `progress` is the command that shows its `config.service.PROGRESS`. A unit that starts, stops or reloads has its own
+    time limit for that, from its beginning, and from when nobody answered, `dark_for` seconds ago: somebody may start
+    it again and again. One that is active and says so once it is ready has `ready` seconds more. One that systemd has
+    started again by itself did not stay: its fault is no start.
+    """
+    begun, limit = _begun(_shown(progress, RUNS if runs is None else runs), ready)
+    return max(0.0, min(begun + limit - time.monotonic(), limit - dark_for))
+
+
+def _shown(command: Sequence[str], runs: str) -> Mapping[str, str]:
+    """Return the properties that `systemctl show` prints; none where systemd does not run, or does not answer."""
     if not os.path.isdir(runs):
-        return False
+        return {}
     try:
-        ran = subprocess.run(state, capture_output=True, text=True, timeout=_PATIENCE, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return "LoadState=not-found" in ran.stdout.splitlines()
+        ran = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return {}
+    pairs = (each.partition("=") for each in ran.stdout.splitlines())
+    return {name: value for name, equals, value in pairs if equals}
+
+
+def _begun(shown: Mapping[str, str], ready: float) -> tuple[float, float]:
+    """Return the monotonic time since when a unit is on its way, and its time limit; no time where it is not."""
+    start, stop = (_limit(shown.get(each, "")) for each in ("TimeoutStartUSec", "TimeoutStopUSec"))
+    state, again = shown.get("ActiveState"), shown.get("NRestarts", "0") != "0"
+    if state == "reloading":
+        since, limit = "StateChangeTimestampMonotonic", start
+    elif again or shown.get("SubState", "").startswith("auto-restart"):
+        return 0.0, 0.0
+    elif state == "deactivating":
+        since, limit = "StateChangeTimestampMonotonic", stop
+    elif state == "activating" or (state == "active" and shown.get("Type") not in _READY_AT):
+        since, limit = "InactiveExitTimestampMonotonic", start
+    elif state == "active":
+        since, limit = "ActiveEnterTimestampMonotonic", min(start, ready)
+    else:
+        return 0.0, 0.0
+    at = shown.get(since, "")
+    return (int(at) / 1e6, limit) if at.isdecimal() and int(at) else (0.0, 0.0)
+
+
+def _limit(span: str) -> float:
+    """Return the seconds of a time span as systemd prints it, such as `1min 30s`, systemd.time(7)."""
+    if span == "infinity":
+        return _AT_MOST
+    seconds = sum(float(number) * _SECONDS.get(unit, _AT_MOST) for number, unit in _SPAN.findall(span))
+    return min(seconds, _AT_MOST)

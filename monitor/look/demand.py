@@ -31,7 +31,7 @@ from probes.http.exchange import NoResponse, Response
 from probes.judge.client import judge_chain, leaf_first
 from probes.observation import EndpointObservation, Unreachable
 from probes.tls.dialogue import DialogueWithin
-from probes.tls.drive import addresses_of, converse, handshake_with, look
+from probes.tls.drive import converse, handshake_with, look, resolve
 from probes.tls.preamble.dialogue import UNMET
 from probes.tls.preamble.talk import Declined
 
@@ -72,6 +72,8 @@ class ProbeAddress:
     """Whether the endpoint is one of the configuration, which may be looked at wherever its name leads."""
     plain: bool = False
     """Whether it is asked without TLS, for a file whose own content is judged."""
+    by_name: bool = False
+    """Whether it is an endpoint that was asked for by its name: no other address is shown our client certificate."""
 
 
 def place_of(target: str, module: ProbeModule, trust_context: TrustContext) -> ProbeAddress | RefusedProbe:
@@ -82,7 +84,7 @@ def place_of(target: str, module: ProbeModule, trust_context: TrustContext) -> P
     config = trust_context.config
     named = config.endpoints.get(target)
     if named is not None:
-        return ProbeAddress(named, configured=True)
+        return ProbeAddress(named, configured=True, by_name=True)
     plain = target.lower().startswith("http://")
     if plain and module.kind is not ProbeKind.HTTP_FILE:
         return RefusedProbe("certvigil looks at TLS: a target of http:// is not probed")
@@ -93,6 +95,8 @@ def place_of(target: str, module: ProbeModule, trust_context: TrustContext) -> P
     at_address = [each for each in config.endpoints.values() if (each.host.lower(), each.port) == (host.lower(), port)]
     if at_address and not plain:
         return ProbeAddress(at_address[0], path, configured=True)
+    if plain and module.proxy is not None:
+        return RefusedProbe("a target of http:// is asked for without a proxy alone")
     here = Endpoint(join_address(host, port), host, port, clients=(DEFAULT_CLIENT,), proxy=module.proxy)
     if module.proxy is not None:
         if any(reach.covers_name(host, port) for reach in config.settings.probe):
@@ -242,7 +246,8 @@ class Prober:
         self, place: ProbeAddress, module: ProbeModule, trust_context: TrustContext, deadline: float
     ) -> _Step | RefusedProbe:
         """Look at one place, and where the module wants that, ask there."""
-        endpoint = replace(place.endpoint, timeout=_left(deadline))
+        shown = place.endpoint.client_certificate if place.by_name else None
+        endpoint = replace(place.endpoint, timeout=_left(deadline), client_certificate=shown)
 
         def permits(address: str) -> bool:
             if place.configured or endpoint.proxy is not None:
@@ -287,7 +292,8 @@ class Prober:
     ) -> _Step | RefusedProbe:
         """Ask at one place without TLS: at the first address, since what it hands out proves itself or nothing."""
         begun = time.monotonic()
-        addresses = (endpoint.host,) if endpoint.proxy is not None else await addresses_of(endpoint)
+        latest = asyncio.get_running_loop().time() + endpoint.timeout
+        addresses = await resolve(endpoint.host, endpoint.timeout, latest)
         lookup = time.monotonic() - begun
         failures = (addresses,) if isinstance(addresses, Unreachable) else ()
         observation = EndpointObservation(endpoint.name, time.time(), (), failures)

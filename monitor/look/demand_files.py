@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from config.document import parse
 from config.model import Config, FileTarget, Watch
 from config.text import Printable, printable, sentence
 from config.vocabulary import FileRole, ProbeKind, UnreadableReason
 from monitor.metrics.probed import FoundInFile
 from probes.file import look_at_file, read_whole
 from probes.find import find, is_pattern_of_paths
-from probes.kubeconfig import KubeconfigEntry, read_kubeconfig
+from probes.kubeconfig import KubeconfigEntry, kubeconfig_entries
 from probes.observation import Unreadable
 
 MOST_FILES = 10_000
 """That are read for one request."""
+
+LARGEST_KUBECONFIG = 1024 * 1024
+"""Bytes; it is read as a whole."""
 
 _PASSED_OVER = frozenset({UnreadableReason.NOT_FOUND, UnreadableReason.PERMISSION_DENIED})
 """As ssl_exporter passes over them."""
@@ -56,16 +60,25 @@ def _in_file(target: FileTarget, now: float) -> FoundInFile:
 
 
 def _in_kubeconfig(target: FileTarget, config: Config, now: float) -> Iterator[FoundInFile]:
-    data = read_whole(target.path)
-    entries = data if isinstance(data, Unreadable) else read_kubeconfig(data, os.path.dirname(target.path))
-    if isinstance(entries, Unreadable):
-        yield FoundInFile({"kubeconfig": target.name}, (), entries.detail, damaged=True)
-    elif isinstance(entries, str):
+    entries = _entries(target.path)
+    if isinstance(entries, str):
         yield FoundInFile({"kubeconfig": target.name}, (), entries, damaged=True)
-    else:
-        for each in entries:
-            labels = {"kubeconfig": target.name, "name": each.name, "type": each.kind}
-            yield _of_entry(each, labels, config, now)
+        return
+    for each in entries:
+        yield _of_entry(each, {"kubeconfig": target.name, "name": each.name, "type": each.kind}, config, now)
+
+
+def _entries(path: str) -> tuple[KubeconfigEntry, ...] | Printable:
+    """Return the entries of the kubeconfig at `path`, or why there are none."""
+    data = read_whole(path)
+    if isinstance(data, Unreadable):
+        return data.detail
+    if len(data) > LARGEST_KUBECONFIG:
+        return Printable("it is larger than a kubeconfig may be")
+    document, _ = parse(data, "")
+    if document is None:
+        return Printable("it is no YAML that can be read")
+    return kubeconfig_entries(document.values, os.path.dirname(path))
 
 
 def _of_entry(entry: KubeconfigEntry, labels: dict[str, str], config: Config, now: float) -> FoundInFile:

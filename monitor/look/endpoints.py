@@ -10,11 +10,13 @@ from concurrent.futures import Executor
 
 from config.model import Endpoint
 from config.text import Log, harmless, printable
-from config.vocabulary import LookOutcome, TargetKind, UnreachableReason
+from config.vocabulary import Code, LookOutcome, TargetKind, UnreachableReason
 from monitor.host.schedule import spread
+from monitor.host.systemd import starting_for
 from monitor.look.job import UNFORESEEN
 from monitor.look.rounds import Rounds
 from monitor.look.slots import Places
+from monitor.state import pending
 from monitor.state.bus import Bus
 from monitor.state.endpoints import EndpointRegistry
 from monitor.state.messages import ArtefactsChanged, Looked, ServiceTouched
@@ -32,7 +34,18 @@ SECOND_LOOK = 1.0
 """Seconds from a failed look to the next, until it is sure that the endpoint does not answer. The pause is at least as
 long, and less than twice as long: each endpoint has its own, so that looks are spread."""
 _OF_DARKNESS = 4
-"""The part of the time for which an endpoint is dark that may pass until it is looked at again."""
+"""The part of the time for which an endpoint is dark, or a finding pending, that may pass until it is looked at again.
+"""
+_OF_A_START = frozenset(
+    {
+        UnreachableReason.CONNECTION_REFUSED,
+        UnreachableReason.CONNECTION_CLOSED,
+        UnreachableReason.TIMED_OUT,
+        UnreachableReason.HANDSHAKE_FAILED,
+        UnreachableReason.NOT_TLS,
+    }
+)
+"""How a server fails that is starting or stopping."""
 SOON = 0.001
 """Seconds after a moment at which a verdict changes, to be on its far side."""
 
@@ -152,6 +165,7 @@ class EndpointMonitor:
             return await look(endpoint, now), now
 
         observation, now = await self._places.take(endpoint.name, begin, lambda found: is_silent(found[0]))
+        await self._ask_unit(endpoint, observation, now)
         context = self._endpoints.context(endpoint, observation)
         if not self._endpoints.is_news(observation, context, now):
             self._registry.looked_again(endpoint.name, now)
@@ -160,6 +174,24 @@ class EndpointMonitor:
         loop = asyncio.get_running_loop()
         assessment = await loop.run_in_executor(self._worker, assess_endpoint, observation, context, now)
         return self._endpoints.learn(observation, context, assessment, now)
+
+    async def _ask_unit(self, endpoint: Endpoint, observation: EndpointObservation, now: float) -> None:
+        """Ask systemd whether the service behind an endpoint is on its way to answer, before people are told.
+
+        It is on its way for no longer than its own time limit, from when the endpoint went dark.
+        """
+        component = self._registry.config.components.get(endpoint.component or "")
+        service = None if component is None else component.service
+        progress = None if service is None else service.progress
+        if progress is None or observation.presented:
+            return
+        told = any(code is Code.UNREACHABLE for code, _ in self._registry.targets[endpoint.name].findings)
+        if told or not all(each.reason in _OF_A_START for each in observation.failures):
+            return
+        dark_for = self._endpoints.dark_for(endpoint.name, now) or 0.0
+        left = await asyncio.to_thread(starting_for, progress, dark_for, pending.RESTART)
+        if self._rounds.is_current(endpoint.name):
+            self._endpoints.note_starting(endpoint.name, now + left)
 
     def _learn_of_failure(self, endpoint: Endpoint) -> None:
         """Note that the endpoint could not be looked at, so that its state does not look up to date."""
@@ -174,7 +206,7 @@ class EndpointMonitor:
         """Return the monotonic time of the next look: on the endpoint's own beat, or when its verdict may change.
 
         One that does not answer is looked at again soon, since it may only be starting anew; the longer it is dark, the
-        later: nobody should be told for long that it is dark once it answers.
+        later: nobody should be told for long that it is dark once it answers. So it is with a finding that is pending.
         """
         beat = begun - begun % endpoint.every + spread(endpoint.name, endpoint.every)
         while beat <= begun + endpoint.every / 2:
@@ -182,7 +214,8 @@ class EndpointMonitor:
         state = self._registry.targets.get(endpoint.name)
         dark_for = self._endpoints.dark_for(endpoint.name, time.time())
         if state is not None and (state.pending or dark_for is not None):
-            pause = max(SECOND_LOOK + spread(endpoint.name, SECOND_LOOK), (dark_for or 0.0) / _OF_DARKNESS)
+            lasting = max(dark_for or 0.0, *(time.time() - each.since for each in state.pending.values()), 0.0)
+            pause = max(SECOND_LOOK + spread(endpoint.name, SECOND_LOOK), lasting / _OF_DARKNESS)
             beat = min(beat, time.monotonic() + pause)
         until = self._endpoints.until(endpoint.name)
         if until is None:

@@ -137,7 +137,7 @@ class SetMonitor:
         for name, members in targets.items():
             self._rest.setdefault(name, _Rest())
             for member in members:
-                for path in filter(None, (member.path, member.password_file)):
+                for path in (member.path, *member.password_files):
                     self._concerned.setdefault(path, set()).add(name)
         self.rescan()
 

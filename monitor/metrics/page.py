@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from config.vocabulary import Code
+from config.vocabulary import ClientCertificateUse, Code
 from monitor.metrics.family import Family, escape
 from monitor.metrics.piece import PAUSE, Piece
 from monitor.metrics.x509_cert import FileCertificates, ended
+from monitor.metrics.x509_crl import OF_LISTS, stale
 from monitor.state.target import TargetState
 from probes.certificate import Certificate
 from probes.observation import Presented
+from probes.ocsp import OCSPAnswer, staple_of
 
 SHARDS: Final = 128
 
@@ -88,6 +90,31 @@ def _negotiated(state: TargetState) -> Iterator[tuple[str, object]]:
 
 def _negotiation(presented: Presented) -> tuple[str, str, str]:
     return presented.version, presented.cipher, presented.group
+
+
+def _client_certificate(state: TargetState) -> Iterator[tuple[str, object]]:
+    uses = dict.fromkeys(each.client_certificate for each in _answering(state))
+    for use in uses:
+        if use is not ClientCertificateUse.NOT_REQUESTED:
+            yield f'{_target(state)},use="{use}"', 1
+
+
+def _staple_status(state: TargetState) -> Iterator[tuple[str, object]]:
+    for status, verified in dict.fromkeys((each.status, each.signer is not None) for each in _staples(state)):
+        yield f'{_target(state)},status="{status}",verified="{str(verified).lower()}"', 1
+
+
+def _staple_end(state: TargetState) -> Iterator[tuple[str, object]]:
+    ends = [each.next_update for each in _staples(state) if each.next_update is not None]
+    if ends:
+        yield _target(state), min(ends)
+
+
+def _staples(state: TargetState) -> Iterator[OCSPAnswer]:
+    for each in _answering(state):
+        staple = staple_of(each)
+        if isinstance(staple, OCSPAnswer):
+            yield staple
 
 
 def _negotiated_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
@@ -164,6 +191,21 @@ OF_TARGETS: Final[tuple[Family[TargetState], ...]] = (
         _negotiated_allowed,
     ),
     Family("certvigil_client_accepts", "Whether a client accepts the presented chain.", _accepts),
+    Family(
+        "certvigil_client_certificate_info",
+        "What came of the server's request for a certificate of the client, where it made one.",
+        _client_certificate,
+    ),
+    Family(
+        "certvigil_staple_info",
+        "What OCSP responses in the handshake say of the certificate, and whether its issuer signed them.",
+        _staple_status,
+    ),
+    Family(
+        "certvigil_staple_next_update_timestamp_seconds",
+        "When the first of these responses is out of date.",
+        _staple_end,
+    ),
 )
 OF_LOOKS: Final = Family(
     "certvigil_target_last_look_timestamp_seconds", "When the target was last looked at.", _last_look
@@ -234,7 +276,7 @@ class Page:
             self._intervals,
         )
         families = (*OF_TARGETS, intervals)
-        self._targets = _Shards((*families, *x509_cert.families) if x509_cert is not None else families)
+        self._targets = _Shards((*families, *x509_cert.families, *OF_LISTS) if x509_cert is not None else families)
         self._certificates = _Shards(OF_CERTIFICATES)
         self._presenters: dict[str, int] = {}
         self._look_head = OF_LOOKS.head()
@@ -313,11 +355,13 @@ class Page:
             state.pending,
             state.edges,
             state.expiry,
-            [_negotiation(each) for each in _answering(state)],
+            [(*_negotiation(each), each.client_certificate, each.staple) for each in _answering(state)],
             state.up,
             state.kind,
             state.component,
             state.location,
             state.labels,
-            (ended(state), state.failure, state.last_look is None) if self._x509_cert is not None else None,
+            (ended(state), state.failure, state.last_look is None, state.lists, stale(state))
+            if self._x509_cert is not None
+            else None,
         )

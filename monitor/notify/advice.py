@@ -16,9 +16,10 @@ from typing import Final
 from actions.ending import answers_nobody
 from actions.plan import Kind
 from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, CuringChange
-from config.model import Component, Config, Settings
+from config.model import Component, Config, Endpoint, Settings
 from config.text import printable
 from config.vocabulary import Code, FileRole, TargetKind, UnreadableReason
+from monitor.check_command import check_words
 from monitor.notify.problem import Member
 from monitor.state.cure import cure, names_cure
 
@@ -40,12 +41,13 @@ class AdviceContext:
     state_directory: str = Settings().state_directory
     groups: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """The group of each component that is in one: by its name the component is changed."""
+    endpoints: Mapping[str, Endpoint] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def of(cls, config: Config) -> AdviceContext:
         """Return the facts in `config`."""
         runbook, state_directory = config.notifications.runbook, config.settings.state_directory
-        return cls(config.host, config.components, runbook, state_directory, config.group_of)
+        return cls(config.host, config.components, runbook, state_directory, config.group_of, config.endpoints)
 
     def component(self, member: Member) -> Component | None:
         """Return the component of a member; None where it has none that is declared."""
@@ -110,6 +112,7 @@ def _filled(step: str, member: Member, site: AdviceContext) -> str:
     return step.format(
         component=_word(member.component or member.target),
         where=_word(_where(member)),
+        check=_check(member, site),
         target=_word(member.target),
         subject=_word(member.finding.subject),
         cure=_cure(member),
@@ -317,6 +320,13 @@ def _cure(member: Member) -> str:
 def _where(member: Member) -> str:
     """Return the path or the address of the target."""
     return member.location or member.target
+
+
+def _check(member: Member, site: AdviceContext) -> str:
+    """Return the command that looks at the target as it is configured, without `certvigil`."""
+    endpoint = site.endpoints.get(member.target)
+    words = ("check", _where(member)) if endpoint is None else check_words(endpoint)
+    return " ".join(map(_word, words))
 
 
 def _word(name: str) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 from config.model import Endpoint
 from config.text import harmless
 from config.vocabulary import Code, LookOutcome
-from monitor.state.pending import AGAIN, EXPECTED, SURE, Darkness, awaits_second_look
+from monitor.state.pending import EXPECTED, OFTEN, SURE, Darkness, awaits_second_look
 from monitor.state.sets import SetRegistry
 from monitor.state.sharing import KeyIndex, index_of
 from monitor.state.target import Raised, TargetState, failure_of, learn, representative, waive
@@ -59,6 +59,8 @@ class EndpointRegistry:
         """Unix times at which an endpoint last began not to answer, unexpectedly."""
         self._touched: dict[str, float] = {}
         """By component: the Unix time at which its files were last seen to change."""
+        self._starting: dict[str, float] = {}
+        """By endpoint: the Unix time until which the unit of its service may be on its way to answer."""
         self._drifts: dict[str, _Drift] = {}
         """By endpoint."""
         self._index: KeyIndex | None = None
@@ -74,7 +76,7 @@ class EndpointRegistry:
     def _forget(self, target: str) -> None:
         if self._index is not None:
             self._index.forget(target)
-        for kept in (self._judged, self._drifts, self._dark, self._went_dark):
+        for kept in (self._judged, self._drifts, self._dark, self._went_dark, self._starting):
             kept.pop(target, None)
 
     # The verdict
@@ -95,6 +97,7 @@ class EndpointRegistry:
             failures_in_a_row=state.failures + 1 if failed else 0,
             just_went_dark=failed and self._just_went_dark(state, observation.at),
             sharing=self._sharing(endpoint, observation),
+            revocation=self.registry.revocations.about(each.chain for each in observation.presented or last),
         )
 
     def _just_went_dark(self, state: TargetState, now: float) -> bool:
@@ -111,8 +114,14 @@ class EndpointRegistry:
         """Note that the files of a component were seen to change: its service will be restarted."""
         self._touched[component] = now
 
+    def note_starting(self, target: str, until: float) -> None:
+        """Note until when the unit behind an endpoint may be on its way to answer: a Unix time that may be past."""
+        self._starting[target] = until
+
     def _is_expected(self, endpoint: str, at: float) -> bool:
-        """Whether an endpoint may not answer since then because its component's files were changed just before."""
+        """Whether an endpoint may not answer since then: its unit starts, or its component's files just changed."""
+        if at < self._starting.get(endpoint, 0.0):
+            return True
         touched = self._touched.get(self.registry.targets[endpoint].component or "")
         return touched is not None and touched - EXPECTED <= at <= touched + EXPECTED
 
@@ -202,10 +211,11 @@ class EndpointRegistry:
         target = observation.target
         if observation.presented:
             self._dark.pop(target, None)
+            self._starting.pop(target, None)
         elif target not in self._dark:
             self._dark[target] = now
             if not self._is_expected(target, now):
-                self._went_dark.setdefault(target, deque(maxlen=AGAIN)).append(now)
+                self._went_dark.setdefault(target, deque(maxlen=OFTEN)).append(now)
 
     def _awaits_look(self, raised: Raised, state: TargetState, *, changed: bool, now: float) -> bool:
         """Whether a finding about an endpoint waits for another look, at the endpoint or at the files behind it.
@@ -224,5 +234,6 @@ class EndpointRegistry:
         # One server may have many names.
         dark = {(each.host, each.port): at for name, at in self._dark.items() if (each := endpoints.get(name))}
         expected = self._is_expected(state.target, raised.since)
-        darkness = Darkness(tuple(dark.values()), tuple(self._went_dark.get(state.target, ())), expected)
+        before, starting = tuple(self._went_dark.get(state.target, ())), self._starting.get(state.target, 0.0)
+        darkness = Darkness(tuple(dark.values()), before, expected, starting)
         return awaits_second_look(raised, state, endpoints[state.target].every, darkness, now)

@@ -21,14 +21,18 @@ _OF_WRITERS: Final = frozenset(
     if code is not Code.KEY_EXPOSED
 )
 """Findings that a further write of the same renewal may mend; who has read an exposed key, no write undoes."""
-_PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
-"""Findings that a restart or a reload of a service causes for a moment."""
+_PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE, Code.CLIENT_CERTIFICATE_FAILED})
+"""Findings that a restart or a reload of a service, or the renewal of a client certificate, causes for a moment."""
+ROLL_OUT: Final = 60.0
+"""Seconds in which the servers behind the addresses of one name may take up a new certificate, one after the other."""
 UNREST: Final = 30.0
 """Seconds for which a file that is written to without a pause is not judged."""
 RESTART: Final = 20.0
 """Seconds that a service may take to restart."""
 AGAIN: Final = 3
 """Times of going dark lately that are no restart any more, but a service that comes and goes."""
+OFTEN: Final = 5
+"""The same of a service that comes back within `SURE` seconds each time."""
 _LATELY: Final = 1200.0
 """Seconds."""
 _MANY: Final = 5
@@ -98,25 +102,37 @@ class Darkness:
     files were changed, since a restart follows these."""
     expected: bool = False
     """The component's files were changed just before."""
+    starting_until: float = 0.0
+    """Until when the unit of its service may still be on its way to answer, by the service manager."""
 
 
 def awaits_second_look(raised: Raised, state: TargetState, every: float, darkness: Darkness, now: float) -> bool:
     """Whether a finding about an endpoint that is looked at `every` so many seconds waits at Unix time `now`.
 
-    A service that restarts refuses connections for seconds, and one that reloads has two certificates for a moment.
+    A service that restarts refuses connections for seconds; servers that take up a certificate one after the other
+    present two for longer.
     Where many servers went dark with this one, or it goes dark again and again, that is no restart of one service, and
-    it waits for `SURE` seconds. Else people are told of a warning and, a second later, of something critical.
+    it waits for `SURE` seconds. Else people are told of a warning and, a second later, of something critical. One that
+    is dark for less each time, but very often, is told at once: no later look would find it dark.
     """
     finding = raised.finding
     if finding.code not in _PASSING:
         return False
+    again = len([at for at in darkness.before if now - at <= _LATELY])
+    if finding.code is Code.UNREACHABLE:
+        if now < darkness.starting_until:
+            return True
+        # Not where another address of the server answers: then none of these times is this one.
+        if again >= OFTEN and darkness.before[-1] >= raised.since:
+            return False
     if (finding.code, finding.subject) not in state.pending:
         return True
+    if finding.code is Code.ENDPOINTS_DISAGREE:
+        return now - raised.since < ROLL_OUT
     if finding.code is not Code.UNREACHABLE or now - raised.since >= (
         RESTART if darkness.expected else min(RESTART, every)
     ):
         return False
-    again = len([at for at in darkness.before if now - at <= _LATELY])
     if again < AGAIN and sum(abs(since - raised.since) <= RESTART for since in darkness.others) < _MANY:
         return True
     # Those before this look; there are none where another address of the server answers.

@@ -14,6 +14,7 @@ from config.model import Config
 from config.vocabulary import Code, Severity
 from monitor.state.bus import Bus
 from monitor.state.events import StateEvent, TargetAdded, TargetRemoved
+from monitor.state.revocation import KnownRevocations
 from monitor.state.target import Raised, TargetState, learn, waive
 from monitor.state.trust import TrustContext
 from probes.finding import Assessment, Finding
@@ -38,6 +39,7 @@ class TargetRegistry:
         self.targets: dict[str, TargetState] = {}
         self._bus = bus
         self._page = page
+        self.revocations = KnownRevocations()
         self._forgets: list[Callable[[str], object]] = []
 
     @property
@@ -88,12 +90,14 @@ class TargetRegistry:
             return
         for forget in self._forgets:
             forget(target)
+        self.revocations.note(target, ())
         self._page.remove(target)
         self._bus.publish([TargetRemoved(target, now)])
 
     def update(self, state: TargetState) -> None:
         """Put a state in place of the earlier one of its target; its events are yet to be published."""
         self.targets[state.target] = state
+        self.revocations.note(state.target, state.lists)
         self._page.update(state)
 
     def looked_again(self, target: str, now: float) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from config.address import join_address
 from config.model import Endpoint
-from probes.http.exchange import Exchange, NoResponse, Response, Times
+from probes.http.exchange import JUST_ASKING, MOST_BODY, Exchange, NoResponse, Request, Response, Times
 from probes.observation import Presented
 from probes.tls.drive import converse, handshake_with
 
@@ -44,7 +44,8 @@ async def fetch(
     loop = asyncio.get_running_loop()
     begun = loop.time()
     handshake = handshake_with(endpoint, address, goes_on=True) if secured else None
-    exchange = Exchange(handshake, _host(endpoint, secured=secured), target, loop.time, keeps_body=keeps_body)
+    request = Request(keeps=MOST_BODY) if keeps_body else JUST_ASKING
+    exchange = Exchange(handshake, _host(endpoint, secured=secured), target, loop.time, request)
     where = (endpoint.proxy.host, endpoint.proxy.port) if endpoint.proxy is not None else (address, endpoint.port)
     error = await converse(exchange, *where, begun + max(0.0, seconds))
     answer = exchange.end() if error is None else exchange.outcome or exchange.end(_words(error, seconds))

@@ -29,10 +29,14 @@ _SEVERITY: Final[Mapping[OwnCertificate, Severity]] = MappingProxyType(
 
 
 def is_default(leaf: Certificate, declared: DefaultCertificate | None) -> bool:
-    """Whether `leaf` has one of the declared signs of a default certificate."""
+    """Whether `leaf` has one of the declared signs of a default certificate.
+
+    A name that the product gives is one for sure. That a certificate is signed by its own key is one as long as nothing
+    speaks for an own certificate: neither does the site name it, nor did a replacement by certvigil bring it.
+    """
     if declared is None:
         return False
-    if declared.self_signed and leaf.self_issued and signed(leaf, leaf):
+    if declared.self_signed and leaf.sha256 not in declared.own_sha256 and leaf.self_issued and signed(leaf, leaf):
         return True
     return is_one_of(leaf.issuer, declared.issuers) or is_one_of(leaf.subject, declared.subjects)
 

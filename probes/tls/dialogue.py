@@ -25,6 +25,11 @@ class DialogueWithin:
         """The chain of the server, or why there is none."""
         return self._handshake.outcome
 
+    @property
+    def patience(self) -> float | None:
+        """None: a dialogue has no part that need not come."""
+        return None
+
     def start(self) -> bytes:
         """Return the ClientHello, or what comes before it."""
         return self._handshake.start()

@@ -257,7 +257,7 @@ def test_an_intermediate_that_nobody_knows_is_told_once_and_not_for_each_client(
     assert isinstance(refused, RefusedPlan)
     (only,) = refused.objections
     assert only.ground is Ground.INCOMPLETE_CHAIN
-    assert "java, finder would miss it, too" in only.detail
+    assert "java, finder would miss it" in only.detail
     assert len([each for each in refused.effects if each.lost]) == 3, (
         "what becomes of each client is shown all the same"
     )

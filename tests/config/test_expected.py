@@ -49,6 +49,26 @@ def test_what_is_allowed_is_as_in_the_whole_configuration_but_for_what_an_endpoi
     assert loaded("endpoints: [{address: 'a:1'}]").endpoints["a:1"].tls == AllowedTLS()
 
 
+def test_the_sites_own_certificates_are_known_where_a_key_of_its_own_is_the_sign(loaded: Loaded) -> None:
+    config = loaded(SITE)
+    assert config.with_own({"web": ()}) is config
+    told, own = config.with_own({"web": {"ab" * 32}}), frozenset({"ab" * 32})
+    assert {name: _own(each.default_certificate) for name, each in told.endpoints.items() if each.component} == {
+        "web/127.0.0.1:99": own,
+        "web/127.0.0.1:443": own,
+        "web/127.0.0.1:444": frozenset(),
+    }
+    assert {_own(each.default_certificate) for each in told.files} == {own}
+    assert _own(told.components["web"].default_certificate) == own
+    written = loaded(SITE.replace("self_signed: true,", f"self_signed: true, own_sha256: [{'cd' * 32}],"))
+    assert _own(written.components["web"].default_certificate) == {"cd" * 32}
+    assert "own_sha256" in str(show(written))
+
+
+def _own(default: DefaultCertificate | None) -> frozenset[str]:
+    return frozenset() if default is None else default.own_sha256
+
+
 def test_the_default_certificate_is_told_as_at_the_component_but_for_what_an_endpoint_says(loaded: Loaded) -> None:
     config = loaded(SITE)
     assert {name: each.default_certificate for name, each in config.endpoints.items() if each.component} == {

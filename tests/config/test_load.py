@@ -79,7 +79,11 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
             FileTarget("web/chain", "/etc/nginx/tls/chain.pem", FileRole.CHAIN, "web"),
             FileTarget("proxy/combined", "/etc/haproxy/site.pem", FileRole.COMBINED, "proxy"),
             FileTarget(
-                "java/keystore", "/etc/java/site.p12", FileRole.KEYSTORE, "java", password_file="/etc/java/site.pass"
+                "java/keystore",
+                "/etc/java/site.p12",
+                FileRole.KEYSTORE,
+                "java",
+                password_files=("/etc/java/site.pass",),
             ),
         ),
         endpoints={
@@ -126,7 +130,7 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                         "www.example.com",
                         clients=("browser", "java"),
                         component="web",
-                        key_type=kind,
+                        key_types=(kind,),
                     )
                     for kind in (KeyKind.RSA, KeyKind.EC)
                 ),

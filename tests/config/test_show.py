@@ -66,6 +66,13 @@ DOCUMENTS = {
             bundle: {prober: file, target: /etc/ssl/certs/ca-certificates.crt}
         metrics: {x509_cert: true, x509_relative: true, x509_trim_path_components: 2}
         """,
+    "where revocation is learnt": """
+        revocation:
+          crls: [/etc/pki/crl, "/srv/*.crl"]
+          fetch: {ocsp: true, proxy: "http://proxy:3128", allow: [{networks: [10.0.0.0/8], ports: [8080]}], every: 1h}
+        clients: {bank: {trusts: system, revocation: hard_fail}}
+        """,
+    "nothing but that it is fetched": "revocation: {fetch: {}}",
 }
 
 

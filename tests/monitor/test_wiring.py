@@ -45,7 +45,7 @@ def sent_in(source: str) -> set[str]:
 def test_each_kind_of_message_has_one_route_and_somebody_takes_it(tmp_path: Path) -> None:
     async def story() -> None:
         parts = parts_at(tmp_path)
-        routes = wiring.routes_of(parts, lambda _: None)
+        routes = wiring.routes_of(parts, lambda _: None, lambda _: None)
         assert [each.message for each in routes] == list(dict.fromkeys(each.message for each in routes))
         assert {each.message for each in routes} == MESSAGES
         assert all(each.handlers for each in routes)

@@ -86,6 +86,18 @@ class TestADefaultCertificate:
             assert Code.DEFAULT_CERTIFICATE not in by_code(judge(chain, default_certificate=declared))
         assert Code.DEFAULT_CERTIFICATE not in by_code(judge((SELF,)))
 
+    def test_is_none_where_it_is_known_to_be_an_own_one_signed_by_its_own_key(self) -> None:
+        own = SIGNS.but_for([value(SELF).sha256])
+        assert Code.SELF_SIGNED in by_code(judge((SELF,), default_certificate=own))
+        assert Code.DEFAULT_CERTIFICATE not in by_code(judge((SELF,), default_certificate=own))
+        another = self_signed("appliance")
+        assert Code.DEFAULT_CERTIFICATE in by_code(judge((another,), default_certificate=own))
+        # The product's own name on it speaks louder.
+        named = FEDERATION.issue("appliance")
+        assert Code.DEFAULT_CERTIFICATE in by_code(
+            judge((named,), default_certificate=SIGNS.but_for([value(named).sha256]))
+        )
+
     def test_is_told_of_the_file_as_well(self, tmp_path: Path) -> None:
         path = tmp_path / "certificate.pem"
         path.write_bytes(SELF.pem())

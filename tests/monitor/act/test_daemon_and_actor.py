@@ -26,7 +26,7 @@ from monitor.actor.context import actor_context
 from monitor.actor.handlers import handle
 from monitor.actor.request import Request, Verb
 from monitor.actor.work import Work
-from monitor.lab.ca import DAY
+from monitor.lab.ca import DAY, bundle, self_signed
 from monitor.lab.servers import replace_file
 from monitor.state.trust import read_trust_context
 from tests.kit.actor import ISSUER, ActorHouse, StartedActor, house
@@ -474,3 +474,27 @@ def test_a_journal_that_is_compacted_under_the_daemon_takes_nothing_from_it_and_
         ran = certvigil("audit", "--verify", "--config", daemon.config_file)
         assert (ran.returncode, ran.stdout.startswith("the chain holds: entries: 12")) == (0, True)
         assert "the audit ends with entry 12" in actor.text
+
+
+def test_an_own_certificate_that_signed_itself_is_no_default_one_once_it_was_brought_by_a_replacement(
+    web: ActorHouse, tmp_path: Path
+) -> None:
+    signs = {"default_certificate": {"self_signed": True}}
+    served, own = f"web/{web.server.address}", self_signed(NAME)
+    Path(web.directory, "root.pem").write_bytes(bundle([own]))
+    with both(web, signs) as (daemon, _):
+        web.site.install(self_signed(NAME))
+        web.server.reload()
+        daemon.wait_for(lambda: "default_certificate" in daemon.findings(served), "that nobody chose")
+        file = tmp_path / "own.pem"
+        file.write_bytes(own.pem() + own.key_pem())
+        file.chmod(0o600)
+        ran = certvigil("replace", "web", "--from", str(file), "--config", daemon.config_file)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        daemon.wait_for(lambda: daemon.findings(served) == set(), "that somebody chose")
+        daemon.wait_for(lambda: "default_certificate" not in daemon.findings("web/certificate"), "the file, too")
+        before = len(daemon.happened("raised"))
+        daemon.stop()
+        daemon.start()
+        daemon.wait_for(lambda: daemon.metrics().get(series("target_up", target=served)) == 1, "a look")
+        assert not [each for each in daemon.happened("raised")[before:] if each.get("code") == "default_certificate"]

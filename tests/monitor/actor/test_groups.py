@@ -407,3 +407,18 @@ def test_the_backup_sets_of_one_member_are_listed(primary: Appliance) -> None:
     assert primary.command("replace", "primary", "--from", primary.given(fresh()))[0] == 0
     listed = json.loads(primary.command("backups", "portal", "--json")[1])["sets"]
     assert [each["component"] for each in listed] == ["portal"]
+
+
+def test_an_intermediate_that_is_missing_is_one_objection_with_all_that_would_miss_it() -> None:
+    """Whether a member has its own intermediate on disk today is no part of the story: its clients are sent it."""
+    alone = ROOT.intermediate("Second Issuing").issue(NAME)
+    with appliance("single") as machine:
+        machine.configure_by_profile()
+        Path(machine.artefacts("engine")["chain"]).write_bytes(b"")
+        given = Path(machine.directory, "alone.pem")
+        replace_file(str(given), alone.pem() + alone.key_pem(), 0o600)
+        code, said = machine.command("replace", "single", "--from", str(given), "--dry-run")
+    assert code == 1, said
+    (refused,) = [line for line in said.splitlines() if line.startswith("refused")]
+    assert "incomplete_chain: console, engine, portal: the certificate of CN=Second Issuing" in refused
+    assert "; browser, collector, web-api, finder would miss it; to cure it, put the missing certificate" in refused

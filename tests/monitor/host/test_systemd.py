@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +78,53 @@ def test_signs_of_life_come_twice_as_often_as_is_asked_for(
         if value is not None:
             monkeypatch.setenv(name, value)
     assert systemd.watchdog_interval() == interval
+
+
+NOW = 10_000.0
+SHOWN = {
+    "Type": "notify",
+    "ActiveState": "activating",
+    "SubState": "start",
+    "NRestarts": "0",
+    "InactiveExitTimestampMonotonic": "9990000000",
+    "ActiveEnterTimestampMonotonic": "0",
+    "StateChangeTimestampMonotonic": "9990000000",
+    "TimeoutStartUSec": "1min 30s",
+    "TimeoutStopUSec": "45s",
+}
+RUNNING = {"ActiveState": "active", "SubState": "running", "ActiveEnterTimestampMonotonic": "9995000000"}
+
+
+@pytest.mark.parametrize(
+    ("differs", "dark_for", "left"),
+    [
+        pytest.param({}, 0, 80, id="it starts"),
+        pytest.param({}, 30, 60, id="it was dark before it was started again"),
+        pytest.param({"TimeoutStartUSec": "infinity"}, 0, 590, id="it has no time limit"),
+        pytest.param({"TimeoutStartUSec": "1h 500ms"}, 0, 590, id="nobody waits for an hour"),
+        pytest.param({"TimeoutStartUSec": "5s"}, 0, 0, id="its time is up"),
+        pytest.param({"TimeoutStartUSec": ""}, 0, 0, id="no time limit is told"),
+        pytest.param({"InactiveExitTimestampMonotonic": "x"}, 0, 0, id="no beginning is told"),
+        pytest.param({"ActiveState": "reloading", "NRestarts": "4"}, 0, 80, id="it reloads, and crashed long ago"),
+        pytest.param({"ActiveState": "deactivating"}, 0, 35, id="it stops"),
+        pytest.param({"SubState": "auto-restart"}, 0, 0, id="it crashed"),
+        pytest.param({"NRestarts": "2"}, 0, 0, id="it crashes again and again"),
+        pytest.param(RUNNING, 0, 15, id="it was ready a moment ago"),
+        pytest.param({**RUNNING, "ActiveEnterTimestampMonotonic": "9000000000"}, 0, 0, id="it was ready long ago"),
+        pytest.param({**RUNNING, "Type": "simple"}, 0, 80, id="nobody knows when it is ready"),
+        pytest.param({"ActiveState": "failed"}, 0, 0, id="it failed"),
+        pytest.param({"ActiveState": "inactive"}, 0, 0, id="somebody stopped it"),
+    ],
+)
+def test_a_unit_is_on_its_way_for_no_longer_than_its_own_time_limit(
+    differs: dict[str, str], dark_for: float, left: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: NOW)
+    said = "\n".join(f"{name}={value}" for name, value in {**SHOWN, **differs}.items())
+    assert systemd.starting_for(("/bin/echo", said), dark_for, 20.0, str(tmp_path)) == left
+
+
+def test_without_systemd_nothing_is_on_its_way(tmp_path: Path) -> None:
+    said = "\n".join(f"{name}={value}" for name, value in SHOWN.items())
+    assert systemd.starting_for(("/bin/echo", said), 0.0, 20.0, str(tmp_path / "none")) == 0.0
+    assert systemd.starting_for((str(tmp_path / "systemctl"),), 0.0, 20.0, str(tmp_path)) == 0.0

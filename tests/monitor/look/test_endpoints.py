@@ -14,7 +14,9 @@ from types import MappingProxyType
 import pytest
 
 from config.model import Artefacts, Client, Component, Config, Endpoint, PemBundle, Settings, TrustStore
+from config.service import systemd as systemd_service
 from config.vocabulary import Code, LookOutcome, Severity, TargetKind
+from monitor.host import systemd
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
@@ -608,5 +610,60 @@ def test_restarts_that_follow_changes_of_the_files_are_no_service_that_comes_and
                 server.start()
                 await until(lambda: kept.page.shown["web/e"].failures == 0)
             assert raised == (set() if is_touched else {Code.UNREACHABLE})
+
+    asyncio.run(story())
+
+
+def test_a_server_that_is_dark_for_a_moment_again_and_again_is_told(
+    serve: Callable[..., LocalServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "RESTART", 20.0)
+
+    async def story() -> None:
+        server = serve()
+        async with keep_looking(watching(endpoint("e", server.host, server.port))) as kept:
+            assert kept.endpoints is not None
+            await until(lambda: bool(kept.looks))
+            for time_of_darkness in range(1, pending.OFTEN + 1):
+                server.stop()
+                kept.endpoints.hasten(["e"])
+                await until(lambda: kept.page.shown["e"].failures >= 1)
+                told = time_of_darkness == pending.OFTEN
+                assert kept.codes("e") == ({Code.UNREACHABLE} if told else set())
+                server.start()
+                kept.endpoints.hasten(["e"])
+                await until(lambda: kept.page.shown["e"].failures == 0)
+
+    asyncio.run(story())
+
+
+def test_a_server_that_does_not_answer_while_its_unit_starts_is_told_once_that_failed(
+    serve: Callable[..., LocalServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "RUNS", str(tmp_path))
+    shown, systemctl = tmp_path / "shown", tmp_path / "systemctl"
+    systemctl.write_text(f'#!/bin/sh\ntest "$1 $4" = "show web.service" && exec cat {shown}\n')
+    systemctl.chmod(0o755)
+    begun = time.monotonic_ns() // 1000
+    starting = f"Type=simple\nTimeoutStartUSec=1min\nNRestarts=0\nInactiveExitTimestampMonotonic={begun}\nActiveState="
+
+    async def story() -> None:
+        server = serve()
+        served = replace(endpoint("web/e", server.host, server.port), component="web")
+        service = systemd_service("web.service", systemctl=str(systemctl))
+        web = Component("web", Artefacts(combined="/nowhere"), endpoints=("web/e",), service=service)
+        config = replace(watching(served), components=MappingProxyType({"web": web}))
+        async with keep_looking(config) as kept:
+            assert kept.endpoints is not None
+            await until(lambda: bool(kept.looks))
+            server.stop()
+            shown.write_text(f"{starting}activating\n")
+            for number in (1, 2, 3):
+                kept.endpoints.hasten(["web/e"])
+                await until(lambda number=number: kept.page.shown["web/e"].failures >= number)  # type: ignore[misc]
+                assert kept.codes("web/e") == set()
+            shown.write_text(f"{starting}failed\n")
+            kept.endpoints.hasten(["web/e"])
+            await until(lambda: kept.codes("web/e") == {Code.UNREACHABLE})
 
     asyncio.run(story())

@@ -262,7 +262,7 @@ def test_keystores_that_a_pattern_matches_never_vanish(tmp_path: Path) -> None:
                 assert called in raised.finding.detail
                 assert "damaged" not in raised.finding.detail
         secret.write_bytes(PASSWORD)
-        async with file_monitor(config_with(watches=(replace(watch, password_file=str(secret)),))) as kept:
+        async with file_monitor(config_with(watches=(replace(watch, password_files=(str(secret),)),))) as kept:
             opened = kept.page.shown[str(tmp_path / "stores" / "locked.p12")]
             assert (len(opened.presented), opened.findings) == (1, {})
 

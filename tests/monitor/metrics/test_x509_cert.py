@@ -7,25 +7,23 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from config.model import Config, X509CertSettings
+from config.model import X509CertSettings
 from monitor.lab.ca import HOSTILE_TEXT, Authority, Issued
 from monitor.metrics import Page
-from monitor.metrics.x509_cert import FileCertificates, trimmed
-from monitor.metrics.x509_source import Sources
+from monitor.metrics.x509_cert import trimmed
 from monitor.state.target import TargetState
 from probes.certificate import Certificate, certificate
-from tests.kit.metrics import samples, some_file, text_of, value
+from tests.kit.metrics import as_x509_exporter, samples, some_file, text_of, value
 
 PATH = "/etc/ssl/www.pem"
-AS_IT_IS = X509CertSettings()
 
 
 def known_as(issued: Issued) -> Certificate:
     return certificate(issued.der())
 
 
-def page_of(*known: TargetState, settings: X509CertSettings = AS_IT_IS) -> Page:
-    page = Page(x509_cert=FileCertificates(settings, Sources(Config(), "1")))
+def page_of(*known: TargetState, settings: X509CertSettings | None = None) -> Page:
+    page = Page(x509_cert=as_x509_exporter(settings))
     for each in known:
         page.update(each)
     return page

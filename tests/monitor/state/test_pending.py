@@ -10,7 +10,7 @@ from config.text import Printable, printable
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.act.status import CandidateStatus
 from monitor.lab.ca import Authority
-from monitor.state.pending import RESTART, SURE, Darkness, awaits_files, awaits_second_look, awaits_writers
+from monitor.state.pending import RESTART, ROLL_OUT, SURE, Darkness, awaits_files, awaits_second_look, awaits_writers
 from monitor.state.target import Raised, TargetState
 from probes.certificate import certificate
 from probes.finding import finding
@@ -94,6 +94,7 @@ SEEN_BEFORE = replace(WELL, pending={(Code.UNREACHABLE, "192.0.2.1"): Raised(UNR
 SEEN_ONCE, SEEN_TWICE = (replace(SEEN_BEFORE, failures=failures) for failures in (1, 2))
 _TOGETHER = [BEGAN + each for each in range(5)]
 _AGAIN = [BEGAN - 60, BEGAN - 30, BEGAN]
+_OFTEN = [*(BEGAN - each for each in (300, 200, 100, 50)), BEGAN]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,10 @@ _AGAIN = [BEGAN - 60, BEGAN - 30, BEGAN]
         pytest.param(SEEN_BEFORE, [BEGAN, *[BEGAN - 60] * 9], [], 2, 300, True, id="others were dark long before"),
         pytest.param(SEEN_TWICE, [BEGAN], _AGAIN, SURE, 300, False, id="it comes and goes"),
         pytest.param(SEEN_TWICE, [BEGAN], _AGAIN, 2, 300, True, id="it comes, goes, and may be back at the next look"),
+        pytest.param(WELL, [BEGAN], _OFTEN, 0, 300, False, id="it is dark for a moment, very often"),
+        pytest.param(WELL, [BEGAN], _OFTEN[1:], 0, 300, True, id="it is dark for a moment, often"),
+        pytest.param(WELL, [BEGAN], [*_OFTEN[:4], BEGAN - 1], 0, 300, True, id="another address answers this time"),
+        pytest.param(WELL, [BEGAN], [BEGAN - 9000, *_OFTEN[1:]], 0, 300, True, id="it was so over a long time"),
         pytest.param(SEEN_BEFORE, [BEGAN], [BEGAN - 9000, BEGAN - 30, BEGAN], 2, 300, True, id="it did so long ago"),
     ],
 )
@@ -129,11 +134,19 @@ def test_a_server_whose_files_were_changed_just_before_may_take_its_time_to_rest
     assert not awaits_second_look(Raised(UNREACHABLE, BEGAN), SEEN_TWICE, often, darkness, BEGAN + RESTART)
 
 
-def test_addresses_that_disagree_wait_for_one_more_look() -> None:
+def test_a_server_whose_unit_is_starting_is_nobodys_news_until_its_time_is_up() -> None:
+    for later, waits in ((29, True), (30, False)):
+        darkness = Darkness(tuple(_TOGETHER), tuple(_OFTEN), starting_until=BEGAN + 30)
+        raised = Raised(UNREACHABLE, BEGAN)
+        assert awaits_second_look(raised, SEEN_TWICE, 1, darkness, BEGAN + later) is waits
+
+
+def test_addresses_that_disagree_wait_for_a_roll_out_over_all_of_them() -> None:
     disagree = finding(Code.ENDPOINTS_DISAGREE, Printable("why"))
     assert awaits_second_look(Raised(disagree, BEGAN), WELL, 300, Darkness(), BEGAN)
     seen = replace(WELL, pending={(Code.ENDPOINTS_DISAGREE, ""): Raised(disagree, BEGAN)})
-    assert not awaits_second_look(Raised(disagree, BEGAN), seen, 300, Darkness(), BEGAN + 1)
+    assert awaits_second_look(Raised(disagree, BEGAN), seen, 300, Darkness(), BEGAN + ROLL_OUT - 1)
+    assert not awaits_second_look(Raised(disagree, BEGAN), seen, 300, Darkness(), BEGAN + ROLL_OUT)
 
 
 def test_what_clients_reject_waits_for_nothing() -> None:
