@@ -16,6 +16,7 @@ from monitor.lab.ca import DAY, Authority, Issued
 from monitor.lab.process import free_address
 from monitor.lab.servers import write_site
 from tests.kit.answering_server import AnsweringServer, page
+from tests.kit.crl import crl, crl_pem
 from tests.kit.daemon import RunningDaemon
 from tests.kit.keystore import keystore
 from tests.kit.prometheus import Prometheus
@@ -74,6 +75,9 @@ class Host:
             (self.tree / f"{name}.pem").write_bytes(self._issue(days, begin).pem())
         twins = [self._issue(90, serial=1) for _ in "12"]
         (self.tree / "twins.pem").write_bytes(b"".join(each.pem() for each in twins))
+        for number, days in enumerate((1, -1)):
+            listed = crl(self._root, self._now, this_update=self._now - 9 * DAY, next_update=self._now + days * DAY)
+            (self.tree / f"list{number}.pem").write_bytes(crl_pem(listed))
         for number in range(BROKEN):
             (self.tree / f"broken{number}.pem").write_bytes(self._root.pem())
         (self._directory / "password").write_bytes(b"wrong")
