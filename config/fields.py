@@ -19,6 +19,7 @@ from config.address import is_dns_name, is_ip_address, split_address, split_prox
 from config.model import DAY
 from config.pattern import expression_for_paths
 from config.pointer import MOST_STEPS, is_pointer
+from config.probing import is_simple
 from config.text import printable
 
 RESERVED_NAMES: Final = frozenset({"certvigil"})
@@ -231,6 +232,7 @@ Handshakes = _whole_number(1, 1000)
 Attempts = _whole_number(1, 1000)
 KeptBackups = _whole_number(1, 1000)
 Port = _whole_number(1, 65_535)
+PathComponents = _whole_number(0, 100)
 SecurityLevel = _whole_number(0, 5)
 Mebibytes = _whole_number(1, 64)
 
@@ -270,6 +272,14 @@ def _path_expression(text: str) -> str:
 
 
 Host = _text("a DNS name or an IP address", _is_host)
+HostPattern = _text(
+    "a DNS name such as www.example.com, or *.example.com for all below it",
+    lambda text: is_dns_name(text.removeprefix("*.")),
+)
+SimpleExpression = _text(
+    "a simple regular expression: at most two of * + {, one where it does not begin with ^, and none behind a group",
+    lambda text: len(text) <= 200 and is_simple(text),
+)
 IPAddress = _text("an IP address", is_ip_address)
 HostName = _text("a DNS name such as web1.example.com", is_dns_name)
 Network = _text("a network without bits of a host, such as 10.0.0.0/8 or fd00::/8", _is_network)

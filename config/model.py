@@ -12,6 +12,7 @@ from config.channel import Channel, Notifications
 from config.expected import ANY_MODERN, AllowedTLS, DefaultCertificate, NotTLS, ValidationSwitch
 from config.host import NAMELESS
 from config.label import Labels
+from config.probing import MODULES, ProbeModule, ProbeTurn
 from config.reach import Reach
 from config.revocation import NO_SOURCES, RevocationSettings
 from config.service import Service
@@ -198,6 +199,8 @@ class Endpoint:
     """Seconds between two inquiries about everything that it takes; None for none."""
     labels: Labels = ()
     """Those of its component among them."""
+    dialogue: tuple[ProbeTurn, ...] = ()
+    """What is said before TLS in place of the `protocol`, where a module of `/probe` says so."""
 
     @property
     def key_type(self) -> KeyKind | None:
@@ -502,6 +505,16 @@ class Undeclared:
 
 
 @dataclass(frozen=True, slots=True)
+class X509CertSettings:
+    """How the metrics of x509-certificate-exporter are exported."""
+
+    relative: bool = False
+    """Whether the seconds from now to the begin and the end of each validity are among them."""
+    trim_path_components: int = 0
+    """The number of components at the beginning of each path that are left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of the daemon."""
 
@@ -517,8 +530,12 @@ class Settings:
     validation: Validation = Validation()
     probe: tuple[Reach, ...] = ()
     """The addresses that `/probe` may have looked at, beside the endpoints."""
-    x509_cert: bool = False
-    """Whether the certificates in files are exported as x509-certificate-exporter does, too."""
+    probe_files: tuple[str, ...] = ()
+    """Patterns of the files that `/probe` may read, beside the watched ones."""
+    probe_modules: Mapping[str, ProbeModule] = field(default_factory=lambda: MODULES)
+    """By name."""
+    x509_cert: X509CertSettings | None = None
+    """How the certificates in files are exported as x509-certificate-exporter does, too; None for not at all."""
     settle: float = 2.0
     """Seconds without a write after which the files of a component are judged, as one set."""
     pending: float = 300.0

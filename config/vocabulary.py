@@ -311,6 +311,23 @@ class Integrity(StrEnum):
     """No password protects it, so that anybody may have changed it."""
 
 
+class ProbeKind(StrEnum):
+    """How a module of `/probe` looks, as blackbox_exporter and ssl_exporter call it."""
+
+    TCP = "tcp"
+    """A handshake with every address."""
+    HTTPS = "https"
+    """Also a request; any answer in HTTP counts."""
+    HTTP = "http"
+    """Also a request, whose answer must be of 2xx; redirects are followed."""
+    FILE = "file"
+    """The certificates in files of this host."""
+    KUBECONFIG = "kubeconfig"
+    """The certificates in a kubeconfig of this host, and in files that it names."""
+    HTTP_FILE = "http_file"
+    """The certificates in the answer of a web server."""
+
+
 class UnreadableReason(StrEnum):
     """Why a file gave no facts."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
@@ -25,6 +26,7 @@ from config.fields import (
     Successes,
     default_duration,
 )
+from config.probing import MODULES
 from config.schema.channel import ChannelSection, NotificationsSection
 from config.schema.component import ComponentSection, ComponentService
 from config.schema.expected import NegotiationSection, PlainPortSection
@@ -241,7 +243,11 @@ class RootSection(Section):
             actor=self.actor.build(),
             validation=self.validation.build(),
             probe=tuple(each.build() for each in self.probe.allow),
-            x509_cert=self.metrics.x509_cert,
+            probe_files=tuple(self.probe.files),
+            probe_modules=MappingProxyType(
+                {**MODULES, **{name: each.build() for name, each in self.probe.modules.items()}}
+            ),
+            x509_cert=self.metrics.build(),
             settle=self.settle,
             pending=self.pending,
             tls=self.tls.build(),

@@ -142,6 +142,10 @@ class Counters:
         pending = "Messages that are to be delivered."
         self._notifications_pending = self._gauge("notifications_pending", pending, "channel")
 
+    def add(self, families: Collector) -> None:
+        """Show further families beside these."""
+        self._registry.register(families)
+
     def host(self, name: str) -> None:
         """Set the name of this host."""
         self._host.clear()

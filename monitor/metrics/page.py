@@ -7,6 +7,7 @@ changes since the last one.
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from typing import Final, Generic, TypeVar
 from config.vocabulary import ClientCertificateUse, Code
 from monitor.metrics.family import Family, escape
 from monitor.metrics.piece import PAUSE, Piece
-from monitor.metrics.x509_cert import OF_FILES, ended
+from monitor.metrics.x509_cert import FileCertificates, ended
 from monitor.metrics.x509_crl import OF_LISTS, stale
 from monitor.state.target import TargetState
 from probes.certificate import Certificate
@@ -303,9 +304,12 @@ class Page:
     """The metrics of every target and of every certificate that one presents."""
 
     def __init__(
-        self, *, x509_cert: bool = False, interval: Callable[[TargetState], float | None] = lambda _known: None
+        self,
+        *,
+        x509_cert: FileCertificates | None = None,
+        interval: Callable[[TargetState], float | None] = lambda _known: None,
     ) -> None:
-        """Show certificates in files also as x509-certificate-exporter does, where it is wanted.
+        """Show certificates in files also as `x509_cert` does, where it is given.
 
         `interval` returns within how many seconds a target is due to be looked at again; None where it never is.
         """
@@ -317,7 +321,7 @@ class Page:
             self._intervals,
         )
         families = (*OF_TARGETS, intervals)
-        self._targets = _Shards((*families, *OF_FILES, *OF_LISTS) if x509_cert else families)
+        self._targets = _Shards((*families, *x509_cert.families, *OF_LISTS) if x509_cert is not None else families)
         self._certificates = _Shards(OF_CERTIFICATES)
         self._presenters: dict[str, int] = {}
         self._look_head = OF_LOOKS.head()
@@ -330,6 +334,7 @@ class Page:
         if before is None or self._shown(before) != self._shown(state):
             shard.pieces = None
             self._present(before.presented if before else (), state.presented)
+            self._tell_files(before, state)
 
     def remove(self, target: str) -> None:
         """Show nothing of a target any more."""
@@ -338,12 +343,18 @@ class Page:
         if before is not None:
             shard.pieces = None
             self._present(before.presented, ())
+            self._tell_files(before, None)
 
     def reconfigure(self, interval: Callable[[TargetState], float | None] | None = None) -> None:
         """Make the text of all targets anew, with other intervals where these are given."""
         self._interval = interval or self._interval
         for shard in self._targets.shards:
             shard.pieces = None
+
+    def _tell_files(self, before: TargetState | None, after: TargetState | None) -> None:
+        if self._x509_cert is not None:
+            for other in self._x509_cert.changed(before, after):
+                self._targets.of(other).pieces = None
 
     def _intervals(self, state: TargetState) -> Iterator[tuple[str, object]]:
         seconds = self._interval(state)
@@ -376,6 +387,10 @@ class Page:
         for shard in self._targets.shards:
             if shard.members:
                 yield OF_LOOKS.lines(shard.members.values())
+        for family in self._x509_cert.relative_to(time.time()) if self._x509_cert is not None else ():
+            yield family.head()
+            for shard in self._targets.shards:
+                yield family.lines(shard.members.values())
 
     def _shown(self, state: TargetState) -> tuple[object, ...]:
         """Return the state on which the cached samples depend."""
@@ -392,5 +407,7 @@ class Page:
             state.location,
             (state.supported, state.supported and state.supported.at),
             state.labels,
-            (ended(state), state.lists, stale(state)) if self._x509_cert else None,
+            (ended(state), state.failure, state.last_look is None, state.lists, stale(state))
+            if self._x509_cert is not None
+            else None,
         )

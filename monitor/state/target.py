@@ -10,7 +10,7 @@ from typing import Final
 from config.label import Labels
 from config.model import Waiver
 from config.text import harmless, sentence
-from config.vocabulary import Code, Severity, TargetKind, Verdict
+from config.vocabulary import Code, FileFormat, Severity, TargetKind, Verdict
 from monitor.state.events import (
     FindingChanged,
     FindingCleared,
@@ -80,6 +80,8 @@ class TargetState:
     """Of a file: the revocation lists that it held at the last look that could read it, in this run."""
     labels: Labels = ()
     """By the configuration."""
+    format: FileFormat | None = None
+    """Of a file, at the last look of this run that read it."""
 
     @property
     def up(self) -> bool | None:
@@ -119,6 +121,7 @@ def learn(
     seen_at: float | None = None,
     waits: Callable[[Raised], bool] = lambda _raised: False,
     keystore: Keystore[Certificate] | None = None,
+    file_format: FileFormat | None = None,
     lists: tuple[RevocationList, ...] = (),
 ) -> tuple[TargetState, tuple[StateEvent, ...]]:
     """Return the state after a look at Unix time `now`, and each change as an event.
@@ -150,6 +153,7 @@ def learn(
         supported=state.supported,
         lists=state.lists if failure and not lists else lists,
         labels=state.labels,
+        format=file_format,
     )
     return new, (*_facts_changed(state, new, now), *events)
 

@@ -60,8 +60,21 @@ DOCUMENTS = {
             labels: {env: prod, team: web}
         """,
     "what others may ask for": """
-        probe: {allow: [{networks: [10.0.0.0/8, "fd00::/8"], ports: [443, 8443]}]}
-        metrics: {x509_cert: true}
+        probe:
+          allow: [{networks: [10.0.0.0/8, "fd00::/8"], ports: [443, 8443]}, {names: ["*.example.com"], ports: [443]}]
+          files: [/etc/kubernetes/**/*.crt]
+          modules:
+            smtp:
+              prober: tcp
+              timeout: 5s
+              tls_config: {server_name: mail.example.com, insecure_skip_verify: true}
+              tcp:
+                query_response: [{expect: ^220, send: EHLO me}, {expect_bytes: "2", starttls: true}, {send: QUIT}]
+            pop3s: {prober: tcp, tcp: {tls: true, query_response: [{expect: '^\\+OK'}]}}
+            imap: {prober: tcp, tcp: {starttls: imap}}
+            far: {prober: https, https: {proxy_url: "http://proxy.example.com:3128"}, target: "https://www.example.com/"}
+            bundle: {prober: file, target: /etc/ssl/certs/ca-certificates.crt}
+        metrics: {x509_cert: true, x509_relative: true, x509_trim_path_components: 2}
         """,
     "where revocation is learnt": """
         revocation:

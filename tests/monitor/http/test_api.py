@@ -17,6 +17,7 @@ from config.model import Settings, Web
 from config.text import Printable, harmless
 from config.vocabulary import Code, EntryKind, Integrity, TargetKind, TLSVersion
 from monitor.http.app import accepts_gzip
+from monitor.look.demand import ProbeRequest, RefusedProbe
 from monitor.state.own import SELF
 from monitor.state.target import Raised, TargetState
 from monitor.store import Degraded, DegradedReason, HistoryEntry, What
@@ -58,10 +59,6 @@ def local(server: RunningServer) -> Iterator[httpx.Client]:
 
 
 def test_a_probe_says_what_it_lacks(view: FakeView, client: httpx.Client) -> None:
-    for query, why in (("", "the parameter target is missing"), ("?target=web&module=ssh", "there is no module ssh")):
-        answer = client.get(f"/probe{query}")
-        assert answer.status_code == 400
-        assert why in answer.json()["detail"]
     waiting = {"x-prometheus-scrape-timeout-seconds": "soon"}
     assert client.get("/probe?target=web", headers=waiting).status_code == 400
     assert view.probed == []
@@ -71,8 +68,19 @@ def test_a_probe_is_asked_for_with_the_time_that_prometheus_leaves(view: FakeVie
     refused = client.get("/probe?target=web", headers={"x-prometheus-scrape-timeout-seconds": "10"})
     assert refused.status_code == 403
     assert refused.json() == {"detail": "it is none of the endpoints"}
-    client.get("/probe?target=web&module=tls")
-    assert view.probed == [("web", "tcp", 9.5), ("web", "tcp", math.inf)]
+    client.get("/probe?target=web&module=smtp&hostname=www.example.com")
+    assert view.probed == [
+        ProbeRequest("web", "tls", None, 9.5),
+        ProbeRequest("web", "smtp", "www.example.com", math.inf),
+    ]
+
+
+def test_a_probe_that_makes_no_sense_is_told_from_one_that_is_not_permitted(
+    view: FakeView, client: httpx.Client
+) -> None:
+    view.refusal = RefusedProbe("there is no module ssh", is_mistake=True)
+    answer = client.get("/probe?target=web&module=ssh")
+    assert (answer.status_code, answer.json()["detail"]) == (400, "there is no module ssh")
 
 
 def test_metrics_are_the_page_with_and_without_compression(view: FakeView, client: httpx.Client) -> None:
@@ -191,6 +199,7 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
         "kind": "file",
         "location": "/etc/ssl/a b.pem",
         "component": None,
+        "labels": {},
         "verdict": "warning",
         "up": False,
         "failure": {"reason": "bad_pem", "detail": "line 3"},
@@ -229,7 +238,6 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
             }
         ],
         "since": "2023-11-14T22:13:20.500000Z",
-        "labels": {},
         "chain": [described],
         "addresses": [
             {
