@@ -35,7 +35,8 @@ async def fetch(address: str, endpoint: Endpoint, target: str, seconds: float) -
     begun = loop.time()
     handshake = handshake_with(endpoint, address, goes_on=True)
     exchange = Exchange(handshake, _host(endpoint), target, loop.time)
-    error = await converse(exchange, address, endpoint.port, begun + max(0.0, seconds))
+    until = begun + max(0.0, seconds)
+    error = await converse(exchange, address, endpoint.port, until, endpoint.source_address)
     answer = exchange.end() if error is None else exchange.outcome or exchange.end(_words(error, seconds))
     presented = exchange.presented
     return Fetched(
