@@ -47,7 +47,7 @@ async def fetch(
     request = Request(keeps=MOST_BODY) if keeps_body else JUST_ASKING
     exchange = Exchange(handshake, _host(endpoint, secured=secured), target, loop.time, request)
     where = (endpoint.proxy.host, endpoint.proxy.port) if endpoint.proxy is not None else (address, endpoint.port)
-    error = await converse(exchange, *where, begun + max(0.0, seconds))
+    error = await converse(exchange, *where, begun + max(0.0, seconds), endpoint.source_address)
     answer = exchange.end() if error is None else exchange.outcome or exchange.end(_words(error, seconds))
     presented = exchange.presented
     return Fetched(

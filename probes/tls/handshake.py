@@ -16,7 +16,7 @@ from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import ClientCertificateUse, KeyKind, TLSVersion, UnreachableReason
 from probes.certificate import certificate
 from probes.observation import Presented, Unreachable
-from probes.tls.client_certificate import Identity, Request, Unusable
+from probes.tls.client_certificate import Identity, Unusable, sends_certificate
 from probes.tls.preamble.talk import MOST_BYTES as MOST_IN_CLEAR
 from probes.tls.preamble.talk import Agreed, Declined, Preamble
 
@@ -196,13 +196,14 @@ class Handshake:
         self._minimum = minimum
         self._key_type = key_type
         self._received = bytearray()
+        self.is_asked = False
+        """Whether the server asked for a certificate."""
         self._own = own
         self._agrees = agrees
         identity = own if isinstance(own, Identity) else None
         self._connection = SSL.Connection(_context(minimum, key_type, identity), None)
         self._connection.set_connect_state()
         self._connection.request_ocsp()
-        self._request = Request(self._connection)
         if alpn:
             self._connection.set_alpn_protos([alpn])
         if is_dns_name(server_name):
@@ -253,11 +254,6 @@ class Handshake:
         """The seconds for which the server's last word is awaited; None before that."""
         return None if self.presented is None else LAST_WORD
 
-    @property
-    def is_asked(self) -> bool:
-        """Whether the server asked for a certificate."""
-        return self._request.made
-
     def end(self) -> Presented | Unreachable:
         """Return the outcome, now that the connection is closed; where that came too early, it says so."""
         if self.outcome is None and self.is_asked:
@@ -302,11 +298,12 @@ class Handshake:
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
-            return self._to_send()
+            return self._flight()
         except SSL.Error as error:
             to_send = self._to_send()
             self._end_with(error, to_send)
             return to_send
+        last = self._flight()
         if not self._goes_on:
             self._connection.shutdown()
         presented = self._presented()
@@ -314,7 +311,13 @@ class Handshake:
             self.presented = presented
         else:
             self.outcome = presented
-        return self._to_send()
+        return last + self._to_send()
+
+    def _flight(self) -> bytes:
+        """Return the records of the handshake that are to be sent, and note what they tell of the server's wishes."""
+        records = self._to_send()
+        self.is_asked = self.is_asked or sends_certificate(records)
+        return records
 
     def _waits_for_last_word(self) -> bool:
         """Whether the server has yet to say what it makes of our certificate, or of its lack (RFC 8446, 4.4.2.4)."""

@@ -431,6 +431,7 @@ def test_forty_addresses_are_looked_at_and_the_first_that_answers_alone_where_th
     port, forty = at_forty.port, at_forty.hosts
     resolve(NAME, ["ff0e::1", *reversed(forty)])
     observation = look_by(Endpoint("web", NAME, port))
+    assert observation.failures == ()
     assert [each.address for each in observation.presented] == forty
     assert observation.failures == ()
     first = look_by(Endpoint("web", NAME, port, addresses=AddressChoice.FIRST))
