@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -20,6 +20,7 @@ from config.reach import is_public
 from config.revocation import Fetching
 from config.text import Log, Printable, printable, sentence
 from config.vocabulary import TargetKind
+from monitor.batched import batched
 from monitor.host.schedule import spread
 from monitor.look.list_cache import MOST_IN_ALL, FetchedFrom, FetchedList, ListCache
 from monitor.look.rounds import Rounds
@@ -149,7 +150,7 @@ class ListFetcher:
             ]
             for each in changed or ():
                 self._wanted.pop(each, None)
-            for batch in batched(states):
+            for batch in batched(states, BATCH):
                 found = await loop.run_in_executor(self._worker, _wanted_by_all, batch, registry.trust_context)
                 self._wanted.update((name, wanted) for name, wanted in found.items() if name in registry.targets)
         self._go_by(joined(self._wanted.values()))
@@ -308,12 +309,6 @@ def newest_valid(body: bytes, issuers: Iterable[Certificate], now: float) -> Rev
             return each
         why = why or whys[0]
     return why
-
-
-def batched(states: Sequence[TargetState]) -> Iterator[Sequence[TargetState]]:
-    """Yield them in parts, so that others have their turn in between."""
-    for start in range(0, len(states), BATCH):
-        yield states[start : start + BATCH]
 
 
 def joined(wanted: Iterable[Wanted]) -> Mapping[str, tuple[Certificate, ...]]:
