@@ -200,6 +200,18 @@ def test_what_a_lying_server_gives_is_told_after_three_times_and_takes_nothing_a
     play(story)
 
 
+def test_a_tag_that_cannot_stand_in_a_request_is_left_out_of_the_next_one(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        of = leaf(server)
+        server.answers["/a.crl"] = dated(crl(CA, NOW), NOW, "\u00e9")
+        async with fetching(tmp_path, server, state("web", of, CA)) as kept:
+            await until(lambda: len(server.requests) >= 3)
+            assert "if-none-match" not in server.requests[2][1].lower()
+            assert kept.told(of) is GOOD
+
+    play(story)
+
+
 def test_an_older_list_than_before_is_not_taken(tmp_path: Path) -> None:
     async def story(server: ListServer) -> None:
         of = leaf(server)
