@@ -17,7 +17,7 @@ from typing import Final
 
 from config.reach import is_public
 from config.revocation import Fetching
-from config.text import Log, Printable
+from config.text import Log, Printable, harmless
 from config.vocabulary import LookOutcome, TargetKind
 from monitor.batched import batched
 from monitor.host.schedule import spread
@@ -250,7 +250,7 @@ class RevocationFetcher:
 
     def _learn(self, source: Source, outcome: object) -> None:
         if isinstance(outcome, str):
-            source.failures, source.why = source.failures + 1, Printable(outcome)
+            source.failures, source.why = source.failures + 1, harmless(outcome)
             level = logging.WARNING if source.failures == TOLD_AFTER else logging.DEBUG
             log.log(level, "%s cannot be had: %s", source.shown, source.why)
             self._fetched(LookOutcome.FAILED)
