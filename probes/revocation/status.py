@@ -182,7 +182,7 @@ def _told(complete: RevocationList, deltas: Sequence[RevocationList], certificat
     """Return what a complete list tells, and the newest delta list that says something else."""
     if not certificate.serial:
         return RevocationStatus(_UNKNOWN, Printable("its serial number cannot be decoded"))
-    serial = certificate.x509().serial_number
+    serial = certificate.decoded().serial_number
     said = entry_of(complete, serial)
     for each in deltas:
         said = entry_of(each, serial) or said
