@@ -28,14 +28,14 @@ Opened = Callable[[bytes, Password], Container]
 """Opens content of any other format."""
 
 _KUBECONFIG: Final = re.compile(
-    rb"""^[ \t]*["']?kind["']?[ \t]*:[ \t]*["']?Config["']?[ \t]*,?[ \t]*\r?$""", re.MULTILINE
+    rb"""^[ \t]*["']?kind["']?[ \t]*:[ \t]*["']?Config["']?[ \t]*(?:,[ \t]*)?\r?$""", re.MULTILINE
 )
 _COMPACT_KUBECONFIG: Final = re.compile(rb'\A\s*\{[^{}\[\]]{0,200}"kind"\s*:\s*"Config"')
 _CLUSTERS: Final = re.compile(rb"""["']?clusters["']?[ \t]*:""")
 _OF_CLUSTERS: Final = "/clusters/*/cluster/certificate-authority-data"
 _OF_USERS: Final = "/users/*/user/client-certificate-data"
 _KEYS_OF_USERS: Final = "/users/*/user/client-key-data"
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/\s]+={0,2}\s*")
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/\s]+(?:=\s*){0,2}")
 _ENCODINGS: Final = frozenset({FileFormat.DOCUMENT})
 
 
