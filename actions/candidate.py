@@ -388,7 +388,10 @@ class _Found:
 
     def _take_certificate(self, der: bytes) -> None:
         try:
-            self.certificates.append(certificate(der))
+            held = certificate(der)
+            # It is written as the library has it, and strict clients would not read it.
+            held.x509()
+            self.certificates.append(held)
         except ValueError as error:
             self.damage.append(f"{self.name}: a certificate cannot be decoded: {printable(str(error), 200)}")
 

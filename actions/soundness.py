@@ -27,7 +27,7 @@ def faults_in(
             path,
             path,
             role,
-            password_file=artefacts.password_file if role is FileRole.KEYSTORE else None,
+            password_files=(artefacts.password_file,) if role is FileRole.KEYSTORE and artefacts.password_file else (),
             line=artefacts.line_of.get(role),
         )
         for role, path in artefacts.files.items()

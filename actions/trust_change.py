@@ -191,6 +191,8 @@ def _not_to_be_trusted(certificates: Iterable[Certificate], now: float) -> Itera
         elif each.not_after is None or each.not_after <= now:
             ended = "has no end that can be read" if each.not_after is None else f"ended at {moment(each.not_after)}"
             yield f"{each.title} {ended}"
+        elif not each.is_strict:
+            yield f"{each.title} cannot be read by strict clients: it breaks {'; '.join(each.encoding_faults)}"
 
 
 def _remarks_on(certificates: Iterable[Certificate], now: float) -> Iterator[str]:

@@ -87,10 +87,13 @@ def write_pkcs12(
         return NotWritten("is built in a way that certvigil does not read")
     gone = {each.lower() for each in removed}
     kept = [(each.alias, each.certificates[0]) for each in content.entries if each.alias.lower() not in gone]
-    held = [
-        pkcs12.PKCS12Certificate(x509.load_der_x509_certificate(der), alias.encode())
-        for alias, der in (*kept, *added.items())
-    ]
+    try:
+        held = [
+            pkcs12.PKCS12Certificate(x509.load_der_x509_certificate(der), alias.encode())
+            for alias, der in (*kept, *added.items())
+        ]
+    except (ValueError, x509.InvalidVersion):
+        return NotWritten("holds a certificate that is not in strict DER")
     known = content.password if password is None else password
     way: KeySerializationEncryption = BestAvailableEncryption(known) if known else NoEncryption()
     return pkcs12.serialize_java_truststore(held, way)

@@ -12,7 +12,15 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from config.vocabulary import Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
+from config.vocabulary import (
+    ClientCertificateUse,
+    Code,
+    Group,
+    Severity,
+    TargetKind,
+    UnreachableReason,
+    UnreadableReason,
+)
 
 NAMED_CURE: Final = "; to cure it, "
 """The text before the cure in the detail of a finding that names its cure itself."""
@@ -127,6 +135,7 @@ GROUP_MEANING: Final[Mapping[Group, str]] = MappingProxyType(
         Group.STATE: "Files on disk against the certificates that are served.",
         Group.SOURCE: "Files and endpoints that give no facts.",
         Group.TLS: "Protocol versions and ciphers.",
+        Group.REVOCATION: "Whether CAs have revoked certificates, and the lists by which they say so.",
         Group.CLIENT: "The verdicts of declared clients.",
         Group.ACTION: "Inboxes, plans and transactions.",
         Group.SELF: "certvigil itself.",
@@ -565,7 +574,10 @@ _STATE: Final = (
         code=Code.ENDPOINTS_DISAGREE,
         group=Group.STATE,
         severity=Severity.WARNING,
-        meaning="The addresses of one endpoint present different certificates.",
+        meaning=(
+            "The addresses of one endpoint have presented different certificates for a minute or longer, as the "
+            "finding lists them."
+        ),
         cure="have the servers behind all addresses present the same certificate",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; the certificate that a client gets depends on the address"),
         by_itself="nothing, unless a replacement is under way there",
@@ -706,6 +718,31 @@ _SOURCE: Final = (
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
     ),
+    CatalogueEntry(
+        code=Code.CLIENT_CERTIFICATE_FAILED,
+        group=Group.SOURCE,
+        severity=Severity.WARNING,
+        meaning=(
+            "The client certificate that the configuration names for an endpoint could not be used, or the server "
+            "refused it. The server's own chain was seen and judged all the same."
+        ),
+        cure="see whether the server trusts the issuer of the client certificate",
+        cures=MappingProxyType(
+            {
+                ClientCertificateUse.REFUSED: (
+                    "renew the client certificate where it has expired, and see in the server's log why it is refused"
+                ),
+                ClientCertificateUse.UNUSABLE: (
+                    "put certificate and key into the files that the configuration names, readable by certvigil's user"
+                ),
+            }
+        ),
+        hurts=_on(TargetKind.ENDPOINT, "nobody yet; whoever shows the same certificate is turned away, too"),
+        by_itself="certvigil reads the files anew at each look",
+        steps=("for {where}: {cure}; to look again at once: certvigil check {where}",),
+        scope=ProblemScope.CAUSE,
+        seen_by_actor=False,
+    ),
 )
 
 _TLS: Final = (
@@ -734,6 +771,58 @@ _TLS: Final = (
         steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=True,
+    ),
+)
+
+_REVOCATION: Final = (
+    CatalogueEntry(
+        code=Code.REVOKED,
+        group=Group.REVOCATION,
+        severity=Severity.CRITICAL,
+        meaning=(
+            "The CA has revoked a certificate: its key is in wrong hands, or it must not be used any more for another "
+            "reason. Clients that ask for revocation reject it. The finding names them, and those that do not ask."
+        ),
+        cure="replace the certificate, with a new key where the reason is a compromised one",
+        client_cure="replace it, with a new key where the reason is a compromised one",
+        hurts=_REJECTED,
+        change=CuringChange.CERTIFICATE,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.REVOCATION_UNKNOWN,
+        group=Group.REVOCATION,
+        severity=Severity.NOTICE,
+        meaning=(
+            "It cannot be told if a certificate is revoked, although it was looked for: no valid revocation list of "
+            "its CA is left. Clients that insist on an answer may reject it."
+        ),
+        cure="see why the CA gives no valid revocation list: the finding names the fault",
+        client_cure="have the CA publish a valid revocation list",
+        hurts=_looked_at("nobody yet; clients that insist on an answer may reject it"),
+        by_itself="certvigil goes on fetching the list where the configuration lets it, and looks at files of lists",
+        steps=("see whether the list can be had and is valid: openssl crl -noout -nextupdate -issuer -in LIST",),
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.CRL_STALE,
+        group=Group.REVOCATION,
+        severity=Severity.WARNING,
+        meaning=(
+            "A revocation list in a file should have been followed by a new one. Servers and clients that go by the "
+            "file may reject every certificate that the list is about."
+        ),
+        otherwise=(
+            "A notice while the time of the next list is near, and for a list that a pattern found and nothing is said "
+            "to go by."
+        ),
+        cure="fetch the next list of this CA into the file; where there is none, have the CA sign one",
+        hurts=_on(TargetKind.FILE, "whoever checks by this file: it may reject every certificate of this CA"),
+        steps=("see which list it is: openssl crl -noout -issuer -lastupdate -nextupdate -in {where}",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
     ),
 )
 
@@ -972,6 +1061,7 @@ ENTRIES: Final = (
     *_STATE,
     *_SOURCE,
     *_TLS,
+    *_REVOCATION,
     *_CLIENT,
     *_ACTION,
     *_SELF,

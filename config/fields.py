@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from config import label
 from config.address import is_dns_name, is_ip_address, split_address, split_proxy
 from config.model import DAY
 from config.text import printable
@@ -219,6 +220,7 @@ Attempts = _whole_number(1, 1000)
 KeptBackups = _whole_number(1, 1000)
 Port = _whole_number(1, 65_535)
 SecurityLevel = _whole_number(0, 5)
+Mebibytes = _whole_number(1, 64)
 
 Sha256 = _text(
     "the SHA-256 of the token, 64 hexadecimal digits, as `printf %s TOKEN | sha256sum` prints it",
@@ -230,6 +232,16 @@ PlainName = _text(
     lambda text: re.fullmatch(_PLAIN_NAME, text) is not None,
     _PLAIN_NAME,
 )
+LabelName = _text(
+    f"the name of a label of Prometheus (letters, digits and '_', at most {label.LONGEST_NAME}) that is none of "
+    f"{', '.join(sorted(label.RESERVED))}",
+    label.is_label_name,
+    label.NAME,
+)
+LabelValue = _text(
+    f"printable characters, at most {label.LONGEST_VALUE}",
+    lambda text: bool(text) and label.label_value(text) == text.strip() == text,
+)
 TargetName = _text(
     "a name of printable characters, at most 200, that is not 'certvigil' and does not begin with '/'", _is_target_name
 )
@@ -239,10 +251,12 @@ Sentence = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1}),
 ]
 Host = _text("a DNS name or an IP address", _is_host)
+IPAddress = _text("an IP address", is_ip_address)
 HostName = _text("a DNS name such as web1.example.com", is_dns_name)
 Network = _text("a network without bits of a host, such as 10.0.0.0/8 or fd00::/8", _is_network)
 Address = _text("host:port, such as www.example.com:443 or [2001:db8::1]:443", lambda text: bool(_port_of(text)))
 ProxyURL = _text("http://HOST:PORT or socks5://HOST:PORT", _is_proxy)
+HTTPProxyURL = _text("http://HOST:PORT", lambda text: text.startswith("http://") and _is_proxy(text))
 ListenAddress = _text("host:port, such as 127.0.0.1:9790 or [::]:9790", lambda text: _port_of(text) is not None)
 ChannelURL = Annotated[str, AfterValidator(channel_url), WithJsonSchema({"type": "string", "format": "uri"})]
 HeartbeatURL = Annotated[str, AfterValidator(heartbeat_url), WithJsonSchema({"type": "string", "format": "uri"})]

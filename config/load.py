@@ -15,6 +15,7 @@ from config.channel import Channel, FindingMatch, Notifications
 from config.document import KeyPath, Mistake, YAMLDocument, join, parse, shown, substitute
 from config.fields import RESERVED_NAMES, channel_url, duration_text, heartbeat_url
 from config.host import own_name
+from config.label import labels_of
 from config.model import (
     DEFAULT_CLIENT,
     CertifiStore,
@@ -26,6 +27,7 @@ from config.model import (
     FileTarget,
     SystemStore,
     TrustStore,
+    Watch,
     groups_by_member,
 )
 from config.pattern import is_one_of
@@ -140,7 +142,7 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
     return Config(
         settings=root.settings(),
         host=root.host or own_name(),
-        watches=tuple(each.build() for each in root.watch),
+        watches=_watches(root),
         files=tuple(declared.files),
         endpoints=MappingProxyType(declared.endpoints),
         components=MappingProxyType(declared.components),
@@ -159,6 +161,11 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
         sources=tuple(file.path for file in files),
         digest=_digest(files),
     )
+
+
+def _watches(root: RootSection) -> tuple[Watch, ...]:
+    watches = tuple(each.build() for each in root.watch)
+    return (*watches, Watch(tuple(root.revocation.crls), of_lists=True)) if root.revocation.crls else watches
 
 
 def _groups(root: RootSection) -> dict[str, ComponentGroup]:
@@ -354,21 +361,23 @@ def _declare(document: YAMLDocument, validated: Validated) -> _Declared:
     declared = _Declared(document)
     tls = validated.root.tls.build()
     for index, endpoint in zip(validated.positions.get("endpoints", ()), validated.root.endpoints, strict=True):
-        declared.add_endpoint(endpoint.build(tls), ("endpoints", index))
+        for each in endpoint.build(tls):
+            declared.add_endpoint(each, ("endpoints", index))
     for name, section in validated.root.components.items():
         component, endpoints = section.build(name, validated.root.keys, tls)
         declared.components[name] = component
         for role, path in component.artefacts.files.items():
-            password_file = component.artefacts.password_file if role is FileRole.KEYSTORE else None
+            password = component.artefacts.password_file if role is FileRole.KEYSTORE else None
             file = FileTarget(
                 f"{name}/{role}",
                 path,
                 role,
                 name,
-                password_file=password_file,
+                password_files=() if password is None else (password,),
                 keys=component.keys,
                 line=component.artefacts.line_of.get(role),
                 default_certificate=component.default_certificate,
+                labels=labels_of(component.labels),
             )
             where = ("lines", LINE_ROLES.index(role), "file") if role.is_line else (str(role),)
             declared.add_file(file, ("components", name, "artefacts", *where))

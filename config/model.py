@@ -11,10 +11,13 @@ from config.address import join_address
 from config.channel import Channel, Notifications
 from config.expected import ANY_MODERN, AllowedTLS, DefaultCertificate, NotTLS, ValidationSwitch
 from config.host import NAMELESS
+from config.label import Labels
 from config.reach import Reach
+from config.revocation import NO_SOURCES, RevocationSettings
 from config.service import Service
 from config.vocabulary import (
     LINE_ROLES,
+    AddressChoice,
     Code,
     Elsewhere,
     EndpointProtocol,
@@ -25,6 +28,7 @@ from config.vocabulary import (
     Mode,
     ProxyKind,
     ProxyProtocolVersion,
+    RevocationCheck,
     Scope,
     Sending,
     TargetKind,
@@ -94,14 +98,15 @@ class FileTarget:
     """The trust store by which the file's chain is judged, if there is one."""
     thresholds: Thresholds | None = None
     """None means the default thresholds, which also know short-lived and CA certificates."""
-    password_file: str | None = None
-    """The file with the password of a keystore; None where it has none."""
+    password_files: tuple[str, ...] = ()
+    """The files with the passwords of a keystore and of encrypted keys, in the order in which they are tried."""
     keys: Keys = Keys.READ
     """For a component's file: whether the component's private keys should be read."""
     line: ConfigLine | None = None
     """The line in it, where it is a configuration file."""
     default_certificate: DefaultCertificate | None = None
     """How the product's own default certificate is told in this file; None where nothing is known of one."""
+    labels: Labels = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +117,11 @@ class Watch:
     exclude: tuple[str, ...] = ()
     trust_store: str | None = None
     thresholds: Thresholds | None = None
-    password_file: str | None = None
-    """The file with the password of the keystores among these files."""
+    password_files: tuple[str, ...] = ()
+    """The files with the passwords of the keystores among these files, in the order in which they are tried."""
+    labels: Labels = ()
+    of_lists: bool = False
+    """These are the files of `revocation.crls`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,8 @@ class Proxy:
     kind: ProxyKind
     host: str
     port: int
+    credentials_file: str | None = None
+    """The path of a file with `USER:PASSWORD`; None where the proxy wants none."""
 
     @property
     def url(self) -> str:
@@ -131,8 +141,18 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """Where the certificate lies that is shown to a server; both files are read by certvigil's own user."""
+
+    certificate: str
+    """The path of a PEM file: the certificate, then its chain."""
+    key: str
+    """The path of a PEM file with its private key, without a password; perhaps the same."""
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A TLS server: every address that `host` resolves to is looked at."""
+    """A TLS server, at the addresses that `host` resolves to."""
 
     name: str
     host: str
@@ -148,8 +168,17 @@ class Endpoint:
     clients: tuple[str, ...] = ()
     component: str | None = None
     thresholds: Thresholds | None = None
-    key_type: KeyKind | None = None
-    """The kind of key to ask for, of a server that has an RSA and an EC pair; None leaves the choice to the server."""
+    key_types: tuple[KeyKind, ...] = ()
+    """The kinds of key to ask for, each by itself, of a server that has an RSA and an EC pair; without any the server
+    chooses."""
+    addresses: AddressChoice = AddressChoice.ALL
+    """Which addresses of `host` are looked at."""
+    source_address: str | None = None
+    """The address of this host from which it connects; None leaves that to the kernel."""
+    sni: bool = True
+    """Whether the server is told the name that is asked for."""
+    client_certificate: ClientCertificate | None = None
+    """The certificate that is shown to a server that asks for one; None for none."""
     protocol: EndpointProtocol = EndpointProtocol.TLS
     proxy: Proxy | None = None
     """It resolves the host; None connects to each address of the host."""
@@ -159,6 +188,13 @@ class Endpoint:
     """Whether the server is expected to send its intermediates; None where the site does not say."""
     default_certificate: DefaultCertificate | None = None
     """How the product's own default certificate is told at this endpoint; None where nothing is known of one."""
+    labels: Labels = ()
+    """Those of its component among them."""
+
+    @property
+    def key_type(self) -> KeyKind | None:
+        """The only kind of key that is asked for; None where there is none, or more than one."""
+        return self.key_types[0] if len(self.key_types) == 1 else None
 
     @property
     def verified_name(self) -> str:
@@ -248,7 +284,7 @@ class Component:
     write_mode: WriteMode = WriteMode.RENAME
     """Of all its files."""
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Labels for the matches of policies."""
+    """Labels for the matches of policies; its files and endpoints have them, too."""
     keys: Keys = Keys.READ
     """Whether its private keys should be read."""
     min_lifetime: float | None = None
@@ -354,6 +390,7 @@ class Client:
     """Where it is told to validate; `validates` counts where that cannot be read."""
     security_level: int = DEFAULT_SECURITY_LEVEL
     """How long keys and signatures must be for OpenSSL, from 0 to 5 (SSL_CTX_set_security_level(3))."""
+    revocation: RevocationCheck = RevocationCheck.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,6 +504,7 @@ class Settings:
     """Seconds for which the faults of a set on disk are only shown, while the served set is good."""
     tls: AllowedTLS = ANY_MODERN
     """What the endpoints may negotiate that say nothing else."""
+    revocation: RevocationSettings = NO_SOURCES
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,3 +44,10 @@ def _lies_within(network: Network, other: Network) -> bool:
     if isinstance(network, IPv4Network) and isinstance(other, IPv4Network):
         return network.subnet_of(other)
     return isinstance(network, IPv6Network) and isinstance(other, IPv6Network) and network.subnet_of(other)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address, as a resolver gave it, is one of the Internet's, of nobody's own network."""
+    bare = ip_address(address.partition("%")[0])
+    plain = bare.ipv4_mapped if isinstance(bare, IPv6Address) and bare.ipv4_mapped else bare
+    return plain.is_global and not plain.is_multicast and not any(plain in network for network in _SPECIAL)

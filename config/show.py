@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from typing import Any, Final
@@ -20,6 +20,7 @@ from config.model import (
     BackupFolder,
     CertifiStore,
     Client,
+    ClientCertificate,
     Component,
     Config,
     Endpoint,
@@ -33,9 +34,11 @@ from config.model import (
     Waiver,
     Watch,
 )
+from config.reach import Reach
+from config.revocation import RevocationSettings
 from config.service import Service
 from config.show_policy import given, show_policy
-from config.vocabulary import VerifierName
+from config.vocabulary import KeyKind, VerifierName
 
 MASK: Final = "***"
 """The text in place of a secret."""
@@ -53,7 +56,7 @@ def show(config: Config) -> str:
         "host": config.host,
         **({} if config.guides is None else {"guides": config.guides}),
         **_settings(config.settings),
-        "watch": [_watch(each) for each in config.watches],
+        "watch": [_watch(each) for each in config.watches if not each.of_lists],
         "endpoints": [_endpoint(each) for name, each in config.endpoints.items() if name not in owned],
         "components": {name: _component(each, config.endpoints) for name, each in config.components.items()},
         "groups": {name: list(each.members) for name, each in config.groups.items()},
@@ -142,14 +145,31 @@ def _settings(settings: Settings) -> dict[str, Any]:
                 },
             }
         ),
-        "probe": {
-            "allow": [
-                {"networks": list(map(str, each.networks)), "ports": sorted(each.ports)} for each in settings.probe
-            ]
-        },
+        "probe": {"allow": _reaches(settings.probe)},
         "metrics": {"x509_cert": settings.x509_cert},
         "tls": _tls(settings.tls),
+        "revocation": _revocation(settings.revocation),
     }
+
+
+def _revocation(settings: RevocationSettings) -> dict[str, Any]:
+    fetch = settings.fetch
+    if fetch is None:
+        return {"crls": list(settings.crls)}
+    shown = {
+        "crls": fetch.crls,
+        "ocsp": fetch.ocsp,
+        "proxy": None if fetch.proxy is None else f"http://{join_address(fetch.proxy.host, fetch.proxy.port)}",
+        "allow": _reaches(fetch.allow),
+        "every": duration_text(fetch.every),
+        "timeout": duration_text(fetch.timeout),
+        "largest": fetch.largest,
+    }
+    return {"crls": list(settings.crls), "fetch": given(shown)}
+
+
+def _reaches(reaches: Sequence[Reach]) -> list[dict[str, Any]]:
+    return [{"networks": list(map(str, each.networks)), "ports": sorted(each.ports)} for each in reaches]
 
 
 def _tls(tls: AllowedTLS) -> dict[str, Any]:
@@ -183,7 +203,8 @@ def _watch(watch: Watch) -> dict[str, Any]:
             "exclude": list(watch.exclude),
             "trust_store": watch.trust_store,
             "thresholds": _thresholds(watch.thresholds),
-            "password_file": watch.password_file,
+            "password_files": list(watch.password_files),
+            "labels": dict(watch.labels) or None,
         }
     )
 
@@ -195,8 +216,13 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
 def _looking(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "address": join_address(endpoint.host, endpoint.port),
+        "addresses": str(endpoint.addresses),
+        "source_address": endpoint.source_address,
+        "sni": endpoint.sni,
+        **_client_certificate(endpoint.client_certificate),
         "protocol": str(endpoint.protocol),
         "proxy": endpoint.proxy.url if endpoint.proxy else None,
+        "proxy_credentials_file": endpoint.proxy.credentials_file if endpoint.proxy else None,
         "proxy_protocol": str(endpoint.proxy_protocol) if endpoint.proxy_protocol else None,
         "every": duration_text(endpoint.every),
         "timeout": duration_text(endpoint.timeout),
@@ -204,10 +230,21 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
         "tls": _tls(endpoint.tls),
         "clients": list(endpoint.clients),
         "thresholds": _thresholds(endpoint.thresholds),
-        "key_type": str(endpoint.key_type) if endpoint.key_type else None,
+        **_key_types(endpoint.key_types),
         "sends_intermediates": str(endpoint.sends_intermediates) if endpoint.sends_intermediates else None,
         **_default(endpoint.default_certificate),
+        "labels": dict(endpoint.labels) or None,
     }
+
+
+def _client_certificate(files: ClientCertificate | None) -> dict[str, Any]:
+    return {} if files is None else {"client_certificate": files.certificate, "client_key": files.key}
+
+
+def _key_types(kinds: tuple[KeyKind, ...]) -> dict[str, Any]:
+    if len(kinds) > 1:
+        return {"key_types": list(map(str, kinds))}
+    return {"key_type": str(kinds[0])} if kinds else {}
 
 
 def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
@@ -286,6 +323,7 @@ def _client(client: Client) -> dict[str, Any]:
         "intermediates": list(client.intermediates),
         "names": list(client.names),
         "validates": client.validates,
+        "revocation": str(client.revocation),
         **({} if client.validation_switch is None else {"validation_switch": given(asdict(client.validation_switch))}),
         # The setting is refused where it has no meaning.
         **({"security_level": client.security_level} if client.verifier is VerifierName.OPENSSL else {}),

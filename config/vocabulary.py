@@ -74,9 +74,14 @@ class Code(StrEnum):
     UNREADABLE = "unreadable"
     UNREACHABLE = "unreachable"
     NO_CERTIFICATE = "no_certificate"
+    CLIENT_CERTIFICATE_FAILED = "client_certificate_failed"
     # tls
     OBSOLETE_PROTOCOL = "obsolete_protocol"
     WEAK_CIPHER = "weak_cipher"
+    # revocation
+    REVOKED = "revoked"
+    REVOCATION_UNKNOWN = "revocation_unknown"
+    CRL_STALE = "crl_stale"
     # client
     CLIENT_REJECTS = "client_rejects"
     VALIDATION_DISABLED = "validation_disabled"
@@ -107,6 +112,7 @@ class Group(StrEnum):
     STATE = "state"
     SOURCE = "source"
     TLS = "tls"
+    REVOCATION = "revocation"
     CLIENT = "client"
     ACTION = "action"
     SELF = "self"
@@ -359,6 +365,48 @@ class VerifierName(StrEnum):
     WEBPKI = "webpki"
 
 
+class RevocationCheck(StrEnum):
+    """Whether a client asks if a certificate is revoked, and what it does where nobody can tell."""
+
+    NONE = "none"
+    """It does not ask."""
+    SOFT_FAIL = "soft_fail"
+    """It accepts where it cannot be told."""
+    HARD_FAIL = "hard_fail"
+    """It rejects where it cannot be told."""
+
+
+class RevocationState(StrEnum):
+    """What is known of the revocation of a certificate."""
+
+    GOOD = "good"
+    """Its CA says that it is not revoked."""
+    REVOKED = "revoked"
+    UNKNOWN = "unknown"
+    """It was looked for, and cannot be told."""
+    UNCHECKED = "unchecked"
+    """Nobody looked for it."""
+    BY_DESIGN = "by_design"
+    """It is never revoked: it ends soon instead."""
+
+
+class RevocationReason(StrEnum):
+    """Why a certificate was revoked (RFC 5280, 5.3.1)."""
+
+    UNSPECIFIED = "unspecified"
+    KEY_COMPROMISE = "key_compromise"
+    CA_COMPROMISE = "ca_compromise"
+    AFFILIATION_CHANGED = "affiliation_changed"
+    SUPERSEDED = "superseded"
+    CESSATION_OF_OPERATION = "cessation_of_operation"
+    CERTIFICATE_HOLD = "certificate_hold"
+    """It may be taken back."""
+    REMOVE_FROM_CRL = "remove_from_crl"
+    """It was taken back."""
+    PRIVILEGE_WITHDRAWN = "privilege_withdrawn"
+    AA_COMPROMISE = "aa_compromise"
+
+
 class KeyKind(StrEnum):
     """The algorithm of a public key."""
 
@@ -398,10 +446,39 @@ class EndpointProtocol(StrEnum):
     """The same, as another server."""
     POSTGRES = "postgres"
     """PostgreSQL's own request for TLS."""
+    POSTGRES_DIRECT = "postgres-direct"
+    """TLS at once, as PostgreSQL 17 takes it with the ALPN protocol `postgresql`."""
     MYSQL = "mysql"
     """MySQL's and MariaDB's own."""
     RDP = "rdp"
     """The negotiation of security in MS-RDPBCGR."""
+
+
+class AddressChoice(StrEnum):
+    """Which of the addresses of a name are looked at."""
+
+    ALL = "all"
+    FIRST = "first"
+    """The first that answers, IPv4 before IPv6."""
+    IPV4 = "ipv4"
+    """All IPv4 addresses."""
+    IPV6 = "ipv6"
+
+
+class ClientCertificateUse(StrEnum):
+    """What came of a server's request for a certificate of the client (RFC 8446, 4.3.2)."""
+
+    NOT_REQUESTED = "not_requested"
+    REQUESTED = "requested"
+    """The server asks for one, and takes a client without, as far as TLS is concerned."""
+    REQUIRED = "required"
+    """The server turned the client away, which had none."""
+    ACCEPTED = "accepted"
+    """The endpoint's own was sent, and the server went on."""
+    REFUSED = "refused"
+    """The endpoint's own was sent, and the server turned the client away."""
+    UNUSABLE = "unusable"
+    """The endpoint's own could not be read, so the look was made without."""
 
 
 class ProxyKind(StrEnum):

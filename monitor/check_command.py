@@ -11,10 +11,11 @@ from typing import Final
 
 from config.address import join_address
 from config.model import Endpoint
-from config.vocabulary import EndpointProtocol
+from config.vocabulary import AddressChoice, EndpointProtocol
 
 _TIMEOUT: Final = 10.0
 """Seconds for which `check` waits where it is not told."""
+_FAMILY: Final = {AddressChoice.IPV4: "-4", AddressChoice.IPV6: "-6"}
 
 
 def check_words(endpoint: Endpoint, name: str | None = None) -> tuple[str, ...]:
@@ -29,13 +30,21 @@ def _words(endpoint: Endpoint, name: str | None) -> Iterator[str]:
     # Of each other protocol, `check` has a scheme of its name.
     scheme = "" if endpoint.protocol is EndpointProtocol.TLS else f"{endpoint.protocol}://"
     yield from ("check", f"{scheme}{join_address(endpoint.host, endpoint.port)}")
+    proxy, own = endpoint.proxy, endpoint.client_certificate
     options = {
         "--name": name,
         "--key-type": endpoint.key_type,
-        "--proxy": endpoint.proxy and endpoint.proxy.url,
+        "--client-certificate": own and own.certificate,
+        "--client-key": own.key if own is not None and own.key != own.certificate else None,
+        "--proxy": proxy and proxy.url,
+        "--proxy-credentials-file": proxy and proxy.credentials_file,
         "--proxy-protocol": endpoint.proxy_protocol,
         "--timeout": f"{endpoint.timeout:g}" if endpoint.timeout > _TIMEOUT else None,
     }
     for option, value in options.items():
         if value is not None:
             yield from (option, str(value))
+    if endpoint.addresses in _FAMILY:
+        yield _FAMILY[endpoint.addresses]
+    if not endpoint.sni:
+        yield "--no-sni"

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypedDict
 
 from config.text import Printable, harmless
-from config.vocabulary import EntryKind, Integrity, KeyKind
+from config.vocabulary import ClientCertificateUse, EntryKind, Integrity, KeyKind
 from probes.certificate import Certificate
 from probes.encoding import DERError
 from probes.finding import Edge
 from probes.judge.time import LATEST, calendar, within_calendar
 from probes.keystore import Keystore
+from probes.observation import Presented
+from probes.ocsp import OCSPAnswer, OCSPFault, OCSPStatus, staple_of
 
 _EXACTLY: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,30})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _RECORDED_TIMES: Final = frozenset({"until", "written", "begins"})
@@ -134,6 +136,9 @@ class CertificateObject(TypedDict):
     signature_hash: str
     is_ca: bool
     failures: list[str]
+    """Each field that cannot be decoded."""
+    encoding_faults: list[str]
+    """The rules of encoding that the certificate breaks."""
 
 
 class EntryObject(TypedDict):
@@ -155,6 +160,39 @@ class KeystoreObject(TypedDict):
     default_password: bool
     """Its password is `changeit`."""
     entries: list[EntryObject]
+
+
+class StapleObject(TypedDict):
+    """An OCSP response that came with a chain, and what it says of the first certificate."""
+
+    status: OCSPStatus | None
+    """Null where it says nothing of it."""
+    produced_at: str | None
+    this_update: str | None
+    next_update: str | None
+    """Null where newer information is available all the time, or the status is null."""
+    revoked_at: str | None
+    reason: str
+    """Of the revocation; empty where none is given."""
+    signer: str
+    """The subject of the issuer, or of its delegate, whose signature is verified; empty where there is none."""
+    why: str
+    """Why there is no verified signature, or no status; empty where there is."""
+
+
+class AddressObject(TypedDict):
+    """One address of an endpoint: what was negotiated, and what came of certificates beside the chain."""
+
+    address: str
+    version: str
+    cipher: str
+    group: str
+    """Of the key exchange; empty where it is not known."""
+    client_certificate: ClientCertificateUse
+    client_certificate_fault: str
+    """Why that of the configuration was refused or could not be used; empty where it was neither."""
+    staple: StapleObject | None
+    """Null where none came."""
 
 
 class VerdictObject(TypedDict):
@@ -184,6 +222,7 @@ def certificate_object(certificate: Certificate) -> CertificateObject:
         "signature_hash": certificate.signature_hash,
         "is_ca": certificate.is_ca,
         "failures": list(certificate.failures),
+        "encoding_faults": list(certificate.encoding_faults),
     }
 
 
@@ -208,6 +247,46 @@ def keystore_object(keystore: Keystore[Certificate]) -> KeystoreObject:
             }
             for each in keystore.entries
         ],
+    }
+
+
+def staple_object(staple: OCSPAnswer | OCSPFault) -> StapleObject:
+    """Return what an OCSP response says."""
+    if isinstance(staple, OCSPFault):
+        empty: StapleObject = {
+            "status": None,
+            "produced_at": None,
+            "this_update": None,
+            "next_update": None,
+            "revoked_at": None,
+            "reason": "",
+            "signer": "",
+            "why": staple.why,
+        }
+        return empty
+    return {
+        "status": staple.status,
+        "produced_at": iso(staple.produced_at),
+        "this_update": iso(staple.this_update),
+        "next_update": iso(staple.next_update),
+        "revoked_at": iso(staple.revoked_at),
+        "reason": staple.reason,
+        "signer": "" if staple.signer is None else staple.signer.title,
+        "why": staple.doubt,
+    }
+
+
+def address_object(presented: Presented, others: Iterable[Certificate] = ()) -> AddressObject:
+    """Return what an address presents beside its chain; `others` may have issued the chain, such as anchors."""
+    staple = staple_of(presented, others)
+    return {
+        "address": presented.address,
+        "version": presented.version,
+        "cipher": presented.cipher,
+        "group": presented.group,
+        "client_certificate": presented.client_certificate,
+        "client_certificate_fault": presented.client_certificate_fault,
+        "staple": None if staple is None else staple_object(staple),
     }
 
 

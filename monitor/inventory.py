@@ -14,7 +14,7 @@ from config.expected import DefaultCertificate
 from config.model import CertifiStore, Component, Endpoint, TrustStore
 from config.text import printable
 from config.vocabulary import Code, FileRole, Severity, TargetKind, Verdict
-from monitor.dialect import certificate_object, edge_object, iso
+from monitor.dialect import address_object, certificate_object, edge_object, iso
 from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
 from probes.assess_set import WITH_LEAF
@@ -24,6 +24,7 @@ from probes.judge.client import View, leaf_first
 from probes.judge.default import is_default
 from probes.judge.roots import LackingClient, lacking, origin_of, root_of
 from probes.lifetime import has_ended
+from probes.observation import Presented
 from probes.trust import Trust, read_trust, trust_path
 
 Document = dict[str, Any]
@@ -131,11 +132,15 @@ class _Inventory:
             "sends_intermediates": self._sends(leaf_first(presented)),
             "expected_to_send": endpoint.sends_intermediates,
             "negotiated": [
-                {"address": each.address, "version": each.version, "cipher": each.cipher, "group": each.group}
-                for each in (state.addresses if state is not None else ())
+                address_object(each, self._anchors(each)) for each in (state.addresses if state is not None else ())
             ],
             "clients": [edge_object(each, endpoint.name) for each in (state.edges if state is not None else ())],
         }
+
+    def _anchors(self, presented: Presented) -> tuple[Certificate, ...]:
+        """Return the anchors that may have issued what an address presents."""
+        issuer = presented.chain[0].outline().issuer if presented.chain else b""
+        return tuple(anchor for trust in self.trusts for anchor in trust.by_subject.get(issuer, ()))
 
     def _sends(self, chain: Sequence[Certificate]) -> bool | None:
         """Return whether a server sends intermediates; None where it needs none, or nothing is known."""

@@ -33,6 +33,7 @@ from monitor.decide.table import DecisionTable
 from monitor.look.demand import Prober
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
+from monitor.look.lists import ListFetcher
 from monitor.look.reading import ArtefactReader
 from monitor.look.sets import SetMonitor
 from monitor.metrics import Counters, Page
@@ -101,6 +102,7 @@ class LookParts:
     sets: SetMonitor
     files: FileMonitor
     prober: Prober
+    lists: ListFetcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,8 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         unsearched=partial(state.own.report, "files"),
         helpers=helpers,
     )
-    return LookParts(endpoints, sets, files, Prober(pools.judge, registry.config.settings.concurrency))
+    prober = Prober(pools.judge, registry.config.settings.concurrency)
+    return LookParts(endpoints, sets, files, prober, ListFetcher(registry, pools.judge, endpoints.hasten))
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
@@ -217,6 +220,7 @@ def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
         notify.notifier.take,  # findings -> messages to people
         decide.decider.take,  # -> decisions about the target or its component
         look.sets.take,  # an endpoint changed -> its component's files
+        look.lists.take,  # other certificates -> other revocation lists
         act.inboxes.take,  # files present something else -> the actor is asked who changed them
     )
 
@@ -230,7 +234,8 @@ def routes_of(
     state, look, act, decide, notify = parts.state, parts.look, parts.act, parts.decide, parts.notify
     return (
         # Looking
-        route(Looked, state.counters.looked, notify.notifier.looked),  # -> counts, the sign that looks go on
+        # -> counts, the sign that looks go on, decisions that wait for a look
+        route(Looked, state.counters.looked, notify.notifier.looked, decide.decider.looked),
         route(ArtefactsChanged, look.endpoints.component_touched),  # -> another look at its endpoints
         route(ReadingDue, look.sets.look_again),  # -> another look at its files
         route(TrustFilesChanged, read_trust_again),  # -> all is judged by the trust stores as they are now
@@ -266,6 +271,7 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     look.sets.reconfigure()
     look.endpoints.reconfigure()
     look.prober.reconfigure(config.settings.concurrency)
+    look.lists.reconfigure()
     notify.notifier.reconfigure(config)
     look.files.rescan()
     act.findings.reconfigure()
@@ -280,6 +286,7 @@ def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
         look.files,
         look.sets,
         look.endpoints,
+        look.lists,
         act.inboxes,
         act.orders,
         decide.decider,

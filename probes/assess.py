@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from config.model import Endpoint, FileTarget, Thresholds
+from config.model import Endpoint, FileTarget
 from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, FileContent, FileRole, UnreadableReason
 from probes.certificate import Certificate
-from probes.chain import are_anchors, find_leaf, named_path
+from probes.chain import are_anchors, find_leaf, named_path, presented_path
 from probes.container.registry import may_hold_certificates
 from probes.file import NOT_FOR_US
 from probes.finding import Assessment, Edge, Finding
 from probes.judge.anchor import with_cures_of_anchors
 from probes.judge.bundle import judge_bundle
 from probes.judge.client import Circumstances, View, judge_validation, subject_in
+from probes.judge.conformance import judge_encoding
 from probes.judge.default import judge_default
 from probes.judge.key import judge_exposure, judge_match, judge_strength
 from probes.judge.keystore import judge_store_password, judge_trusted
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.presented import Audience, earliest_end, judge_presented
+from probes.judge.revocation import SeenPath, judge_lists, judge_revocation, list_boundaries
 from probes.judge.sharing import SharingServer, judge_shared
 from probes.judge.source import judge_endpoint_source, judge_file_source
 from probes.judge.state import OnDisk, judge_agreement, judge_served
 from probes.judge.time import boundaries, judge_time
 from probes.judge.tls import judge_tls
 from probes.observation import EndpointObservation, FileObservation, Presented
+from probes.revocation.evidence import NO_EVIDENCE, Evidence
 from probes.trust import Trust
 
 _NEVER_A_CERTIFICATE = frozenset(
@@ -52,6 +55,7 @@ class FileContext:
     """Names that the certificate must have, where the client of `view` has no names of its own."""
     elsewhere: tuple[Trust, ...] = ()
     """Trust stores by which a root is told from an intermediate; they grant no trust."""
+    revocation: Evidence = NO_EVIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class EndpointContext:
     """It answered so short a time ago that its service may be restarting, however many looks there were since."""
     sharing: tuple[SharingServer, ...] = ()
     """Other servers that present the same key, by name."""
+    revocation: Evidence = NO_EVIDENCE
 
 
 def file_facts(observation: FileObservation, last_known: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
@@ -97,8 +102,12 @@ def is_faulty(observation: FileObservation) -> bool:
 
 
 def is_worth_watching(observation: FileObservation, context: FileContext) -> bool:
-    """Whether a file is a target: one met by a pattern is, where it holds or has held a certificate, or might."""
-    if context.target.role is not FileRole.FOUND or observation.certificates or context.last_known:
+    """Whether a file is a target: one met by a pattern is, where it holds or has held a certificate, or might.
+
+    So is one that holds a revocation list.
+    """
+    found = observation.certificates or observation.lists or context.last_known
+    if context.target.role is not FileRole.FOUND or found:
         return True
     if observation.failure is None or is_denied(observation, context):
         return False
@@ -139,14 +148,22 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
         leaf = find_leaf(certificates)
         if context.view is not None or target.role in _ARTEFACTS:
             views = () if context.view is None else (context.view,)
-            audience = Audience(target.name, views, context.names, context.elsewhere, target.thresholds)
+            audience = Audience(
+                target.name,
+                views,
+                context.names,
+                context.elsewhere,
+                target.thresholds,
+                revocation=context.revocation,
+            )
             reception = judge_presented((certificates,), audience, now)
             findings += reception.findings
             times += reception.boundaries
             expiry = reception.expiry
         else:
             path = named_path(certificates)
-            findings += _judge_unseen(path, certificates, target.thresholds, now)
+            findings += _judge_unseen(path, certificates, context, now)
+            times += context.revocation.boundaries()
             expiry = earliest_end(path)
         findings += judge_default(leaf, target.default_certificate)
         if context.view is None:
@@ -154,6 +171,8 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
         if certificates is observation.certificates:
             # A last known certificate and a key that was read later prove nothing together.
             findings += judge_match(leaf, context.keys, harmless(context.keys_where))
+    findings += judge_lists(observation.lists, now, found=target.role is FileRole.FOUND)
+    times += list_boundaries(observation.lists)
     if observation.keys or observation.content is FileContent.KEY:
         findings += judge_exposure(observation.mode, Printable("the file"))
     held = (certificate for entry in trusted for certificate in entry.certificates)
@@ -168,7 +187,9 @@ def _judge_anchors(certificates: Sequence[Certificate], target: FileTarget, now:
         return
     for index, each in enumerate(certificates):
         anchor = target.role is FileRole.FOUND
-        yield from judge_time(each, sentence("position {}", index), now, target.thresholds, anchor=anchor)
+        subject = sentence("position {}", index)
+        yield from judge_time(each, subject, now, target.thresholds, anchor=anchor)
+        yield from judge_encoding(each, subject)
 
 
 def _are_trusted(
@@ -185,14 +206,17 @@ def _are_trusted(
 
 
 def _judge_unseen(
-    path: Sequence[Certificate], certificates: Sequence[Certificate], thresholds: Thresholds | None, now: float
+    path: Sequence[Certificate], certificates: Sequence[Certificate], context: FileContext, now: float
 ) -> Iterator[Finding]:
-    """Yield findings on certificates that no known server presents; no signature is verified."""
+    """Yield findings on certificates that no known server presents; no signature is verified but for revocation."""
     subject_of = subject_in(certificates)
     for each in path:
-        yield from judge_time(each, subject_of(each), now, thresholds)
+        yield from judge_time(each, subject_of(each), now, context.target.thresholds)
         yield from judge_strength(each, subject_of(each))
+        yield from judge_encoding(each, subject_of(each))
     yield from judge_common_name(path[0], subject_of(path[0]))
+    if not context.revocation.is_empty:
+        yield from judge_revocation([SeenPath(presented_path(certificates))], context.revocation, now, subject_of)
 
 
 def assess_endpoint(observation: EndpointObservation, context: EndpointContext, now: float) -> Assessment:
@@ -206,6 +230,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
         context.elsewhere,
         endpoint.thresholds,
         Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
+        context.revocation,
     )
     reception = judge_presented((each.chain for each in presented), audience, now)
     failures = 1 if context.just_went_dark else context.failures_in_a_row
@@ -213,7 +238,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     times = list(reception.boundaries)
     for each in presented:
         findings += judge_tls(each, endpoint.tls)
-    findings += judge_agreement(presented)
+    findings += judge_agreement(presented, endpoint.key_types if len(endpoint.key_types) > 1 else ())
     for view in context.views:
         findings += judge_validation(view)
     findings += judge_shared(presented, endpoint.verified_name, context.sharing)

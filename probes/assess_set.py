@@ -20,6 +20,7 @@ from probes.judge.source import judge_unread
 from probes.lifetime import has_ended
 from probes.line.use import is_chain_used
 from probes.observation import FileObservation
+from probes.revocation.evidence import NO_EVIDENCE, Evidence
 from probes.set import SetReading
 from probes.trust import Trust
 
@@ -86,6 +87,7 @@ class SetContext:
     """Trust stores by which a root is told from an intermediate; they grant no trust."""
     last_known: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict, compare=False)
     """By target: the content of the file when it could last be read."""
+    revocation: Evidence = NO_EVIDENCE
 
 
 def leaf_target(targets: Sequence[FileTarget]) -> FileTarget | None:
@@ -108,6 +110,7 @@ def assess_set(reading: SetReading, context: SetContext, now: float) -> Mapping[
             keys_where=where,
             last_known=context.last_known.get(target.name, ()),
             elsewhere=context.elsewhere,
+            revocation=context.revocation,
         )
         assessment = assess_file(by_name[target.name], file_context, now)
         assessment = with_findings(assessment, list(judge_line(target, context.targets, by_name)), now)
@@ -169,6 +172,7 @@ def _judge_next_reload(chain: tuple[Certificate, ...], context: SetContext, now:
                 now,
                 context.elsewhere,
                 Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
+                context.revocation,
             )
             if not edge.accepted:
                 breaks.setdefault(view.client.name, (edge.why, []))[1].append(endpoint.name)

@@ -7,7 +7,7 @@ import ipaddress
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final, TypeVar
@@ -24,6 +24,7 @@ from config.address import is_dns_name, is_ip_address
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import KeyKind
 from probes.encoding import Outline, outline, plain_name
+from probes.reencoding import Reencoded, extensions_in, reencode, signed_part, version_of, with_extensions
 
 # A serial number below 1 is a fact to report, not a reason to write to the log at every look.
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, message="Parsed a serial number")
@@ -32,6 +33,9 @@ warnings.filterwarnings("ignore", category=UserWarning, message="Attribute's len
 
 MOST_BYTES: Final = 256 * 1024
 """Of a certificate; clients take 100 KiB at most, and all that names and extensions cost grows with it."""
+
+_MOST_TRIED: Final = 64
+"""Extensions that are tried one by one, where one of them cannot be decoded."""
 
 Fact = TypeVar("Fact")
 
@@ -112,6 +116,12 @@ class Certificate:
     self_issued: bool
     failures: tuple[Printable, ...] = ()
     """One sentence for each field that could not be decoded."""
+    encoding_faults: tuple[Printable, ...] = ()
+    """The rules of encoding that it breaks; strict clients refuse it for one, others read it."""
+    reencoded: bytes | None = None
+    """The same facts in strict DER, under a signature that does not fit; None where its own bytes are decoded."""
+    is_strict: bool = True
+    """Whether a library that reads strict DER alone reads it at all."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Certificate) and self.der == other.der
@@ -173,7 +183,7 @@ class Certificate:
     def common_names(self) -> tuple[str, ...]:
         """Return the common names of the subject as they are written, not made printable; none where it is broken."""
         try:
-            found = self.x509().subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+            found = self.decoded().subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         except Exception:  # noqa: BLE001 (why is among the failures already)
             return ()
         return tuple(each.value for each in found if isinstance(each.value, str))
@@ -186,8 +196,26 @@ class Certificate:
         """Return the SHA-256 of the SubjectPublicKeyInfo, hexadecimal."""
         return hashlib.sha256(self.outline().public_key).hexdigest()
 
+    @property
+    def version(self) -> int:
+        """The version that it says it has: 3 for all that conform."""
+        return version_of(self.der)
+
+    def signed_part(self) -> bytes:
+        """Return the bytes over which its signature was made."""
+        return signed_part(self.der)
+
+    def decoded(self) -> x509.Certificate:
+        """Return the library's object for its facts alone: its bytes may not be those of the certificate."""
+        return x509.load_der_x509_certificate(self.reencoded or self.der)
+
     def x509(self) -> x509.Certificate:
-        """Return the library's object, parsed anew: values that live long do not hold it."""
+        """Return the library's object, parsed anew: values that live long do not hold it.
+
+        Raises ValueError where the certificate `is_strict` not.
+        """
+        if not self.is_strict:
+            raise ValueError("it is not in strict DER")
         return x509.load_der_x509_certificate(self.der)
 
     def extensions(self) -> Extensions:
@@ -268,7 +296,7 @@ def remember(known: Certificate) -> Certificate:
 @lru_cache(maxsize=32)
 def _extensions(known: Certificate) -> Extensions:
     try:
-        return known.x509().extensions
+        return known.decoded().extensions
     except Exception:  # noqa: BLE001 (why is among the failures already)
         return _NO_EXTENSIONS
 
@@ -308,9 +336,61 @@ _UNKNOWN_KEY: Final = Key(KeyKind.UNKNOWN, 0)
 def _decode(der: bytes) -> Certificate:
     parts = outline(der)
     try:
-        parsed = x509.load_der_x509_certificate(der)
+        found = _facts(der, x509.load_der_x509_certificate(der), parts)
     except (x509.InvalidVersion, ValueError) as error:
-        raise ValueError(_why(error)) from None
+        return _decode_anew(der, parts, error)
+    return _with_more(found, parts) if found.failures else found
+
+
+def _decode_anew(der: bytes, parts: Outline, refused: Exception) -> Certificate:
+    """Return a certificate that the library refuses as a whole, encoded anew; raises ValueError where it does again."""
+    try:
+        anew = reencode(der)
+        return replace(_facts_anew(der, anew, parts), is_strict=False)
+    except (x509.InvalidVersion, ValueError, IndexError):
+        raise ValueError(_why(refused)) from None
+
+
+def _with_more(found: Certificate, parts: Outline) -> Certificate:
+    """Return a certificate with the facts that it has when it is encoded anew, where these are more."""
+    try:
+        anew = _facts_anew(found.der, reencode(found.der), parts)
+    except (x509.InvalidVersion, ValueError, IndexError):
+        return found
+    return found if anew.reencoded == found.der else anew
+
+
+def _facts_anew(der: bytes, anew: Reencoded, parts: Outline) -> Certificate:
+    """Return the facts of a certificate encoded anew, without extensions that cannot be decoded; raises ValueError."""
+    kept, faults = _decodable_extensions(anew.der)
+    facts = _facts(der, x509.load_der_x509_certificate(kept), parts)
+    return replace(facts, failures=(*facts.failures, *faults), encoding_faults=anew.broken, reencoded=kept)
+
+
+def _decodable_extensions(der: bytes) -> tuple[bytes, tuple[Printable, ...]]:
+    """Return a certificate without the extensions that the library cannot decode, and a sentence for each of these."""
+    if _extensions_fault(der) is None or len(extensions := extensions_in(der)) > _MOST_TRIED:
+        return der, ()
+    faults = {each: _extensions_fault(with_extensions(der, [each])) for each in extensions}
+    left_out = tuple(
+        sentence("the extension {} cannot be decoded: {}", harmless(each.identifier), _why(error))
+        for each, error in faults.items()
+        if error is not None
+    )
+    return with_extensions(der, [each for each, error in faults.items() if error is None]), left_out
+
+
+def _extensions_fault(der: bytes) -> Exception | None:
+    parsed = x509.load_der_x509_certificate(der)
+    try:
+        _ = parsed.extensions
+    except Exception as error:  # noqa: BLE001 (the library raises exceptions without a common base)
+        return error
+    return None
+
+
+def _facts(der: bytes, parsed: x509.Certificate, parts: Outline) -> Certificate:
+    """Return the facts that the library reads in a certificate whose bytes are `der`."""
     fields = _Fields()
     found = fields.get("extensions", lambda: parsed.extensions, _NO_EXTENSIONS)
     extensions = {type(each.value): each.value for each in found}

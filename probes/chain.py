@@ -15,7 +15,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from probes.certificate import Certificate
@@ -148,18 +148,35 @@ def signed(issuer: Certificate, subject: Certificate) -> bool:
     """Whether the key of `issuer` made the signature of `subject`, and the names agree; no costly key is tried."""
     if subject.outline().issuer != issuer.outline().subject or issuer.is_costly:
         return False
-    child = subject.x509()
+    child = subject.decoded()
     try:
         if child.signature_algorithm_oid in _LEGACY_RSA:
-            _verify_legacy(issuer.x509().public_key(), child)
+            _verify_legacy(issuer.decoded().public_key(), child, subject.signed_part())
         else:
-            child.verify_directly_issued_by(issuer.x509())
+            _verify(issuer, subject, child)
     except Exception:  # noqa: BLE001 (a hostile key can make the library raise what is documented nowhere)
         return False
     return True
 
 
-def _verify_legacy(key: object, child: x509.Certificate) -> None:
+def _verify(issuer: Certificate, subject: Certificate, child: x509.Certificate) -> None:
+    """Verify a signature over the bytes as they are written; raises what the library does."""
+    if subject.reencoded is None and issuer.is_strict:
+        child.verify_directly_issued_by(issuer.x509())
+        return
+    key, algorithm = issuer.decoded().public_key(), child.signature_algorithm_parameters
+    match key, algorithm:
+        case rsa.RSAPublicKey(), padding.PKCS1v15() | padding.PSS() if child.signature_hash_algorithm is not None:
+            key.verify(child.signature, subject.signed_part(), algorithm, child.signature_hash_algorithm)
+        case ec.EllipticCurvePublicKey(), ec.ECDSA():
+            key.verify(child.signature, subject.signed_part(), algorithm)
+        case ((ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey()), _):
+            key.verify(child.signature, subject.signed_part())
+        case _:
+            raise InvalidSignature
+
+
+def _verify_legacy(key: object, child: x509.Certificate, signed_part: bytes) -> None:
     """Verify an RSA signature with a hash that the library refuses on certificates: weak is not the same as wrong.
 
     Raises InvalidSignature, or the library's exception for an unknown hash.
@@ -167,7 +184,7 @@ def _verify_legacy(key: object, child: x509.Certificate) -> None:
     algorithm = child.signature_hash_algorithm
     if not isinstance(key, rsa.RSAPublicKey) or algorithm is None:
         raise InvalidSignature
-    key.verify(child.signature, child.tbs_certificate_bytes, padding.PKCS1v15(), algorithm)
+    key.verify(child.signature, signed_part, padding.PKCS1v15(), algorithm)
 
 
 def _same_key_named(issuer: Certificate, subject: Certificate) -> bool:

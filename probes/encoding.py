@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 Shape = tuple[int, ...]
 """Tags of DER elements, one after the other."""
@@ -117,13 +117,49 @@ def _plain_attribute(rdn: bytes) -> str | None:
     return f"{name}={value}" if value.isprintable() and not _ESCAPED.match(value) else None
 
 
+class Element(NamedTuple):
+    """One element of DER."""
+
+    tag: int
+    content: bytes
+    whole: bytes
+
+
+def first_element(data: bytes) -> Element:
+    """Return the first element of `data`, whatever follows it; raises DERError, IndexError."""
+    end = element_end(data, 0)
+    return Element(data[0], data[_content_at(data, 0) : end], data[:end])
+
+
+def elements(data: bytes) -> list[Element]:
+    """Return the elements that stand in `data` one after the other; raises DERError."""
+    found: list[Element] = []
+    at = 0
+    while at < len(data):
+        end = element_end(data, at)
+        found.append(Element(data[at], data[_content_at(data, at) : end], data[at:end]))
+        at = end
+    return found
+
+
+def encoded(tag: int, content: bytes) -> bytes:
+    """Return an element of DER."""
+    size = len(content)
+    octets = b"" if size < 0x80 else size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(octets) if octets else size]) + octets + content
+
+
+def _content_at(der: bytes, at: int) -> int:
+    length = der[at + 1]
+    return at + 2 + (length & 0x7F if length & 0x80 else 0)
+
+
 def enter(der: bytes, at: int) -> tuple[int, int]:
     """Return where the content of the SEQUENCE at `at` starts and ends; raises DERError, IndexError."""
     if at >= len(der) or der[at] != SEQUENCE:
         raise DERError("not a certificate: a SEQUENCE was expected")
     end = element_end(der, at)
-    length = der[at + 1]
-    return at + 2 + (length & 0x7F if length & 0x80 else 0), end
+    return _content_at(der, at), end
 
 
 def shape(data: bytes, depth: int) -> Shape:

@@ -6,14 +6,14 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from config.model import FileTarget
-from config.text import Printable, harmless, printable, sentence
+from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import FileContent, FileRole, Integrity, UnreadableReason
 from probes.certificate import Certificate, certificate
 from probes.chain import are_anchors
@@ -24,12 +24,16 @@ from probes.keystore import DEFAULT_PASSWORD, Keystore, KeystoreEntry, password_
 from probes.line.registry import read_line
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.opening import RefusedError, broken_link, open_plainly
+from probes.revocation.crl import RevocationList, revocation_list
 
 SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes; no bundle in use comes near it."""
 
 MOST_KEYS: Final = 100
 """In one file; of more, none is decoded, which takes far longer than to read them."""
+
+MOST_LISTS: Final = 100
+"""Revocation lists in one file."""
 
 NOT_FOR_US: Final = frozenset(
     {
@@ -92,12 +96,11 @@ def look_at_file(
         return FileObservation(
             target.name, now, identity, FileContent.NOTHING, mode=mode, owner=owner, failure=read.data
         )
-    password = read_password(target.password_file, opened)
     return look_into(
         read.data,
         target,
         now,
-        password,
+        read_passwords(target.password_files, opened),
         identity=identity,
         mode=mode,
         owner=owner,
@@ -110,7 +113,7 @@ def look_into(
     data: bytes,
     target: FileTarget,
     now: float,
-    password: bytes | Unreadable | None = None,
+    passwords: Sequence[bytes | Unreadable] = (),
     *,
     identity: FileIdentity | None = None,
     mode: int = 0,
@@ -120,24 +123,26 @@ def look_into(
 ) -> FileObservation:
     """Return the observation of `data`, the content of a file or of no file at all, at Unix time `now`.
 
-    `password` opens locked content; where it could not be read, that is why.
+    Locked content is opened by the first of the `passwords` that does; of one that could not be read, it is said why.
     """
     if target.line is not None:
         # A configuration file is not searched for certificates.
         reading = read_line(data, target.line)
         content = FileContent.NOTHING
         return FileObservation(target.name, now, identity, content, mode=mode, owner=owner, line=reading)
-    container = _opened(data, target, password)
+    container = _opened(data, target, passwords)
     blocks = container.blocks
     failures = [Unreadable(fault.reason, harmless(fault.detail)) for fault in blocks.faults[:1]]
     certificates, bad = _certificates(blocks.certificates, most_certificates)
+    failures += bad
+    lists, bad = _lists(blocks.lists)
     failures += bad
     keystore, bad = _decoded(container.keystore, most_certificates)
     failures += bad
     keys, locked = _NO_KEYS, 0
     if with_keys or target.role in _COMPARED:
         locked = 0 if container.keystore is None else container.keystore.locked_keys
-        keys = _public_halves(blocks.keys, password if isinstance(password, bytes) else None)
+        keys = _public_halves(blocks.keys, [each for each in passwords if isinstance(each, bytes)])
         failures += keys.failures
     return FileObservation(
         target=target.name,
@@ -152,6 +157,7 @@ def look_into(
         encrypted_keys=keys.encrypted + locked,
         format=container.format,
         keystore=keystore,
+        lists=lists,
     )
 
 
@@ -173,35 +179,51 @@ def unreadable(path: str, error: OSError | ValueError) -> Unreadable:
     return Unreadable(UnreadableReason.IO_ERROR, printable(os.strerror(number or errno.EIO)))
 
 
-def read_password(path: str | None, opened: Callable[[str], int] = open_plainly) -> bytes | Unreadable | None:
-    """Return the password in the file at `path`; it is read for one look, and forgotten after it."""
-    if path is None:
-        return None
+def read_passwords(paths: Iterable[str], opened: Callable[[str], int] = open_plainly) -> tuple[bytes | Unreadable, ...]:
+    """Return the passwords in these files; they are read for one look, and forgotten after it."""
+    return tuple(_read_password(path, opened) for path in paths)
+
+
+def _read_password(path: str, opened: Callable[[str], int]) -> bytes | Unreadable:
     read = _read(path, opened)
     password = read if isinstance(read, Unreadable) else read.data
     return password if isinstance(password, Unreadable) else password_in(password)
 
 
-def _opened(data: bytes, target: FileTarget, password: bytes | Unreadable | None) -> Container:
-    """Return what is in a file, with the password that is known for it, or else with the one that everybody knows."""
-    container = open_container(data, password if isinstance(password, bytes) else None)
-    if password is None and _asks_for_password(container):
+def _opened(data: bytes, target: FileTarget, passwords: Sequence[bytes | Unreadable]) -> Container:
+    """Return what is in a file, with a password that is known for it, or else with the one that everybody knows."""
+    container = _unlocked(data, [each for each in passwords if isinstance(each, bytes)])
+    if not passwords and _asks_for_password(container):
         guessed = open_container(data, DEFAULT_PASSWORD)
         if guessed.keystore is not None and guessed.keystore.default_password:
             container = guessed
-    where = printable(target.password_file or "", 200)
     if target.role is FileRole.KEYSTORE and not is_keystore(container.format):
         held = called(container.format)
         detail = f"it is {held}, not a keystore" if held else "it is no keystore"
         return Container(container.format, faulty(UnreadableReason.BAD_DER, detail))
     reasons = {each.reason for each in container.blocks.faults}
-    if isinstance(password, Unreadable) and _asks_for_password(container):
-        detail = f"the file with its password, {where}, cannot be read: {password.detail}"
-        reason = password.reason if password.reason in NOT_FOR_US else UnreadableReason.NO_PASSWORD
+    unread = zip(target.password_files, passwords, strict=False)
+    lacking = [(path, why) for path, why in unread if isinstance(why, Unreadable)]
+    if lacking and (_asks_for_password(container) or UnreadableReason.WRONG_PASSWORD in reasons):
+        path, why = lacking[0]
+        detail = f"the file with its password, {printable(path, 200)}, cannot be read: {why.detail}"
+        reason = why.reason if why.reason in NOT_FOR_US else UnreadableReason.NO_PASSWORD
         return _faulty(container, reason, detail)
     if UnreadableReason.WRONG_PASSWORD in reasons:
-        detail = f"{container.blocks.faults[0].detail} (password of {where})"
+        where = listed(printable(each, 200) for each in target.password_files)
+        whose = "passwords" if len(target.password_files) > 1 else "password"
+        detail = f"{container.blocks.faults[0].detail} ({whose} of {where})"
         return _faulty(container, UnreadableReason.WRONG_PASSWORD, detail)
+    return container
+
+
+def _unlocked(data: bytes, passwords: Sequence[bytes]) -> Container:
+    """Return what is in a file, with the first password that opens all of it; without that, with the last."""
+    container = open_container(data, passwords[0] if passwords else None)
+    for each in passwords[1:]:
+        if not any(fault.reason is UnreadableReason.WRONG_PASSWORD for fault in container.blocks.faults):
+            break
+        container = open_container(data, each)
     return container
 
 
@@ -284,6 +306,20 @@ def _certificates(blocks: Sequence[bytes], most: int | None) -> tuple[tuple[Cert
     return tuple(certificates), tuple(failures[:1])
 
 
+def _lists(blocks: Sequence[bytes]) -> tuple[tuple[RevocationList, ...], tuple[Unreadable, ...]]:
+    """Return the revocation lists, and the first block that is none."""
+    if len(blocks) > MOST_LISTS:
+        return (), (_too_many(len(blocks), Printable("revocation lists"), MOST_LISTS),)
+    lists, failures = list[RevocationList](), list[Unreadable]()
+    for number, der in enumerate(blocks, start=1):
+        try:
+            lists.append(revocation_list(der))
+        except ValueError as error:
+            detail = sentence("revocation list {} of {}: {}", number, len(blocks), printable(str(error), 200))
+            failures.append(Unreadable(UnreadableReason.BAD_DER, detail))
+    return tuple(lists), tuple(failures[:1])
+
+
 def _decoded(
     keystore: Keystore[bytes] | None, most: int | None
 ) -> tuple[Keystore[Certificate] | None, tuple[Unreadable, ...]]:
@@ -318,7 +354,7 @@ def _too_many(count: int, what: Printable, most: int) -> Unreadable:
     )
 
 
-def _public_halves(keys: Sequence[bytes], password: bytes | None) -> _Keys:
+def _public_halves(keys: Sequence[bytes], passwords: Sequence[bytes]) -> _Keys:
     """Return the facts about private keys; their bytes do not outlive the call, and go into no text."""
     if len(keys) > MOST_KEYS:
         return _Keys((), 0, (_too_many(len(keys), Printable("private keys"), MOST_KEYS),))
@@ -326,7 +362,11 @@ def _public_halves(keys: Sequence[bytes], password: bytes | None) -> _Keys:
     encrypted = 0
     failures: list[Unreadable] = []
     for number, key in enumerate(keys, start=1):
-        opened = open_key(key, password)
+        opened = open_key(key, passwords[0] if passwords else None)
+        for password in passwords[1:]:
+            if not isinstance(opened, EncodingFault) or opened.reason is not UnreadableReason.WRONG_PASSWORD:
+                break
+            opened = open_key(key, password)
         if not isinstance(opened, EncodingFault):
             public = opened.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
             found.append(hashlib.sha256(public).hexdigest())

@@ -142,7 +142,8 @@ class _Search:
             role,
             trust_store=watch.trust_store,
             thresholds=watch.thresholds,
-            password_file=watch.password_file,
+            password_files=watch.password_files,
+            labels=watch.labels,
         )
 
     def full(self, tree: str) -> bool:

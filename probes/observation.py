@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from config.text import Printable
-from config.vocabulary import FileContent, FileFormat, UnreachableReason, UnreadableReason
+from config.vocabulary import ClientCertificateUse, FileContent, FileFormat, UnreachableReason, UnreadableReason
 from probes.certificate import Certificate
 from probes.keystore import Keystore
 from probes.line.syntax import LineReading
+from probes.revocation.crl import RevocationList
+
+NO_FAULT: Final = Printable("")
 
 
 def bounded(number: int) -> int:
@@ -62,6 +66,8 @@ class FileObservation:
     """There is no file, and none is needed: a chain that no configuration file names."""
     line: LineReading | None = None
     """Whether it names the chain, where it is a configuration file that could be read."""
+    lists: tuple[RevocationList, ...] = ()
+    """The certificate revocation lists in it, in file order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,11 @@ class Presented:
     cipher: str
     group: str
     """Key exchange group, empty where none was negotiated or it is not known."""
+    staple: bytes = b""
+    """The OCSP response in DER that came with the chain (RFC 6066, 8), as it came; empty where none did."""
+    client_certificate: ClientCertificateUse = ClientCertificateUse.NOT_REQUESTED
+    client_certificate_fault: Printable = NO_FAULT
+    """Why the client's certificate was refused, or could not be used, a clause; empty where it was neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,11 @@ class EndpointObservation:
     """Unix time of the look."""
     presented: tuple[Presented, ...]
     failures: tuple[Unreachable, ...] = ()
+
+    @property
+    def addresses(self) -> frozenset[Printable]:
+        """The addresses that answered or did not; where none was found, the name."""
+        return frozenset((*(each.address for each in self.presented), *(each.address for each in self.failures)))
 
 
 Observation = FileObservation | EndpointObservation

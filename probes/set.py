@@ -17,7 +17,7 @@ from probes.observation import FileIdentity, FileObservation, Unreadable
 ATTEMPTS: Final = 3
 """Times that a member is read before the set counts as moving."""
 
-Signature = tuple[FileIdentity | Unreadable, FileIdentity | Unreadable | None]
+Signature = tuple[FileIdentity | Unreadable, ...]
 """How a member resolves: its file, and the file with its password where it has one."""
 
 
@@ -76,7 +76,7 @@ def reading_of(
         if data is None:
             missing = Unreadable(UnreadableReason.NOT_FOUND, Printable("there is no such file"))
             return FileObservation(target.name, now, None, FileContent.NOTHING, failure=missing)
-        return look_into(data, target, now, password, mode=0o600)
+        return look_into(data, target, now, () if password is None else (password,), mode=0o600)
 
     return with_absence(SetReading(tuple(map(look, targets))), targets)
 
@@ -97,5 +97,4 @@ def with_absence(reading: SetReading, targets: Sequence[FileTarget]) -> SetReadi
 
 def signature(target: FileTarget, examined: Callable[[str], os.stat_result] = os.stat) -> Signature:
     """Return a value that differs where a member must be read again."""
-    password = None if target.password_file is None else identify(target.password_file, examined)
-    return identify(target.path, examined), password
+    return identify(target.path, examined), *(identify(each, examined) for each in target.password_files)

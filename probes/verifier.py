@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from cryptography.x509 import verification
 from OpenSSL import crypto
 from OpenSSL._util import lib as openssl
 
-from config.text import Printable, printable
+from config.text import Printable, listed, printable, sentence
 from probes.certificate import Certificate, NameKind, certificate, folded_name
 from probes.trust import Trust
 
@@ -45,8 +45,14 @@ Verification = Accepted | RefusedChain
 
 
 @lru_cache(maxsize=64)
-def _webpki_store(trust: Trust) -> verification.Store:
-    return verification.Store([anchor.x509() for anchor in trust.anchors])
+def _webpki_store(trust: Trust) -> verification.Store | None:
+    anchors = _read_strictly(trust.anchors)
+    return verification.Store(anchors) if anchors else None
+
+
+def _read_strictly(certificates: Iterable[Certificate]) -> list[x509.Certificate]:
+    """Return those that a client which reads strict DER can read."""
+    return [each.x509() for each in certificates if each.is_strict]
 
 
 def verify_openssl(leaf: Certificate, intermediates: Sequence[Certificate], trust: Trust, now: float) -> Verification:
@@ -56,13 +62,13 @@ def verify_openssl(leaf: Certificate, intermediates: Sequence[Certificate], trus
     for anchor in _reachable(trust, (leaf, *intermediates)):
         # OpenSSL does not trust a certificate that it cannot decode.
         with suppress(crypto.Error):
-            store.add_cert(crypto.X509.from_cryptography(anchor.x509()))
+            store.add_cert(crypto.load_certificate(crypto.FILETYPE_ASN1, anchor.der))
     store.set_time(datetime.fromtimestamp(now, UTC).replace(tzinfo=None))
     # pyOpenSSL has no public call for the purpose, without which any certificate could be a server's.
     if openssl.X509_STORE_set_purpose(store._store, openssl.X509_PURPOSE_SSL_SERVER) != 1:
         raise RuntimeError("OpenSSL does not take the purpose of a server")
     try:
-        first, *untrusted = (crypto.X509.from_cryptography(each.x509()) for each in (leaf, *intermediates))
+        first, *untrusted = (crypto.load_certificate(crypto.FILETYPE_ASN1, each.der) for each in (leaf, *intermediates))
         path = crypto.X509StoreContext(store, first, untrusted).get_verified_chain()
     except crypto.X509StoreContextError as error:
         return RefusedChain(printable(str(error)))
@@ -98,16 +104,24 @@ def _by_folded_name(trust: Trust) -> Mapping[str, Sequence[Certificate]]:
 
 
 def verify_webpki(leaf: Certificate, intermediates: Sequence[Certificate], trust: Trust, now: float) -> Verification:
-    """Verify by the web PKI's profile (as cryptography implements it) at Unix time `now`, the name left aside."""
+    """Verify by the web PKI's profile (as cryptography implements it) at Unix time `now`, the name left aside.
+
+    Such a client reads no certificate that is not in strict DER.
+    """
+    first, store = _read_strictly((leaf,)), _webpki_store(trust)
+    if not first:
+        return RefusedChain(sentence("{} breaks {}", leaf.title, listed(leaf.encoding_faults, "; ")))
+    if store is None:
+        return RefusedChain(Printable("no anchor is in strict DER"))
     policy = (
         verification.PolicyBuilder()
-        .store(_webpki_store(trust))
+        .store(store)
         .time(datetime.fromtimestamp(now, UTC).replace(tzinfo=None))
         .max_chain_depth(WEBPKI_MAX_DEPTH)
     )
     try:
         verifier = policy.build_server_verifier(_some_name_of(leaf))
-        path = verifier.verify(leaf.x509(), [each.x509() for each in intermediates])
+        path = verifier.verify(first[0], _read_strictly(intermediates))
     except Exception as error:  # noqa: BLE001 (which ones a certificate can make it raise is documented nowhere)
         return RefusedChain(_in_words(str(error)))
     return Accepted(tuple(certificate(each.public_bytes(Encoding.DER)) for each in path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Self
 
@@ -13,10 +14,11 @@ from pydantic_core import PydanticCustomError
 from config import model
 from config.expected import ANY_MODERN, AllowedTLS
 from config.fields import AbsolutePath, Duration, PlainName, Sentence, default_duration
+from config.label import labels_of
 from config.schema.expected import DefaultCertificateSection, Own
 from config.schema.issuer import AllowedIssuerSection
 from config.schema.looking import ComponentEndpoint, check_own
-from config.schema.section import ClientName, Section, broken_rule
+from config.schema.section import ClientName, Labels, Section, broken_rule
 from config.service import Activation, Service, systemd
 from config.text import printable
 from config.vocabulary import LINE_ROLES, FileRole, Keys, LineSyntax, Mode, OwnCertificate, WriteMode
@@ -257,8 +259,8 @@ class ComponentSection(Section):
     """How far a candidate in the component's inbox is taken without a person: observe, plan, approve or auto."""
     write_mode: Annotated[WriteMode, Field(strict=False)] = _COMPONENT.write_mode
     """How the files are replaced: `in_place` where one of them is itself a mount point, else `rename`."""
-    labels: dict[PlainName, str] = {}
-    """Labels for the matches of policies, such as {env: prod}."""
+    labels: Labels = {}
+    """Labels for the matches of policies and for Prometheus, such as {env: prod}; its targets have them."""
     keys: Annotated[Keys, Field(strict=False)] | None = None
     """Whether certvigil should read its private keys: read or unread; by default as in the whole configuration."""
     min_lifetime: Duration | None = None
@@ -308,7 +310,8 @@ class ComponentSection(Section):
         default = self.default_certificate.build(own) if self.default_certificate else None
         endpoints: list[model.Endpoint] = []
         for each in self.endpoints:
-            endpoints.append(each.build(name, clients, [built.name for built in endpoints], tls, default))
+            built = each.build(name, clients, [before.name for before in endpoints], tls, default)
+            endpoints.append(replace(built, labels=labels_of(self.labels, each.labels)))
         component = model.Component(
             name=name,
             artefacts=self.artefacts.build(),

@@ -6,21 +6,32 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from config import model
 from config.address import join_address, split_address, split_proxy
 from config.expected import ANY_MODERN, DefaultCertificate
 from config.expected import AllowedTLS as Allowed
-from config.fields import AbsolutePath, Address, Host, Interval, ProxyURL, TargetName, default_duration
+from config.fields import AbsolutePath, Address, Host, Interval, IPAddress, ProxyURL, TargetName, default_duration
+from config.label import labels_of
 from config.schema.expected import DefaultCertificateSection, NegotiationSection, Own, Version
-from config.schema.section import ClientName, Section, StoreName, broken_rule
+from config.schema.section import ClientName, Labels, Section, StoreName, broken_rule
 from config.schema.threshold import ThresholdsSection, built
-from config.vocabulary import EndpointProtocol, KeyKind, OwnCertificate, ProxyProtocolVersion, Sending
+from config.vocabulary import AddressChoice, EndpointProtocol, KeyKind, OwnCertificate, ProxyProtocolVersion, Sending
+
+MOST_PASSWORDS: Final = 8
+"""Of a watch: each of them may cost as much work as a keystore asks for."""
 
 _ENDPOINT: Final = model.Endpoint("", "", 0)
 
-Protocol = Annotated[EndpointProtocol, Field(strict=False)]
+
+def _spoken(protocol: object) -> object:
+    if isinstance(protocol, str) and protocol.lower() in {"dtls", "quic"}:
+        raise broken_rule(f"'{protocol}' is not spoken: it runs over UDP, and certvigil speaks TLS over TCP alone")
+    return protocol
+
+
+Protocol = Annotated[EndpointProtocol, Field(strict=False), BeforeValidator(_spoken)]
 
 
 class WatchSection(Section):
@@ -36,11 +47,28 @@ class WatchSection(Section):
     """When a certificate in these files counts as expiring."""
     password_file: AbsolutePath | None = None
     """A file with the password that opens the keystores among these files (PKCS#12, JKS, JCEKS), read by the daemon."""
+    password_files: list[AbsolutePath] = Field(default=[], max_length=MOST_PASSWORDS)
+    """In place of `password_file`, several such files; their passwords are tried in this order."""
+    labels: Labels = {}
+    """Labels for Prometheus, such as {team: web}; they stand on certvigil_target_info of each of these files."""
+
+    @model_validator(mode="after")
+    def _check_passwords(self) -> Self:
+        if self.password_file is not None and self.password_files:
+            problem = "'password_files' beside 'password_file', expected one of them"
+            raise broken_rule(problem, "password_file", "password_files")
+        return self
 
     def build(self) -> model.Watch:
         """Return the watch."""
+        alone = () if self.password_file is None else (self.password_file,)
         return model.Watch(
-            tuple(self.files), tuple(self.exclude), self.trust_store, built(self.thresholds), self.password_file
+            tuple(self.files),
+            tuple(self.exclude),
+            self.trust_store,
+            built(self.thresholds),
+            tuple(self.password_files) or alone,
+            labels_of(self.labels),
         )
 
 
@@ -48,12 +76,18 @@ class _Looking(Section):
     """The keys of each endpoint."""
 
     address: Address
-    """Host and port, such as www.example.com:443 or "[2001:db8::1]:443"; every address of the host is looked at."""
+    """Host and port, such as www.example.com:443 or "[2001:db8::1]:443"."""
+    addresses: Annotated[AddressChoice, Field(strict=False)] = _ENDPOINT.addresses
+    """Which addresses of the host are looked at, and compared: all, the first that answers, or those of one kind."""
+    source_address: IPAddress | None = None
+    """The address of this host from which certvigil connects; addresses of the other kind are not looked at."""
     protocol: Protocol = _ENDPOINT.protocol
     """What is spoken from the first byte on: TLS, or a protocol that asks for TLS in the clear (STARTTLS)."""
     proxy: ProxyURL | None = None
     """The proxy that connects to the address and resolves its host: http://HOST:PORT (CONNECT) or socks5://HOST:PORT.
     """
+    proxy_credentials_file: AbsolutePath | None = None
+    """A file with the user and the password for the proxy, as USER:PASSWORD in one line."""
     proxy_protocol: Annotated[ProxyProtocolVersion, Field(strict=False)] | None = None
     """The version of the PROXY protocol whose header the server expects, as behind a load balancer."""
     every: Interval = default_duration(_ENDPOINT.every)
@@ -71,6 +105,12 @@ class _Looking(Section):
     """When a certificate at this endpoint counts as expiring."""
     server_name: Host | None = None
     """The name that certvigil asks for (SNI) and verifies; by default the host."""
+    sni: bool = _ENDPOINT.sni
+    """Whether certvigil tells the server that name; without it the server presents its default certificate."""
+    client_certificate: AbsolutePath | None = None
+    """A PEM file with the certificate, and its chain, that certvigil shows to a server that asks for one."""
+    client_key: AbsolutePath | None = None
+    """A PEM file with its private key, without a password; by default the file of the certificate."""
     key_type: Literal["rsa", "ec"] | None = None
     """The type of key to ask for, if the server has a certificate for each type; by default the server chooses."""
     sends_intermediates: Annotated[Sending, Field(strict=False)] | None = None
@@ -82,6 +122,24 @@ class _Looking(Section):
     """How the product's default certificate is told here; by default as at the component."""
     own_certificate: Own | None = None
     """Whether an own certificate must stand in its place: optional, expected or mandatory."""
+    labels: Labels = {}
+    """Labels for Prometheus, such as {team: mail}; they stand on certvigil_target_info."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.client_key is not None and self.client_certificate is None:
+            raise broken_rule(
+                "'client_key' without 'client_certificate', expected it beside", "client_key", "client_certificate"
+            )
+        if self.proxy_credentials_file is not None and self.proxy is None:
+            raise broken_rule(
+                "'proxy_credentials_file' without 'proxy', expected it beside", "proxy_credentials_file", "proxy"
+            )
+        if self.addresses is not _ENDPOINT.addresses and self.proxy is not None:
+            raise broken_rule(
+                "'addresses' beside 'proxy', expected one of them: the proxy resolves the host", "addresses", "proxy"
+            )
+        return self
 
     def _default(self, inherited: DefaultCertificate | None) -> DefaultCertificate | None:
         """Return how the default certificate is told, from the endpoint's own keys or those of its component."""
@@ -112,17 +170,28 @@ class _Looking(Section):
             clients=clients if self.clients is None else tuple(self.clients),
             component=component,
             thresholds=built(self.thresholds),
-            key_type=KeyKind(self.key_type) if self.key_type else None,
+            key_types=(KeyKind(self.key_type),) if self.key_type else (),
+            addresses=self.addresses,
+            source_address=self.source_address,
+            sni=self.sni,
+            client_certificate=self._client_certificate(),
             protocol=self.protocol,
-            proxy=None if self.proxy is None else model.Proxy(*split_proxy(self.proxy)),
+            proxy=None if self.proxy is None else model.Proxy(*split_proxy(self.proxy), self.proxy_credentials_file),
             proxy_protocol=self.proxy_protocol,
             sends_intermediates=self.sends_intermediates,
             default_certificate=self._default(default),
+            labels=labels_of(self.labels),
         )
 
+    def _client_certificate(self) -> model.ClientCertificate | None:
+        if self.client_certificate is None:
+            return None
+        return model.ClientCertificate(self.client_certificate, self.client_key or self.client_certificate)
+
     def _typed(self, name: str) -> str:
-        """Return `name`, with the type of key where it is given."""
-        return name if self.key_type is None else f"{name}/{self.key_type}"
+        """Return `name`, with the type of key where it is given, and with the lack of SNI."""
+        typed = name if self.key_type is None else f"{name}/{self.key_type}"
+        return typed if self.sni else f"{typed}/no-sni"
 
 
 class EndpointSection(_Looking):
@@ -130,19 +199,42 @@ class EndpointSection(_Looking):
 
     name: TargetName | None = None
     """The name of this target; by default its address, with server_name and key_type where they are given."""
+    server_names: list[Host] = []
+    """Several names to ask for at this address; each is a target of its own, whose name ends in it."""
+    key_types: list[Literal["rsa", "ec"]] = []
+    """The types of key to ask for, each by itself, if the server has a certificate for each; all are judged."""
+
+    @model_validator(mode="after")
+    def _check_several(self) -> Self:
+        for one, several in (("server_name", "server_names"), ("key_type", "key_types")):
+            values = getattr(self, several)
+            if values and getattr(self, one) is not None:
+                raise broken_rule(f"'{one}' beside '{several}', expected one of them", one, several)
+            if len(set(values)) < len(values):
+                raise broken_rule(f"'{several}' has a value twice, expected each once", several)
+        return self
 
     @model_validator(mode="after")
     def _check_own(self) -> Self:
         check_own(self.own_certificate, self.default_certificate)
         return self
 
-    def build(self, tls: Allowed = ANY_MODERN) -> model.Endpoint:
-        """Return the endpoint; `tls` is what the whole configuration allows."""
+    def build(self, tls: Allowed = ANY_MODERN) -> tuple[model.Endpoint, ...]:
+        """Return the endpoint, or one for each of several names; `tls` is what the whole configuration allows."""
+        if self.server_names:
+            return tuple(self._named(each, tls) for each in self.server_names)
+        return (self._named(self.server_name, tls),)
+
+    def _named(self, server_name: str | None, tls: Allowed) -> model.Endpoint:
         host, port = split_address(self.address)
         derived = join_address(host, port)
-        if self.server_name not in {None, host}:
-            derived += f"/{self.server_name}"
-        return self._build(self.name or self._typed(derived), self.server_name, (model.DEFAULT_CLIENT,), None, tls)
+        if server_name not in {None, host}:
+            derived += f"/{server_name}"
+        name = self._typed(derived) if self.name is None else self.name
+        if self.name is not None and self.server_names:
+            name += f"/{server_name}"
+        built = self._build(name, server_name, (model.DEFAULT_CLIENT,), None, tls)
+        return replace(built, key_types=tuple(map(KeyKind, self.key_types))) if self.key_types else built
 
 
 class ComponentEndpoint(_Looking):

@@ -32,6 +32,7 @@ from config.schema.export import MetricsSection, Probe
 from config.schema.looking import EndpointSection, WatchSection
 from config.schema.policy import PolicySection
 from config.schema.problem import schema_of
+from config.schema.revocation import RevocationSection
 from config.schema.section import ComponentName, Section
 from config.schema.trust import ClientSection, RotationSection, TrustStoreSection
 from config.vocabulary import Code, Keys, Scope
@@ -223,6 +224,8 @@ class RootSection(Section):
     """The addresses that requests for `/probe` may have looked at."""
     metrics: MetricsSection = MetricsSection()
     """Metrics beside certvigil's own."""
+    revocation: RevocationSection = RevocationSection()
+    """The files with revocation lists, and how others are fetched."""
 
     def settings(self) -> model.Settings:
         """Return the settings of the daemon."""
@@ -240,6 +243,7 @@ class RootSection(Section):
             settle=self.settle,
             pending=self.pending,
             tls=self.tls.build(),
+            revocation=self.revocation.build(),
         )
 
 

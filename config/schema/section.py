@@ -5,13 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from config.fields import LabelName, LabelValue
+from config.label import MOST_LABELS
 from config.text import printable
 from config.window import check_cron, check_timezone
+
+_MOST_NAMES: Final = 100
+"""Names that a mistake lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,9 @@ def unlike(word: str, known: Iterable[str]) -> str:
         return ", expected none"
     close = difflib.get_close_matches(word, names, 1)
     guess = f" (did you mean '{printable(close[0], 60)}'?)" if close else ""
-    more = f" and {len(names) - 50} more" if len(names) > 50 else ""
-    return f"{guess}, expected {'one of ' if len(names) > 1 else ''}{printable(', '.join(names[:50]), 4096)}{more}"
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    shown = printable(", ".join(names[:_MOST_NAMES]), 4096)
+    return f"{guess}, expected {'one of ' if len(names) > 1 else ''}{shown}{more}"
 
 
 def is_pattern(text: str) -> bool:
@@ -77,6 +83,15 @@ ComponentName = Annotated[str, _reference("components", "component")]
 GroupPattern = Annotated[str, _reference("groups", "group", or_pattern=True)]
 ComponentPattern = Annotated[str, _reference("components", "component", or_pattern=True)]
 ChannelName = Annotated[str, _reference("channels", "channel")]
+
+
+def _few(labels: dict[str, str]) -> dict[str, str]:
+    if len(labels) > MOST_LABELS:
+        raise ValueError(f"at most {MOST_LABELS} labels")
+    return labels
+
+
+Labels = Annotated[dict[LabelName, LabelValue], AfterValidator(_few)]
 
 
 class Section(BaseModel):

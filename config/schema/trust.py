@@ -11,7 +11,7 @@ from config.fields import AbsolutePath, Host, SecurityLevel
 from config.schema.component import NamedService
 from config.schema.expected import ValidationSwitchSection
 from config.schema.section import Section, StoreName, broken_rule
-from config.vocabulary import Elsewhere, Mode, VerifierName, WriteMode
+from config.vocabulary import Elsewhere, Mode, RevocationCheck, VerifierName, WriteMode
 
 _CHANGED: Final = ("password_file", "mode", "service", "write_mode", "keytool")
 """Keys that are about a file alone."""
@@ -101,6 +101,8 @@ class ClientSection(Section):
     validation_switch: ValidationSwitchSection | None = None
     """The line of its configuration that turns validation off; `validates` counts while that cannot be read."""
 
+    revocation: Annotated[RevocationCheck, Field(strict=False)] = RevocationCheck.NONE
+    """Whether it asks if a certificate is revoked: none, soft_fail (accepts where nobody can tell) or hard_fail."""
     security_level: SecurityLevel = model.DEFAULT_SECURITY_LEVEL
     """OpenSSL's demand on keys and signatures: level 0 takes any, 2 is the default of its programs."""
 
@@ -124,4 +126,5 @@ class ClientSection(Section):
             validates=self.validates,
             validation_switch=self.validation_switch.build() if self.validation_switch else None,
             security_level=self.security_level,
+            revocation=self.revocation,
         )

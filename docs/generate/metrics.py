@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.text import Printable
-from config.vocabulary import Code, KeyKind, TargetKind
+from config.vocabulary import ClientCertificateUse, Code, KeyKind, TargetKind
 from docs.generate.markdown import code, table
 from docs.generate.markdown import page as whole_page
+from monitor.lab.ca import Authority
 from monitor.metrics import Counters, Page, plain_text
 from monitor.state.target import Raised, TargetState
-from probes.certificate import Certificate, Key
+from probes.certificate import Certificate, Key, certificate
 from probes.finding import Edge, finding
 from probes.observation import Presented
 
@@ -35,6 +40,29 @@ time() - certvigil_target_last_look_timestamp_seconds > 1800       # the target 
 ```
 
 A file with two certificates has 6 series for each of them, a file with one certificate has 9, without its findings."""
+
+
+def _stapled() -> Presented:
+    """Return an address that says all that an address can say."""
+    issuer = Authority.root()
+    leaf = issuer.issue("www.example.com")
+    now = datetime.now(UTC)
+    response = ocsp.OCSPResponseBuilder().add_response(
+        *(leaf.certificate, issuer.certificate, hashes.SHA256(), ocsp.OCSPCertStatus.GOOD, now, now, None, None)
+    )
+    signed = response.responder_id(ocsp.OCSPResponderEncoding.HASH, issuer.certificate).sign(
+        issuer.key, hashes.SHA256()
+    )
+    return Presented(
+        Printable("192.0.2.1"),
+        (certificate(leaf.der()), certificate(issuer.der())),
+        "TLSv1.3",
+        "TLS_AES_256_GCM_SHA384",
+        "X25519",
+        signed.public_bytes(Encoding.DER),
+        ClientCertificateUse.REQUIRED,
+    )
+
 
 _CERTIFICATE: Final = Certificate(
     der=b"",
@@ -61,7 +89,7 @@ _EXAMPLE: Final = TargetState(
     edges=(Edge("default", accepted=True),),
     expiry=0,
     last_look=0.0,
-    addresses=(Presented(Printable("192.0.2.1"), (), "TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519"),),
+    addresses=(_stapled(),),
 )
 """A target about which every family has something to say."""
 

@@ -12,6 +12,7 @@ from actions.candidate import Flaw
 from actions.ending import Ground
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
+from config.label import labels_of
 from config.model import Config
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import ComponentState, Mode, TargetKind
@@ -73,7 +74,9 @@ def inbox_of(name: str, config: Config) -> str:
 
 def action_target(subject: str, config: Config) -> TargetState:
     """Return the target that stands for the actions on a group or a component, with nothing known of it yet."""
-    return TargetState(actions_of(subject), TargetKind.COMPONENT, printable(inbox_of(subject, config)), subject)
+    labels = labels_of(config.labels.get(subject, {}))
+    location = printable(inbox_of(subject, config))
+    return TargetState(actions_of(subject), TargetKind.COMPONENT, location, subject, labels=labels)
 
 
 @dataclass(frozen=True, slots=True)

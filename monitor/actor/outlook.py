@@ -68,7 +68,7 @@ class DirectoryWatch:
                 config = await self._loop.run_in_executor(None, self._config)
                 components: dict[str, frozenset[str]] = {}
                 for target in config.files:
-                    for path in filter(None, (target.path, target.password_file)):
+                    for path in (target.path, *target.password_files):
                         components[path] = components.get(path, frozenset()) | {target.component or ""}
                 new = components.keys() - self._components.keys()
                 self._components = components

@@ -149,7 +149,7 @@ def _target(plain: Any) -> FileTarget:
         plain["name"],
         plain["path"],
         FileRole(plain["role"]),
-        password_file=plain["password_file"],
+        password_files=tuple(plain["password_files"]),
         line=None if line is None else ConfigLine(**{**line, "syntax": LineSyntax(line["syntax"])}),
     )
 
@@ -160,7 +160,7 @@ def plain_target(target: FileTarget) -> dict[str, object]:
         "name": target.name,
         "path": target.path,
         "role": str(target.role),
-        "password_file": target.password_file,
+        "password_files": list(target.password_files),
         "line": None if target.line is None else asdict(target.line),
     }
 

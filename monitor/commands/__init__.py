@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from config.vocabulary import (
+    AddressChoice,
     ApplianceRole,
     ExportFormat,
     KeyKind,
@@ -90,9 +91,13 @@ def check(
             "--key", metavar="FILE", help="The private key to compare with, by default a key beside the file."
         ),
     ] = None,
-    password_file: Annotated[
-        str | None,
-        typer.Option("--password-file", metavar="FILE", help="The password of keystores and encrypted keys."),
+    password_files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--password-file",
+            metavar="FILE",
+            help="The password of keystores and encrypted keys; of several, each is tried.",
+        ),
     ] = None,
     at: Annotated[
         str | None,
@@ -102,6 +107,26 @@ def check(
         str | None,
         typer.Option(metavar="URL", help="Connect through it: http://HOST:PORT (CONNECT) or socks5://HOST:PORT."),
     ] = None,
+    proxy_credentials_file: Annotated[
+        str | None,
+        typer.Option("--proxy-credentials-file", metavar="FILE", help="USER:PASSWORD for the proxy, in one line."),
+    ] = None,
+    client_certificate: Annotated[
+        str | None,
+        typer.Option("--client-certificate", metavar="FILE", help="Show it (PEM) to a server that asks for one."),
+    ] = None,
+    client_key: Annotated[
+        str | None,
+        typer.Option("--client-key", metavar="FILE", help="Its private key, by default in the same file."),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="IP", help="Connect to this address instead of those of the name.")
+    ] = None,
+    ipv4: Annotated[bool, typer.Option("-4", help="Look at IPv4 addresses alone.")] = False,
+    ipv6: Annotated[bool, typer.Option("-6", help="Look at IPv6 addresses alone.")] = False,
+    no_sni: Annotated[
+        bool, typer.Option("--no-sni", help="Do not tell the server the name that is asked for.")
+    ] = False,
     proxy_protocol: Annotated[
         ProxyProtocolVersion | None,
         typer.Option(help="The header of the PROXY protocol that the server expects first."),
@@ -123,14 +148,26 @@ def check(
         name=name,
         at=at,
         key=key,
-        password_file=password_file,
+        password_files=tuple(password_files or ()),
         proxy=proxy,
+        proxy_credentials_file=proxy_credentials_file,
+        client_certificate=client_certificate,
+        client_key=client_key,
+        address=address,
+        addresses=_family(ipv4=ipv4, ipv6=ipv6),
+        sni=not no_sni,
         proxy_protocol=proxy_protocol,
         key_type=None if key_type is None else KeyKind(key_type),
         timeout=timeout,
         as_json=as_json,
     )
     raise typer.Exit(run(targets, options))
+
+
+def _family(*, ipv4: bool, ipv6: bool) -> AddressChoice:
+    if ipv4 == ipv6:
+        return AddressChoice.ALL
+    return AddressChoice.IPV4 if ipv4 else AddressChoice.IPV6
 
 
 @app.command(rich_help_panel=Panel.DAEMON)

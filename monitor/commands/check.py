@@ -7,14 +7,15 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from config.address import split_proxy
-from config.model import Client, Endpoint, FileTarget, PemBundle, Proxy, SystemStore, TrustStore
+from config.address import is_ip_address, split_proxy
+from config.model import Client, ClientCertificate, Endpoint, FileTarget, PemBundle, Proxy, SystemStore, TrustStore
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import (
+    AddressChoice,
+    ClientCertificateUse,
     Code,
     EntryKind,
     FileRole,
@@ -40,8 +41,10 @@ from probes.finding import finding
 from probes.judge.client import View
 from probes.judge.key import judge_match
 from probes.judge.source import UNREACHABLE_AFTER
+from probes.judge.time import moment
 from probes.keystore import Keystore
 from probes.observation import EndpointObservation
+from probes.ocsp import OCSPAnswer, OCSPFault, staple_of
 from probes.trust import TrustUnreadable, read_trust
 
 UNUSABLE: Final = 3
@@ -58,6 +61,14 @@ _INTEGRITY: Final[Mapping[Integrity, Printable]] = MappingProxyType(
         Integrity.VERIFIED: Printable("verified by its password"),
         Integrity.UNVERIFIED: Printable("not verified"),
         Integrity.UNPROTECTED: Printable("not protected by a password"),
+    }
+)
+_OF_CLIENT_CERTIFICATE: Final[Mapping[ClientCertificateUse, Printable]] = MappingProxyType(
+    {
+        ClientCertificateUse.REQUESTED: Printable("asks for a client certificate, and takes clients without"),
+        ClientCertificateUse.REQUIRED: Printable("requires a client certificate"),
+        ClientCertificateUse.ACCEPTED: Printable("accepts the client certificate"),
+        ClientCertificateUse.REFUSED: Printable("refuses the client certificate"),
     }
 )
 _CALLED: Final[Mapping[EntryKind, Printable]] = MappingProxyType(
@@ -78,8 +89,14 @@ class CheckOptions:
     name: str | None = None
     at: str | None = None
     key: str | None = None
-    password_file: str | None = None
+    password_files: tuple[str, ...] = ()
     proxy: str | None = None
+    proxy_credentials_file: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = None
+    address: str | None = None
+    addresses: AddressChoice = AddressChoice.ALL
+    sni: bool = True
     proxy_protocol: ProxyProtocolVersion | None = None
     key_type: KeyKind | None = None
     timeout: float = 10.0
@@ -136,17 +153,16 @@ def _task(targets: Sequence[str], options: CheckOptions) -> _Task:
     """Return the task; raises UsageError where the request makes no sense or cannot be met."""
     now = parse_time(options.at) if options.at else time.time()
     given = read_given(targets, options.name, options.timeout)
-    _try_password(options.password_file)
+    for path in options.password_files:
+        _try_password(path)
     files = tuple(
-        replace(each, password_file=options.password_file) for each in given.targets if isinstance(each, FileTarget)
+        replace(each, password_files=options.password_files) for each in given.targets if isinstance(each, FileTarget)
     )
-    proxy = _given_proxy(options.proxy)
-    asked = partial(replace, proxy=proxy, proxy_protocol=options.proxy_protocol, key_type=options.key_type)
-    endpoints = tuple(asked(each) for each in given.targets if isinstance(each, Endpoint))
+    endpoints = _with_options([each for each in given.targets if isinstance(each, Endpoint)], options)
     # A file may come from any CA. So it is judged as a client only where the client is given.
     as_client = options.ca_file is not None or options.verifier is not None
     view = _view(options) if as_client or endpoints else None
-    key = None if options.key is None else _given_key(options.key, options.password_file, now)
+    key = None if options.key is None else _given_key(options.key, options.password_files, now)
     if key is not None and not endpoints and all(each.role is FileRole.FOUND for each in files):
         raise UsageError("--key is compared with a certificate: give the file with the certificate, or an endpoint")
     names = () if options.name is None else (options.name,)
@@ -162,22 +178,64 @@ def _view(options: CheckOptions) -> View:
     return View(Client(str(verifier), trust.name, verifier), trust)
 
 
-def _given_proxy(url: str | None) -> Proxy | None:
+def _with_options(endpoints: Iterable[Endpoint], options: CheckOptions) -> tuple[Endpoint, ...]:
+    """Return the endpoints, to be looked at as the options say; raises UsageError."""
+    proxy = _given_proxy(options.proxy, options.proxy_credentials_file)
+    own = _given_client_certificate(options)
+    if options.address is not None and not is_ip_address(options.address):
+        raise UsageError(
+            f"--address {printable(options.address)}: this is no IP address, such as 192.0.2.1 or 2001:db8::1"
+        )
+    if proxy is not None and options.addresses is not AddressChoice.ALL:
+        raise UsageError("-4 and -6 say nothing of a proxy, which resolves the host itself: leave one of them out")
+    return tuple(
+        replace(
+            each,
+            host=options.address or each.host,
+            server_name=each.server_name if options.address is None else each.verified_name,
+            proxy=proxy,
+            client_certificate=own,
+            addresses=options.addresses,
+            sni=options.sni,
+            proxy_protocol=options.proxy_protocol,
+            key_types=() if options.key_type is None else (options.key_type,),
+        )
+        for each in endpoints
+    )
+
+
+def _given_client_certificate(options: CheckOptions) -> ClientCertificate | None:
+    """Return the files of the client's certificate; raises UsageError where they cannot be used."""
+    certificate, key = options.client_certificate, options.client_key
+    if certificate is None:
+        if key is not None:
+            raise UsageError("--client-key needs --client-certificate beside it")
+        return None
+    from probes.tls.client_certificate import Unusable, identity_of  # noqa: PLC0415 (few need it)
+
+    files = ClientCertificate(certificate, key or certificate)
+    found = identity_of(files)
+    if isinstance(found, Unusable):
+        raise UsageError(f"the client certificate cannot be used: {found.why}")
+    return files
+
+
+def _given_proxy(url: str | None, credentials_file: str | None) -> Proxy | None:
     """Return the proxy of a URL; raises UsageError."""
     if url is None:
+        if credentials_file is not None:
+            raise UsageError("--proxy-credentials-file needs --proxy beside it")
         return None
     try:
-        return Proxy(*split_proxy(url))
+        return Proxy(*split_proxy(url), credentials_file)
     except ValueError:
         raise UsageError(
             f"--proxy {printable(url)}: this is no proxy; write http://HOST:PORT or socks5://HOST:PORT"
         ) from None
 
 
-def _try_password(path: str | None) -> None:
+def _try_password(path: str) -> None:
     """Raise UsageError where the file with the password cannot be read."""
-    if path is None:
-        return
     try:
         with open(path, "rb"):
             return
@@ -185,10 +243,10 @@ def _try_password(path: str | None) -> None:
         raise UsageError(f"--password-file {printable(path)}: {unreadable(path, error).detail}") from None
 
 
-def _given_key(path: str, password_file: str | None, now: float) -> KeyFile:
+def _given_key(path: str, password_files: tuple[str, ...], now: float) -> KeyFile:
     """Return the private key in the file at `path`; raises UsageError where it has no key to compare with."""
     where = printable(path, 4096)
-    seen = look_at_file(FileTarget(where, path, FileRole.KEY, password_file=password_file), now)
+    seen = look_at_file(FileTarget(where, path, FileRole.KEY, password_files=password_files), now)
     key = key_in(seen, where)
     if key is not None and key.public:
         return key
@@ -219,7 +277,13 @@ async def _check_endpoints(task: _Task) -> list[Checked]:
         if key is not None and chain:
             findings += judge_match(chain[0], key.public, harmless(key.where))
         return Checked(
-            endpoint.name, tuple(findings), chain, bool(observation.presented), observation.presented, key=key
+            endpoint.name,
+            tuple(findings),
+            chain,
+            bool(observation.presented),
+            observation.presented,
+            key=key,
+            addresses_tried=len(observation.addresses),
         )
 
     return list(await asyncio.gather(*map(one, endpoints)))
@@ -239,7 +303,7 @@ def _show(
     task: _Task,
 ) -> None:
     for each in checked:
-        screen.target(harmless(each.target), each.verdict, each.findings, _notes(each))
+        screen.target(harmless(each.target), each.verdict, each.findings, _notes(each, task.anchors))
         shown = list(_certificates(each))
         for position, (certificate, alias) in enumerate(shown[:_BUNDLE]):
             issuer = issuing_key(certificate, (*each.chain, *task.anchors))
@@ -270,9 +334,25 @@ def _keystore_notes(keystore: Keystore[Certificate]) -> Iterator[Printable]:
         yield sentence("secret keys, which are not read: {}", listed(secret[:_NAMED]))
 
 
-def _notes(checked: Checked) -> Iterator[Printable]:
+def _of_staple(staple: OCSPAnswer | OCSPFault) -> Printable:
+    if isinstance(staple, OCSPFault):
+        return sentence("the OCSP response in the handshake {}", staple.why)
+    said = sentence("the OCSP response in the handshake says {}, as of {}", staple.status, moment(staple.this_update))
+    if staple.next_update is not None:
+        said = sentence("{}, until {}", said, moment(staple.next_update))
+    return said if staple.signer is not None else sentence("{}; but {}", said, staple.doubt)
+
+
+def _notes(checked: Checked, anchors: Sequence[Certificate]) -> Iterator[Printable]:
+    if checked.addresses_tried > 1:
+        answering = len({each.address for each in checked.addresses})
+        yield sentence("{} of {} addresses answer", answering, checked.addresses_tried)
     for one in checked.addresses:
         yield harmless(f"{one.address}: {one.version}, {one.cipher} {one.group}".rstrip())
+        if one.client_certificate in _OF_CLIENT_CERTIFICATE:
+            yield sentence("{}: {}", one.address, _OF_CLIENT_CERTIFICATE[one.client_certificate])
+        if (staple := staple_of(one, anchors)) is not None:
+            yield sentence("{}: {}", one.address, _of_staple(staple))
     if checked.keystore is not None:
         yield from _keystore_notes(checked.keystore)
     if not checked.chain and checked.known:

@@ -17,7 +17,7 @@ from monitor.commands.keys import KeyFile, key_among, key_beside, key_in
 from probes.assess import FileContext, assess_file, is_worth_watching
 from probes.chain import find_leaf
 from probes.container.registry import called
-from probes.file import SIZE_LIMIT, look_at_file, look_into, read_password
+from probes.file import SIZE_LIMIT, look_at_file, look_into, read_passwords
 from probes.judge.client import View
 from probes.judge.key import judge_match
 from probes.observation import FileObservation, Unreadable
@@ -49,7 +49,7 @@ def look_at(target: FileTarget, now: float) -> FileObservation:
         failure = Unreadable(UnreadableReason.IO_ERROR, harmless(os.strerror(error.errno or errno.EIO)))
     else:
         if len(data) <= SIZE_LIMIT:
-            return look_into(data, target, now, read_password(target.password_file), with_keys=True)
+            return look_into(data, target, now, read_passwords(target.password_files), with_keys=True)
         failure = Unreadable(UnreadableReason.TOO_LARGE, sentence("it is larger than {} bytes", SIZE_LIMIT))
     return FileObservation(target.name, now, None, FileContent.NOTHING, failure=failure)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
-from monitor.dialect import certificate_object, iso, keystore_object
+from monitor.dialect import address_object, certificate_object, iso, keystore_object
 from probes.certificate import Certificate
 from probes.chain import find_leaf, signed
 from probes.finding import Finding, verdict
@@ -32,6 +32,8 @@ class Checked:
     """Whether there was anything to judge."""
     addresses: tuple[Presented, ...] = ()
     """Of an endpoint that answered."""
+    addresses_tried: int = 0
+    """Of an endpoint."""
     format: FileFormat | None = None
     """Of a file."""
     key: KeyFile | None = None
@@ -86,10 +88,7 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
             {**certificate_object(each), "issuer_spki_sha256": issuing_key(each, (*checked.chain, *anchors))}
             for each in checked.chain
         ],
-        "addresses": [
-            {"address": one.address, "version": one.version, "cipher": one.cipher, "group": one.group}
-            for one in checked.addresses
-        ],
+        "addresses": [address_object(one, anchors) for one in checked.addresses],
         "format": checked.format,
         "keystore": checked.keystore and keystore_object(checked.keystore),
         "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why},

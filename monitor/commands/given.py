@@ -22,7 +22,8 @@ STANDARD_INPUT: Final = FileTarget("standard input", "-", FileRole.LISTED)
 """Its content is piped into the command."""
 
 _URL: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://.*", re.IGNORECASE)
-_NO_TLS: Final = {"http": "it has no TLS"}
+_UDP: Final = "it runs over UDP, and certvigil speaks TLS over TCP alone"
+_NO_TLS: Final = {"http": "it has no TLS", "dtls": _UDP, "quic": _UDP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ _SCHEMES: Final[Mapping[str, _Scheme]] = {
     "pop3": _Scheme(EndpointProtocol.POP3, 110),
     "postgres": _Scheme(EndpointProtocol.POSTGRES, 5432),
     "postgresql": _Scheme(EndpointProtocol.POSTGRES, 5432),
+    "postgres-direct": _Scheme(EndpointProtocol.POSTGRES_DIRECT, 5432),
     "rdp": _Scheme(EndpointProtocol.RDP, 3389),
     "sieve": _Scheme(EndpointProtocol.SIEVE, 4190),
     "smtp": _Scheme(EndpointProtocol.SMTP, 25),

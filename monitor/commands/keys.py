@@ -85,7 +85,7 @@ def _beside(
         if seen is None:
             if not os.path.isfile(path):
                 continue
-            seen = look(FileTarget(printable(path, 4096), path, FileRole.LISTED, password_file=target.password_file))
+            seen = look(FileTarget(printable(path, 4096), path, FileRole.LISTED, password_files=target.password_files))
         if seen.certificates:
             continue  # a certificate's own key, in the same file, is no other's
         where = printable(path, 4096)

@@ -240,6 +240,9 @@ def _exported(chosen: Sequence[tuple[str, Certificate]], options: ExportOptions)
                 password = read_password(options.password_file, World()) if options.password_file else b""
             except OSError as error:
                 return sentence("{}: {}", printable(options.password_file or ""), printable(error.strerror or ""))
+            if (odd := next((each for _, each in chosen if not each.is_strict), None)) is not None:
+                why = listed(odd.encoding_faults, "; ")
+                return sentence("PKCS#12 holds strict DER alone, and {} breaks {}", odd.title, why)
             held = [
                 pkcs12.PKCS12Certificate(each.x509(), (alias or sha256_of(each.der)[:16]).encode())
                 for alias, each in chosen

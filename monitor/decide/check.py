@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from config.catalogue import GROUP_MEMBERS
 from config.fields import duration_text, share_text
@@ -218,26 +218,52 @@ def _regressions(check: Regressed, situation: Situation, now: float) -> _Span:
     if replacement is None:
         return _Span("no replacement is being watched")
     end = replacement.ended + check.within
-    first = min(_worse(situation, replacement, now), default=None)
+    regressions = sorted(_regressed(situation, replacement, now))
+    first = next((each for each in regressions if _is_seen_since(each, situation, now)), None)
     watching = f"the replacement of {moment(replacement.ended)} is watched until {moment(end)}"
+    if first is None and regressions:
+        return _Span(f"{watching}; {regressions[0].what}, which no look has seen since the last transaction ended")
     if first is None:
         return _Span(f"{watching}; nobody is worse off")
-    since, what = first
     if situation.unproven:
-        return _Span(f"{watching}; {what}, which is no evidence: {situation.unproven}")
-    return _Span(f"{watching}; {what} since {moment(since)}", since, end, situation.apart)
+        return _Span(f"{watching}; {first.what}, which is no evidence: {situation.unproven}")
+    return _Span(f"{watching}; {first.what} since {moment(first.since)}", first.since, end, situation.apart)
 
 
-def _worse(situation: Situation, replacement: Attempt, now: float) -> Iterator[tuple[float, str]]:
-    """Yield each regression since the replacement that clients meet: since when, and a sentence.
+def awaits_look(situation: Situation, now: float) -> bool:
+    """Whether a look at an endpoint is yet to show if a regression outlives the transaction in which it was seen."""
+    replacement = watched(situation)
+    return replacement is not None and any(
+        not _is_seen_since(each, situation, now) for each in _regressed(situation, replacement, now)
+    )
+
+
+class _Regression(NamedTuple):
+    """A fault that clients meet since a replacement."""
+
+    since: float
+    what: str
+    """A sentence."""
+    seen: float
+
+
+def _regressed(situation: Situation, replacement: Attempt, now: float) -> Iterator[_Regression]:
+    """Yield each regression since the replacement that clients meet.
 
     A finding about files alone is no reason to undo the set that is served.
     """
     for edge in situation.edges:
         if not edge.accepts and (edge.client, edge.target) in replacement.accepted:
-            yield edge.since, f"{edge.client} no longer accepts {printable(edge.target)}"
+            what = f"{edge.client} no longer accepts {printable(edge.target)}"
+            yield _Regression(edge.since, what, now if edge.seen is None else edge.seen)
     for each in situation.findings:
         broken = each.code in GROUP_MEMBERS[Group.CHAIN] and each.severity is Severity.CRITICAL
         # A look may have seen it before the transaction ended.
         if each.at_endpoint and (broken or each.code in _WRONG_LEAF) and is_later(each.since, replacement.began, now):
-            yield each.since, f"{printable(each.target)}: {each.code}"
+            what = f"{printable(each.target)}: {each.code}"
+            yield _Regression(each.since, what, now if each.seen is None else each.seen)
+
+
+def _is_seen_since(regression: _Regression, situation: Situation, now: float) -> bool:
+    """Whether a look saw it after the last transaction, which may have shown clients a set of its own for a while."""
+    return all(is_later(regression.seen, each.ended, now) for each in situation.attempts)

@@ -138,7 +138,13 @@ def _findings(state: Iterable[TargetState], config: Config, now: float) -> Itera
             if (each.target, finding.code) not in waived:
                 at_endpoint = each.kind is TargetKind.ENDPOINT
                 yield FindingState(
-                    each.target, finding.code, finding.severity, raised.since, finding.subject, at_endpoint
+                    each.target,
+                    finding.code,
+                    finding.severity,
+                    raised.since,
+                    finding.subject,
+                    at_endpoint,
+                    each.last_look or 0.0,
                 )
 
 
@@ -150,7 +156,8 @@ def _edges(state: Iterable[TargetState], config: Config) -> Iterator[Accepts]:
         for edge in each.edges:
             client = config.clients.get(edge.client)
             if client is not None and not edge.unvalidated and (client.validates or client.validation_switch):
-                yield Accepts(edge.client, each.target, edge.accepted, rejected.get(edge.client, each.since))
+                since = rejected.get(edge.client, each.since)
+                yield Accepts(edge.client, each.target, edge.accepted, since, each.last_look or 0.0)
 
 
 def _validity(state: Iterable[TargetState], config: Config) -> Validity | None:

@@ -10,13 +10,15 @@ from contextlib import suppress
 from typing import Final
 
 from config.text import Log, harmless, printable
+from config.vocabulary import TargetKind
+from monitor.decide.check import awaits_look
 from monitor.decide.decision import Decision, DecisionMade, DecisionStatus, action_name
 from monitor.decide.gather import ComponentRecord, is_declared, situation_of
 from monitor.decide.situation import Situation
 from monitor.decide.table import DecisionTable
 from monitor.state.bus import Bus
 from monitor.state.events import Decided, StateEvent
-from monitor.state.messages import CandidateConsidered, ComponentsChanged, DecisionInputsChanged, JournalNews
+from monitor.state.messages import CandidateConsidered, ComponentsChanged, DecisionInputsChanged, JournalNews, Looked
 from monitor.state.registry import TargetRegistry
 
 log: Log = logging.getLogger("certvigil.decide")
@@ -43,6 +45,8 @@ class Decider:
         self._record = record
         self._bus = bus
         self._touched: set[str] = set()
+        self._await_look: set[str] = set()
+        """Subjects about which the next look at an endpoint may decide."""
         self._news = asyncio.Event()
         self._begun = asyncio.Event()
 
@@ -55,6 +59,16 @@ class Decider:
             state = self._registry.targets.get(event.target)
             component = (state.component if state is not None else None) or event.target.partition("/")[0]
             self._touch(config.subject_of(component) if is_declared(component, config) else event.target)
+
+    def looked(self, message: Looked) -> None:
+        """Decide again about a component whose regression waits for a look: one that sees nothing new is no event."""
+        if not self._await_look or message.kind is not TargetKind.ENDPOINT:
+            return
+        state, config = self._registry.targets.get(message.target), self._registry.config
+        if state is not None and state.component is not None and is_declared(state.component, config):
+            subject = config.subject_of(state.component)
+            if subject in self._await_look:
+                self._touch(subject)
 
     def inputs_changed(self, message: JournalNews | DecisionInputsChanged) -> None:
         """Decide again about components and groups."""
@@ -129,10 +143,13 @@ class Decider:
     def _learn(self, subjects: Iterable[str]) -> None:
         for subject in subjects:
             situation = self._situation(subject)
+            self._await_look.discard(subject)
             if situation is None:
                 self._table.forget(subject)
-            else:
-                self._table.learn(situation)
+                continue
+            self._table.learn(situation)
+            if awaits_look(situation, time.time()):
+                self._await_look.add(subject)
 
     def _situation(self, subject: str) -> Situation | None:
         registry = self._registry

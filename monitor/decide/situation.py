@@ -34,6 +34,8 @@ class FindingState:
     subject: str = ""
     at_endpoint: bool = False
     """Whether the target is an endpoint, so that clients meet the fault; a file alone hurts no client."""
+    seen: UnixTime | None = None
+    """Time of the look that saw it last; None where it is seen now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Accepts:
     target: str
     accepts: bool
     since: UnixTime
+    seen: UnixTime | None = None
+    """Time of the look that saw it last; None where it is seen now."""
 
 
 @dataclass(frozen=True, slots=True)

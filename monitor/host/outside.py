@@ -130,17 +130,14 @@ def _passwords_of_watches(config: Config) -> Iterator[Doubt]:
     """Yield that the daemon, which opens watched keystores itself, may not read the password of one."""
     user = HostUser.named(config.settings.actor.daemon_user)
     for index, watch in enumerate(config.watches if user.exists else ()):
-        if watch.password_file is None:
-            continue
-        try:
-            why = unreadable_for(watch.password_file, user.uid, user.groups)
-        except OSError as error:
-            why = error.strerror or "cannot be looked at"
-        if why:
-            problem = (
-                f"{printable(watch.password_file)} cannot be read by {user.name}, as whom the daemon opens it: {why}"
-            )
-            yield Doubt(("watch", index, "password_file"), problem)
+        for path in watch.password_files:
+            try:
+                why = unreadable_for(path, user.uid, user.groups)
+            except OSError as error:
+                why = error.strerror or "cannot be looked at"
+            if why:
+                problem = f"{printable(path)} cannot be read by {user.name}, as whom the daemon opens it: {why}"
+                yield Doubt(("watch", index, "password_file"), problem)
 
 
 def _section(document: YAMLDocument, name: str) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final, Generic, Literal, Self, TypeVar
@@ -17,6 +17,7 @@ from config.expected import NotTLS
 from config.model import DAY
 from config.text import printable
 from config.vocabulary import (
+    ClientCertificateUse,
     Code,
     ComponentState,
     EntryKind,
@@ -31,7 +32,7 @@ from config.vocabulary import (
 from monitor.act.status import ComponentStatus, Waiting
 from monitor.decide import decision as decided
 from monitor.decide.decision import DecisionStatus
-from monitor.dialect import certificate_object, edge_object, keystore_object
+from monitor.dialect import address_object, certificate_object, edge_object, keystore_object
 from monitor.http.view import DaemonStatus
 from monitor.state.cure import cure
 from monitor.state.target import Raised, TargetState
@@ -39,6 +40,7 @@ from monitor.store import HistoryEntry, What
 from probes import certificate as fact
 from probes.finding import Finding as Found
 from probes.judge.time import calendar
+from probes.ocsp import OCSPStatus
 
 API: Final = "/api/v1"
 
@@ -199,6 +201,8 @@ class Target(Answer):
     kind: TargetKind
     location: str
     component: str | None
+    labels: Mapping[str, str]
+    """By the configuration."""
     verdict: Verdict
     up: bool | None
     """Whether the last look gave facts; null before the first."""
@@ -225,6 +229,7 @@ class Target(Answer):
                 "kind": state.kind,
                 "location": state.location,
                 "component": state.component,
+                "labels": dict(state.labels),
                 "verdict": state.verdict,
                 "up": state.up,
                 "failure": failure,
@@ -247,6 +252,7 @@ class Target(Answer):
             kind=state.kind,
             location=state.location,
             component=state.component,
+            labels=dict(state.labels),
             verdict=state.verdict,
             up=state.up,
             failure=FailureAnswer(reason=UnreadableReason.UNFORESEEN, detail=_NOT_SHOWN),
@@ -260,16 +266,44 @@ class Target(Answer):
         )
 
 
-class Address(Answer):
-    """One address of an endpoint: its chain, and the negotiated parameters."""
+class StapleAnswer(Answer):
+    """An OCSP response that came with a chain, and what it says of the first certificate."""
+
+    status: OCSPStatus | None
+    """Null where it says nothing of it."""
+    produced_at: datetime | None
+    this_update: datetime | None
+    next_update: datetime | None
+    """Null where newer information is available all the time, or the status is null."""
+    revoked_at: datetime | None
+    reason: str
+    """Of the revocation; empty where none is given."""
+    signer: str
+    """The subject of the issuer, or of its delegate, whose signature is verified; empty where there is none."""
+    why: str
+    """Why there is no verified signature, or no status; empty where there is."""
+
+
+class NegotiatedAnswer(Answer):
+    """One address of an endpoint: what was negotiated, and what came of certificates beside the chain."""
 
     address: str
-    presented: Sequence[str]
-    """SHA-256 of each certificate."""
     version: str
     cipher: str
     group: str
     """Of the key exchange; empty where it is not known."""
+    client_certificate: ClientCertificateUse
+    client_certificate_fault: str
+    """Why that of the configuration was refused or could not be used; empty where it was neither."""
+    staple: StapleAnswer | None
+    """Null where none came."""
+
+
+class Address(NegotiatedAnswer):
+    """One address of an endpoint, with its chain."""
+
+    presented: Sequence[str]
+    """SHA-256 of each certificate."""
 
 
 class TargetInFull(Target):
@@ -288,12 +322,8 @@ class TargetInFull(Target):
         """Return all facts about a target at Unix time `now`."""
         since = calendar(state.since) if state.presented else None
         addresses = [
-            Address(
-                address=each.address,
-                presented=[certificate.sha256 for certificate in each.chain],
-                version=each.version,
-                cipher=each.cipher,
-                group=each.group,
+            Address.model_validate(
+                {**address_object(each), "presented": [certificate.sha256 for certificate in each.chain]}
             )
             for each in state.addresses
         ]

@@ -28,6 +28,7 @@ from monitor.http.answers import (
     EntryAnswer,
     Happened,
     KeystoreAnswer,
+    NegotiatedAnswer,
     ObjectionAnswer,
     StatusAnswer,
     Target,
@@ -68,15 +69,6 @@ class CheckedCertificate(CertificateAnswer):
     """Null where nobody at hand has issued it."""
 
 
-class CheckedAddress(Published):
-    """An address of an endpoint, and the negotiated parameters."""
-
-    address: str
-    version: str
-    cipher: str
-    group: str
-
-
 class CheckedKey(Published):
     """The private key of a file's certificate."""
 
@@ -93,7 +85,7 @@ class CheckedTarget(Published):
     verdict: Verdict
     findings: Sequence[CheckedFinding]
     chain: Sequence[CheckedCertificate]
-    addresses: Sequence[CheckedAddress]
+    addresses: Sequence[NegotiatedAnswer]
     format: FileFormat | None
     keystore: KeystoreAnswer | None
     key: CheckedKey | None

@@ -68,6 +68,8 @@ class ProbeAddress:
     endpoint: Endpoint
     path: str = "/"
     """And perhaps a query."""
+    by_name: bool = False
+    """Whether it is an endpoint that was asked for by its name: no other address is shown our client certificate."""
 
 
 def place_of(target: str, module: Module, trust_context: TrustContext) -> ProbeAddress | RefusedProbe:
@@ -78,7 +80,7 @@ def place_of(target: str, module: Module, trust_context: TrustContext) -> ProbeA
     config = trust_context.config
     named = config.endpoints.get(target)
     if named is not None:
-        return ProbeAddress(named)
+        return ProbeAddress(named, by_name=True)
     if target.lower().startswith("http://"):
         return RefusedProbe("certvigil looks at TLS: a target of http:// is not probed")
     try:
@@ -172,7 +174,8 @@ class Prober:
         self, place: ProbeAddress, module: Module, trust_context: TrustContext, deadline: float
     ) -> _Step | RefusedProbe:
         """Look at one place, and where the module wants that, ask there."""
-        endpoint = replace(place.endpoint, timeout=_left(deadline))
+        shown = place.endpoint.client_certificate if place.by_name else None
+        endpoint = replace(place.endpoint, timeout=_left(deadline), client_certificate=shown)
         # Not by its name: whoever asks may have chosen one that is taken.
         configured = trust_context.config.endpoints.get(endpoint.name) is place.endpoint
 

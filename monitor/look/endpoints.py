@@ -34,7 +34,8 @@ SECOND_LOOK = 1.0
 """Seconds from a failed look to the next, until it is sure that the endpoint does not answer. The pause is at least as
 long, and less than twice as long: each endpoint has its own, so that looks are spread."""
 _OF_DARKNESS = 4
-"""The part of the time for which an endpoint is dark that may pass until it is looked at again."""
+"""The part of the time for which an endpoint is dark, or a finding pending, that may pass until it is looked at again.
+"""
 _OF_A_START = frozenset(
     {
         UnreachableReason.CONNECTION_REFUSED,
@@ -92,7 +93,8 @@ class EndpointMonitor:
                 continue
             self._give_up(name)
             location = printable(f"{endpoint.host}:{endpoint.port}")
-            self._registry.watch(TargetState(name, TargetKind.ENDPOINT, location, endpoint.component), time.time())
+            known = TargetState(name, TargetKind.ENDPOINT, location, endpoint.component, labels=endpoint.labels)
+            self._registry.watch(known, time.time())
             self._rounds.hasten([name])
         if self._first_looks is None:
             now = time.monotonic()
@@ -204,7 +206,7 @@ class EndpointMonitor:
         """Return the monotonic time of the next look: on the endpoint's own beat, or when its verdict may change.
 
         One that does not answer is looked at again soon, since it may only be starting anew; the longer it is dark, the
-        later: nobody should be told for long that it is dark once it answers.
+        later: nobody should be told for long that it is dark once it answers. So it is with a finding that is pending.
         """
         beat = begun - begun % endpoint.every + spread(endpoint.name, endpoint.every)
         while beat <= begun + endpoint.every / 2:
@@ -212,7 +214,8 @@ class EndpointMonitor:
         state = self._registry.targets.get(endpoint.name)
         dark_for = self._endpoints.dark_for(endpoint.name, time.time())
         if state is not None and (state.pending or dark_for is not None):
-            pause = max(SECOND_LOOK + spread(endpoint.name, SECOND_LOOK), (dark_for or 0.0) / _OF_DARKNESS)
+            lasting = max(dark_for or 0.0, *(time.time() - each.since for each in state.pending.values()), 0.0)
+            pause = max(SECOND_LOOK + spread(endpoint.name, SECOND_LOOK), lasting / _OF_DARKNESS)
             beat = min(beat, time.monotonic() + pause)
         until = self._endpoints.until(endpoint.name)
         if until is None:

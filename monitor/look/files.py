@@ -8,13 +8,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from config.model import Config, FileTarget, Watch
 from config.text import Log, harmless, printable
 from config.vocabulary import FileRole, LookOutcome, TargetKind, UnreadableReason
+from monitor.batched import batched
 from monitor.host.schedule import Agenda
 from monitor.look.job import FileJob, JobResult, run
 from monitor.look.searches import Searches, ways_up
@@ -34,6 +35,8 @@ log: Log = logging.getLogger("certvigil.files")
 
 BATCH: Final = 32
 """Files in a batch: few enough that learning from them does not stall the event loop."""
+SLICE: Final = 200
+"""Files that are found, or found no more, before the event loop gets its turn."""
 URGENT_FIRST: Final = 8
 """Batches of files that may have changed, after which a batch of other files has its turn."""
 SOON: Final = 0.01
@@ -226,13 +229,20 @@ class FileMonitor:
     async def _find_all(self) -> None:
         found = await self._find("/")
         wanted = {target.path: target for target in found.targets if target.path not in self._sets.paths}
-        self._drop(path for path in tuple(self._targets) if path not in wanted and not _is_hidden(path, found))
-        for target in wanted.values():
-            self._add(target)
-        watched = self._paths.keys() | self._sets.targets
-        for state in tuple(self._registry.targets.values()):
-            if state.kind is TargetKind.FILE and state.target not in watched:
-                self._registry.remove(state.target, time.time())
+        for some in batched(self._targets, SLICE):
+            self._drop(path for path in some if path not in wanted and not _is_hidden(path, found))
+            await asyncio.sleep(0)
+        for targets in batched(wanted.values(), SLICE):
+            for target in targets:
+                if self._targets.get(target.path) != target:
+                    self._add(target)
+            await asyncio.sleep(0)
+        for states in batched(self._registry.targets.values(), SLICE):
+            members = self._sets.targets
+            for state in states:
+                if state.kind is TargetKind.FILE and state.target not in self._paths and state.target not in members:
+                    self._registry.remove(state.target, time.time())
+            await asyncio.sleep(0)
         if not self.progress.finished:
             self.progress.total, self.progress.done = len(self._targets), 0
         self._trust_paths = self._registry.trust_context.paths()
@@ -275,6 +285,8 @@ class FileMonitor:
         state = self._registry.targets.get(target.name)
         if state is not None and state.location != printable(target.path):
             self._registry.remove(target.name, time.time())
+        elif state is not None and state.labels != target.labels:
+            self._registry.update(replace(state, labels=target.labels))
         self._targets[target.path] = target
         self._paths[target.name] = target.path
 
@@ -346,7 +358,8 @@ class FileMonitor:
             return LookOutcome.UNCHANGED
         self._not_targets.pop(target.path, None)
         if target.name not in self._registry.targets:
-            self._registry.add(TargetState(target.name, TargetKind.FILE, printable(target.path)), now)
+            state = TargetState(target.name, TargetKind.FILE, printable(target.path), labels=target.labels)
+            self._registry.add(state, now)
         at = time.monotonic()
         unrest = self._unrest_of(target, observation, now, at)
         outcome = self._files.learn(observation, context, assessment, now, at - unrest.since)

@@ -137,7 +137,7 @@ class SetMonitor:
         for name, members in targets.items():
             self._rest.setdefault(name, _Rest())
             for member in members:
-                for path in filter(None, (member.path, member.password_file)):
+                for path in (member.path, *member.password_files):
                     self._concerned.setdefault(path, set()).add(name)
         self.rescan()
 
@@ -260,7 +260,9 @@ class SetMonitor:
 
     def _make_known(self, targets: Iterable[FileTarget], now: float) -> None:
         for each in targets:
-            self._registry.watch(TargetState(each.name, TargetKind.FILE, printable(each.path), each.component), now)
+            location = printable(each.path)
+            known = TargetState(each.name, TargetKind.FILE, location, each.component, labels=each.labels)
+            self._registry.watch(known, now)
 
     def _until_next(self, name: str, now: float) -> float:
         """Return the seconds until the set is looked at again by itself."""

@@ -33,7 +33,7 @@ class NameLabels:
     @classmethod
     def of(cls, certificate: Certificate) -> NameLabels:
         """Return those of `certificate`."""
-        parsed = certificate.x509()
+        parsed = certificate.decoded()
         try:
             return cls(parsed.subject, parsed.issuer)
         except ValueError:

@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from config.vocabulary import Code
+from config.vocabulary import ClientCertificateUse, Code
 from monitor.metrics.family import Family, escape
 from monitor.metrics.piece import PAUSE, Piece
 from monitor.metrics.x509_cert import OF_FILES, ended
+from monitor.metrics.x509_crl import OF_LISTS, stale
 from monitor.state.target import TargetState
 from probes.certificate import Certificate
 from probes.observation import Presented
+from probes.ocsp import OCSPAnswer, staple_of
 
 SHARDS: Final = 128
 
@@ -48,9 +50,14 @@ def _expiry(state: TargetState) -> Iterator[tuple[str, object]]:
 
 
 def _presented(state: TargetState) -> Iterator[tuple[str, object]]:
-    target = _target(state)
+    target = _target(state) + _of_component(state)
     for position, each in enumerate(state.presented):
         yield f'{target},position="{position}",sha256="{each.sha256}"', 1
+
+
+def _of_component(state: TargetState) -> str:
+    # Without a component, the label is not there, which is the same as an empty one.
+    return f',component="{escape(state.component)}"' if state.component else ""
 
 
 def _findings(state: TargetState) -> Iterator[tuple[str, object]]:
@@ -76,8 +83,37 @@ def _accepts(state: TargetState) -> Iterator[tuple[str, object]]:
 
 def _negotiated(state: TargetState) -> Iterator[tuple[str, object]]:
     target = _target(state)
-    for version, cipher in dict.fromkeys((each.version, each.cipher) for each in _answering(state)):
-        yield f'{target},protocol="{escape(version)}",cipher="{escape(cipher)}"', 1
+    for version, cipher, group in dict.fromkeys(_negotiation(each) for each in _answering(state)):
+        yield f'{target},protocol="{escape(version)}",cipher="{escape(cipher)}",group="{escape(group)}"', 1
+
+
+def _negotiation(presented: Presented) -> tuple[str, str, str]:
+    return presented.version, presented.cipher, presented.group
+
+
+def _client_certificate(state: TargetState) -> Iterator[tuple[str, object]]:
+    uses = dict.fromkeys(each.client_certificate for each in _answering(state))
+    for use in uses:
+        if use is not ClientCertificateUse.NOT_REQUESTED:
+            yield f'{_target(state)},use="{use}"', 1
+
+
+def _staple_status(state: TargetState) -> Iterator[tuple[str, object]]:
+    for status, verified in dict.fromkeys((each.status, each.signer is not None) for each in _staples(state)):
+        yield f'{_target(state)},status="{status}",verified="{str(verified).lower()}"', 1
+
+
+def _staple_end(state: TargetState) -> Iterator[tuple[str, object]]:
+    ends = [each.next_update for each in _staples(state) if each.next_update is not None]
+    if ends:
+        yield _target(state), min(ends)
+
+
+def _staples(state: TargetState) -> Iterator[OCSPAnswer]:
+    for each in _answering(state):
+        staple = staple_of(each)
+        if isinstance(staple, OCSPAnswer):
+            yield staple
 
 
 def _negotiated_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
@@ -100,7 +136,8 @@ def _up(state: TargetState) -> Iterator[tuple[str, object]]:
 
 def _info(state: TargetState) -> Iterator[tuple[str, object]]:
     component, location = escape(state.component or ""), escape(state.location)
-    yield f'{_target(state)},kind="{state.kind}",component="{component}",location="{location}"', 1
+    chosen = "".join(f',{name}="{escape(text)}"' for name, text in state.labels)
+    yield f'{_target(state)},kind="{state.kind}",component="{component}",location="{location}"{chosen}', 1
 
 
 def _last_look(state: TargetState) -> Iterator[tuple[str, object]]:
@@ -118,7 +155,7 @@ def _certificate(certificate: Certificate) -> Iterator[tuple[str, object]]:
 
 
 OF_TARGETS: Final[tuple[Family[TargetState], ...]] = (
-    Family("certvigil_target_info", "Targets that are looked at.", _info),
+    Family("certvigil_target_info", "Targets that are looked at, with the labels of the configuration.", _info),
     Family("certvigil_target_up", "Whether the last look gave facts.", _up),
     Family(
         "certvigil_target_expiry_timestamp_seconds",
@@ -144,7 +181,7 @@ OF_TARGETS: Final[tuple[Family[TargetState], ...]] = (
     ),
     Family(
         "certvigil_negotiated_info",
-        "Which protocol versions and ciphers the addresses of an endpoint negotiated at the last look.",
+        "Which protocol versions, ciphers and groups the addresses of an endpoint negotiated at the last look.",
         _negotiated,
     ),
     Family(
@@ -153,6 +190,21 @@ OF_TARGETS: Final[tuple[Family[TargetState], ...]] = (
         _negotiated_allowed,
     ),
     Family("certvigil_client_accepts", "Whether a client accepts the presented chain.", _accepts),
+    Family(
+        "certvigil_client_certificate_info",
+        "What came of the server's request for a certificate of the client, where it made one.",
+        _client_certificate,
+    ),
+    Family(
+        "certvigil_staple_info",
+        "What OCSP responses in the handshake say of the certificate, and whether its issuer signed them.",
+        _staple_status,
+    ),
+    Family(
+        "certvigil_staple_next_update_timestamp_seconds",
+        "When the first of these responses is out of date.",
+        _staple_end,
+    ),
 )
 OF_LOOKS: Final = Family(
     "certvigil_target_last_look_timestamp_seconds", "When the target was last looked at.", _last_look
@@ -220,7 +272,7 @@ class Page:
             self._intervals,
         )
         families = (*OF_TARGETS, intervals)
-        self._targets = _Shards((*families, *OF_FILES) if x509_cert else families)
+        self._targets = _Shards((*families, *OF_FILES, *OF_LISTS) if x509_cert else families)
         self._certificates = _Shards(OF_CERTIFICATES)
         self._presenters: dict[str, int] = {}
         self._look_head = OF_LOOKS.head()
@@ -288,10 +340,11 @@ class Page:
             state.pending,
             state.edges,
             state.expiry,
-            [(each.version, each.cipher) for each in _answering(state)],
+            [(*_negotiation(each), each.client_certificate, each.staple) for each in _answering(state)],
             state.up,
             state.kind,
             state.component,
             state.location,
-            ended(state) if self._x509_cert else None,
+            state.labels,
+            (ended(state), state.lists, stale(state)) if self._x509_cert else None,
         )

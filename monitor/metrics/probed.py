@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from math import inf
 from types import MappingProxyType
 from typing import Final
 
@@ -20,6 +21,7 @@ from probes.certificate import Certificate, NameKind
 from probes.http.exchange import NoResponse, Response
 from probes.judge.presented import earliest_end
 from probes.observation import EndpointObservation, Presented
+from probes.ocsp import OCSPAnswer, OCSPStatus, staple_of
 
 _VERSIONS: Final[Mapping[str, str]] = {
     TLSVersion.TLS1_0: "TLS 1.0",
@@ -127,6 +129,26 @@ class Probed:
                 for sample in _each(path, fact, {"chain_no": str(number)})
             ]
             yield f"ssl_verified_cert_{name}", f"{help_text} of each certificate on a verified path.", verified
+        if self._presented:
+            yield from _as_ocsp(self._presented, [each for path in self.paths for each in path])
+
+
+def _as_ocsp(presented: Sequence[Presented], others: Sequence[Certificate]) -> Families:
+    """Yield the facts of the staples: of several addresses, those of the worst one."""
+    stapled = any(each.staple for each in presented)
+    yield "ssl_ocsp_response_stapled", "Whether an OCSP response came in the handshake.", [({}, float(stapled))]
+    found = [staple for each in presented if isinstance(staple := staple_of(each, others), OCSPAnswer)]
+    if not found:
+        return
+    worst = max(found, key=lambda each: (each.status is OCSPStatus.REVOKED, -(each.next_update or inf)))
+    yield "ssl_ocsp_response_status", "0 good, 1 revoked, 2 unknown.", [({}, _STATUS_NUMBERS[worst.status])]
+    yield "ssl_ocsp_response_produced_at", "When it was signed.", [({}, worst.produced_at)]
+    yield "ssl_ocsp_response_this_update", "Since when it is known to be right.", [({}, worst.this_update)]
+    yield "ssl_ocsp_response_next_update", "When newer information will be there.", _known(worst.next_update)
+    yield "ssl_ocsp_response_revoked_at", "When the certificate was revoked.", _known(worst.revoked_at)
+
+
+_STATUS_NUMBERS: Final = {OCSPStatus.GOOD: 0, OCSPStatus.REVOKED: 1, OCSPStatus.UNKNOWN: 2}
 
 
 def _as_http(asked: Asked) -> Families:

@@ -97,6 +97,7 @@ class EndpointRegistry:
             failures_in_a_row=state.failures + 1 if failed else 0,
             just_went_dark=failed and self._just_went_dark(state, observation.at),
             sharing=self._sharing(endpoint, observation),
+            revocation=self.registry.revocations.about(each.chain for each in observation.presented or last),
         )
 
     def _just_went_dark(self, state: TargetState, now: float) -> bool:

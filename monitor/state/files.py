@@ -42,6 +42,7 @@ class FileRegistry:
             target,
             view=self.registry.trust_context.store_view(target.trust_store),
             last_known=state.presented if state else (),
+            revocation=self.registry.revocations.about([state.presented] if state else ()),
         )
 
     def is_judged(self, context: FileContext, now: float) -> bool:
@@ -91,6 +92,7 @@ class FileRegistry:
             # Whoever judges it anew has only its certificates: where more was in it, it is read again.
             identity=identity if is_told_by_certificates(observation) else None,
             keystore=observation.keystore,
+            lists=observation.lists,
             waits=partial(awaits_rest, left_alone=left_alone, settle=registry.config.settings.settle, now=now),
         )
         registry.update(new)

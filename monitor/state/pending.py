@@ -21,8 +21,10 @@ _OF_WRITERS: Final = frozenset(
     if code is not Code.KEY_EXPOSED
 )
 """Findings that a further write of the same renewal may mend; who has read an exposed key, no write undoes."""
-_PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
-"""Findings that a restart or a reload of a service causes for a moment."""
+_PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE, Code.CLIENT_CERTIFICATE_FAILED})
+"""Findings that a restart or a reload of a service, or the renewal of a client certificate, causes for a moment."""
+ROLL_OUT: Final = 60.0
+"""Seconds in which the servers behind the addresses of one name may take up a new certificate, one after the other."""
 UNREST: Final = 30.0
 """Seconds for which a file that is written to without a pause is not judged."""
 RESTART: Final = 20.0
@@ -107,7 +109,8 @@ class Darkness:
 def awaits_second_look(raised: Raised, state: TargetState, every: float, darkness: Darkness, now: float) -> bool:
     """Whether a finding about an endpoint that is looked at `every` so many seconds waits at Unix time `now`.
 
-    A service that restarts refuses connections for seconds, and one that reloads has two certificates for a moment.
+    A service that restarts refuses connections for seconds; servers that take up a certificate one after the other
+    present two for longer.
     Where many servers went dark with this one, or it goes dark again and again, that is no restart of one service, and
     it waits for `SURE` seconds. Else people are told of a warning and, a second later, of something critical. One that
     is dark for less each time, but very often, is told at once: no later look would find it dark.
@@ -124,6 +127,8 @@ def awaits_second_look(raised: Raised, state: TargetState, every: float, darknes
             return False
     if (finding.code, finding.subject) not in state.pending:
         return True
+    if finding.code is Code.ENDPOINTS_DISAGREE:
+        return now - raised.since < ROLL_OUT
     if finding.code is not Code.UNREACHABLE or now - raised.since >= (
         RESTART if darkness.expected else min(RESTART, every)
     ):

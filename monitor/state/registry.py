@@ -14,6 +14,7 @@ from config.model import Config
 from config.vocabulary import Code, Severity
 from monitor.state.bus import Bus
 from monitor.state.events import StateEvent, TargetAdded, TargetRemoved
+from monitor.state.revocation import KnownRevocations
 from monitor.state.target import Raised, TargetState, learn, waive
 from monitor.state.trust import TrustContext
 from probes.finding import Assessment, Finding
@@ -38,6 +39,7 @@ class TargetRegistry:
         self.targets: dict[str, TargetState] = {}
         self._bus = bus
         self._page = page
+        self.revocations = KnownRevocations()
         self._forgets: list[Callable[[str], object]] = []
 
     @property
@@ -60,11 +62,16 @@ class TargetRegistry:
         self._bus.publish([TargetAdded(state.target, now, state.kind, state.location, state.component)])
 
     def watch(self, state: TargetState, now: float) -> None:
-        """Watch a target unless it is watched already; one of that name that was somewhere else is forgotten."""
+        """Watch a target unless it is watched already; one of that name that was somewhere else is forgotten.
+
+        Its labels are those given.
+        """
         before = self.targets.get(state.target)
         if before is None or (before.location, before.component) != (state.location, state.component):
             self.remove(state.target, now)
             self.add(state, now)
+        elif before.labels != state.labels:
+            self.update(replace(before, labels=state.labels))
 
     def remember(self, state: TargetState) -> None:
         """Take up the state of a target from before a restart."""
@@ -83,12 +90,14 @@ class TargetRegistry:
             return
         for forget in self._forgets:
             forget(target)
+        self.revocations.note(target, ())
         self._page.remove(target)
         self._bus.publish([TargetRemoved(target, now)])
 
     def update(self, state: TargetState) -> None:
         """Put a state in place of the earlier one of its target; its events are yet to be published."""
         self.targets[state.target] = state
+        self.revocations.note(state.target, state.lists)
         self._page.update(state)
 
     def looked_again(self, target: str, now: float) -> None:

@@ -87,6 +87,9 @@ class SetRegistry:
                 for each in targets
                 if each.name in self.registry.targets
             },
+            self.registry.revocations.about(
+                self.registry.targets[each.name].presented for each in targets if each.name in self.registry.targets
+            ),
         )
 
     def is_judged(self, component: str, reading: SetReading, context: SetContext, now: float) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
+from config.label import Labels
 from config.model import Waiver
 from config.text import harmless, sentence
 from config.vocabulary import Code, Severity, TargetKind, Verdict
@@ -25,6 +26,7 @@ from probes.finding import Assessment, Edge, Finding, verdict
 from probes.judge.time import moment
 from probes.keystore import Keystore
 from probes.observation import EndpointObservation, FileIdentity, Observation, Presented
+from probes.revocation.crl import RevocationList
 
 FindingKey = tuple[Code, str]
 
@@ -71,6 +73,10 @@ class TargetState:
     """Findings that may be a state between two writes or two looks: shown, and not told yet."""
     keystore: Keystore[Certificate] | None = None
     """Of a file that is one: its entries at the last look that could read them, in this run."""
+    lists: tuple[RevocationList, ...] = ()
+    """Of a file: the revocation lists that it held at the last look that could read it, in this run."""
+    labels: Labels = ()
+    """By the configuration."""
 
     @property
     def up(self) -> bool | None:
@@ -110,12 +116,13 @@ def learn(
     seen_at: float | None = None,
     waits: Callable[[Raised], bool] = lambda _raised: False,
     keystore: Keystore[Certificate] | None = None,
+    lists: tuple[RevocationList, ...] = (),
 ) -> tuple[TargetState, tuple[StateEvent, ...]]:
     """Return the state after a look at Unix time `now`, and each change as an event.
 
     The same facts and verdict again give no event. `seen_at` is when what is presented was seen first, where that was
     before it was judged. A finding that is new and `waits` is pending, which is no event. `keystore` is None where the
-    file is none, or could not be read.
+    file is none, or could not be read; `lists` are the revocation lists in it.
     """
     standing, pending = _set_aside(state, assessment.findings, now, waits)
     findings, events = _compare(state, standing, now)
@@ -137,6 +144,8 @@ def learn(
         last_look=now,
         pending=pending,
         keystore=state.keystore if failure and keystore is None else keystore,
+        lists=state.lists if failure and not lists else lists,
+        labels=state.labels,
     )
     return new, (*_facts_changed(state, new, now), *events)
 

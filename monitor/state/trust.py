@@ -58,7 +58,7 @@ class TrustContext:
     def paths(self) -> frozenset[str]:
         """Return the files whose change calls for reading everything anew."""
         paths = {path for store in self.config.trust_stores.values() if (path := trust_path(store))}
-        paths.update(each.password_file for each in self.config.watches if each.password_file is not None)
+        paths.update(path for each in self.config.watches for path in each.password_files)
         switches = (each.validation_switch for each in self.config.clients.values())
         paths.update(each.file for each in switches if each is not None)
         return frozenset(paths.union(*(client.intermediates for client in self.config.clients.values())))

@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
@@ -16,6 +16,7 @@ from typing import Final
 from watchdog.observers.inotify_c import InotifyFD
 
 from config.text import printable
+from monitor.batched import batched
 from monitor.watch.kernel import Kernel, Notice, Sort
 from monitor.watch.paths import PathGraph, see
 from monitor.watch.poll import Signature, differing, names_in, signatures
@@ -123,17 +124,17 @@ class Watcher:
         `directories` is what `find` gave: a directory that was modified since is searched again.
         """
         files = set(files)
-        for some in _slices(self._ways.files - files):
+        for some in batched(self._ways.files - files, SLICE):
             self.discard(some)
             await asyncio.sleep(0)
-        for some in _slices(self._ways.listings - directories.keys()):
+        for some in batched(self._ways.listings - directories.keys(), SLICE):
             self.discard((), some)
             await asyncio.sleep(0)
         await self._make_sure()
-        for some in _slices(files - self._ways.files):
+        for some in batched(files - self._ways.files, SLICE):
             self.add(some, {})
             await asyncio.sleep(0)
-        for some in _slices(directories.keys() - self._ways.listings):
+        for some in batched(directories.keys() - self._ways.listings, SLICE):
             self.add((), {directory: directories[directory] for directory in some})
             await asyncio.sleep(0)
 
@@ -197,7 +198,7 @@ class Watcher:
             if self._watch_directory(directory):
                 self._entries.add(directory)
             await asyncio.sleep(0)
-            for some in _slices(self._ways.entries(directory)):
+            for some in batched(self._ways.entries(directory), SLICE):
                 self._entries |= self._ways.differing(some)
                 await asyncio.sleep(0)
         if self._entries:
@@ -310,10 +311,3 @@ def _why(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "directories that may not be listed cannot be watched"
     return printable(f"the kernel refuses a watch: {error.strerror}")
-
-
-def _slices(items: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    # Not lazily: a handler may change the collection.
-    rest = tuple(items)
-    for start in range(0, len(rest), SLICE):
-        yield rest[start : start + SLICE]

@@ -35,6 +35,8 @@ class Blocks:
     """PEM, boundaries included, or DER; never shown to anyone."""
     faults: tuple[EncodingFault, ...]
     """The first `MOST_FAULTS`."""
+    lists: tuple[bytes, ...] = ()
+    """Certificate revocation lists, DER."""
 
 
 NOTHING: Final = Blocks((), (), ())

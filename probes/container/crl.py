@@ -1,11 +1,11 @@
-"""Certificate revocation lists (RFC 5280, 5): recognised, and not read yet."""
+"""Certificate revocation lists (RFC 5280, 5): recognised; `probes.revocation.crl` decodes them."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from config.vocabulary import FileFormat
-from probes.container.blocks import Format
+from probes.container.blocks import Blocks, Container, Format, Password
 from probes.encoding import INTEGER, SEQUENCE, TIMES, shape
 
 
@@ -16,4 +16,10 @@ def is_crl(data: bytes) -> bool:
     return fields[:2] == (SEQUENCE, SEQUENCE) and fields[2:3] != () and fields[2] in TIMES
 
 
-CRL: Final = Format(FileFormat.CRL, "a certificate revocation list", is_crl, SEQUENCE, frozenset({b"X509 CRL"}))
+def _opened(data: bytes, _password: Password) -> Container:
+    return Container(FileFormat.CRL, Blocks((), (), (), (data,)))
+
+
+CRL: Final = Format(
+    FileFormat.CRL, "a certificate revocation list", is_crl, SEQUENCE, frozenset({b"X509 CRL"}), opened=_opened
+)

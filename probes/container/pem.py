@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from config.vocabulary import FileFormat, UnreadableReason
 from probes.container.blocks import MOST_FAULTS, Blocks, Container, EncodingFault, Format
+from probes.container.crl import CRL
 from probes.container.pkcs7 import PKCS7, is_signed_data
 from probes.container.private_key import PRIVATE_KEY
 from probes.encoding import element_end
@@ -71,7 +72,7 @@ def text_around(data: bytes) -> bytes:
 
 
 def open_pem(data: bytes, by_label: Mapping[bytes, Format]) -> Container:
-    """Return the certificates, private keys and faulty blocks in PEM; a faulty block does not hide the others.
+    """Return the certificates, keys, revocation lists and faulty blocks in PEM; a faulty block hides no others.
 
     `by_label` are the formats of other blocks than certificates.
     """
@@ -125,6 +126,7 @@ class _FoundBlocks:
     def __init__(self) -> None:
         self.certificates: list[bytes] = []
         self.keys: list[bytes] = []
+        self.lists: list[bytes] = []
         self.faults: list[EncodingFault] = []
         self._others: list[FileFormat] = []
         """The formats of blocks that are neither certificates nor keys."""
@@ -146,6 +148,8 @@ class _FoundBlocks:
         if form.with_certificates:
             self._take_inside(form, binascii.a2b_base64(body))
         else:
+            if form is CRL:
+                self.lists.append(binascii.a2b_base64(body))
             self._others.append(form.name)
 
     def _take_inside(self, form: Format, content: bytes) -> None:
@@ -157,7 +161,8 @@ class _FoundBlocks:
 
     def container(self) -> Container:
         """Return all; it is called PEM where a certificate stands in it on its own, else by what is in it."""
-        blocks = Blocks(tuple(self.certificates), tuple(self.keys), tuple(self.faults[:MOST_FAULTS]))
+        faults = tuple(self.faults[:MOST_FAULTS])
+        blocks = Blocks(tuple(self.certificates), tuple(self.keys), faults, tuple(self.lists))
         if not (self.certificates or self.keys or self._others):
             return Container(FileFormat.PEM, blocks)
         return Container(self._name(), blocks, _WITH_PKCS7 if FileFormat.PKCS7 in self._others else _BARE)

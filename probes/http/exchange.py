@@ -1,9 +1,9 @@
-"""The client's side of a TLS handshake, one GET and its answer, without I/O (RFC 9112)."""
+"""The client's side of one GET and its answer, over TLS or in the clear, without I/O (RFC 9112)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -38,6 +38,10 @@ class Response:
     """Unix time."""
     location: str | None = None
     """Where a redirect leads, as the server wrote it: hostile text."""
+    etag: str | None = None
+    """As the server wrote it; hostile text."""
+    body: bytes = field(default=b"", repr=False)
+    """Empty where nobody asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +62,36 @@ class Times:
     over: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The things that a request asks for, beside its target."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+    """Beside those that each request has."""
+    body: bytes | None = field(default=None, repr=False)
+    """Of a POST; None for a GET."""
+    keeps: int | None = None
+    """The most bytes of the answer's body, which is kept: with more, there is no answer. None where it is not kept."""
+
+
+JUST_ASKING: Final = Request()
+
+
 class Exchange:
     """Handshake, request and answer; the exchange is over once `outcome` is set. Nothing is verified."""
 
-    def __init__(self, handshake: Handshake, host: str, target: str, clock: Callable[[], float]) -> None:
-        """Ask `host`, as it stands in a Host header, for `target`, a path and perhaps a query.
+    def __init__(
+        self,
+        handshake: Handshake | None,
+        host: str,
+        target: str,
+        clock: Callable[[], float],
+        request: Request = JUST_ASKING,
+    ) -> None:
+        """Ask `host`, as it stands in a Host header, for `target`: a path and perhaps a query, of a proxy a URL.
 
-        `handshake` is one that goes on. Raises ValueError where `host` or `target` cannot stand in a request.
+        `handshake` is one that goes on; None asks in the clear. Raises ValueError where `host` or `target` cannot stand
+        in a request.
         """
         self.outcome: Response | NoResponse | None = None
         self.times = Times()
@@ -72,11 +99,19 @@ class Exchange:
         self._clock = clock
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_HEADERS)
         headers = [("Host", host), ("User-Agent", "certvigil"), ("Accept", "*/*"), ("Connection", "close")]
+        headers += request.headers
+        if request.body is not None:
+            headers.append(("Content-Length", str(len(request.body))))
         try:
-            request = self._http.send(h11.Request(method="GET", target=target, headers=headers))
-            self._request = (request or b"") + (self._http.send(h11.EndOfMessage()) or b"")
+            method = "GET" if request.body is None else "POST"
+            self._request = self._http.send(h11.Request(method=method, target=target, headers=headers)) or b""
+            if request.body:
+                self._request += self._http.send(h11.Data(data=request.body)) or b""
+            self._request += self._http.send(h11.EndOfMessage()) or b""
         except h11.LocalProtocolError as error:
             raise ValueError(str(error)) from error
+        self._keeps = request.keeps
+        self._kept: list[bytes] = []
         self._informational = 0
         self._response: h11.Response | None = None
         self._body = 0
@@ -84,15 +119,23 @@ class Exchange:
     @property
     def presented(self) -> Presented | Unreachable | None:
         """The chain of the server, or why there is none."""
-        return self._handshake.outcome
+        return None if self._handshake is None else self._handshake.outcome
+
+    @property
+    def patience(self) -> float | None:
+        """None: an answer has no part that need not come."""
+        return None
 
     def start(self) -> bytes:
-        """Return the ClientHello."""
+        """Return the ClientHello, or in the clear the request."""
         self.times.connected = self._clock()
-        return self._handshake.start()
+        return self._request if self._handshake is None else self._handshake.start()
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the server, return those for it."""
+        if self._handshake is None:
+            self._take_bytes(data)
+            return b""
         if self._handshake.outcome is not None:
             return self._speak(b"", data)
         to_send = self._handshake.receive(data)
@@ -106,22 +149,27 @@ class Exchange:
 
     def end(self, why: str = "") -> Response | NoResponse:
         """Return the outcome, now that the connection is closed, or that it is over for the reason given."""
-        if self.outcome is None and isinstance(self._handshake.outcome, Presented) and not why:
+        is_open = self._handshake is None or isinstance(self._handshake.outcome, Presented)
+        if self.outcome is None and is_open and not why:
             # An answer of no announced length ends with the connection.
             self._read(b"")
         if self.outcome is None:
-            unreached = self._handshake.end() if not why else None
+            unreached = self._handshake.end() if self._handshake is not None and not why else None
             detail = unreached.detail if isinstance(unreached, Unreachable) else ""
             self._end(NoResponse(why or detail or "the server closed the connection before its answer was complete"))
         assert self.outcome is not None  # noqa: S101 (it was just set)
         return self.outcome
 
+    def _take_bytes(self, data: bytes) -> None:
+        if self.times.answering is None:
+            self.times.answering = self._clock()
+        self._read(data)
+
     def _speak(self, to_send: bytes, received: bytes) -> bytes:
+        assert self._handshake is not None  # noqa: S101 (in the clear, nothing is to be sealed)
         spoken = self._handshake.speak(to_send, received)
         if spoken.received:
-            if self.times.answering is None:
-                self.times.answering = self._clock()
-            self._read(spoken.received)
+            self._take_bytes(spoken.received)
         if spoken.ended and self.outcome is None:
             self._read(b"")
         if spoken.failed and self.outcome is None:
@@ -156,7 +204,11 @@ class Exchange:
             self._response = event
         elif isinstance(event, h11.Data):
             self._body += len(event.data)
-            if self._body > MOST_BODY:
+            if self._keeps is not None and self._body > self._keeps:
+                self._end(NoResponse(f"the answer has more than {self._keeps} bytes"))
+            elif self._keeps is not None:
+                self._kept.append(bytes(event.data))
+            elif self._body > MOST_BODY:
                 self._answer(None)
         elif isinstance(event, h11.EndOfMessage):
             self._answer(self._body)
@@ -172,6 +224,8 @@ class Exchange:
                 body_length,
                 _moment(_header(response, b"last-modified")),
                 _location(_header(response, b"location")),
+                _header(response, b"etag"),
+                b"".join(self._kept),
             )
         )
 

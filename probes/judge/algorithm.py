@@ -139,20 +139,20 @@ def _curve(certificate: Certificate) -> str:
     """Return the curve of an EC key, empty where it is of another kind."""
     if certificate.key.kind is not KeyKind.EC:
         return ""
-    key = certificate.x509().public_key()
+    key = certificate.decoded().public_key()
     return key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else ""
 
 
 def _described_key(certificate: Certificate) -> str:
     if certificate.key.kind is KeyKind.UNKNOWN:
-        oid = certificate.x509().public_key_algorithm_oid.dotted_string
+        oid = certificate.decoded().public_key_algorithm_oid.dotted_string
         return _NAMES.get(oid, oid)
     curve = _curve(certificate)
     return f"{certificate.key} on the curve {curve}" if curve else str(certificate.key)
 
 
 def _signature_oid(certificate: Certificate) -> str:
-    return certificate.x509().signature_algorithm_oid.dotted_string
+    return certificate.decoded().signature_algorithm_oid.dotted_string
 
 
 def _weak(code: Code, detail: Printable, subject: Printable, cure: Printable) -> Finding:

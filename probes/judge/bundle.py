@@ -10,6 +10,7 @@ from config.text import sentence
 from config.vocabulary import Code
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
+from probes.judge.conformance import judge_encoding
 from probes.judge.time import judge_time
 
 
@@ -23,6 +24,7 @@ def judge_bundle(
     """
     for each, times in Counter(certificates).items():
         yield from judge_time(each, each.title, now, thresholds, anchor=True)
+        yield from judge_encoding(each, each.title)
         if times > 1:
             detail = sentence("{} is in the bundle {} times", each.title, times)
             yield finding(Code.UNNEEDED_CERTIFICATE, detail, each.title)

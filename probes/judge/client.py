@@ -21,7 +21,9 @@ from probes.judge.algorithm import judge_algorithms
 from probes.judge.conformance import judge_conformance
 from probes.judge.default import STANDS_FOR, is_fault, judge_default
 from probes.judge.path import SubjectOf, extension_of, judge_path
+from probes.judge.revocation import SeenPath, refusals
 from probes.lifetime import turning_points
+from probes.revocation.evidence import NO_EVIDENCE, Evidence
 from probes.trust import Trust
 from probes.verifier import Accepted, verify_openssl, verify_webpki
 
@@ -185,12 +187,13 @@ def judge_edge(  # noqa: PLR0917 (each is a fact of the verdict)
     now: float,
     elsewhere: tuple[Trust, ...] = (),
     circumstances: Circumstances = NO_CIRCUMSTANCES,
+    revocation: Evidence = NO_EVIDENCE,
 ) -> Edge:
     """Return the verdict of the client of `view` on all `chains` that an endpoint presents.
 
     `wrong_names` gives for each leaf the findings on its names for this client.
     """
-    causes = rejections(chains, view, wrong_names, now, elsewhere, circumstances)
+    causes = rejections(chains, view, wrong_names, now, elsewhere, circumstances, revocation)
     return edge_of(view, causes)
 
 
@@ -201,6 +204,7 @@ def rejections(  # noqa: PLR0917 (as above)
     now: float,
     elsewhere: tuple[Trust, ...],
     circumstances: Circumstances,
+    revocation: Evidence,
 ) -> tuple[Finding, ...]:
     """Return every cause for which the client of `view` rejects one of `chains`; none where it accepts."""
     causes: list[Finding] = []
@@ -208,6 +212,7 @@ def rejections(  # noqa: PLR0917 (as above)
         judged = judge_chain(chain, view, now, elsewhere)
         against = () if judged.accepted else judged.causes
         causes += explained((*against, *wrong_names.get(chain[0], ())), chain[0], view, circumstances)
+        causes += refusals(SeenPath(judged.path, view.client), revocation, now, subject_in(chain))
     return tuple(causes)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from config.text import Printable, harmless, sentence
+from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
@@ -22,7 +22,7 @@ Rule = Callable[[Certificate, bool], bool]
 
 
 def _serial(certificate: Certificate, _leaf: bool) -> bool:
-    serial = certificate.x509().serial_number
+    serial = certificate.decoded().serial_number
     return serial <= 0 or serial.bit_length() >= 160
 
 
@@ -67,7 +67,7 @@ def _no_server_use(certificate: Certificate, leaf: bool) -> bool:
 
 
 def _old_version(certificate: Certificate, _leaf: bool) -> bool:
-    return certificate.x509().version is not x509.Version.v3
+    return certificate.version != 3
 
 
 def _improper_key(certificate: Certificate, _leaf: bool) -> bool:
@@ -111,7 +111,8 @@ def judge_conformance(path: Sequence[Certificate], strict: Verification, subject
     """
     named = False
     for index, certificate in enumerate(path[:-1] or path):
-        broken = [text for text, breaks in RULES if _breaks(breaks, certificate, leaf=index == 0)]
+        broken_rules = (text for text, breaks in RULES if _breaks(breaks, certificate, leaf=index == 0))
+        broken = [*certificate.encoding_faults, *broken_rules]
         if broken:
             named = True
             yield finding(
@@ -121,6 +122,13 @@ def judge_conformance(path: Sequence[Certificate], strict: Verification, subject
             )
     if isinstance(strict, RefusedChain) and not named:
         yield finding(Code.NONCONFORMING, sentence("a verifier of the web PKI refuses it: {}", strict.said))
+
+
+def judge_encoding(certificate: Certificate, subject: Printable) -> Iterator[Finding]:
+    """Yield the rules of encoding that a certificate breaks, which no client is known to accept."""
+    if certificate.encoding_faults:
+        detail = sentence("{} breaks {}", certificate.title, listed(certificate.encoding_faults, "; "))
+        yield finding(Code.NONCONFORMING, detail, subject)
 
 
 def _breaks(breaks: Rule, certificate: Certificate, *, leaf: bool) -> bool:

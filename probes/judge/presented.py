@@ -25,10 +25,13 @@ from probes.judge.client import (
     rejections,
     subject_in,
 )
+from probes.judge.conformance import judge_encoding
 from probes.judge.default import judge_default
 from probes.judge.key import judge_strength
 from probes.judge.name import judge_common_name, judge_names
+from probes.judge.revocation import SeenPath, judge_revocation
 from probes.judge.time import boundaries, judge_time, judge_validity
+from probes.revocation.evidence import NO_EVIDENCE, Evidence
 from probes.trust import Trust
 
 
@@ -46,6 +49,7 @@ class Audience:
     """Trust stores by which a root is told from an intermediate; they grant no trust."""
     thresholds: Thresholds | None = None
     circumstances: Circumstances = NO_CIRCUMSTANCES
+    revocation: Evidence = NO_EVIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,9 @@ def judge_presented(presented: Iterable[Sequence[Certificate]], audience: Audien
     for view in audience.views:
         names, verifier = view.client.names or audience.names, view.client.verifier
         wrong_names = {chain[0]: tuple(judge_names(chain[0], names, verifier)) for chain in chains}
-        causes = rejections(chains, view, wrong_names, now, audience.elsewhere, audience.circumstances)
+        causes = rejections(
+            chains, view, wrong_names, now, audience.elsewhere, audience.circumstances, audience.revocation
+        )
         edge = edge_of(view, causes)
         if chains:
             edges.append(edge)
@@ -89,13 +95,23 @@ def judge_presented(presented: Iterable[Sequence[Certificate]], audience: Audien
     for chain in chains:
         findings += judge_default(chain[0], audience.circumstances.default)
         findings += _judge_sending(chain, audience, now)
+        findings += judge_revocation(_seen_paths(chain, audience, now), audience.revocation, now, subject_in(chain))
     for each in as_presented:
         findings += _judge_for_anyone(each, audience, on_accepted_paths, now)
         times += boundaries(each, audience.thresholds)
     expiry = earliest_end(on_accepted_paths) or min(
         filter(None, (earliest_end(presented_path(chain)) for chain in chains)), default=None
     )
+    times += audience.revocation.boundaries()
     return Reception(tuple(findings), tuple(edges), expiry, tuple(times))
+
+
+def _seen_paths(chain: tuple[Certificate, ...], audience: Audience, now: float) -> Iterator[SeenPath]:
+    """Yield the path of each client, or where there is none, that of the presented certificates."""
+    for view in audience.views:
+        yield SeenPath(judge_chain(chain, view, now, audience.elsewhere).path, view.client)
+    if not audience.views and not audience.revocation.is_empty:
+        yield SeenPath(presented_path(chain))
 
 
 def _verified(chains: Iterable[tuple[Certificate, ...]], audience: Audience, now: float) -> set[Certificate]:
@@ -138,6 +154,8 @@ def _judge_for_anyone(
         if each in on_accepted_paths or not on_accepted_paths:
             yield from judge_time(each, subject_of(each), now, audience.thresholds)
         yield from judge_strength(each, subject_of(each))
+        if each not in on_accepted_paths:
+            yield from judge_encoding(each, subject_of(each))
     yield from judge_common_name(leading[0], subject_of(leading[0]))
     yield from judge_presentation(presented, on_accepted_paths, now, subject_of)
 

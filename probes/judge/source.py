@@ -7,7 +7,16 @@ from typing import Final
 
 from config.model import FileTarget
 from config.text import Printable, harmless, sentence
-from config.vocabulary import LINE_ROLES, Code, FileContent, FileRole, Keys, Severity, UnreadableReason
+from config.vocabulary import (
+    LINE_ROLES,
+    ClientCertificateUse,
+    Code,
+    FileContent,
+    FileRole,
+    Keys,
+    Severity,
+    UnreadableReason,
+)
 from probes.container.registry import called
 from probes.file import NOT_FOR_US
 from probes.finding import Finding, finding
@@ -17,6 +26,8 @@ UNREACHABLE_AFTER = 3
 """Failed looks in a row that make `unreachable` critical."""
 _NOT_FAULTS: Final = NOT_FOR_US | {UnreadableReason.LOCKED, UnreadableReason.UNSUPPORTED}
 """Why nothing is known of a file that may be in order."""
+_FOR_ITSELF: Final = frozenset({FileRole.LISTED, FileRole.FOUND})
+"""Of no component, so that a file may hold whatever somebody wants to be looked at."""
 _BEARERS: Final = (
     *(FileRole.KEYSTORE, FileRole.COMBINED, FileRole.KEY, FileRole.CERTIFICATE, FileRole.CHAIN),
     *LINE_ROLES,
@@ -68,7 +79,7 @@ def judge_file_source(observation: FileObservation, role: FileRole, *, had_certi
             severity = Severity.WARNING
         detail = sentence("{}: {}", observation.failure.reason, observation.failure.detail)
         yield finding(Code.UNREADABLE, detail, severity=severity)
-    elif role.is_line or observation.absent:
+    elif role.is_line or observation.absent or (observation.lists and not had_certificate and role in _FOR_ITSELF):
         return
     elif role is FileRole.KEY:
         if observation.content is not FileContent.KEY and not observation.keys:
@@ -100,3 +111,8 @@ def judge_endpoint_source(observation: EndpointObservation, failures_in_a_row: i
     for presented in observation.presented:
         if not presented.chain:
             yield finding(Code.NO_CERTIFICATE, Printable("the server presents no certificate"), presented.address)
+        if presented.client_certificate_fault:
+            refused = presented.client_certificate is ClientCertificateUse.REFUSED
+            use = ClientCertificateUse.REFUSED if refused else ClientCertificateUse.UNUSABLE
+            detail = sentence("{}: {}", use, presented.client_certificate_fault)
+            yield finding(Code.CLIENT_CERTIFICATE_FAILED, detail, presented.address)

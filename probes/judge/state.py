@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from config.text import harmless, sentence
-from config.vocabulary import Code
+from config.text import Printable, harmless, listed, sentence
+from config.vocabulary import Code, KeyKind
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
 from probes.judge.time import moment
@@ -48,11 +49,31 @@ def judge_served(presented: Sequence[Presented], on_disk: OnDisk, now: float) ->
             )
 
 
-def judge_agreement(presented: Sequence[Presented]) -> Iterator[Finding]:
-    """Yield whether the addresses of an endpoint present different certificates."""
-    leaves = {each.address: each.chain[0].short_sha256 for each in presented if each.chain}
-    if len(set(leaves.values())) > 1:
-        shown = ", ".join(f"{address} {sha256}" for address, sha256 in sorted(leaves.items()))
-        yield finding(
-            Code.ENDPOINTS_DISAGREE, sentence("addresses present different certificates (sha256): {}", harmless(shown))
-        )
+def judge_agreement(presented: Sequence[Presented], key_types: Collection[KeyKind] = ()) -> Iterator[Finding]:
+    """Yield whether the addresses of an endpoint present different certificates for the same kind of key.
+
+    Kinds are told apart only where each of these `key_types` was asked for.
+    """
+    addresses: dict[Certificate, list[Printable]] = {}
+    for each in presented:
+        if each.chain:
+            addresses.setdefault(each.chain[0], []).append(each.address)
+    for kind in key_types or (None,):
+        leaves = sorted((each for each in addresses if kind in {None, each.key.kind}), key=lambda each: each.sha256)
+        if len(leaves) > 1:
+            groups = [_at(each, addresses[each]) for each in leaves[:_SHOWN]]
+            more = Printable("") if len(leaves) <= _SHOWN else sentence("; and {} more", len(leaves) - _SHOWN)
+            told = listed(groups, "; ")
+            subject = Printable("") if kind is None else sentence("{}", kind)
+            detail = sentence("addresses present different certificates (sha256): {}{}", told, more)
+            yield finding(Code.ENDPOINTS_DISAGREE, detail, subject)
+
+
+_SHOWN: Final = 8
+"""Certificates, and addresses of each, that a message lists."""
+
+
+def _at(leaf: Certificate, addresses: Sequence[Printable]) -> Printable:
+    shown = sorted(addresses)
+    more = Printable("") if len(shown) <= _SHOWN else sentence(" and {} more", len(shown) - _SHOWN)
+    return sentence("{} at {}{}", leaf.short_sha256, listed(shown[:_SHOWN]), more)

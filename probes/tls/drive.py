@@ -9,6 +9,8 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
+from itertools import product
 from threading import BoundedSemaphore, Thread
 from types import MappingProxyType
 from typing import Final, Protocol, cast
@@ -16,12 +18,13 @@ from typing import Final, Protocol, cast
 from config.address import is_ip_address
 from config.model import Endpoint, Proxy
 from config.text import Printable, harmless, printable, sentence
-from config.vocabulary import UnreachableReason
+from config.vocabulary import AddressChoice, EndpointProtocol, UnreachableReason
 from probes.observation import EndpointObservation, Presented, Unreachable
+from probes.tls.client_certificate import own_identity
 from probes.tls.handshake import SAYS_NOTHING, Handshake
 from probes.tls.preamble.registry import preamble_to
 
-MOST_ADDRESSES: Final = 16
+MOST_ADDRESSES: Final = 64
 
 _CHUNK: Final = 65_536
 
@@ -39,6 +42,9 @@ _REASONS: Final = MappingProxyType(
     }
 )
 
+_ALPN: Final = MappingProxyType({EndpointProtocol.POSTGRES_DIRECT: b"postgresql"})
+"""By protocol: what is offered as the only application protocol, since the server takes nothing else."""
+
 _LOOKUPS: Final = BoundedSemaphore(256)
 """Names looked up at once: a name server that is silent holds each of them longer than anybody waits."""
 
@@ -55,14 +61,14 @@ async def look(
 ) -> EndpointObservation:
     """Return what every address of `endpoint` presents, or why it does not, within `endpoint.timeout` seconds in all.
 
-    Addresses are looked at at once; `now` is Unix time. Where one of them is given and not permitted, none is looked
-    at; the name is resolved once only, so that what is looked at is what was permitted. `resolved` is called with the
-    seconds that this took.
+    Addresses are looked at at once, unless the first that answers is wanted; `now` is Unix time. Where one of them is
+    given and not permitted, none is looked at; the name is resolved once only, so that what is looked at is what was
+    permitted. `resolved` is called with the seconds that this took.
     """
     begun = asyncio.get_running_loop().time()
     deadline = begun + endpoint.timeout
     host = (endpoint.proxy or endpoint).host
-    addresses = (host,) if is_ip_address(host) else await _resolve(host, endpoint, deadline)
+    addresses = _chosen(await resolve(host, endpoint.timeout, deadline), endpoint)
     resolved(asyncio.get_running_loop().time() - begun)
     if isinstance(addresses, Unreachable):
         failed = addresses if endpoint.proxy is None else _of_proxy(endpoint.proxy, endpoint, addresses)
@@ -76,10 +82,27 @@ async def look(
         return EndpointObservation(endpoint.name, now, (), tuple(failures))
     if endpoint.proxy is not None:
         # The proxy resolves the host.
-        outcome = await _look_through(endpoint.proxy, addresses, endpoint, deadline)
-        return _observation(endpoint, now, (endpoint.host,), (outcome,))
-    looks = (_look_at(address, endpoint, deadline) for address in addresses[:MOST_ADDRESSES])
+        through = (_look_through(endpoint.proxy, addresses, each, deadline) for each in _by_key(endpoint))
+        return _observation(endpoint, now, (endpoint.host,), await asyncio.gather(*through))
+    if endpoint.addresses is AddressChoice.FIRST:
+        return _observation(endpoint, now, (), await _look_at_first(addresses, endpoint, deadline))
+    asked = product(addresses[:MOST_ADDRESSES], _by_key(endpoint))
+    looks = (_look_at(address, each, deadline) for address, each in asked)
     return _observation(endpoint, now, addresses, await asyncio.gather(*looks))
+
+
+async def _look_at_first(addresses: Sequence[str], endpoint: Endpoint, deadline: float) -> Sequence[EndpointOutcome]:
+    """Look at one address after the other until one presents something, each with an equal share of the time left."""
+    outcomes: list[EndpointOutcome] = []
+    tried = addresses[:MOST_ADDRESSES]
+    for left, address in zip(range(len(tried), 0, -1), tried, strict=True):
+        now = asyncio.get_running_loop().time()
+        until = now + (deadline - now) / left
+        found = await asyncio.gather(*(_look_at(address, each, until) for each in _by_key(endpoint)))
+        if any(isinstance(each, Presented) for each in found):
+            return found
+        outcomes += found
+    return outcomes
 
 
 def look_blocking(endpoint: Endpoint, now: float) -> EndpointObservation:
@@ -89,25 +112,54 @@ def look_blocking(endpoint: Endpoint, now: float) -> EndpointObservation:
     """
     deadline = time.monotonic() + endpoint.timeout
     host = (endpoint.proxy or endpoint).host
-    addresses = (host,) if is_ip_address(host) else _resolve_blocking(host, endpoint)
+    addresses = _chosen((host,) if is_ip_address(host) else _resolve_blocking(host, endpoint), endpoint)
     if isinstance(addresses, Unreachable):
         failed = addresses if endpoint.proxy is None else _of_proxy(endpoint.proxy, endpoint, addresses)
         return EndpointObservation(endpoint.name, now, (), (failed,))
     if endpoint.proxy is not None:
-        outcome = _look_through_blocking(endpoint.proxy, addresses, endpoint, deadline)
-        return _observation(endpoint, now, (endpoint.host,), (outcome,))
-    outcomes = []
-    for left, address in zip(range(min(len(addresses), MOST_ADDRESSES), 0, -1), addresses, strict=False):
+        through = [_look_through_blocking(endpoint.proxy, addresses, each, deadline) for each in _by_key(endpoint)]
+        return _observation(endpoint, now, (endpoint.host,), through)
+    first = endpoint.addresses is AddressChoice.FIRST
+    outcomes: list[EndpointOutcome] = []
+    asked = tuple(product(addresses[:MOST_ADDRESSES], _by_key(endpoint)))
+    for left, (address, each) in zip(range(len(asked), 0, -1), asked, strict=True):
+        if first and any(isinstance(seen, Presented) and seen.address != address for seen in outcomes):
+            break
         share = (deadline - time.monotonic()) / left
-        outcomes.append(_look_at_blocking(address, endpoint, time.monotonic() + share))
-    return _observation(endpoint, now, addresses, outcomes)
+        outcomes.append(_look_at_blocking(address, each, time.monotonic() + share))
+    if first:
+        answering = [each.address for each in outcomes if isinstance(each, Presented)]
+        outcomes = [each for each in outcomes if not answering or each.address in answering]
+    return _observation(endpoint, now, () if first else addresses, outcomes)
+
+
+def _by_key(endpoint: Endpoint) -> tuple[Endpoint, ...]:
+    """Return the endpoint once for each kind of key that is to be asked for."""
+    return tuple(replace(endpoint, key_types=(each,)) for each in endpoint.key_types) or (endpoint,)
+
+
+def _chosen(addresses: Addresses, endpoint: Endpoint) -> Addresses:
+    """Return the addresses that are to be looked at, of those that can be reached from the address given."""
+    if isinstance(addresses, Unreachable):
+        return addresses
+    six = {AddressChoice.IPV4: False, AddressChoice.IPV6: True}.get(endpoint.addresses)
+    found = addresses if six is None else tuple(each for each in addresses if (":" in each) is six)
+    if not found:
+        detail = sentence("the name has no {} address", Printable("IPv6" if six else "IPv4"))
+        return Unreachable(printable(endpoint.host), UnreachableReason.NAME_NOT_FOUND, detail)
+    source = endpoint.source_address
+    reached = found if source is None else tuple(each for each in found if (":" in each) is (":" in source))
+    if not reached:
+        detail = sentence("it has no address of the kind of the source address {}", harmless(source or ""))
+        return Unreachable(printable(endpoint.host), UnreachableReason.NO_ROUTE, detail)
+    return reached
 
 
 def _observation(
     endpoint: Endpoint, now: float, addresses: tuple[str, ...], outcomes: Iterable[EndpointOutcome]
 ) -> EndpointObservation:
     presented = tuple(each for each in outcomes if isinstance(each, Presented))
-    failures = [each for each in outcomes if isinstance(each, Unreachable)]
+    failures = list(dict.fromkeys(each for each in outcomes if isinstance(each, Unreachable)))
     if presented:
         # Clients on a host without IPv6 pass over such addresses too: that is no fault of the server.
         failures = [each for each in failures if ":" not in each.address or each.reason != UnreachableReason.NO_ROUTE]
@@ -117,12 +169,15 @@ def _observation(
     return EndpointObservation(endpoint.name, now, presented, tuple(failures))
 
 
-async def _resolve(host: str, endpoint: Endpoint, deadline: float) -> Addresses:
+async def resolve(host: str, seconds: float, deadline: float) -> Addresses:
+    """Return the addresses of a name or address, by the loop's clock until `deadline`, which is in so many seconds."""
+    if is_ip_address(host):
+        return (host,)
     try:
         async with asyncio.timeout_at(deadline):
             return await asyncio.wrap_future(_lookup_aside(host))
     except TimeoutError:
-        return _unresolved(host, endpoint.timeout)
+        return _unresolved(host, seconds)
 
 
 def _resolve_blocking(host: str, endpoint: Endpoint) -> Addresses:
@@ -167,7 +222,7 @@ def _lookup(host: str) -> Addresses:
     except OSError as error:
         return Unreachable(printable(host), UnreachableReason.IO_ERROR, harmless(str(error.strerror)))
     # Name servers rotate their answers, and the same addresses must make the same observation.
-    return tuple(sorted({str(sockaddr[0]) for *_, sockaddr in found}))
+    return tuple(sorted({str(sockaddr[0]) for *_, sockaddr in found}, key=lambda each: (":" in each, each)))
 
 
 class Talk(Protocol):
@@ -179,6 +234,10 @@ class Talk(Protocol):
 
     def start(self) -> bytes:
         """Return what is to be sent first."""
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds after which no more is expected, since the rest need not come; None as long as it must."""
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the server, return those for it."""
@@ -202,14 +261,16 @@ class _Conversation(asyncio.Protocol):
         self._transport.write(self._talk.receive(data))
         if self._talk.outcome is not None:
             self._transport.close()
+        elif self._talk.patience is not None:
+            asyncio.get_running_loop().call_later(self._talk.patience, self._transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._lost.done():
             self._lost.set_result(exc)
 
 
-async def converse(talk: Talk, address: str, port: int, deadline: float) -> OSError | None:
-    """Lead a conversation over a connection of its own until it, or the connection, is over.
+async def converse(talk: Talk, address: str, port: int, deadline: float, source: str | None = None) -> OSError | None:
+    """Lead a conversation over a connection of its own, from `source`, until it, or the connection, is over.
 
     Returns why it ended before; TimeoutError where the loop's clock came to `deadline`.
     """
@@ -217,7 +278,10 @@ async def converse(talk: Talk, address: str, port: int, deadline: float) -> OSEr
     lost: asyncio.Future[Exception | None] = loop.create_future()
     try:
         async with asyncio.timeout_at(deadline):
-            transport, _ = await loop.create_connection(lambda: _Conversation(talk, lost), address, port)
+            local = None if source is None else (source, 0)
+            transport, _ = await loop.create_connection(
+                lambda: _Conversation(talk, lost), address, port, local_addr=local
+            )
             try:
                 error = await lost
             finally:
@@ -229,13 +293,17 @@ async def converse(talk: Talk, address: str, port: int, deadline: float) -> OSEr
     raise error
 
 
-def converse_blocking(talk: Talk, address: str, port: int, deadline: float) -> OSError | None:
+def converse_blocking(
+    talk: Talk, address: str, port: int, deadline: float, source: str | None = None
+) -> OSError | None:
     """Do what `converse` does, without an event loop; `deadline` is of the monotonic clock."""
+    local = None if source is None else (source, 0)
     try:
-        with socket.create_connection((address, port), _time_left(deadline)) as connection:
+        with socket.create_connection((address, port), _time_left(deadline), local) as connection:
             connection.sendall(talk.start())
             while talk.outcome is None:
-                connection.settimeout(_time_left(deadline))
+                left = _time_left(deadline)
+                connection.settimeout(left if talk.patience is None else min(left, talk.patience))
                 data = connection.recv(_CHUNK)
                 if not data:
                     break
@@ -249,23 +317,25 @@ def handshake_with(endpoint: Endpoint, address: str, *, goes_on: bool = False) -
     """Return a handshake with `endpoint` at one address, behind all that is said before it."""
     return Handshake(
         address,
-        endpoint.verified_name,
+        endpoint.verified_name if endpoint.sni else "",
         endpoint.minimum_version,
         endpoint.key_type,
         preamble=preamble_to(endpoint),
         goes_on=goes_on,
+        own=own_identity(endpoint),
+        alpn=_ALPN.get(endpoint.protocol, b""),
     )
 
 
 async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> EndpointOutcome:
     handshake = handshake_with(endpoint, address)
-    error = await converse(handshake, address, endpoint.port, deadline)
+    error = await converse(handshake, address, endpoint.port, deadline, endpoint.source_address)
     return _outcome(handshake, address, endpoint, error)
 
 
 def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> EndpointOutcome:
     handshake = handshake_with(endpoint, address)
-    error = converse_blocking(handshake, address, endpoint.port, deadline)
+    error = converse_blocking(handshake, address, endpoint.port, deadline, endpoint.source_address)
     return _outcome(handshake, address, endpoint, error)
 
 
@@ -274,7 +344,7 @@ async def _look_through(proxy: Proxy, addresses: Sequence[str], endpoint: Endpoi
     outcomes: list[EndpointOutcome] = []
     for address in addresses[:MOST_ADDRESSES]:
         handshake = handshake_with(endpoint, endpoint.host)
-        error = await converse(handshake, address, proxy.port, deadline)
+        error = await converse(handshake, address, proxy.port, deadline, endpoint.source_address)
         outcomes.append(_outcome_through(proxy, handshake, endpoint, error))
         if handshake.answered:
             break
@@ -287,7 +357,7 @@ def _look_through_blocking(
     outcomes: list[EndpointOutcome] = []
     for address in addresses[:MOST_ADDRESSES]:
         handshake = handshake_with(endpoint, endpoint.host)
-        error = converse_blocking(handshake, address, proxy.port, deadline)
+        error = converse_blocking(handshake, address, proxy.port, deadline, endpoint.source_address)
         outcomes.append(_outcome_through(proxy, handshake, endpoint, error))
         if handshake.answered:
             break
@@ -308,9 +378,11 @@ def _of_proxy(proxy: Proxy, endpoint: Endpoint, failed: Unreachable) -> Unreacha
 
 
 def _outcome(handshake: Handshake, address: str, endpoint: Endpoint, error: OSError | None) -> EndpointOutcome:
-    if error is None:
+    if error is None or (handshake.is_asked and not isinstance(error, TimeoutError)):
         return handshake.end()
-    return handshake.outcome or _unreachable(address, endpoint, error, answered=handshake.answered)
+    return (
+        handshake.outcome or handshake.presented or _unreachable(address, endpoint, error, answered=handshake.answered)
+    )
 
 
 def _time_left(deadline: float) -> float:
@@ -326,6 +398,8 @@ def _unreachable(address: str, endpoint: Endpoint, error: OSError, *, answered: 
         return Unreachable(harmless(address), UnreachableReason.TIMED_OUT, detail)
     reason = _REASONS.get(error.errno or 0, UnreachableReason.IO_ERROR)
     detail = harmless(os.strerror(error.errno) if error.errno else type(error).__name__)
+    if error.errno == errno.EADDRNOTAVAIL and endpoint.source_address is not None:
+        detail = sentence("this host does not have the source address {}", harmless(endpoint.source_address))
     if reason is UnreachableReason.CONNECTION_RESET and not answered:
         detail = sentence("{}: the server took a TLS hello and said nothing; {}", detail, harmless(SAYS_NOTHING))
     return Unreachable(harmless(address), reason, detail)

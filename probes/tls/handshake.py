@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -13,9 +13,10 @@ from OpenSSL import SSL, crypto
 
 from config.address import is_dns_name
 from config.text import Printable, harmless, printable, sentence
-from config.vocabulary import KeyKind, TLSVersion, UnreachableReason
+from config.vocabulary import ClientCertificateUse, KeyKind, TLSVersion, UnreachableReason
 from probes.certificate import certificate
 from probes.observation import Presented, Unreachable
+from probes.tls.client_certificate import Identity, Request, Unusable
 from probes.tls.preamble.talk import MOST_BYTES as MOST_IN_CLEAR
 from probes.tls.preamble.talk import Agreed, Declined, Preamble
 
@@ -92,6 +93,14 @@ _ALERTS: Final = MappingProxyType(
 _WANTS_A_CERTIFICATE: Final = frozenset({40, 41, 42, 43, 46, 48, 49, 116})
 """Alerts by which servers of TLS 1.2 and older turn a client away that shows no certificate of its own."""
 
+_ALERT_IN_WORDS: Final = re.compile(r"alert ([a-z ]+)\Z")
+"""In OpenSSL's own words for an alert that came encrypted."""
+LAST_WORD: Final = 1.0
+"""Seconds for which a server of TLS 1.3 may take to refuse a certificate, or its lack, after the handshake."""
+
+_LIB: Final = Binding().lib
+_FFI: Final = Binding().ffi
+
 _PLAIN_PROTOCOLS: Final = (
     (b"HTTP/", "HTTP"),
     (b"SSH-", "SSH"),
@@ -102,7 +111,7 @@ _PLAIN_PROTOCOLS: Final = (
 
 
 @lru_cache
-def _context(minimum: TLSVersion, key_type: KeyKind | None) -> SSL.Context:
+def _context(minimum: TLSVersion, key_type: KeyKind | None, identity: Identity | None) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(_VERSION[minimum])
     # What every client offers stays in front, so that servers choose as they do for them.
@@ -115,6 +124,11 @@ def _context(minimum: TLSVersion, key_type: KeyKind | None) -> SSL.Context:
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     # Appliances from before RFC 5746 are to be seen as well.
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_LEGACY_SERVER_CONNECT)
+    if identity is not None:
+        context.use_certificate(identity.chain[0])
+        context.use_privatekey(identity.key)
+        for each in identity.chain[1:]:
+            context.add_extra_chain_cert(each)
     return context
 
 
@@ -126,7 +140,7 @@ def _ask_for(key_type: KeyKind, context: SSL.Context) -> None:
     signatures of certificates (`signature_algorithms_cert`), so a server that minds who signed its certificate (the
     RFC lets it go on all the same) may refuse an EC one that an RSA CA signed.
     """
-    if not Binding().lib.SSL_CTX_set1_sigalgs_list(context._context, _SIGNATURES[key_type]):
+    if not _LIB.SSL_CTX_set1_sigalgs_list(context._context, _SIGNATURES[key_type]):
         raise RuntimeError(f"OpenSSL knows no signature algorithms of {key_type} keys")
 
 
@@ -160,11 +174,14 @@ class Handshake:
         *,
         preamble: Preamble | None = None,
         goes_on: bool = False,
+        own: Identity | Unusable | None = None,
+        alpn: bytes = b"",
     ) -> None:
         """Ask for `server_name`, unless that is an address, and for a certificate with that type of key, RSA or EC.
 
         `address` is only what the outcome is about. The handshake begins once the `preamble` is over. With `goes_on`,
-        no close_notify is sent, and `speak` may follow.
+        no close_notify is sent, and `speak` may follow. `own` is shown to a server that asks for a certificate; `alpn`
+        is the one protocol that is offered (RFC 7301).
         """
         self._preamble = preamble
         """What is said in the clear; None once it is over."""
@@ -172,12 +189,20 @@ class Handshake:
         """Bytes received meanwhile."""
         self._goes_on = goes_on
         self.outcome: Presented | Unreachable | None = None
+        self.presented: Presented | None = None
+        """What a server presented whose last word is awaited."""
         self._address = address
         self._minimum = minimum
         self._key_type = key_type
         self._received = bytearray()
-        self._connection = SSL.Connection(_context(minimum, key_type), None)
+        self._own = own
+        identity = own if isinstance(own, Identity) else None
+        self._connection = SSL.Connection(_context(minimum, key_type, identity), None)
         self._connection.set_connect_state()
+        self._connection.request_ocsp()
+        self._request = Request(self._connection)
+        if alpn:
+            self._connection.set_alpn_protos([alpn])
         if is_dns_name(server_name):
             self._connection.set_tlsext_host_name(server_name.encode("ascii"))
 
@@ -193,6 +218,9 @@ class Handshake:
             self._in_clear += len(data)
             return self._begin_after(self._preamble, self._preamble.receive(data))
         self._received += data
+        if self.presented is not None:
+            self._take_last_word(self.presented, data)
+            return b""
         if len(self._received) >= 2 and not _RECORD.match(self._received):
             return self._fail(UnreachableReason.NOT_TLS, _what_is_spoken(self._received))
         if len(self._received) > MOST_BYTES:
@@ -216,8 +244,21 @@ class Handshake:
             return self._fail(UnreachableReason.TOO_MUCH_DATA, f"no TLS within {MOST_IN_CLEAR} bytes in the clear")
         return to_send
 
+    @property
+    def patience(self) -> float | None:
+        """The seconds for which the server's last word is awaited; None before that."""
+        return None if self.presented is None else LAST_WORD
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the server asked for a certificate."""
+        return self._request.made
+
     def end(self) -> Presented | Unreachable:
         """Return the outcome, now that the connection is closed; where that came too early, it says so."""
+        if self.outcome is None and self.is_asked:
+            # Some servers turn a client away without a word.
+            self.outcome = self.presented or self._turned_away("without an alert")
         detail = Printable("the server closed the connection in the middle of the handshake")
         if self._preamble is not None:
             detail = Printable("the server closed the connection before TLS began")
@@ -264,8 +305,24 @@ class Handshake:
             return to_send
         if not self._goes_on:
             self._connection.shutdown()
-        self.outcome = self._presented()
+        presented = self._presented()
+        if isinstance(presented, Presented) and self._waits_for_last_word():
+            self.presented = presented
+        else:
+            self.outcome = presented
         return self._to_send()
+
+    def _waits_for_last_word(self) -> bool:
+        """Whether the server has yet to say what it makes of our certificate, or of its lack (RFC 8446, 4.4.2.4)."""
+        return self.is_asked and not self._goes_on and self._connection.get_protocol_version() >= SSL.TLS1_3_VERSION
+
+    def _take_last_word(self, presented: Presented, data: bytes) -> None:
+        spoken = self.speak(b"", data)
+        alert = _ALERT_IN_WORDS.search(spoken.failed)
+        if alert is not None:
+            self.outcome = self._turned_away(f"with the alert {alert[1].replace(' ', '_')}")
+        elif spoken.failed or spoken.ended or spoken.received:
+            self.outcome = presented
 
     def _to_send(self) -> bytes:
         try:
@@ -281,8 +338,8 @@ class Handshake:
                 self._fail(UnreachableReason.PROTOCOL_VERSION, f"the server does not speak {self._minimum} or newer")
             else:
                 self._fail(UnreachableReason.HANDSHAKE_FAILED, _why(error))
-        elif theirs in _WANTS_A_CERTIFICATE and self._connection.get_peer_cert_chain():
-            self.outcome = self._presented()
+        elif (theirs in _WANTS_A_CERTIFICATE or self.is_asked) and self._connection.get_peer_cert_chain():
+            self.outcome = self._turned_away(f"with the alert {_ALERTS.get(theirs, theirs)}")
         elif theirs == _CLOSE_NOTIFY:
             self.end()
         else:
@@ -295,6 +352,18 @@ class Handshake:
     def _fail(self, reason: UnreachableReason, detail: str) -> bytes:
         self.outcome = Unreachable(harmless(self._address), reason, harmless(detail))
         return b""
+
+    def _turned_away(self, how: str) -> Presented | Unreachable | None:
+        """Return what was presented by a server that goes no further without a better certificate of ours."""
+        if not self._connection.get_peer_cert_chain():
+            return None
+        presented = self._presented()
+        if not (self.is_asked and isinstance(presented, Presented)):
+            return presented
+        use, fault = ClientCertificateUse.REFUSED, sentence("the server refused it {}", harmless(how))
+        if not isinstance(self._own, Identity):
+            use, fault = ClientCertificateUse.REQUIRED, presented.client_certificate_fault
+        return replace(presented, client_certificate=use, client_certificate_fault=fault)
 
     def _presented(self) -> Presented | Unreachable:
         stack = self._connection.get_peer_cert_chain() or []
@@ -312,7 +381,25 @@ class Handshake:
             self._connection.get_protocol_version_name(),
             self._connection.get_cipher_name() or "",
             self._connection.get_group_name() or "",
+            _staple(self._connection),
+            *self._use_of_own(),
         )
+
+    def _use_of_own(self) -> tuple[ClientCertificateUse, Printable]:
+        """Return what a server that goes on makes of our certificate, and why that cannot be used."""
+        if isinstance(self._own, Unusable):
+            return ClientCertificateUse.UNUSABLE, self._own.why
+        if not self.is_asked:
+            return ClientCertificateUse.NOT_REQUESTED, Printable("")
+        accepted = self._own is not None
+        return ClientCertificateUse.ACCEPTED if accepted else ClientCertificateUse.REQUESTED, Printable("")
+
+
+def _staple(connection: SSL.Connection) -> bytes:
+    """Return the OCSP response that came in the handshake, for which pyOpenSSL has a callback alone."""
+    response = _FFI.new("unsigned char **")
+    length = _LIB.SSL_get_tlsext_status_ocsp_resp(connection._ssl, response)
+    return bytes(_FFI.buffer(response[0], length)) if length > 0 else b""
 
 
 def _alert(records: bytes | bytearray) -> int | None:

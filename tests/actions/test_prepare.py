@@ -152,7 +152,7 @@ def test_a_candidate_that_no_component_has_the_kind_of_key_for_is_left_out_and_t
 def test_a_component_without_files_gets_the_candidate_that_its_endpoint_asks_for(disk: SiteDisk) -> None:
     where = Artefacts(str(disk.path / "site.crt"), str(disk.path / "site.key"))
     candidates = Candidates((CANDIDATE, made(RSA_NEW, ISSUING)))
-    asking = RehearsalStage(replace(ENDPOINT, key_type=KeyKind.RSA), (view(ROOT),))
+    asking = RehearsalStage(replace(ENDPOINT, key_types=(KeyKind.RSA,)), (view(ROOT),))
     prepared = plan_replacement([site(where, stage=asking)], candidates, World(), NOW)
     assert isinstance(prepared, Prepared)
     assert prepared.order.content[where.key or ""] == RSA_NEW.key_pem()

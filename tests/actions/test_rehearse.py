@@ -63,7 +63,10 @@ def test_what_a_tls_library_refuses_cannot_be_served(candidate: Candidate, said:
 
 @pytest.mark.parametrize(("asked", "other"), [(KeyKind.RSA, KeyType.P256), (KeyKind.EC, KeyType.RSA2048)])
 def test_where_one_type_of_key_is_asked_for_another_cannot_be_served(asked: KeyKind, other: KeyType) -> None:
-    stages = [RehearsalStage(replace(ENDPOINT, key_type=kind), (view(ROOT),), SERVED) for kind in (None, asked)]
+    stages = [
+        RehearsalStage(replace(ENDPOINT, key_types=(kind,) if kind else ()), (view(ROOT),), SERVED)
+        for kind in (None, asked)
+    ]
     shown = rehearse(good(key=other), stages, NOW)
     assert isinstance(shown, CannotBeServed)
     assert shown.detail.startswith(f"no handshake by TLSv1.2 with a client that takes {asked} keys only: ")

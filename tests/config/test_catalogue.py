@@ -19,10 +19,22 @@ from config.catalogue import (
     by_code,
 )
 from config.text import printable
-from config.vocabulary import Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
+from config.vocabulary import (
+    ClientCertificateUse,
+    Code,
+    Group,
+    Severity,
+    TargetKind,
+    UnreachableReason,
+    UnreadableReason,
+)
 
 PLACEHOLDERS = {"component", "where", "check", "target", "subject", "cure", "state_directory"}
-REASONS = {Code.UNREADABLE: set(UnreadableReason), Code.UNREACHABLE: {*UnreachableReason, NO_ACTOR}}
+REASONS = {
+    Code.UNREADABLE: set(UnreadableReason),
+    Code.UNREACHABLE: {*UnreachableReason, NO_ACTOR},
+    Code.CLIENT_CERTIFICATE_FAILED: {ClientCertificateUse.REFUSED, ClientCertificateUse.UNUSABLE},
+}
 
 of_each_row = pytest.mark.parametrize("row", ENTRIES, ids=lambda row: str(row.code))
 
@@ -103,6 +115,7 @@ def test_a_policy_acts_unattended_only_on_findings_about_files_and_endpoints_tha
     assert {row.code for row in ENTRIES if row.hurts.keys() & looked_at and not row.seen_by_actor} == {
         *(Code.UNREADABLE, Code.UNREACHABLE, Code.NO_CERTIFICATE, Code.KEYS_UNREAD),
         *(Code.UNSETTLED, Code.NEXT_RELOAD_BREAKS, Code.CONFIG_LINE_MISSING, Code.KEY_SHARED),
+        *(Code.CLIENT_CERTIFICATE_FAILED, Code.CRL_STALE),
     }
 
 

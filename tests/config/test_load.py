@@ -79,7 +79,11 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
             FileTarget("web/chain", "/etc/nginx/tls/chain.pem", FileRole.CHAIN, "web"),
             FileTarget("proxy/combined", "/etc/haproxy/site.pem", FileRole.COMBINED, "proxy"),
             FileTarget(
-                "java/keystore", "/etc/java/site.p12", FileRole.KEYSTORE, "java", password_file="/etc/java/site.pass"
+                "java/keystore",
+                "/etc/java/site.p12",
+                FileRole.KEYSTORE,
+                "java",
+                password_files=("/etc/java/site.pass",),
             ),
         ),
         endpoints={
@@ -126,7 +130,7 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                         "www.example.com",
                         clients=("browser", "java"),
                         component="web",
-                        key_type=kind,
+                        key_types=(kind,),
                     )
                     for kind in (KeyKind.RSA, KeyKind.EC)
                 ),
@@ -583,3 +587,20 @@ def test_the_actions_on_a_group_or_a_component_are_a_target_of_waivers_and_polic
     )
     assert [each.target for each in config.waivers] == ["primary/actions", "web/actions"]
     assert config.policies[0].match.targets == ("primary/actions",)
+
+
+def test_files_and_endpoints_have_the_labels_of_their_component_and_their_own_count_more(loaded: Loaded) -> None:
+    config = loaded(
+        """
+        watch: [{files: [/a], labels: {team: files}}]
+        components:
+          web:
+            artefacts: {certificate: /b}
+            endpoints: [{address: "b:1"}, {address: "c:1", labels: {env: test}}]
+            labels: {env: prod, team: web}
+        """
+    )
+    assert config.watches[0].labels == (("team", "files"),)
+    assert [each.labels for each in config.files] == [(("env", "prod"), ("team", "web"))]
+    assert [dict(each.labels)["env"] for each in config.endpoints.values()] == ["prod", "test"]
+    assert config.labels["web"] == {"env": "prod", "team": "web"}

@@ -40,10 +40,26 @@ DOCUMENTS = {
           - {address: "mail.example.com:587", protocol: smtp}
           - {address: "db.example.com:5432", protocol: postgres, proxy: "socks5://[::1]:1080", proxy_protocol: v2}
         """,
+    "labels": """
+        watch: [{files: [/a], labels: {team: "1"}}]
+        endpoints: [{address: "a:1", labels: {env: prod}}]
+        components:
+          web:
+            artefacts: {certificate: /b}
+            endpoints: [{address: "b:1"}, {address: "c:1", labels: {env: test}}]
+            labels: {env: prod, team: web}
+        """,
     "what others may ask for": """
         probe: {allow: [{networks: [10.0.0.0/8, "fd00::/8"], ports: [443, 8443]}]}
         metrics: {x509_cert: true}
         """,
+    "where revocation is learnt": """
+        revocation:
+          crls: [/etc/pki/crl, "/srv/*.crl"]
+          fetch: {ocsp: true, proxy: "http://proxy:3128", allow: [{networks: [10.0.0.0/8], ports: [8080]}], every: 1h}
+        clients: {bank: {trusts: system, revocation: hard_fail}}
+        """,
+    "nothing but that it is fetched": "revocation: {fetch: {}}",
 }
 
 

@@ -44,7 +44,7 @@ def assert_told(ran: subprocess.CompletedProcess[str], told: Iterable[str]) -> N
         assert found, f"{each} does not come after {said[:at][-200:]}\n{said}"
         at = found.end()
     assert "PRIVATE KEY" not in said + ran.stderr
-    assert "not done" not in ran.stderr
+    assert "not done" not in ran.stderr, ran.stderr
 
 
 def assert_left_nothing(directory: Path) -> None:

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from config.address import split_proxy
-from config.model import Client, Component, Config, Endpoint, Proxy, SystemStore, TrustStore
+from config.model import Client, ClientCertificate, Component, Config, Endpoint, Proxy, SystemStore, TrustStore
 from config.text import Printable
-from config.vocabulary import Code, EndpointProtocol, KeyKind, ProxyProtocolVersion, TargetKind
+from config.vocabulary import AddressChoice, Code, EndpointProtocol, KeyKind, ProxyProtocolVersion, TargetKind
 from monitor.check_command import check_words
 from monitor.commands.given import read_given
 from monitor.guide.facts import facts_of_host
@@ -30,18 +30,24 @@ TOLD = "check smtp://mail.example.com:25 --name mx.example.com --proxy socks5://
 def read_back(words: Sequence[str]) -> Endpoint:
     """Return the endpoint at which the command looks, by its own arguments."""
     command, target, *rest = words
+    flags = {"-4", "-6", "--no-sni"} & set(rest)
+    rest = [each for each in rest if each not in flags]
     options = dict(zip(rest[::2], rest[1::2], strict=True))
     assert command == "check"
     timeout = float(options.get("--timeout", "10"))
     (found,) = read_given([target], options.get("--name"), timeout).targets
     assert isinstance(found, Endpoint)
     proxy, header, kind = (options.get(each) for each in ("--proxy", "--proxy-protocol", "--key-type"))
+    own = options.get("--client-certificate")
     return replace(
         found,
         name="mail",
-        proxy=Proxy(*split_proxy(proxy)) if proxy else None,
+        proxy=Proxy(*split_proxy(proxy), options.get("--proxy-credentials-file")) if proxy else None,
         proxy_protocol=ProxyProtocolVersion(header) if header else None,
-        key_type=KeyKind(kind) if kind else None,
+        key_types=(KeyKind(kind),) if kind else (),
+        client_certificate=ClientCertificate(own, options.get("--client-key", own)) if own else None,
+        addresses=AddressChoice.IPV6 if "-6" in flags else AddressChoice.ALL,
+        sni="--no-sni" not in flags,
     )
 
 
@@ -51,9 +57,16 @@ def read_back(words: Sequence[str]) -> Endpoint:
     [
         Endpoint("mail", "mail.example.com", 4000),
         Endpoint("mail", "::1", 4000, server_name="mx.example.com", timeout=45.0),
-        replace(MAIL, proxy_protocol=ProxyProtocolVersion.V2, key_type=KeyKind.EC),
+        Endpoint("mail", "mail.example.com", 4000, addresses=AddressChoice.IPV6, sni=False),
+        replace(
+            MAIL,
+            proxy=replace(PROXY, credentials_file="/etc/certvigil/proxy"),
+            proxy_protocol=ProxyProtocolVersion.V2,
+            key_types=(KeyKind.EC,),
+            client_certificate=ClientCertificate("/etc/ssl/own.pem", "/etc/ssl/own.key"),
+        ),
     ],
-    ids=["plain", "IPv6", "everything"],
+    ids=["plain", "IPv6", "no SNI", "everything"],
 )
 def test_the_command_reads_back_as_the_endpoint(endpoint: Endpoint, protocol: EndpointProtocol) -> None:
     asked = replace(endpoint, protocol=protocol)

@@ -48,7 +48,7 @@ def test_the_daemon_and_an_inbox_say_that_it_takes_too_much_work(tmp_path: Path)
     path, secret = tmp_path / "site.p12", tmp_path / "site.pass"
     path.write_bytes(data)
     secret.write_bytes(PASSWORD)
-    target = FileTarget("site", str(path), FileRole.KEYSTORE, password_file=str(secret))
+    target = FileTarget("site", str(path), FileRole.KEYSTORE, password_files=(str(secret),))
     failure = look_at_file(target, 1.8e9).failure
     assert failure is not None
     assert failure.reason is UnreadableReason.TOO_LARGE

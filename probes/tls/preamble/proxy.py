@@ -1,49 +1,62 @@
-"""Asking a proxy for a connection: CONNECT of HTTP (RFC 9110, 9.3.6) and SOCKS 5 (RFC 1928), without credentials."""
+"""Asking a proxy for a connection: CONNECT of HTTP (RFC 9110, 9.3.6) and SOCKS 5 (RFC 1928).
+
+With a user and a password it is asked by Basic authentication (RFC 7617), or as RFC 1929 has it.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from base64 import b64encode
 from enum import Enum, auto
+from functools import partial
 from typing import Final
 
 from config.address import is_ip_address, join_address
 from config.model import Proxy
 from config.vocabulary import ProxyKind
+from probes.tls.preamble.credentials import Credentials, NoCredentials, NotAsked, read_credentials
 from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, Preamble
 
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (?P<code>[1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _END: Final = re.compile(rb"\r?\n\r?\n")
-_WANTS_A_USER: Final = "wants a user and a password, which certvigil does not give"
+_WANTS_A_USER: Final = "wants a user and a password, and there is no file with them (proxy_credentials_file)"
+_REFUSES_THE_USER: Final = "refuses the user and the password that it is given"
 
 
-def http_connect(host: str, port: int) -> OneAnswer:
+def http_connect(host: str, port: int, credentials: Credentials | None = None) -> OneAnswer:
     """Return the client's side of CONNECT."""
     to = join_address(host, port).encode("ascii")
-    return OneAnswer(b"CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (to, to), _answer_to_connect)
+    request = b"CONNECT %s HTTP/1.1\r\nHost: %s\r\n" % (to, to)
+    if credentials is not None:
+        request += b"Proxy-Authorization: Basic %s\r\n" % b64encode(credentials.user + b":" + credentials.password)
+    wanting = _WANTS_A_USER if credentials is None else _REFUSES_THE_USER
+    return OneAnswer(request + b"\r\n", partial(_answer_to_connect, wanting))
 
 
-def _answer_to_connect(received: bytes) -> Agreed | Declined | None:
+def _answer_to_connect(wanting: str, received: bytes) -> Agreed | Declined | None:
     status = _STATUS.match(received)
     if status is None:
         odd = b"\n" in received or not b"HTTP/1.".startswith(received[:7])
         return _declined("does not speak HTTP") if odd else None
     end = _END.search(received, status.end() - 2)
-    return None if end is None else _connected(status["code"], received[end.end() :])
+    return None if end is None else _connected(status["code"], received[end.end() :], wanting)
 
 
-def _connected(code: bytes, left: bytes) -> Agreed | Declined:
+def _connected(code: bytes, left: bytes, wanting: str) -> Agreed | Declined:
     if code.startswith(b"2"):
         return Agreed(left)
-    return _declined(_WANTS_A_USER if code == b"407" else f"answers CONNECT with the code {code.decode()}")
+    return _declined(wanting if code == b"407" else f"answers CONNECT with the code {code.decode()}")
 
 
 class _Awaits(Enum):
     METHOD = auto()
+    AUTHENTICATION = auto()
     REPLY = auto()
 
 
-_NO_AUTHENTICATION: Final = b"\x05\x00"
+_NO_AUTHENTICATION: Final = 0
+_USER_AND_PASSWORD: Final = 2
 _REFUSALS: Final = {
     1: "failed",
     2: "does not permit this connection",
@@ -60,19 +73,23 @@ _IPV4, _NAME, _IPV6 = 1, 3, 4
 class Socks5:
     """The client's side of SOCKS 5."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, credentials: Credentials | None = None) -> None:
+        self._credentials = credentials
         self.outcome: Agreed | Declined | None = None
         self._request = b"\x05\x01\x00" + _place(host) + port.to_bytes(2, "big")
         self._received = bytearray()
         self._awaits = _Awaits.METHOD
 
     def start(self) -> bytes:
-        """Return the offer of one method, that without authentication."""
-        return b"\x05\x01\x00"
+        """Return the offer of the methods: without authentication, and perhaps by user and password."""
+        methods = [_NO_AUTHENTICATION] if self._credentials is None else [_NO_AUTHENTICATION, _USER_AND_PASSWORD]
+        return bytes((5, len(methods), *methods))
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the proxy, return those for it."""
         self._received += data
+        if self._awaits is _Awaits.AUTHENTICATION:
+            return self._take_authentication()
         if not b"\x05".startswith(self._received[:1]):
             self.outcome = _declined("does not speak SOCKS 5")
         elif self._awaits is _Awaits.REPLY:
@@ -82,8 +99,24 @@ class Socks5:
         return b""
 
     def _take_method(self) -> bytes:
-        if self._received[:2] != _NO_AUTHENTICATION:
-            self.outcome = _declined(_WANTS_A_USER)
+        method = self._received[1]
+        del self._received[:2]
+        if method == _NO_AUTHENTICATION:
+            self._awaits = _Awaits.REPLY
+            return self._request
+        if method != _USER_AND_PASSWORD or self._credentials is None:
+            self.outcome = _declined(_WANTS_A_USER if self._credentials is None else _REFUSES_THE_USER)
+            return b""
+        self._awaits = _Awaits.AUTHENTICATION
+        user, password = self._credentials.user, self._credentials.password
+        return bytes((1, len(user))) + user + bytes((len(password),)) + password
+
+    def _take_authentication(self) -> bytes:
+        """Take version and status."""
+        if len(self._received) < 2:
+            return b""
+        if self._received[1] != 0:
+            self.outcome = _declined(_REFUSES_THE_USER)
             return b""
         self._awaits = _Awaits.REPLY
         del self._received[:2]
@@ -114,5 +147,9 @@ def _declined(why: str) -> Declined:
 
 
 def proxy_preamble(proxy: Proxy, host: str, port: int) -> Preamble:
-    """Return a new request to `proxy` for a connection to `host`."""
-    return http_connect(host, port) if proxy.kind is ProxyKind.HTTP else Socks5(host, port)
+    """Return a new request to `proxy` for a connection to `host`; its credentials are read anew."""
+    credentials = None if proxy.credentials_file is None else read_credentials(proxy.credentials_file)
+    if isinstance(credentials, NoCredentials):
+        return NotAsked(credentials)
+    ask = http_connect if proxy.kind is ProxyKind.HTTP else Socks5
+    return ask(host, port, credentials)

@@ -72,7 +72,7 @@ def reader() -> Iterator[Reader]:
 
 def target(path: Path, role: FileRole = FileRole.KEY, password_file: Path | None = None) -> FileTarget:
     return FileTarget(
-        f"web/{role}", str(path), role, "web", password_file=str(password_file) if password_file else None
+        f"web/{role}", str(path), role, "web", password_files=(str(password_file),) if password_file else ()
     )
 
 

@@ -29,7 +29,7 @@ from config.policy import (
 )
 from config.shipped import shipped_policies
 from config.vocabulary import Code, Group, Mode, Severity
-from monitor.decide.check import evaluate
+from monitor.decide.check import awaits_look, evaluate
 from monitor.decide.decision import Decision, DecisionStatus
 from monitor.decide.engine import decide, matches
 from monitor.decide.history import DELAYS
@@ -421,6 +421,19 @@ def test_a_client_that_is_lost_soon_after_a_replacement_has_it_undone() -> None:
     assert (decision.status, decision.action, decision.what) == (DecisionStatus.ACT, ROLLBACK, "t1")
     assert "java no longer accepts web/443" in decision.reasons[0].because
     assert decision.until == REPLACED.ended + HOUR
+
+
+def test_a_regression_that_a_failed_attempt_showed_is_no_reason_until_a_look_after_it_sees_it_again() -> None:
+    """A replacement that was undone served its own set for seconds: the one before it had nothing to do with that."""
+    failed = attempt(what="newer", ended=NOW - 30, result=Result.CANDIDATE)
+    for seen, expected in ((NOW - 40, []), (NOW - 20, [DecisionStatus.ACT])):
+        edge = Accepts("java", "web/443", False, NOW - 40, seen)
+        live = replace(found(Code.INCOMPLETE_CHAIN, NOW - 40), seen=seen)
+        for facts in ({"edges": (edge,)}, {"findings": (live,)}):
+            lost = replace(WATCHED, attempts=(REPLACED, failed), **facts)
+            assert [each.status for each in decide(lost, (UNDO,), NOW).decisions] == expected
+            assert awaits_look(lost, NOW) is (not expected)
+    assert not awaits_look(WATCHED, NOW)
 
 
 def test_a_client_that_never_accepted_is_no_reason_to_undo() -> None:

@@ -54,6 +54,7 @@ LIVE = TargetState(
     findings={**raised(Code.NOT_SERVED, NOW - 60), **raised(Code.CLIENT_REJECTS, NOW - 30, "java")},
     edges=(Edge("java", False), Edge("lax", False)),
     expiry=1_740_000_000,
+    last_look=NOW - 20,
 )
 
 
@@ -80,7 +81,7 @@ def test_a_component_is_what_all_its_targets_show() -> None:
         (Code.NOT_SERVED, NOW - 60),
         (Code.CLIENT_REJECTS, NOW - 30),
     ]
-    assert web.edges == (Accepts("java", "web/443", False, NOW - 30),)
+    assert web.edges == (Accepts("java", "web/443", False, NOW - 30, NOW - 20),)
     assert web.certificate == Validity(OLD.sha256, 1_700_000_000, 1_740_000_000)
     assert web.on_disk == NEW.sha256
     assert web.drift_since == NOW - 60 - 120
@@ -101,7 +102,7 @@ def test_a_target_of_its_own_is_a_situation_of_its_own_and_certvigil_itself_is_n
     found = of([mail, itself], config())
     assert set(found) == {"mail", "web"}
     assert found["mail"].findings == (
-        FindingState("mail", Code.WEAK_KEY, finding(Code.WEAK_KEY, Printable("")).severity, NOW, at_endpoint=True),
+        FindingState("mail", Code.WEAK_KEY, finding(Code.WEAK_KEY, Printable("")).severity, NOW, "", True, 0.0),
     )
     assert found["mail"].mode is None
 

@@ -233,6 +233,9 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
                 "version": "TLSv1.3",
                 "cipher": "TLS_AES_256_GCM_SHA384",
                 "group": "x25519",
+                "client_certificate": "not_requested",
+                "client_certificate_fault": "",
+                "staple": None,
             }
         ],
         "keystore": {

@@ -262,7 +262,7 @@ def test_keystores_that_a_pattern_matches_never_vanish(tmp_path: Path) -> None:
                 assert called in raised.finding.detail
                 assert "damaged" not in raised.finding.detail
         secret.write_bytes(PASSWORD)
-        async with file_monitor(config_with(watches=(replace(watch, password_file=str(secret)),))) as kept:
+        async with file_monitor(config_with(watches=(replace(watch, password_files=(str(secret),)),))) as kept:
             opened = kept.page.shown[str(tmp_path / "stores" / "locked.p12")]
             assert (len(opened.presented), opened.findings) == (1, {})
 
@@ -495,3 +495,37 @@ def test_a_key_that_may_not_be_read_is_nobodys_fault_and_another_file_is_a_notic
 )
 def test_a_file_is_called_a_key_by_the_end_of_its_name(name: str, is_key: bool) -> None:
     assert bool(unread._CALLED_KEY.search(name)) is is_key
+
+
+def test_another_label_of_a_watch_or_a_component_is_taken_up_and_is_no_event(tmp_path: Path) -> None:
+    found, own = tmp_path / "found.pem", tmp_path / "own.pem"
+    for path in (found, own):
+        path.write_bytes(certificate())
+
+    def labelled(team: str) -> tuple[Watch, FileTarget]:
+        labels = (("team", team),)
+        return replace(watching(found), labels=labels), FileTarget(
+            "web/certificate", str(own), FileRole.CERTIFICATE, "web", labels=labels
+        )
+
+    async def story() -> None:
+        watch, file = labelled("one")
+        component = Component("web", Artefacts(certificate=str(own)))
+        config = config_with(watches=(watch,), files=(file,), components={"web": component})
+        async with file_monitor(config) as kept:
+            assert kept.registry is not None
+            assert kept.files is not None
+            assert kept.sets is not None
+            shown = kept.page.shown
+            assert {each.labels for each in shown.values()} == {(("team", "one"),)}
+            before = len(kept.events)
+            watch, file = labelled("two")
+            context = kept.registry.trust_context
+            changed = replace(config, watches=(watch,), files=(file,))
+            kept.registry.trust_context = replace(context, config=changed)
+            kept.sets.reconfigure()
+            kept.files.rescan()
+            await until(lambda: {each.labels for each in shown.values()} == {(("team", "two"),)})
+            assert len(kept.events) == before
+
+    asyncio.run(story())

@@ -69,7 +69,13 @@ class SetScene:
         bundle = self.directory / "root.pem"
         bundle.write_bytes(ROOT.pem())
         files = tuple(
-            FileTarget(f"web/{role}", path, role, "web", password_file=self.artefacts.password_file)
+            FileTarget(
+                f"web/{role}",
+                path,
+                role,
+                "web",
+                password_files=(self.artefacts.password_file,) if self.artefacts.password_file else (),
+            )
             for role, path in self.artefacts.files.items()
         )
         endpoints: Mapping[str, Endpoint] = {}

@@ -55,8 +55,16 @@ def test_each_fact_of_a_target_is_a_series() -> None:
             ("certvigil_not_before_timestamp_seconds", {"target": "mail"}, 1_700_000_000),
             ("certvigil_not_after_timestamp_seconds", {"target": "mail", "position": "0"}, 1_800_000_000),
             ("certvigil_not_after_timestamp_seconds", {"target": "mail", "position": "1"}, 1_900_000_000),
-            ("certvigil_presented_info", {"target": "mail", "position": "0", "sha256": leaf.sha256}, 1),
-            ("certvigil_presented_info", {"target": "mail", "position": "1", "sha256": issuer.sha256}, 1),
+            (
+                "certvigil_presented_info",
+                {"target": "mail", "component": "post", "position": "0", "sha256": leaf.sha256},
+                1,
+            ),
+            (
+                "certvigil_presented_info",
+                {"target": "mail", "component": "post", "position": "1", "sha256": issuer.sha256},
+                1,
+            ),
             ("certvigil_findings", {"target": "mail", "code": "weak_key", "severity": "warning"}, 2),
             ("certvigil_findings", {"target": "mail", "code": "client_rejects", "severity": "critical"}, 1),
             ("certvigil_client_accepts", {"target": "mail", "client": "browser"}, 1),
@@ -83,7 +91,7 @@ def test_each_fact_of_a_target_is_a_series() -> None:
 
 def test_what_an_endpoint_negotiates_is_a_series_for_each_pair_and_whether_it_is_allowed() -> None:
     def at(address: str, version: str, cipher: str) -> Presented:
-        return Presented(Printable(address), (some_certificate(),), version, cipher, "")
+        return Presented(Printable(address), (some_certificate(),), version, cipher, "x25519")
 
     new, old = ("TLSv1.3", "TLS_AES_256_GCM_SHA384"), ("TLSv1", "DES-CBC3-SHA")
     addresses = (at("192.0.2.1", *new), at("192.0.2.2", *new), at("192.0.2.3", *old))
@@ -91,7 +99,10 @@ def test_what_an_endpoint_negotiates_is_a_series_for_each_pair_and_whether_it_is
     found = finding(Code.OBSOLETE_PROTOCOL, Printable("negotiated TLSv1"), Printable("192.0.2.3"))
     text = text_of(page_of([replace(known, findings={(found.code, found.subject): Raised(found, 1.0)})]))
     for version, cipher in (new, old):
-        assert value(text, "certvigil_negotiated_info", target="mail", protocol=version, cipher=cipher) == 1
+        assert (
+            value(text, "certvigil_negotiated_info", target="mail", protocol=version, cipher=cipher, group="x25519")
+            == 1
+        )
     assert text.count("\ncertvigil_negotiated_info{") == 2
     assert value(text, "certvigil_negotiated_allowed", target="mail") == 0
     page = page_of([known])
@@ -99,6 +110,17 @@ def test_what_an_endpoint_negotiates_is_a_series_for_each_pair_and_whether_it_is
     # What a server negotiated before it went away is not known of it now.
     page.update(replace(known, failure=("timed_out", "it is silent")))
     assert "\ncertvigil_negotiated_" not in text_of(page)
+
+
+def test_labels_of_the_configuration_stand_on_the_targets_own_series_alone() -> None:
+    known = replace(some_file("/a.pem", some_certificate()), labels=(("env", "prod"), ("team", 'web "one"')))
+    page = page_of([known])
+    text = text_of(page)
+    labels = {"kind": "file", "component": "", "location": "/a.pem"}
+    assert value(text, "certvigil_target_info", target="/a.pem", env="prod", team='web "one"', **labels) == 1
+    assert text.count("prod") == 1
+    page.update(replace(known, labels=()))
+    assert "prod" not in text_of(page)
 
 
 def test_each_target_says_how_often_it_is_due_and_what_is_due_at_no_time_does_not() -> None:

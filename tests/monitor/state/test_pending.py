@@ -10,7 +10,7 @@ from config.text import Printable, printable
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.act.status import CandidateStatus
 from monitor.lab.ca import Authority
-from monitor.state.pending import RESTART, SURE, Darkness, awaits_files, awaits_second_look, awaits_writers
+from monitor.state.pending import RESTART, ROLL_OUT, SURE, Darkness, awaits_files, awaits_second_look, awaits_writers
 from monitor.state.target import Raised, TargetState
 from probes.certificate import certificate
 from probes.finding import finding
@@ -141,11 +141,12 @@ def test_a_server_whose_unit_is_starting_is_nobodys_news_until_its_time_is_up() 
         assert awaits_second_look(raised, SEEN_TWICE, 1, darkness, BEGAN + later) is waits
 
 
-def test_addresses_that_disagree_wait_for_one_more_look() -> None:
+def test_addresses_that_disagree_wait_for_a_roll_out_over_all_of_them() -> None:
     disagree = finding(Code.ENDPOINTS_DISAGREE, Printable("why"))
     assert awaits_second_look(Raised(disagree, BEGAN), WELL, 300, Darkness(), BEGAN)
     seen = replace(WELL, pending={(Code.ENDPOINTS_DISAGREE, ""): Raised(disagree, BEGAN)})
-    assert not awaits_second_look(Raised(disagree, BEGAN), seen, 300, Darkness(), BEGAN + 1)
+    assert awaits_second_look(Raised(disagree, BEGAN), seen, 300, Darkness(), BEGAN + ROLL_OUT - 1)
+    assert not awaits_second_look(Raised(disagree, BEGAN), seen, 300, Darkness(), BEGAN + ROLL_OUT)
 
 
 def test_what_clients_reject_waits_for_nothing() -> None:

@@ -40,7 +40,7 @@ def look(directory: Path, data: bytes, password: bytes | None = PASSWORD) -> Fil
     path.chmod(0o640)
     if password is not None:
         secret.write_bytes(password)
-    return look_at_file(FileTarget("java/keystore", str(path), FileRole.KEYSTORE, password_file=str(secret)), NOW)
+    return look_at_file(FileTarget("java/keystore", str(path), FileRole.KEYSTORE, password_files=(str(secret),)), NOW)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def look(directory: Path, data: bytes, role: FileRole, password: bytes | None = 
     path.write_bytes(data)
     if password is not None:
         secret.write_bytes(password + b"\n")
-    target = FileTarget("a file", str(path), role, password_file=None if password is None else str(secret))
+    target = FileTarget("a file", str(path), role, password_files=() if password is None else (str(secret),))
     return look_at_file(target, NOW)
 
 
@@ -161,7 +161,8 @@ def test_what_holds_no_certificate_is_called_by_its_name(tmp_path: Path, name: s
     data, form = WITHOUT_CERTIFICATE[name]
     seen = look(tmp_path, data, FileRole.FOUND)
     assert (seen.failure, seen.format, seen.certificates) == (None, form, ())
-    assert not is_worth_watching(seen, FileContext(FileTarget("a file", "/whatever.txt", FileRole.FOUND)))
+    worth_it = is_worth_watching(seen, FileContext(FileTarget("a file", "/whatever.txt", FileRole.FOUND)))
+    assert worth_it is (form is FileFormat.CRL)
     said = judged(look(tmp_path, data, FileRole.CERTIFICATE), FileRole.CERTIFICATE)
     about_it = next(each for each in said if each.code is Code.NO_CERTIFICATE)
     held = called(form)
@@ -245,8 +246,8 @@ def test_the_first_octet_leaves_out_no_format_that_would_fit(name: str) -> None:
 
 def test_each_format_that_is_opened_has_what_trust_stores_and_candidates_ask_of_it() -> None:
     opened = [each for each in FORMATS if each.opened is not None]
-    # A key in DER is called by its encoding.
-    assert {each.name for each in opened if not each.encoding} == {FileFormat.PRIVATE_KEY}
+    # A key in DER is called by its encoding, and a revocation list is none of certificates or keys.
+    assert {each.name for each in opened if not each.encoding} == {FileFormat.PRIVATE_KEY, FileFormat.CRL}
     assert {each.name for each in opened if each.is_keystore} == {each.name for each in FORMATS if each.exact} != set()
 
 

@@ -60,7 +60,7 @@ def look(
     path.chmod(0o640)
     if password is not None:
         secret.write_bytes(password + b"\n")
-    target = FileTarget("store", str(path), role, password_file=None if password is None else str(secret))
+    target = FileTarget("store", str(path), role, password_files=() if password is None else (str(secret),))
     return look_at_file(target, NOW, most_certificates=most)
 
 
@@ -156,7 +156,7 @@ def test_a_wrong_password_is_named_by_its_file_and_hides_no_certificate(tmp_path
 def test_a_password_that_cannot_be_read_is_said_and_no_other_is_tried(tmp_path: Path) -> None:
     path = tmp_path / "store"
     path.write_bytes(java.store(java.trusted("root", ROOT.der()), password=CHANGEIT))
-    target = FileTarget("store", str(path), FileRole.LISTED, password_file=str(tmp_path / "none"))
+    target = FileTarget("store", str(path), FileRole.LISTED, password_files=(str(tmp_path / "none"),))
     seen = look_at_file(target, NOW)
     assert seen.failure is not None
     assert seen.failure.reason is UnreadableReason.NO_PASSWORD

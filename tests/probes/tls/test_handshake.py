@@ -251,8 +251,10 @@ def test_a_chain_has_a_length_that_is_looked_at(leaf: Issued, issuing_ca: Author
 def test_a_certificate_that_openssl_takes_and_we_cannot_decode_is_a_typed_failure(
     leaf: Issued, issuing_ca: Authority
 ) -> None:
-    version_4 = issuing_ca.der().replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020103"), 1)
-    outcome = converse(new_handshake(), MemoryServer(leaf, [version_4]))
+    der = issuing_ca.der()
+    at = der.index(b"\x17\x0d") + 4
+    month_13 = der[:at] + b"13" + der[at + 2 :]
+    outcome = converse(new_handshake(), MemoryServer(leaf, [month_13]))
     assert isinstance(outcome, Unreachable)
     assert outcome.reason is UnreachableReason.HANDSHAKE_FAILED
     assert "cannot be decoded" in outcome.detail

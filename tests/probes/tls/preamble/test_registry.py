@@ -38,9 +38,10 @@ PROGRAMS = {
 """A real server of each protocol; Debian's INN, for NNTP, is not installed without a host name of its own."""
 
 
-def test_each_protocol_but_tls_itself_has_its_row() -> None:
-    assert {*PREAMBLES, *NAMED_PREAMBLES} == set(EndpointProtocol) - {EndpointProtocol.TLS}
-    assert preamble_of(EndpointProtocol.TLS, DOMAIN) is None
+def test_each_protocol_that_begins_in_the_clear_has_its_row() -> None:
+    at_once = {EndpointProtocol.TLS, EndpointProtocol.POSTGRES_DIRECT}
+    assert {*PREAMBLES, *NAMED_PREAMBLES} == set(EndpointProtocol) - at_once
+    assert all(preamble_of(each, DOMAIN) is None for each in at_once)
     assert set(PROGRAMS) == {*PREAMBLES, *NAMED_PREAMBLES} - {EndpointProtocol.NNTP}
 
 

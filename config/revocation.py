@@ -1,0 +1,48 @@
+"""Where it is learnt if certificates are revoked, as it is configured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from config.reach import Reach
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPProxy:
+    """A proxy that is asked for what lies at a URL."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """How revocation lists and answers are fetched, and from where."""
+
+    crls: bool = True
+    """Whether lists are fetched from where certificates say they are."""
+    ocsp: bool = False
+    """Whether CAs are asked by OCSP, which tells them who looks at which certificate."""
+    proxy: HTTPProxy | None = None
+    allow: tuple[Reach, ...] = ()
+    """Addresses beside the public ones, at the ports 80 and 443 of which everything may be fetched."""
+    every: float = 4 * 3600.0
+    """Seconds between two requests for the same list, unless it ends before."""
+    timeout: float = 30.0
+    """Seconds for one list, redirects included."""
+    largest: int = 16
+    """MiB of one list."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationSettings:
+    """The files with revocation lists, and how others are fetched."""
+
+    crls: tuple[str, ...] = ()
+    """Paths, directories and patterns, as in a watch."""
+    fetch: Fetching | None = None
+    """None where nothing is fetched."""
+
+
+NO_SOURCES: Final = RevocationSettings()

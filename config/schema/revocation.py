@@ -1,0 +1,57 @@
+"""Where it is learnt if certificates are revoked, as it is written."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from config import revocation
+from config.address import split_proxy
+from config.fields import AbsolutePath, HTTPProxyURL, Interval, Mebibytes, default_duration
+from config.schema.export import ReachSection
+from config.schema.section import Section
+
+_FETCHING: Final = revocation.Fetching()
+
+
+class FetchSection(Section):
+    """How revocation lists are fetched; without this section, nothing is fetched."""
+
+    crls: bool = _FETCHING.crls
+    """Whether revocation lists are fetched from the URLs that certificates name."""
+    ocsp: bool = _FETCHING.ocsp
+    """Whether CAs are asked by OCSP. Each question tells the CA who looks at which certificate."""
+    proxy: HTTPProxyURL | None = None
+    """The proxy for all requests: http://HOST:PORT. It resolves the names, and decides which of them may be asked."""
+    allow: list[ReachSection] = []
+    """Further addresses; all public ones are allowed, at the ports 80 and 443."""
+    every: Interval = default_duration(_FETCHING.every)
+    """The time between two requests for the same list; a list that ends before is asked for before."""
+    timeout: Interval = default_duration(_FETCHING.timeout)
+    """The time limit for one list, redirects included."""
+    largest: Mebibytes = _FETCHING.largest
+    """The largest list, in MiB."""
+
+    def build(self) -> revocation.Fetching:
+        """Return how it is fetched."""
+        return revocation.Fetching(
+            self.crls,
+            self.ocsp,
+            None if self.proxy is None else revocation.HTTPProxy(*split_proxy(self.proxy)[1:]),
+            tuple(each.build() for each in self.allow),
+            self.every,
+            self.timeout,
+            self.largest,
+        )
+
+
+class RevocationSection(Section):
+    """Where it is learnt if certificates are revoked."""
+
+    crls: list[AbsolutePath] = []
+    """Files with certificate revocation lists, PEM or DER; directories and patterns as in `watch`."""
+    fetch: FetchSection | None = None
+    """How lists are fetched; nothing is fetched without it."""
+
+    def build(self) -> revocation.RevocationSettings:
+        """Return the settings."""
+        return revocation.RevocationSettings(tuple(self.crls), None if self.fetch is None else self.fetch.build())

@@ -1,0 +1,103 @@
+"""The revocation lists that were fetched, on disk: one file for each URL, and one beside it with what a request needs.
+
+Bounded: a list that would make the whole too large is not kept. Each file is written beside itself and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from probes.opening import read_as_ourselves
+from probes.revocation.crl import MOST_BYTES, RevocationList, revocation_list
+from probes.revocation.places import list_file
+
+MOST_IN_ALL: Final = 128 * 1024 * 1024
+"""Bytes of all lists; they are in memory, too."""
+_MOST_ABOUT: Final = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedFrom:
+    """What is known of the last request for a list that gave one."""
+
+    url: str
+    at: float
+    """Unix time of the last answer that the list is, or still is, this one."""
+    etag: str | None = None
+    modified: float | None = None
+    """Last-Modified, Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedList:
+    """A list, and where it came from."""
+
+    known: RevocationList
+    origin: FetchedFrom
+
+
+class ListCache:
+    """The lists on disk, by URL."""
+
+    def __init__(self, state_directory: str) -> None:
+        """Keep them in a directory of their own below the daemon's."""
+        self._state_directory = state_directory
+        self._directory = os.path.dirname(list_file(state_directory, ""))
+
+    def read(self) -> Mapping[str, FetchedList]:
+        """Return all lists; what is not as it was written is passed over, and lists beyond the bound are."""
+        found: dict[str, FetchedList] = {}
+        size = 0
+        try:
+            names = sorted(os.listdir(self._directory))
+        except OSError:
+            return {}
+        for name in names:
+            if not name.endswith(".json"):
+                continue
+            try:
+                about = json.loads(read_as_ourselves(os.path.join(self._directory, name), _MOST_ABOUT))
+                origin = FetchedFrom(**about)
+                path = list_file(self._state_directory, origin.url)
+                if os.path.basename(path) != name.removesuffix(".json") + ".crl":
+                    continue
+                data = read_as_ourselves(path, min(MOST_BYTES, MOST_IN_ALL - size))
+                found[origin.url] = FetchedList(revocation_list(data), origin)
+                size += len(data)
+            except (OSError, ValueError, TypeError, AttributeError):
+                continue
+        return found
+
+    def write(self, fetched: FetchedList, *, with_list: bool) -> None:
+        """Keep a list, or only when it was last asked for; raises OSError."""
+        path = list_file(self._state_directory, fetched.origin.url)
+        os.makedirs(self._directory, mode=0o750, exist_ok=True)
+        if with_list:
+            _replace(path, fetched.known.der)
+        _replace(f"{path.removesuffix('.crl')}.json", json.dumps(asdict(fetched.origin)).encode())
+
+    def keep_only(self, urls: Collection[str]) -> None:
+        """Remove the lists of all other URLs; raises nothing."""
+        kept = {os.path.basename(list_file(self._state_directory, url)).removesuffix(".crl") for url in urls}
+        try:
+            names = os.listdir(self._directory)
+        except OSError:
+            return
+        for name in names:
+            if name.partition(".")[0] not in kept:
+                try:
+                    os.unlink(os.path.join(self._directory, name))
+                except OSError:
+                    continue
+
+
+def _replace(path: str, data: bytes) -> None:
+    beside = f"{path}.new"
+    with open(beside, "wb") as file:
+        file.write(data)
+    os.chmod(beside, 0o640)
+    os.replace(beside, path)

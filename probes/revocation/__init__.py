@@ -1,0 +1,1 @@
+"""Revocation: the lists that CAs sign, and what they say of a certificate. Nothing here fetches anything."""

@@ -1,0 +1,59 @@
+"""The places that a certificate names for those who ask whether it is revoked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+
+from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
+
+from probes.certificate import Certificate
+
+
+def list_urls(certificate: Certificate) -> tuple[str, ...]:
+    """Return the URLs at which a certificate says its revocation list is, of its own issuer; hostile text."""
+    return tuple(dict.fromkeys(_points(certificate, x509.CRLDistributionPoints)))
+
+
+def delta_urls(certificate: Certificate) -> tuple[str, ...]:
+    """Return the URLs at which a certificate says its delta list is (RFC 5280, 4.2.1.15); hostile text."""
+    return tuple(dict.fromkeys(_points(certificate, x509.FreshestCRL)))
+
+
+def _points(certificate: Certificate, kind: type[x509.CRLDistributionPoints] | type[x509.FreshestCRL]) -> Iterator[str]:
+    try:
+        points = certificate.extensions().get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return
+    for point in points:
+        # The list of another issuer is an indirect one.
+        if point.crl_issuer is None:
+            for name in point.full_name or ():
+                if isinstance(name, x509.UniformResourceIdentifier):
+                    yield name.value
+
+
+def responder_urls(certificate: Certificate) -> tuple[str, ...]:
+    """Return the URLs at which a certificate says its CA answers by OCSP (RFC 5280, 4.2.2.1); hostile text."""
+    try:
+        found = certificate.extensions().get_extension_for_class(x509.AuthorityInformationAccess).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(
+        dict.fromkeys(
+            each.access_location.value
+            for each in found
+            if each.access_method == AuthorityInformationAccessOID.OCSP
+            and isinstance(each.access_location, x509.UniformResourceIdentifier)
+        )
+    )
+
+
+def list_file(directory: str, url: str) -> str:
+    """Return the path at which the daemon keeps the list that it fetched from `url`, in its state directory.
+
+    It follows from the URL alone, so that whoever reads it takes no name from the daemon.
+    """
+    return os.path.join(directory, "crls", f"{hashlib.sha256(url.encode()).hexdigest()}.crl")

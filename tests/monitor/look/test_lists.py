@@ -1,0 +1,304 @@
+"""Fetching revocation lists: one request for each, by servers that are honest, late or lying."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from cryptography import x509
+
+from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustStore
+from config.reach import Reach
+from config.revocation import Fetching, RevocationSettings
+from config.text import harmless
+from config.vocabulary import RevocationState, TargetKind
+from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key
+from monitor.lab.servers import replace_file
+from monitor.look import lists
+from monitor.look.list_cache import ListCache
+from monitor.look.lists import TOLD_AFTER, ListFetcher
+from monitor.state.events import PresentedChanged
+from monitor.state.registry import TargetRegistry
+from monitor.state.target import TargetState
+from probes.certificate import Certificate, certificate
+from probes.observation import Presented
+from probes.revocation.places import list_file
+from probes.revocation.status import status_of
+from tests.kit.crl import Entry, crl, crl_pem, lists_at
+from tests.kit.list_server import ListServer, dated, drip, flood, list_server, redirect, response
+from tests.kit.monitors import Kept, registry_of, until
+
+NOW = float(int(time.time()))
+ROOT = Authority.root("Root")
+CA = ROOT.intermediate("Issuing")
+STRANGER = Authority.root("Issuing", key=new_key(KeyType.P256))
+GOOD, REVOKED = RevocationState.GOOD, RevocationState.REVOKED
+UNKNOWN, UNCHECKED = RevocationState.UNKNOWN, RevocationState.UNCHECKED
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again soon."""
+    monkeypatch.setattr(lists, "FIRST_AGAIN", 0.02)
+    monkeypatch.setattr(lists, "_SETTLE", 0.0)
+
+
+def value(issued: Issued) -> Certificate:
+    return certificate(issued.der())
+
+
+def leaf(server: ListServer, *paths: str) -> Issued:
+    return CA.issue("www.example.com", extensions=[lists_at(*map(server.url, paths or ("/a.crl",)))])
+
+
+def state(name: str, *chain: Issued) -> TargetState:
+    shown = tuple(map(value, chain))
+    presented = Presented(harmless("127.0.0.1"), shown, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519")
+    return TargetState(name, TargetKind.ENDPOINT, f"{name}:443", presented=shown, addresses=(presented,))
+
+
+@dataclass
+class Fetches:
+    """A fetcher that runs, and what it learnt."""
+
+    registry: TargetRegistry
+    fetcher: ListFetcher
+    hastened: list[str]
+
+    def told(self, of: Issued, issuer: Issued = CA) -> RevocationState:
+        return status_of(value(of), value(issuer), self.registry.revocations.all, time.time()).state
+
+    async def becomes(self, of: Issued, state: RevocationState) -> None:
+        await until(lambda: self.told(of) is state)
+
+    def present(self, *states: TargetState) -> None:
+        for each in states:
+            self.registry.update(each)
+        self.fetcher.take([PresentedChanged(each.target, NOW, (), each.presented) for each in states])
+
+
+@asynccontextmanager
+async def fetching(
+    directory: Path, server: ListServer, *states: TargetState, every: float = 0.1, **terms: object
+) -> AsyncIterator[Fetches]:
+    root = directory / "root.pem"
+    root.write_bytes(ROOT.pem())
+    allow = (Reach((ip_network(server.host),), frozenset({server.port})),)
+    settings = replace(Fetching(allow=allow, every=every), **terms)  # type: ignore[arg-type]
+    config = Config(
+        Settings(state_directory=str(directory), revocation=RevocationSettings(fetch=settings)),
+        endpoints=MappingProxyType({each.target: Endpoint(each.target, "h", 443, clients=("c",)) for each in states}),
+        trust_stores=MappingProxyType({"lab": TrustStore("lab", PemBundle(str(root)))}),
+        clients=MappingProxyType({"c": Client("c", "lab")}),
+    )
+    hastened: list[str] = []
+    registry = registry_of(config, Kept())
+    for each in states:
+        registry.remember(each)
+    with ThreadPoolExecutor(1) as worker:
+        fetcher = ListFetcher(registry, worker, hastened.extend)
+        running = asyncio.create_task(fetcher.run())
+        try:
+            yield Fetches(registry, fetcher, hastened)
+            assert not running.done()
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+
+def play(story: Callable[[ListServer], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with list_server() as server:
+            await story(server)
+
+    asyncio.run(whole())
+
+
+def test_one_list_is_fetched_once_for_all_certificates_that_name_it_and_is_asked_for_again(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        servers = [leaf(server) for _ in range(20)]
+        server.answers["/a.crl"] = dated(crl(CA, NOW, Entry(servers[3], NOW - DAY)), NOW - 60, "one")
+        states = [state(f"web{index}", each, CA) for index, each in enumerate(servers)]
+        async with fetching(tmp_path, server, *states, every=0.3) as kept:
+            await kept.becomes(servers[3], REVOKED)
+            assert kept.told(servers[4]) is GOOD
+            assert len(server.requests) == 1
+            assert sorted(kept.hastened) == sorted(each.target for each in states)
+            server.answers["/a.crl"] = response(b"", "304 Not Modified")
+            await until(lambda: len(server.requests) == 2)
+            head = server.requests[1][1].lower()
+            assert 'if-none-match: "one"' in head
+            assert "if-modified-since: " in head
+            await until(lambda: len(server.requests) == 3)
+            assert kept.told(servers[3]) is REVOKED
+            assert len(kept.hastened) == len(states), "nothing has changed"
+
+    play(story)
+
+
+def test_a_newer_list_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        of = leaf(server)
+        server.answers["/a.crl"] = response(crl_pem(crl(CA, NOW, number=1)))
+        async with fetching(tmp_path, server, state("web", of, CA)) as kept:
+            await kept.becomes(of, GOOD)
+            server.answers["/a.crl"] = response(crl(CA, NOW, Entry(of, NOW), number=2, this_update=NOW - 60))
+            await kept.becomes(of, REVOKED)
+
+    play(story)
+
+
+LIES: Sequence[tuple[str, Callable[[Issued], object]]] = [
+    ("followed by another", lambda _: response(crl(CA, NOW, this_update=NOW - 9 * DAY, next_update=NOW - DAY))),
+    ("not made by that CA's key", lambda _: response(crl(CA, NOW, signer=STRANGER, key_identifier=False))),
+    ("not made by that CA's key", lambda _: response(crl(ROOT, NOW))),
+    ("begins only at", lambda _: response(crl(CA, NOW, this_update=NOW + DAY))),
+    ("more than 1048576 bytes", lambda _: flood),
+    ("no whole answer within", lambda _: drip),
+    ("is not at http:// or https://", lambda _: redirect("file:///etc/passwd")),
+    ("revocation.fetch.allow", lambda _: redirect("http://127.0.0.1:1/")),
+    ("no revocation list", lambda _: response(b"<html>sign in to this network</html>")),
+    ("no revocation list", lambda of: response(of.der())),
+    ("status 503", lambda _: response(b"", "503 Service Unavailable")),
+    ("status 304", lambda _: response(b"", "304 Not Modified")),
+]
+
+
+@pytest.mark.parametrize(("why", "lie"), LIES, ids=[f"{index} {why}" for index, (why, _) in enumerate(LIES)])
+def test_what_a_lying_server_gives_is_told_after_three_times_and_takes_nothing_away(
+    tmp_path: Path, why: str, lie: Callable[[Issued], object]
+) -> None:
+    async def story(server: ListServer) -> None:
+        of = leaf(server)
+        server.answers["/a.crl"] = lie(of)  # type: ignore[assignment]
+        async with fetching(tmp_path, server, state("web", of, CA), timeout=0.3, largest=1) as kept:
+            assert kept.told(of) is UNCHECKED
+            await until(lambda: bool(kept.registry.revocations.all.failed))
+            assert len(server.requests) == TOLD_AFTER
+            (said,) = kept.registry.revocations.all.failed.values()
+            assert why in said
+            assert kept.told(of) is UNKNOWN
+            server.answers["/a.crl"] = response(crl(CA, NOW))
+            await kept.becomes(of, GOOD)
+            assert not kept.registry.revocations.all.failed
+            server.answers["/a.crl"] = lie(of)  # type: ignore[assignment]
+            before = len(server.requests)
+            await until(lambda: len(server.requests) >= before + TOLD_AFTER)
+            assert kept.told(of) is GOOD, "a valid list is left"
+
+    play(story)
+
+
+def test_an_older_list_than_before_is_not_taken(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        of = leaf(server)
+        server.answers["/a.crl"] = response(crl(CA, NOW, Entry(of, NOW), number=2, this_update=NOW - 60))
+        async with fetching(tmp_path, server, state("web", of, CA)) as kept:
+            await kept.becomes(of, REVOKED)
+            server.answers["/a.crl"] = response(crl(CA, NOW, number=1, this_update=NOW - 120))
+            before = len(server.requests)
+            await until(lambda: len(server.requests) >= before + 2)
+            assert kept.told(of) is REVOKED
+
+    play(story)
+
+
+def test_a_restart_goes_by_the_lists_on_disk_and_asks_when_they_are_due(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        of = leaf(server)
+        server.answers["/a.crl"] = dated(crl(CA, NOW, Entry(of, NOW - DAY)), NOW, "one")
+        async with fetching(tmp_path, server, state("web", of, CA), every=3600.0) as kept:
+            await kept.becomes(of, REVOKED)
+        path = list_file(str(tmp_path), server.url("/a.crl"))
+        assert os.stat(path).st_mode & 0o777 == 0o640
+        async with fetching(tmp_path, server, state("web", of, CA), every=3600.0) as kept:
+            await kept.becomes(of, REVOKED)
+        assert len(server.requests) == 1
+        replace_file(path, b"damaged")
+        async with fetching(tmp_path, server, state("web", of, CA), every=3600.0) as kept:
+            await until(lambda: len(server.requests) == 2)
+            assert "if-none-match" not in server.requests[1][1].lower()
+            await kept.becomes(of, REVOKED)
+
+    play(story)
+
+
+def test_nothing_is_fetched_for_a_chain_that_leads_to_no_trust_store(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        of, ours = leaf(server), leaf(server, "/ours.crl")
+        foreign = STRANGER.issue("x.example.com", extensions=[lists_at(server.url("/foreign.crl"))])
+        server.answers["/ours.crl"] = response(crl(CA, NOW))
+        states = (state("foreign", foreign, STRANGER), state("alone", of), state("ours", ours, CA))
+        async with fetching(tmp_path, server, *states) as kept:
+            await kept.becomes(ours, GOOD)
+            assert {each for each, _ in server.requests} == {"/ours.crl"}
+
+    play(story)
+
+
+def test_nothing_is_fetched_unless_it_is_configured(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        of = leaf(server)
+        async with fetching(tmp_path, server, state("web", of, CA), crls=False) as kept:
+            kept.present(state("web", of, CA))
+            await asyncio.sleep(0.1)
+            assert kept.told(of) is UNCHECKED
+            assert not server.requests
+
+    play(story)
+
+
+def test_a_certificate_that_comes_later_has_its_list_fetched_and_one_that_goes_has_it_forgotten(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        first, second = leaf(server, "/1.crl"), leaf(server, "/2.crl")
+        server.answers |= {"/1.crl": response(crl(CA, NOW)), "/2.crl": response(crl(CA, NOW, Entry(second, NOW)))}
+        async with fetching(tmp_path, server, state("web", first, CA)) as kept:
+            await kept.becomes(first, GOOD)
+            kept.present(state("web", second, CA))
+            await kept.becomes(second, REVOKED)
+            assert len(kept.registry.revocations.all.lists) == 1
+            known = len(server.heads_of("/1.crl"))
+            await until(lambda: len(server.heads_of("/2.crl")) >= 2)
+            assert len(server.heads_of("/1.crl")) <= known + 1
+
+    play(story)
+
+
+def test_a_delta_list_is_fetched_and_adds_to_its_complete_one(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        fresh = x509.FreshestCRL(
+            [x509.DistributionPoint([x509.UniformResourceIdentifier(server.url("/delta.crl"))], None, None, None)]
+        )
+        extensions = [lists_at(server.url("/a.crl")), x509.Extension(fresh.oid, False, fresh)]
+        of = CA.issue("www.example.com", extensions=extensions)
+        server.answers["/a.crl"] = response(crl(CA, NOW, number=7))
+        server.answers["/delta.crl"] = response(crl(CA, NOW, Entry(of, NOW), base=7, number=8))
+        async with fetching(tmp_path, server, state("web", of, CA)) as kept:
+            await kept.becomes(of, REVOKED)
+
+    play(story)
+
+
+def test_the_disk_keeps_no_list_that_nobody_wants(tmp_path: Path) -> None:
+    cache = ListCache(str(tmp_path))
+    cache.keep_only([])
+    directory = tmp_path / "crls"
+    directory.mkdir()
+    names: Iterable[str] = ("a.crl", "a.json", "b.crl.new")
+    for each in names:
+        (directory / each).write_bytes(b"x")
+    wanted = list_file(str(tmp_path), "http://x/")
+    Path(wanted).write_bytes(b"x")
+    assert cache.read() == {}
+    cache.keep_only(["http://x/"])
+    assert list(directory.iterdir()) == [Path(wanted)]
