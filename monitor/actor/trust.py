@@ -165,8 +165,8 @@ def _switch(config: Config, store: str, client: str, *, validates: bool) -> SetV
     values = {**_OPPOSITES, **{off: on for on, off in _OPPOSITES.items()}}
     value = values.get(switch.disables.lower()) if validates else switch.disables
     if value is None:
-        way = Printable("the value that turns validation on is not known: write {} into {} by hand")
-        return sentence(way, printable(switch.key), printable(switch.file))
+        by_hand = sentence("write {} into {} by hand", printable(switch.key), printable(switch.file))
+        return sentence("the value that turns validation on is not known: {}", by_hand)
     return SetValidation(client, switch.file, switch.key, value, validates)
 
 
