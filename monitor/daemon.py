@@ -143,6 +143,7 @@ class Daemon:
         await self._meet_actor()
         self.parts.look.sets.reconfigure()
         self.parts.look.endpoints.reconfigure()
+        self.parts.look.offers.reconfigure()
         for each in (*wiring.running(self.parts), self._announce(), self._keep_house()):
             self._spawn(each)
         calendar = AsyncIOScheduler(timezone="UTC")
@@ -166,6 +167,7 @@ class Daemon:
             if code is Code.UNREADABLE and subject.startswith(os.sep)
         ]
         parts.state.own.report("files", unsearched)
+        parts.state.own.report("undeclared", parts.look.undeclared.remember(itself))
         parts.notify.notifier.restore(parts.notify.store.load_kept())
         parts.act.journal.restore(parts.notify.store.newest_action())
         # Orders that had not begun are decided again.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from config.model import Endpoint, FileTarget
 from config.text import Printable, harmless, sentence
-from config.vocabulary import Code, FileContent, FileRole, UnreadableReason
+from config.vocabulary import Code, EntryKind, FileContent, FileRole, Integrity, UnreadableReason
 from probes.certificate import Certificate
 from probes.chain import are_anchors, find_leaf, named_path, presented_path
 from probes.container.registry import may_hold_certificates
@@ -18,18 +18,19 @@ from probes.judge.bundle import judge_bundle
 from probes.judge.client import Circumstances, View, judge_validation, subject_in
 from probes.judge.conformance import judge_encoding
 from probes.judge.default import judge_default
-from probes.judge.key import judge_exposure, judge_match, judge_strength
+from probes.judge.key import judge_algorithm, judge_exposure, judge_match, judge_strength
 from probes.judge.keystore import judge_store_password, judge_trusted
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.presented import Audience, earliest_end, judge_presented
-from probes.judge.revocation import SeenPath, judge_lists, judge_revocation, list_boundaries
+from probes.judge.revocation import SeenPath, judge_lists, judge_revocation, judge_staple, list_boundaries
 from probes.judge.sharing import SharingServer, judge_shared
 from probes.judge.source import judge_endpoint_source, judge_file_source
 from probes.judge.state import OnDisk, judge_agreement, judge_served
 from probes.judge.time import boundaries, judge_time
-from probes.judge.tls import judge_tls
+from probes.judge.tls import judge_offers, judge_tls
 from probes.observation import EndpointObservation, FileObservation, Presented
 from probes.revocation.evidence import NO_EVIDENCE, Evidence
+from probes.tls.support import Supported
 from probes.trust import Trust
 
 _NEVER_A_CERTIFICATE = frozenset(
@@ -76,6 +77,8 @@ class EndpointContext:
     """It answered so short a time ago that its service may be restarting, however many looks there were since."""
     sharing: tuple[SharingServer, ...] = ()
     """Other servers that present the same key, by name."""
+    supported: Supported | None = None
+    """What it takes beside what it negotiates; None where it was not asked."""
     revocation: Evidence = NO_EVIDENCE
 
 
@@ -104,10 +107,12 @@ def is_faulty(observation: FileObservation) -> bool:
 def is_worth_watching(observation: FileObservation, context: FileContext) -> bool:
     """Whether a file is a target: one met by a pattern is, where it holds or has held a certificate, or might.
 
-    So is one that holds a revocation list.
+    So is a private key that others may read or replace, and a file with a revocation list.
     """
     found = observation.certificates or observation.lists or context.last_known
     if context.target.role is not FileRole.FOUND or found:
+        return True
+    if observation.content is FileContent.KEY and any(judge_exposure(observation.mode, Printable("it"))):
         return True
     if observation.failure is None or is_denied(observation, context):
         return False
@@ -146,6 +151,7 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
             expiry = earliest_end(certificates)
     elif certificates:
         leaf = find_leaf(certificates)
+        chains = _chains(observation, target.role, certificates)
         if context.view is not None or target.role in _ARTEFACTS:
             views = () if context.view is None else (context.view,)
             audience = Audience(
@@ -156,15 +162,19 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
                 target.thresholds,
                 revocation=context.revocation,
             )
-            reception = judge_presented((certificates,), audience, now)
+            reception = judge_presented((chain for _, chain in chains), audience, now)
             findings += reception.findings
             times += reception.boundaries
             expiry = reception.expiry
         else:
-            path = named_path(certificates)
-            findings += _judge_unseen(path, certificates, context, now)
+            ends: list[int | None] = []
+            for name, chain in chains:
+                path = named_path(chain)
+                ends.append(earliest_end(path))
+                for found in _judge_unseen(path, chain, certificates, context, now):
+                    findings.append(replace(found, detail=sentence("{}: {}", name, found.detail)) if name else found)
             times += context.revocation.boundaries()
-            expiry = earliest_end(path)
+            expiry = min((end for end in ends if end is not None), default=None)
         findings += judge_default(leaf, target.default_certificate)
         if context.view is None:
             findings += judge_names(leaf, context.names)
@@ -173,11 +183,22 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
             findings += judge_match(leaf, context.keys, harmless(context.keys_where))
     findings += judge_lists(observation.lists, now, found=target.role is FileRole.FOUND)
     times += list_boundaries(observation.lists)
-    if observation.keys or observation.content is FileContent.KEY:
+    if _holds_open_key(observation, target.role):
         findings += judge_exposure(observation.mode, Printable("the file"))
     held = (certificate for entry in trusted for certificate in entry.certificates)
     times += boundaries(dict.fromkeys((*certificates, *held)), target.thresholds)
     return _assessment(findings, (), expiry, times, now)
+
+
+def _holds_open_key(observation: FileObservation, role: FileRole) -> bool:
+    """Whether there is a private key that anybody who reads the file has.
+
+    A keystore that a pattern found may be meant to be read by all, under a password of its own.
+    """
+    keystore = observation.keystore
+    if role is FileRole.FOUND and keystore is not None and keystore.integrity is Integrity.VERIFIED:
+        return keystore.default_password and bool(observation.keys)
+    return bool(observation.keys) or observation.content is FileContent.KEY
 
 
 def _judge_anchors(certificates: Sequence[Certificate], target: FileTarget, now: float) -> Iterator[Finding]:
@@ -205,18 +226,40 @@ def _are_trusted(
     return pinned or are_anchors(certificates, keys)
 
 
+def _chains(
+    observation: FileObservation, role: FileRole, certificates: tuple[Certificate, ...]
+) -> tuple[tuple[Printable, tuple[Certificate, ...]], ...]:
+    """Return the chains in a file: that of each private key in a keystore or document, or all certificates as one.
+
+    Each of several has a name: its alias, or its place in the document.
+
+    Of a component's own keystore, its service has chosen one.
+    """
+    keystore = observation.keystore
+    if keystore is None or role in _SERVERS_OWN or certificates is not observation.certificates:
+        return ((Printable(""), certificates),)
+    own = [each for each in keystore.entries if each.kind is EntryKind.PRIVATE_KEY and each.certificates]
+    chains = tuple((each.alias, each.certificates) for each in own)
+    return chains if len(chains) > 1 else ((Printable(""), certificates),)
+
+
 def _judge_unseen(
-    path: Sequence[Certificate], certificates: Sequence[Certificate], context: FileContext, now: float
+    path: Sequence[Certificate],
+    chain: Sequence[Certificate],
+    certificates: Sequence[Certificate],
+    context: FileContext,
+    now: float,
 ) -> Iterator[Finding]:
     """Yield findings on certificates that no known server presents; no signature is verified but for revocation."""
     subject_of = subject_in(certificates)
     for each in path:
         yield from judge_time(each, subject_of(each), now, context.target.thresholds)
         yield from judge_strength(each, subject_of(each))
+        yield from judge_algorithm(each, subject_of(each))
         yield from judge_encoding(each, subject_of(each))
     yield from judge_common_name(path[0], subject_of(path[0]))
     if not context.revocation.is_empty:
-        yield from judge_revocation([SeenPath(presented_path(certificates))], context.revocation, now, subject_of)
+        yield from judge_revocation([SeenPath(presented_path(chain))], context.revocation, now, subject_of)
 
 
 def assess_endpoint(observation: EndpointObservation, context: EndpointContext, now: float) -> Assessment:
@@ -230,7 +273,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
         context.elsewhere,
         endpoint.thresholds,
         Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
-        context.revocation,
+        context.revocation.beside({find_leaf(each.chain).sha256: each.staple for each in presented if each.staple}),
     )
     reception = judge_presented((each.chain for each in presented), audience, now)
     failures = 1 if context.just_went_dark else context.failures_in_a_row
@@ -238,6 +281,9 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     times = list(reception.boundaries)
     for each in presented:
         findings += judge_tls(each, endpoint.tls)
+        findings += judge_staple(each)
+    if context.supported is not None:
+        findings += judge_offers(context.supported, endpoint.tls)
     findings += judge_agreement(presented, endpoint.key_types if len(endpoint.key_types) > 1 else ())
     for view in context.views:
         findings += judge_validation(view)
@@ -245,7 +291,15 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     if context.on_disk is not None:
         findings += judge_served(presented, context.on_disk, now)
         times.append(context.on_disk.since + context.on_disk.grace)
-    return _assessment(findings, reception.edges, reception.expiry, times, now)
+    told = (_at_address(each, observation.addresses) for each in findings)
+    return _assessment(told, reception.edges, reception.expiry, times, now)
+
+
+def _at_address(found: Finding, addresses: frozenset[Printable]) -> Finding:
+    """Return a finding on one of several addresses with that address in its sentence."""
+    if len(addresses) <= 1 or found.subject not in addresses:
+        return found
+    return replace(found, detail=sentence("{} (at {})", found.detail, found.subject))
 
 
 def in_place_of_unreadable(assessment: Assessment, found: Finding) -> Assessment:

@@ -35,6 +35,7 @@ _BROKEN: Final = frozenset(
         UnreadableReason.NOT_REGULAR,
         UnreadableReason.BAD_PEM,
         UnreadableReason.BAD_DER,
+        UnreadableReason.BAD_DOCUMENT,
         UnreadableReason.NO_PASSWORD,
         UnreadableReason.WRONG_PASSWORD,
     }

@@ -19,7 +19,7 @@ from probes.certificate import Certificate, certificate
 from probes.chain import are_anchors
 from probes.container.blocks import SEALED, Container, EncodingFault, faulty
 from probes.container.private_key import open_key
-from probes.container.registry import called, is_keystore, open_container
+from probes.container.registry import called, is_keystore, open_container, open_places
 from probes.keystore import DEFAULT_PASSWORD, Keystore, KeystoreEntry, password_in
 from probes.line.registry import read_line
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
@@ -45,9 +45,10 @@ NOT_FOR_US: Final = frozenset(
 )
 """Why a file that may be in order gives no facts: who looks may not read it."""
 
-_COMPARED: Final = frozenset(
-    {FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE, FileRole.LISTED}
+_WITH_KEYS: Final = frozenset(
+    {FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE, FileRole.LISTED, FileRole.FOUND}
 )
+_OF_OTHERS: Final = stat.S_IRWXO
 _REASONS: Final[Mapping[int, tuple[UnreadableReason, Printable]]] = {
     errno.ENOENT: (UnreadableReason.NOT_FOUND, Printable("there is no such file")),
     errno.ENOTDIR: (UnreadableReason.NOT_FOUND, Printable("there is no such file")),
@@ -96,7 +97,7 @@ def look_at_file(
         return FileObservation(
             target.name, now, identity, FileContent.NOTHING, mode=mode, owner=owner, failure=read.data
         )
-    return look_into(
+    seen = look_into(
         read.data,
         target,
         now,
@@ -107,6 +108,10 @@ def look_at_file(
         with_keys=with_keys,
         most_certificates=most_certificates,
     )
+    has_key = bool(seen.keys) or seen.content is FileContent.KEY
+    if target.role is FileRole.FOUND and has_key and mode & _OF_OTHERS and _is_sheltered(target.path):
+        return replace(seen, mode=mode & ~_OF_OTHERS)
+    return seen
 
 
 def look_into(
@@ -140,10 +145,12 @@ def look_into(
     keystore, bad = _decoded(container.keystore, most_certificates)
     failures += bad
     keys, locked = _NO_KEYS, 0
-    if with_keys or target.role in _COMPARED:
+    if with_keys or target.role in _WITH_KEYS:
         locked = 0 if container.keystore is None else container.keystore.locked_keys
         keys = _public_halves(blocks.keys, [each for each in passwords if isinstance(each, bytes)])
-        failures += keys.failures
+        if target.role is not FileRole.FOUND:
+            # Where nobody asks for a key, one that the library does not know is no fault.
+            failures += keys.failures
     return FileObservation(
         target=target.name,
         at=now,
@@ -185,16 +192,21 @@ def read_passwords(paths: Iterable[str], opened: Callable[[str], int] = open_pla
 
 
 def _read_password(path: str, opened: Callable[[str], int]) -> bytes | Unreadable:
-    read = _read(path, opened)
-    password = read if isinstance(read, Unreadable) else read.data
+    password = read_whole(path, opened)
     return password if isinstance(password, Unreadable) else password_in(password)
+
+
+def read_whole(path: str, opened: Callable[[str], int] = open_plainly) -> bytes | Unreadable:
+    """Return the content of the file at `path`; whatever it is, reading neither hangs nor raises."""
+    read = _read(path, opened)
+    return read if isinstance(read, Unreadable) else read.data
 
 
 def _opened(data: bytes, target: FileTarget, passwords: Sequence[bytes | Unreadable]) -> Container:
     """Return what is in a file, with a password that is known for it, or else with the one that everybody knows."""
-    container = _unlocked(data, [each for each in passwords if isinstance(each, bytes)])
+    container = _unlocked(data, target, [each for each in passwords if isinstance(each, bytes)])
     if not passwords and _asks_for_password(container):
-        guessed = open_container(data, DEFAULT_PASSWORD)
+        guessed = _opened_with(data, target, DEFAULT_PASSWORD)
         if guessed.keystore is not None and guessed.keystore.default_password:
             container = guessed
     if target.role is FileRole.KEYSTORE and not is_keystore(container.format):
@@ -217,14 +229,18 @@ def _opened(data: bytes, target: FileTarget, passwords: Sequence[bytes | Unreada
     return container
 
 
-def _unlocked(data: bytes, passwords: Sequence[bytes]) -> Container:
+def _unlocked(data: bytes, target: FileTarget, passwords: Sequence[bytes]) -> Container:
     """Return what is in a file, with the first password that opens all of it; without that, with the last."""
-    container = open_container(data, passwords[0] if passwords else None)
+    container = _opened_with(data, target, passwords[0] if passwords else None)
     for each in passwords[1:]:
         if not any(fault.reason is UnreadableReason.WRONG_PASSWORD for fault in container.blocks.faults):
             break
-        container = open_container(data, each)
+        container = _opened_with(data, target, each)
     return container
+
+
+def _opened_with(data: bytes, target: FileTarget, password: bytes | None) -> Container:
+    return open_places(data, target.pointers, password) if target.pointers else open_container(data, password)
 
 
 def _asks_for_password(container: Container) -> bool:
@@ -238,6 +254,19 @@ def _asks_for_password(container: Container) -> bool:
 def _faulty(container: Container, reason: UnreadableReason, detail: str) -> Container:
     """Return the container with this fault in place of all others; what could be read is kept."""
     return replace(container, blocks=replace(container.blocks, faults=(EncodingFault(reason, detail),)))
+
+
+def _is_sheltered(path: str) -> bool:
+    """Whether a directory on the way to a file lets nobody in but its owner and group."""
+    directory = os.path.realpath(path)
+    while directory != os.sep:
+        directory = os.path.dirname(directory)
+        try:
+            if not os.stat(directory).st_mode & stat.S_IXOTH:
+                return True
+        except OSError:
+            return False
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from config.label import Labels, label_value, labels_of
 from config.model import FileTarget, Watch
 from config.text import Printable, printable, sentence
 from config.vocabulary import FileRole, UnreadableReason
@@ -58,6 +59,11 @@ def find(watches: Iterable[Watch], under: str = "/") -> Found:
     return Found(
         tuple(search.targets.values()), search.directories, search.unreadable, search.exceeded, search.unfollowed
     )
+
+
+def is_pattern_of_paths(path: str) -> bool:
+    """Whether `path` has a wildcard."""
+    return _WILDCARD.search(path) is not None
 
 
 def tree_of(pattern: str) -> str:
@@ -133,6 +139,9 @@ class _Search:
         known = self.targets.get(path)
         if known is not None and (known.role is FileRole.LISTED or role is FileRole.FOUND):
             return
+        labels = _labels(watch, path)
+        if labels is None:
+            return
         if len(self.targets) - self.before[0] >= FILE_LIMIT:
             self.exceeded[tree] = sentence("more than {} files match", FILE_LIMIT)
             return
@@ -143,7 +152,8 @@ class _Search:
             trust_store=watch.trust_store,
             thresholds=watch.thresholds,
             password_files=watch.password_files,
-            labels=watch.labels,
+            labels=labels,
+            pointers=watch.pointers,
         )
 
     def full(self, tree: str) -> bool:
@@ -151,6 +161,20 @@ class _Search:
             self.exceeded[tree] = sentence("more than {} directories to search", DIRECTORY_LIMIT)
             return True
         return len(self.targets) - self.before[0] >= FILE_LIMIT and tree in self.exceeded
+
+
+def _labels(watch: Watch, path: str) -> Labels | None:
+    """Return the labels of a file: those of its watch, and the named groups of its path; None where it does not match.
+
+    A group that takes no part, or nothing, gives no label.
+    """
+    if watch.expression is None:
+        return watch.labels
+    matched = re.compile(watch.expression).fullmatch(path)
+    if matched is None:
+        return None
+    from_path = {name: label_value(text) for name, text in matched.groupdict().items() if text}
+    return labels_of(dict(watch.labels), from_path)
 
 
 class _PatternWalk:

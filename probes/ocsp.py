@@ -210,7 +210,7 @@ def _made_by(holder: Certificate, response: ocsp.OCSPResponse) -> bool:
     algorithm = response.signature_hash_algorithm
     if holder.is_costly or isinstance(algorithm, hashes.MD5):
         return False
-    key, signature, data = holder.x509().public_key(), response.signature, response.tbs_response_bytes
+    key, signature, data = holder.decoded().public_key(), response.signature, response.tbs_response_bytes
     try:
         match key:
             case rsa.RSAPublicKey() if algorithm is not None:

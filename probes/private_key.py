@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
+from cryptography.utils import CryptographyDeprecationWarning
+
+# A key of an old kind is nothing to write to the log.
+warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, message="Diffie-Hellman over finite")
 
 _PEM_BEGINS = b"-----"
 

@@ -44,10 +44,13 @@ _RSA: Final = bytes.fromhex("2a864886f70d0101")
 _WITH_OWN_PARAMETERS: Final = frozenset({7, 8, 10})
 """RSAES-OAEP, MGF1, RSASSA-PSS."""
 _PSS: Final = _RSA + b"\x0a"
-_ECDSA: Final = bytes.fromhex("2a8648ce3d0403")
-"""With a hash of SHA-2."""
+_WITHOUT: Final = tuple(map(bytes.fromhex, ("2a8648ce3d0403", "2a8648ce380403", "6086480165030403")))
+"""The signatures of ECDSA and DSA: prefixes of their identifiers."""
 _EDWARDS: Final = frozenset({bytes.fromhex("2b6570"), bytes.fromhex("2b6571")})
 """Ed25519, Ed448."""
+_ANY_TIME: Final = b"\x17\x0d000101000000Z"
+_UNKNOWN_KEY: Final = bytes.fromhex("3009300406028837030100")
+"""Of the algorithm 2.999, an example."""
 _DEEPEST: Final = 32
 
 
@@ -58,6 +61,8 @@ class Reencoded:
     der: bytes
     broken: tuple[Printable, ...]
     """The rules of encoding that the original breaks, each a sentence."""
+    without_times: tuple[bool, ...] = ()
+    """Whether nobody can read notBefore, and notAfter: then `der` has any time in their place."""
 
 
 def version_of(der: bytes) -> int:
@@ -74,15 +79,25 @@ def signed_part(der: bytes) -> bytes:
 def reencode(der: bytes) -> Reencoded:
     """Return a certificate in strict DER; raises DERError, IndexError where it has not the shape of one.
 
-    Of text, times and the like that nobody can read, the bytes stay.
+    Of text that nobody can read, the bytes stay.
     """
     work = _Reencoding()
-    return Reencoded(work.certificate(der), tuple(work.broken))
+    return Reencoded(work.certificate(der), tuple(work.broken), tuple(work.without_times))
+
+
+def without_key(der: bytes) -> bytes:
+    """Return a certificate whose key is of an algorithm that nobody knows; raises DERError, IndexError."""
+    tbs, *signature = elements(first_element(der).content)
+    fields = elements(tbs.content)
+    at = 6 if fields[0].tag == CONTEXT_0 else 5
+    written = [each.whole for each in fields[:at]] + [_UNKNOWN_KEY] + [each.whole for each in fields[at + 1 :]]
+    return encoded(SEQUENCE, b"".join((encoded(SEQUENCE, b"".join(written)), *(each.whole for each in signature))))
 
 
 class _Reencoding:
     def __init__(self) -> None:
         self.broken: dict[Printable, None] = {}
+        self.without_times: list[bool] = []
 
     def certificate(self, der: bytes) -> bytes:
         tbs, algorithm, *rest = elements(self._shortest(first_element(der)))
@@ -143,9 +158,11 @@ class _Reencoding:
         return encoded(SEQUENCE, name.whole + right)
 
     def _time(self, time: Element) -> bytes:
-        if time.tag not in TIMES:
-            return time.whole
-        right = _time_in_utc(time)
+        right = _time_in_utc(time) if time.tag in TIMES else None
+        self.without_times.append(right is None)
+        if right is None:
+            self._breaks(_TIME)
+            return _ANY_TIME
         if right != time.whole:
             self._breaks(_TIME)
         return right
@@ -221,15 +238,15 @@ def _parameters(name: bytes, given: bytes) -> bytes:
         return _NULL
     if name == _PSS and given[:1] != bytes([SEQUENCE]):
         return b""
-    return b"" if name.startswith(_ECDSA) or name in _EDWARDS else given
+    return b"" if name.startswith(_WITHOUT) or name in _EDWARDS else given
 
 
-def _time_in_utc(time: Element) -> bytes:
-    """Return a time as RFC 5280, 4.1.2.5, has it; as it is written where it is none."""
+def _time_in_utc(time: Element) -> bytes | None:
+    """Return a time as RFC 5280, 4.1.2.5, has it; None where it is none."""
     pattern = _UTC_TIME if time.tag == _UTC else _GENERALIZED_TIME
     found = pattern.fullmatch(time.content)
     if found is None:
-        return time.whole
+        return None
     year, rest, seconds, sign, hours, minutes = found.groups()
     whole_year = int(year) + ((1900 if int(year) >= 50 else 2000) if time.tag == _UTC else 0)
     try:
@@ -240,7 +257,7 @@ def _time_in_utc(time: Element) -> bytes:
             ahead = timedelta(hours=int(hours), minutes=int(minutes))
             at += -ahead if sign == b"+" else ahead
     except (ValueError, OverflowError):
-        return time.whole
+        return None
     if time.tag == _GENERALIZED and time.content == f"{at:%Y%m%d%H%M%S}Z".encode():
         # Before 2050 it should be a UTCTime, which is a rule of values.
         return time.whole

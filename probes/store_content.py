@@ -163,7 +163,10 @@ def _doubt(opened: Container) -> int:
 
 
 def _without_aliases(opened: Container) -> StoreContent:
-    entries = tuple(StoreEntry("", EntryKind.TRUSTED, (der,)) for der in opened.blocks.certificates)
+    # Of a document with clients' certificates, only those are trusted that it trusts itself.
+    trusted = () if opened.keystore is None else (der for each in opened.keystore.trusted for der in each.certificates)
+    ders = tuple(trusted) if opened.keystore is not None else opened.blocks.certificates
+    entries = tuple(StoreEntry("", EntryKind.TRUSTED, (der,)) for der in ders)
     return StoreContent(opened.format, entries, opened.blocks.faults, private_keys=len(opened.blocks.keys))
 
 

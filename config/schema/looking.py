@@ -12,7 +12,20 @@ from config import model
 from config.address import join_address, split_address, split_proxy
 from config.expected import ANY_MODERN, DefaultCertificate
 from config.expected import AllowedTLS as Allowed
-from config.fields import AbsolutePath, Address, Host, Interval, IPAddress, ProxyURL, TargetName, default_duration
+from config.fields import (
+    AbsolutePath,
+    Address,
+    Host,
+    Interval,
+    IPAddress,
+    LongInterval,
+    PathExpression,
+    Pointer,
+    Port,
+    ProxyURL,
+    TargetName,
+    default_duration,
+)
 from config.label import labels_of
 from config.schema.expected import DefaultCertificateSection, NegotiationSection, Own, Version
 from config.schema.section import ClientName, Labels, Section, StoreName, broken_rule
@@ -22,7 +35,12 @@ from config.vocabulary import AddressChoice, EndpointProtocol, KeyKind, OwnCerti
 MOST_PASSWORDS: Final = 8
 """Of a watch: each of them may cost as much work as a keystore asks for."""
 
+MOST_POINTERS: Final = 32
+"""Of a watch."""
+
 _ENDPOINT: Final = model.Endpoint("", "", 0)
+
+_UNDECLARED: Final = model.Undeclared()
 
 
 def _spoken(protocol: object) -> object:
@@ -49,8 +67,14 @@ class WatchSection(Section):
     """A file with the password that opens the keystores among these files (PKCS#12, JKS, JCEKS), read by the daemon."""
     password_files: list[AbsolutePath] = Field(default=[], max_length=MOST_PASSWORDS)
     """In place of `password_file`, several such files; their passwords are tried in this order."""
+    pointers: list[Pointer] = Field(default=[], max_length=MOST_POINTERS)
+    """Places in these files, which are YAML or JSON, with certificates as PEM or in base64: JSON pointers, in which `*`
+    stands for any key or index, such as /data/tls.crt. A kubeconfig needs none."""
     labels: Labels = {}
     """Labels for Prometheus, such as {team: web}; they stand on certvigil_target_info of each of these files."""
+    expression: PathExpression | None = None
+    """A regular expression (Python's) that a whole path must match, or the file is left out. Its named groups are
+    labels, such as `/srv/(?P<site>[^/]+)/tls/.+`."""
 
     @model_validator(mode="after")
     def _check_passwords(self) -> Self:
@@ -69,7 +93,16 @@ class WatchSection(Section):
             built(self.thresholds),
             tuple(self.password_files) or alone,
             labels_of(self.labels),
+            tuple(self.pointers),
+            self.expression,
         )
+
+
+class OffersSection(Section):
+    """When a server is asked for everything that it takes."""
+
+    every: LongInterval = default_duration(7 * model.DAY)
+    """The time between two inquiries, at least an hour: each makes about a hundred connections."""
 
 
 class _Looking(Section):
@@ -96,6 +129,8 @@ class _Looking(Section):
     """The time limit of a look."""
     minimum_version: Version = _ENDPOINT.minimum_version
     """The lowest TLS version that certvigil itself accepts. It is low, to see old servers as well."""
+    offers: OffersSection | None = None
+    """Ask the server now and then for every version, cipher and group that it takes; without this key, never."""
     tls: NegotiationSection = NegotiationSection()
     """The TLS versions and ciphers that may be negotiated without a finding; by default as in the whole configuration.
     """
@@ -180,6 +215,7 @@ class _Looking(Section):
             proxy_protocol=self.proxy_protocol,
             sends_intermediates=self.sends_intermediates,
             default_certificate=self._default(default),
+            offers_every=self.offers.every if self.offers else None,
             labels=labels_of(self.labels),
         )
 
@@ -266,6 +302,21 @@ class ComponentEndpoint(_Looking):
         if target in taken and server_name is not None:
             target += f"/{server_name}"
         return self._build(target, server_name, clients, component, tls, default)
+
+
+class UndeclaredSection(Section):
+    """Open ports of this host with TLS that the configuration does not declare."""
+
+    report: bool = _UNDECLARED.report
+    """Whether the daemon reports them."""
+    exclude_ports: list[Port] = []
+    """Ports that are not looked at."""
+    every: Interval = default_duration(_UNDECLARED.every)
+    """The time between two looks at the open ports; a new one is looked at once, when it was seen twice."""
+
+    def build(self) -> model.Undeclared:
+        """Return the settings."""
+        return model.Undeclared(self.report, frozenset(self.exclude_ports), self.every)
 
 
 def check_own(own: OwnCertificate | None, default: DefaultCertificateSection | None) -> None:

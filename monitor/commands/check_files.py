@@ -6,14 +6,14 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from config.model import FileTarget
 from config.text import harmless, printable, sentence
 from config.vocabulary import FileContent, FileRole, UnreadableReason
 from monitor.commands.checked import Checked
 from monitor.commands.given import STANDARD_INPUT, Directory, PassedOverPath
-from monitor.commands.keys import KeyFile, key_among, key_beside, key_in
+from monitor.commands.keys import KeyFile, KeyPaths, key_beside, key_in, key_paths_in, keys_among
 from probes.assess import FileContext, assess_file, is_worth_watching
 from probes.chain import find_leaf
 from probes.container.registry import called
@@ -21,6 +21,7 @@ from probes.file import SIZE_LIMIT, look_at_file, look_into, read_passwords
 from probes.judge.client import View
 from probes.judge.key import judge_match
 from probes.observation import FileObservation, Unreadable
+from probes.revocation.evidence import Evidence
 
 Observed = Mapping[str, FileObservation]
 """The observation of each file, by path, in the order of the arguments."""
@@ -57,17 +58,25 @@ def look_at(target: FileTarget, now: float) -> FileObservation:
 def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manner) -> Iterator[Checked]:
     """Yield the verdict on each file that holds, or may hold, a certificate, and on each file that was named."""
     targets = list(targets)
+    known = Evidence(tuple(dict.fromkeys(each for seen in observed.values() for each in seen.lists)))
+    paths = key_paths_in(observed)
+    met = (each for each in targets if each.role is FileRole.FOUND)
+    used = {key.where for key in _keys_used(met, observed, paths)}
     for target in targets:
         seen = observed[target.path]
+        if seen.content is FileContent.KEY and target.role is FileRole.FOUND and printable(target.path, 4096) in used:
+            # Who may read it is said of its certificate.
+            continue
         if not is_worth_watching(seen, FileContext(target)):
             continue
-        key = _key_of(target, targets, observed, manner)
+        key = _key_of(target, targets, observed, manner, paths)
         context = FileContext(
             target,
             view=manner.view,
             names=manner.names,
             keys=key.public if key else (),
             keys_where=key.where if key else "",
+            revocation=known.about(seen.certificates),
         )
         findings = [*assess_file(seen, context, manner.now).findings, *(key.exposed if key else ())]
         if key is not None and seen.content is FileContent.ANCHOR:
@@ -77,17 +86,19 @@ def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manne
             target.name,
             tuple(dict.fromkeys(findings)),
             seen.certificates,
-            bool(seen.certificates or seen.keys or seen.encrypted_keys),
+            bool(seen.certificates or seen.keys or seen.encrypted_keys or seen.lists),
             format=seen.format,
             key=key,
             keystore=seen.keystore,
+            lists=seen.lists,
         )
 
 
 def passed_over(directory: Directory, observed: Observed, targets: Iterable[FileTarget]) -> Iterator[PassedOverPath]:
     """Yield everything in a directory that has no verdict, and the reason."""
     found = {each.path: each for each in targets if each.role is FileRole.FOUND}
-    used = {key.where for key in _keys_used(found.values(), observed)}
+    keys = _keys_used(found.values(), observed, key_paths_in(observed))
+    used = {where for key in keys for where in (key.where, *key.also)}
     for path, target in found.items():
         where, seen = printable(path, 4096), observed[path]
         if not path.startswith(directory.path.rstrip("/") + "/") or where in used:
@@ -106,22 +117,24 @@ def _why(seen: FileObservation) -> str:
     return held or "no certificate in it"
 
 
-def _keys_used(targets: Iterable[FileTarget], observed: Observed) -> Iterator[KeyFile]:
+def _keys_used(targets: Iterable[FileTarget], observed: Observed, paths: KeyPaths) -> Iterator[KeyFile]:
     for target in targets:
-        if observed[target.path].certificates and (key := _key_nearby(target, observed)):
+        if observed[target.path].certificates and (key := _key_nearby(target, observed, paths)):
             yield key
 
 
-def _key_of(target: FileTarget, targets: Iterable[FileTarget], observed: Observed, manner: Manner) -> KeyFile | None:
+def _key_of(
+    target: FileTarget, targets: Iterable[FileTarget], observed: Observed, manner: Manner, paths: KeyPaths
+) -> KeyFile | None:
     seen = observed[target.path]
     if not seen.certificates:
         return None
     if manner.key is not None and target.role is FileRole.LISTED:
         return manner.key
-    return _key_nearby(target, observed) or _only_key(targets, observed, target)
+    return _key_nearby(target, observed, paths) or _only_key(targets, observed, target)
 
 
-def _key_nearby(target: FileTarget, observed: Observed) -> KeyFile | None:
+def _key_nearby(target: FileTarget, observed: Observed, paths: KeyPaths) -> KeyFile | None:
     seen = observed[target.path]
     own = key_in(seen, printable(target.path, 4096), own_file=False)
     if own is not None or target.path == STANDARD_INPUT.path:
@@ -129,7 +142,11 @@ def _key_nearby(target: FileTarget, observed: Observed) -> KeyFile | None:
     # The look at the key has the time of the look at the certificate.
     beside = key_beside(target, observed, lambda each: look_at_file(each, seen.at, with_keys=True))
     public_half = find_leaf(seen.certificates).public_key_sha256()
-    return beside or key_among(public_half, os.path.dirname(target.path), observed)
+    same = keys_among(public_half, os.path.dirname(target.path), observed, paths)
+    if beside is None:
+        return replace(same[0], also=tuple(each.where for each in same[1:])) if same else None
+    others = (each.where for each in same if each.where != beside.where)
+    return replace(beside, also=tuple(others)) if public_half in beside.public else beside
 
 
 def _only_key(targets: Iterable[FileTarget], observed: Observed, target: FileTarget) -> KeyFile | None:

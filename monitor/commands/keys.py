@@ -30,6 +30,8 @@ class KeyFile:
     """Why they could not be read, a sentence; printable."""
     exposed: tuple[Finding, ...] = ()
     """The finding that others may read it, where it has a file of its own."""
+    also: tuple[str, ...] = ()
+    """Other files that hold the same key; printable."""
 
     def belongs_to(self, public_half: str) -> bool | None:
         """Whether it is the key of a certificate with that public half; None where it is not known."""
@@ -69,12 +71,25 @@ def _is_chain(path: str, certificates: Sequence[Certificate]) -> bool:
     return of_cas and (not alone or is_named_as_chain(path))
 
 
-def key_among(public_half: str, directory: str, observed: Mapping[str, FileObservation]) -> KeyFile | None:
-    """Return the key with that public half from the observed files of a directory, whatever its file name."""
+KeyPaths = Mapping[str, Sequence[str]]
+"""Files with a private key and no certificate, by the SHA-256 of its public half."""
+
+
+def key_paths_in(observed: Mapping[str, FileObservation]) -> KeyPaths:
+    """Return where each private key lies among the observed files."""
+    found: dict[str, list[str]] = {}
     for path, seen in observed.items():
-        if public_half in seen.keys and os.path.dirname(path) == directory and not seen.certificates:
-            return key_in(seen, printable(path, 4096))
-    return None
+        for public_half in () if seen.certificates else seen.keys:
+            found.setdefault(public_half, []).append(path)
+    return found
+
+
+def keys_among(
+    public_half: str, directory: str, observed: Mapping[str, FileObservation], paths: KeyPaths
+) -> tuple[KeyFile, ...]:
+    """Return the key with that public half from each observed file that holds it; those of `directory` come first."""
+    nearest = sorted(paths.get(public_half, ()), key=lambda path: os.path.dirname(path) != directory)
+    return tuple(key for path in nearest if (key := key_in(observed[path], printable(path, 4096))) is not None)
 
 
 def _beside(

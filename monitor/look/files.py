@@ -287,6 +287,9 @@ class FileMonitor:
             self._registry.remove(target.name, time.time())
         elif state is not None and state.labels != target.labels:
             self._registry.update(replace(state, labels=target.labels))
+        if self._targets.get(target.path) != target:
+            # What held no certificate may hold one at other places, or under another password.
+            self._not_targets.pop(target.path, None)
         self._targets[target.path] = target
         self._paths[target.name] = target.path
 

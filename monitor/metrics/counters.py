@@ -94,6 +94,10 @@ class Counters:
         latency = "Time from the notice that a file changed until that showed in the metrics."
         self._event_latency = self._histogram("event_latency_seconds", latency, buckets=_EVENT_SECONDS)
         self._overflows = self._counter("event_queue_overflows", "Notices of changes that the kernel lost.")
+        asked = self._counter(
+            "revocation_fetches", "Requests for revocation lists and to OCSP responders that ended.", "outcome"
+        )
+        self._revocation_fetches = {outcome: asked.labels(outcome) for outcome in LookOutcome}
         watched = self._gauge("watched_directories", "Directories in which changes are noticed.", "mode")
         self._notified, self._polled = watched.labels("inotify"), watched.labels("polling")
 
@@ -138,6 +142,10 @@ class Counters:
         pending = "Messages that are to be delivered."
         self._notifications_pending = self._gauge("notifications_pending", pending, "channel")
 
+    def add(self, families: Collector) -> None:
+        """Show further families beside these."""
+        self._registry.register(families)
+
     def host(self, name: str) -> None:
         """Set the name of this host."""
         self._host.clear()
@@ -148,6 +156,10 @@ class Counters:
         self._looks[look.kind, look.outcome].inc()
         self._durations[look.kind].observe(look.seconds)
         self._lag.observe(look.lag)
+
+    def revocation_fetched(self, outcome: LookOutcome) -> None:
+        """Count a request for a revocation list, or to a responder."""
+        self._revocation_fetches[outcome].inc()
 
     def event_latency(self, seconds: float) -> None:
         """Count a change that was noticed and has been shown `seconds` after."""

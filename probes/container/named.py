@@ -10,6 +10,9 @@ from probes.container.blocks import Format
 from probes.encoding import BIT_STRING, CONTEXT_0, ENUMERATED, INTEGER, OBJECT_IDENTIFIER, SEQUENCE, shape
 
 _OPENSSH_PUBLIC_KEY: Final = re.compile(rb"\s*(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d+) AAAA")
+_OPENSSH_CERTIFICATE: Final = re.compile(
+    rb"\s*(?:(?:sk-)?ssh-(?:rsa|dss|ed25519)|(?:sk-)?ecdsa-sha2-nistp\d+)-cert-v01@openssh\.com AAAA"
+)
 
 
 def is_request(data: bytes) -> bool:
@@ -32,6 +35,10 @@ def is_public_key(data: bytes) -> bool:
     if _OPENSSH_PUBLIC_KEY.match(data):
         return True
     return shape(data, 1) == (SEQUENCE, BIT_STRING) and shape(data, 2)[:1] == (OBJECT_IDENTIFIER,)
+
+
+def _is_openssh_certificate(data: bytes) -> bool:
+    return _OPENSSH_CERTIFICATE.match(data) is not None
 
 
 def _is_putty_key(data: bytes) -> bool:
@@ -58,5 +65,8 @@ PUBLIC_KEY: Final = Format(
 )
 OPENSSH_KEY: Final = Format(
     FileFormat.OPENSSH_KEY, "an OpenSSH private key", labels=frozenset({b"OPENSSH PRIVATE KEY"})
+)
+OPENSSH_CERTIFICATE: Final = Format(
+    FileFormat.OPENSSH_CERTIFICATE, "an OpenSSH certificate, which no TLS server has", _is_openssh_certificate
 )
 PUTTY_KEY: Final = Format(FileFormat.PUTTY_KEY, "a PuTTY private key", _is_putty_key)

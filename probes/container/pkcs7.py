@@ -10,7 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.vocabulary import FileFormat, UnreadableReason
-from probes.container.blocks import Blocks, Container, Format, Password, faulty
+from probes.container.blocks import NOTHING, Blocks, Container, Format, Password, faulty
 from probes.encoding import SEQUENCE, DERError, outline, starts_with
 
 # Old tools write BER, which is no reason for a line in the log.
@@ -31,6 +31,9 @@ def _open(data: bytes, _password: Password) -> Container:
 
     In the bundle they are a set: the first issued no other one, then come those that it leads to.
     """
+    if not is_signed_data(data):
+        # A message under a PEM label that serves for both.
+        return Container(FileFormat.PKCS7, NOTHING)
     # It loads the library's mail formats, which nothing else needs.
     from cryptography.hazmat.primitives.serialization import pkcs7  # noqa: PLC0415
 

@@ -15,8 +15,11 @@ A file is called by its content, whatever its name. The rows, in the order of at
 11. `der` is a certificate in DER, or DER that is cut short or damaged;
 12. `pem` has the boundary of a block anywhere in it: a file of blocks without a certificate is called by them;
 13. `openssh_key` is a PEM block alone;
-14. `putty_key` begins with its own name;
-15. `public_key` is DER with an algorithm and bits, or a line of OpenSSH's.
+14. `openssh_certificate` is a line of OpenSSH's that begins with the kind of a certificate;
+15. `putty_key` begins with its own name;
+16. `public_key` is DER with an algorithm and bits, or a line of OpenSSH's;
+17. `kubeconfig` has the kind Config, and clusters;
+18. `document` is YAML or JSON where a watch names places in it, and nothing otherwise.
 
 Everything else is `other`. Binary formats come before text, since the text of a boundary may stand in any of them.
 """
@@ -32,8 +35,17 @@ from config.vocabulary import FileFormat, UnreadableReason
 from probes.container.blocks import NOTHING, Blocks, Container, Format, Password, faulty
 from probes.container.crl import CRL
 from probes.container.der import DER
+from probes.container.document import kubeconfig, open_document
 from probes.container.jks import BKS, JCEKS, JKS
-from probes.container.named import OCSP_RESPONSE, OPENSSH_KEY, PARAMETERS, PUBLIC_KEY, PUTTY_KEY, REQUEST
+from probes.container.named import (
+    OCSP_RESPONSE,
+    OPENSSH_CERTIFICATE,
+    OPENSSH_KEY,
+    PARAMETERS,
+    PUBLIC_KEY,
+    PUTTY_KEY,
+    REQUEST,
+)
 from probes.container.pem import is_pem, open_pem
 from probes.container.pkcs7 import PKCS7
 from probes.container.pkcs12 import PKCS12
@@ -43,6 +55,8 @@ from probes.encoding import DERError, element_end
 PEM: Final = Format(
     FileFormat.PEM, begins=is_pem, opened=lambda data, _password: open_pem(data, _BY_LABEL), encoding="PEM"
 )
+
+DOCUMENT: Final = Format(FileFormat.DOCUMENT, "a document of YAML or JSON")
 
 FORMATS: Final[Sequence[Format]] = (
     JKS,
@@ -58,8 +72,11 @@ FORMATS: Final[Sequence[Format]] = (
     DER,
     PEM,
     OPENSSH_KEY,
+    OPENSSH_CERTIFICATE,
     PUTTY_KEY,
     PUBLIC_KEY,
+    kubeconfig(lambda data, password: open_container(data, password)),  # noqa: PLW0108 (it is defined below)
+    DOCUMENT,
 )
 """In the order of attempts, which the module's docstring puts into words."""
 
@@ -73,13 +90,27 @@ def open_container(data: bytes, password: Password = None) -> Container:
     """Return the format of `data` and the certificates and private keys in it, or as faults why they cannot be read."""
     form = recognise(data)
     if form is None:
-        return Container(FileFormat.OTHER, NOTHING)
+        return Container(FileFormat.OTHER, faulty(UnreadableReason.BAD_PEM, _IN_UTF16) if _is_utf16(data) else NOTHING)
     if form.opened is not None:
         return form.opened(data, password)
     if form.with_certificates:
         unsupported = f"{form.called}, which certvigil does not read yet"
         return Container(form.name, faulty(UnreadableReason.UNSUPPORTED, unsupported))
     return Container(form.name, NOTHING)
+
+
+_IN_UTF16: Final = "it is PEM in UTF-16, which no server reads: write it in ASCII"
+_UTF16_BOUNDARIES: Final = tuple("-----BEGIN ".encode(f"utf-16-{order}e") for order in "lb")
+
+
+def _is_utf16(data: bytes) -> bool:
+    """Whether `data` has the boundary of a PEM block in UTF-16, as Windows PowerShell writes what is redirected."""
+    return any(each in data for each in _UTF16_BOUNDARIES)
+
+
+def open_places(data: bytes, pointers: Sequence[str], password: Password = None) -> Container:
+    """Return the certificates and private keys at these places in YAML or JSON, each an entry by its place."""
+    return open_document(data, pointers, password, open_container)
 
 
 def open_unsealed(data: bytes) -> Blocks:

@@ -94,7 +94,8 @@ def judge_file_source(observation: FileObservation, role: FileRole, *, had_certi
 
 def _instead(observation: FileObservation, lacks: Printable) -> Printable:
     """Say what a file lacks, and its kind where it is known."""
-    held = called(observation.format)
+    is_empty = observation.identity is not None and observation.identity.size == 0
+    held = "empty" if is_empty else called(observation.format)
     return sentence("{}: it is {}", lacks, harmless(held)) if held else lacks
 
 

@@ -159,7 +159,7 @@ def signed_by(known: RevocationList, issuer: Certificate) -> bool:
     if known.issuer_name != issuer.outline().subject or issuer.is_costly or not _may_sign(issuer):
         return False
     try:
-        key = issuer.x509().public_key()
+        key = issuer.decoded().public_key()
         return known.parsed().is_signature_valid(key)  # type: ignore[arg-type]
     except Exception:  # noqa: BLE001 (a hostile key can make the library raise what is documented nowhere)
         return False

@@ -90,7 +90,7 @@ def test_a_file_is_classified_by_what_it_holds(tmp_path: Path, data: bytes, cont
 @pytest.mark.parametrize("role", sorted(set(FileRole) - {FileRole.KEYSTORE}))
 def test_a_key_is_loaded_only_where_it_is_compared(tmp_path: Path, role: FileRole) -> None:
     observation = holding(tmp_path, LEAF.key_pem(), role)
-    compared = role not in {FileRole.FOUND, FileRole.CHAIN} and not role.is_line
+    compared = role is not FileRole.CHAIN and not role.is_line
     assert observation.keys == ((KEY_SHA256,) if compared else ())
     assert observation.content is FileContent.KEY
 
@@ -177,21 +177,21 @@ def beneath_a_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "reason"),
+    ("make", "reason", "detail"),
     [
-        (fifo, UnreadableReason.NOT_REGULAR),
-        (unix_socket, UnreadableReason.NOT_REGULAR),
-        (device, UnreadableReason.NOT_REGULAR),
-        (directory, UnreadableReason.NOT_REGULAR),
-        (broken_link, UnreadableReason.BROKEN_SYMLINK),
-        (loop, UnreadableReason.SYMLINK_LOOP),
-        (huge, UnreadableReason.TOO_LARGE),
-        (nothing, UnreadableReason.NOT_FOUND),
-        (beneath_a_file, UnreadableReason.NOT_FOUND),
+        (fifo, UnreadableReason.NOT_REGULAR, "it is not a regular file"),
+        (unix_socket, UnreadableReason.NOT_REGULAR, "it is not a regular file"),
+        (device, UnreadableReason.NOT_REGULAR, "it is not a regular file"),
+        (directory, UnreadableReason.NOT_REGULAR, "it is not a regular file"),
+        (broken_link, UnreadableReason.BROKEN_SYMLINK, r"it links to no\x1b[31mwhere, which does not exist"),
+        (loop, UnreadableReason.SYMLINK_LOOP, "its symbolic links lead in a circle"),
+        (huge, UnreadableReason.TOO_LARGE, "it is larger than 8388608 bytes"),
+        (nothing, UnreadableReason.NOT_FOUND, "there is no such file"),
+        (beneath_a_file, UnreadableReason.NOT_FOUND, "there is no such file"),
     ],
 )
 def test_what_cannot_be_read_has_a_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], reason: UnreadableReason
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], reason: UnreadableReason, detail: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "d" / "file"
@@ -200,7 +200,7 @@ def test_what_cannot_be_read_has_a_reason(
     observation = look(path)
     assert observation.failure is not None
     assert observation.failure.reason is reason
-    assert observation.failure.detail.isprintable()
+    assert observation.failure.detail == detail
     assert observation.content is FileContent.NOTHING
     if reason is not UnreadableReason.TOO_LARGE:
         identified = identify(str(path))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,36 @@ def test_a_link_that_another_user_laid_leads_no_search_out_of_the_tree(tmp_path:
         assert (part.targets, dict(part.directories)) == ((), {})
     # Each name of a pattern that is no `**` says itself how far to go.
     assert names(tmp_path, find([watch(tmp_path, "pub/*/c.pem")])) == ["pub/ours/c.pem", "pub/out/c.pem"]
+
+
+def test_an_expression_leaves_out_what_it_does_not_match_and_its_groups_are_labels(tmp_path: Path) -> None:
+    for name in ("shop/prod/a.pem", "shop/test/b.pem", "blog/prod/c.pem", "blog/d.pem"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    expression = f"{re.escape(str(tmp_path))}/(?P<site>[^/]+)/(?P<env>prod|test)/[^/]+"
+    watch = Watch((f"{tmp_path}/**/*.pem",), labels=(("env", "none"), ("team", "web")), expression=expression)
+    labels = {os.path.basename(each.path): dict(each.labels) for each in find((watch,)).targets}
+    assert labels == {
+        "a.pem": {"site": "shop", "env": "prod", "team": "web"},
+        "b.pem": {"site": "shop", "env": "test", "team": "web"},
+        "c.pem": {"site": "blog", "env": "prod", "team": "web"},
+    }
+
+
+def test_a_label_from_a_path_is_printable_and_short(tmp_path: Path) -> None:
+    (tmp_path / f"\x1b[31m\n{'x' * 200}").touch()
+    (tmp_path / "b").touch()
+    watch = Watch((f"{tmp_path}/*",), expression=f"{re.escape(str(tmp_path))}/(?P<name>(?s:.*))")
+    (found, plain) = sorted((dict(each.labels)["name"] for each in find((watch,)).targets), key=len, reverse=True)
+    assert plain == "b"
+    assert found.startswith(r"\x1b[31m\x0a")
+    assert found.isprintable()
+    assert len(found) < 200
+
+
+def test_a_group_that_takes_no_part_gives_no_label(tmp_path: Path) -> None:
+    (tmp_path / "a.pem").touch()
+    watch = Watch((f"{tmp_path}/*",), expression=f"{re.escape(str(tmp_path))}/a(?P<x>-[0-9]+)?.pem")
+    (only,) = find((watch,)).targets
+    assert only.labels == ()

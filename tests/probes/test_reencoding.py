@@ -15,11 +15,11 @@ from OpenSSL import SSL
 
 from config.model import Client, Endpoint, FileTarget
 from config.text import Printable
-from config.vocabulary import Code, FileRole, TLSVersion, VerifierName
+from config.vocabulary import Code, FileRole, KeyKind, TLSVersion, VerifierName
 from monitor.lab.ca import bundle
 from monitor.lab.servers import Lighttpd, replace_file, write_site
 from probes.assess import EndpointContext, FileContext, assess_endpoint, assess_file
-from probes.certificate import certificate
+from probes.certificate import Key, certificate
 from probes.chain import signed
 from probes.file import look_at_file
 from probes.judge.client import View
@@ -28,7 +28,7 @@ from probes.tls.handshake import Handshake
 from probes.trust import Trust
 from tests.kit.authority import ISSUING, NAME, ROOT
 from tests.kit.drivers import DRIVERS
-from tests.kit.odd_certificates import ODDITIES, VERSION_RULE, Oddity, ends, odd_certificate, oddly
+from tests.kit.odd_certificates import ODDITIES, TIME_RULE, VERSION_RULE, Oddity, ends, odd_certificate, oddly
 from tests.kit.start import StartServer
 
 NOW = time.time()
@@ -152,10 +152,27 @@ def test_a_time_is_read_in_whatever_way_it_is_written(written: bytes, at: str) -
     assert time.strftime("%Y%m%d%H%M%S", time.gmtime(held.not_after)) == at
 
 
-def test_a_time_that_nobody_can_read_makes_no_certificate() -> None:
-    for written in (b"\x17\x0d261399000000Z", b"\x17\x03abc", b"\x18\x0f99991231235959+"):
-        with pytest.raises(ValueError, match="not well-formed"):
-            certificate(odd_certificate(ISSUING, Oddity(ends(written), ""), NAME).der())
+@pytest.mark.parametrize(
+    "written", [b"\x17\x0d261399000000Z", b"\x17\x03abc", b"\x18\x0f99991231235959+", b"\x04\x01x"]
+)
+def test_a_time_that_nobody_can_read_is_unknown_and_the_rest_is_known(written: bytes) -> None:
+    held = certificate(odd_certificate(ISSUING, Oddity(ends(written), ""), NAME).der())
+    assert (held.not_after, held.names) == (None, (f"DNS:{NAME}",))
+    assert held.not_before == 1_577_836_800
+    assert held.failures == ("notAfter cannot be decoded: it is no time",)
+    assert held.encoding_faults == (TIME_RULE,)
+
+
+def test_a_key_that_nobody_can_read_is_unknown_and_the_rest_is_known() -> None:
+    def edit(fields: list[bytes]) -> list[bytes]:
+        curve = bytes.fromhex("06082a8648ce3d030107")
+        return [*fields[:6], fields[6].replace(curve, b"\x04" + curve[1:]), *fields[7:]]
+
+    held = certificate(odd_certificate(ISSUING, Oddity(edit, ""), NAME).der())
+    assert (held.key, held.names) == (Key(KeyKind.UNKNOWN, 0), (f"DNS:{NAME}",))
+    assert held.failures == ("public key cannot be decoded: it is not well-formed",)
+    assert not held.is_strict
+    assert signed(certificate(ISSUING.der()), held)
 
 
 def test_one_extension_that_cannot_be_decoded_hides_no_other() -> None:

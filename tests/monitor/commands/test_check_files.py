@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from monitor.lab.ca import Authority, Issued, KeyType, bundle
+from monitor.lab.ca import DAY, Authority, Issued, KeyType, bundle
 from tests.kit import java_keystore
+from tests.kit.crl import Entry, crl, crl_pem
 from tests.kit.daemon import begun, certvigil, on_a_terminal
 from tests.kit.keystore import PASSWORD, keystore
 
@@ -65,7 +67,7 @@ def test_a_keystore_of_java_is_shown_entry_by_entry(tmp_path: Path) -> None:
     code, document = check(tmp_path / "app.jks")
     (target,) = document["targets"]
     assert (code, codes(document), target["format"]) == (1, {"default_store_password"}, "jks")
-    assert target["key"] == {"where": str(tmp_path / "app.jks"), "belongs": True, "why": ""}
+    assert target["key"] == {"where": str(tmp_path / "app.jks"), "belongs": True, "why": "", "also": []}
     store = target["keystore"]
     assert (store["integrity"], store["default_password"]) == ("verified", True)
     assert [(each["kind"], each["alias"]) for each in store["entries"]] == [
@@ -98,7 +100,7 @@ def test_a_key_beside_a_certificate_must_be_its_own(tmp_path: Path, certificate:
     put(tmp_path, {certificate: SITE.chain_pem(), key: SITE.key_pem()})
     code, document = check(tmp_path / certificate)
     assert (code, codes(document)) == (0, set())
-    assert document["targets"][0]["key"] == {"where": str(tmp_path / key), "belongs": True, "why": ""}
+    assert document["targets"][0]["key"] == {"where": str(tmp_path / key), "belongs": True, "why": "", "also": []}
     put(tmp_path, {key: OTHER.key_pem()})
     code, document = check(tmp_path / certificate)
     assert (code, codes(document)) == (2, {"key_mismatch"})
@@ -125,6 +127,17 @@ def test_a_key_in_the_same_file_must_be_its_own_whatever_lies_beside(tmp_path: P
 def test_of_several_keys_beside_it_one_must_be_its_own(tmp_path: Path) -> None:
     put(tmp_path, {"site.crt": SITE.pem(), "site.key": OTHER.key_pem(), "site-key.pem": SITE.key_pem()})
     assert check(tmp_path / "site.crt")[0] == 0
+
+
+def test_a_key_is_found_wherever_it_lies_and_under_each_of_its_names(tmp_path: Path) -> None:
+    put(tmp_path, {"certs/site.crt": SITE.pem(), "private/one": SITE.key_pem(), "old/two": SITE.key_pem()})
+    put(tmp_path, {"private/other": OTHER.key_pem()})
+    code, document = check(tmp_path)
+    (only,) = document["targets"]
+    assert (code, only["key"]["belongs"]) == (0, True)
+    found = {only["key"]["where"], *only["key"]["also"]}
+    assert found == {str(tmp_path / "private/one"), str(tmp_path / "old/two")}
+    assert [each["path"] for each in document["passed_over"]] == [str(tmp_path / "private/other")]
 
 
 def test_a_key_may_be_named(tmp_path: Path) -> None:
@@ -222,6 +235,21 @@ def test_a_keystore_is_opened_with_its_password(tmp_path: Path) -> None:
         assert found["detail"].startswith(why)
         assert code == (2 if more else 3)
         assert "damaged" not in str(document)
+
+
+def test_of_several_passwords_the_one_that_fits_counts(tmp_path: Path) -> None:
+    put(tmp_path, {"site.p12": keystore(SITE), "password": PASSWORD, "no": b"wrong"})
+    passwords = ("--password-file", tmp_path / "no", "--password-file", tmp_path / "password")
+    assert check(*passwords, tmp_path / "site.p12")[0] == 0
+
+
+def test_certificates_in_a_document_are_looked_at_where_the_pointer_leads(tmp_path: Path) -> None:
+    put(tmp_path, {"app.json": json.dumps({"tls": {"crt": SITE.chain_pem().decode()}}).encode()})
+    code, document = check("--pointer", "/tls/*", tmp_path / "app.json")
+    assert (code, codes(document)) == (0, set())
+    (only,) = document["targets"]
+    assert (only["format"], [each["alias"] for each in only["keystore"]["entries"]]) == ("document", ["/tls/crt"])
+    assert [each["subject"] for each in only["chain"]] == [f"CN={NAME}", "CN=Lab Issuing CA"]
 
 
 def test_a_file_that_holds_no_certificate_by_its_nature_is_unknown_and_called_by_its_name(tmp_path: Path) -> None:
@@ -340,3 +368,20 @@ def test_a_directory_deleted_under_the_shell_is_said(tmp_path: Path) -> None:
         assert ran.returncode == code
         assert "Traceback" not in ran.stderr
         assert ("current directory was deleted" in ran.stderr) == (code == 3)
+
+
+def test_a_revocation_list_is_shown_and_tells_of_the_certificates_beside_it(tmp_path: Path) -> None:
+    now = time.time()
+    current = crl(ISSUING, now, Entry(SITE, now - 60))
+    put(tmp_path, {"site.pem": bundle(SITE.chain), "issuing.crl": crl_pem(current)})
+    put(tmp_path, {"root.crl": crl(ROOT, now, this_update=now - 9 * DAY, next_update=now - DAY, number=3)})
+    code, found = check(tmp_path / "site.pem", tmp_path / "issuing.crl", tmp_path / "root.crl")
+    assert code == 2
+    assert "revoked" in codes(found, "site.pem")
+    assert codes(found, "issuing.crl") == set()
+    assert codes(found, "root.crl") == {"crl_stale"}
+    (shown,) = next(each for each in found["targets"] if each["target"].endswith("root.crl"))["lists"]
+    assert (shown["issuer"], shown["number"], shown["base"]) == ("CN=Lab Root CA", 3, None)
+    said = certvigil("check", str(tmp_path / "issuing.crl")).stdout
+    assert "the revocation list of CN=Lab Issuing CA, whose next one is due at" in said
+    assert "private key" not in said

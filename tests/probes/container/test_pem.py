@@ -43,11 +43,26 @@ def test_certificates_come_in_file_order() -> None:
         b"Bag Attributes\n    friendlyName: caf\xc3\xa9\n" + LEAF.pem() + b"# the end",
         LEAF.pem().rstrip(),
         b"-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n" + LEAF.pem(),
+        LEAF.pem().replace(b"\n", b"\n\t  "),
+        LEAF.pem().replace(b"CERTIFICATE", b"X509 CERTIFICATE"),
+        LEAF.pem().replace(b"\n", b"  \n\n"),
+        b"-----BEGIN CERTIFICATE-----\n" + base64.b64encode(LEAF.der()) + b"\n-----END CERTIFICATE-----",
+        b"Certificate:\n    Data:\n        Version: 3 (0x2)\n" + LEAF.pem() + b"\x1a",
+        b"Subject: caf\xe9\n" + LEAF.pem() + b"\0\0",
+        b"tls:\n  crt: |\n    " + LEAF.pem().replace(b"\n", b"\n    ") + b"\n  other: 1\n",
     ],
-    ids=["byte order mark", "CRLF", "CR", "comments", "no last newline", "other blocks"],
+    ids=[
+        *("byte order mark", "CRLF", "CR", "comments", "no last newline", "other blocks", "indented", "old label"),
+        *("blank lines", "one line", "text of OpenSSL", "Latin-1 and NUL", "in YAML"),
+    ],
 )
 def test_what_stands_around_a_certificate_does_not_matter(data: bytes) -> None:
     assert split(data) == certificates(LEAF)
+
+
+def test_keys_among_certificates_are_told_apart_and_blocks_may_share_a_line() -> None:
+    blocks = split(LEAF.key_pem() + LEAF.pem().rstrip() + OTHER.pem() + OTHER.key_pem())
+    assert (blocks.certificates, len(blocks.keys), blocks.faults) == ((LEAF.der(), OTHER.der()), 2, ())
 
 
 def test_the_settings_after_an_openssl_trusted_certificate_are_no_part_of_it() -> None:

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    SSHCertificateBuilder,
+    SSHCertificateType,
     pkcs7,
 )
 from cryptography.x509.oid import NameOID
@@ -89,6 +91,12 @@ def private(encoding: Encoding, shape: PrivateFormat, *, sealed: bool = False) -
     return KEY.private_bytes(encoding, shape, BestAvailableEncryption(PASSWORD) if sealed else NoEncryption())
 
 
+def openssh_certificate() -> bytes:
+    builder = SSHCertificateBuilder().public_key(ED25519.public_key()).type(SSHCertificateType.HOST)
+    named = builder.key_id(b"host").valid_principals([b"www.example.com"]).valid_after(0).valid_before(2**40)
+    return named.sign(ED25519).public_bytes() + b"\n"
+
+
 LOOKED_INTO = {
     "PEM": (LEAF.chain_pem(), FileFormat.PEM),
     "DER": (LEAF.der(), FileFormat.DER),
@@ -113,6 +121,7 @@ WITHOUT_CERTIFICATE = {
     "an empty CRL in DER": (crl(Encoding.DER, empty=True), FileFormat.CRL),
     "an OpenSSH key": (private(Encoding.PEM, PrivateFormat.OpenSSH), FileFormat.OPENSSH_KEY),
     "an OpenSSH public key": (public(Encoding.OpenSSH, PublicFormat.OpenSSH), FileFormat.PUBLIC_KEY),
+    "an OpenSSH certificate": (openssh_certificate(), FileFormat.OPENSSH_CERTIFICATE),
     "a PuTTY key": (b"PuTTY-User-Key-File-3: ssh-ed25519\n", FileFormat.PUTTY_KEY),
     "a key": (private(Encoding.PEM, PrivateFormat.PKCS8), FileFormat.PRIVATE_KEY),
     "a key in DER": (private(Encoding.DER, PrivateFormat.PKCS8), FileFormat.PRIVATE_KEY),
@@ -165,7 +174,7 @@ def test_what_holds_no_certificate_is_called_by_its_name(tmp_path: Path, name: s
     assert worth_it is (form is FileFormat.CRL)
     said = judged(look(tmp_path, data, FileRole.CERTIFICATE), FileRole.CERTIFICATE)
     about_it = next(each for each in said if each.code is Code.NO_CERTIFICATE)
-    held = called(form)
+    held = called(form) if data else "empty"
     assert about_it.detail == (f"holds no certificate: it is {held}" if held else "holds no certificate")
 
 

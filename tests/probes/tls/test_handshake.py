@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from tempfile import NamedTemporaryFile
 
 import pytest
@@ -15,6 +16,7 @@ from config.vocabulary import TLSVersion, UnreachableReason
 from monitor.lab.ca import Authority, Issued, KeyType
 from probes.observation import Presented, Unreachable
 from probes.tls.handshake import MOST_BYTES, MOST_CERTIFICATES, Handshake
+from tests.kit.odd_certificates import Oddity, odd_certificate
 
 HELLO_REQUEST = bytes.fromhex("160303000400000000")
 """A message that clients pass over however often it comes (RFC 5246, 7.4.1.1)."""
@@ -83,6 +85,9 @@ def test_the_outcome_says_what_was_presented_and_negotiated(leaf: Issued) -> Non
     assert [each.der for each in outcome.chain] == [each.der() for each in leaf.chain]
     assert (outcome.address, outcome.version, outcome.cipher) == ("192.0.2.1", "TLSv1.3", "TLS_AES_256_GCM_SHA384")
     assert outcome.group
+    assert sum(len(each.der) for each in outcome.chain) < outcome.handshake_bytes < 8192
+    # A signature is now and then a byte longer: that is no other look.
+    assert replace(outcome, handshake_bytes=1) == outcome
 
 
 def test_an_unchanged_chain_is_the_same_values_again(leaf: Issued) -> None:
@@ -251,10 +256,12 @@ def test_a_chain_has_a_length_that_is_looked_at(leaf: Issued, issuing_ca: Author
 def test_a_certificate_that_openssl_takes_and_we_cannot_decode_is_a_typed_failure(
     leaf: Issued, issuing_ca: Authority
 ) -> None:
-    der = issuing_ca.der()
-    at = der.index(b"\x17\x0d") + 4
-    month_13 = der[:at] + b"13" + der[at + 2 :]
-    outcome = converse(new_handshake(), MemoryServer(leaf, [month_13]))
+    def edit(fields: list[bytes]) -> list[bytes]:
+        """Have parameters of RSASSA-PSS that are none."""
+        return [*fields[:2], bytes.fromhex("301006092a864886f70d01010a3003020101"), *fields[3:]]
+
+    odd = odd_certificate(issuing_ca, Oddity(edit, ""), "odd.example.com")
+    outcome = converse(new_handshake(), MemoryServer(leaf, [odd.der()]))
     assert isinstance(outcome, Unreachable)
     assert outcome.reason is UnreachableReason.HANDSHAKE_FAILED
     assert "cannot be decoded" in outcome.detail
