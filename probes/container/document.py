@@ -150,15 +150,17 @@ def _faulty(why: str) -> Container:
 def _joined(found: Sequence[_Found]) -> Container:
     entries: list[KeystoreEntry[bytes]] = []
     keys: list[bytes] = []
+    lists: list[bytes] = []
     faults: list[EncodingFault] = []
     for each in found:
         inside = each.container
         entries += _entries(each)
         keys += inside.blocks.keys
+        lists += inside.blocks.lists
         where = f"at {printable(each.place, LONGEST_ALIAS)}: " if each.place else ""
         faults += (EncodingFault(fault.reason, f"{where}{fault.detail}") for fault in inside.blocks.faults)
     keystore = Keystore(tuple(entries), Integrity.UNPROTECTED)
-    blocks = Blocks(keystore.served, tuple(dict.fromkeys(keys)), tuple(faults[:MOST_FAULTS]))
+    blocks = Blocks(keystore.served, tuple(dict.fromkeys(keys)), tuple(faults[:MOST_FAULTS]), tuple(lists))
     return Container(FileFormat.DOCUMENT, blocks, _ENCODINGS, keystore if entries else None)
 
 
