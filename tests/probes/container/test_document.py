@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actions.candidate import Given, NoCandidate, read_candidates
 from config.model import FileTarget, PemBundle, TrustStore, Watch
 from config.vocabulary import Code, EntryKind, FileFormat, FileRole, UnreadableReason
 from probes.assess import FileContext, assess_file
@@ -99,6 +100,16 @@ def test_as_a_trust_store_it_holds_the_cas_of_its_clusters_alone(tmp_path: Path)
     trust = read_trust(TrustStore("prod", PemBundle(str(path))))
     assert isinstance(trust, Trust)
     assert [each.der for each in trust.anchors] == [ROOT.der()]
+
+
+@pytest.mark.parametrize("role", [FileRole.CERTIFICATE, FileRole.KEY, FileRole.CHAIN, FileRole.COMBINED])
+def test_no_component_has_a_kubeconfig_and_no_candidate_is_in_one(tmp_path: Path, role: FileRole) -> None:
+    failure = look(tmp_path, WRITTEN["YAML"], role=role).failure
+    assert failure is not None
+    assert failure.detail == "it is a kubeconfig, which no TLS server reads"
+    none = read_candidates([Given("config", WRITTEN["YAML"])])
+    assert isinstance(none, NoCandidate)
+    assert none.detail.startswith("there is no certificate in config")
 
 
 SETTINGS = {
