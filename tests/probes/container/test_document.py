@@ -220,7 +220,7 @@ def test_a_watch_gives_its_pointers_to_each_of_its_files(tmp_path: Path) -> None
     assert only.pointers == ("/tls/*",)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.sampled_from(sorted(WRITTEN)), st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=3))))
 def test_no_damage_to_a_document_raises(form: str, changes: list[tuple[int, bytes]]) -> None:
     data = WRITTEN[form]
