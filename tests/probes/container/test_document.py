@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from actions.candidate import Given, NoCandidate, read_candidates
 from config.model import FileTarget, PemBundle, TrustStore, Watch
 from config.vocabulary import Code, EntryKind, FileFormat, FileRole, UnreadableReason
+from monitor.lab.ca import Authority
 from probes.assess import FileContext, assess_file
 from probes.container.document import LARGEST
 from probes.container.registry import open_container, open_places
@@ -91,6 +92,18 @@ def test_each_certificate_in_it_is_judged_and_the_first_to_end_is_the_end(tmp_pa
     assert (found.severity, found.subject) == ("critical", "position 2")
     assert found.detail.startswith("/users/1/user/client-certificate-data: ")
     assert assessment.expiry == seen.certificates[-1].not_after
+
+
+def test_a_ca_that_stands_at_several_places_is_no_fault_and_one_that_has_ended_is_named_by_its_place(
+    tmp_path: Path,
+) -> None:
+    """Two contexts of one cluster."""
+    old = Authority.root("Old", not_before=1.0e9, not_after=1.1e9)
+    places = {"one": base64(ROOT.pem()), "two": base64(ROOT.pem()), "old": base64(old.pem())}
+    seen = look(tmp_path, json.dumps(places).encode(), "/*")
+    findings = assess_file(seen, FileContext(FileTarget("document", "/a", FileRole.LISTED)), NOW).findings
+    assert [(each.code, each.severity) for each in findings] == [(Code.EXPIRED, "notice")]
+    assert findings[0].detail.startswith("/old: CN=Old ended at ")
 
 
 def test_as_a_trust_store_it_holds_the_cas_of_its_clusters_alone(tmp_path: Path) -> None:
