@@ -406,7 +406,7 @@ class _Found:
             else:
                 self.damage.append(f"{self.name}: the private key {opened.detail}")
         elif not isinstance(opened.key, LibraryKey):
-            self.damage.append(f"{self.name}: the private key is of a kind that no TLS server uses")
+            self.damage.append(f"{self.name}: the private key is of a kind that cannot be rehearsed here")
         else:
             self.keys.append(PrivateKey(opened.key))
             if opened.was_encrypted:

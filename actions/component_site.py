@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from actions.plan import FileState
-from actions.precheck import Issuers, nothing_given_up
+from actions.precheck import Issuers, nothing_given_up, nothing_revoked
 from actions.rehearse import RehearsalStage
 from actions.unseen import UnseenClient
 from config.model import Component
@@ -48,6 +48,8 @@ class ComponentSite:
     """Whether the service's configuration test fails now; called only where that decides something."""
     given_up: Callable[[Iterable[str]], str] = nothing_given_up
     """Returns that one of these keys was given up, as `JournalState.why_not` does."""
+    revoked: Callable[[Sequence[Certificate]], str] = nothing_revoked
+    """Returns that one of the certificates of a presented chain is revoked, a sentence; empty where none is."""
     group: str = ""
     """The group of which it is a member, which is changed as one; empty for none."""
     unseen: tuple[UnseenClient, ...] = ()

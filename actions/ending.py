@@ -78,6 +78,8 @@ class Ground(StrEnum):
     """The service's configuration test fails already, and the plan does not mend that."""
     KEY_GIVEN_UP = "key_given_up"
     """An operator has declared its private key compromised."""
+    REVOKED = "revoked"
+    """A certificate of the candidate is revoked."""
     NEEDS_A_PERSON = "needs_a_person"
     """The daemon alone may not have it carried out, and no time changes that: a person must approve the plan."""
     TOO_MANY_PLANS = "too_many_plans"

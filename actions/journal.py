@@ -93,6 +93,8 @@ class Event(StrEnum):
     """The key that was made for a request is no longer in the directory of such keys."""
     OFFERED = "offered"
     """Somebody without rights has brought certificates over the socket."""
+    OFFER_WITHDRAWN = "offer_withdrawn"
+    """An offer was taken out unused: somebody withdrew it, or its time is over."""
 
 
 ENDED: Final = frozenset({Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.SUPERSEDED})

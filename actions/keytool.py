@@ -9,6 +9,7 @@ Root runs it as a user without rights, and only where nobody but root may change
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import stat
 from collections.abc import Mapping, Sequence
@@ -25,9 +26,14 @@ TIME_LIMIT: Final = 60.0
 TYPES: Final = {FileFormat.JKS: "JKS", FileFormat.JCEKS: "JCEKS", FileFormat.PKCS12: "PKCS12"}
 """The formats that it writes, as it calls them."""
 _ENV: Final = "/usr/bin/env"
+_PATH: Final = "/usr/bin:/bin"
 _USUAL: Final = "/usr/bin/keytool"
 _BESIDE: Final = ("../../bin/keytool", "../../../bin/keytool", "../../jre/bin/keytool")
 """From `lib/security` of an installation of Java, with and without a JRE of its own in it."""
+_BY_PATH: Final = tuple(f"{each}/java" for each in _PATH.split(":"))
+"""Where a wrapper finds Java by the PATH that it is given."""
+_IN_A_JAVA: Final = re.compile(rb"/[A-Za-z0-9_./+-]{1,200}/bin/(?:java|keytool)(?![A-Za-z0-9_./-])")
+_LARGEST_WRAPPER: Final = 65_536
 _OF_THE_SYSTEM: Final = frozenset({"/", "/usr", "/usr/local"})
 _QUICKLY: Final = ("-J-XX:TieredStopAtLevel=1", "-J-Xshare:auto", "-J-XX:-UsePerfData")
 """Without data for others about its performance, for which it changes its directory for a moment."""
@@ -83,18 +89,35 @@ def why_untrusted(program: str, store: str = "", user: int | None = None) -> Pri
     """Return why a program must not be run, as the end of a sentence: others could have it do something else.
 
     All of a Java's installation decides that: its `java.security` names code, as its libraries and modules are code.
-    Only the keystore `store` itself does not count, of which it sees a copy. `user` is who runs it, beside root; None
-    for the user of this process.
+    A program outside of any, such as a wrapper in /usr/bin, runs the Javas that it names, or that are found as it finds
+    them; where there is none, nobody knows what it runs. Only the keystore `store` itself does not count, of which it
+    sees a copy. `user` is who runs it, beside root; None for the user of this process.
     """
     user = os.geteuid() if user is None else user
     try:
         why = changeable(program, user)
-        home = _home_of(program)
-        if not why and home is not None:
-            why = changeable_below(home, user, spared=(store,) if store else ())
+        if not why:
+            javas = _javas_of(program)
+            if not javas:
+                return Printable("nobody knows which Java it runs: it lies in none, and names none")
+            spared = (store,) if store else ()
+            found = (changeable(at, user) or changeable_below(home, user, spared=spared) for at, home in javas.items())
+            why = next(filter(None, found), "")
     except OSError as error:
         return printable(error.strerror or "it cannot be examined")
     return sentence("others may change what it runs: {}", harmless(why)) if why else Printable("")
+
+
+def _javas_of(program: str) -> Mapping[str, str]:
+    """Return the installations of Java whose code a program runs, by a program of each; raises OSError."""
+    if (own := _home_of(program)) is not None:
+        return {program: own}
+    with open(os.path.realpath(program), "rb") as file:
+        text = file.read(_LARGEST_WRAPPER)
+    named = _IN_A_JAVA.findall(text) if text.startswith(b"#!") else []
+    found = [*map(os.fsdecode, named), os.path.join(os.path.dirname(program), "java"), *_BY_PATH]
+    homes = {each: _home_of(each) for each in found if os.path.exists(each)}
+    return {each: home for each, home in homes.items() if home is not None}
 
 
 def _home_of(program: str) -> str | None:
@@ -197,7 +220,7 @@ class Keytool:
             remove(self.world, self._at(name))
 
     def _run(self, form: FileFormat, order: Sequence[str], place: Place) -> KeytoolFailure | None:
-        closed = (_ENV, "-i", f"HOME={place.directory}", "LC_ALL=C.UTF-8", "PATH=/usr/bin:/bin")
+        closed = (_ENV, "-i", f"HOME={place.directory}", "LC_ALL=C.UTF-8", f"PATH={_PATH}")
         secret = ("-storepass:file", _HERE + _PASSWORD)
         where = ("-keystore", _HERE + _COPY, "-storetype", TYPES[form], *secret)
         ran = self.world.run((*closed, self.program, *_QUICKLY, *order, *where), self.time_limit, place=place)

@@ -6,6 +6,7 @@ changed. Files of one owner are read together, so that nobody spoils the offers 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import stat
@@ -15,11 +16,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from actions.candidate import Given, holds_key
+from actions.candidate import Given, NoCandidate, holds_key, read_certificates
 from actions.inbox import Inbox, TakenFile, identity_of
 from actions.target import unsafe_directory
 from actions.world import World
 from config.text import Printable, printable, sentence
+from probes.certificate import Certificate
 from probes.judge.time import moment
 
 MOST_BYTES: Final = 64 * 1024
@@ -58,6 +60,22 @@ class Provenance:
         """The rest of "it was offered ..."."""
         where = Printable("over the socket") if self.way is Way.SOCKET else Printable("in the directory of offers")
         return sentence("by {} at {}, {}", self.by, moment(self.at), where)
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedFile:
+    """A file that lies in a directory of offers, whatever it is."""
+
+    path: str
+    identity: tuple[int, int, int, int]
+    """As of `identity_of`."""
+    mode: int
+    provenance: Provenance
+
+    @property
+    def name(self) -> str:
+        """The name by which a person calls it: hexadecimal, of its path and of what is there now."""
+        return hashlib.sha256(b"%s\0%r" % (os.fsencode(self.path), self.identity)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +147,59 @@ def open_offers(world: World, directory: str, way: Way) -> Offers:
     return Offers(bundles, tuple(inboxes.values()), tuple(troubles))
 
 
+def lying_in(world: World, directory: str, way: Way) -> tuple[OfferedFile, ...]:
+    """Return each name in a directory of offers, the oldest first; raises OSError.
+
+    None of a directory that does not exist, or to which others can change the way.
+    """
+    try:
+        if unsafe_directory(world, os.path.dirname(directory)) is not None:
+            return ()
+        found = [(path, each) for path, each in _looked_at(world, directory) if not _is_hidden(path)]
+    except FileNotFoundError:
+        return ()
+    files = (
+        OfferedFile(
+            path,
+            identity_of(each),
+            each.st_mode,
+            Provenance(each.st_uid, user_name(each.st_uid), each.st_ctime_ns / 1e9, way),
+        )
+        for path, each in found
+    )
+    return tuple(sorted(files, key=lambda each: (each.provenance.at, each.path)))
+
+
+def why_not_used(world: World, file: OfferedFile) -> Printable | tuple[Certificate, ...]:
+    """Return why a file is no offer, whatever it is for; else the certificates in it."""
+    taken = _take(world, file.path)
+    if taken is None:
+        return Printable("it is gone")
+    if isinstance(taken, str):
+        return taken
+    found = read_certificates((Given(printable(os.path.basename(file.path)), taken[1].data),))
+    return sentence("{}: {}", found.flaw, printable(found.detail, 300)) if isinstance(found, NoCandidate) else found
+
+
+def take_out(world: World, file: OfferedFile) -> Printable | None:
+    """Remove a file that lies there as it was; return why it is not removed, a sentence. Raises OSError."""
+    try:
+        now = world.stat(file.path)
+    except FileNotFoundError:
+        return Printable("it is gone by now")
+    if identity_of(now) != file.identity:
+        return Printable("another file is in its place by now")
+    if stat.S_ISDIR(now.st_mode):
+        return sentence("{} is a directory: remove it by hand", printable(file.path))
+    world.unlink(file.path)
+    world.sync_directory(os.path.dirname(file.path))
+    return None
+
+
+def _is_hidden(path: str) -> bool:
+    return os.path.basename(path).startswith(".")
+
+
 def _by_owner(world: World, directory: str) -> dict[int | None, list[str]]:
     """Return the paths in a directory by owner: whoever lays down a crowd hides the files of nobody else.
 
@@ -136,7 +207,7 @@ def _by_owner(world: World, directory: str) -> dict[int | None, list[str]]:
     """
     found: dict[int | None, list[str]] = {}
     for path, status in _looked_at(world, directory):
-        if not os.path.basename(path).startswith("."):
+        if not _is_hidden(path):
             several = stat.S_ISREG(status.st_mode) and status.st_nlink > 1
             found.setdefault(None if several else status.st_uid, []).append(path)
     return found

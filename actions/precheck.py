@@ -80,6 +80,11 @@ def nothing_given_up(_keys: Iterable[str]) -> str:
     return ""
 
 
+def nothing_revoked(_presented: Sequence[Certificate]) -> str:
+    """Return the empty sentence: nothing is known to be revoked."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Demands:
     """The demands of a component on a candidate."""
@@ -105,6 +110,8 @@ class Demands:
     """Seconds for which it must remain valid."""
     given_up: Callable[[Iterable[str]], str] = nothing_given_up
     """Returns that one of these keys was given up, as `JournalState.why_not` does."""
+    revoked: Callable[[Sequence[Certificate]], str] = nothing_revoked
+    """Returns that one of the certificates of a presented chain is revoked, a sentence; empty where none is."""
     leaf_alone: frozenset[View] = frozenset()
     """Those of `views` that can count on nothing but the server's own certificate."""
 
@@ -119,6 +126,7 @@ def precheck(candidate: Candidate, demands: Demands, now: float) -> tuple[Object
     objections = [
         *_key(candidate),
         *_given_up(candidate, demands),
+        *_revoked(candidate, demands),
         *_order(presented, now),
         *_names(candidate.certificate, demands),
         *_times(presented, demands, now),
@@ -132,6 +140,7 @@ def precheck(candidate: Candidate, demands: Demands, now: float) -> tuple[Object
 _UNFIT: Final = frozenset(
     {
         *(Ground.KEY_MISMATCH, Ground.KEY_GIVEN_UP, Ground.NAMES_MISSING, Ground.NOT_VALID_NOW),
+        Ground.REVOKED,
         Ground.ISSUER_NOT_ALLOWED,
     }
 )
@@ -145,6 +154,7 @@ def unfit(candidate: Candidate, demands: Demands, now: float) -> tuple[Objection
     found = (
         *_key(candidate),
         *_given_up(candidate, demands),
+        *_revoked(candidate, demands),
         *_names(candidate.certificate, demands),
         *_times(candidate.presented, demands, now),
         *_issuer(candidate, demands, now),
@@ -184,6 +194,11 @@ def _key(candidate: Candidate) -> Iterator[Objection]:
 def _given_up(candidate: Candidate, demands: Demands) -> Iterator[Objection]:
     if why := demands.given_up((candidate.key.public_sha256, candidate.certificate.public_key_sha256())):
         yield Objection(Ground.KEY_GIVEN_UP, f"{candidate.certificate.title}: {why}; it takes a new key")
+
+
+def _revoked(candidate: Candidate, demands: Demands) -> Iterator[Objection]:
+    if why := demands.revoked(candidate.presented):
+        yield Objection(Ground.REVOKED, why)
 
 
 def _order(presented: Sequence[Certificate], now: float) -> Iterator[Objection]:

@@ -181,6 +181,7 @@ def demands_of(site: ComponentSite, installed: Sequence[Certificate], kind: Kind
         site.allow_shorter,
         min_lifetime=site.min_lifetime if site.min_lifetime is not None else site.component.min_lifetime,
         given_up=site.given_up,
+        revoked=site.revoked,
         leaf_alone=_views(site, leaf_alone=True) - _views(site, leaf_alone=False),
     )
 
@@ -294,13 +295,9 @@ def _losses(
 def _root_first(lack: LackingClient) -> Printable:
     """Return that the trust store of a client gets the root first, the end of a sentence."""
     store = harmless(lack.store)
-    add = sentence("first `certvigil trust add {} --from ROOT`", store)
-    sha256 = (
-        Printable("the SHA-256 of ROOT")
-        if lack.root is None
-        else sentence("its SHA-256 {}", harmless(lack.root.sha256))
-    )
-    compare = sentence("once {} is compared with the CA's own word", sha256)
+    sha256 = Printable("SHA256") if lack.root is None else harmless(lack.root.sha256)
+    add = sentence("first `certvigil trust add {} --from ROOT --sha256 {}`", store, sha256)
+    compare = Printable("once that SHA-256 is compared with the CA's own word")
     return sentence("; its trust store {} lacks {}: {}, {}", store, lack.issuer, add, compare)
 
 

@@ -102,7 +102,7 @@ class CatalogueEntry:
 
     @property
     def informational(self) -> bool:
-        """Whether nobody on this host can change it, so that people hear of it in a digest at most."""
+        """Whether nobody on this host can change it, or need do so, so that people hear of it in a digest at most."""
         return self.severity is Severity.INFORMATIONAL
 
     def steps_on(self, kind: TargetKind) -> tuple[str, ...]:
@@ -481,6 +481,21 @@ _KEY: Final = (
         seen_by_actor=False,
     ),
     CatalogueEntry(
+        code=Code.UNKNOWN_ALGORITHM,
+        group=Group.KEY,
+        severity=Severity.INFORMATIONAL,
+        meaning=(
+            "The key of the certificate, or the signature on it, is of an algorithm that certvigil does not know, so "
+            "its strength is not known. The other facts are. Each client that does not know it either has a finding of "
+            "its own."
+        ),
+        cure="nothing, where the algorithm is wanted",
+        hurts=_YET,
+        steps=("nothing on this host, where the algorithm is wanted",),
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
         code=Code.DEFAULT_STORE_PASSWORD,
         group=Group.KEY,
         severity=Severity.WARNING,
@@ -751,7 +766,10 @@ _TLS: Final = (
         code=Code.OBSOLETE_PROTOCOL,
         group=Group.TLS,
         severity=Severity.WARNING,
-        meaning="The server negotiated a version of TLS that is not allowed; by default, 1.2 and 1.3 are allowed.",
+        meaning=(
+            "The server negotiated a version of TLS that is not allowed, or offers one to a client that asks for it. "
+            "By default, 1.2 and 1.3 are allowed."
+        ),
         cure="allow only TLS 1.2 and 1.3 in the server's configuration",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; somebody who can change the traffic may read it"),
         steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
@@ -762,10 +780,13 @@ _TLS: Final = (
         code=Code.WEAK_CIPHER,
         group=Group.TLS,
         severity=Severity.NOTICE,
-        meaning="The server negotiated a cipher that RFC 9325 forbids, or that the list of the site does not allow.",
+        meaning=(
+            "The server negotiated a cipher that RFC 9325 forbids, or that the list of the site does not allow, or "
+            "offers one to a client that asks for it."
+        ),
         otherwise=(
             "A warning where the configuration lists the allowed ciphers; critical where the cipher does not encrypt, "
-            "or knows no certificate."
+            "or knows no certificate, and a warning where such a one is only offered."
         ),
         cure="take that cipher out of the server's configuration",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; somebody who can record the traffic may read it"),
@@ -824,6 +845,23 @@ _REVOCATION: Final = (
         steps=("see which list it is: openssl crl -noout -issuer -lastupdate -nextupdate -in {where}",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.MUST_STAPLE_WITHOUT_STAPLE,
+        group=Group.REVOCATION,
+        severity=Severity.WARNING,
+        meaning=(
+            "The certificate says that its server always sends an OCSP answer with it (RFC 7633), and the server does "
+            "not. Firefox, among others, rejects such a server."
+        ),
+        cure=(
+            "turn on OCSP stapling in the server's configuration, or have the certificate issued without the TLS "
+            "feature status_request"
+        ),
+        hurts=_on(TargetKind.ENDPOINT, "clients that know this promise: they reject the server"),
+        steps=("at {where}: {cure}; to look again at once: certvigil check {where}",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
     ),
 )
 
@@ -1049,6 +1087,18 @@ _SELF: Final = (
         hurts=_on(TargetKind.SELF, "nobody; the earlier configuration stays in force"),
         by_itself="nothing; somebody must put it right",
         steps=("mend the mistakes that this reports: certvigil config check; then: certvigil reload",),
+        scope=ProblemScope.SUBJECT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.UNDECLARED_ENDPOINT,
+        group=Group.SELF,
+        severity=Severity.INFORMATIONAL,
+        meaning="A port of this host speaks TLS and is not in the configuration, so nobody watches its certificate.",
+        cure="declare it in `endpoints` or in a component, or name its port in `undeclared.exclude_ports`",
+        hurts=_on(TargetKind.SELF, NOBODY_YET),
+        by_itself="it is no longer reported once the port is closed",
+        steps=("see what it is, and which file it serves: certvigil discover",),
         scope=ProblemScope.SUBJECT,
         seen_by_actor=False,
     ),

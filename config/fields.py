@@ -19,6 +19,7 @@ from config.address import is_dns_name, is_ip_address, split_address, split_prox
 from config.model import DAY
 from config.pattern import expression_for_paths
 from config.pointer import MOST_STEPS, is_pointer
+from config.probing import is_simple
 from config.text import printable
 
 RESERVED_NAMES: Final = frozenset({"certvigil"})
@@ -93,6 +94,14 @@ def _interval(value: object) -> float:
     return seconds
 
 
+def _long_interval(value: object) -> float:
+    seconds = duration(value)
+    if seconds < _AN_HOUR:
+        raise ValueError("a duration of at least 1h")
+    return seconds
+
+
+_AN_HOUR: Final = 3600
 _SHORTEST: Final = 0.1
 _LONGER: Final = "a duration of at least 0.1s"
 
@@ -211,6 +220,8 @@ def _is_host(text: str) -> bool:
 _DURATION_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": f"^(?:{_DURATION})$"})
 Duration = Annotated[float, BeforeValidator(duration), _DURATION_SCHEMA]
 Interval = Annotated[float, BeforeValidator(_interval), _DURATION_SCHEMA]
+LongInterval = Annotated[float, BeforeValidator(_long_interval), _DURATION_SCHEMA]
+"""Of what costs others more than a look: an hour at least."""
 Share = Annotated[float, BeforeValidator(_share), WithJsonSchema({"type": "string", "pattern": f"^{_SHARE}$"})]
 Days = Annotated[float, BeforeValidator(_days), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 36_500})]
 LastDay = Annotated[int, BeforeValidator(_last_day), WithJsonSchema({"type": "string", "format": "date"})]
@@ -221,6 +232,7 @@ Handshakes = _whole_number(1, 1000)
 Attempts = _whole_number(1, 1000)
 KeptBackups = _whole_number(1, 1000)
 Port = _whole_number(1, 65_535)
+PathComponents = _whole_number(0, 100)
 SecurityLevel = _whole_number(0, 5)
 Mebibytes = _whole_number(1, 64)
 
@@ -260,6 +272,14 @@ def _path_expression(text: str) -> str:
 
 
 Host = _text("a DNS name or an IP address", _is_host)
+HostPattern = _text(
+    "a DNS name such as www.example.com, or *.example.com for all below it",
+    lambda text: is_dns_name(text.removeprefix("*.")),
+)
+SimpleExpression = _text(
+    "a simple regular expression: at most two of * + {, one where it does not begin with ^, and none behind a group",
+    lambda text: len(text) <= 200 and is_simple(text),
+)
 IPAddress = _text("an IP address", is_ip_address)
 HostName = _text("a DNS name such as web1.example.com", is_dns_name)
 Network = _text("a network without bits of a host, such as 10.0.0.0/8 or fd00::/8", _is_network)

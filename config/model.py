@@ -12,6 +12,7 @@ from config.channel import Channel, Notifications
 from config.expected import ANY_MODERN, AllowedTLS, DefaultCertificate, NotTLS, ValidationSwitch
 from config.host import NAMELESS
 from config.label import Labels
+from config.probing import MODULES, ProbeModule, ProbeTurn
 from config.reach import Reach
 from config.revocation import NO_SOURCES, RevocationSettings
 from config.service import Service
@@ -194,8 +195,12 @@ class Endpoint:
     """Whether the server is expected to send its intermediates; None where the site does not say."""
     default_certificate: DefaultCertificate | None = None
     """How the product's own default certificate is told at this endpoint; None where nothing is known of one."""
+    offers_every: float | None = None
+    """Seconds between two inquiries about everything that it takes; None for none."""
     labels: Labels = ()
     """Those of its component among them."""
+    dialogue: tuple[ProbeTurn, ...] = ()
+    """What is said before TLS in place of the `protocol`, where a module of `/probe` says so."""
 
     @property
     def key_type(self) -> KeyKind | None:
@@ -396,6 +401,8 @@ class Client:
     """Where it is told to validate; `validates` counts where that cannot be read."""
     security_level: int = DEFAULT_SECURITY_LEVEL
     """How long keys and signatures must be for OpenSSL, from 0 to 5 (SSL_CTX_set_security_level(3))."""
+    post_quantum: bool = False
+    """Whether it knows ML-DSA and SLH-DSA, as OpenSSL does since 3.5."""
     revocation: RevocationCheck = RevocationCheck.NONE
 
 
@@ -478,10 +485,33 @@ class ActorSettings:
     """The largest number of backup sets of a component, the default set aside."""
     backup_lifetime: float = 400 * DAY
     """Seconds after which a backup set is removed, unless it is the default set or the last good one."""
+    offer_lifetime: float = 90 * DAY
+    """Seconds after which an offer that nobody took is taken out, unless it answers a request that waits."""
     approvals_over_api: bool = False
     """Whether the actor believes the daemon that somebody approved or rejected a plan over its API."""
     require_synchronised_clock: bool = True
     """Whether actions without a person need a clock that the kernel counts as synchronised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undeclared:
+    """Whether the daemon reports open ports of this host with TLS that the configuration does not declare."""
+
+    report: bool = True
+    exclude_ports: frozenset[int] = frozenset()
+    """Ports that are not looked at."""
+    every: float = 300.0
+    """Seconds between two looks at the open ports; a new one is looked at when it was seen twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class X509CertSettings:
+    """How the metrics of x509-certificate-exporter are exported."""
+
+    relative: bool = False
+    """Whether the seconds from now to the begin and the end of each validity are among them."""
+    trim_path_components: int = 0
+    """The number of components at the beginning of each path that are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -500,14 +530,19 @@ class Settings:
     validation: Validation = Validation()
     probe: tuple[Reach, ...] = ()
     """The addresses that `/probe` may have looked at, beside the endpoints."""
-    x509_cert: bool = False
-    """Whether the certificates in files are exported as x509-certificate-exporter does, too."""
+    probe_files: tuple[str, ...] = ()
+    """Patterns of the files that `/probe` may read, beside the watched ones."""
+    probe_modules: Mapping[str, ProbeModule] = field(default_factory=lambda: MODULES)
+    """By name."""
+    x509_cert: X509CertSettings | None = None
+    """How the certificates in files are exported as x509-certificate-exporter does, too; None for not at all."""
     settle: float = 2.0
     """Seconds without a write after which the files of a component are judged, as one set."""
     pending: float = 300.0
     """Seconds for which the faults of a set on disk are only shown, while the served set is good."""
     tls: AllowedTLS = ANY_MODERN
     """What the endpoints may negotiate that say nothing else."""
+    undeclared: Undeclared = Undeclared()
     revocation: RevocationSettings = NO_SOURCES
 
 

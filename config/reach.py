@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
+from config.address import is_ip_address
+from config.pattern import is_one_of
+
 Network = IPv4Network | IPv6Network
 
 _SPECIAL: Final[tuple[Network, ...]] = tuple(
@@ -28,6 +31,14 @@ class Reach:
     networks: tuple[Network, ...]
     """A network with loopback or link-local addresses beside others, such as 0.0.0.0/0, does not allow these."""
     ports: frozenset[int]
+    names: tuple[str, ...] = ()
+    """Names, or patterns of them, that a proxy may be asked for: it resolves them, so nobody here sees the address."""
+
+    def covers_name(self, host: str, port: int) -> bool:
+        """Whether a proxy may be asked to connect to `host`, a name or an address, at a port."""
+        if is_ip_address(host):
+            return self.covers(host, port)
+        return port in self.ports and is_one_of(host.lower(), (each.lower() for each in self.names))
 
     def covers(self, address: str, port: int) -> bool:
         """Whether an IP address, as a resolver gave it, and a port are among these."""

@@ -33,12 +33,14 @@ from config.model import (
     TrustStore,
     Waiver,
     Watch,
+    X509CertSettings,
 )
+from config.probing import MODULES, ProbeModule
 from config.reach import Reach
 from config.revocation import RevocationSettings
 from config.service import Service
 from config.show_policy import given, show_policy
-from config.vocabulary import KeyKind, VerifierName
+from config.vocabulary import KeyKind, ProbeKind, VerifierName
 
 MASK: Final = "***"
 """The text in place of a secret."""
@@ -145,10 +147,58 @@ def _settings(settings: Settings) -> dict[str, Any]:
                 },
             }
         ),
-        "probe": {"allow": _reaches(settings.probe)},
-        "metrics": {"x509_cert": settings.x509_cert},
+        "probe": {
+            "allow": _reaches(settings.probe),
+            "files": list(settings.probe_files),
+            "modules": {
+                name: _module(each) for name, each in settings.probe_modules.items() if MODULES.get(name) != each
+            },
+        },
+        "metrics": _metrics(settings.x509_cert),
+        "undeclared": {
+            "report": settings.undeclared.report,
+            "exclude_ports": sorted(settings.undeclared.exclude_ports),
+            "every": duration_text(settings.undeclared.every),
+        },
         "tls": _tls(settings.tls),
         "revocation": _revocation(settings.revocation),
+    }
+
+
+def _module(module: ProbeModule) -> dict[str, Any]:
+    via = given({"proxy_url": module.proxy.url if module.proxy else None})
+    turns = [
+        {
+            **({"expect_bytes": each.expect_bytes.decode()} if each.expect_bytes else {}),
+            **({"expect": each.expect} if each.expect else {}),
+            "send": each.send,
+            "starttls": each.starttls,
+        }
+        for each in (*module.before, *module.within)
+    ]
+    said = {
+        "tls": module.protocol is None and not module.before,
+        **given({"starttls": str(module.protocol) if module.protocol else None}),
+        "query_response": turns,
+    }
+    return given(
+        {
+            "prober": str(module.kind),
+            "target": module.target,
+            "timeout": duration_text(module.timeout) if module.timeout is not None else None,
+            "tls_config": given({"server_name": module.server_name, "insecure_skip_verify": not module.verifies}),
+            str(module.kind): said if module.kind is ProbeKind.TCP else via or None,
+        }
+    )
+
+
+def _metrics(x509_cert: X509CertSettings | None) -> dict[str, Any]:
+    if x509_cert is None:
+        return {"x509_cert": False}
+    return {
+        "x509_cert": True,
+        "x509_relative": x509_cert.relative,
+        "x509_trim_path_components": x509_cert.trim_path_components,
     }
 
 
@@ -169,7 +219,10 @@ def _revocation(settings: RevocationSettings) -> dict[str, Any]:
 
 
 def _reaches(reaches: Sequence[Reach]) -> list[dict[str, Any]]:
-    return [{"networks": list(map(str, each.networks)), "ports": sorted(each.ports)} for each in reaches]
+    return [
+        {"networks": list(map(str, each.networks)), "names": list(each.names), "ports": sorted(each.ports)}
+        for each in reaches
+    ]
 
 
 def _tls(tls: AllowedTLS) -> dict[str, Any]:
@@ -191,6 +244,7 @@ def _actor(actor: ActorSettings) -> dict[str, Any]:
             "operators": list(actor.operators),
             "approval_lifetime": duration_text(actor.approval_lifetime),
             "backup_lifetime": duration_text(actor.backup_lifetime),
+            "offer_lifetime": duration_text(actor.offer_lifetime),
         }
     )
 
@@ -228,6 +282,7 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
         "every": duration_text(endpoint.every),
         "timeout": duration_text(endpoint.timeout),
         "minimum_version": str(endpoint.minimum_version),
+        "offers": {"every": duration_text(endpoint.offers_every)} if endpoint.offers_every else None,
         "tls": _tls(endpoint.tls),
         "clients": list(endpoint.clients),
         "thresholds": _thresholds(endpoint.thresholds),
@@ -328,6 +383,7 @@ def _client(client: Client) -> dict[str, Any]:
         **({} if client.validation_switch is None else {"validation_switch": given(asdict(client.validation_switch))}),
         # The setting is refused where it has no meaning.
         **({"security_level": client.security_level} if client.verifier is VerifierName.OPENSSL else {}),
+        **({"post_quantum": True} if client.post_quantum else {}),
     }
 
 

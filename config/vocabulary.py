@@ -10,7 +10,7 @@ class Severity(StrEnum):
     """How much a finding matters; members are declared from least to most severe."""
 
     INFORMATIONAL = "informational"
-    """Nobody on this host can change it: it is shown, and told in a digest at most."""
+    """Nobody on this host can change it, or need do so: it is shown, and told in a digest at most."""
     NOTICE = "notice"
     """It could be better, but nobody is hurt: it is told where a route asks for it."""
     WARNING = "warning"
@@ -62,6 +62,7 @@ class Code(StrEnum):
     WEAK_SIGNATURE = "weak_signature"
     KEY_EXPOSED = "key_exposed"
     KEY_SHARED = "key_shared"
+    UNKNOWN_ALGORITHM = "unknown_algorithm"
     DEFAULT_STORE_PASSWORD = "default_store_password"  # noqa: S105 (a code, not a secret)
     # state
     UNSETTLED = "unsettled"
@@ -82,6 +83,7 @@ class Code(StrEnum):
     REVOKED = "revoked"
     REVOCATION_UNKNOWN = "revocation_unknown"
     CRL_STALE = "crl_stale"
+    MUST_STAPLE_WITHOUT_STAPLE = "must_staple_without_staple"
     # client
     CLIENT_REJECTS = "client_rejects"
     VALIDATION_DISABLED = "validation_disabled"
@@ -100,6 +102,7 @@ class Code(StrEnum):
     DATABASE_DEGRADED = "database_degraded"
     DELIVERY_FAILED = "delivery_failed"
     CONFIG_REJECTED = "config_rejected"
+    UNDECLARED_ENDPOINT = "undeclared_endpoint"
 
 
 class Group(StrEnum):
@@ -308,6 +311,23 @@ class Integrity(StrEnum):
     """No password protects it, so that anybody may have changed it."""
 
 
+class ProbeKind(StrEnum):
+    """How a module of `/probe` looks, as blackbox_exporter and ssl_exporter call it."""
+
+    TCP = "tcp"
+    """A handshake with every address."""
+    HTTPS = "https"
+    """Also a request; any answer in HTTP counts."""
+    HTTP = "http"
+    """Also a request, whose answer must be of 2xx; redirects are followed."""
+    FILE = "file"
+    """The certificates in files of this host."""
+    KUBECONFIG = "kubeconfig"
+    """The certificates in a kubeconfig of this host, and in files that it names."""
+    HTTP_FILE = "http_file"
+    """The certificates in the answer of a web server."""
+
+
 class UnreadableReason(StrEnum):
     """Why a file gave no facts."""
 
@@ -422,6 +442,10 @@ class KeyKind(StrEnum):
     ED25519 = "ed25519"
     ED448 = "ed448"
     DSA = "dsa"
+    ML_DSA = "ml-dsa"
+    SLH_DSA = "slh-dsa"
+    COMPOSITE = "composite"
+    """ML-DSA and an older algorithm, of which neither alone is enough."""
     UNKNOWN = "unknown"
 
 
@@ -459,6 +483,25 @@ class EndpointProtocol(StrEnum):
     """MySQL's and MariaDB's own."""
     RDP = "rdp"
     """The negotiation of security in MS-RDPBCGR."""
+
+
+class ServerSoftware(StrEnum):
+    """The servers whose configuration is understood."""
+
+    NGINX = "nginx"
+    APACHE = "apache"
+    LIGHTTPD = "lighttpd"
+    HAPROXY = "haproxy"
+    POSTFIX = "postfix"
+    EXIM = "exim"
+    DOVECOT = "dovecot"
+    POSTGRESQL = "postgresql"
+    MARIADB = "mariadb"
+    SLAPD = "slapd"
+    STUNNEL = "stunnel"
+    VSFTPD = "vsftpd"
+    PROSODY = "prosody"
+    TOMCAT = "tomcat"
 
 
 class AddressChoice(StrEnum):

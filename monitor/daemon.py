@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -32,7 +33,7 @@ from monitor.look.pool import dismiss, hire
 from monitor.overview import Overview, RunState
 from monitor.state.messages import JournalNews, TrustFilesChanged
 from monitor.state.own import SELF
-from monitor.state.trust import read_trust_context
+from monitor.state.trust import TrustReadings, read_trust_context
 from monitor.store import DATABASE_ENDINGS, database_path
 from probes.finding import Finding, finding
 from probes.opening import leave_alone
@@ -112,7 +113,8 @@ class Daemon:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pools = wiring.Pools.start()
         database = database_path(config.settings.state_directory)
-        trust_context, findings = read_trust_context(config)
+        self._trust_readings = TrustReadings()
+        trust_context, findings = read_trust_context(config, readings=self._trust_readings)
         self.parts = wiring.build(trust_context, database, self._pools, helpers, now)
         self.parts.state.bus.connect(
             wiring.subscribers_of(self.parts),
@@ -141,6 +143,7 @@ class Daemon:
         await self._meet_actor()
         self.parts.look.sets.reconfigure()
         self.parts.look.endpoints.reconfigure()
+        self.parts.look.offers.reconfigure()
         for each in (*wiring.running(self.parts), self._announce(), self._keep_house()):
             self._spawn(each)
         calendar = AsyncIOScheduler(timezone="UTC")
@@ -164,6 +167,7 @@ class Daemon:
             if code is Code.UNREADABLE and subject.startswith(os.sep)
         ]
         parts.state.own.report("files", unsearched)
+        parts.state.own.report("undeclared", parts.look.undeclared.remember(itself))
         parts.notify.notifier.restore(parts.notify.store.load_kept())
         parts.act.journal.restore(parts.notify.store.newest_action())
         # Orders that had not begun are decided again.
@@ -287,6 +291,8 @@ class Daemon:
         self._run_state.loaded, self._run_state.stale = time.time(), False
         self.parts.state.counters.config_loaded(self._run_state.loaded)
         self.parts.state.counters.config_stale(stale=False)
+        # Whoever asks for a reload may know of a change that no file's status shows.
+        self._trust_readings = TrustReadings()
         await self._read_trust(config)
         self.web.allow(config.settings.web.tokens)
 
@@ -313,10 +319,11 @@ class Daemon:
             await self._read_trust(self.config)
 
     async def _read_trust(self, config: Config) -> None:
-        """Go by `config` from now on, with its trust stores read anew."""
+        """Go by `config` from now on, with those of its trust stores read anew whose files changed."""
         config = self._with_own(config)
         loop, before = asyncio.get_running_loop(), self.parts.state.registry.trust_context
-        trust_context, findings = await loop.run_in_executor(self._pools.judge, read_trust_context, config, before)
+        read = partial(read_trust_context, config, before, self._trust_readings)
+        trust_context, findings = await loop.run_in_executor(self._pools.judge, read)
         wiring.reconfigure(self.parts, trust_context)
         self.parts.state.own.report("trust", findings)
 

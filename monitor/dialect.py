@@ -13,15 +13,19 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypedDict
 
+from config.expected import AllowedTLS
 from config.text import Printable, harmless
 from config.vocabulary import ClientCertificateUse, EntryKind, Integrity, KeyKind
 from probes.certificate import Certificate
 from probes.encoding import DERError
 from probes.finding import Edge
 from probes.judge.time import LATEST, calendar, within_calendar
+from probes.judge.tls import cipher_fault
 from probes.keystore import Keystore
 from probes.observation import Presented
 from probes.ocsp import OCSPAnswer, OCSPFault, OCSPStatus, staple_of
+from probes.revocation.crl import RevocationList
+from probes.tls.support import Supported
 
 _EXACTLY: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,30})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _RECORDED_TIMES: Final = frozenset({"until", "written", "begins"})
@@ -114,6 +118,10 @@ class KeyObject(TypedDict):
     kind: KeyKind
     bits: int
     """0 where it is not known."""
+    name: str
+    """Name of the algorithm, such as ML-DSA-65, or the identifier of an unknown one; empty where the kind says all."""
+    strength: int | None
+    """In bits, rounded down to a usual level; null where it is not known."""
 
 
 class CertificateObject(TypedDict):
@@ -134,6 +142,8 @@ class CertificateObject(TypedDict):
     spki_sha256: str | None
     """SHA-256 of the public key (SubjectPublicKeyInfo), hexadecimal: as `allowed_issuers` takes it."""
     signature_hash: str
+    signature: str
+    """Name of the signature algorithm; its object identifier where it is not known."""
     is_ca: bool
     failures: list[str]
     """Each field that cannot be decoded."""
@@ -162,6 +172,58 @@ class KeystoreObject(TypedDict):
     entries: list[EntryObject]
 
 
+class ListObject(TypedDict):
+    """A certificate revocation list."""
+
+    issuer: str
+    number: int | None
+    base: int | None
+    """Of a delta list: the number of the complete one that it adds to; null for a complete one."""
+    this_update: str | None
+    next_update: str | None
+    sha256: str
+    """Of the DER, hexadecimal."""
+    faults: list[str]
+    """Why nothing may be told by it."""
+
+
+class OfferedVersionObject(TypedDict):
+    """A version of TLS that a server takes, and with it what."""
+
+    version: str
+    allowed: bool
+    ciphers: list[OfferedCipherObject]
+    groups: list[str]
+    prime_bits: int
+    """Of the shortest Diffie-Hellman exchange that is in no named group; 0 where there is none."""
+    signatures: list[str]
+    """Schemes by which it signed, of TLS 1.2 and 1.3."""
+
+
+class OfferedCipherObject(TypedDict):
+    """A cipher that a server takes."""
+
+    name: str
+    """In OpenSSL's spelling."""
+    allowed: bool
+    """By the site's list; without one, by RFC 9325."""
+
+
+class OffersObject(TypedDict):
+    """Everything that a server takes."""
+
+    address: str
+    versions: list[OfferedVersionObject]
+    hybrid_groups: list[str]
+    """Those of post-quantum cryptography."""
+    classical_fallback: bool
+    """Whether a client without post-quantum cryptography gets a connection, too."""
+    unclear: list[str]
+    """Why it may take more than that; empty where that is all."""
+    connections: int
+    """For which it was asked."""
+
+
 class StapleObject(TypedDict):
     """An OCSP response that came with a chain, and what it says of the first certificate."""
 
@@ -188,6 +250,8 @@ class AddressObject(TypedDict):
     cipher: str
     group: str
     """Of the key exchange; empty where it is not known."""
+    handshake_bytes: int
+    """That the server sent until the handshake was over; 0 where it is not known."""
     client_certificate: ClientCertificateUse
     client_certificate_fault: str
     """Why that of the configuration was refused or could not be used; empty where it was neither."""
@@ -217,9 +281,15 @@ def certificate_object(certificate: Certificate) -> CertificateObject:
         "not_after": iso(certificate.not_after),
         "sha256": certificate.sha256,
         "names": list(certificate.names),
-        "key": {"kind": certificate.key.kind, "bits": certificate.key.bits},
+        "key": {
+            "kind": certificate.key.kind,
+            "bits": certificate.key.bits,
+            "name": harmless(certificate.key.name),
+            "strength": certificate.key.strength,
+        },
         "spki_sha256": _public_key(certificate),
         "signature_hash": certificate.signature_hash,
+        "signature": certificate.signature,
         "is_ca": certificate.is_ca,
         "failures": list(certificate.failures),
         "encoding_faults": list(certificate.encoding_faults),
@@ -247,6 +317,41 @@ def keystore_object(keystore: Keystore[Certificate]) -> KeystoreObject:
             }
             for each in keystore.entries
         ],
+    }
+
+
+def list_object(known: RevocationList) -> ListObject:
+    """Return a revocation list in JSON."""
+    return {
+        "issuer": known.issuer,
+        "number": known.number,
+        "base": known.base,
+        "this_update": None if known.this_update is None else iso(known.this_update),
+        "next_update": None if known.next_update is None else iso(known.next_update),
+        "sha256": known.sha256,
+        "faults": list(known.faults),
+    }
+
+
+def offers_object(supported: Supported, allowed: AllowedTLS) -> OffersObject:
+    """Return everything that a server takes, and whether it is allowed."""
+    return {
+        "address": supported.address,
+        "versions": [
+            {
+                "version": one.version,
+                "allowed": one.version in allowed.protocols,
+                "ciphers": [{"name": each, "allowed": cipher_fault(each, allowed) is None} for each in one.suites],
+                "groups": list(one.groups),
+                "prime_bits": one.prime_bits,
+                "signatures": list(one.signatures),
+            }
+            for one in supported.versions
+        ],
+        "hybrid_groups": list(supported.hybrid_groups),
+        "classical_fallback": supported.is_classical_fallback,
+        "unclear": list(supported.unclear),
+        "connections": supported.connections,
     }
 
 
@@ -284,6 +389,7 @@ def address_object(presented: Presented, others: Iterable[Certificate] = ()) -> 
         "version": presented.version,
         "cipher": presented.cipher,
         "group": presented.group,
+        "handshake_bytes": presented.handshake_bytes,
         "client_certificate": presented.client_certificate,
         "client_certificate_fault": presented.client_certificate_fault,
         "staple": None if staple is None else staple_object(staple),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.document import Mistake
+from config.expected import ANY_MODERN, AllowedTLS
 from config.text import sentence
 from config.version import own_version
 from monitor.act.status import ComponentStatus
@@ -16,9 +17,9 @@ from monitor.actor.request import Verb
 from monitor.decide.situation import Situation
 from monitor.http import DaemonStatus
 from monitor.inventory import inventory
-from monitor.look.demand import Module, RefusedProbe
+from monitor.look.demand import ProbeRequest, RefusedProbe
 from monitor.metrics import Piece, piece
-from monitor.metrics.probed import Probed
+from monitor.metrics.probed import Probed, ProbedFiles
 from monitor.notify.notifier import Notifier
 from monitor.rotation_facts import declared_roots, rotation
 from monitor.state.target import TargetState
@@ -61,6 +62,11 @@ class Overview:
         """Return the state of every target, by name."""
         return self._parts.state.registry.targets
 
+    def allowed_tls(self, target: str) -> AllowedTLS:
+        """Return what an endpoint may negotiate without a finding."""
+        endpoint = self._parts.state.registry.config.endpoints.get(target)
+        return ANY_MODERN if endpoint is None else endpoint.tls
+
     def components(self) -> Sequence[ComponentStatus]:
         """Return the status of each component that certvigil may change."""
         return self._parts.act.components.statuses(time.time())
@@ -71,8 +77,11 @@ class Overview:
 
     def metrics(self) -> Iterator[Piece]:
         """Return the metrics, made step by step."""
+        begun = time.monotonic()
         yield from self._parts.state.page.pieces()
         yield piece(self._parts.state.counters.text())
+        if self._parts.state.sources is not None:
+            self._parts.state.sources.scraped(time.monotonic() - begun)
 
     def not_ready(self) -> Sequence[str]:
         """Return the reasons why the daemon is not ready; empty where it is."""
@@ -143,9 +152,9 @@ class Overview:
 
         return await loop.run_in_executor(None, made)
 
-    async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
+    async def probe(self, request: ProbeRequest) -> Probed | ProbedFiles | RefusedProbe:
         """Look at `target`, if that is permitted, within `seconds`."""
-        return await self._parts.look.prober.probe(target, module, self._parts.state.registry.trust_context, seconds)
+        return await self._parts.look.prober.probe(request, self._parts.state.registry.trust_context)
 
     async def reload(self, who: str) -> Sequence[Mistake]:
         """Read the configuration again because `who` asked; where it has mistakes, return them and keep the old one."""

@@ -131,7 +131,7 @@ def _commands(step: Step, config: Config, file: str) -> Iterator[tuple[str, ...]
             yield ("certvigil", "export", machine, file, "--out", f"{name}-root")
         yield ("certvigil", "trust", "confirm", name, "--root", sha256, *(() if is_new else ("--removed",)))
     elif step.keeper is Keeper.CERTVIGIL:
-        added = ("certvigil", "trust", "add", name, "--from", file)
+        added = ("certvigil", "trust", "add", name, "--from", file, "--sha256", sha256)
         yield added if step.deed is RotationDeed.ADD else ("certvigil", "trust", "remove", name, sha256[:16])
 
 

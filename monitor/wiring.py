@@ -33,10 +33,14 @@ from monitor.decide.table import DecisionTable
 from monitor.look.demand import Prober
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
-from monitor.look.lists import ListFetcher
+from monitor.look.offers import OffersMonitor
 from monitor.look.reading import ArtefactReader
+from monitor.look.revocation import RevocationFetcher
 from monitor.look.sets import SetMonitor
+from monitor.look.undeclared import UndeclaredPorts
 from monitor.metrics import Counters, Page
+from monitor.metrics.x509_cert import FileCertificates
+from monitor.metrics.x509_source import Sources
 from monitor.notify.notifier import Notifier
 from monitor.notify.outbox import Outbox
 from monitor.notify.problem import Member
@@ -62,6 +66,7 @@ from monitor.state.sets import SetRegistry
 from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
 from monitor.store import Degraded, Store
+from probes.finding import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +76,17 @@ class Pools:
     files: Executor
     judge: Executor
     sets: Executor
+    probed: Executor
 
     @classmethod
     def start(cls) -> Pools:
         """Return pools whose threads start when they are needed."""
-        return cls(ThreadPoolExecutor(1, "files"), ThreadPoolExecutor(1, "judge"), ThreadPoolExecutor(2, "sets"))
+        sizes = {"files": 1, "judge": 1, "sets": 2, "probed": 1}
+        return cls(**{name: ThreadPoolExecutor(size, name) for name, size in sizes.items()})
 
     def shut_down(self) -> None:
         """Drop the work that waits; work that is under way ends by itself."""
-        for each in (self.files, self.judge, self.sets):
+        for each in (self.files, self.judge, self.sets, self.probed):
             each.shutdown(wait=False, cancel_futures=True)
 
 
@@ -92,6 +99,8 @@ class StateParts:
     page: Page
     registry: TargetRegistry
     own: OwnFindings
+    sources: Sources | None
+    """Of the certificates in files, where these are counted for x509-certificate-exporter's rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +108,12 @@ class LookParts:
     """The parts that look at files, sets and endpoints."""
 
     endpoints: EndpointMonitor
+    offers: OffersMonitor
     sets: SetMonitor
     files: FileMonitor
     prober: Prober
-    lists: ListFetcher
+    revocation: RevocationFetcher
+    undeclared: UndeclaredPorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +172,20 @@ def _build_state(trust_context: TrustContext, now: float) -> StateParts:
     bus = Bus()
     counters = Counters(own_version(), now)
     counters.host(config.host)
-    page = Page(x509_cert=config.settings.x509_cert, interval=_intervals(config))
+    x509_cert = _x509_cert(config, counters)
+    page = Page(x509_cert=x509_cert, interval=_intervals(config))
     registry = TargetRegistry(trust_context, bus, page)
-    return StateParts(bus, counters, page, registry, OwnFindings(registry))
+    return StateParts(bus, counters, page, registry, OwnFindings(registry), x509_cert.sources if x509_cert else None)
+
+
+def _x509_cert(config: Config, counters: Counters) -> FileCertificates | None:
+    """Return the metrics of x509-certificate-exporter, where they are wanted."""
+    settings = config.settings.x509_cert
+    if settings is None:
+        return None
+    sources = Sources(config, own_version())
+    counters.add(sources)
+    return FileCertificates(settings, sources)
 
 
 def _build_act(state: StateParts, table: DecisionTable) -> ActParts:
@@ -194,7 +216,9 @@ def _build_notify(state: StateParts, act: ActParts, table: DecisionTable, databa
 def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> LookParts:
     registry, bus, counters = state.registry, state.bus, state.counters
     set_registry = SetRegistry(registry)
-    endpoints = EndpointMonitor(EndpointRegistry(set_registry), bus, pools.judge)
+    endpoint_registry = EndpointRegistry(set_registry)
+    endpoints = EndpointMonitor(endpoint_registry, bus, pools.judge)
+    offers = OffersMonitor(endpoint_registry, endpoints.hasten)
     reader = ArtefactReader(partial(_actor_socket, registry), pools.sets, bus.send)
     sets = SetMonitor(set_registry, bus, pools.sets, event_latency=counters.event_latency, read=reader.read)
     files = FileMonitor(
@@ -204,11 +228,13 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         pools.files,
         event_latency=counters.event_latency,
         overflowed=counters.overflowed,
-        unsearched=partial(state.own.report, "files"),
+        unsearched=partial(_tell_unsearched, state),
         helpers=helpers,
     )
-    prober = Prober(pools.judge, registry.config.settings.concurrency)
-    return LookParts(endpoints, sets, files, prober, ListFetcher(registry, pools.judge, endpoints.hasten))
+    prober = Prober(pools.judge, pools.probed, registry.config.settings.concurrency)
+    revocation = RevocationFetcher(registry, pools.judge, endpoints.hasten, counters.revocation_fetched)
+    undeclared = UndeclaredPorts(registry, partial(state.own.report, "undeclared"), pools.judge)
+    return LookParts(endpoints, offers, sets, files, prober, revocation, undeclared)
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
@@ -220,7 +246,7 @@ def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
         notify.notifier.take,  # findings -> messages to people
         decide.decider.take,  # -> decisions about the target or its component
         look.sets.take,  # an endpoint changed -> its component's files
-        look.lists.take,  # other certificates -> other revocation lists
+        look.revocation.take,  # other certificates -> other revocation lists
         act.inboxes.take,  # files present something else -> the actor is asked who changed them
     )
 
@@ -268,10 +294,14 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     config = trust_context.config
     state.registry.trust_context = trust_context
     state.page.reconfigure(_intervals(config))
+    if state.sources is not None:
+        state.sources.reconfigure(config)
     look.sets.reconfigure()
     look.endpoints.reconfigure()
+    look.undeclared.reconfigure()
+    look.offers.reconfigure()
     look.prober.reconfigure(config.settings.concurrency)
-    look.lists.reconfigure()
+    look.revocation.reconfigure()
     notify.notifier.reconfigure(config)
     look.files.rescan()
     act.findings.reconfigure()
@@ -286,7 +316,9 @@ def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
         look.files,
         look.sets,
         look.endpoints,
-        look.lists,
+        look.offers,
+        look.revocation,
+        look.undeclared,
         act.inboxes,
         act.orders,
         decide.decider,
@@ -304,6 +336,13 @@ def _outlook(table: DecisionTable, registry: TargetRegistry, member: Member) -> 
     """Return the course of a finding if no person does anything."""
     component = member.component
     return outlook(table.about(member.target if component is None else registry.config.subject_of(component)))
+
+
+def _tell_unsearched(state: StateParts, findings: Sequence[Finding]) -> None:
+    """Tell which files are not looked at; the first call is after every file was looked at once."""
+    state.own.report("files", findings)
+    if state.sources is not None:
+        state.sources.searched(findings)
 
 
 def _snapshot(registry: TargetRegistry) -> tuple[TargetState, ...]:

@@ -18,18 +18,19 @@ from probes.judge.bundle import judge_bundle
 from probes.judge.client import Circumstances, View, judge_validation, subject_in
 from probes.judge.conformance import judge_encoding
 from probes.judge.default import judge_default
-from probes.judge.key import judge_exposure, judge_match, judge_strength
+from probes.judge.key import judge_algorithm, judge_exposure, judge_match, judge_strength
 from probes.judge.keystore import judge_store_password, judge_trusted
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.presented import Audience, earliest_end, judge_presented
-from probes.judge.revocation import SeenPath, judge_lists, judge_revocation, list_boundaries
+from probes.judge.revocation import SeenPath, judge_lists, judge_revocation, judge_staple, list_boundaries
 from probes.judge.sharing import SharingServer, judge_shared
 from probes.judge.source import judge_endpoint_source, judge_file_source
 from probes.judge.state import OnDisk, judge_agreement, judge_served
 from probes.judge.time import boundaries, judge_time
-from probes.judge.tls import judge_tls
+from probes.judge.tls import judge_offers, judge_tls
 from probes.observation import EndpointObservation, FileObservation, Presented
 from probes.revocation.evidence import NO_EVIDENCE, Evidence
+from probes.tls.support import Supported
 from probes.trust import Trust
 
 _NEVER_A_CERTIFICATE = frozenset(
@@ -77,6 +78,8 @@ class EndpointContext:
     """It answered so short a time ago that its service may be restarting, however many looks there were since."""
     sharing: tuple[SharingServer, ...] = ()
     """Other servers that present the same key, by name."""
+    supported: Supported | None = None
+    """What it takes beside what it negotiates; None where it was not asked."""
     revocation: Evidence = NO_EVIDENCE
 
 
@@ -255,6 +258,7 @@ def _judge_unseen(
     for each in path:
         yield from judge_time(each, subject_of(each), now, context.target.thresholds)
         yield from judge_strength(each, subject_of(each))
+        yield from judge_algorithm(each, subject_of(each))
         yield from judge_encoding(each, subject_of(each))
     yield from judge_common_name(path[0], subject_of(path[0]))
     if not context.revocation.is_empty:
@@ -272,7 +276,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
         context.elsewhere,
         endpoint.thresholds,
         Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
-        context.revocation,
+        context.revocation.beside({find_leaf(each.chain).sha256: each.staple for each in presented if each.staple}),
     )
     reception = judge_presented((each.chain for each in presented), audience, now)
     failures = 1 if context.just_went_dark else context.failures_in_a_row
@@ -280,6 +284,9 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     times = list(reception.boundaries)
     for each in presented:
         findings += judge_tls(each, endpoint.tls)
+        findings += judge_staple(each)
+    if context.supported is not None:
+        findings += judge_offers(context.supported, endpoint.tls)
     findings += judge_agreement(presented, endpoint.key_types if len(endpoint.key_types) > 1 else ())
     for view in context.views:
         findings += judge_validation(view)
@@ -287,7 +294,15 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     if context.on_disk is not None:
         findings += judge_served(presented, context.on_disk, now)
         times.append(context.on_disk.since + context.on_disk.grace)
-    return _assessment(findings, reception.edges, reception.expiry, times, now)
+    told = (_at_address(each, observation.addresses) for each in findings)
+    return _assessment(told, reception.edges, reception.expiry, times, now)
+
+
+def _at_address(found: Finding, addresses: frozenset[Printable]) -> Finding:
+    """Return a finding on one of several addresses with that address in its sentence."""
+    if len(addresses) <= 1 or found.subject not in addresses:
+        return found
+    return replace(found, detail=sentence("{} (at {})", found.detail, found.subject))
 
 
 def in_place_of_unreadable(assessment: Assessment, found: Finding) -> Assessment:

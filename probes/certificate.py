@@ -24,7 +24,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from config.address import is_dns_name, is_ip_address
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import KeyKind
-from probes.encoding import Outline, outline, plain_name
+from probes.algorithm import (
+    ALGORITHMS,
+    BY_NAME,
+    POST_QUANTUM,
+    is_named,
+    key_strength,
+    signature_name,
+    signature_strength,
+)
+from probes.encoding import Outline, key_algorithm, outline, plain_name, signature_algorithm
 from probes.reencoding import Reencoded, extensions_in, reencode, signed_part, version_of, with_extensions, without_key
 
 # A serial number below 1 is a fact to report, not a reason to write to the log at every look.
@@ -48,11 +57,21 @@ class Key:
     kind: KeyKind
     bits: int
     """Size in bits, 0 where it is not known."""
+    name: str = ""
+    """Name of its algorithm, or the identifier of one that is not known; empty where kind and size say all."""
 
     @property
     def shown(self) -> Printable:
         """Kind and length, as sentences have them."""
+        if self.name:
+            named = harmless(self.name)
+            return sentence("{} {}", self.kind, named) if self.kind is KeyKind.UNKNOWN else named
         return sentence("{} {}", self.kind, self.bits) if self.bits else sentence("{}", self.kind)
+
+    @property
+    def strength(self) -> int | None:
+        """In bits, rounded down to a level that is usual (80, 112, 128, 192, 256); None where it is not known."""
+        return key_strength(self.kind, self.bits, self.name)
 
     def __str__(self) -> str:
         return self.shown
@@ -165,6 +184,29 @@ class Certificate:
         # An RSA key that is longer than its modulus is so by its exponent.
         huge_exponent = self.key.kind is KeyKind.RSA and len(self.outline().public_key) > self.key.bits // 8 + 64
         return self.key.bits > usual or huge_exponent
+
+    @property
+    def signature_oid(self) -> str:
+        """The object identifier of the algorithm that signed it; empty where it cannot be decoded."""
+        try:
+            return signature_algorithm(self.der)
+        except (ValueError, IndexError):
+            return ""
+
+    @property
+    def signature(self) -> Printable:
+        """The name of the algorithm that signed it; its object identifier where it has none here."""
+        return harmless(signature_name(self.signature_oid))
+
+    @property
+    def signature_strength(self) -> int | None:
+        """In bits; None where it is not known."""
+        return signature_strength(self.signature_oid, self.signature_hash)
+
+    @property
+    def has_named_signature(self) -> bool:
+        """Whether the algorithm that signed it is a known one."""
+        return is_named(self.signature_oid)
 
     def alternative_names(self) -> Iterator[AlternativeName]:
         """Yield its `names`, as values."""
@@ -421,6 +463,7 @@ def _facts(der: bytes, parsed: x509.Certificate, parts: Outline) -> Certificate:
     no_time: int | None = None
     nothing = Printable("")
     no_names: tuple[str, ...] = ()
+    no_key: Key | None = None
     return Certificate(
         der=der,
         sha256=hashlib.sha256(der).hexdigest(),
@@ -430,7 +473,7 @@ def _facts(der: bytes, parsed: x509.Certificate, parts: Outline) -> Certificate:
         not_before=fields.get("notBefore", lambda: int(parsed.not_valid_before_utc.timestamp()), no_time),
         not_after=fields.get("notAfter", lambda: int(parsed.not_valid_after_utc.timestamp()), no_time),
         names=fields.get("subject alternative names", lambda: _names(extensions), no_names),
-        key=fields.get(_KEY, lambda: _key(parsed), _UNKNOWN_KEY),
+        key=fields.get(_KEY, lambda: _key(parsed, parts.public_key), no_key) or _named(parts.public_key),
         signature_hash=fields.get("signature algorithm", lambda: harmless(_signature_hash(parsed)), nothing),
         is_ca=_is_ca(extensions, parsed, self_issued=self_issued),
         self_issued=self_issued,
@@ -469,12 +512,51 @@ def _written(name: x509.GeneralName) -> str:
             return NameKind.OTHER
 
 
+def named_key(public_key: bytes) -> Key:
+    """Return a key by the algorithm of its SubjectPublicKeyInfo: unknown where that is no post-quantum one.
+
+    Raises DERError, IndexError.
+    """
+    oid, length = key_algorithm(public_key)
+    known = ALGORITHMS.get(oid)
+    if known is None:
+        return Key(KeyKind.UNKNOWN, 0, oid)
+    return Key(known.kind, 8 * length, known.name)
+
+
+def restored_key(kind: KeyKind, bits: int, der: bytes) -> Key:
+    """Return the key of a certificate whose kind and size are known already."""
+    if kind in POST_QUANTUM or kind is KeyKind.UNKNOWN:
+        try:
+            return named_key(outline(der).public_key)
+        except (ValueError, IndexError):
+            return _UNKNOWN_KEY
+    return _one_key(kind, bits)
+
+
 @lru_cache(maxsize=256)
 def _one_key(kind: KeyKind, bits: int) -> Key:
     return Key(kind, bits)
 
 
-def _key(parsed: x509.Certificate) -> Key:
+def _named(public_key: bytes) -> Key:
+    """Return what is known of a key that cannot be decoded."""
+    try:
+        return named_key(public_key)
+    except (ValueError, IndexError):
+        return _UNKNOWN_KEY
+
+
+_MAY_BE_NAMED: Final = re.compile(
+    rb".{1,4}\x30.\x06(\x09\x60\x86\x48\x01\x65\x03\x04\x03|\x08\x2b\x06\x01\x05\x05\x07\x06)", re.DOTALL
+)
+"""How the SubjectPublicKeyInfo of an algorithm in `ALGORITHMS` begins: nearly all others are passed over by this."""
+
+
+def _key(parsed: x509.Certificate, public_key: bytes) -> Key:
+    if _MAY_BE_NAMED.match(public_key) and (named := named_key(public_key)).kind in POST_QUANTUM:
+        _check_length(named)
+        return named
     try:
         public = parsed.public_key()
     except UnsupportedAlgorithm:
@@ -492,10 +574,19 @@ def _key(parsed: x509.Certificate) -> Key:
         case dsa.DSAPublicKey() as key:
             return _one_key(KeyKind.DSA, key.key_size)
         case _:
-            return _UNKNOWN_KEY
+            return _named(public_key)
+
+
+def _check_length(key: Key) -> None:
+    """Raise ValueError where a key is not as long as its algorithm has it."""
+    expected = BY_NAME[key.name].key_bytes
+    if expected is not None and key.bits != 8 * expected:
+        raise ValueError(f"it has {key.bits // 8} bytes, and a key of {key.name} has {expected}")
 
 
 def _signature_hash(parsed: x509.Certificate) -> str:
+    if parsed.signature_algorithm_oid.dotted_string in ALGORITHMS:
+        return ""
     try:
         algorithm = parsed.signature_hash_algorithm
     except UnsupportedAlgorithm:

@@ -29,6 +29,8 @@ _ATTRIBUTE_TYPE: Final = b"\x06\x03\x55\x04"
 _ATTRIBUTES: Final = {3: "CN", 6: "C", 7: "L", 8: "ST", 10: "O", 11: "OU"}
 _ESCAPED: Final = re.compile(r'[ #]|.*[\\"+,;<>]|.* \Z')
 _MOST_TAGS: Final = 5
+_MOST_OCTETS: Final = 64
+"""Of an object identifier."""
 
 
 class DERError(ValueError):
@@ -178,6 +180,55 @@ def shape(data: bytes, depth: int) -> Shape:
     except (IndexError, DERError):
         return ()
     return tuple(tags)
+
+
+@lru_cache(maxsize=256)
+def object_identifier(content: bytes) -> str:
+    """Return the content of an OBJECT IDENTIFIER as numbers with dots (X.690, 8.19).
+
+    Raises DERError where it is empty, does not end, or is longer than any in use.
+    """
+    if not content or content[-1] & 0x80 or len(content) > _MOST_OCTETS:
+        raise DERError("not an object identifier")
+    numbers: list[int] = []
+    number = 0
+    for octet in content:
+        number = number << 7 | octet & 0x7F
+        if not octet & 0x80:
+            numbers.append(number)
+            number = 0
+    first = min(numbers[0] // 40, 2)
+    return ".".join(map(str, (first, numbers[0] - 40 * first, *numbers[1:])))
+
+
+def algorithm_of(der: bytes, at: int = 0) -> str:
+    """Return the object identifier of the AlgorithmIdentifier at `at`; raises DERError where there is none."""
+    try:
+        start = at + 2 if der[at] == SEQUENCE and der[at + 1] < 0x80 else enter(der, at)[0]
+        if der[start] != OBJECT_IDENTIFIER:
+            raise DERError("not an algorithm: an object identifier was expected")
+        return object_identifier(der[start + 2 : element_end(der, start)])
+    except IndexError:
+        raise DERError("not an algorithm: the data ends too early") from None
+
+
+def signature_algorithm(der: bytes) -> str:
+    """Return the object identifier of the algorithm that signed a DER certificate; raises DERError, IndexError."""
+    at, _ = enter(der, 0)
+    return algorithm_of(der, element_end(der, at))
+
+
+def key_algorithm(public_key: bytes) -> tuple[str, int]:
+    """Return the object identifier of the algorithm of a SubjectPublicKeyInfo, and the length of its key in octets.
+
+    Raises DERError, IndexError.
+    """
+    at, _ = enter(public_key, 0)
+    start = element_end(public_key, at)
+    end = element_end(public_key, start)
+    length = public_key[start + 1]
+    # The first octet of a BIT STRING counts the bits that are unused.
+    return algorithm_of(public_key, at), end - start - 3 - (length & 0x7F if length & 0x80 else 0)
 
 
 def starts_with(der: bytes, first: bytes) -> bool:

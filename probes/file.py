@@ -193,9 +193,14 @@ def read_passwords(paths: Iterable[str], opened: Callable[[str], int] = open_pla
 
 
 def _read_password(path: str, opened: Callable[[str], int]) -> bytes | Unreadable:
-    read = _read(path, opened)
-    password = read if isinstance(read, Unreadable) else read.data
+    password = read_whole(path, opened)
     return password if isinstance(password, Unreadable) else password_in(password)
+
+
+def read_whole(path: str, opened: Callable[[str], int] = open_plainly) -> bytes | Unreadable:
+    """Return the content of the file at `path`; whatever it is, reading neither hangs nor raises."""
+    read = _read(path, opened)
+    return read if isinstance(read, Unreadable) else read.data
 
 
 def _opened(data: bytes, target: FileTarget, passwords: Sequence[bytes | Unreadable]) -> Container:

@@ -61,6 +61,11 @@ def find(watches: Iterable[Watch], under: str = "/") -> Found:
     )
 
 
+def is_pattern_of_paths(path: str) -> bool:
+    """Whether `path` has a wildcard."""
+    return _WILDCARD.search(path) is not None
+
+
 def tree_of(pattern: str) -> str:
     """Return the path with which a pattern begins, up to its first wildcard."""
     return _path(_leading_names(_compile(pattern)))

@@ -87,6 +87,8 @@ class Presented:
     client_certificate: ClientCertificateUse = ClientCertificateUse.NOT_REQUESTED
     client_certificate_fault: Printable = NO_FAULT
     """Why the client's certificate was refused, or could not be used, a clause; empty where it was neither."""
+    handshake_bytes: int = field(default=0, compare=False, kw_only=True)
+    """That the server sent until the handshake was over; 0 where it is not known. It is another each time by little."""
 
 
 @dataclass(frozen=True, slots=True)

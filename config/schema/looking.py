@@ -18,8 +18,10 @@ from config.fields import (
     Host,
     Interval,
     IPAddress,
+    LongInterval,
     PathExpression,
     Pointer,
+    Port,
     ProxyURL,
     TargetName,
     default_duration,
@@ -37,6 +39,8 @@ MOST_POINTERS: Final = 32
 """Of a watch."""
 
 _ENDPOINT: Final = model.Endpoint("", "", 0)
+
+_UNDECLARED: Final = model.Undeclared()
 
 
 def _spoken(protocol: object) -> object:
@@ -94,6 +98,13 @@ class WatchSection(Section):
         )
 
 
+class OffersSection(Section):
+    """When a server is asked for everything that it takes."""
+
+    every: LongInterval = default_duration(7 * model.DAY)
+    """The time between two inquiries, at least an hour: each makes about a hundred connections."""
+
+
 class _Looking(Section):
     """The keys of each endpoint."""
 
@@ -118,6 +129,8 @@ class _Looking(Section):
     """The time limit of a look."""
     minimum_version: Version = _ENDPOINT.minimum_version
     """The lowest TLS version that certvigil itself accepts. It is low, to see old servers as well."""
+    offers: OffersSection | None = None
+    """Ask the server now and then for every version, cipher and group that it takes; without this key, never."""
     tls: NegotiationSection = NegotiationSection()
     """The TLS versions and ciphers that may be negotiated without a finding; by default as in the whole configuration.
     """
@@ -202,6 +215,7 @@ class _Looking(Section):
             proxy_protocol=self.proxy_protocol,
             sends_intermediates=self.sends_intermediates,
             default_certificate=self._default(default),
+            offers_every=self.offers.every if self.offers else None,
             labels=labels_of(self.labels),
         )
 
@@ -288,6 +302,21 @@ class ComponentEndpoint(_Looking):
         if target in taken and server_name is not None:
             target += f"/{server_name}"
         return self._build(target, server_name, clients, component, tls, default)
+
+
+class UndeclaredSection(Section):
+    """Open ports of this host with TLS that the configuration does not declare."""
+
+    report: bool = _UNDECLARED.report
+    """Whether the daemon reports them."""
+    exclude_ports: list[Port] = []
+    """Ports that are not looked at."""
+    every: Interval = default_duration(_UNDECLARED.every)
+    """The time between two looks at the open ports; a new one is looked at once, when it was seen twice."""
+
+    def build(self) -> model.Undeclared:
+        """Return the settings."""
+        return model.Undeclared(self.report, frozenset(self.exclude_ports), self.every)
 
 
 def check_own(own: OwnCertificate | None, default: DefaultCertificateSection | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
@@ -25,11 +26,12 @@ from config.fields import (
     Successes,
     default_duration,
 )
+from config.probing import MODULES
 from config.schema.channel import ChannelSection, NotificationsSection
 from config.schema.component import ComponentSection, ComponentService
 from config.schema.expected import NegotiationSection, PlainPortSection
 from config.schema.export import MetricsSection, Probe
-from config.schema.looking import EndpointSection, WatchSection
+from config.schema.looking import EndpointSection, UndeclaredSection, WatchSection
 from config.schema.policy import PolicySection
 from config.schema.problem import schema_of
 from config.schema.revocation import RevocationSection
@@ -131,6 +133,8 @@ class Actor(Section):
     """How many backup sets of a component are kept, the default set aside."""
     backup_lifetime: Duration = default_duration(_SETTINGS.actor.backup_lifetime)
     """After how long a backup set is removed, unless it is the default set or the last good one."""
+    offer_lifetime: Duration = default_duration(_SETTINGS.actor.offer_lifetime)
+    """After how long an offer that nobody took is taken out, unless it answers a request that waits."""
     approvals_over_api: bool = _SETTINGS.actor.approvals_over_api
     """Whether the actor believes the daemon that somebody approved or rejected a plan over its API."""
     require_synchronised_clock: bool = _SETTINGS.actor.require_synchronised_clock
@@ -149,6 +153,7 @@ class Actor(Section):
             approval_lifetime=self.approval_lifetime,
             keep_backups=self.keep_backups,
             backup_lifetime=self.backup_lifetime,
+            offer_lifetime=self.offer_lifetime,
             approvals_over_api=self.approvals_over_api,
             require_synchronised_clock=self.require_synchronised_clock,
         )
@@ -217,6 +222,8 @@ class RootSection(Section):
     """The age at which history is deleted."""
     web: WebSection = WebSection()
     """The daemon's HTTP server."""
+    undeclared: UndeclaredSection = UndeclaredSection()
+    """Open ports of this host with TLS that are not declared here."""
     probe: Probe = Probe()
     """The addresses that requests for `/probe` may have looked at."""
     metrics: MetricsSection = MetricsSection()
@@ -236,10 +243,15 @@ class RootSection(Section):
             actor=self.actor.build(),
             validation=self.validation.build(),
             probe=tuple(each.build() for each in self.probe.allow),
-            x509_cert=self.metrics.x509_cert,
+            probe_files=tuple(self.probe.files),
+            probe_modules=MappingProxyType(
+                {**MODULES, **{name: each.build() for name, each in self.probe.modules.items()}}
+            ),
+            x509_cert=self.metrics.build(),
             settle=self.settle,
             pending=self.pending,
             tls=self.tls.build(),
+            undeclared=self.undeclared.build(),
             revocation=self.revocation.build(),
         )
 

@@ -105,14 +105,16 @@ class ClientSection(Section):
     """Whether it asks if a certificate is revoked: none, soft_fail (accepts where nobody can tell) or hard_fail."""
     security_level: SecurityLevel = model.DEFAULT_SECURITY_LEVEL
     """OpenSSL's demand on keys and signatures: level 0 takes any, 2 is the default of its programs."""
+    post_quantum: bool = False
+    """Whether it knows ML-DSA and SLH-DSA, as OpenSSL does since 3.5."""
 
     @model_validator(mode="after")
     def _check_level(self) -> Self:
-        if "security_level" in self.model_fields_set and self.verifier is not VerifierName.OPENSSL:
-            raise broken_rule(
-                "'security_level' beside another verifier, expected 'verifier: openssl', or no 'security_level'",
-                *("security_level", "verifier"),
-            )
+        for key in ("security_level", "post_quantum"):
+            if key in self.model_fields_set and self.verifier is not VerifierName.OPENSSL:
+                raise broken_rule(
+                    f"'{key}' beside another verifier, expected 'verifier: openssl', or no '{key}'", key, "verifier"
+                )
         return self
 
     def build(self, name: str) -> model.Client:
@@ -126,5 +128,6 @@ class ClientSection(Section):
             validates=self.validates,
             validation_switch=self.validation_switch.build() if self.validation_switch else None,
             security_level=self.security_level,
+            post_quantum=self.post_quantum,
             revocation=self.revocation,
         )

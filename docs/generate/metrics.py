@@ -22,6 +22,7 @@ from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate, Key, certificate
 from probes.finding import Edge, finding
 from probes.observation import Presented
+from probes.tls.support import Supported, SupportedVersion
 
 INTRODUCTION: Final = """certvigil answers `GET /metrics`, by default at 127.0.0.1:9790.
 
@@ -90,6 +91,9 @@ _EXAMPLE: Final = TargetState(
     expiry=0,
     last_look=0.0,
     addresses=(_stapled(),),
+    supported=Supported(
+        Printable("192.0.2.1"), (SupportedVersion("TLSv1.3", ("TLS_AES_256_GCM_SHA384",), ("x25519",)),)
+    ),
 )
 """A target about which every family has something to say."""
 

@@ -13,6 +13,7 @@ from grafana_foundation_sdk.models.dashboard import VariableHide, VariableOption
 from grafana.source.parts import (
     BAD_FROM_ONE,
     NEUTRAL,
+    ON,
     POOR_FROM_ONE,
     SHARE_LEFT,
     YES_OR_NO,
@@ -33,16 +34,16 @@ from grafana.source.parts import (
     words,
 )
 
-HERE = 'certvigil_presented_info{instance=~"$instance", sha256="$sha256"}'
+HERE = f'certvigil_presented_info{{{ON}, sha256="$sha256"}}'
 """Where it is, at any position."""
-LEAF = 'certvigil_presented_info{instance=~"$instance", sha256="$sha256", position="0"}'
+LEAF = f'certvigil_presented_info{{{ON}, sha256="$sha256", position="0"}}'
 """Where it comes first."""
 AT = "and on (job, instance, target)"
-LISTED = 'certvigil_certificate_info{subject=~"(?i).*$contains.*"}'
+LISTED = f'certvigil_certificate_info{{{ON}, subject=~"(?i).*$contains.*"}}'
 LIST = f"query_result(topk(500, max by (sha256, subject) ({LISTED})))"
 TARGETS = f"query_result(topk(500, max by (target) ({HERE})))"
 """Labels by which Prometheus finds their other series in its index."""
-NAMED = 'target=~"$target"'
+NAMED = f'{ON}, target=~"$target"'
 
 
 def certificate() -> Dashboard:
@@ -65,7 +66,7 @@ def certificate() -> Dashboard:
 def _numbers() -> Iterator[Stat]:
     yield number(
         "Lifetime left",
-        'min(certvigil:lifetime_left:ratio{instance=~"$instance", sha256="$sha256"})',
+        f'min(certvigil:lifetime_left:ratio{{{ON}, sha256="$sha256"}})',
         "Of the leaf, where some target presents it as such.",
         SHARE_LEFT,
         "percentunit",
@@ -88,8 +89,7 @@ def _numbers() -> Iterator[Stat]:
     )
     yield number(
         "Findings",
-        'sum(certvigil:findings:held{instance=~"$instance", sha256="$sha256", severity=~"warning|critical"})'
-        " or vector(0)",
+        f'sum(certvigil:findings:held{{{ON}, sha256="$sha256", severity=~"warning|critical"}}) or vector(0)',
         "On targets that present it, mere notices left out.",
         POOR_FROM_ONE,
     )
@@ -98,7 +98,7 @@ def _numbers() -> Iterator[Stat]:
 def _facts() -> Table:
     labels = "subject, issuer, serial, key, signature_hash, ca, sha256"
     return (
-        rows("Content", "", now(f'max by ({labels}) (certvigil_certificate_info{{sha256="$sha256"}})'))
+        rows("Content", "", now(f'max by ({labels}) (certvigil_certificate_info{{{ON}, sha256="$sha256"}})'))
         .transformations(
             columns(
                 subject="Subject",
@@ -137,9 +137,9 @@ def _places() -> Table:
 
 def _chain() -> Table:
     ends = f"(certvigil_not_after_timestamp_seconds{{{NAMED}}} {AT} {LEAF})"
-    presented = 'certvigil_presented_info{target=~"$target"}'
+    presented = f"certvigil_presented_info{{{NAMED}}}"
     with_hash = f"{ends} * on (job, instance, target, position) group_left (sha256) {presented}"
-    facts = "max by (sha256, subject, issuer) (certvigil_certificate_info)"
+    facts = f"max by (sha256, subject, issuer) (certvigil_certificate_info{{{ON}}})"
     expression = (
         f"max by (position, sha256, subject, issuer) (\n  ({with_hash})\n"
         f"  * on (sha256) group_left (subject, issuer) {facts}\n) * 1000"
@@ -172,7 +172,7 @@ def _clients() -> Table:
 
 
 def _findings() -> Table:
-    found = 'certvigil:findings:held{instance=~"$instance", sha256="$sha256"}'
+    found = f'certvigil:findings:held{{{ON}, sha256="$sha256"}}'
     expression = f"sum by (severity, code, target, instance) ({found})"
     return (
         rows("Findings on its targets", "Notices included.", now(expression))

@@ -13,6 +13,7 @@ from grafana.source.parts import (
     BAD_FROM_ONE,
     GREEN,
     NEUTRAL,
+    ON,
     POOR_FROM_ONE,
     RED,
     bars,
@@ -28,8 +29,7 @@ from grafana.source.parts import (
     transformation,
 )
 
-ON = 'instance=~"$instance"'
-OURS = "and on (job, instance) certvigil_build_info"
+OURS = f"and on (job, instance) certvigil_build_info{{{ON}}}"
 """Of the families that other programs have, too."""
 
 
@@ -43,8 +43,10 @@ def daemon() -> Dashboard:
 
 def _numbers() -> Iterator[Stat]:
     last_look = f"certvigil_target_last_look_timestamp_seconds{{{ON}}}"
-    yield number("Daemons that answer", f'sum(up{{job="certvigil", {ON}}})', "To Prometheus.", NEUTRAL)
-    yield number("Daemons that do not", f'count(up{{job="certvigil", {ON}}} == 0) or vector(0)', "", BAD_FROM_ONE)
+    yield number("Daemons that answer", f"sum(certvigil:up{{{ON}}})", "To Prometheus.", NEUTRAL)
+    yield number(
+        "Daemons that do not", f"count(certvigil:up{{{ON}}} == 0) or vector(0)", "Nobody looks for them.", BAD_FROM_ONE
+    )
     yield number(
         "Oldest look",
         f"max(time() - {last_look})",
@@ -77,7 +79,7 @@ def _daemons() -> Table:
         rows(
             "Daemons",
             "Those that Prometheus knows.",
-            now(f'max by (instance) (up{{job="certvigil", {ON}}})', "A"),
+            now(f"max by (instance) (certvigil:up{{{ON}}})", "A"),
             now(version, "B"),
             now(targets, "C"),
             now(started, "D"),
@@ -111,9 +113,12 @@ def _looks() -> Iterator[Lines]:
         query(failed, "{{instance}}"),
     )
     lasted = f"sum by (kind, le) (rate(certvigil_look_duration_seconds_bucket{{{ON}}}[$__rate_interval]))"
-    yield lines("Duration of a look, 99%", "", query(f"histogram_quantile(0.99, {lasted})", "{{kind}}"), unit="s").min(
-        0
-    )
+    yield lines(
+        "Duration of a look, 99%",
+        "Of files and of endpoints.",
+        query(f"histogram_quantile(0.99, {lasted})", "{{kind}}"),
+        unit="s",
+    ).min(0)
     late = f"sum by (instance, le) (rate(certvigil_look_lag_seconds_bucket{{{ON}}}[$__rate_interval]))"
     yield lines(
         "Lag of looks, 99%",
@@ -125,13 +130,16 @@ def _looks() -> Iterator[Lines]:
 
 def _resources() -> Iterator[Lines]:
     yield lines(
-        "Resident memory", "", query(f"process_resident_memory_bytes{{{ON}}} {OURS}", "{{instance}}"), unit="bytes"
+        "Resident memory",
+        "Of each daemon.",
+        query(f"process_resident_memory_bytes{{{ON}}} {OURS}", "{{instance}}"),
+        unit="bytes",
     ).min(0)
     cpu = f"rate(process_cpu_seconds_total{{{ON}}}[$__rate_interval]) {OURS}"
     yield lines("CPU", "Share of one core.", query(cpu, "{{instance}}"), unit="percentunit").min(0)
     files = f"process_open_fds{{{ON}}} {OURS}"
-    yield lines("Open file descriptors", "", query(files, "{{instance}}")).min(0)
-    scrape = f'scrape_duration_seconds{{job="certvigil", {ON}}}'
+    yield lines("Open file descriptors", "Of each daemon.", query(files, "{{instance}}")).min(0)
+    scrape = f"scrape_duration_seconds{{{ON}}} {OURS}"
     yield lines("Duration of a scrape", "As Prometheus sees it.", query(scrape, "{{instance}}"), unit="s").min(0)
 
 

@@ -12,11 +12,18 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from grafana.source.certificate import certificate
 from grafana.source.daemon import daemon
+from grafana.source.inventory import inventory
 from grafana.source.lifecycle import lifecycle
 from grafana.source.overview import overview
 
 DASHBOARDS: Final[Mapping[str, Callable[[], Dashboard]]] = MappingProxyType(
-    {"overview": overview, "certificate": certificate, "lifecycle": lifecycle, "daemon": daemon}
+    {
+        "overview": overview,
+        "certificate": certificate,
+        "inventory": inventory,
+        "lifecycle": lifecycle,
+        "daemon": daemon,
+    }
 )
 
 ANNOTATION_FORMAT: Final = MappingProxyType(

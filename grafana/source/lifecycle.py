@@ -16,6 +16,7 @@ from grafana.source.parts import (
     GREEN,
     GREY,
     NEUTRAL,
+    ON,
     ORANGE,
     POOR_FROM_ONE,
     RED,
@@ -35,7 +36,6 @@ from grafana.source.parts import (
     words,
 )
 
-ON = 'instance=~"$instance"'
 STATES = {
     0: ("observed", GREY),
     1: ("idle", GREEN),
@@ -121,7 +121,7 @@ def _last() -> Table:
     last = f"certvigil_action_last_timestamp_seconds{{{ON}}}"
     expression = f"topk(200, max by (instance, component, action, outcome) ({last})) * 1000"
     return (
-        rows("When each last ended how", "", now(expression))
+        rows("When each last ended how", "The latest first.", now(expression))
         .transformations(
             [
                 transformation("sortBy", {"sort": [{"field": "Value", "desc": True}]}),

@@ -16,6 +16,8 @@ from grafana.source.parts import (
     CERTIFICATE_LINK,
     GREEN,
     NEUTRAL,
+    OF_COMPONENT,
+    ON,
     ORANGE,
     POOR_FROM_ONE,
     RED,
@@ -24,6 +26,7 @@ from grafana.source.parts import (
     bars,
     colored,
     columns,
+    components,
     counted,
     linked,
     matrix,
@@ -42,31 +45,38 @@ from grafana.source.parts import (
 
 HELD = "certvigil:findings:held"
 """The findings, by the rules in grafana/rules; where a daemon does not answer, its last ones."""
-LEFT = 'certvigil:lifetime_left:ratio{instance=~"$instance"}'
-ENDS = 'min by (sha256) (certvigil:target_expiry_timestamp_seconds{instance=~"$instance"})'
+LEFT = f"certvigil:lifetime_left:ratio{{{OF_COMPONENT}}}"
+EXPIRY = f"certvigil:target_expiry_timestamp_seconds{{{OF_COMPONENT}}}"
+ENDS = f"min by (sha256) ({EXPIRY})"
+ACCEPTS = (
+    f"(certvigil_client_accepts{{{ON}}}"
+    f' and on (job, instance, target) certvigil_target_info{{{OF_COMPONENT}, kind="endpoint"}})'
+)
 FIRST = f"bottomk(100, min by (sha256) ({LEFT}))"
 FACTS = (
     "group_left (subject, issuer) max by (sha256, subject, issuer) "
-    f"(certvigil_certificate_info and on (sha256) {FIRST})"
+    f"(certvigil_certificate_info{{{ON}}} and on (sha256) {FIRST})"
 )
 
 
 def overview() -> Dashboard:
     """Return the dashboard."""
     dashboard = new("overview", "certvigil: Overview", "The problems that need a person now, on all hosts.")
-    for panel in (*_numbers(), _to_do(), _ends_first(), _timeline(), _problems(), _components(), _clients()):
+    dashboard = dashboard.with_variable(components())
+    tables = (_to_do(), _overdue(), _ends_first())
+    for panel in (*_numbers(), *tables, _timeline(), _problems(), _components(), _clients()):
         dashboard = dashboard.with_panel(panel)
     return dashboard
 
 
 def _numbers() -> Iterator[Stat]:
     def targets(severity: str) -> str:
-        found = f'{HELD}{{instance=~"$instance", severity="{severity}"}}'
+        found = f'{HELD}{{{OF_COMPONENT}, severity="{severity}"}}'
         return f"count(count by (job, instance, target) ({found})) or vector(0)"
 
     yield number(
         "Daemons that do not answer",
-        'count(up{job="certvigil", instance=~"$instance"} == 0) or vector(0)',
+        f"count(certvigil:up{{{ON}}} == 0) or vector(0)",
         "Their last values are still shown, and grow old.",
     )
     yield number("Critical targets", targets("critical"), "Files and endpoints with at least one critical finding.")
@@ -80,13 +90,13 @@ def _numbers() -> Iterator[Stat]:
     )
     yield number(
         "Clients that are rejected",
-        'count(certvigil_client_accepts{instance=~"$instance"} == 0) or vector(0)',
+        f"count({ACCEPTS} == 0) or vector(0)",
         "Pairs of a client and an endpoint whose certificate it does not accept.",
         BAD_FROM_ONE,
     )
     yield number(
         "Certificates watched",
-        'count(count by (sha256) (certvigil_presented_info{instance=~"$instance"}))',
+        f"count(count by (sha256) (certvigil_presented_info{{{OF_COMPONENT}}}))",
         "Each counts once, issuers included.",
         NEUTRAL,
     )
@@ -95,7 +105,7 @@ def _numbers() -> Iterator[Stat]:
 def _to_do() -> Table:
     critical, warning = (
         "sum by (severity, code, target, component, instance, sha256) "
-        f'({HELD}{{instance=~"$instance", severity="{severity}"}})'
+        f'({HELD}{{{OF_COMPONENT}, severity="{severity}"}})'
         for severity in ("critical", "warning")
     )
     return (
@@ -120,6 +130,28 @@ def _to_do() -> Table:
         .override_by_name("Severity", severity_column())
         .override_by_name("Target", linked("The certificate", CERTIFICATE_LINK))
         .override_by_name("sha256", [prop("custom.hidden", True)])
+    )
+
+
+def _overdue() -> Table:
+    due = f'{HELD}{{{OF_COMPONENT}, code=~"expiring|expired", severity=~"warning|critical"}}'
+    expression = f"bottomk(200, {EXPIRY} * 1000 and on (job, instance, target) {due})"
+    return (
+        rows(
+            "Renewals that are overdue",
+            "By the thresholds of each target: it should have been renewed.",
+            now(expression),
+        )
+        .transformations(
+            [
+                transformation("sortBy", {"sort": [{"field": "Value"}]}),
+                *columns(Value="Ends", target="Target", component="Component", instance="Daemon", sha256="sha256"),
+            ]
+        )
+        .override_by_name("Ends", [prop("unit", "dateTimeAsIso"), prop("custom.width", 180)])
+        .override_by_name("Target", linked("The certificate", CERTIFICATE_LINK))
+        .override_by_name("sha256", [prop("custom.hidden", True)])
+        .height(7)
     )
 
 
@@ -177,16 +209,16 @@ def _timeline() -> Bars:
 
 
 def _problems() -> Lines:
-    expression = f'sum by (code) ({HELD}{{instance=~"$instance", severity=~"warning|critical"}})'
+    expression = f'sum by (code) ({HELD}{{{OF_COMPONENT}, severity=~"warning|critical"}})'
     return bars("Problems by kind", "Findings that are no mere notices.", query(expression, "{{code}}"))
 
 
 def _components() -> States:
     critical, warning = (
-        f'{HELD}{{instance=~"$instance", component!="", severity="{severity}"}} * 0 + {rank}'
+        f'{HELD}{{{OF_COMPONENT}, component!="", severity="{severity}"}} * 0 + {rank}'
         for severity, rank in (("critical", 2), ("warning", 1))
     )
-    known = 'certvigil_target_info{instance=~"$instance", component!=""} * 0'
+    known = f'certvigil_target_info{{{OF_COMPONENT}, component!=""}} * 0'
     worst = f"max by (instance, component) (\n  {critical}\n  or {warning}\n  or {known}\n)"
     meaning = {0: ("ok", GREEN), 1: ("warning", ORANGE), 2: ("critical", RED)}
     return (
@@ -197,7 +229,7 @@ def _components() -> States:
 
 
 def _clients() -> Table:
-    named = 'label_join(certvigil_client_accepts{instance=~"$instance"}, "server", " on ", "target", "instance")'
+    named = f'label_join({ACCEPTS}, "server", " on ", "target", "instance")'
     expression = f"min by (server, client) ({named})\n  and on (server) bottomk(100, min by (server) ({named}))"
     return (
         rows("Which client accepts which server", "Servers that some client rejects come first.", now(expression))

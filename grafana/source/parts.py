@@ -21,6 +21,11 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE: Final = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
+ON: Final = 'job=~"$job", instance=~"$instance"'
+"""The daemons that are chosen: Grafana's linter wants both in every selector."""
+OF_COMPONENT: Final = f'{ON}, component=~"$component"'
+"""Of the chosen components, and of none where all are chosen."""
+
 GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "text"
 
 Steps = Sequence[tuple[float | None, str]]
@@ -33,6 +38,8 @@ POOR_FROM_ONE: Final[Steps] = ((None, GREEN), (1, ORANGE))
 NEUTRAL: Final[Steps] = ((None, BLUE),)
 SHARE_LEFT: Final[Steps] = ((None, RED), (0.125, ORANGE), (0.25, YELLOW), (1 / 3, GREEN))
 """The shares of the lifetime at which certvigil raises its own findings by default."""
+
+SHARE_UP: Final[Steps] = ((None, RED), (0.99, YELLOW), (0.999, GREEN))
 
 YES_OR_NO: Final = {1: ("accepts", GREEN), 0: ("rejects", RED)}
 
@@ -174,6 +181,12 @@ def colored(meaning: Meaning) -> list[model.DynamicConfigValue]:
     return [prop("mappings", words(meaning)), prop("custom.cellOptions", {"type": "color-background", "mode": "basic"})]
 
 
+def colored_by(colors: Steps) -> list[model.DynamicConfigValue]:
+    """Return the properties of cells whose colour depends on their number."""
+    cells = {"type": "color-background", "mode": "basic"}
+    return [prop("thresholds", steps(colors).build()), prop("custom.cellOptions", cells)]
+
+
 def severity_column() -> list[model.DynamicConfigValue]:
     """Return the properties of cells that name a severity."""
     return [
@@ -208,8 +221,8 @@ def _all() -> common.VizTooltipOptions:
 def new(uid: str, title: str, about: str) -> build.Dashboard:
     """Return an empty dashboard that links to the others, knows the data source and the daemons, and marks changes."""
     link = build.DashboardLink("Other dashboards of certvigil").type(model.DashboardLinkType.DASHBOARDS)
-    daemons = variable("instance", "Daemon", "label_values(certvigil_build_info, instance)").multi(True)
-    every = model.VariableOption(text="All", value="$__all")
+    jobs = several("job", "Job", "label_values(certvigil_build_info, job)")
+    daemons = several("instance", "Instance", 'label_values(certvigil_build_info{job=~"$job"}, instance)')
     return (
         build.Dashboard(title)
         .uid(f"certvigil-{uid}")
@@ -222,7 +235,8 @@ def new(uid: str, title: str, about: str) -> build.Dashboard:
         .readonly()
         .link(link.tags(["certvigil"]).as_dropdown(False).include_vars(True).keep_time(True))
         .with_variable(build.DatasourceVariable("datasource").label("Data source").type("prometheus"))
-        .with_variable(daemons.include_all(True).all_value(".*").current(every))
+        .with_variable(jobs)
+        .with_variable(daemons)
         .annotation(_mark("Replaced or activated", 'outcome="committed"', GREEN))
         .annotation(_mark("Undone", 'outcome=~"rolled_back|failed_forward|frozen"', RED))
     )
@@ -240,6 +254,18 @@ def variable(name: str, label: str, asked: str) -> build.QueryVariable:
     )
 
 
+def several(name: str, label: str, asked: str, every: str = ".+") -> build.QueryVariable:
+    """Return a variable of which several values may be chosen, or all: the regular expression `every`."""
+    chosen = model.VariableOption(text="All", value="$__all")
+    return variable(name, label, asked).multi(True).include_all(True).all_value(every).current(chosen)
+
+
+def components() -> build.QueryVariable:
+    """Return the variable of components; all of them include what belongs to none."""
+    asked = f'label_values(certvigil_target_info{{{ON}, component!=""}}, component)'
+    return several("component", "Component", asked, ".*")
+
+
 def _mark(name: str, outcomes: str, color: str) -> build.AnnotationQuery:
-    expression = f'certvigil_action_last_timestamp_seconds{{instance=~"$instance", {outcomes}}} * 1000'
+    expression = f"certvigil_action_last_timestamp_seconds{{{ON}, {outcomes}}} * 1000"
     return build.AnnotationQuery().name(name).datasource(SOURCE).enable(True).icon_color(color).expr(expression)

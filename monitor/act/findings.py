@@ -22,7 +22,7 @@ from monitor.decide.decision import DecisionStatus, kind_of_decision
 from monitor.decide.situation import Result, result_of
 from monitor.look.job import UNFORESEEN
 from monitor.state.cure import curable
-from monitor.state.events import CountedAction
+from monitor.state.events import CountedAction, Queue
 from monitor.state.messages import ComponentsChanged
 from monitor.state.own import OwnFindings
 from monitor.state.pending import awaits_files
@@ -34,7 +34,8 @@ log: Log = logging.getLogger("certvigil.act")
 
 _NOTHING: Final = Printable("")
 _OF_AN_OFFER: Final = Printable(
-    "a usable offer, or a candidate in the inbox, goes before it; whoever offered it, or root, can take it out"
+    "a usable offer, or a candidate in the inbox, goes before it; `certvigil offer --list` has its name, by which "
+    "whoever offered it, or an operator, takes it out: `certvigil offer --withdraw NAME`"
 )
 """How an offer that cannot be used ceases to be told."""
 FAILED_OFTEN: Final = 2
@@ -49,6 +50,9 @@ class ComponentCounts(Protocol):
 
     def waiting(self, plans: Mapping[str, Mapping[Kind, int]], given_up: Mapping[str, int]) -> None:
         """Say how many plans of each kind wait for each component, and how many of its keys were given up."""
+
+    def certificates(self, requests: Mapping[str, Queue], offers: Mapping[str, Queue]) -> None:
+        """Say how many requests and offers wait for each component, and since when the oldest of each."""
 
     def actions(self, ended: Mapping[CountedAction, int], last: Mapping[CountedAction, float]) -> None:
         """Say how often each component's actions ended how, and when the last one of each did."""
@@ -100,6 +104,12 @@ class ActionFindings:
         plans = {name: Counter(one.kind for one in each.waiting) for name, each in by_component.items()}
         given_up = Counter(name for each in journal.state.given_up.values() for name in each.components)
         self._counts.waiting(plans, {name: given_up[name] for name in by_component})
+        requests = journal.state.requests.values()
+        made = {name: [each.at for each in requests if name in each.components] for name in by_component}
+        self._counts.certificates(
+            {name: (len(at), min(at, default=None)) for name, at in made.items()},
+            {name: (each.candidate.offers, each.candidate.oldest_offer) for name, each in by_component.items()},
+        )
         last = journal.state.last.items()
         newest = {(name, ended.kind, ended.outcome): ended.at for name, ended in last}
         self._counts.actions(journal.state.counts, newest)

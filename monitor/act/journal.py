@@ -42,7 +42,7 @@ _OF_EVERY_COMPONENT: Final = frozenset(
 """Records about a candidate or a key, which may lie in any inbox, or about the root of any candidate."""
 _NEWS: Final = _OF_EVERY_COMPONENT | {
     *(Event.APPROVED, Event.REJECTED, Event.THAWED, Event.WRITTEN_LATE),
-    *(Event.REQUESTED, Event.REQUEST_WITHDRAWN, Event.OFFERED),
+    *(Event.REQUESTED, Event.REQUEST_WITHDRAWN, Event.OFFERED, Event.OFFER_WITHDRAWN),
 }
 """Records after which an answer of the actor may be another, beside those that end something."""
 

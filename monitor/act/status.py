@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from actions.aside import Late
@@ -94,6 +94,10 @@ class CandidateStatus:
     """Ground and detail of each objection."""
     remarks: tuple[str, ...] = ()
     """Further sentences about it."""
+    offers: int = 0
+    """The number of offers that lie there."""
+    oldest_offer: float | None = None
+    """Unix time."""
 
     @property
     def lacks_a_file(self) -> bool:
@@ -190,6 +194,14 @@ class ComponentStatus:
 
 def candidate_status(answer: Document, before: CandidateStatus, now: float) -> CandidateStatus:
     """Return the status of an inbox by the answer to a plan at Unix time `now`; `before` is its earlier status."""
+    found = _of_the_inbox(answer, before, now)
+    offers = answer.get("offers")
+    return (
+        found if offers is None else replace(found, offers=int(offers["waiting"]), oldest_offer=unix(offers["oldest"]))
+    )
+
+
+def _of_the_inbox(answer: Document, before: CandidateStatus, now: float) -> CandidateStatus:
     if "plan" in answer:
         plan = answer["plan"]
         candidate = str(plan["candidate"])

@@ -111,6 +111,9 @@ def objection(role: Role, request: Request, config: Config, journal_state: Journ
     # An offer is used only as `offers` says: bringing certificates is no right to have them installed.
     if request.verb in {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE, Verb.READ, Verb.OFFER}:
         return None
+    # Whose offers it may take out is asked there.
+    if request.verb in {Verb.OFFERS, Verb.WITHDRAW}:
+        return None
     if request.verb in {Verb.APPROVE, Verb.REJECT} and config.settings.actor.approvals_over_api:
         return None
     if request.verb is not Verb.CARRY_OUT or request.action is None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 
 from actions import audit, backup
@@ -33,13 +34,16 @@ from actions.validate import Terms
 from actions.world import World
 from config.model import AllowedIssuer, Component, Config
 from config.text import Log, printable
-from config.vocabulary import FileRole
+from config.vocabulary import Code, FileRole
 from monitor.actor.live_view import endpoints_of, live
+from monitor.actor.revocation import evidence_about
 from monitor.actor.store_view import StoreEyes, with_stores
 from monitor.actor.transactions import Transactions
 from monitor.actor.worth import worth_of
 from monitor.state.trust import TrustContext
 from probes.certificate import Certificate
+from probes.judge.client import judge_chain, leaf_first
+from probes.judge.revocation import SeenPath, judge_revocation
 from probes.tls.drive import look_blocking
 
 log: Log = logging.getLogger("certvigil.actor")
@@ -128,9 +132,23 @@ class ActorContext:
             lambda: self._last(component),
             lambda: attended and component.service is not None and test(self.world, component.service) is not None,
             self.journal_state().why_not,
+            partial(self._revoked, component),
             self.config.group_of.get(name, ""),
             tuple(self._unseen(component)),
         )
+
+    def _revoked(self, component: Component, presented: Sequence[Certificate]) -> str:
+        """Say which certificate of a chain is revoked, a sentence; empty where none is known to be."""
+        clients = (*component.clients, *(each for name in component.endpoints for each in self._clients(name)))
+        views, now = self.trust_context.views(dict.fromkeys(clients)), self.world.now()
+        evidence = evidence_about(self.trust_context, self.world, [presented], views, now)
+        elsewhere = tuple(self.trust_context.trusts.values())
+        paths = (SeenPath(judge_chain(leaf_first(presented), each, now, elsewhere).path) for each in views)
+        found = judge_revocation(paths, evidence, now, lambda each: each.title)
+        return next((each.detail for each in found if each.code is Code.REVOKED), "")
+
+    def _clients(self, endpoint: str) -> tuple[str, ...]:
+        return self.config.endpoints[endpoint].clients
 
     def _unseen(self, component: Component) -> Iterator[UnseenClient]:
         """Yield the clients of a component that validate by a trust store which nobody here can see."""

@@ -14,8 +14,8 @@ from config.model import Config
 from config.text import Log, Printable, harmless, printable, sentence
 from monitor.actor.authority import ourselves
 from monitor.actor.context import ActorContext, actor_context
-from monitor.actor.trust_files import Signature, TrustFiles, signature_of
-from monitor.state.trust import TrustContext
+from monitor.actor.trust_files import TrustFiles
+from monitor.state.trust import Signature, TrustContext, signature_of
 
 log: Log = logging.getLogger("certvigil.actor")
 

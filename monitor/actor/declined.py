@@ -31,6 +31,7 @@ _OF_CANDIDATES: Final = frozenset(
         *(Ground.NO_CLIENT_ACCEPTS, Ground.CLIENT_LOST, Ground.CANNOT_BE_SERVED, Ground.NO_CHAIN_TO_WRITE),
         *(Ground.KEY_WOULD_BE_EXPOSED, Ground.KEYSTORE_WOULD_BE_LOST, Ground.NO_CANDIDATE, Ground.INBOX_UNSAFE),
         *(Ground.NO_OFFER, Ground.MEMBER_INBOX, Ground.UNUSABLE, Ground.KEY_GIVEN_UP, Ground.LINE_NOT_EDITED),
+        Ground.REVOKED,
     }
 )
 """Grounds against a candidate in an inbox; the others say that a policy has to wait, which `Decided` records."""

@@ -38,7 +38,7 @@ SOON: Final = 1.0
 """Seconds after which an operator is told which act delays the turn."""
 LONGEST_TURN: Final = 600.0
 """Seconds for an operator's turn to come: an act of the daemon may have to wait for hosts that never answer."""
-_LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS, Verb.REQUESTS})
+_LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS, Verb.REQUESTS, Verb.OFFERS})
 """Verbs that need no turn."""
 
 
@@ -216,6 +216,8 @@ def request_phrase(request: Request, peer: Peer) -> Printable:
             what = sentence("the withdrawal of request {}", printable(request.key[:16]))
         case Verb.OFFER:
             what = sentence("an offer for {}", about)
+        case Verb.WITHDRAW:
+            what = sentence("the withdrawal of offer {}", printable(request.key[:16]))
         case _:
             what = sentence("'{}'", request.verb)
     return sentence("{}, asked for by {}", what, peer.name)

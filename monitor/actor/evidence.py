@@ -19,6 +19,7 @@ from config.vocabulary import Code
 from monitor.actor.contested import changed_since, contested, newest_in
 from monitor.actor.context import ActorContext
 from monitor.actor.live_view import endpoints_of
+from monitor.actor.revocation import evidence_about
 from monitor.actor.sightings import Sightings
 from monitor.decide.history import attempts_of
 from monitor.decide.situation import Accepts, FindingState, KnownCandidate, Situation, Validity
@@ -86,18 +87,24 @@ def look_at(context: ActorContext, name: str) -> Look:
     on_disk = None
     if chain:
         on_disk = OnDisk((leaf_first(chain)[0],), changed, component.not_served_after, f"{name} on disk")
+    seen = {endpoint: look_blocking(endpoint, now) for endpoint in endpoints_of(config, component)}
+    chains = (chain, *(each.chain for observation in seen.values() for each in observation.presented))
+    clients = (*component.clients, *(client for endpoint in seen for client in endpoint.clients))
+    views = context.trust_context.views(dict.fromkeys(clients))
+    revocation = evidence_about(context.trust_context, context.world, chains, views, now)
     endpoints: dict[str, tuple[EndpointObservation, Assessment]] = {}
-    for endpoint in endpoints_of(config, component):
-        seen = look_blocking(endpoint, now)
-        judged_in = EndpointContext(endpoint, context.trust_context.views(endpoint.clients), elsewhere, on_disk)
-        endpoints[endpoint.name] = (seen, assess_endpoint(seen, judged_in, now))
+    for endpoint, observation in seen.items():
+        judged_in = EndpointContext(
+            endpoint, context.trust_context.views(endpoint.clients), elsewhere, on_disk, revocation=revocation
+        )
+        endpoints[endpoint.name] = (observation, assess_endpoint(observation, judged_in, now))
     targets = tuple(each for each in config.files if each.component == name)
-    views = {each.name: context.trust_context.store_view(each.trust_store) for each in targets}
+    stores = {each.name: context.trust_context.store_view(each.trust_store) for each in targets}
     files = assess_set(
         with_absence(
             read_set(targets, now, partial(look_at_file, opened=open_for_others), examined=examine_for_others), targets
         ),
-        SetContext(targets, views, elsewhere=elsewhere),
+        SetContext(targets, stores, elsewhere=elsewhere, revocation=revocation),
         now,
     )
     return Look(component, endpoints, files, chain, tuple(sorted(disk.files.items())), changed)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from actions.plan import Kind
 from actions.prepare import Prepared
 from config.likeness import perhaps
 from config.model import Config
@@ -15,6 +16,7 @@ from monitor.actor.carry_out import carry_out
 from monitor.actor.confirm import confirm, why_not_confirmed
 from monitor.actor.documents import cannot, plan_document
 from monitor.actor.hindrances import fails_its_test, held_back, served_already
+from monitor.actor.offer_list import counted, list_offers, withdraw_offer
 from monitor.actor.offers import take_offer
 from monitor.actor.planning import checked, make
 from monitor.actor.proposals import approve, contested_document, propose, reject, under_way, waiting_plans
@@ -52,6 +54,7 @@ def show_plan(work: Work, request: Request) -> Document:
         **contested_document(work.context, action),
         **waiting_plans(work.context, action),
         **under_way(work.context, action),
+        **(counted(work.context, action.components) if action.kind is Kind.REPLACE else {}),
     }
 
 
@@ -68,6 +71,8 @@ HANDLERS: Final[Mapping[Verb, Callable[[Work, Request], Document]]] = MappingPro
         Verb.REQUESTS: list_requests,
         Verb.CANCEL: cancel_request,
         Verb.OFFER: take_offer,
+        Verb.OFFERS: list_offers,
+        Verb.WITHDRAW: withdraw_offer,
         Verb.CONFIRM: confirm,
         Verb.CONFIRM_GONE: confirm,
     }

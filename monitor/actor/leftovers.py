@@ -1,4 +1,4 @@
-"""The actor's work without a request: interrupted transactions, late writes, and the audit.
+"""The actor's work without a request: interrupted transactions, late writes, and offers that nobody took.
 
 Whatever a killed process left half done is finished or undone, and files that were replaced are compared once more at
 the end of their time.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Final
@@ -22,11 +23,14 @@ from actions.recover import left_to_others, recover
 from config.text import Log, Printable, harmless, printable
 from monitor.actor.context import ActorContext
 from monitor.actor.door import Turn
+from monitor.actor.offer_list import expire_offers
 
 log: Log = logging.getLogger("certvigil.actor")
 
 LONGEST: Final = 60.0
 """Seconds between two looks at the journal: another process may have replaced something."""
+OFFERS: Final = 3600.0
+"""Seconds between two looks for offers whose time is over."""
 _ACT: Final = Printable("a look for interrupted transactions and for late writes")
 _AGAIN: Final = 5.0
 """Seconds until failed work is tried again."""
@@ -45,6 +49,8 @@ class Leftovers:
         self._turn = turn
         self._stopping = stopping
         self._thread: threading.Thread | None = None
+        self._offers_seen = -OFFERS
+        """Monotonic time at which offers were last looked at."""
 
     def start(self) -> None:
         """Begin."""
@@ -73,11 +79,15 @@ class Leftovers:
         with self._context() as context:
             now, records = context.world.now(), context.transaction.journal.records()
             kept, half_done = aside.linked_files(records).values(), bool(unfinished(records))
-            if not half_done and not any(each.is_due(now) for each in kept):
+            old_offers = time.monotonic() - self._offers_seen >= OFFERS
+            if not half_done and not old_offers and not any(each.is_due(now) for each in kept):
                 return aside.until_due(kept, now, LONGEST)
             with self._turn.taken(_AGAIN, act=_ACT) as had:
                 if not had or self._stopping.is_set():
                     return _AGAIN
+                if old_offers:
+                    self._offers_seen = time.monotonic()
+                    expire_offers(context)
                 endings = recover(context.transaction) if half_done else ()
                 compared = look_again(context.transaction)
         tell_recovered(endings)

@@ -81,13 +81,17 @@ class Verb(StrEnum):
     """An operator has seen that such a store does not have that root."""
     OFFER = "offer"
     """Keep certificates for one component or group, which are used as `offers` says."""
+    OFFERS = "offers"
+    """Tell the offers that lie there."""
+    WITHDRAW = "withdraw"
+    """Take out the offer whose name begins with `key`."""
 
 
 WITH_ACTION: Final = frozenset({Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT})
 """Verbs with a wanted action."""
 CONFIRMS: Final = frozenset({Verb.CONFIRM, Verb.CONFIRM_GONE})
 """Verbs about a root in a trust store of other machines."""
-_WITH_KEY: Final = frozenset({Verb.RECOVER, Verb.CANCEL}) | CONFIRMS
+_WITH_KEY: Final = frozenset({Verb.RECOVER, Verb.CANCEL, Verb.WITHDRAW}) | CONFIRMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class Request:
     key: str = ""
     """The beginning of the SHA-256 of the public half of a key: of one given up by mistake, or of one of a request.
 
-    CONFIRM and CONFIRM_GONE: the SHA-256 of a root.
+    WITHDRAW: the beginning of the name of an offer. CONFIRM and CONFIRM_GONE: the SHA-256 of a root.
     """
     files: tuple[HandedFile, ...] = ()
     """The files of the candidate, in place of those in the inbox; of an offer, its certificates."""

@@ -5,6 +5,7 @@ The one place that decides whether a set of a folder counts: only where a person
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -19,12 +20,16 @@ from actions.plan import candidate_of
 from actions.plan_rollback import plan_rollback
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
+from config.expected import DefaultCertificate
 from config.model import Component
 from config.text import Printable, harmless, listed, printable, sentence
+from config.trusted import changeable, unsafe
 from monitor.actor.backup_sets import DEFAULT_SET, ChosenSets, last_usable, own_sets_called
 from monitor.actor.context import ActorContext
 from monitor.actor.limit import limit
+from monitor.actor.set_facts import certificates_in
 from monitor.actor.work import Work
+from probes.judge.default import is_default
 from probes.judge.time import moment
 
 _NOTHING: Final = Printable("")
@@ -34,6 +39,8 @@ _WAIVED: Final = frozenset({Ground.NAMES_MISSING, Ground.NO_CLIENT_ACCEPTS, Grou
 """Objections to certvigil's own set that a person waives who names the set and every client that it loses."""
 _MOST_TRIED: Final = 5
 """Sets of certvigil that a rollback without a name tries, the newest first."""
+_NONE_READ: Final[Mapping[str, DatedSets]] = MappingProxyType({})
+_SIGNED_BY_ITSELF: Final = DefaultCertificate(self_signed=True)
 _MOST_TOLD: Final = 4
 """Sets of a folder, the oldest first, about which is said why they are not the default."""
 
@@ -124,19 +131,30 @@ def _with_others(
     return replace(first, remarks=(*told, *first.remarks))
 
 
-def default_in_folders(work: Work, members: Sequence[str], action: ActionRequest) -> FolderDefault:
+def default_in_folders(
+    work: Work, members: Sequence[str], action: ActionRequest, known: Mapping[str, DatedSets] = _NONE_READ
+) -> FolderDefault:
     """Return the first whole set of components in folders, where it is the default; raises OSError, BackupError.
 
+    `known` are sets, by date, that were read already.
+
     It is where date and files are older than certvigil's own default, and it may be installed as a candidate may. A
-    date is only written; the time at which a file was changed last (ctime) is the kernel's.
+    date is only written; the time at which a file was changed last (ctime) is the kernel's. Before certvigil's first
+    change it is where nobody but root can have put it there, and it is the product's own default certificate.
     """
     context, components = work.context, _components(work.context, members)
     own = min((each.at for name in members for each in context.backup_sets(name) if each.pinned), default=None)
-    if own is None or not work.may_use_folders:
+    if not work.may_use_folders:
         return FolderDefault({})
+    if own is None:
+        sets = _first_whole(context, members, known)
+        if not sets or _why_not_of_installation(context, sets):
+            return FolderDefault({})
+        whose = sentence("the default is {}, which only root can have put there", _shown(sets))
+        return FolderDefault(sets, (whose,))
     told: list[Printable] = []
     for date in dates_in_folders(context.world, components)[:_MOST_DATES]:
-        sets = sets_of_date(context.world, components, date)
+        sets = known[date] if date in known else sets_of_date(context.world, components, date)
         if any(each.at >= own for each in sets.values()):
             break
         if not sets:
@@ -147,7 +165,7 @@ def default_in_folders(work: Work, members: Sequence[str], action: ActionRequest
         elif changed >= own:
             when = sentence("its files were changed at {}, after certvigil's first change", harmless(moment(changed)))
             told.append(sentence("{} is not the default: {}", _shown(sets), when))
-        elif why := _why_refused(work, sets, action):
+        elif _why_not_of_installation(context, sets) and (why := _why_refused(work, sets, action)):
             told.append(sentence("{} is not the default: it is refused: {}", _shown(sets), why))
             break
         else:
@@ -168,21 +186,55 @@ def _why_no_whole(context: ActorContext, sets: DatedSets, members: Sequence[str]
     return why_half(sets, members) or next((sentence("{}: {}", printable(n), harmless(w)) for n, w in wrong), _NOTHING)
 
 
+def _first_whole(
+    context: ActorContext, members: Sequence[str], known: Mapping[str, DatedSets] = _NONE_READ
+) -> DatedSets:
+    """Return the first whole set of components in folders; empty where there is none."""
+    components = _components(context, members)
+    for date in dates_in_folders(context.world, components)[:_MOST_DATES]:
+        sets = known[date] if date in known else sets_of_date(context.world, components, date)
+        if sets and not _why_no_whole(context, sets, members):
+            return sets
+    return {}
+
+
+def _why_not_of_installation(context: ActorContext, sets: DatedSets) -> Printable:
+    """Say why sets of folders may be another than what a product made at its installation; empty where they are that.
+
+    Nobody but root can have written them: no directory on the way and no file is another user's to change. And each
+    certificate is told as the product's own default one.
+    """
+    for name, of in sets.items():
+        declared = context.config.components[name].default_certificate or _SIGNED_BY_ITSELF
+        chain = certificates_in(context, of)
+        if not chain or not is_default(chain[0], declared):
+            return sentence("the certificate of {} in it is not the product's own default one", printable(name))
+        try:
+            why = changeable(of.folder) or unsafe(os.stat(of.folder), user=0, sticky_is_safe=False)
+            files = (each.name for each in of.copies if each.name)
+            why = why or next(filter(None, map(changeable, files)), "")
+        except OSError as error:
+            why = error.strerror or "it cannot be examined"
+        if why:
+            return sentence("others than root may have put it there ({}: {})", printable(of.folder), harmless(why))
+    return _NOTHING
+
+
 def _no_default(work: Work, members: Sequence[str]) -> Printable:
     """Say what gives the first whole set of folders back where certvigil has no default yet; empty where none does.
 
     It is no default: only what lay there before certvigil's first change is, and until then anybody who may write into
     the folder may put an older date there.
     """
-    context, components = work.context, _components(work.context, members)
-    for date in dates_in_folders(context.world, components)[:_MOST_DATES] if work.may_use_folders else ():
-        sets = sets_of_date(context.world, components, date)
-        if sets and not _why_no_whole(context, sets, members):
-            subjects = listed(map(printable, context.config.subjects_of(members)), " ")
-            way = sentence("`certvigil rollback {} --to {}`", subjects, printable(date))
-            first = sentence("its first change makes the default; until then {} gives back {}", way, _shown(sets))
-            return sentence(": certvigil has not changed it yet, and {}, the first whole one", first)
-    return _NOTHING
+    sets = _first_whole(work.context, members) if work.may_use_folders else {}
+    if not sets:
+        return _NOTHING
+    subjects = listed(map(printable, work.context.config.subjects_of(members)), " ")
+    date = next(iter(sets.values())).transaction
+    way = sentence("`certvigil rollback {} --to {}`", subjects, printable(date))
+    first = sentence("its first change makes the default; until then {} gives back {}", way, _shown(sets))
+    why = _why_not_of_installation(work.context, sets)
+    return sentence(": certvigil has not changed it yet, and {}, the first whole one, but {}", first, why)
 
 
 def _called(
@@ -242,7 +294,10 @@ def _plan_of(work: Work, chosen: Mapping[str, ChosenSets], action: ActionRequest
     content: dict[str, bytes | None] = {}
     for of in (each for sets in chosen.values() for each in sets.sets):
         content.update(backup.content(context.world, context.transaction.backups, of))
-    foreign = {name: of for name, sets in chosen.items() for of in sets.sets if of.folder}
+    of_folders = {name: of for name, sets in chosen.items() for of in sets.sets if of.folder}
+    # What the product made itself is as good as a set of certvigil's own.
+    vouched = action.backup_set == DEFAULT_SET and not _why_not_of_installation(context, of_folders)
+    foreign = {} if vouched else of_folders
     sites = [
         work.site_for_candidate(name, allow_shorter=action.allow_shorter) if name in foreign else context.site(name)
         for name in chosen
@@ -259,7 +314,7 @@ def _plan_of(work: Work, chosen: Mapping[str, ChosenSets], action: ActionRequest
     )
     if not isinstance(made, Prepared):
         return replace(made, remarks=(*_all_the_same(work, made, chosen, action), *made.remarks))
-    folders = tuple(dict.fromkeys(printable(of.folder) for of in foreign.values()))
+    folders = tuple(dict.fromkeys(printable(of.folder) for of in of_folders.values()))
     names = {name: sets.sets[-1].transaction for name, sets in chosen.items()}
     return replace(made, backup_sets=names, folders=folders, remarks=(*_whose(foreign), *made.remarks))
 

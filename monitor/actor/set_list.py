@@ -60,7 +60,7 @@ def list_sets(work: Work, request: Request) -> Document:
         at_fault |= _of_others(together, unusable)
         given_back = _given_back(work, members)
         reset = ActionRequest(Kind.ROLLBACK, tuple(members), DEFAULT_SET)
-        default = frozenset(of.identity for of in default_in_folders(work, members, reset).sets.values())
+        default = frozenset(of.identity for of in default_in_folders(work, members, reset, kept.by_date).sets.values())
         for name in (each for each in members if each in names):
             in_folder = [sets[name] for sets in kept.by_date.values() if name in sets]
             sets = sorted((*own[name], *in_folder), key=lambda each: each.at)

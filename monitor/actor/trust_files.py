@@ -6,41 +6,28 @@ Whoever may write one of them could otherwise have every request wait, since eac
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
 from config.model import Config
 from config.text import Log, harmless
 from monitor.state.trust import (
+    Signature,
     TrustContext,
     clients_in_use,
+    files_of,
     read_client_switch,
     read_held,
     read_one_trust,
+    signature_of,
     stores_in_use,
 )
 from probes.finding import Finding
-from probes.trust import trust_path
 
 log: Log = logging.getLogger("certvigil.actor")
 
 T = TypeVar("T")
-
-Signature = tuple[tuple[str, int, int, int], ...]
-"""Path, inode, time of modification and size of files."""
-
-
-def signature_of(paths: Iterable[str]) -> Signature:
-    """Return a value that differs once a file is another."""
-    found = []
-    for path in sorted(paths):
-        with suppress(OSError):
-            status = os.stat(path)
-            found.append((path, status.st_ino, status.st_mtime_ns, status.st_size))
-    return tuple(found)
 
 
 class _ReadFiles(Generic[T]):
@@ -100,7 +87,7 @@ class TrustFiles:
         stores = {name: config.trust_stores[name] for name in stores_in_use(config)}
         clients = {each.name: each for each in clients_in_use(config)}
         self._trusts = _ReadFiles(
-            {name: (trust_path(each), *filter(None, (each.password_file,))) for name, each in stores.items()},
+            {name: files_of(each) for name, each in stores.items()},
             lambda name: read_one_trust(config, name, _tell),
         )
         self._held = _ReadFiles(

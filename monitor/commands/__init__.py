@@ -144,6 +144,13 @@ def check(
         typer.Option(help="The kind of key to ask for, of a server that has both kinds."),
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for each endpoint.", min=0.1)] = 10.0,
+    offers: Annotated[
+        bool,
+        typer.Option(
+            "--offers",
+            help="Ask each endpoint for every version, cipher and group that it takes: about a hundred connections.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Look once, without daemon and configuration. Exit code: 0 ok, 1 warning, 2 critical, 3 unknown."""
@@ -168,6 +175,7 @@ def check(
         proxy_protocol=proxy_protocol,
         key_type=None if key_type is None else KeyKind(key_type),
         timeout=timeout,
+        offers=offers,
         as_json=as_json,
     )
     raise typer.Exit(run(targets, options))
@@ -307,6 +315,35 @@ def explain(
     raise typer.Exit(show(codes, as_json=as_json))
 
 
+@app.command(rich_help_panel=Panel.WATCH)
+def discover(
+    out: Annotated[
+        str | None, typer.Option("--write", metavar="FILE", help="Write a configuration to this new file.")
+    ] = None,
+    only: Annotated[
+        list[int], typer.Option("--port", metavar="PORT", help="Look at this port alone; repeatable.")
+    ] = [],  # noqa: B006
+    skipped: Annotated[
+        list[int], typer.Option("--skip-port", metavar="PORT", help="Leave a port out; repeatable.")
+    ] = [],  # noqa: B006
+    root: Annotated[
+        str, typer.Option("--root", metavar="DIR", help="Read configuration and certificates beneath this directory.")
+    ] = "/",
+    timeout: Annotated[float, typer.Option(help="Seconds for each handshake.", min=0.1)] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Find the ports, servers and certificates of this host, without a configuration; nothing is changed.
+
+    Which file a port serves is proved by comparing. Exit code: 0, or 3 where a configuration could not be written.
+    """
+    from monitor.commands.discover import DiscoverQuery
+    from monitor.commands.discover import discover as find
+    from monitor.discover.survey import SurveyScope
+
+    scope = SurveyScope(root, frozenset(only), frozenset(skipped), timeout)
+    raise typer.Exit(find(DiscoverQuery(scope, out, as_json)))
+
+
 @app.command(rich_help_panel=Panel.APPLIANCE)
 def guide(
     topic: Annotated[
@@ -370,13 +407,16 @@ def export(
 
 @app.command(rich_help_panel=Panel.APPLIANCE)
 def init(
-    profile: Annotated[str, typer.Option("--profile", metavar="NAME", help="The shipped profile to begin with.")],
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", metavar="NAME", help="A shipped profile; without it, as `discover` finds."),
+    ] = None,
     given: Annotated[
         list[str],
         typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the profile; several ports by commas."),
     ] = [],  # noqa: B006
     root: Annotated[
-        str | None, typer.Option("--root", metavar="DIR", help="The directory before every path of the profile.")
+        str | None, typer.Option("--root", metavar="DIR", help="The directory before every path of the host.")
     ] = None,
     out: Annotated[
         str | None, typer.Option("--out", metavar="FILE", help="Write this new file, not standard output.")
@@ -387,11 +427,33 @@ def init(
 ) -> None:
     """Write a configuration from what is on this host. What it does not show is asked for, or given by --set.
 
-    Nothing is overwritten. Exit code: 0, or 3 where a parameter is missing or nothing was written.
+    Without a profile it is what `certvigil discover --write` writes. Nothing is overwritten. Exit code: 0, or 3 where a
+    parameter is missing or nothing was written.
     """
+    if profile is None:
+        from monitor.commands.discover import begin
+
+        raise typer.Exit(begin(root, out, of_profile=bool(given) or without_files))
     from monitor.commands.init import init as write
 
     raise typer.Exit(write(profile, given, root, out, without_files=without_files))
+
+
+@app.command(rich_help_panel=Panel.DAEMON)
+def doctor(
+    config: ConfigPath = DEFAULT_CONFIG,
+    socket: Annotated[
+        str | None, typer.Option("--socket", help="The daemon's Unix socket; by default that of the configuration.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check whether certvigil can do its work here: users, permissions, trust stores, commands, channels, clock, actor.
+
+    Each line says what to do. Exit code: 0, or 1 where one of them is a problem.
+    """
+    from monitor.commands.doctor import doctor as examine
+
+    raise typer.Exit(examine(config, socket, as_json=as_json))
 
 
 @app.command(rich_help_panel=Panel.DAEMON)
@@ -690,19 +752,28 @@ def csr(
 
 @app.command(rich_help_panel=Panel.FILES)
 def offer(
-    component: OneComponent,
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Certificates: PEM, DER or PKCS#7.")],
+    component: Annotated[str | None, typer.Argument(help="Or a group.", show_default=False)] = None,
+    files: Annotated[
+        list[str], typer.Argument(metavar="[FILE...]", help="Certificates: PEM, DER or PKCS#7.", show_default=False)
+    ] = [],  # noqa: B006
+    show_all: Annotated[bool, typer.Option("--list", help="List the offers that lie there.")] = False,
+    withdraw: Annotated[
+        str, typer.Option("--withdraw", metavar="NAME", help="Take out an offer, by the first digits of its name.")
+    ] = "",
+    why: Annotated[str, typer.Option("--why", help="With --withdraw: the reason, for the audit.")] = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
     """Offer certificates, as a user who may ask the actor. A private key is refused.
 
-    The offer is carried out where it answers a request that waits, or once a person approves it. Exit code: 0 taken; 4
-    not taken.
+    The offer is carried out where it answers a request that waits, or once a person approves it. An operator may take
+    out any offer, others their own. Exit code: 0 taken, or done; 4 not.
     """
-    from monitor.commands.csr import offer as act
+    from monitor.commands.offer import offer as act
 
-    raise typer.Exit(act(component, files, config=config, as_json=as_json))
+    raise typer.Exit(
+        act(component, files, show_all=show_all, withdraw=withdraw, why=why, config=config, as_json=as_json)
+    )
 
 
 @ca_app.command("init")
@@ -785,6 +856,10 @@ def trust_add(
     files: Annotated[
         list[str], typer.Option("--from", metavar="FILE", help="Roots and intermediates: PEM, DER, PKCS#7; repeatable.")
     ],
+    sha256: Annotated[
+        list[str],
+        typer.Option("--sha256", metavar="SHA256", help="Take this certificate and no other; repeatable."),
+    ] = [],  # noqa: B006
     alias: Annotated[str, typer.Option("--alias", help="In a keystore; by default it is made of the subject.")] = "",
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
@@ -799,7 +874,7 @@ def trust_add(
     from monitor.commands.act import ActOptions
     from monitor.commands.trust import add
 
-    raise typer.Exit(add(store, files, alias, losses, ActOptions(config, dry_run, plan, as_json)))
+    raise typer.Exit(add(store, files, sha256, alias, losses, ActOptions(config, dry_run, plan, as_json)))
 
 
 @trust_app.command("remove")

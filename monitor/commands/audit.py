@@ -36,6 +36,7 @@ _ACTION_OF: Final[Mapping[str, str]] = {
     Event.REQUESTED: "csr",
     Event.REQUEST_WITHDRAWN: "csr",
     Event.OFFERED: "offer",
+    Event.OFFER_WITHDRAWN: "offer",
     Event.ROOT_CONFIRMED: "confirm",
     Event.ROOT_GONE: "confirm",
     Event.THAWED: "recover",

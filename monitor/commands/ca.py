@@ -14,7 +14,7 @@ from actions.world import World
 from config.text import listed, printable
 from config.vocabulary import RequestKey
 from monitor.commands.complain import complain
-from monitor.commands.new_file import why_not_new, write_new_file
+from monitor.commands.new_file import why_changeable, why_not_new, write_new_file
 from monitor.commands.outcome import cannot
 from probes.judge.time import moment
 
@@ -23,6 +23,10 @@ _REFUSED = 1
 
 def init(directory: str, name: str, days: int, permitted: Sequence[str], key: RequestKey) -> int:
     """Make a CA in a new directory; return the exit code."""
+    if (trouble := why_changeable(directory)) is not None:
+        return cannot(
+            "others could put another CA there ({}): name a directory that nobody but root can change", trouble
+        )
     try:
         why = make_ca(World(), directory, new_key(key), name=name, days=days, permitted=permitted)
     except OSError as error:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from config.address import is_ip_address, split_proxy
+from config.expected import AllowedTLS
 from config.model import Client, ClientCertificate, Endpoint, FileTarget, PemBundle, Proxy, SystemStore, TrustStore
 from config.pointer import is_pointer
 from config.text import Printable, harmless, listed, printable, sentence
@@ -44,9 +45,11 @@ from probes.judge.client import View
 from probes.judge.key import judge_match
 from probes.judge.source import UNREACHABLE_AFTER
 from probes.judge.time import moment
+from probes.judge.tls import cipher_fault
 from probes.keystore import Keystore
 from probes.observation import EndpointObservation
 from probes.ocsp import OCSPAnswer, OCSPFault, staple_of
+from probes.tls.support import Supported, SupportedVersion
 from probes.trust import TrustUnreadable, read_trust
 
 UNUSABLE: Final = 3
@@ -103,6 +106,8 @@ class CheckOptions:
     proxy_protocol: ProxyProtocolVersion | None = None
     key_type: KeyKind | None = None
     timeout: float = 10.0
+    offers: bool = False
+    """Whether to ask each endpoint for everything that it takes."""
     as_json: bool = False
 
 
@@ -116,6 +121,7 @@ class _Task:
     view: View | None
     """Of the client; None where there is neither an endpoint nor a client for files."""
     manner: Manner
+    offers: bool = False
 
     @property
     def now(self) -> float:
@@ -174,7 +180,10 @@ def _task(targets: Sequence[str], options: CheckOptions) -> _Task:
     if key is not None and not endpoints and all(each.role is FileRole.FOUND for each in files):
         raise UsageError("--key is compared with a certificate: give the file with the certificate, or an endpoint")
     names = () if options.name is None else (options.name,)
-    return _Task(given, files, endpoints, view, Manner(view if as_client else None, names, key, now))
+    if options.offers and not endpoints:
+        raise UsageError("--offers is about endpoints: give one, such as HOST:PORT")
+    manner = Manner(view if as_client else None, names, key, now)
+    return _Task(given, files, endpoints, view, manner, options.offers)
 
 
 def _view(options: CheckOptions) -> View:
@@ -278,8 +287,9 @@ async def _check_endpoints(task: _Task) -> list[Checked]:
     async def one(endpoint: Endpoint) -> Checked:
         async with room:
             observation: EndpointObservation = await look(endpoint, now)
+            supported = await _supported(endpoint, observation, now) if task.offers else None
         # There is no second look that could be awaited.
-        context = EndpointContext(endpoint, (view,), failures_in_a_row=UNREACHABLE_AFTER)
+        context = EndpointContext(endpoint, (view,), failures_in_a_row=UNREACHABLE_AFTER, supported=supported)
         findings = [*assess_endpoint(observation, context, now).findings, *(key.exposed if key else ())]
         chain = observation.presented[0].chain if observation.presented else ()
         if key is not None and chain:
@@ -291,10 +301,19 @@ async def _check_endpoints(task: _Task) -> list[Checked]:
             bool(observation.presented),
             observation.presented,
             key=key,
+            supported=supported,
+            tls=endpoint.tls,
             addresses_tried=len(observation.addresses),
         )
 
     return list(await asyncio.gather(*map(one, endpoints)))
+
+
+async def _supported(endpoint: Endpoint, observation: EndpointObservation, now: float) -> Supported | None:
+    """Return what the first address that answered takes; None where none did."""
+    from probes.tls.inquire import inquire  # noqa: PLC0415 (only this option needs it)
+
+    return await inquire(endpoint, observation.presented[0].address, now) if observation.presented else None
 
 
 def _unsearched(directory: Directory) -> Iterator[Checked]:
@@ -312,6 +331,8 @@ def _show(
 ) -> None:
     for each in checked:
         screen.target(harmless(each.target), each.verdict, each.findings, _notes(each, task.anchors))
+        if each.supported is not None:
+            _show_offers(screen, each.supported, each.tls)
         shown = list(_certificates(each))
         for position, (certificate, alias) in enumerate(shown[:_BUNDLE]):
             issuer = issuing_key(certificate, (*each.chain, *task.anchors))
@@ -322,6 +343,40 @@ def _show(
         screen.say("No certificate was found.", style="magenta")
     for directory, some in left_out:
         _show_passed_over(screen, directory, some)
+
+
+def _show_offers(screen: Screen, supported: Supported, allowed: AllowedTLS) -> None:
+    """Print everything that an endpoint takes: of each version, what is not allowed comes first."""
+    screen.say("{} was asked in {} connections, and takes:", supported.address, supported.connections)
+    rows = [(harmless(one.version), *row) for one in supported.versions for row in _offered(one, allowed)]
+    screen.table(("version", "allowed", "takes"), rows)
+    hybrid = supported.hybrid_groups
+    if not hybrid:
+        said = Printable("no post-quantum group: who records the traffic today may read it with a quantum computer")
+    elif supported.is_classical_fallback:
+        said = sentence("the post-quantum groups {}, and classical ones beside", listed(list(map(harmless, hybrid))))
+    else:
+        said = sentence("the post-quantum groups {} alone", listed(list(map(harmless, hybrid))))
+    screen.entry("     groups  ", said, "dim", "dim")
+    for why in supported.unclear:
+        screen.entry("     unclear ", sentence("the server may take more: it {}", why), "magenta", "magenta")
+
+
+def _offered(one: SupportedVersion, allowed: AllowedTLS) -> Iterator[tuple[Printable, Printable]]:
+    """Yield what is taken with one version, each with whether it is allowed."""
+    version_allowed = one.version in allowed.protocols
+    by_fault: dict[bool, list[Printable]] = {True: [], False: []}
+    for suite in one.suites:
+        by_fault[version_allowed and cipher_fault(suite, allowed) is None].append(harmless(suite))
+    for is_allowed in (False, True):
+        if by_fault[is_allowed]:
+            yield Printable("yes" if is_allowed else "NO"), listed(by_fault[is_allowed], " ")
+    if one.groups:
+        yield Printable(""), sentence("groups: {}", listed(list(map(harmless, one.groups)), " "))
+    if one.prime_bits:
+        yield Printable(""), sentence("a Diffie-Hellman exchange with a prime of {} bits", one.prime_bits)
+    if one.signatures:
+        yield Printable(""), sentence("signed by: {}", listed(list(map(harmless, one.signatures)), " "))
 
 
 def _certificates(checked: Checked) -> Iterator[tuple[Certificate, Printable]]:
@@ -360,14 +415,19 @@ def _notes(checked: Checked, anchors: Sequence[Certificate]) -> Iterator[Printab
         answering = len({each.address for each in checked.addresses})
         yield sentence("{} of {} addresses answer", answering, checked.addresses_tried)
     for one in checked.addresses:
-        yield harmless(f"{one.address}: {one.version}, {one.cipher} {one.group}".rstrip())
+        negotiated = harmless(f"{one.address}: {one.version}, {one.cipher} {one.group}".rstrip())
+        yield sentence("{}, a handshake of {} bytes", negotiated, one.handshake_bytes)
         if one.client_certificate in _OF_CLIENT_CERTIFICATE:
             yield sentence("{}: {}", one.address, _OF_CLIENT_CERTIFICATE[one.client_certificate])
         if (staple := staple_of(one, anchors)) is not None:
             yield sentence("{}: {}", one.address, _of_staple(staple))
     if checked.keystore is not None:
         yield from _keystore_notes(checked.keystore, checked.format)
-    if not checked.chain and checked.known:
+    for known in checked.lists:
+        due = Printable("an unknown time") if known.next_update is None else moment(known.next_update)
+        kind = Printable("revocation list" if known.base is None else "delta revocation list")
+        yield sentence("the {} of {}, whose next one is due at {}", kind, known.issuer, due)
+    if not checked.chain and checked.known and not checked.lists:
         yield Printable("a private key without a certificate")
     if any(each.detail.startswith(f"{UnreadableReason.LOCKED}:") for each in checked.findings):
         yield Printable("--password-file FILE opens it, if FILE holds its password")

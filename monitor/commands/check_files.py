@@ -21,6 +21,7 @@ from probes.file import SIZE_LIMIT, look_at_file, look_into, read_passwords
 from probes.judge.client import View
 from probes.judge.key import judge_match
 from probes.observation import FileObservation, Unreadable
+from probes.revocation.evidence import Evidence
 
 Observed = Mapping[str, FileObservation]
 """The observation of each file, by path, in the order of the arguments."""
@@ -57,6 +58,7 @@ def look_at(target: FileTarget, now: float) -> FileObservation:
 def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manner) -> Iterator[Checked]:
     """Yield the verdict on each file that holds, or may hold, a certificate, and on each file that was named."""
     targets = list(targets)
+    known = Evidence(tuple(dict.fromkeys(each for seen in observed.values() for each in seen.lists)))
     paths = key_paths_in(observed)
     met = (each for each in targets if each.role is FileRole.FOUND)
     used = {key.where for key in _keys_used(met, observed, paths)}
@@ -74,6 +76,7 @@ def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manne
             names=manner.names,
             keys=key.public if key else (),
             keys_where=key.where if key else "",
+            revocation=known.about(seen.certificates),
         )
         findings = [*assess_file(seen, context, manner.now).findings, *(key.exposed if key else ())]
         if key is not None and seen.content is FileContent.ANCHOR:
@@ -83,10 +86,11 @@ def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manne
             target.name,
             tuple(dict.fromkeys(findings)),
             seen.certificates,
-            bool(seen.certificates or seen.keys or seen.encrypted_keys),
+            bool(seen.certificates or seen.keys or seen.encrypted_keys or seen.lists),
             format=seen.format,
             key=key,
             keystore=seen.keystore,
+            lists=seen.lists,
         )
 
 

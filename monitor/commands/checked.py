@@ -6,15 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from config.expected import ANY_MODERN, AllowedTLS
 from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
-from monitor.dialect import address_object, certificate_object, iso, keystore_object
+from monitor.dialect import address_object, certificate_object, iso, keystore_object, list_object, offers_object
 from probes.certificate import Certificate
 from probes.chain import find_leaf, signed
 from probes.finding import Finding, verdict
 from probes.keystore import Keystore
 from probes.observation import Presented
+from probes.revocation.crl import RevocationList
+from probes.tls.support import Supported
 
 EXIT_CODE: Final = {Verdict.OK: 0, Verdict.WARNING: 1, Verdict.CRITICAL: 2, Verdict.UNKNOWN: 3}
 BY_BADNESS: Final = (Verdict.OK, Verdict.WARNING, Verdict.UNKNOWN, Verdict.CRITICAL)
@@ -33,13 +36,19 @@ class Checked:
     addresses: tuple[Presented, ...] = ()
     """Of an endpoint that answered."""
     addresses_tried: int = 0
-    """Of an endpoint."""
+    """Of an endpoint: how many answered, or did not."""
     format: FileFormat | None = None
     """Of a file."""
     key: KeyFile | None = None
     """Of a file's certificate, where one was found."""
     keystore: Keystore[Certificate] | None = None
     """Of a file that is one."""
+    lists: tuple[RevocationList, ...] = ()
+    """The revocation lists in a file."""
+    supported: Supported | None = None
+    """What an endpoint takes, where it was asked for that."""
+    tls: AllowedTLS = ANY_MODERN
+    """By which that is judged."""
 
     @property
     def verdict(self) -> Verdict:
@@ -91,7 +100,9 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
         "addresses": [address_object(one, anchors) for one in checked.addresses],
         "format": checked.format,
         "keystore": checked.keystore and keystore_object(checked.keystore),
+        "lists": [list_object(each) for each in checked.lists],
         "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why, "also": key.also},
+        "offers": checked.supported and offers_object(checked.supported, checked.tls),
     }
 
 

@@ -1,21 +1,18 @@
-"""`certvigil csr` and `certvigil offer`."""
+"""`certvigil csr`."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from actions.candidate import Given
 from actions.csr import CsrOrder, wrong_order
-from actions.world import World
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import RequestKey
 from monitor.actor.handed import CandidateFiles
-from monitor.actor.offers import examined
-from monitor.actor.request import MOST_OFFERED, Document, Request, Verb
+from monitor.actor.request import Document, Request, Verb
 from monitor.commands.act import ActOptions, answer_to
 from monitor.commands.complain import complain
 from monitor.commands.json_output import print_json
@@ -50,7 +47,9 @@ class CsrQuery:
         )
 
 
-def _answer(request: Request, key: str, options: ActOptions, handed: CandidateFiles | None = None) -> Document | int:
+def part_of_answer(
+    request: Request, key: str, options: ActOptions, handed: CandidateFiles | None = None
+) -> Document | int:
     """Return the answer that has a part called `key`; else say why there is none, and return the exit code."""
     document = answer_to(request, options, handed)
     if isinstance(document, dict) and "cannot" in document:
@@ -86,7 +85,7 @@ def csr(
         return cannot("{}", wrong)
     if out is not None and not query.dry_run and (trouble := why_not_new(out, _WHAT)) is not None:
         return cannot("{}", trouble)
-    document = _answer(Request(Verb.CSR, components=named, csr=query.order), "csr", options)
+    document = part_of_answer(Request(Verb.CSR, components=named, csr=query.order), "csr", options)
     if not isinstance(document, dict):
         return document
     made = document["csr"]
@@ -101,39 +100,8 @@ def csr(
     return _written(out, made) if made["made"] else 0
 
 
-def offer(component: str, paths: Sequence[str], *, config: str, as_json: bool) -> int:
-    """Offer the certificates in these files for a component or group; return the exit code."""
-    world = World()
-    if len(paths) > MOST_OFFERED:
-        return cannot("an offer has at most {} files", MOST_OFFERED)
-    try:
-        files = [Given(printable(path), world.read(world.resolve(path))[1]) for path in paths]
-    except OSError as error:
-        return cannot("{} cannot be read: {}", printable(str(error.filename)), printable(str(error.strerror)))
-    # What is no offer does not leave this process: it may be a key.
-    found = examined(files)
-    if isinstance(found, str):
-        return cannot("{}", found)
-    handed = CandidateFiles((Given("offer", b"".join(each.der for each in found)),))
-    request = Request(Verb.OFFER, components=(component,))
-    document = _answer(request, "offered", ActOptions(config, as_json=as_json), handed)
-    if not isinstance(document, dict):
-        return document
-    if as_json:
-        print_json(document)
-        return 0
-    shas = document["offered"]["certificates"]
-    Screen().say(
-        "offered    {}: certificates: {}; `certvigil plan {}` shows what they are for",
-        printable(component),
-        len(shas),
-        printable(component),
-    )
-    return 0
-
-
 def _cancel(request: Request, options: ActOptions) -> int:
-    document = _answer(request, "cancelled", options)
+    document = part_of_answer(request, "cancelled", options)
     if not isinstance(document, dict):
         return document
     if options.as_json:
@@ -144,7 +112,7 @@ def _cancel(request: Request, options: ActOptions) -> int:
 
 
 def _list(request: Request, options: ActOptions, wanted: str, out: str | None) -> int:
-    document = _answer(request, "requests", options)
+    document = part_of_answer(request, "requests", options)
     if not isinstance(document, dict):
         return document
     found = [each for each in document["requests"] if each["key"].startswith(wanted)]

@@ -12,13 +12,37 @@ from config.trusted import changeable, unsafe
 
 
 def why_not_new(path: str, what: str) -> Printable | None:
-    """Say why `what`, such as "a request", cannot be written to a new file at a path; None where it can, so far."""
+    """Say why `what`, such as "a request", cannot be written to a new file at a path; None where it can, so far.
+
+    Root writes nothing where others could change it before it is used.
+    """
     if os.path.lexists(path):
         return sentence("{} exists: {} is written to a new file", printable(path, 4096), printable(what))
     directory = os.path.dirname(path) or "."
     if not os.access(directory, os.W_OK | os.X_OK):
         return sentence("{} is no directory that this user may write to", printable(directory, 4096))
+    if (why := why_changeable(directory)) is not None:
+        return sentence(
+            "others could change {} there ({}): write it where nobody but root can, or to standard output",
+            printable(what),
+            why,
+        )
     return None
+
+
+def why_changeable(directory: str) -> Printable | None:
+    """Say why others could replace what root writes into a directory; None where nobody could, and for other users.
+
+    In a directory with the sticky bit, such as /tmp, nobody could. Of one that is missing, the one above counts.
+    """
+    if os.geteuid():
+        return None
+    while not os.path.lexists(directory):
+        directory = os.path.dirname(os.path.abspath(directory))
+    try:
+        return harmless(changeable(os.path.abspath(directory), os.geteuid())) or None
+    except OSError as error:
+        return printable(error.strerror or str(error))
 
 
 def why_not_ours(directory: str) -> Printable | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from probes.keystore import DEFAULT_PASSWORD, StoreEntry
 from probes.store_content import StoreContent, read_store, sha256_of
 from probes.trust import own_password, read_anchor_file, trust_path
 
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PASSWORDS: Final = {
     Integrity.UNVERIFIED: Printable("not known"),
     Integrity.UNPROTECTED: Printable("none"),
@@ -249,15 +251,32 @@ def _exported(chosen: Sequence[tuple[str, Certificate]], options: ExportOptions)
 # Changing
 
 
-def add(store: str, files: Sequence[str], alias: str, losses: Sequence[str], options: ActOptions) -> int:
-    """Have the clients of a store trust the certificates in `files`."""
+def add(  # noqa: PLR0917 (each is an option)
+    store: str, files: Sequence[str], sha256: Sequence[str], alias: str, losses: Sequence[str], options: ActOptions
+) -> int:
+    """Have the clients of a store trust the certificates in `files`; with `sha256`, these and no others."""
     given: list[Certificate] = []
     for path in files:
         read = _given(path)
         if isinstance(read, str):
             return cannot("{}", read)
         given += read
+    if sha256 and (trouble := _not_those(given, sha256)) is not None:
+        return cannot("{}", trouble)
     return _change(store, AddAnchors(tuple(dict.fromkeys(given)), alias), losses, options)
+
+
+def _not_those(given: Iterable[Certificate], named: Iterable[str]) -> Printable | None:
+    """Say which certificate is given and not named by its SHA-256, or named and not given; None where all agree."""
+    wanted = [each.lower().replace(":", "") for each in named]
+    if wrong := next((each for each in wanted if not _SHA256.fullmatch(each)), None):
+        return sentence("--sha256 takes the 64 digits of a SHA-256, and not '{}'", printable(wrong, 100))
+    there = {each.sha256: each for each in given}
+    if other := next((each for sha256, each in there.items() if sha256 not in wanted), None):
+        return sentence("{} has the sha256 {}, which --sha256 does not name", other.title, harmless(other.sha256))
+    if missing := next((each for each in wanted if each not in there), None):
+        return sentence("no file has the certificate with the sha256 {}", harmless(missing))
+    return None
 
 
 def _given(path: str) -> tuple[Certificate, ...] | Printable:

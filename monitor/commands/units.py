@@ -10,6 +10,7 @@ from actions.world import Metadata, World, remove, write_new
 from config.text import harmless, printable
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
+from monitor.commands.new_file import why_changeable
 from monitor.host.entry import HostUser, installed_at, why_no_entry
 from monitor.host.units import units as make
 
@@ -30,6 +31,9 @@ def units(path: str, output: str | None) -> int:
     if output is None:
         sys.stdout.write("\n".join(f"# {name}\n{text}" for name, text in made.items()))
         return 0
+    if (trouble := why_changeable(output)) is not None:
+        complain("certvigil: others could change the units there ({}): root runs what they say", trouble)
+        return 1
     try:
         for name, text in made.items():
             _write(os.path.join(output, name), text.encode())

@@ -13,7 +13,7 @@ from actions.ending import Cause, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.address import join_address
-from config.expected import NotTLS
+from config.expected import AllowedTLS, NotTLS
 from config.model import DAY
 from config.text import printable
 from config.vocabulary import (
@@ -32,7 +32,7 @@ from config.vocabulary import (
 from monitor.act.status import ComponentStatus, Waiting
 from monitor.decide import decision as decided
 from monitor.decide.decision import DecisionStatus
-from monitor.dialect import address_object, certificate_object, edge_object, keystore_object
+from monitor.dialect import address_object, certificate_object, edge_object, keystore_object, offers_object
 from monitor.http.view import DaemonStatus
 from monitor.state.cure import cure
 from monitor.state.target import Raised, TargetState
@@ -80,6 +80,10 @@ class KeyAnswer(Answer):
     kind: KeyKind
     bits: int
     """0 where it is not known."""
+    name: str
+    """Name of the algorithm, such as ML-DSA-65, or the identifier of an unknown one; empty where the kind says all."""
+    strength: int | None
+    """In bits, rounded down to a usual level; null where it is not known."""
 
 
 class CertificateAnswer(Answer):
@@ -100,9 +104,13 @@ class CertificateAnswer(Answer):
     spki_sha256: str | None
     """Of the public key (SubjectPublicKeyInfo), hexadecimal: as `allowed_issuers` takes it."""
     signature_hash: str
+    signature: str
+    """Name of the signature algorithm; its object identifier where it is not known."""
     is_ca: bool
     failures: Sequence[str]
     """A sentence for each field that could not be decoded."""
+    encoding_faults: Sequence[str]
+    """The rules of encoding that the certificate breaks."""
 
     @classmethod
     def of(cls, certificate: fact.Certificate, **more: object) -> Self:
@@ -292,6 +300,8 @@ class NegotiatedAnswer(Answer):
     cipher: str
     group: str
     """Of the key exchange; empty where it is not known."""
+    handshake_bytes: int
+    """That the server sent until the handshake was over; 0 where it is not known."""
     client_certificate: ClientCertificateUse
     client_certificate_fault: str
     """Why that of the configuration was refused or could not be used; empty where it was neither."""
@@ -306,6 +316,43 @@ class Address(NegotiatedAnswer):
     """SHA-256 of each certificate."""
 
 
+class OfferedCipherAnswer(Answer):
+    """A cipher that a server takes."""
+
+    name: str
+    """In OpenSSL's spelling."""
+    allowed: bool
+    """By the site's list; without one, by RFC 9325."""
+
+
+class OfferedVersionAnswer(Answer):
+    """A version of TLS that a server takes, and with it what."""
+
+    version: str
+    allowed: bool
+    ciphers: Sequence[OfferedCipherAnswer]
+    groups: Sequence[str]
+    prime_bits: int
+    """Of the shortest Diffie-Hellman exchange that is in no named group; 0 where there is none."""
+    signatures: Sequence[str]
+    """Schemes by which it signed, of TLS 1.2 and 1.3."""
+
+
+class OffersAnswer(Answer):
+    """Everything that one address of an endpoint takes."""
+
+    address: str
+    versions: Sequence[OfferedVersionAnswer]
+    hybrid_groups: Sequence[str]
+    """Those of post-quantum cryptography."""
+    classical_fallback: bool
+    """Whether a client without post-quantum cryptography gets a connection, too."""
+    unclear: Sequence[str]
+    """Why it may take more than that; empty where that is all."""
+    connections: int
+    """For which it was asked."""
+
+
 class TargetInFull(Target):
     """A target with the certificates that it presents."""
 
@@ -316,10 +363,12 @@ class TargetInFull(Target):
     """Of an endpoint, when one last answered."""
     keystore: KeystoreAnswer | None
     """Of a file that is one, when it was last read."""
+    offers: OffersAnswer | None
+    """Of an endpoint that was asked for everything that it takes, in this run of the daemon."""
 
     @classmethod
-    def of_known(cls, state: TargetState, now: float) -> TargetInFull:
-        """Return all facts about a target at Unix time `now`."""
+    def of_known(cls, state: TargetState, now: float, allowed: AllowedTLS) -> TargetInFull:
+        """Return all facts about a target at Unix time `now`; `allowed` is what it may negotiate."""
         since = calendar(state.since) if state.presented else None
         addresses = [
             Address.model_validate(
@@ -334,6 +383,7 @@ class TargetInFull(Target):
             chain=list(map(CertificateAnswer.of, state.presented)),
             addresses=addresses,
             keystore=state.keystore and keystore_object(state.keystore),
+            offers=state.supported and offers_object(state.supported, allowed),
         )
 
 

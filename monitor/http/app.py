@@ -207,7 +207,8 @@ def _add_targets(app: FastAPI, view: DaemonView) -> None:
         state = view.targets().get(name)
         if state is None:
             raise HTTPException(404, "there is no such target")
-        shown = _or_bare(state, lambda each: answers.TargetInFull.of_known(each, time.time()))
+        allowed = view.allowed_tls(name)
+        shown = _or_bare(state, lambda each: answers.TargetInFull.of_known(each, time.time(), allowed))
         return _json(shown or answers.Target.bare(state))
 
     @app.get(f"{API}/findings", response_model=answers.Listing[answers.FindingAnswer])

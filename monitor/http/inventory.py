@@ -11,7 +11,15 @@ from fastapi.responses import Response
 from pydantic import ConfigDict, Field
 
 from config.vocabulary import CertificateOrigin, Sending, Verdict
-from monitor.http.answers import API, Answer, CertificateAnswer, ClientAnswer, FailureAnswer, NotLookedAt
+from monitor.http.answers import (
+    API,
+    Answer,
+    CertificateAnswer,
+    ClientAnswer,
+    FailureAnswer,
+    NegotiatedAnswer,
+    NotLookedAt,
+)
 from monitor.http.view import DaemonView
 
 
@@ -35,15 +43,6 @@ class LackingRoot(Answer):
     """The name of the root, or of the nearest issuer that is known."""
     clients: Sequence[str]
     """Those that do not accept it for that."""
-
-
-class InventoryAddress(Answer):
-    """An address of an endpoint, and the negotiated parameters."""
-
-    address: str
-    version: str
-    cipher: str
-    group: str
 
 
 class InventoryCertificate(Answer):
@@ -72,7 +71,7 @@ class ServedAt(InventoryCertificate):
     sends_intermediates: bool | None
     """Null where it needs none, or nothing is known."""
     expected_to_send: Sending | None
-    negotiated: Sequence[InventoryAddress]
+    negotiated: Sequence[NegotiatedAnswer]
     clients: Sequence[ClientAnswer]
 
 

@@ -18,9 +18,19 @@ from actions.journal import Event
 from actions.offered import Way
 from actions.plan import Kind
 from config.guide import Language, StepKind
-from config.vocabulary import Code, FileFormat, Integrity, RequestKey, Severity, Verdict
+from config.vocabulary import (
+    Code,
+    EndpointProtocol,
+    FileFormat,
+    Integrity,
+    RequestKey,
+    ServerSoftware,
+    Severity,
+    Verdict,
+)
 from monitor.decide.decision import DecisionStatus
 from monitor.decide.situation import Situation
+from monitor.discover.lineages import LineageClient
 from monitor.http.answers import (
     Answer,
     CertificateAnswer,
@@ -30,6 +40,7 @@ from monitor.http.answers import (
     KeystoreAnswer,
     NegotiatedAnswer,
     ObjectionAnswer,
+    OffersAnswer,
     StatusAnswer,
     Target,
 )
@@ -38,6 +49,7 @@ from monitor.http.notifications import AlertAnswer, Notification, NotificationsA
 from monitor.http.rotation import RotationAnswer
 from monitor.notify.deliver import SendOutcome
 from monitor.notify.explanation import Explanation
+from probes.listening import Place
 
 
 class Published(Answer):
@@ -91,6 +103,8 @@ class CheckedTarget(Published):
     format: FileFormat | None
     keystore: KeystoreAnswer | None
     key: CheckedKey | None
+    offers: OffersAnswer | None
+    """Null where it was not asked (`--offers`)."""
 
 
 class PassedOver(Published):
@@ -609,11 +623,98 @@ class ExportDocument(PublishedDocument):
     remarks: Sequence[str]
 
 
+class DiscoveredPort(Published):
+    """An open TCP port."""
+
+    address: str
+    """`0.0.0.0` or `::` for every one."""
+    port: int
+    protocol: EndpointProtocol | None
+    """Null where it has shown no TLS."""
+    proxy_protocol: bool
+    server: ServerSoftware | None
+    process: int | None
+    program: str
+    unit: str | None
+    place: Place
+    sha256: str | None
+    """Of the certificate that it presents."""
+    files: Sequence[str]
+    """Those that hold this certificate."""
+
+
+class DiscoveredCertificate(Published):
+    """A certificate that the configuration of a server names."""
+
+    server: ServerSoftware
+    certificate: str
+    key: str | None
+    chain: str | None
+    named_by: str
+    names: Sequence[str]
+    sha256: str | None
+    unit: str | None
+    served_at: Sequence[str]
+    differs_at: Sequence[str]
+    """Addresses that present another certificate."""
+    component: str | None
+    """Its name in the configuration that `--write` writes."""
+    only_watched: Sequence[str]
+    """Why certvigil may not change it."""
+
+
+class DiscoveredLineage(Published):
+    """A certificate that a client of a CA renews."""
+
+    client: LineageClient
+    certificate: str
+
+
+class NotUnderstoodObject(Published):
+    """A statement in a configuration that is not understood."""
+
+    server: ServerSoftware
+    file: str
+    why: str
+
+
+class DiscoverDocument(PublishedDocument):
+    """`certvigil discover`."""
+
+    at: datetime
+    ports: Sequence[DiscoveredPort]
+    certificates: Sequence[DiscoveredCertificate]
+    lineages: Sequence[DiscoveredLineage]
+    stores: Sequence[str]
+    not_understood: Sequence[NotUnderstoodObject]
+    not_seen: Sequence[str]
+    not_written: Sequence[str]
+
+
+class CheckObject(Published):
+    """A check of `certvigil doctor`."""
+
+    area: str
+    """Such as users, permissions or clock."""
+    health: Literal["ok", "problem", "unknown"]
+    what: str
+    to_do: str | None
+
+
+class DoctorDocument(PublishedDocument):
+    """`certvigil doctor`."""
+
+    problems: int
+    checks: Sequence[CheckObject]
+
+
 PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
     {
         "check": CheckDocument,
         "status": StatusDocument,
         "inventory": InventoryAnswer,
+        "discover": DiscoverDocument,
+        "doctor": DoctorDocument,
         "history": HistoryDocument,
         "audit": AuditLine,
         **dict.fromkeys(

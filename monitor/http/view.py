@@ -8,14 +8,14 @@ from typing import Any, Protocol
 
 from config.channel import FindingMatch
 from config.document import Mistake
-from config.expected import NotTLS
+from config.expected import AllowedTLS, NotTLS
 from config.model import Waiver
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
 from monitor.decide.situation import Situation
-from monitor.look.demand import Module, RefusedProbe
+from monitor.look.demand import ProbeRequest, RefusedProbe
 from monitor.metrics import Piece
-from monitor.metrics.probed import Probed
+from monitor.metrics.probed import Probed, ProbedFiles
 from monitor.notify.delivery import Delivery
 from monitor.notify.lifecycle import Alert
 from monitor.notify.outbox import RequestedSilence
@@ -94,6 +94,9 @@ class DaemonView(Protocol):
     def targets(self) -> Mapping[str, TargetState]:
         """Return the state of every target, by name."""
 
+    def allowed_tls(self, target: str) -> AllowedTLS:
+        """Return what an endpoint may negotiate without a finding."""
+
     def components(self) -> Sequence[ComponentStatus]:
         """Return the status of each component that certvigil may change."""
 
@@ -123,8 +126,8 @@ class DaemonView(Protocol):
     async def rotation(self) -> Mapping[str, Any]:
         """Return how far the declared rotation is, as `monitor.rotation_facts.rotation` tells it."""
 
-    async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
-        """Look at `target`, if that is permitted, within `seconds`."""
+    async def probe(self, request: ProbeRequest) -> Probed | ProbedFiles | RefusedProbe:
+        """Look where a request wants it, if that is permitted."""
 
     async def reload(self, who: str) -> Sequence[Mistake]:
         """Read the configuration again because `who` asked; where it has mistakes, return them and keep the old one."""

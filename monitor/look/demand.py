@@ -4,54 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
+from math import inf
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
-from config.address import is_ip_address, join_address, split_address
-from config.model import DEFAULT_CLIENT, Endpoint
-from config.text import printable
-from config.vocabulary import UnreachableReason
+from config.address import is_dns_name, is_ip_address, join_address, split_address
+from config.model import DEFAULT_CLIENT, Config, Endpoint, FileTarget
+from config.probing import DEFAULT_MODULE, ProbeModule
+from config.text import Printable, harmless, printable, sentence
+from config.vocabulary import FileRole, ProbeKind, UnreachableReason
+from monitor.look.demand_files import look_at_files
 from monitor.look.slots import Places
-from monitor.metrics.probed import PHASES, Asked, Probed
+from monitor.metrics.probed import PHASES, Asked, Probed, ProbedFiles
 from monitor.state.trust import TrustContext
 from probes.assess import EndpointContext, assess_endpoint
 from probes.certificate import Certificate
+from probes.file import look_into
+from probes.finding import Edge
 from probes.http.drive import Fetched, fetch
 from probes.http.exchange import NoResponse, Response
 from probes.judge.client import judge_chain, leaf_first
-from probes.observation import EndpointObservation
-from probes.tls.drive import look
+from probes.observation import EndpointObservation, Unreachable
+from probes.tls.dialogue import DialogueWithin
+from probes.tls.drive import converse, handshake_with, look, resolve
+from probes.tls.preamble.dialogue import UNMET
+from probes.tls.preamble.talk import Declined
 
 MOST_REDIRECTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Module:
-    """How a target is read, the requests to it, and the condition of success beside the clients' verdicts."""
+class ProbeRequest:
+    """What is asked for."""
 
-    prober: str
-    """Its name in ssl_exporter."""
-    default_port: int | None = None
-    """The port of a target without one; where there is none, the target needs one."""
-    asks: bool = False
-    """A request is sent, and there must be an answer in HTTP."""
-    wants_2xx: bool = False
-    """Redirects are followed, and the status of the answer must be one of 200 to 299."""
-
-
-_TCP: Final = Module("tcp")
-_HTTPS: Final = Module("https", 443, asks=True)
-_HTTP_2XX: Final = Module("https", 443, asks=True, wants_2xx=True)
-
-MODULES: Final = MappingProxyType(
-    {"tls": _TCP, "tcp": _TCP, "tls_connect": _TCP, "https": _HTTPS, "http_2xx": _HTTP_2XX}
-)
-"""By the names that the examples of blackbox_exporter and ssl_exporter give them, too."""
-DEFAULT_MODULE: Final = "tls"
+    target: str
+    """Empty where the request names none."""
+    module: str = DEFAULT_MODULE
+    """Its name."""
+    hostname: str | None = None
+    """The name that is asked for and verified, where it is not that of the target."""
+    seconds: float = inf
+    """Its time limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,8 @@ class RefusedProbe:
     """It is not looked there."""
 
     why: str
+    is_mistake: bool = False
+    """Whether the request makes no sense, wherever it may look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,15 @@ class ProbeAddress:
     endpoint: Endpoint
     path: str = "/"
     """And perhaps a query."""
+    configured: bool = False
+    """Whether the endpoint is one of the configuration, which may be looked at wherever its name leads."""
+    plain: bool = False
+    """Whether it is asked without TLS, for a file whose own content is judged."""
     by_name: bool = False
     """Whether it is an endpoint that was asked for by its name: no other address is shown our client certificate."""
 
 
-def place_of(target: str, module: Module, trust_context: TrustContext) -> ProbeAddress | RefusedProbe:
+def place_of(target: str, module: ProbeModule, trust_context: TrustContext) -> ProbeAddress | RefusedProbe:
     """Return where `target` leads: to an endpoint by its name or address, else to where `probe.allow` may allow.
 
     Whether it does is known only once its name is resolved.
@@ -80,29 +84,39 @@ def place_of(target: str, module: Module, trust_context: TrustContext) -> ProbeA
     config = trust_context.config
     named = config.endpoints.get(target)
     if named is not None:
-        return ProbeAddress(named, by_name=True)
-    if target.lower().startswith("http://"):
+        return ProbeAddress(named, configured=True, by_name=True)
+    plain = target.lower().startswith("http://")
+    if plain and module.kind is not ProbeKind.HTTP_FILE:
         return RefusedProbe("certvigil looks at TLS: a target of http:// is not probed")
     try:
         host, port, path = _address(target, module)
     except ValueError:
         return RefusedProbe("the target is neither an endpoint nor host:port")
     at_address = [each for each in config.endpoints.values() if (each.host.lower(), each.port) == (host.lower(), port)]
-    if at_address:
-        return ProbeAddress(at_address[0], path)
+    if at_address and not plain:
+        return ProbeAddress(at_address[0], path, configured=True)
+    if plain and module.proxy is not None:
+        return RefusedProbe("a target of http:// is asked for without a proxy alone")
+    here = Endpoint(join_address(host, port), host, port, clients=(DEFAULT_CLIENT,), proxy=module.proxy)
+    if module.proxy is not None:
+        if any(reach.covers_name(host, port) for reach in config.settings.probe):
+            return ProbeAddress(here, path, plain=plain)
+        return RefusedProbe(
+            f"a proxy would resolve {printable(host)}, and probe.allow has no such name with port {port}"
+        )
     if not any(port in reach.ports for reach in config.settings.probe):
         return RefusedProbe(f"no endpoint is at {join_address(host, port)}, and probe.allow does not have its port")
-    return ProbeAddress(Endpoint(join_address(host, port), host, port, clients=(DEFAULT_CLIENT,)), path)
+    return ProbeAddress(here, path, plain=plain)
 
 
-def _address(target: str, module: Module) -> tuple[str, int, str]:
+def _address(target: str, module: ProbeModule) -> tuple[str, int, str]:
     """Return host, port and path of a URL, of `host:port`, or of `host` where the module knows the port."""
     path = "/"
     if "://" in target:
         parts = urlsplit(target)
-        if parts.scheme != "https" or not parts.hostname:
+        if parts.scheme not in _PORTS or not parts.hostname:
             raise ValueError("not https://host")
-        target = join_address(parts.hostname, parts.port or 443)
+        target = join_address(parts.hostname, parts.port or _PORTS[parts.scheme])
         path = quote(parts.path or "/", _IN_PATH) + (f"?{quote(parts.query, _IN_PATH)}" if parts.query else "")
     elif module.default_port is not None:
         bare = target.strip("[]") if is_ip_address(target.strip("[]")) else target
@@ -111,6 +125,7 @@ def _address(target: str, module: Module) -> tuple[str, int, str]:
     return *split_address(target), path
 
 
+_PORTS: Final = MappingProxyType({"https": 443, "http": 80})
 _IN_PATH: Final = "/?:@!$&'()*+,;=-._~%[]"
 """Characters that stay as they are in a path or a query; everything else is percent-encoded."""
 
@@ -118,11 +133,13 @@ _IN_PATH: Final = "/?:@!$&'()*+,;=-._~%[]"
 class Prober:
     """Looks where it is asked to, and is allowed to, a bounded number of times at once."""
 
-    def __init__(self, worker: Executor, at_once: int) -> None:
-        """Judge in `worker`."""
+    def __init__(self, worker: Executor, files: Executor, at_once: int) -> None:
+        """Judge in `worker`, and read files in `files`, which a large directory may hold up."""
         self._worker = worker
+        self._files = files
         self._at_once = at_once
         self._places = Places(at_once)
+        self._reading = asyncio.Lock()
 
     def reconfigure(self, at_once: int) -> None:
         """Look at so many places at once from now on."""
@@ -130,15 +147,29 @@ class Prober:
             self._at_once = at_once
             self._places.resize(at_once)
 
-    async def probe(
-        self, target: str, module: Module, trust_context: TrustContext, seconds: float
-    ) -> Probed | RefusedProbe:
-        """Return the observation of `target` within `seconds`."""
+    async def probe(self, request: ProbeRequest, trust_context: TrustContext) -> Probed | ProbedFiles | RefusedProbe:
+        """Return what is found."""
+        asked_at = time.monotonic()
+        modules = trust_context.config.settings.probe_modules
+        module = modules.get(request.module)
+        if module is None:
+            known = ", ".join(modules)
+            return RefusedProbe(
+                f"there is no module {printable(request.module, 60)}, expected {known}", is_mistake=True
+            )
+        target = module.target or request.target
+        if not target:
+            return RefusedProbe("the parameter target is missing", is_mistake=True)
+        if request.hostname is not None and not (is_dns_name(request.hostname) or is_ip_address(request.hostname)):
+            return RefusedProbe("hostname is neither a DNS name nor an IP address", is_mistake=True)
+        seconds = request.seconds if module.timeout is None else min(request.seconds, module.timeout)
+        if module.kind in {ProbeKind.FILE, ProbeKind.KUBECONFIG}:
+            return await self._look_at_files(target, module.kind, trust_context.config, seconds)
         place = place_of(target, module, trust_context)
         if isinstance(place, RefusedProbe):
             return place
+        place = replace(place, endpoint=_as_asked(place.endpoint, module, request.hostname))
         name = join_address(place.endpoint.host, place.endpoint.port)
-        asked_at = time.monotonic()
         try:
             return await self._places.take(
                 name, lambda: self._probe(place, module, trust_context, asked_at + seconds), _is_silent
@@ -146,8 +177,26 @@ class Prober:
         finally:
             self._places.forget_all_but(MOST_REMEMBERED)
 
+    async def _look_at_files(
+        self, target: str, kind: ProbeKind, config: Config, seconds: float
+    ) -> ProbedFiles | RefusedProbe:
+        begun = time.monotonic()
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None if seconds == inf else seconds):
+                # One at a time, also where somebody has given up waiting: else work would pile up.
+                await self._reading.acquire()
+                work = loop.run_in_executor(self._files, look_at_files, target, kind, config, time.time())
+                work.add_done_callback(lambda _done: self._reading.release())
+                found = await asyncio.shield(work)
+        except TimeoutError:
+            return RefusedProbe(f"the files were not read within {seconds:g} s")
+        if found is None:
+            return RefusedProbe("neither a watch nor probe.files has such files")
+        return ProbedFiles(kind, found, time.monotonic() - begun)
+
     async def _probe(
-        self, place: ProbeAddress, module: Module, trust_context: TrustContext, latest: float
+        self, place: ProbeAddress, module: ProbeModule, trust_context: TrustContext, latest: float
     ) -> Probed | RefusedProbe:
         """Return the observation until monotonic time `latest`."""
         begun = time.monotonic()
@@ -167,22 +216,48 @@ class Prober:
             return first
         asked = _asked(steps) if module.asks else None
         accepted = all(each.accepted for each in steps) and (asked is None or _is_good(asked.answer, module))
-        took = time.monotonic() - begun
-        return Probed(module.prober, first.observation, first.paths, accepted, took, first.lookup, asked)
+        in_body = None
+        if module.kind is ProbeKind.HTTP_FILE:
+            in_body = await self._certificates_in(asked.answer if asked is not None and accepted else None)
+        return Probed(
+            module.called,
+            first.observation,
+            first.paths,
+            accepted and in_body != (),
+            time.monotonic() - begun,
+            first.lookup,
+            asked,
+            limit=deadline - begun,
+            unmatched=any(each.unmatched for each in steps),
+            in_body=in_body,
+            log=tuple(line for each in steps for line in each.log),
+        )
+
+    async def _certificates_in(self, answer: Response | NoResponse | None) -> tuple[Certificate, ...]:
+        """Return the certificates in the body of an answer; none where it is no good answer."""
+        if not isinstance(answer, Response) or not answer.body:
+            return ()
+        target = FileTarget("body", "", FileRole.LISTED)
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._worker, partial(look_into, answer.body, target, 0.0))
+        return () if found.failure is not None else found.certificates
 
     async def _step(
-        self, place: ProbeAddress, module: Module, trust_context: TrustContext, deadline: float
+        self, place: ProbeAddress, module: ProbeModule, trust_context: TrustContext, deadline: float
     ) -> _Step | RefusedProbe:
         """Look at one place, and where the module wants that, ask there."""
         shown = place.endpoint.client_certificate if place.by_name else None
         endpoint = replace(place.endpoint, timeout=_left(deadline), client_certificate=shown)
-        # Not by its name: whoever asks may have chosen one that is taken.
-        configured = trust_context.config.endpoints.get(endpoint.name) is place.endpoint
 
         def permits(address: str) -> bool:
+            if place.configured or endpoint.proxy is not None:
+                # The address is the proxy's, and the name was permitted.
+                return True
             reaches = trust_context.config.settings.probe
-            return configured or any(each.covers(address, endpoint.port) for each in reaches)
+            return any(each.covers(address, endpoint.port) for each in reaches)
 
+        if place.plain:
+            return await self._plain_step(place, endpoint, permits)
         lookup = 0.0
 
         def resolved(seconds: float) -> None:
@@ -196,14 +271,84 @@ class Prober:
         fetched: Fetched | None = None
         if module.asks and observation.presented:
             # Where several addresses answer, the worst answer stands for all: whoever meets it is not served.
-            left = _left(deadline)
-            asking = (fetch(each.address, endpoint, place.path, left) for each in observation.presented)
+            left, keeps = _left(deadline), module.kind is ProbeKind.HTTP_FILE
+            asking = (
+                fetch(each.address, endpoint, place.path, left, keeps_body=keeps) for each in observation.presented
+            )
             fetched = max(await asyncio.gather(*asking), key=_badness)
+        declined = await _say_within(module, endpoint, observation, _left(deadline))
         loop = asyncio.get_running_loop()
-        accepted, paths = await loop.run_in_executor(
-            self._worker, _judge, place.endpoint, observation, trust_context, now
-        )
-        return _Step(observation, accepted, paths, lookup, fetched)
+        edges, paths = await loop.run_in_executor(self._worker, _judge, endpoint, observation, trust_context, now)
+        accepts = {each.client: each.accepted for each in edges}
+        # A client whose trust store cannot be read makes nothing of it.
+        verified = not module.verifies or all(accepts.get(name, False) for name in endpoint.clients)
+        accepted = any(each.chain for each in observation.presented) and verified and not declined
+        unmatched = bool(declined) or any(UNMET in each.detail for each in observation.failures)
+        log = tuple(_told(endpoint, observation, edges, declined))
+        return _Step(observation, accepted, paths, lookup, fetched, unmatched, log)
+
+    async def _plain_step(
+        self, place: ProbeAddress, endpoint: Endpoint, permits: Callable[[str], bool]
+    ) -> _Step | RefusedProbe:
+        """Ask at one place without TLS: at the first address, since what it hands out proves itself or nothing."""
+        begun = time.monotonic()
+        latest = asyncio.get_running_loop().time() + endpoint.timeout
+        addresses = await resolve(endpoint.host, endpoint.timeout, latest)
+        lookup = time.monotonic() - begun
+        failures = (addresses,) if isinstance(addresses, Unreachable) else ()
+        observation = EndpointObservation(endpoint.name, time.time(), (), failures)
+        if isinstance(addresses, Unreachable):
+            return _Step(observation, False, (), lookup, None, False, (addresses.detail,))
+        if not all(map(permits, addresses)):
+            return RefusedProbe(f"probe.allow does not have every address of {printable(endpoint.host)}")
+        fetched = await fetch(addresses[0], endpoint, place.path, endpoint.timeout, keeps_body=True, secured=False)
+        log = sentence("{}: asked without TLS", harmless(addresses[0]))
+        return _Step(observation, True, (), lookup, fetched, False, (log,))
+
+
+def _as_asked(endpoint: Endpoint, module: ProbeModule, hostname: str | None) -> Endpoint:
+    """Return `endpoint` with the name and the protocol of the module, or of the request."""
+    return replace(
+        endpoint,
+        server_name=module.server_name or hostname or endpoint.server_name,
+        protocol=module.protocol or endpoint.protocol,
+        dialogue=module.before,
+    )
+
+
+async def _say_within(
+    module: ProbeModule, endpoint: Endpoint, observation: EndpointObservation, seconds: float
+) -> tuple[Printable, ...]:
+    """Lead the dialogue of a module within TLS at each address, and return why it failed where it did."""
+    if not module.within:
+        return ()
+    deadline = asyncio.get_running_loop().time() + seconds
+
+    async def declined(address: Printable) -> Printable | None:
+        dialogue = DialogueWithin(handshake_with(endpoint, address, goes_on=True), module.within)
+        host, port = (endpoint.proxy.host, endpoint.proxy.port) if endpoint.proxy else (address, endpoint.port)
+        await converse(dialogue, host, port, deadline)
+        outcome = dialogue.end()
+        return sentence("{}: the server {}", address, harmless(outcome.why)) if isinstance(outcome, Declined) else None
+
+    found = await asyncio.gather(*(declined(each.address) for each in observation.presented))
+    return tuple(each for each in found if each is not None)
+
+
+def _told(
+    endpoint: Endpoint, observation: EndpointObservation, edges: Iterable[Edge], declined: Iterable[Printable]
+) -> Iterator[Printable]:
+    """Yield what happened, for whoever asks with `debug=true`."""
+    yield sentence("{}, asked for {}", printable(endpoint.name), printable(endpoint.verified_name))
+    for each in observation.presented:
+        count, version, cipher = len(each.chain), printable(each.version), printable(each.cipher)
+        yield sentence("{}: {} certificates, {}, {}", each.address, count, version, cipher)
+    for failure in observation.failures:
+        yield sentence("{}: {}: {}", failure.address, failure.reason, failure.detail)
+    for edge in edges:
+        verdict = Printable("accepts") if edge.accepted else sentence("rejects: {}", edge.why or Printable(""))
+        yield sentence("the client {} {}", printable(edge.client), verdict)
+    yield from declined
 
 
 MOST_REMEMBERED: Final = 10_000
@@ -221,9 +366,14 @@ class _Step:
     """Seconds that its name took to be resolved."""
     fetched: Fetched | None
     """None where nobody was asked."""
+    unmatched: bool
+    """Whether a server did not say what the module expects."""
+    log: tuple[Printable, ...]
 
 
-def redirect_of(place: ProbeAddress, step: _Step, module: Module, trust_context: TrustContext) -> ProbeAddress | None:
+def redirect_of(
+    place: ProbeAddress, step: _Step, module: ProbeModule, trust_context: TrustContext
+) -> ProbeAddress | None:
     """Return where the answer from `place` redirects to; None where it does not, or where that may not be looked at.
 
     A redirect to the same name and port stays at the endpoint, at whatever address that is configured.
@@ -234,12 +384,12 @@ def redirect_of(place: ProbeAddress, step: _Step, module: Module, trust_context:
     endpoint = place.endpoint
     here = join_address(endpoint.verified_name, endpoint.port)
     try:
-        where = urljoin(f"https://{here}{place.path}", location)
+        where = urljoin(f"{'http' if place.plain else 'https'}://{here}{place.path}", location)
         host, port, path = _address(where, module) if "://" in where else ("", 0, "")
     except ValueError:
         return None
-    if join_address(host, port).lower() == here.lower():
-        return ProbeAddress(endpoint, path)
+    if join_address(host, port).lower() == here.lower() and not place.plain:
+        return replace(place, path=path)
     onward = place_of(where, module, trust_context)
     return None if isinstance(onward, RefusedProbe) else onward
 
@@ -267,7 +417,7 @@ def _badness(fetched: Fetched) -> int:
     return fetched.answer.status if isinstance(fetched.answer, Response) else 1000
 
 
-def _is_good(answer: Response | NoResponse, module: Module) -> bool:
+def _is_good(answer: Response | NoResponse, module: ProbeModule) -> bool:
     return isinstance(answer, Response) and (not module.wants_2xx or 200 <= answer.status < 300)
 
 
@@ -286,22 +436,19 @@ def _asked(steps: Sequence[_Step]) -> Asked:
 
 def _judge(
     endpoint: Endpoint, observation: EndpointObservation, trust_context: TrustContext, now: float
-) -> tuple[bool, tuple[tuple[Certificate, ...], ...]]:
-    """Return whether every client accepts, and the paths that those verified who validate and do."""
+) -> tuple[tuple[Edge, ...], tuple[tuple[Certificate, ...], ...]]:
+    """Return the verdict of each client, and the paths that those verified who validate and accept."""
     views = trust_context.views(endpoint.clients)
     elsewhere = tuple(trust_context.trusts.values())
     chains = tuple(dict.fromkeys(leaf_first(each.chain) for each in observation.presented if each.chain))
     if not chains:
-        return False, ()
-    accepted = {
-        each.client: each.accepted
-        for each in assess_endpoint(observation, EndpointContext(endpoint, views, elsewhere), now).edges
-    }
+        return (), ()
+    edges = tuple(assess_endpoint(observation, EndpointContext(endpoint, views, elsewhere), now).edges)
+    accepted = {each.client: each.accepted for each in edges}
     paths = dict.fromkeys(
         judge_chain(chain, view, now, elsewhere).path
         for view in views
         if view.client.validates and accepted[view.client.name]
         for chain in chains
     )
-    # A client whose trust store cannot be read makes nothing of it.
-    return all(accepted.get(name, False) for name in endpoint.clients), tuple(paths)
+    return edges, tuple(paths)

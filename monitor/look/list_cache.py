@@ -13,7 +13,7 @@ from typing import Final
 
 from probes.opening import read_as_ourselves
 from probes.revocation.crl import MOST_BYTES, RevocationList, revocation_list
-from probes.revocation.places import list_file
+from probes.revocation.places import answer_file, list_file
 
 MOST_IN_ALL: Final = 128 * 1024 * 1024
 """Bytes of all lists; they are in memory, too."""
@@ -80,9 +80,14 @@ class ListCache:
             _replace(path, fetched.known.der)
         _replace(f"{path.removesuffix('.crl')}.json", json.dumps(asdict(fetched.origin)).encode())
 
-    def keep_only(self, urls: Collection[str]) -> None:
-        """Remove the lists of all other URLs; raises nothing."""
-        kept = {os.path.basename(list_file(self._state_directory, url)).removesuffix(".crl") for url in urls}
+    def write_answer(self, key: str, der: bytes) -> None:
+        """Keep an OCSP response, for the actor; raises OSError."""
+        os.makedirs(self._directory, mode=0o750, exist_ok=True)
+        _replace(answer_file(self._state_directory, key), der)
+
+    def keep_only(self, keys: Collection[str]) -> None:
+        """Remove the lists and answers of all other sources; raises nothing."""
+        kept = {os.path.basename(list_file(self._state_directory, key)).removesuffix(".crl") for key in keys}
         try:
             names = os.listdir(self._directory)
         except OSError:

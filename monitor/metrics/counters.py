@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from actions.plan import Kind
 from config.vocabulary import ComponentState, DeliveryOutcome, LookOutcome, TargetKind
 from monitor.decide.decision import DecisionMade, action_name
-from monitor.state.events import CountedAction
+from monitor.state.events import CountedAction, Queue
 from monitor.state.messages import DatabaseHealthChanged, Looked
 
 LOOKED_AT: Final = (TargetKind.FILE, TargetKind.ENDPOINT)
@@ -94,6 +94,10 @@ class Counters:
         latency = "Time from the notice that a file changed until that showed in the metrics."
         self._event_latency = self._histogram("event_latency_seconds", latency, buckets=_EVENT_SECONDS)
         self._overflows = self._counter("event_queue_overflows", "Notices of changes that the kernel lost.")
+        asked = self._counter(
+            "revocation_fetches", "Requests for revocation lists and to OCSP responders that ended.", "outcome"
+        )
+        self._revocation_fetches = {outcome: asked.labels(outcome) for outcome in LookOutcome}
         watched = self._gauge("watched_directories", "Directories in which changes are noticed.", "mode")
         self._notified, self._polled = watched.labels("inotify"), watched.labels("polling")
 
@@ -119,6 +123,14 @@ class Counters:
         self._plans = self._gauge("plans_waiting", waiting, "component", "action")
         given_up = "Private keys of a component that were compromised and never return."
         self._given_up = self._gauge("keys_given_up", given_up, "component")
+        requests = "Requests for a certificate of a component that wait for their answer."
+        since = "When the oldest of them was made."
+        offers = "Offers for a component that lie there."
+        offered = "When the oldest of them was brought."
+        self._requests = self._gauge("requests_waiting", requests, "component")
+        self._requests_since = self._gauge("requests_oldest_timestamp_seconds", since, "component")
+        self._offers = self._gauge("offers_waiting", offers, "component")
+        self._offers_since = self._gauge("offers_oldest_timestamp_seconds", offered, "component")
         self._actor_up = self._gauge("actor_up", "Whether the one with the rights to act answers.")
         self._decisions = self._counter("decisions", "Decisions that were new.", "policy", "action")
         self._actions = _Actions()
@@ -130,6 +142,10 @@ class Counters:
         pending = "Messages that are to be delivered."
         self._notifications_pending = self._gauge("notifications_pending", pending, "channel")
 
+    def add(self, families: Collector) -> None:
+        """Show further families beside these."""
+        self._registry.register(families)
+
     def host(self, name: str) -> None:
         """Set the name of this host."""
         self._host.clear()
@@ -140,6 +156,10 @@ class Counters:
         self._looks[look.kind, look.outcome].inc()
         self._durations[look.kind].observe(look.seconds)
         self._lag.observe(look.lag)
+
+    def revocation_fetched(self, outcome: LookOutcome) -> None:
+        """Count a request for a revocation list, or to a responder."""
+        self._revocation_fetches[outcome].inc()
 
     def event_latency(self, seconds: float) -> None:
         """Count a change that was noticed and has been shown `seconds` after."""
@@ -198,6 +218,17 @@ class Counters:
         self._given_up.clear()
         for component, count in given_up.items():
             self._given_up.labels(component).set(count)
+
+    def certificates(self, requests: Mapping[str, Queue], offers: Mapping[str, Queue]) -> None:
+        """Say how many requests and offers wait for each component, and since when the oldest of each."""
+        of_each = ((requests, self._requests, self._requests_since), (offers, self._offers, self._offers_since))
+        for queues, number, since in of_each:
+            number.clear()
+            since.clear()
+            for component, (count, oldest) in queues.items():
+                number.labels(component).set(count)
+                if oldest is not None:
+                    since.labels(component).set(oldest)
 
     def actions(self, ended: Mapping[CountedAction, int], last: Mapping[CountedAction, float]) -> None:
         """Say how often each component's actions ended how, and when the last one of each did."""

@@ -7,6 +7,7 @@ changes since the last one.
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,10 +17,11 @@ from typing import Final, Generic, TypeVar
 from config.vocabulary import ClientCertificateUse, Code
 from monitor.metrics.family import Family, escape
 from monitor.metrics.piece import PAUSE, Piece
-from monitor.metrics.x509_cert import OF_FILES, ended
+from monitor.metrics.x509_cert import FileCertificates, ended
 from monitor.metrics.x509_crl import OF_LISTS, stale
 from monitor.state.target import TargetState
 from probes.certificate import Certificate
+from probes.judge.tls import OFFERS
 from probes.observation import Presented
 from probes.ocsp import OCSPAnswer, staple_of
 
@@ -118,7 +120,34 @@ def _staples(state: TargetState) -> Iterator[OCSPAnswer]:
 
 def _negotiated_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
     if any(each.version for each in _answering(state)):
-        yield _target(state), int(not any(code in _OF_NEGOTIATION for code, _ in state.findings))
+        against = any(code in _OF_NEGOTIATION and subject != OFFERS for code, subject in state.findings)
+        yield _target(state), int(not against)
+
+
+def _offered(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.supported is not None:
+        target = _target(state)
+        for one in state.supported.versions:
+            for cipher in one.suites:
+                yield f'{target},protocol="{escape(one.version)}",cipher="{escape(cipher)}"', 1
+
+
+def _offered_groups(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.supported is not None:
+        target = _target(state)
+        for one in state.supported.versions:
+            for group in one.groups:
+                yield f'{target},protocol="{escape(one.version)}",group="{escape(group)}"', 1
+
+
+def _offers_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.supported is not None:
+        yield _target(state), int(not any(subject == OFFERS for _, subject in state.findings))
+
+
+def _offers_asked(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.supported is not None:
+        yield _target(state), f"{state.supported.at:.3f}"
 
 
 _OF_NEGOTIATION: Final = frozenset({Code.OBSOLETE_PROTOCOL, Code.WEAK_CIPHER})
@@ -149,7 +178,8 @@ def _certificate(certificate: Certificate) -> Iterator[tuple[str, object]]:
     subject, issuer = escape(certificate.subject), escape(certificate.issuer)
     labels = (
         f'sha256="{certificate.sha256}",subject="{subject}",issuer="{issuer}",serial="{certificate.serial}",'
-        f'key="{certificate.key}",signature_hash="{certificate.signature_hash}",ca="{str(certificate.is_ca).lower()}"'
+        f'key="{certificate.key}",signature_hash="{certificate.signature_hash}",'
+        f'signature="{certificate.signature}",ca="{str(certificate.is_ca).lower()}"'
     )
     yield labels, 1
 
@@ -188,6 +218,22 @@ OF_TARGETS: Final[tuple[Family[TargetState], ...]] = (
         "certvigil_negotiated_allowed",
         "Whether all of these are allowed, by the list of the configuration, or without one by RFC 9325.",
         _negotiated_allowed,
+    ),
+    Family(
+        "certvigil_offered_info",
+        "Which protocol versions and ciphers an endpoint takes, where the configuration has it asked for its offers.",
+        _offered,
+    ),
+    Family("certvigil_offered_group_info", "Which groups an endpoint takes for its key exchanges.", _offered_groups),
+    Family(
+        "certvigil_offers_allowed",
+        "Whether all that an endpoint takes is allowed, by the list of the configuration, or without one by RFC 9325.",
+        _offers_allowed,
+    ),
+    Family(
+        "certvigil_offers_last_inquiry_timestamp_seconds",
+        "When an endpoint was last asked for its offers, and answered.",
+        _offers_asked,
     ),
     Family("certvigil_client_accepts", "Whether a client accepts the presented chain.", _accepts),
     Family(
@@ -258,9 +304,12 @@ class Page:
     """The metrics of every target and of every certificate that one presents."""
 
     def __init__(
-        self, *, x509_cert: bool = False, interval: Callable[[TargetState], float | None] = lambda _known: None
+        self,
+        *,
+        x509_cert: FileCertificates | None = None,
+        interval: Callable[[TargetState], float | None] = lambda _known: None,
     ) -> None:
-        """Show certificates in files also as x509-certificate-exporter does, where it is wanted.
+        """Show certificates in files also as `x509_cert` does, where it is given.
 
         `interval` returns within how many seconds a target is due to be looked at again; None where it never is.
         """
@@ -272,7 +321,7 @@ class Page:
             self._intervals,
         )
         families = (*OF_TARGETS, intervals)
-        self._targets = _Shards((*families, *OF_FILES, *OF_LISTS) if x509_cert else families)
+        self._targets = _Shards((*families, *x509_cert.families, *OF_LISTS) if x509_cert is not None else families)
         self._certificates = _Shards(OF_CERTIFICATES)
         self._presenters: dict[str, int] = {}
         self._look_head = OF_LOOKS.head()
@@ -285,6 +334,7 @@ class Page:
         if before is None or self._shown(before) != self._shown(state):
             shard.pieces = None
             self._present(before.presented if before else (), state.presented)
+            self._tell_files(before, state)
 
     def remove(self, target: str) -> None:
         """Show nothing of a target any more."""
@@ -293,12 +343,18 @@ class Page:
         if before is not None:
             shard.pieces = None
             self._present(before.presented, ())
+            self._tell_files(before, None)
 
     def reconfigure(self, interval: Callable[[TargetState], float | None] | None = None) -> None:
         """Make the text of all targets anew, with other intervals where these are given."""
         self._interval = interval or self._interval
         for shard in self._targets.shards:
             shard.pieces = None
+
+    def _tell_files(self, before: TargetState | None, after: TargetState | None) -> None:
+        if self._x509_cert is not None:
+            for other in self._x509_cert.changed(before, after):
+                self._targets.of(other).pieces = None
 
     def _intervals(self, state: TargetState) -> Iterator[tuple[str, object]]:
         seconds = self._interval(state)
@@ -331,6 +387,10 @@ class Page:
         for shard in self._targets.shards:
             if shard.members:
                 yield OF_LOOKS.lines(shard.members.values())
+        for family in self._x509_cert.relative_to(time.time()) if self._x509_cert is not None else ():
+            yield family.head()
+            for shard in self._targets.shards:
+                yield family.lines(shard.members.values())
 
     def _shown(self, state: TargetState) -> tuple[object, ...]:
         """Return the state on which the cached samples depend."""
@@ -345,6 +405,9 @@ class Page:
             state.kind,
             state.component,
             state.location,
+            (state.supported, state.supported and state.supported.at),
             state.labels,
-            (ended(state), state.lists, stale(state)) if self._x509_cert else None,
+            (ended(state), state.failure, state.last_look is None, state.lists, stale(state))
+            if self._x509_cert is not None
+            else None,
         )

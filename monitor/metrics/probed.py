@@ -15,7 +15,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
 
-from config.vocabulary import TLSVersion
+from config.text import Printable, listed, printable, sentence
+from config.vocabulary import ProbeKind, TLSVersion
 from monitor.metrics.names import NameLabels, decimal_serial, value, values
 from probes.certificate import Certificate, NameKind
 from probes.http.exchange import NoResponse, Response
@@ -69,17 +70,18 @@ class Probed:
     """Seconds in which the name was resolved."""
     asked: Asked | None = None
     """None where no request was to be sent."""
+    limit: float | None = None
+    """Seconds that it might have taken."""
+    unmatched: bool = False
+    """Whether a server did not say what the module expects."""
+    in_body: tuple[Certificate, ...] | None = None
+    """The certificates in the body of the answer; None where these were not wanted."""
+    log: tuple[Printable, ...] = ()
+    """What happened, for a person."""
 
     def text(self) -> bytes:
         """Return all of it in Prometheus text format 0.0.4."""
-        registry = CollectorRegistry()
-        for name, help_text, samples in (*self._as_blackbox_exporter(), *self._as_ssl_exporter()):
-            known = list(samples)
-            if known:
-                gauge = Gauge(name, help_text, tuple(known[0][0]), registry=registry)
-                for labels, number in known:
-                    (gauge.labels(**labels) if labels else gauge).set(number)
-        return generate_latest(registry)
+        return _text((*self._as_blackbox_exporter(), *self._as_ssl_exporter()))
 
     @property
     def _presented(self) -> Sequence[Presented]:
@@ -92,6 +94,8 @@ class Probed:
     def _as_blackbox_exporter(self) -> Families:
         yield "probe_success", _SUCCESS, [({}, self.accepted)]
         yield "probe_duration_seconds", "Duration of the look.", [({}, self.seconds)]
+        yield "probe_timeout_seconds", "Its time limit.", _known(self.limit)
+        yield "probe_failed_due_to_regex", "Whether a server said other than expected.", [({}, self.unmatched)]
         yield "probe_dns_lookup_time_seconds", "Time in which the name was resolved.", [({}, self.lookup)]
         if self._presented:
             address = ip_address(self._presented[0].address.partition("%")[0])
@@ -102,9 +106,11 @@ class Probed:
                 [({}, _fnv(address.packed))],
             )
         yield "probe_tls_version_info", "The TLS version negotiated.", _versions(self._presented)
-        if self.prober == "https" and self._presented:
-            ciphers = dict.fromkeys(each.cipher for each in self._presented)
-            yield "probe_tls_cipher_info", "The cipher negotiated.", [({"cipher": each}, 1) for each in ciphers]
+        ciphers = dict.fromkeys(each.cipher for each in self._presented)
+        yield "probe_tls_cipher_info", "The cipher negotiated.", [({"cipher": each}, 1) for each in ciphers]
+        groups = dict.fromkeys(each.group for each in self._presented if each.group)
+        yield "probe_tls_group_info", "The key exchange group.", [({"group": each}, 1) for each in groups]
+        if self.asked is not None and self._presented:
             yield "probe_http_ssl", "Whether TLS was used.", [({}, 1)]
         if self.asked is not None:
             yield from _as_http(self.asked)
@@ -121,8 +127,12 @@ class Probed:
         yield "ssl_tls_version_info", "The TLS version negotiated.", _versions(self._presented)
         latest_first = sorted(self.paths, key=lambda path: earliest_end(path) or 0, reverse=True)
         for name, help_text, fact in (("not_after", "End", _not_after), ("not_before", "Begin", _not_before)):
-            presented = _each(self._certificates, fact)
-            yield f"ssl_cert_{name}", f"{help_text} of each certificate presented.", presented
+            certificates = self._certificates if self.in_body is None else self.in_body
+            yield (
+                f"ssl_cert_{name}",
+                f"{help_text} of each certificate presented or fetched.",
+                _each(certificates, fact),
+            )
             verified = [
                 sample
                 for number, path in enumerate(latest_first)
@@ -149,6 +159,73 @@ def _as_ocsp(presented: Sequence[Presented], others: Sequence[Certificate]) -> F
 
 
 _STATUS_NUMBERS: Final = {OCSPStatus.GOOD: 0, OCSPStatus.REVOKED: 1, OCSPStatus.UNKNOWN: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class FoundInFile:
+    """What is in a file of this host, or in a part of it."""
+
+    labels: Mapping[str, str]
+    """Where it is."""
+    certificates: tuple[Certificate, ...]
+    fault: Printable
+    """Why there are none, or not all; empty where nothing is wrong."""
+    damaged: bool
+    """Whether it should be otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedFiles:
+    """The result of a look at files of this host."""
+
+    kind: ProbeKind
+    """FILE or KUBECONFIG."""
+    found: tuple[FoundInFile, ...]
+    seconds: float
+    """Duration of the look."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether there is a certificate, and no file that could be read is damaged."""
+        return any(each.certificates for each in self.found) and not any(each.damaged for each in self.found)
+
+    @property
+    def log(self) -> tuple[Printable, ...]:
+        """What happened, for a person."""
+        return tuple(
+            sentence(
+                "{}: {}",
+                listed((printable(each, 4096) for each in one.labels.values()), " "),
+                one.fault or sentence("{} certificates", len(one.certificates)),
+            )
+            for one in self.found
+        )
+
+    def text(self) -> bytes:
+        """Return all of it in Prometheus text format 0.0.4."""
+        return _text(self._families())
+
+    def _families(self) -> Families:
+        yield "probe_success", _SUCCESS, [({}, self.accepted)]
+        yield "probe_duration_seconds", "Duration of the look.", [({}, self.seconds)]
+        yield "ssl_probe_success", _SUCCESS, [({}, self.accepted)]
+        yield "ssl_prober", "How it was looked at.", [({"prober": self.kind}, 1)]
+        for name, help_text, fact in (("not_after", "End", _not_after), ("not_before", "Begin", _not_before)):
+            samples = [
+                sample for each in self.found for sample in _each(dict.fromkeys(each.certificates), fact, each.labels)
+            ]
+            yield f"ssl_{self.kind}_cert_{name}", f"{help_text} of each certificate in a file.", samples
+
+
+def _text(families: Iterable[tuple[str, str, Samples]]) -> bytes:
+    registry = CollectorRegistry()
+    for name, help_text, samples in families:
+        known = list(samples)
+        if known:
+            gauge = Gauge(name, help_text, tuple(known[0][0]), registry=registry)
+            for labels, number in known:
+                (gauge.labels(**labels) if labels else gauge).set(number)
+    return generate_latest(registry)
 
 
 def _as_http(asked: Asked) -> Families:

@@ -6,7 +6,8 @@ An endpoint is compared with the files of its component, and its failures with t
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 from config.model import Endpoint
@@ -20,10 +21,12 @@ from monitor.state.trust import TrustContext
 from probes.assess import EndpointContext
 from probes.certificate import Certificate
 from probes.chain import find_leaf
-from probes.finding import Assessment
+from probes.finding import Assessment, Finding
 from probes.judge.sharing import SharingServer
 from probes.judge.state import OnDisk
+from probes.judge.tls import OFFERS
 from probes.observation import EndpointObservation, Presented
+from probes.tls.support import Supported
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class EndpointRegistry:
             failures_in_a_row=state.failures + 1 if failed else 0,
             just_went_dark=failed and self._just_went_dark(state, observation.at),
             sharing=self._sharing(endpoint, observation),
+            supported=None if endpoint.offers_every is None else state.supported,
             revocation=self.registry.revocations.about(each.chain for each in observation.presented or last),
         )
 
@@ -188,6 +192,7 @@ class EndpointRegistry:
         """Take up a look and the verdict on it, and publish the changes."""
         registry, target = self.registry, observation.target
         assessment = waive(assessment, target, registry.config.waivers, now)
+        assessment = replace(assessment, findings=(*assessment.findings, *self._found_before(target)))
         self._judged[target] = _JudgedEndpoint(observation, registry.trust_context, context, assessment.until)
         self._note_darkness(observation, now)
         state = registry.targets[target]
@@ -206,6 +211,29 @@ class EndpointRegistry:
         if new.failure is not None:
             return LookOutcome.FAILED
         return LookOutcome.CHANGED if events else LookOutcome.UNCHANGED
+
+    def _found_before(self, target: str) -> Iterator[Finding]:
+        """Yield what was found when an endpoint was asked for its offers before a restart, until it is asked again."""
+        state, endpoint = self.registry.targets[target], self.registry.config.endpoints.get(target)
+        if state.supported is None and endpoint is not None and endpoint.offers_every is not None:
+            yield from (each.finding for (_, subject), each in state.findings.items() if subject == OFFERS)
+
+    def take_up(self, target: str, supported: Supported) -> bool:
+        """Note everything that an endpoint takes; whether its verdict may be another by that.
+
+        An inquiry that is not complete takes nothing back of one that was.
+        """
+        state = self.registry.targets[target]
+        before = state.supported
+        if not supported.versions or (supported.unclear and before is not None and not before.unclear):
+            return False
+        self.registry.update(replace(state, supported=supported))
+        return supported != before
+
+    def forget_offers(self, target: str) -> None:
+        """Know nothing any more of what an endpoint takes, where it is watched yet."""
+        if target in self.registry.targets:
+            self.registry.update(replace(self.registry.targets[target], supported=None))
 
     def _note_darkness(self, observation: EndpointObservation, now: float) -> None:
         target = observation.target

@@ -102,6 +102,8 @@ class LookRecovered:
 
 CountedAction = tuple[str, Kind, Outcome]
 """Component, kind of transaction, and outcome."""
+Queue = tuple[int, float | None]
+"""How many of something wait, and the Unix time since when the oldest does; None where none does."""
 
 
 @dataclass(frozen=True, slots=True)

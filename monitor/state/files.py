@@ -92,6 +92,7 @@ class FileRegistry:
             # Whoever judges it anew has only its certificates: where more was in it, it is read again.
             identity=identity if is_told_by_certificates(observation) else None,
             keystore=observation.keystore,
+            file_format=observation.format,
             lists=observation.lists,
             waits=partial(awaits_rest, left_alone=left_alone, settle=registry.config.settings.settle, now=now),
         )

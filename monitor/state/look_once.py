@@ -21,6 +21,7 @@ from probes.find import find
 from probes.judge.source import UNREACHABLE_AFTER
 from probes.judge.state import OnDisk
 from probes.observation import EndpointObservation
+from probes.revocation.evidence import Evidence
 from probes.set import read_set, with_absence
 from probes.tls.drive import look
 
@@ -32,17 +33,21 @@ async def look_once(trust_context: TrustContext, now: float, seconds: float) -> 
 
     An endpoint gets at most so many seconds.
     """
-    files = _look_at_components(trust_context, now) | _look_at_watches(trust_context, now)
-    return files | await _look_at_endpoints(trust_context, files, now, seconds)
+    watched = _look_at_watches(trust_context, now)
+    known = Evidence(tuple(dict.fromkeys(each for state in watched.values() for each in state.lists)))
+    files = _look_at_components(trust_context, known, now) | watched
+    return files | await _look_at_endpoints(trust_context, files, known, now, seconds)
 
 
-def _look_at_components(trust_context: TrustContext, now: float) -> dict[str, TargetState]:
+def _look_at_components(trust_context: TrustContext, known: Evidence, now: float) -> dict[str, TargetState]:
     config, states = trust_context.config, dict[str, TargetState]()
     for name in config.components:
         targets = tuple(each for each in config.files if each.component == name)
         reading = with_absence(read_set(targets, now), targets)
         views = {each.name: trust_context.store_view(each.trust_store) for each in targets}
-        context = SetContext(targets, views, elsewhere=tuple(trust_context.trusts.values()))
+        held = {certificate: None for each in reading.observations for certificate in each.certificates}
+        elsewhere = tuple(trust_context.trusts.values())
+        context = SetContext(targets, views, elsewhere=elsewhere, revocation=known.about(held))
         assessments = assess_set(reading, context, now)
         for target, seen in zip(targets, reading.observations, strict=True):
             before = TargetState(target.name, TargetKind.FILE, printable(target.path), name)
@@ -71,13 +76,13 @@ def _look_at_watches(trust_context: TrustContext, now: float) -> dict[str, Targe
         assessment = waive(assess_file(seen, context, now), target.name, config.waivers, now)
         before = TargetState(target.name, TargetKind.FILE, printable(target.path))
         states[target.name], _ = learn(
-            before, seen.certificates, assessment, failure_of(seen), now=now, keystore=seen.keystore
+            before, seen.certificates, assessment, failure_of(seen), now=now, keystore=seen.keystore, lists=seen.lists
         )
     return states
 
 
 async def _look_at_endpoints(
-    trust_context: TrustContext, files: Mapping[str, TargetState], now: float, seconds: float
+    trust_context: TrustContext, files: Mapping[str, TargetState], known: Evidence, now: float, seconds: float
 ) -> dict[str, TargetState]:
     config = trust_context.config
     room = asyncio.Semaphore(_AT_ONCE)
@@ -101,6 +106,7 @@ async def _look_at_endpoints(
             # There is no second look that could be awaited.
             failures_in_a_row=UNREACHABLE_AFTER,
             sharing=index.sharing(endpoint, config),
+            revocation=known.about({each: None for one in observation.presented for each in one.chain}),
         )
         assessment = waive(assess_endpoint(observation, context, now), endpoint.name, config.waivers, now)
         before = TargetState(

@@ -21,10 +21,16 @@ _OF_WRITERS: Final = frozenset(
     if code is not Code.KEY_EXPOSED
 )
 """Findings that a further write of the same renewal may mend; who has read an exposed key, no write undoes."""
-_PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE, Code.CLIENT_CERTIFICATE_FAILED})
+_PASSING: Final = frozenset(
+    {
+        *(Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE, Code.CLIENT_CERTIFICATE_FAILED),
+        Code.MUST_STAPLE_WITHOUT_STAPLE,
+    }
+)
 """Findings that a restart or a reload of a service, or the renewal of a client certificate, causes for a moment."""
 ROLL_OUT: Final = 60.0
-"""Seconds in which the servers behind the addresses of one name may take up a new certificate, one after the other."""
+"""Seconds in which the servers behind the addresses of one name may take up a new certificate, one after the other; and
+in which a server may fetch the OCSP answer that it staples (nginx asks for it once the first client has come)."""
 UNREST: Final = 30.0
 """Seconds for which a file that is written to without a pause is not judged."""
 RESTART: Final = 20.0
@@ -127,7 +133,7 @@ def awaits_second_look(raised: Raised, state: TargetState, every: float, darknes
             return False
     if (finding.code, finding.subject) not in state.pending:
         return True
-    if finding.code is Code.ENDPOINTS_DISAGREE:
+    if finding.code in {Code.ENDPOINTS_DISAGREE, Code.MUST_STAPLE_WITHOUT_STAPLE}:
         return now - raised.since < ROLL_OUT
     if finding.code is not Code.UNREACHABLE or now - raised.since >= (
         RESTART if darkness.expected else min(RESTART, every)

@@ -1,12 +1,16 @@
-"""What the daemon has at hand to tell whether certificates are revoked: lists in files, and those that were fetched."""
+"""What is at hand to tell whether certificates are revoked: lists in files, and those that were fetched."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise, product
 
 from probes.certificate import Certificate
+from probes.judge.client import View, judge_chain, leaf_first
 from probes.revocation.crl import RevocationList
 from probes.revocation.evidence import NO_EVIDENCE, Evidence
+from probes.trust import Trust
 
 
 class KnownRevocations:
@@ -42,4 +46,15 @@ class KnownRevocations:
 
     def _join(self) -> None:
         every = (*self._fetched.lists, *(each for lists in self._in_files.values() for each in lists))
-        self.all = Evidence(tuple(dict.fromkeys(every)), self._fetched.failed)
+        self.all = replace(self._fetched, lists=tuple(dict.fromkeys(every)))
+
+
+def issued_pairs(
+    chains: Iterable[Sequence[Certificate]], views: Iterable[View], elsewhere: tuple[Trust, ...], now: float
+) -> Iterator[tuple[Certificate, Certificate]]:
+    """Yield each certificate with its CA, on the paths of presented chains that end in the trust store of a client."""
+    presented = dict.fromkeys(leaf_first(each) for each in chains if each)
+    for view, chain in product(views, presented):
+        path = judge_chain(chain, view, now, elsewhere).path
+        if view.trust.holds(path[-1]):
+            yield from pairwise(path)

@@ -10,7 +10,7 @@ from typing import Final
 from config.label import Labels
 from config.model import Waiver
 from config.text import harmless, sentence
-from config.vocabulary import Code, Severity, TargetKind, Verdict
+from config.vocabulary import Code, FileFormat, Severity, TargetKind, Verdict
 from monitor.state.events import (
     FindingChanged,
     FindingCleared,
@@ -27,6 +27,7 @@ from probes.judge.time import moment
 from probes.keystore import Keystore
 from probes.observation import EndpointObservation, FileIdentity, Observation, Presented
 from probes.revocation.crl import RevocationList
+from probes.tls.support import Supported
 
 FindingKey = tuple[Code, str]
 
@@ -73,10 +74,14 @@ class TargetState:
     """Findings that may be a state between two writes or two looks: shown, and not told yet."""
     keystore: Keystore[Certificate] | None = None
     """Of a file that is one: its entries at the last look that could read them, in this run."""
+    supported: Supported | None = None
+    """Of an endpoint: everything that it takes, where it was asked for that in this run."""
     lists: tuple[RevocationList, ...] = ()
     """Of a file: the revocation lists that it held at the last look that could read it, in this run."""
     labels: Labels = ()
     """By the configuration."""
+    format: FileFormat | None = None
+    """Of a file, at the last look of this run that read it."""
 
     @property
     def up(self) -> bool | None:
@@ -116,6 +121,7 @@ def learn(
     seen_at: float | None = None,
     waits: Callable[[Raised], bool] = lambda _raised: False,
     keystore: Keystore[Certificate] | None = None,
+    file_format: FileFormat | None = None,
     lists: tuple[RevocationList, ...] = (),
 ) -> tuple[TargetState, tuple[StateEvent, ...]]:
     """Return the state after a look at Unix time `now`, and each change as an event.
@@ -144,8 +150,10 @@ def learn(
         last_look=now,
         pending=pending,
         keystore=state.keystore if failure and keystore is None else keystore,
+        supported=state.supported,
         lists=state.lists if failure and not lists else lists,
         labels=state.labels,
+        format=file_format,
     )
     return new, (*_facts_changed(state, new, now), *events)
 

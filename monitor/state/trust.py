@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar, cast
 
-from config.model import DEFAULT_CLIENT, Client, Config
+from config.model import DEFAULT_CLIENT, Client, Config, TrustStore
 from config.policy import Replace
 from config.text import harmless, printable, sentence
 from config.vocabulary import Code, Severity
@@ -14,6 +18,9 @@ from probes.finding import Finding, finding
 from probes.judge.client import View
 from probes.trust import Trust, TrustUnreadable, read_certificates, read_trust, trust_path
 from probes.validation import SwitchReading, SwitchUnreadable, read_switch
+
+T = TypeVar("T")
+Tell = Callable[[Finding], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +64,75 @@ class TrustContext:
         return frozenset(paths.union(*(client.intermediates for client in self.config.clients.values())))
 
 
-def read_trust_context(config: Config, before: TrustContext | None = None) -> tuple[TrustContext, tuple[Finding, ...]]:
+Signature = tuple[tuple[str, int, int, int, int], ...]
+"""Path, inode, times of modification and of change, and size of files."""
+
+
+def signature_of(paths: Iterable[str]) -> Signature:
+    """Return a value that differs once a file is another."""
+    found = []
+    for path in sorted(paths):
+        with suppress(OSError):
+            status = os.stat(path)
+            found.append((path, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size))
+    return tuple(found)
+
+
+def files_of(store: TrustStore) -> tuple[str, ...]:
+    """Return the files that decide on the content of a trust store."""
+    return tuple(filter(None, (trust_path(store), store.password_file)))
+
+
+class TrustReadings:
+    """The results of reading, as long as neither the files nor the declaration changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[object, Signature, object, tuple[Finding, ...]]] = {}
+
+    def of(
+        self, declared: TrustStore | Client, what: str, paths: Iterable[str], read: Callable[[Tell], T], tell: Tell
+    ) -> T:
+        """Return the result of `read`, of then or of now; the findings of then are told again."""
+        # From before it is read: a file that changes meanwhile is read again.
+        key, signature = (what, declared.name), signature_of(paths)
+        known = self._known.get(key)
+        if known is None or known[:2] != (declared, signature):
+            findings: list[Finding] = []
+            value = read(findings.append)
+            known = self._known[key] = (declared, signature, value, tuple(findings))
+        for each in known[3]:
+            tell(each)
+        return cast("T", known[2])
+
+
+def read_trust_context(
+    config: Config, before: TrustContext | None = None, readings: TrustReadings | None = None
+) -> tuple[TrustContext, tuple[Finding, ...]]:
     """Return the trust context from the files that `config` names, and a finding for each unusable file.
 
     Of stores and clients that nothing refers to, only the stores that are files are read, to be shown: that one cannot
-    be read is no finding. A store that holds the same as `before` is the same object, so that verdicts by it stay.
+    be read is no finding. A store that holds the same as `before` is the same object, so that verdicts by it stay. Of
+    files that are as they were for `readings`, nothing is read.
     """
     findings: list[Finding] = []
+    readings = readings or TrustReadings()
     trusts: dict[str, Trust] = {}
     in_use = stores_in_use(config)
     shown = tuple(name for name, each in config.trust_stores.items() if each.path is not None and name not in in_use)
     for name in (*in_use, *shown):
-        tell = findings.append if name in in_use else _untold
-        if (trust := read_one_trust(config, name, tell)) is not None:
+        store, tell = config.trust_stores[name], findings.append if name in in_use else _untold
+        trust = readings.of(store, "anchors", files_of(store), partial(read_one_trust, config, name), tell)
+        if trust is not None:
             known = before.trusts.get(name) if before is not None else None
             trusts[name] = known if known is not None and known.holds_the_same_as(trust) else trust
-    clients = clients_in_use(config)
-    held = {each.name: read_held(each, findings.append) for each in clients}
-    read = {each.name: read_client_switch(each, findings.append) for each in clients}
-    switches = {name: each for name, each in read.items() if each is not None}
+    held: dict[str, tuple[Certificate, ...]] = {}
+    switches: dict[str, SwitchReading] = {}
+    for each in clients_in_use(config):
+        held[each.name] = readings.of(each, "held", each.intermediates, partial(read_held, each), findings.append)
+        file = () if each.validation_switch is None else (each.validation_switch.file,)
+        switch = readings.of(each, "switch", file, partial(read_client_switch, each), findings.append)
+        if switch is not None:
+            switches[each.name] = switch
     return TrustContext(config, trusts, held, switches), tuple(findings)
 
 
@@ -83,7 +140,7 @@ def _untold(_finding: Finding) -> None:
     """Tell nobody: nothing refers to the store."""
 
 
-def read_one_trust(config: Config, name: str, tell: Callable[[Finding], None]) -> Trust | None:
+def read_one_trust(config: Config, name: str, tell: Tell) -> Trust | None:
     """Return the anchors of one trust store; None where it cannot be used, which is told."""
     match read_trust(config.trust_stores[name]):
         case Trust() as trust:
@@ -93,7 +150,7 @@ def read_one_trust(config: Config, name: str, tell: Callable[[Finding], None]) -
     return None
 
 
-def read_held(client: Client, tell: Callable[[Finding], None]) -> tuple[Certificate, ...]:
+def read_held(client: Client, tell: Tell) -> tuple[Certificate, ...]:
     """Return the intermediates that a client holds itself; each file that cannot be used is told."""
     certificates: list[Certificate] = []
     for path in client.intermediates:
@@ -104,7 +161,7 @@ def read_held(client: Client, tell: Callable[[Finding], None]) -> tuple[Certific
     return tuple(certificates)
 
 
-def read_client_switch(client: Client, tell: Callable[[Finding], None]) -> SwitchReading | None:
+def read_client_switch(client: Client, tell: Tell) -> SwitchReading | None:
     """Return what a client's own configuration says of its validation; None where nothing can be read of it."""
     switch = client.validation_switch
     match None if switch is None else read_switch(switch):

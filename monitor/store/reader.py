@@ -20,7 +20,7 @@ from monitor.state.target import NO_FINDINGS, FindingKey, Raised, TargetState
 from monitor.store.database import reading
 from monitor.store.health import Degraded, DegradedReason, UnusableError, degraded
 from monitor.store.text import restored
-from probes.certificate import Certificate, Key, remember
+from probes.certificate import Certificate, Key, remember, restored_key
 from probes.finding import Finding
 from probes.observation import FileIdentity
 
@@ -171,7 +171,9 @@ def _certificates(connection: sqlite3.Connection) -> dict[int, Certificate]:
     certificates = {}
     rows = connection.execute(_CERTIFICATES)
     for row, der, sha256, subject, issuer, serial, begins, ends, names, kind, bits, digest, ca, own, failures in rows:
-        key = keys.get((kind, bits)) or keys.setdefault((kind, bits), Key(KeyKind(kind), bits))
+        key = keys.get((kind, bits)) or restored_key(KeyKind(kind), bits, der)
+        if not key.name:
+            keys[kind, bits] = key
         certificates[row] = remember(
             Certificate(
                 der=der,

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from config.address import join_address
 from config.model import Endpoint
-from probes.http.exchange import Exchange, NoResponse, Response, Times
+from probes.http.exchange import JUST_ASKING, MOST_BODY, Exchange, NoResponse, Request, Response, Times
 from probes.observation import Presented
 from probes.tls.drive import converse, handshake_with
 
 HTTPS_PORT = 443
+HTTP_PORT = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,27 @@ class Fetched:
     """Of connect, tls, processing and transfer; parts that were not reached are absent."""
 
 
-async def fetch(address: str, endpoint: Endpoint, target: str, seconds: float) -> Fetched:
+async def fetch(
+    address: str,
+    endpoint: Endpoint,
+    target: str,
+    seconds: float,
+    *,
+    keeps_body: bool = False,
+    secured: bool = True,
+) -> Fetched:
     """Return the answer of `address` of `endpoint` to a GET of `target`, a path and perhaps a query, within `seconds`.
 
-    Raises ValueError where `target` cannot stand in a request.
+    Through the endpoint's proxy, where it has one; without TLS unless it is `secured`. Raises ValueError where
+    `target` cannot stand in a request.
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    handshake = handshake_with(endpoint, address, goes_on=True)
-    exchange = Exchange(handshake, _host(endpoint), target, loop.time)
-    error = await converse(exchange, address, endpoint.port, begun + max(0.0, seconds))
+    handshake = handshake_with(endpoint, address, goes_on=True) if secured else None
+    request = Request(keeps=MOST_BODY) if keeps_body else JUST_ASKING
+    exchange = Exchange(handshake, _host(endpoint, secured=secured), target, loop.time, request)
+    where = (endpoint.proxy.host, endpoint.proxy.port) if endpoint.proxy is not None else (address, endpoint.port)
+    error = await converse(exchange, *where, begun + max(0.0, seconds), endpoint.source_address)
     answer = exchange.end() if error is None else exchange.outcome or exchange.end(_words(error, seconds))
     presented = exchange.presented
     return Fetched(
@@ -43,9 +55,9 @@ async def fetch(address: str, endpoint: Endpoint, target: str, seconds: float) -
     )
 
 
-def _host(endpoint: Endpoint) -> str:
+def _host(endpoint: Endpoint, *, secured: bool) -> str:
     name, _, _zone = endpoint.verified_name.partition("%")
-    if endpoint.port == HTTPS_PORT:
+    if endpoint.port == (HTTPS_PORT if secured else HTTP_PORT):
         return f"[{name}]" if ":" in name else name
     return join_address(name, endpoint.port)
 

@@ -92,7 +92,7 @@ def judge_chain(
 @lru_cache(maxsize=64)
 def _as_verifier(client: Client) -> Client:
     """Return those properties of `client` on which a verdict depends, so that clients with the same ones share it."""
-    return Client("", "", client.verifier, security_level=client.security_level)
+    return Client("", "", client.verifier, security_level=client.security_level, post_quantum=client.post_quantum)
 
 
 def chain_boundaries(chain: Sequence[Certificate], view: View) -> Iterator[float]:

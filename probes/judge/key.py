@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from config.text import Printable, sentence
+from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code, KeyKind
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
@@ -27,6 +27,20 @@ def judge_strength(certificate: Certificate, subject: Printable) -> Iterator[Fin
             sentence("{} is signed with {}", certificate.title, certificate.signature_hash),
             subject,
         )
+
+
+def judge_algorithm(certificate: Certificate, subject: Printable) -> Iterator[Finding]:
+    """Yield whether the key, or the signature, is of an algorithm that is not known: nothing can be said against it."""
+    unknown: list[Printable] = []
+    # A key that is only broken has a failure, and no name.
+    if certificate.key.kind is KeyKind.UNKNOWN and certificate.key.name:
+        unknown.append(sentence("has a key of the algorithm {}", harmless(certificate.key.name)))
+    if certificate.signature and not certificate.has_named_signature:
+        unknown.append(sentence("is signed with {}", certificate.signature))
+    if unknown:
+        what = listed(unknown, " and ")
+        detail = sentence("{} {}, which certvigil does not know: its strength is not judged", certificate.title, what)
+        yield finding(Code.UNKNOWN_ALGORITHM, detail, subject)
 
 
 def judge_match(leaf: Certificate, keys: Sequence[str], where: Printable) -> Iterator[Finding]:

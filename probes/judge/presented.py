@@ -27,7 +27,7 @@ from probes.judge.client import (
 )
 from probes.judge.conformance import judge_encoding
 from probes.judge.default import judge_default
-from probes.judge.key import judge_strength
+from probes.judge.key import judge_algorithm, judge_strength
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.revocation import SeenPath, judge_revocation
 from probes.judge.time import boundaries, judge_time, judge_validity
@@ -154,6 +154,7 @@ def _judge_for_anyone(
         if each in on_accepted_paths or not on_accepted_paths:
             yield from judge_time(each, subject_of(each), now, audience.thresholds)
         yield from judge_strength(each, subject_of(each))
+        yield from judge_algorithm(each, subject_of(each))
         if each not in on_accepted_paths:
             yield from judge_encoding(each, subject_of(each))
     yield from judge_common_name(leading[0], subject_of(leading[0]))

@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
+from cryptography import x509
+
 from config.model import DAY, Client
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code, RevocationCheck, RevocationState, Severity
 from probes.certificate import Certificate
+from probes.chain import find_leaf
 from probes.finding import Finding, finding
-from probes.judge.path import SubjectOf
+from probes.judge.path import SubjectOf, extension_of
 from probes.judge.time import moment
+from probes.observation import Presented
 from probes.revocation.crl import RevocationList
 from probes.revocation.evidence import Evidence
 from probes.revocation.status import RevocationStatus, status_of
@@ -41,7 +45,7 @@ class SeenPath:
 
 def refusals(path: SeenPath, evidence: Evidence, now: float, subject_of: SubjectOf) -> Iterator[Finding]:
     """Yield each cause of revocation for which the client of a path rejects it."""
-    if path.client is None or path.client.revocation is RevocationCheck.NONE:
+    if evidence.is_empty or path.client is None or path.client.revocation is RevocationCheck.NONE:
         return
     for certificate, issuer in pairwise(path.certificates):
         status = status_of(certificate, issuer, evidence, now)
@@ -55,6 +59,9 @@ def judge_revocation(
     paths: Iterable[SeenPath], evidence: Evidence, now: float, subject_of: SubjectOf
 ) -> Iterator[Finding]:
     """Yield each certificate on the paths that is revoked, with its clients; and each of which that cannot be told."""
+    # Nearly always: nothing is paid for that nobody asked for.
+    if evidence.is_empty:
+        return
     seen: dict[tuple[Certificate, Certificate], _Askers] = {}
     for path in paths:
         for pair in pairwise(path.certificates):
@@ -102,6 +109,18 @@ def _was_revoked(certificate: Certificate, status: RevocationStatus) -> Printabl
 def _unknown(certificate: Certificate, status: RevocationStatus, subject_of: SubjectOf) -> Finding:
     detail = sentence("whether {} is revoked cannot be told: {}", certificate.title, status.why)
     return finding(Code.REVOCATION_UNKNOWN, detail, subject_of(certificate))
+
+
+def judge_staple(presented: Presented) -> Iterator[Finding]:
+    """Yield that an address sends no OCSP answer although the certificate promises one (RFC 7633, 4.2.3.1)."""
+    # Without a version, nobody knows the handshake any more in which the chain was presented.
+    if presented.staple or not presented.version or not presented.chain:
+        return
+    leaf = find_leaf(presented.chain)
+    feature = extension_of(leaf, x509.TLSFeature)
+    if feature is not None and x509.TLSFeatureType.status_request in feature:
+        detail = sentence("{} promises an OCSP answer with each handshake, and the server sends none", leaf.title)
+        yield finding(Code.MUST_STAPLE_WITHOUT_STAPLE, detail, presented.address)
 
 
 def judge_lists(lists: Sequence[RevocationList], now: float, *, found: bool) -> Iterator[Finding]:

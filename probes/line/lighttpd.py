@@ -39,7 +39,9 @@ _MOST: Final = 256
 _UNWRITABLE: Final = re.compile(r'["\\\x00-\x1f\x7f]')
 
 
-class _Token(NamedTuple):
+class ConfigToken(NamedTuple):
+    """A word, a text, a sign or the end of a line."""
+
     kind: str
     text: str
     start: int
@@ -104,14 +106,15 @@ class _File:
         return "\n" if found is None else found[0]
 
 
-def _tokens(text: str) -> Iterator[_Token]:
+def tokens(text: str) -> Iterator[ConfigToken]:
+    """Yield the tokens of a file, whose bytes are single characters; raises OddFileError."""
     at, match = len(_MARK) if text.startswith(_MARK) else 0, _TOKEN.match
     while (found := match(text, at)) is not None:
         kind = found.lastgroup
         if kind is None:
             return
         at = found.end()
-        yield _Token(kind, found[kind], found.start(kind), at)
+        yield ConfigToken(kind, found[kind], found.start(kind), at)
     raise OddFileError(f"its line {text.count(chr(10), 0, at) + 1} is not understood", "correct this line")
 
 
@@ -121,7 +124,7 @@ class _Parser:
     def __init__(self, text: str, setting: str) -> None:
         self._text = text
         self._wanted = frozenset({setting, _BESIDE})
-        self._tokens = _tokens(text)
+        self._tokens = tokens(text)
         self._ahead = next(self._tokens, None)
         self._statements: list[_Statement] = []
         self._includes: list[str] = []
@@ -156,22 +159,22 @@ class _Parser:
             raise OddFileError("a block in it has no end", "end this block")
         return _File(self._text, tuple(self._statements), tuple(self._includes))
 
-    def _peek(self) -> _Token | None:
+    def _peek(self) -> ConfigToken | None:
         return self._ahead
 
-    def _next(self) -> _Token | None:
+    def _next(self) -> ConfigToken | None:
         token = self._ahead
         if token is not None:
             self._ahead = next(self._tokens, None)
         return token
 
-    def _need(self) -> _Token:
+    def _need(self) -> ConfigToken:
         token = self._next()
         if token is None:
             raise OddFileError("it ends amid a statement", "complete its last statement")
         return token
 
-    def _odd(self, token: _Token) -> NoReturn:
+    def _odd(self, token: ConfigToken) -> NoReturn:
         why = f"its line {self._text.count(chr(10), 0, token.start) + 1} is not understood"
         raise OddFileError(why, "correct this line")
 
@@ -184,7 +187,7 @@ class _Parser:
         if len(self._blocks) > _NEST:
             raise OddFileError("it has too many blocks within each other", "take some of them out")
 
-    def _assignment(self, key: _Token, sign: _Token) -> None:
+    def _assignment(self, key: ConfigToken, sign: ConfigToken) -> None:
         self._next()
         value, end = self._value()
         if key.text not in self._wanted:
@@ -204,7 +207,7 @@ class _Parser:
         text = first.text[1:-1].replace('\\"', '"') if parts == 1 and first.kind == "string" else None
         return text, last.end
 
-    def _operand(self) -> _Token:
+    def _operand(self) -> ConfigToken:
         token = self._need()
         if token.kind in {"string", "word"}:
             return token

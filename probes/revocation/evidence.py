@@ -1,29 +1,31 @@
-"""What is at hand to tell whether certificates are revoked: lists, and places that did not give any."""
+"""What is at hand to tell whether certificates are revoked: lists, answers, and places that did not give any."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from config.text import Printable
 from probes.certificate import Certificate
 from probes.revocation.crl import RevocationList
-from probes.revocation.places import list_urls
+from probes.revocation.places import places_of
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Signed lists, none of them verified yet, and why others could not be had."""
+    """Signed lists and answers, none of them verified yet, and why others could not be had."""
 
     lists: tuple[RevocationList, ...] = ()
     failed: Mapping[str, Printable] = field(default_factory=dict)
-    """By URL: why no list could be had there for so long that it is worth telling, a clause."""
+    """By place, as `places_of` has it: why nothing could be had there, where that is worth telling, a clause."""
+    answers: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """OCSP responses in DER, by the SHA-256 of the certificate that each is about."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing at all is at hand."""
-        return not self.lists and not self.failed
+        return not self.lists and not self.failed and not self.answers
 
     def about(self, certificates: Collection[Certificate]) -> Evidence:
         """Return the part that may tell of these certificates."""
@@ -31,9 +33,14 @@ class Evidence:
             return NO_EVIDENCE
         names = {each.outline().issuer for each in certificates}
         lists = tuple(each for each in self.lists if each.issuer_name in names)
-        urls = (url for each in certificates for url in list_urls(each)) if self.failed else ()
-        failed = {url: self.failed[url] for url in urls if url in self.failed}
-        return Evidence(lists, failed)
+        places = (place for each in certificates for place in places_of(each)) if self.failed else ()
+        failed = {place: self.failed[place] for place in places if place in self.failed}
+        answers = {each.sha256: self.answers[each.sha256] for each in certificates if each.sha256 in self.answers}
+        return Evidence(lists, failed, answers)
+
+    def beside(self, staples: Mapping[str, bytes]) -> Evidence:
+        """Return this and the OCSP answers that came in handshakes, by certificate as `answers`."""
+        return replace(self, answers={**staples, **self.answers}) if staples else self
 
     def boundaries(self) -> Iterator[float]:
         """Yield the Unix times at which a list begins or ceases to tell something."""

@@ -56,4 +56,23 @@ def list_file(directory: str, url: str) -> str:
 
     It follows from the URL alone, so that whoever reads it takes no name from the daemon.
     """
-    return os.path.join(directory, "crls", f"{hashlib.sha256(url.encode()).hexdigest()}.crl")
+    return f"{_kept(directory, url)}.crl"
+
+
+def answer_file(directory: str, key: str) -> str:
+    """Return the path at which the daemon keeps the OCSP response with that `answer_key`, as `list_file`."""
+    return f"{_kept(directory, key)}.ocsp"
+
+
+def _kept(directory: str, key: str) -> str:
+    return os.path.join(directory, "crls", hashlib.sha256(key.encode()).hexdigest())
+
+
+def places_of(certificate: Certificate) -> tuple[str, ...]:
+    """Return the keys of all sources that a certificate names: URLs of lists, and `answer_key` of responders."""
+    return (*list_urls(certificate), *(answer_key(url, certificate) for url in responder_urls(certificate)))
+
+
+def answer_key(url: str, certificate: Certificate) -> str:
+    """Return the key by which what a responder says of one certificate is known."""
+    return f"{url} {certificate.sha256}"

@@ -6,7 +6,7 @@ are not gone by. A list that tells of some reasons alone proves that a certifica
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,9 +18,10 @@ from config.vocabulary import RevocationReason, RevocationState
 from probes.certificate import Certificate
 from probes.judge.time import moment
 from probes.lifetime import lifetime
+from probes.ocsp import OCSPAnswer, OCSPStatus, ocsp_answer
 from probes.revocation.crl import OddEntry, RevocationList, entry_of, is_of_another_key, signed_by
 from probes.revocation.evidence import Evidence
-from probes.revocation.places import list_urls, responder_urls
+from probes.revocation.places import list_urls, places_of, responder_urls
 
 SHORT_LIVED: Final = ((1_773_532_800, 7), (1_710_460_800, 10))
 """Days for which a certificate counts as short-lived at most, by its notBefore, newest rule first: from 2026-03-15, and
@@ -44,12 +45,57 @@ class RevocationStatus:
 
 _UNCHECKED: Final = RevocationState.UNCHECKED
 _UNKNOWN: Final = RevocationState.UNKNOWN
+_TELLING: Final = (
+    RevocationState.REVOKED,
+    RevocationState.GOOD,
+    RevocationState.UNKNOWN,
+    RevocationState.UNCHECKED,
+)
+"""The first of these counts where sources differ."""
 
 
 def status_of(certificate: Certificate, issuer: Certificate, evidence: Evidence, now: float) -> RevocationStatus:
     """Return what `evidence` tells of a certificate that `issuer` signed, at Unix time `now`."""
     if is_revoked_by_nobody(certificate):
         return RevocationStatus(RevocationState.BY_DESIGN)
+    told = [_by_lists(certificate, issuer, evidence, now), *_by_answer(certificate, issuer, evidence, now)]
+    best = min(told, key=lambda each: _TELLING.index(each.state))
+    if best.state is not _UNCHECKED:
+        return best
+    failed = next((evidence.failed[each] for each in places_of(certificate) if each in evidence.failed), None)
+    return best if failed is None else RevocationStatus(_UNKNOWN, failed)
+
+
+def _by_answer(
+    certificate: Certificate, issuer: Certificate, evidence: Evidence, now: float
+) -> Iterator[RevocationStatus]:
+    """Yield what a responder has answered, where it was asked."""
+    der = evidence.answers.get(certificate.sha256)
+    if der is None:
+        return
+    told = ocsp_answer(der, certificate, (issuer,))
+    if not isinstance(told, OCSPAnswer):
+        yield RevocationStatus(_UNKNOWN, sentence("the OCSP answer {}", told.why))
+    elif why := told.why_no_proof(now):
+        yield RevocationStatus(_UNKNOWN, sentence("the OCSP answer proves nothing: {}", why))
+    elif told.status is OCSPStatus.REVOKED:
+        yield RevocationStatus(RevocationState.REVOKED, at=told.revoked_at, reason=_reason(told.reason))
+    elif told.status is OCSPStatus.GOOD:
+        yield RevocationStatus(RevocationState.GOOD)
+    else:
+        yield RevocationStatus(_UNKNOWN, Printable("the responder of its CA does not know it"))
+
+
+def _reason(word: str) -> RevocationReason:
+    """Return the reason that RFC 5280 spells so."""
+    return next(
+        (RevocationReason[each.name.upper()] for each in x509.ReasonFlags if each.value == word),
+        RevocationReason.UNSPECIFIED,
+    )
+
+
+def _by_lists(certificate: Certificate, issuer: Certificate, evidence: Evidence, now: float) -> RevocationStatus:
+    """Return what the lists tell."""
     name = certificate.outline().issuer
     candidates = [each for each in evidence.lists if each.issuer_name == name and not is_of_another_key(each, issuer)]
     covering = [each for each in candidates if not _beside(each, certificate)]
@@ -65,9 +111,6 @@ def status_of(certificate: Certificate, issuer: Certificate, evidence: Evidence,
         why = why or told.why
     if why is not None:
         return RevocationStatus(_UNKNOWN, why)
-    failed = next((evidence.failed[url] for url in list_urls(certificate) if url in evidence.failed), None)
-    if failed is not None:
-        return RevocationStatus(_UNKNOWN, failed)
     return RevocationStatus(_UNCHECKED, sentence("no revocation list of {} is at hand", certificate.issuer))
 
 

@@ -9,18 +9,13 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.bindings.openssl.binding import Binding
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from OpenSSL import SSL
 
 from config.model import ClientCertificate, Endpoint
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import KeyKind
 from probes.opening import read_as_ourselves
-
-_LIB: Final = Binding().lib
-_FFI: Final = Binding().ffi
 
 MOST_BYTES: Final = 1024 * 1024
 """Of each of the files."""
@@ -45,22 +40,26 @@ class Unusable:
     """A clause that begins with the path."""
 
 
-class Request:
-    """Whether a server asked for a certificate: OpenSSL tells it by a callback alone."""
-
-    def __init__(self, connection: SSL.Connection) -> None:
-        self.made = False
-        # Held, as OpenSSL holds a pointer alone; without a reference to the connection, which would be a cycle.
-        self._handle = _FFI.new_handle(self)
-        _LIB.SSL_set_cert_cb(connection._ssl, _NOTE, self._handle)
+_CHANGE_CIPHER_SPEC, _HANDSHAKE, _APPLICATION_DATA = 20, 22, 23
+_CERTIFICATE: Final = 11
 
 
-def _note(_ssl: object, handle: object) -> int:
-    _FFI.from_handle(handle).made = True
-    return 1
+def sends_certificate(flight: bytes) -> bool:
+    """Whether records that a client of OpenSSL sends in a handshake have its Certificate message, perhaps an empty one.
 
-
-_NOTE: Final = _FFI.callback("int (SSL *, void *)", _note)
+    It sends that where the server asks for it, and only there. Before TLS 1.3 the message is in the clear (RFC 5246,
+    7.4.6). In TLS 1.3 it is the encrypted record before that of Finished (RFC 8446, 4.4): so there are two. OpenSSL has
+    a callback for it, which takes memory that is writable and executable; hardened hosts give none.
+    """
+    at, in_clear, encrypted = 0, True, 0
+    while at + 5 < len(flight):
+        kind = flight[at]
+        if kind == _HANDSHAKE and in_clear and flight[at + 5] == _CERTIFICATE:
+            return True
+        in_clear = in_clear and kind != _CHANGE_CIPHER_SPEC
+        encrypted += kind == _APPLICATION_DATA
+        at += 5 + int.from_bytes(flight[at + 3 : at + 5], "big")
+    return encrypted > 1
 
 
 def own_identity(endpoint: Endpoint) -> Identity | Unusable | None:

@@ -22,7 +22,7 @@ from config.vocabulary import AddressChoice, EndpointProtocol, UnreachableReason
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.tls.client_certificate import own_identity
 from probes.tls.handshake import SAYS_NOTHING, Handshake
-from probes.tls.preamble.registry import preamble_to
+from probes.tls.preamble.registry import begins_in_the_clear, preamble_to
 
 MOST_ADDRESSES: Final = 64
 
@@ -42,7 +42,7 @@ _REASONS: Final = MappingProxyType(
     }
 )
 
-_ALPN: Final = MappingProxyType({EndpointProtocol.POSTGRES_DIRECT: b"postgresql"})
+ALPN: Final = MappingProxyType({EndpointProtocol.POSTGRES_DIRECT: b"postgresql"})
 """By protocol: what is offered as the only application protocol, since the server takes nothing else."""
 
 _LOOKUPS: Final = BoundedSemaphore(256)
@@ -256,6 +256,8 @@ class _Conversation(asyncio.Protocol):
         # Not asserted: uvloop's transports are none of asyncio's by inheritance.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(self._talk.start())
+        if self._talk.outcome is not None:
+            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._transport.write(self._talk.receive(data))
@@ -323,7 +325,8 @@ def handshake_with(endpoint: Endpoint, address: str, *, goes_on: bool = False) -
         preamble=preamble_to(endpoint),
         goes_on=goes_on,
         own=own_identity(endpoint),
-        alpn=_ALPN.get(endpoint.protocol, b""),
+        alpn=ALPN.get(endpoint.protocol, b""),
+        agrees=begins_in_the_clear(endpoint.protocol),
     )
 
 
@@ -366,7 +369,7 @@ def _look_through_blocking(
 
 def _outcome_through(proxy: Proxy, handshake: Handshake, endpoint: Endpoint, error: OSError | None) -> EndpointOutcome:
     outcome = _outcome(handshake, endpoint.host, endpoint, error)
-    if isinstance(outcome, Presented) or handshake.answered:
+    if isinstance(outcome, Presented) or handshake.answered or outcome.reason is UnreachableReason.PROXY_FAILED:
         return outcome
     return _of_proxy(proxy, endpoint, outcome)
 

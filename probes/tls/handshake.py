@@ -16,7 +16,7 @@ from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import ClientCertificateUse, KeyKind, TLSVersion, UnreachableReason
 from probes.certificate import certificate
 from probes.observation import Presented, Unreachable
-from probes.tls.client_certificate import Identity, Request, Unusable
+from probes.tls.client_certificate import Identity, Unusable, sends_certificate
 from probes.tls.preamble.talk import MOST_BYTES as MOST_IN_CLEAR
 from probes.tls.preamble.talk import Agreed, Declined, Preamble
 
@@ -95,7 +95,7 @@ _WANTS_A_CERTIFICATE: Final = frozenset({40, 41, 42, 43, 46, 48, 49, 116})
 
 _ALERT_IN_WORDS: Final = re.compile(r"alert ([a-z ]+)\Z")
 """In OpenSSL's own words for an alert that came encrypted."""
-LAST_WORD: Final = 1.0
+LAST_WORD: Final = 3.0
 """Seconds for which a server of TLS 1.3 may take to refuse a certificate, or its lack, after the handshake."""
 
 _LIB: Final = Binding().lib
@@ -176,12 +176,13 @@ class Handshake:
         goes_on: bool = False,
         own: Identity | Unusable | None = None,
         alpn: bytes = b"",
+        agrees: bool = False,
     ) -> None:
         """Ask for `server_name`, unless that is an address, and for a certificate with that type of key, RSA or EC.
 
         `address` is only what the outcome is about. The handshake begins once the `preamble` is over. With `goes_on`,
         no close_notify is sent, and `speak` may follow. `own` is shown to a server that asks for a certificate; `alpn`
-        is the one protocol that is offered (RFC 7301).
+        is the one protocol that is offered (RFC 7301); with `agrees`, the preamble ends with the server's agreement.
         """
         self._preamble = preamble
         """What is said in the clear; None once it is over."""
@@ -195,12 +196,14 @@ class Handshake:
         self._minimum = minimum
         self._key_type = key_type
         self._received = bytearray()
+        self.is_asked = False
+        """Whether the server asked for a certificate."""
         self._own = own
+        self._agrees = agrees
         identity = own if isinstance(own, Identity) else None
         self._connection = SSL.Connection(_context(minimum, key_type, identity), None)
         self._connection.set_connect_state()
         self._connection.request_ocsp()
-        self._request = Request(self._connection)
         if alpn:
             self._connection.set_alpn_protos([alpn])
         if is_dns_name(server_name):
@@ -222,6 +225,8 @@ class Handshake:
             self._take_last_word(self.presented, data)
             return b""
         if len(self._received) >= 2 and not _RECORD.match(self._received):
+            if self._agrees:
+                return self._fail(UnreachableReason.NOT_TLS, "the server agreed to begin TLS, and goes on in the clear")
             return self._fail(UnreachableReason.NOT_TLS, _what_is_spoken(self._received))
         if len(self._received) > MOST_BYTES:
             return self._fail(UnreachableReason.TOO_MUCH_DATA, f"no handshake within {MOST_BYTES} bytes")
@@ -248,11 +253,6 @@ class Handshake:
     def patience(self) -> float | None:
         """The seconds for which the server's last word is awaited; None before that."""
         return None if self.presented is None else LAST_WORD
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether the server asked for a certificate."""
-        return self._request.made
 
     def end(self) -> Presented | Unreachable:
         """Return the outcome, now that the connection is closed; where that came too early, it says so."""
@@ -298,11 +298,12 @@ class Handshake:
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
-            return self._to_send()
+            return self._flight()
         except SSL.Error as error:
             to_send = self._to_send()
             self._end_with(error, to_send)
             return to_send
+        last = self._flight()
         if not self._goes_on:
             self._connection.shutdown()
         presented = self._presented()
@@ -310,7 +311,13 @@ class Handshake:
             self.presented = presented
         else:
             self.outcome = presented
-        return self._to_send()
+        return last + self._to_send()
+
+    def _flight(self) -> bytes:
+        """Return the records of the handshake that are to be sent, and note what they tell of the server's wishes."""
+        records = self._to_send()
+        self.is_asked = self.is_asked or sends_certificate(records)
+        return records
 
     def _waits_for_last_word(self) -> bool:
         """Whether the server has yet to say what it makes of our certificate, or of its lack (RFC 8446, 4.4.2.4)."""
@@ -383,6 +390,7 @@ class Handshake:
             self._connection.get_group_name() or "",
             _staple(self._connection),
             *self._use_of_own(),
+            handshake_bytes=len(self._received),
         )
 
     def _use_of_own(self) -> tuple[ClientCertificateUse, Printable]:

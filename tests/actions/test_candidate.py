@@ -388,7 +388,7 @@ def test_a_key_that_is_used_again_is_said_of_the_certificate_that_came_without_o
                 )
             ],
             Flaw.UNDECODABLE,
-            "of a kind that no TLS server uses",
+            "of a kind that cannot be rehearsed here",
             id="a key that signs nothing",
         ),
         pytest.param(

@@ -9,7 +9,7 @@ import pytest
 
 from actions.candidate import Candidate
 from actions.ending import Ground
-from actions.precheck import HOUR, Demands, Issuers, dropped_names, precheck, why_rejected
+from actions.precheck import HOUR, Demands, Issuers, dropped_names, precheck, unfit, why_rejected
 from config.text import Printable
 from config.vocabulary import Code, VerifierName
 from monitor.lab.ca import DAY, Authority, KeyType, new_key, self_signed
@@ -85,6 +85,12 @@ def test_what_is_against_a_candidate_is_said(candidate: Candidate, ground: Groun
     assert ground in [each.ground for each in found]
     assert any(each.ground is ground and said in each.detail for each in found)
     assert {each.ground for each in found} <= {ground, Ground.NO_CLIENT_ACCEPTS, Ground.WEAK_SIGNATURE}
+
+
+def test_a_revoked_candidate_is_never_installed() -> None:
+    demands = replace(DEMANDS, revoked=lambda presented: f"{presented[0].title} is revoked")
+    assert grounds(good(), demands) == [Ground.REVOKED]
+    assert [each.ground for each in unfit(good(), demands, NOW)] == [Ground.REVOKED]
 
 
 def test_the_wrong_order_is_an_objection() -> None:

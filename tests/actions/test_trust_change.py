@@ -275,6 +275,35 @@ def test_the_usual_keytool_is_taken_where_others_may_change_that_of_the_store(tm
     assert said == f"{own} is not run: others may change what it runs: {where}"
 
 
+def test_a_keytool_outside_of_any_java_is_judged_by_the_java_that_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    java, system = tmp_path / "java", tmp_path / "tools"
+    for each in (java / "bin", java / "lib", system):
+        each.mkdir(parents=True)
+    for each in (java / "bin/keytool", java / "bin/java", java / "lib/libjli.so"):
+        each.write_bytes(b"\x7fELF")
+    wrapper, link = system / "keytool", tmp_path / "current"
+    link.symlink_to(java)
+    monkeypatch.setattr("actions.keytool._BY_PATH", ())
+    for text in (f"#!/bin/sh\nexec '{link}/bin/keytool' \"$@\"\n", "#!/bin/sh\n. /etc/java\n", "\x7fELF"):
+        wrapper.write_text(text)
+        named = str(link) in text
+        assert why_untrusted(str(wrapper)) == (
+            "" if named else "nobody knows which Java it runs: it lies in none, and names none"
+        )
+        (system / "java").symlink_to(java / "bin/java")
+        assert why_untrusted(str(wrapper)) == ""
+        (java / "lib/libjli.so").chmod(0o666)
+        assert why_untrusted(str(wrapper)).startswith(f"others may change what it runs: {java}/lib/libjli.so: writable")
+        (java / "lib/libjli.so").chmod(0o644)
+        (system / "java").unlink()
+    wrapper.write_text(f"#!/bin/sh\nexec {link}/bin/keytool\n")
+    if os.geteuid() == 0:
+        os.lchown(link, 65534, 65534)
+        assert why_untrusted(str(wrapper)).startswith(f"others may change what it runs: {link}: belongs to user 65534")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another user on")
 def test_root_runs_keytool_as_a_user_who_can_reach_nothing_but_the_copy(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as place:

@@ -13,6 +13,7 @@ from tests.bench import (
     clean_install,
     commands,
     deciding,
+    discover,
     events,
     hanging,
     look_cpu,
@@ -35,6 +36,7 @@ def measurements(directory: str) -> Iterator[Measurement]:
     estate = build(os.path.join(directory, "files"))
     yield from commands.measure(estate.files[0])
     yield from deciding.measure()
+    yield from discover.measure()
     yield from scan.measure(directory, estate)
     yield from steady.measure_rows(directory, estate)
     yield from steady.measure_scrapes(directory, estate)

@@ -50,7 +50,7 @@ def _slowest_query(prometheus: Prometheus) -> float:
     now = time.time()
     ((labels, _),) = prometheus.query('topk(1, certvigil_presented_info{position="0"})')
     spans = {"__interval": "15s", "__rate_interval": "1m", "__range": "1h"}
-    values = {**labels, **spans, "instance": ".*", "contains": ""}
+    values = {**labels, **spans, "job": ".+", "instance": ".+", "component": ".*", "contains": ""}
     slowest = 0.0
     for each in expressions_of_dashboards():
         text = each.with_values(values)

@@ -18,6 +18,7 @@ from config.model import (
     Artefacts,
     CertifiStore,
     Client,
+    ClientCertificate,
     Component,
     Config,
     Endpoint,
@@ -48,7 +49,17 @@ from config.service import Activation, Service, systemd
 from config.shipped import shipped_policies
 from config.show import show
 from config.text import printable
-from config.vocabulary import Code, EndpointProtocol, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
+from config.vocabulary import (
+    AddressChoice,
+    Code,
+    EndpointProtocol,
+    FileRole,
+    KeyKind,
+    Mode,
+    TLSVersion,
+    VerifierName,
+    WriteMode,
+)
 from tests.kit.configuration import GOOD, Loaded, Write
 
 
@@ -237,6 +248,41 @@ def test_endpoints_that_differ_in_the_type_of_key_alone_have_names_of_their_own(
         f"{name}/rsa": KeyKind.RSA,
         f"{name}/ec": KeyKind.EC,
     }
+
+
+def test_several_names_at_one_address_are_a_target_each(loaded: Loaded) -> None:
+    names = "server_names: [a.example.com, b.example.com]"
+    at = f"address: '192.0.2.1:443', {names}"
+    config = loaded(f"endpoints: [{{{at}}}, {{{at}, name: x}}]")
+    assert {name: each.server_name for name, each in config.endpoints.items()} == {
+        "192.0.2.1:443/a.example.com": "a.example.com",
+        "192.0.2.1:443/b.example.com": "b.example.com",
+        "x/a.example.com": "a.example.com",
+        "x/b.example.com": "b.example.com",
+    }
+
+
+def test_how_an_endpoint_is_reached_is_its_own(loaded: Loaded) -> None:
+    config = loaded(
+        """
+        endpoints:
+          - address: "www.example.com:443"
+            sni: false
+            key_types: [rsa, ec]
+            addresses: first
+            source_address: 192.0.2.9
+            client_certificate: /etc/client.pem
+        """
+    )
+    assert config.endpoints["www.example.com:443/no-sni"] == Endpoint(
+        *("www.example.com:443/no-sni", "www.example.com", 443),
+        clients=("default",),
+        sni=False,
+        key_types=(KeyKind.RSA, KeyKind.EC),
+        addresses=AddressChoice.FIRST,
+        source_address="192.0.2.9",
+        client_certificate=ClientCertificate("/etc/client.pem", "/etc/client.pem"),
+    )
 
 
 def test_an_endpoint_speaks_the_protocol_that_is_named(loaded: Loaded) -> None:

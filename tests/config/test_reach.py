@@ -50,3 +50,12 @@ def test_allowing_the_world_does_not_allow_this_host_or_its_links(address: str) 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"])
 def test_allowing_the_world_allows_the_rest_of_it(address: str) -> None:
     assert reach("0.0.0.0/0", "::/0").covers(address, 443)
+
+
+def test_a_proxy_is_asked_for_names_that_are_named_and_for_addresses_of_the_networks() -> None:
+    named = Reach(reach("10.0.0.0/8").networks, frozenset((443,)), ("www.example.com", "*.example.org"))
+    for host in ("www.example.com", "WWW.example.com", "a.example.org", "10.0.0.1"):
+        assert named.covers_name(host, 443)
+        assert not named.covers_name(host, 8443)
+    for host in ("example.org", "example.com", "www.example.com.example.net", "192.0.2.1"):
+        assert not named.covers_name(host, 443)

@@ -40,6 +40,16 @@ DOCUMENTS = {
           - {address: "mail.example.com:587", protocol: smtp}
           - {address: "db.example.com:5432", protocol: postgres, proxy: "socks5://[::1]:1080", proxy_protocol: v2}
         """,
+    "how an endpoint is reached": """
+        endpoints:
+          - {address: "a.example.com:443", addresses: ipv6, source_address: "2001:db8::7", sni: false}
+          - {address: "b.example.com:443", client_certificate: /etc/client.crt, client_key: /etc/client.key}
+          - {address: "c.example.com:443", client_certificate: /etc/both.pem, key_types: [rsa, ec]}
+          - {address: "d.example.com:443", proxy: "http://[::1]:3128", proxy_credentials_file: /etc/proxy.credentials}
+          - {address: "192.0.2.1:443", server_names: [one.example.com, two.example.com], key_type: rsa}
+        components:
+          web: {artefacts: {combined: /etc/web.pem}, endpoints: [{address: "127.0.0.1:443", addresses: first}]}
+        """,
     "labels": """
         watch: [{files: [/a], labels: {team: "1"}, pointers: [/a/*], expression: "/(?P<x>a)", password_files: [/b, /c]}]
         endpoints: [{address: "a:1", labels: {env: prod}}]
@@ -50,8 +60,21 @@ DOCUMENTS = {
             labels: {env: prod, team: web}
         """,
     "what others may ask for": """
-        probe: {allow: [{networks: [10.0.0.0/8, "fd00::/8"], ports: [443, 8443]}]}
-        metrics: {x509_cert: true}
+        probe:
+          allow: [{networks: [10.0.0.0/8, "fd00::/8"], ports: [443, 8443]}, {names: ["*.example.com"], ports: [443]}]
+          files: [/etc/kubernetes/**/*.crt]
+          modules:
+            smtp:
+              prober: tcp
+              timeout: 5s
+              tls_config: {server_name: mail.example.com, insecure_skip_verify: true}
+              tcp:
+                query_response: [{expect: ^220, send: EHLO me}, {expect_bytes: "2", starttls: true}, {send: QUIT}]
+            pop3s: {prober: tcp, tcp: {tls: true, query_response: [{expect: '^\\+OK'}]}}
+            imap: {prober: tcp, tcp: {starttls: imap}}
+            far: {prober: https, https: {proxy_url: "http://proxy.example.com:3128"}, target: "https://www.example.com/"}
+            bundle: {prober: file, target: /etc/ssl/certs/ca-certificates.crt}
+        metrics: {x509_cert: true, x509_relative: true, x509_trim_path_components: 2}
         """,
     "where revocation is learnt": """
         revocation:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -48,20 +49,36 @@ def forwards(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id == "template"
 
 
-def test_every_template_is_a_literal() -> None:
-    found = {where: template_of(call) for where, call in calls()}
-    templates = {where: each for where, each in found.items() if each is not None}
+class Calls(NamedTuple):
+    """What calls are given that concern text, by their place."""
+
+    templates: Mapping[str, ast.expr]
+    called_printable: Mapping[str, ast.expr]
+    """The argument of `Printable`."""
+
+
+@pytest.fixture(scope="module")
+def found() -> Calls:
+    templates, called_printable = {}, {}
+    for where, call in calls():
+        if (template := template_of(call)) is not None:
+            templates[where] = template
+        if isinstance(call.func, ast.Name) and call.func.id == "Printable":
+            called_printable[where] = call.args[0]
+    return Calls(templates, called_printable)
+
+
+def test_every_template_is_a_literal(found: Calls) -> None:
+    templates = found.templates
     assert len(templates) > 100, "the calls are found"
     assert [where for where, each in templates.items() if not is_literal(each) and not forwards(each)] == []
 
 
-def test_only_a_literal_is_called_printable_without_being_made_so() -> None:
-    called = {where: call for where, call in calls() if isinstance(call.func, ast.Name) and call.func.id == "Printable"}
+def test_only_a_literal_is_called_printable_without_being_made_so(found: Calls) -> None:
+    called = found.called_printable
     assert len(called) > 10, "the calls are found"
     assert [
-        where
-        for where, call in called.items()
-        if not where.startswith("config/text.py") and not is_literal(call.args[0])
+        where for where, each in called.items() if not where.startswith("config/text.py") and not is_literal(each)
     ] == []
 
 

@@ -68,7 +68,7 @@ def test_a_certificate_that_runs_out_is_told_and_told_to_be_replaced(
                 "trust_stores": {"corporate": {"bundle": str(tmp_path / "root.pem")}},
                 "clients": {"browser": {"trusts": "corporate"}},
                 "components": {"web": component(server, site)},
-                "validation": {"successes": 1, "interval": "0.1s", "deadline": "5s"},
+                "validation": {"successes": 1, "interval": "0.1s", "deadline": "5s", "handshakes": 2},
             }
         )
     )

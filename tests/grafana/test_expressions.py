@@ -13,7 +13,7 @@ import pytest
 from monitor.lab.process import wait_for
 from monitor.look.slots import SLOW_FOR_EACH
 from tests.kit.daemon import RunningDaemon
-from tests.kit.dashboards import RULES, Expression, expressions_of_dashboards, expressions_of_rules
+from tests.kit.dashboards import METRIC, RULES, Expression, expressions_of_dashboards, expressions_of_rules
 from tests.kit.estate import Estate, sha256
 from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.prometheus import Prometheus
@@ -22,7 +22,9 @@ NOT_HERE: Final = ('code="component_frozen"',)
 """What nothing on the estate is bad enough for."""
 
 VALUES: Final = {
-    "instance": ".*",
+    "job": ".+",
+    "instance": ".+",
+    "component": ".*",
     "contains": "www",
     "target": ".*",
     "__rate_interval": "5s",
@@ -34,7 +36,6 @@ LATER: Final = 200.0
 
 PROMETHEUS_OWN: Final = {"up", "scrape_duration_seconds"}
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
-_METRIC: Final = re.compile(r"\b(?:certvigil[_:][a-z0-9_:]+|process_[a-z_]+|scrape_[a-z_]+|up\b)")
 _GROUPED: Final = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right) \(([^)]*)\)")
 _MATCHERS: Final = re.compile(r"\{([^}]*)\}")
 _MATCHER: Final = re.compile(r"([a-z0-9_]+)\s*(?:=~|!~|!=|=)")
@@ -116,7 +117,7 @@ def test_every_metric_and_label_is_exported(estate: Estate) -> None:
     recorded = {each.where for each in expressions_of_rules() if ":" in each.where}
     for each in expressions():
         bare = _STRING.sub('""', each.text)
-        assert set(_METRIC.findall(bare)) <= metrics | recorded, each.where
+        assert set(METRIC.findall(bare)) <= metrics | recorded, each.where
         named = {label for group in _GROUPED.findall(bare) for label in re.findall(r"[a-z0-9_]+", group)}
         matched = {label for group in _MATCHERS.findall(bare) for label in _MATCHER.findall(group)}
         made = {"server"} if "label_join" in bare else set()

@@ -99,7 +99,7 @@ class ClientStores:
                     "timeout": "2s",
                 }
             ],
-            "validation": {"successes": 2, "interval": "0.1s", "deadline": "3s"},
+            "validation": {"successes": 2, "interval": "0.1s", "deadline": "3s", "handshakes": 2},
         }
         replace_file(str(self.directory / "certvigil.yaml"), json.dumps(document).encode())
 

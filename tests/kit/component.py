@@ -60,7 +60,7 @@ class InstalledComponent:
     clients: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: {"browser": {}})
     """By name, as in the configuration; all of them trust `ROOT`."""
     validation: Mapping[str, object] = field(
-        default_factory=lambda: {"successes": 2, "interval": "0.1s", "deadline": "3s"}
+        default_factory=lambda: {"successes": 2, "interval": "0.1s", "deadline": "3s", "handshakes": 2}
     )
 
     @property

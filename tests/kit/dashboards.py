@@ -15,6 +15,9 @@ GRAFANA: Final = Path(__file__).parents[2] / "grafana"
 RULES: Final = GRAFANA / "rules" / "certvigil.yaml"
 DASHBOARDS: Final = GRAFANA / "dashboards"
 
+METRIC: Final = re.compile(r"\b(?:certvigil[_:][a-z0-9_:]+|process_[a-z_]+|scrape_[a-z_]+|up\b)")
+"""The name of a metric in an expression without its strings."""
+
 _LABEL_VALUES: Final = re.compile(r"label_values\((?P<expression>.*), (?P<label>[a-z0-9_]+)\)")
 _QUERY_RESULT: Final = re.compile(r"query_result\((?P<expression>.*)\)")
 

@@ -27,9 +27,11 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any, Final, NoReturn, cast
 
 import apprise
+import typer.main
 from fastapi import FastAPI
 from typer.main import get_command
 
@@ -40,6 +42,8 @@ import monitor.demo
 import monitor.http.server
 import monitor.main
 import monitor.store
+from config.load import load
+from config.model import Config
 from config.schema.root import json_schema
 from config.version import own_version
 from monitor.http.app import create_app
@@ -92,11 +96,31 @@ def _load() -> None:
         importlib.import_module(name)
     # The first URL has it load all plug-ins.
     apprise.Apprise.instantiate("json://localhost")
+    # Typer reads them from annotations whenever it builds a command, which each process does once.
+    typer.main.get_params_from_function = cache(typer.main.get_params_from_function)  # type: ignore[attr-defined]
     # Building commands loads more of its own.
     get_command(monitor.commands.app)
     # What a mistake of a configuration is told by.
     json_schema()
     _prepare_application()
+    _read_a_configuration()
+
+
+def _read_a_configuration() -> None:
+    """Have everything compiled that is compiled when the first configuration is read."""
+    artefacts = {"certificate": "/certificate", "key": "/key"}
+    component = {"artefacts": artefacts, "endpoints": [{"address": "localhost:1", "every": "1s"}], "clients": ["some"]}
+    document = {
+        "state_directory": "/state",
+        "trust_stores": {"own": {"bundle": "/bundle"}},
+        "clients": {"some": {"trusts": "own"}},
+        "components": {"web": component | {"service": {"restart": ["/bin/true"]}}},
+    }
+    with tempfile.NamedTemporaryFile("w") as file:
+        json.dump(document, file)
+        file.flush()
+        config = load(file.name, {})
+    assert isinstance(config, Config), config
 
 
 class _Later:

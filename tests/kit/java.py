@@ -54,7 +54,7 @@ class Java:
             "components": {"java": component},
             "settle": "0.2s",
             "pending": "0s",
-            "validation": {"successes": 2, "interval": "0.1s", "deadline": "3s"},
+            "validation": {"successes": 2, "interval": "0.1s", "deadline": "3s", "handshakes": 2},
         }
         (self.directory / "certvigil.yaml").write_text(json.dumps(document))
         return document

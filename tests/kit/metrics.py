@@ -7,9 +7,12 @@ from collections.abc import Iterable
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from config.model import Config, X509CertSettings
 from config.text import Printable, harmless, sentence
 from config.vocabulary import KeyKind, TargetKind
 from monitor.metrics import Page, plain_text
+from monitor.metrics.x509_cert import FileCertificates
+from monitor.metrics.x509_source import Sources
 from monitor.state.target import TargetState
 from probes.certificate import Certificate, Key
 
@@ -37,6 +40,11 @@ def some_certificate(name: str = "www.example.com", *, not_after: int | None = 1
 
 def some_file(target: str = "/etc/ssl/www.pem", *presented: Certificate, last_look: float | None = 1.5) -> TargetState:
     return TargetState(target, TargetKind.FILE, target, presented=presented, last_look=last_look)
+
+
+def as_x509_exporter(settings: X509CertSettings | None = None) -> FileCertificates:
+    """Return the metrics of x509-certificate-exporter, of no configured source."""
+    return FileCertificates(settings or X509CertSettings(), Sources(Config(), "1"))
 
 
 def text_of(page: Page) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -13,6 +13,7 @@ from config.model import Client, Config, SystemStore, TrustStore
 from config.vocabulary import Code, LookOutcome, Severity
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
+from monitor.look.offers import OffersMonitor
 from monitor.look.sets import ReadSet, SetMonitor
 from monitor.state.bus import Bus, route
 from monitor.state.endpoints import EndpointRegistry
@@ -50,6 +51,7 @@ class Kept:
     files: FileMonitor | None = None
     sets: SetMonitor | None = None
     endpoints: EndpointMonitor | None = None
+    offers: OffersMonitor | None = None
     on_component: Callable[[str], None] = lambda _: None
     on_look: Callable[[Looked], None] = lambda _: None
     registry: TargetRegistry | None = None
@@ -146,24 +148,31 @@ class WatchedEndpoints(Kept):
         assert self.endpoints is not None
         self.registry.trust_context, _ = read_trust_context(config, self.registry.trust_context)
         self.endpoints.reconfigure()
+        assert self.offers is not None
+        self.offers.reconfigure()
 
     def looked_at(self, target: str) -> list[LookOutcome]:
         return [look.outcome for look in self.looks if look.target == target]
 
 
 @asynccontextmanager
-async def keep_looking(config: Config) -> AsyncIterator[WatchedEndpoints]:
+async def keep_looking(config: Config, remembered: Sequence[TargetState] = ()) -> AsyncIterator[WatchedEndpoints]:
     kept = WatchedEndpoints()
     registry = registry_of(config, kept)
+    for state in remembered:
+        registry.remember(state)
     with ThreadPoolExecutor(1) as worker:
-        monitor = EndpointMonitor(EndpointRegistry(SetRegistry(registry)), kept.bus, worker)
-        kept.registry, kept.endpoints = registry, monitor
+        endpoints = EndpointRegistry(SetRegistry(registry))
+        monitor = EndpointMonitor(endpoints, kept.bus, worker)
+        offers = OffersMonitor(endpoints, monitor.hasten)
+        kept.registry, kept.endpoints, kept.offers = registry, monitor, offers
         monitor.reconfigure()
-        running = asyncio.create_task(monitor.run())
+        offers.reconfigure()
+        running = [asyncio.create_task(each.run()) for each in (monitor, offers)]
         try:
             yield kept
-            assert not running.done()
+            assert not any(each.done() for each in running)
         finally:
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
+            for each in running:
+                each.cancel()
+            await asyncio.gather(*running, return_exceptions=True)

@@ -24,10 +24,12 @@ _CATEGORIES: Final = {
     op.CATEGORY_WORD: r"\w",
     op.CATEGORY_NOT_WORD: r"\W",
 }
+_ONE: Final = frozenset({op.LITERAL, op.NOT_LITERAL, op.ANY, op.RANGE, op.CATEGORY, op.IN})
+"""What takes one character, in one way."""
 _REPEATS: Final = frozenset({op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT})
 _LETTERS: Final = "ax0 =-.\t\n\r/:,;\\\"'<>()[]{}\x00\x85é!"
 _PUMPS: Final = 40
-_TOO_MANY: Final = 200_000
+_TOO_MANY: Final = 50_000
 
 Node = tuple[Any, Any]
 
@@ -48,7 +50,8 @@ class Steps:
         self._taken = 0
         self._groups: dict[int, tuple[int, int]] = {}
         self._text = ""
-        self._fitting: dict[tuple[str, int, str], bool] = {}
+        self._fitting: dict[tuple[int, str], tuple[Node, bool]] = {}
+        """By node and letter; a node that is kept has its identity for good."""
 
     def count(self, text: str, use: str) -> int:
         """Return the steps for `text`, a bounded number; `use` is the name of a pattern's method."""
@@ -61,7 +64,7 @@ class Steps:
     def ends(self, text: str, use: str = "finditer") -> Iterator[int]:
         """Yield where each match ends, one at most for a use that finds one."""
         self._text, at = text, 0
-        tree = [*self.tree, (op.AT, op.AT_END_STRING)] if use == "fullmatch" else self.tree
+        tree = [*self.tree, (op.AT, op.AT_END_STRING)] if use == "fullmatch" else [*self.tree]
         while at <= len(text):
             self._taken += 1
             self._groups = {}
@@ -73,35 +76,47 @@ class Steps:
             at = at + 1 if end is None else max(end, at + 1)
 
     def _sequence(self, nodes: Sequence[Node], number: int, at: int) -> Iterator[int]:
-        if number == len(nodes):
+        size, length = len(nodes), len(self._text)
+        while number < size and nodes[number][0] in _ONE:
+            self._step()
+            if at == length or not self.fits(nodes[number], self._text[at]):
+                return
+            number, at = number + 1, at + 1
+        if number == size:
             yield at
             return
         for end in self._node(nodes[number], at):
-            yield from self._sequence(nodes, number + 1, end)
+            if number + 1 == size:
+                yield end
+            else:
+                yield from self._sequence(nodes, number + 1, end)
 
-    def _node(self, node: Node, at: int) -> Iterator[int]:  # noqa: C901, PLR0912 (a row for each kind of node)
-        kind, given = node
+    def _step(self) -> None:
         self._taken += 1
         if self._taken > _TOO_MANY:
             raise _TooManyError
+
+    def _node(self, node: Node, at: int) -> Iterator[int]:  # noqa: C901, PLR0912 (a row for each kind of node)
+        kind, given = node
+        self._step()
         if kind in _REPEATS:
             least, most, inner = given
-            yield from self._repeat(kind, least, most, inner, at)
+            yield from self._repeat(kind, least, most, inner.data, at)
         elif kind is op.SUBPATTERN:
             group, _, _, inner = given
-            for end in self._sequence(inner, 0, at):
+            for end in self._sequence(inner.data, 0, at):
                 if group is not None:
                     self._groups[group] = (at, end)
                 yield end
         elif kind is op.BRANCH:
             for each in given[1]:
-                yield from self._sequence(each, 0, at)
+                yield from self._sequence(each.data, 0, at)
         elif kind is op.ATOMIC_GROUP:
-            yield from self._first(given, at)
+            yield from self._first(given.data, at)
         elif kind in {op.ASSERT, op.ASSERT_NOT}:
             way, inner = given
             start = at if way > 0 else at - inner.getwidth()[0]
-            found = start >= 0 and any(way > 0 or end == at for end in self._sequence(inner, 0, start))
+            found = start >= 0 and any(way > 0 or end == at for end in self._sequence(inner.data, 0, start))
             if found is (kind is op.ASSERT):
                 yield at
         elif kind is op.GROUPREF:
@@ -112,8 +127,8 @@ class Steps:
         elif kind is op.AT:
             if self._is_at(given, at):
                 yield at
-        elif at < len(self._text) and self.fits(node, self._text[at]):
-            yield at + 1
+        else:
+            raise AssertionError(f"a kind of node that is not known: {kind}")
 
     def _first(self, nodes: Sequence[Node], at: int) -> Iterator[int]:
         end = next(self._sequence(nodes, 0, at), None)
@@ -125,6 +140,9 @@ class Steps:
             end = next(self._repeat(op.MAX_REPEAT, least, most, inner, at), None)
             if end is not None:
                 yield end
+            return
+        if kind is op.MAX_REPEAT and len(inner) == 1 and inner[0][0] in _ONE:
+            yield from self._most(least, most, inner[0], at)
             return
         ends, ways = [at], [self._sequence(inner, 0, at)]
         if kind is op.MIN_REPEAT and not least:
@@ -145,6 +163,16 @@ class Steps:
             if kind is op.MAX_REPEAT and len(ways) >= least:
                 yield end
 
+    def _most(self, least: int, most: int, node: Node, at: int) -> Iterator[int]:
+        """Repeat what takes one character, which leads to the same end in no two ways."""
+        end, last = at, min(len(self._text), at + most)
+        while end < last and self.fits(node, self._text[end]):
+            end += 1
+            self._step()
+        for each in range(end, at + least - 1, -1):
+            self._step()
+            yield each
+
     def _is_at(self, where: Any, at: int) -> bool:
         text, size = self._text, len(self._text)
         if where is op.AT_BEGINNING_STRING or (where is op.AT_BEGINNING and not self._flags & re.MULTILINE):
@@ -160,12 +188,12 @@ class Steps:
 
     def fits(self, node: Node, letter: str) -> bool:
         """Whether a node that takes one character takes this one."""
-        kind, given = node
-        key = (str(kind), given if isinstance(given, int) else id(given), letter)
-        if key not in self._fitting:
+        found = self._fitting.get((id(node), letter))
+        if found is None:
             either = {letter.lower(), letter.upper()} if self._flags & re.IGNORECASE else {letter}
-            self._fitting[key] = any(len(each) == 1 and self._takes(node, each) for each in either)
-        return self._fitting[key]
+            found = node, any(len(each) == 1 and self._takes(node, each) for each in either)
+            self._fitting[id(node), letter] = found
+        return found[1]
 
     def _takes(self, node: Node, letter: str) -> bool:
         kind, given = node

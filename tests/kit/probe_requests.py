@@ -15,8 +15,8 @@ import pytest
 from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.reach import Reach
 from monitor.lab.ca import Authority
-from monitor.look.demand import MODULES, Prober, RefusedProbe
-from monitor.metrics.probed import Probed
+from monitor.look.demand import Prober, ProbeRequest, RefusedProbe
+from monitor.metrics.probed import Probed, ProbedFiles
 from monitor.state.trust import TrustContext, read_trust_context
 from tests.kit.prometheus import check_metrics
 
@@ -48,11 +48,13 @@ def trust_context_of(directory: Path, root_ca: Authority) -> Surround:
 
 
 def probe(
-    trust_context: TrustContext, target: str, module: str = "tls", seconds: float = 10.0
-) -> Probed | RefusedProbe:
-    async def asked() -> Probed | RefusedProbe:
+    trust_context: TrustContext, target: str, module: str = "tls", seconds: float = 10.0, hostname: str | None = None
+) -> Probed | ProbedFiles | RefusedProbe:
+    request = ProbeRequest(target, module, hostname, seconds)
+
+    async def asked() -> Probed | ProbedFiles | RefusedProbe:
         with ThreadPoolExecutor(1) as worker:
-            return await Prober(worker, 10).probe(target, MODULES[module], trust_context, seconds)
+            return await Prober(worker, worker, 10).probe(request, trust_context)
 
     return asyncio.run(asked())
 

@@ -29,8 +29,12 @@ class Prometheus:
         scrape: Mapping[str, object] = MappingProxyType({}),
         alertmanagers: Sequence[str] = (),
         every: str = "200ms",
+        more: Sequence[Mapping[str, object]] = (),
     ) -> None:
-        """Take from `scrape` what else the scrape configuration says; alerts go to `alertmanagers` (`host:port`)."""
+        """Take from `scrape` what else the scrape configuration says; alerts go to `alertmanagers` (`host:port`).
+
+        `more` are further scrape configurations.
+        """
         self.directory = directory
         self.host, self.port = free_address()
         self._targets = list(targets)
@@ -38,6 +42,7 @@ class Prometheus:
         self._scrape = dict(scrape)
         self._alertmanagers = list(alertmanagers)
         self._every = every
+        self._more = list(more)
         self._process: ServerProcess | None = None
 
     def start(self) -> None:
@@ -114,7 +119,8 @@ class Prometheus:
             "rule_files": self._rules,
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": self._alertmanagers}]}]},
             "scrape_configs": [
-                {"job_name": "certvigil", "static_configs": [{"targets": self._targets}], **self._scrape}
+                {"job_name": "certvigil", "static_configs": [{"targets": self._targets}], **self._scrape},
+                *self._more,
             ],
         }
 

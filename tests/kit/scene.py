@@ -224,9 +224,9 @@ class Scene:
         """Return how transactions ended, by the journal."""
         return [each.event.value for each in self.records() if each.event in ENDED]
 
-    def beside(self) -> list[str]:
-        """Return what lies beside the targets and is none, but for what stays linked for its time."""
-        kept = kept_aside(self.records())
+    def beside(self, records: Iterable[Record] | None = None) -> list[str]:
+        """Return what lies beside the targets and is none, but for what stays linked for its time by the records."""
+        kept = kept_aside(self.records() if records is None else records)
         return [
             f"{each}/{name}"
             for each in self.components
@@ -273,10 +273,11 @@ def broken(scene: Scene, order: Order, *, served: bool = True) -> list[str]:
     now = [state(scene.disk, change.path) for change in changes]
     old = all(found == change.before for found, change in zip(now, changes, strict=True))
     new = all(found == change.after for found, change in zip(now, changes, strict=True))
-    if frozen(scene.records()):
+    records = scene.records()
+    if frozen(records):
         return [] if not torn(scene, order) else ["frozen with a torn file"]
     wrong = [] if old or new else ["neither all old nor all new"]
-    wrong += [f"left beside: {name}" for name in scene.beside()]
+    wrong += [f"left beside: {name}" for name in scene.beside(records)]
     if served:
         wrong += [
             f"{each} serves what is not on disk"

@@ -55,7 +55,7 @@ class WebComponent:
             "trust_stores": {"corporate": {"bundle": str(self.directory / "root.pem")}},
             "clients": {"browser": {"trusts": "corporate"}},
             "components": {"web": component},
-            "validation": {"successes": 2, "interval": "0.1s", "deadline": "2s"},
+            "validation": {"successes": 2, "interval": "0.1s", "deadline": "2s", "handshakes": 2},
         }
         Path(self.config).write_text(json.dumps(document))
 

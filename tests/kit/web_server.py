@@ -15,14 +15,15 @@ import uvloop
 
 from config.channel import FindingMatch, Silence
 from config.document import Mistake
+from config.expected import ANY_MODERN, AllowedTLS
 from config.model import Settings
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
 from monitor.decide.situation import Situation
 from monitor.http import DaemonStatus, WebServer
-from monitor.look.demand import Module, RefusedProbe
+from monitor.look.demand import ProbeRequest, RefusedProbe
 from monitor.metrics import Page, Piece
-from monitor.metrics.probed import Probed
+from monitor.metrics.probed import Probed, ProbedFiles
 from monitor.notify.delivery import Delivery
 from monitor.notify.lifecycle import Alert
 from monitor.notify.outbox import RequestedSilence
@@ -103,7 +104,8 @@ class FakeView:
     reasons: Sequence[str] = ()
     happened: Sequence[HistoryEntry] | Degraded = ()
     mistakes: Sequence[Mistake] = ()
-    probed: list[tuple[str, str, float]] = field(default_factory=list)
+    probed: list[ProbeRequest] = field(default_factory=list)
+    refusal: RefusedProbe = RefusedProbe("it is none of the endpoints")  # noqa: RUF009 (it is frozen)
     decided_by: Sequence[Situation] = ()
     asked_by: list[str] = field(default_factory=list)
     asked_for: list[tuple[str | None, float, float | None, int]] = field(default_factory=list)
@@ -113,6 +115,7 @@ class FakeView:
     takes: str = ""
     inventoried: Mapping[str, Any] = field(default_factory=lambda: NOTHING_INVENTORIED)
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
+    allowed: Mapping[str, AllowedTLS] = field(default_factory=dict)
 
     def add(self, *believed: TargetState) -> None:
         for each in believed:
@@ -121,6 +124,9 @@ class FakeView:
 
     def targets(self) -> Mapping[str, TargetState]:
         return self.registry
+
+    def allowed_tls(self, target: str) -> AllowedTLS:
+        return self.allowed.get(target, ANY_MODERN)
 
     def situations(self) -> Sequence[Situation]:
         return self.decided_by
@@ -168,9 +174,9 @@ class FakeView:
     async def rotation(self) -> Mapping[str, Any]:
         return NO_ROTATION
 
-    async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
-        self.probed.append((target, module.prober, seconds))
-        return RefusedProbe("it is none of the endpoints")
+    async def probe(self, request: ProbeRequest) -> Probed | ProbedFiles | RefusedProbe:
+        self.probed.append(request)
+        return self.refusal
 
     async def reload(self, who: str) -> Sequence[Mistake]:
         self.asked_by.append(who)

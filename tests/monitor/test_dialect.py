@@ -26,7 +26,7 @@ ABOUT_NOW = range(1_000_000_000, 5_000_000_000)
 """Unix times of this age."""
 CERTIFICATE = {
     *("subject", "issuer", "serial", "not_before", "not_after", "sha256", "names", "key", "spki_sha256"),
-    *("signature_hash", "is_ca", "failures"),
+    *("signature_hash", "signature", "is_ca", "failures"),
 }
 
 
@@ -54,7 +54,7 @@ def check(command: str, text: str) -> Any:
                 assert TIME.fullmatch(value), f"{place} is no time: {value}"
         if {"subject", "issuer"} <= each.keys():
             assert each.keys() >= CERTIFICATE, f"{command}: {where}"
-            assert each["key"].keys() == {"kind", "bits"}
+            assert each["key"].keys() == {"kind", "bits", "name", "strength"}
         # A situation has the client's verdict with its time, in place of the cause.
         if "client" in each and "situations" not in where:
             assert {"client", "target", "accepts", "why"} <= each.keys(), f"{command}: {where}"
@@ -85,6 +85,7 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         assert run(
             "check", web.site.certificate, web.server.address, "--ca-file", f"{web.directory}/root.pem", code=None
         )
+        assert run("doctor", *config, *socket, code=None)["checks"]
         assert run("inventory", *socket)["components"][0]["component"] == "web"
         assert run("backups", *config)["sets"] == []
         assert run("recover", "--thaw", "web", *config)["not_frozen"] == ["web"]
@@ -137,6 +138,7 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         assert [check("audit", line) for line in lines]
     with tempfile.TemporaryDirectory() as directory:
         kit = ("windows", f"{web.directory}/root.pem", "--out", f"{directory}/kit")
+        assert run("discover", "--port", "1", "--root", directory)["ports"] == []
         assert run("export", *kit, *appliance_config(directory))["certificates"]
         assert run("guide", *appliance_config(directory))["topics"]
         assert run("guide", "replace", *appliance_config(directory))["steps"]

@@ -138,7 +138,7 @@ def test_a_new_root_comes_and_the_old_one_goes_and_every_wrong_order_is_refused(
     assert site.order() == AT_START
     code, said = site.run("rotate")
     assert code == 1
-    assert f"certvigil trust add cacerts --from {site.directory}/new.pem" in said
+    assert f"certvigil trust add cacerts --from {site.directory}/new.pem --sha256 {NEW}" in said
     assert f"certvigil trust confirm windows --root {NEW}" in said
 
     # The leaf too early: each store without the root is named, with the command that adds it.
@@ -146,7 +146,7 @@ def test_a_new_root_comes_and_the_old_one_goes_and_every_wrong_order_is_refused(
     assert code == 1, said
     for client, store in (("portal", "cacerts"), ("engine", "bundle")):
         assert f"client_lost: {client} would no longer accept web" in said
-        first = f"CN=The next root: first `certvigil trust add {store} --from ROOT`"
+        first = f"CN=The next root: first `certvigil trust add {store} --from ROOT --sha256 SHA256`, once"
         assert re.search(f"its trust store {store} lacks the issuer of .*, {re.escape(first)}", said), said
     assert "the root of CN=The next root is not at hand: give it with the candidate" in said
     # The old root too early.

@@ -71,7 +71,7 @@ class Dual:
                 }
                 for kind, site in self.owned.items()
             },
-            "validation": {"successes": 2, "interval": "0.1s", "deadline": "2s"},
+            "validation": {"successes": 2, "interval": "0.1s", "deadline": "2s", "handshakes": 2},
         }
         (self.directory / "certvigil.yaml").write_text(json.dumps(document))
         return document

@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 from config.expected import AllowedTLS
 from config.model import CertifiStore, Client, Endpoint, TrustStore
 from config.text import Printable, harmless
-from config.vocabulary import Code, Severity, TLSVersion, UnreachableReason, Verdict, VerifierName
+from config.vocabulary import ClientCertificateUse as Use
+from config.vocabulary import Code, KeyKind, Severity, TLSVersion, UnreachableReason, Verdict, VerifierName
 from monitor.lab.ca import DAY, UNKNOWN_CRITICAL, Authority, Issued, KeyType, Knobs
 from probes.assess import EndpointContext, assess_endpoint
 from probes.certificate import Certificate, certificate
 from probes.chain import presented_path
 from probes.finding import Assessment, verdict
 from probes.judge.client import View
-from probes.judge.state import OnDisk
+from probes.judge.state import OnDisk, judge_agreement
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.trust import Trust, read_trust
 
@@ -272,6 +273,67 @@ def test_addresses_that_differ_disagree() -> None:
     observation = EndpointObservation("web", NOW, (presented(one, ISSUING), presented(two, ISSUING, address="::1")))
     assessment = assess_endpoint(observation, EndpointContext(ENDPOINT, (view(trust(ROOT)),)), NOW)
     assert codes(assessment) == {Code.ENDPOINTS_DISAGREE}
+    groups = sorted([f"{value(one).short_sha256} at 127.0.0.1", f"{value(two).short_sha256} at ::1"])
+    told = "; ".join(groups)
+    assert assessment.findings[0].detail == f"addresses present different certificates (sha256): {told}"
+
+
+def test_a_finding_on_one_of_several_addresses_names_it() -> None:
+    dark = Unreachable(Printable("::1"), UnreachableReason.CONNECTION_REFUSED, Printable("Connection refused"))
+    seen = (presented(ISSUING.issue(NAME), ISSUING),)
+    for answering, told in ((seen, "Connection refused (at ::1)"), ((), "Connection refused")):
+        observation = EndpointObservation("web", NOW, answering, (dark,))
+        (found,) = assess_endpoint(observation, EndpointContext(ENDPOINT, (view(trust(ROOT)),)), NOW).findings
+        assert (found.code, found.detail) == (Code.UNREACHABLE, f"connection_refused: {told}")
+
+
+def test_many_addresses_that_disagree_are_told_in_short() -> None:
+    one, two = ISSUING.issue(NAME), ISSUING.issue(NAME)
+    many = [presented(one, ISSUING, address=f"192.0.2.{number}") for number in range(10, 50)]
+    (found,) = judge_agreement([*many, presented(two, ISSUING, address="::1")])
+    assert f"{value(one).short_sha256} at 192.0.2.10, 192.0.2.11, " in found.detail
+    assert "192.0.2.17 and 32 more" in found.detail
+    assert f"{value(two).short_sha256} at ::1" in found.detail
+
+
+def test_certificates_for_two_kinds_of_key_agree_where_both_are_asked_for() -> None:
+    ec, rsa, other = ISSUING.issue(NAME), ISSUING.issue(NAME, key=KeyType.RSA2048), ISSUING.issue(NAME)
+    endpoint = replace(ENDPOINT, key_types=(KeyKind.RSA, KeyKind.EC))
+    both = tuple(presented(each, ISSUING, address=address) for each in (rsa, ec) for address in ("192.0.2.1", "::1"))
+    context = EndpointContext(endpoint, (view(trust(ROOT)),))
+    assert codes(assess_endpoint(EndpointObservation("web", NOW, both), context, NOW)) == set()
+    odd = EndpointObservation("web", NOW, (*both, presented(other, ISSUING, address="192.0.2.2")))
+    (found,) = assess_endpoint(odd, context, NOW).findings
+    assert (found.code, found.subject) == (Code.ENDPOINTS_DISAGREE, "ec")
+
+
+@pytest.mark.parametrize(
+    ("use", "fault", "detail"),
+    [
+        (Use.REFUSED, "the server refused it with the alert unknown_ca", "refused: the server refused it"),
+        (Use.REQUIRED, "/client.key: Permission denied", "unusable: /client.key: Permission denied"),
+        (Use.UNUSABLE, "/client.key: Permission denied", "unusable: /client.key: Permission denied"),
+        (Use.REQUIRED, "", None),
+        (Use.REQUESTED, "", None),
+        (Use.ACCEPTED, "", None),
+    ],
+)
+def test_a_client_certificate_that_serves_nobody_is_a_warning_beside_a_chain_that_was_seen(
+    use: Use, fault: str, detail: str | None
+) -> None:
+    seen = replace(
+        presented(ISSUING.issue(NAME), ISSUING), client_certificate=use, client_certificate_fault=harmless(fault)
+    )
+    assessment = assess_endpoint(
+        EndpointObservation("web", NOW, (seen,)), EndpointContext(ENDPOINT, (view(trust(ROOT)),)), NOW
+    )
+    assert [edge.accepted for edge in assessment.edges] == [True]
+    told = [(each.code, each.severity, each.subject) for each in assessment.findings]
+    if detail is None:
+        assert told == []
+    else:
+        assert told == [(Code.CLIENT_CERTIFICATE_FAILED, Severity.WARNING, "127.0.0.1")]
+        assert assessment.findings[0].detail.startswith(detail)
 
 
 def test_a_certificate_on_disk_that_is_not_served_counts_after_the_grace() -> None:

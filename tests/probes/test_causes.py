@@ -46,9 +46,14 @@ def trust(*anchors: Issued | bytes, name: str = "corp") -> Trust:
 
 
 def judge(
-    chain: Sequence[Issued | bytes], store: Trust, verifier: VerifierName, *elsewhere: Trust, level: int = 2
+    chain: Sequence[Issued | bytes],
+    store: Trust,
+    verifier: VerifierName,
+    *elsewhere: Trust,
+    level: int = 2,
+    post_quantum: bool = False,
 ) -> ChainVerdict:
-    view = View(Client("client", store.name, verifier, security_level=level), store)
+    view = View(Client("client", store.name, verifier, security_level=level, post_quantum=post_quantum), store)
     verdict = judge_chain(tuple(map(value, chain)), view, NOW, elsewhere)
     assert not any(_FOR_DEVELOPERS.search(each.detail) for each in verdict.causes)
     return verdict
@@ -242,6 +247,19 @@ def test_an_algorithm_that_most_clients_do_not_know_is_accepted_by_none(
     assert found.code is Code.PATH_REJECTED
     assert "ML-DSA-65" in found.detail
     assert value(chain[0]).failures == ()
+
+
+@pytest.mark.parametrize("by", [False, True], ids=["its own key", "its issuer's key"])
+def test_ml_dsa_is_accepted_by_a_client_that_is_declared_to_know_it_as_far_as_its_level_goes(by: bool) -> None:
+    chain, store = post_quantum(by=by)
+    refused = cause(judge(chain, store, VerifierName.OPENSSL))
+    assert "ML-DSA-65, which OpenSSL knows only since its version 3.5" in refused.detail
+    assert cure_of(refused).startswith("say `post_quantum: true` of the client where it has that version; else ")
+    judged = judge(chain, store, VerifierName.OPENSSL, post_quantum=True)
+    assert judged.accepted
+    assert [each.code for each in judged.causes] == [Code.NONCONFORMING]
+    weak = cause(judge(chain, store, VerifierName.OPENSSL, post_quantum=True, level=5))
+    assert weak.code in {Code.WEAK_KEY, Code.WEAK_SIGNATURE}
 
 
 @BOTH

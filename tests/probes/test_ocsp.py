@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, self_signed
 from probes.certificate import Certificate, certificate
@@ -184,6 +186,17 @@ def test_no_bit_flips_unnoticed() -> None:
         bad = good[:position] + bytes([good[position] ^ 4]) + good[position + 1 :]
         found = ocsp_answer(bad, value(leaf()), at)
         assert isinstance(found, OCSPFault) or found.why_no_proof(NOW) or position < 30  # the frame is not signed
+
+
+@settings(max_examples=200, deadline=None)
+@given(edits=st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=3)), max_size=4), tail=st.binary(max_size=8))
+def test_no_bytes_raise_or_say_something_unprintable(edits: list[tuple[int, bytes]], tail: bytes) -> None:
+    der = bytearray(response(delegate(), status=ocsp.OCSPCertStatus.REVOKED))
+    for at, piece in edits:
+        der[at % len(der) : at % len(der) + len(piece)] = piece
+    found = ocsp_answer(bytes(der) + tail, value(leaf()), (value(ca()),))
+    text = found.why if isinstance(found, OCSPFault) else f"{found.reason}{found.doubt}{found.why_no_proof(NOW)}"
+    assert text.isprintable()
 
 
 def test_the_issuer_is_sought_by_its_name() -> None:

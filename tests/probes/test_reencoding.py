@@ -24,7 +24,7 @@ from config.vocabulary import Code, FileRole, KeyKind, TLSVersion, VerifierName
 from monitor.lab.ca import bundle
 from monitor.lab.servers import Lighttpd, replace_file, write_site
 from probes.assess import EndpointContext, FileContext, assess_endpoint, assess_file
-from probes.certificate import Key, certificate
+from probes.certificate import certificate
 from probes.chain import signed
 from probes.file import look_at_file
 from probes.judge.client import View
@@ -184,7 +184,7 @@ def test_a_key_that_nobody_can_read_is_unknown_and_the_rest_is_known() -> None:
         return [*fields[:6], fields[6].replace(curve, b"\x04" + curve[1:]), *fields[7:]]
 
     held = certificate(odd_certificate(ISSUING, Oddity(edit, ""), NAME).der())
-    assert (held.key, held.names) == (Key(KeyKind.UNKNOWN, 0), (f"DNS:{NAME}",))
+    assert (held.key.kind, held.key.bits, held.names) == (KeyKind.UNKNOWN, 0, (f"DNS:{NAME}",))
     assert held.failures == ("public key cannot be decoded: it is not well-formed",)
     assert not held.is_strict
     assert signed(certificate(ISSUING.der()), held)

@@ -6,6 +6,7 @@ import time
 from base64 import encodebytes
 
 import pytest
+from cryptography import x509
 
 from config.model import Client, Endpoint, FileTarget
 from config.text import Printable, harmless
@@ -21,6 +22,7 @@ from probes.revocation.crl import lists_in
 from probes.revocation.evidence import NO_EVIDENCE, Evidence
 from probes.trust import Trust
 from tests.kit.crl import LISTS_AT, Entry, crl, crl_pem, lists_at
+from tests.kit.responder import answer
 
 NOW = float(int(time.time()))
 ROOT = Authority.root("Root")
@@ -178,3 +180,35 @@ def test_the_same_file_with_a_certificate_before_lacks_it_now() -> None:
     target = FileTarget("/x", "/x", FileRole.LISTED)
     context = FileContext(target, last_known=(value(LEAF),))
     assert found(assess_file(look_into(WEEK, target, NOW), context, NOW), Code.NO_CERTIFICATE)
+
+
+# Staples
+
+MUST_STAPLE = x509.TLSFeature([x509.TLSFeatureType.status_request])
+PROMISING = CA.issue("www.example.com", extensions=[x509.Extension(MUST_STAPLE.oid, False, MUST_STAPLE)])
+
+
+def with_staple(staple: bytes, of: Issued, view: View = BROWSER, version: str = "TLSv1.3") -> Assessment:
+    shown = Presented(harmless("192.0.2.1"), tuple(map(value, (of, CA))), version, "", "", staple=staple)
+    context = EndpointContext(Endpoint("web", "www.example.com", 443), (view,))
+    return assess_endpoint(EndpointObservation("web", NOW, (shown,)), context, NOW)
+
+
+def test_a_promised_staple_that_does_not_come_is_told_of_the_address() -> None:
+    (missing,) = with_staple(b"", PROMISING).findings
+    assert (missing.code, missing.severity) == (Code.MUST_STAPLE_WITHOUT_STAPLE, Severity.WARNING)
+    assert missing.subject == "192.0.2.1"
+    assert not with_staple(answer(CA, PROMISING, NOW), PROMISING).findings
+    assert not with_staple(b"", LEAF).findings
+    assert not with_staple(b"", PROMISING, version="").findings, "nobody knows the handshake"
+
+
+def test_a_staple_tells_whether_the_certificate_is_revoked() -> None:
+    seen = with_staple(answer(CA, LEAF, NOW, NOW - DAY), LEAF)
+    (revoked,) = found(seen, Code.REVOKED)
+    assert "for the reason superseded" in revoked.detail
+    assert not seen.edges[0].accepted
+    (unknown,) = with_staple(answer(CA, LEAF, NOW, lasts=-1000), LEAF, BANK).findings[:1]
+    assert unknown.code in {Code.REVOCATION_UNKNOWN, Code.CLIENT_REJECTS}
+    assert found(with_staple(b"damaged", LEAF), Code.REVOCATION_UNKNOWN)
+    assert not with_staple(answer(ROOT, CA, NOW, NOW), LEAF).findings[1:]

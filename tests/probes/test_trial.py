@@ -28,31 +28,31 @@ from tests.kit.worlds import in_a_process
 
 LEAF = Authority.root().issue("www.example.com", key=KeyType.P256)
 FOREVER = 2**31 - 1
+HOSTILE = hiding(LEAF, FOREVER)
+"""What a trial found out about it is remembered, which spares the next test three seconds of work."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:PKCS#12 .* could not be parsed as DER:UserWarning")
 
 
 def test_a_keystore_that_hides_how_much_work_it_takes_is_not_opened_here() -> None:
     assert len(unlock(hiding(LEAF, 2), PASSWORD).keys) == 1, "the shape as such is opened"
-    hostile = hiding(LEAF, FOREVER)
-    assert seal_of(hostile).work < 10
+    assert seal_of(HOSTILE).work < 10
     before = time.process_time()
-    (fault,) = unlock(hostile, PASSWORD).faults
+    (fault,) = unlock(HOSTILE, PASSWORD).faults
     assert fault.reason is UnreadableReason.TOO_LARGE
     assert "takes more than 3 s of work" in fault.detail
     assert time.process_time() - before < 1.0
 
 
 def test_the_daemon_and_an_inbox_say_that_it_takes_too_much_work(tmp_path: Path) -> None:
-    data = hiding(LEAF, FOREVER)
     path, secret = tmp_path / "site.p12", tmp_path / "site.pass"
-    path.write_bytes(data)
+    path.write_bytes(HOSTILE)
     secret.write_bytes(PASSWORD)
     target = FileTarget("site", str(path), FileRole.KEYSTORE, password_files=(str(secret),))
     failure = look_at_file(target, 1.8e9).failure
     assert failure is not None
     assert failure.reason is UnreadableReason.TOO_LARGE
-    made = read_candidates([Given("site.p12", data)], PASSWORD, [])
+    made = read_candidates([Given("site.p12", HOSTILE)], PASSWORD, [])
     assert isinstance(made, NoCandidate)
     assert "takes more than 3 s of work" in made.detail
 
@@ -161,9 +161,8 @@ def test_one_process_is_begun_for_many_trials_and_ended_when_there_are_no_more(
 
 def test_a_trial_that_is_too_dear_costs_the_next_nothing(forkers: trial._Forkers) -> None:
     before = children()
-    hostile = hiding(LEAF, FOREVER)
     with ThreadPoolExecutor() as threads:
-        dear = threads.submit(too_much_work, Sealed.KEYSTORE, hostile, PASSWORD)
+        dear = threads.submit(too_much_work, Sealed.KEYSTORE, HOSTILE, PASSWORD)
         wait_for(lambda: children() - before, what="the trial")
         assert not too_much_work(Sealed.KEYSTORE, keystore(LEAF), PASSWORD), "beside it"
         assert not dear.done()

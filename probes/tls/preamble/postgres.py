@@ -13,6 +13,8 @@ _REQUEST: Final = (8).to_bytes(4, "big") + (80_877_103).to_bytes(4, "big")
 
 def _answer(received: bytes) -> Agreed | Declined:
     match received[:1]:
+        case b"S" if received.startswith(b"SSH-"):
+            return Declined("does not speak PostgreSQL's protocol")
         case b"S":
             return agreed(received[1:])
         case b"N":

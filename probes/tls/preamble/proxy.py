@@ -46,7 +46,8 @@ def _answer_to_connect(wanting: str, received: bytes) -> Agreed | Declined | Non
 def _connected(code: bytes, left: bytes, wanting: str) -> Agreed | Declined:
     if code.startswith(b"2"):
         return Agreed(left)
-    return _declined(wanting if code == b"407" else f"answers CONNECT with the code {code.decode()}")
+    # tinyproxy says 401 where the password is wrong.
+    return _declined(wanting if code in {b"407", b"401"} else f"answers CONNECT with the code {code.decode()}")
 
 
 class _Awaits(Enum):

@@ -11,6 +11,7 @@ from config.model import Endpoint
 from config.vocabulary import EndpointProtocol
 from probes.tls.preamble import lines, xmpp
 from probes.tls.preamble.chained import Chained
+from probes.tls.preamble.dialogue import ProbeDialogue
 from probes.tls.preamble.ldap import LDAP
 from probes.tls.preamble.lines import LineDialogue
 from probes.tls.preamble.mysql import MySQL
@@ -53,10 +54,17 @@ def preamble_to(endpoint: Endpoint) -> Preamble | None:
     parts = (
         None if endpoint.proxy is None else proxy_preamble(endpoint.proxy, endpoint.host, endpoint.port),
         None if endpoint.proxy_protocol is None else ProxyHeader(endpoint.proxy_protocol),
-        preamble_of(endpoint.protocol, endpoint.verified_name),
+        ProbeDialogue(endpoint.dialogue)
+        if endpoint.dialogue
+        else preamble_of(endpoint.protocol, endpoint.verified_name),
     )
     present = [each for each in parts if each is not None]
     return Chained(present) if present else None
+
+
+def begins_in_the_clear(protocol: EndpointProtocol) -> bool:
+    """Whether the server is asked for TLS, to which it has to agree."""
+    return protocol in PREAMBLES or protocol in NAMED_PREAMBLES
 
 
 def preamble_of(protocol: EndpointProtocol, server_name: str) -> Preamble | None:

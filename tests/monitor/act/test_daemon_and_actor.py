@@ -150,6 +150,20 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def test_requests_and_offers_that_wait_show_in_the_metrics(web: ActorHouse, tmp_path: Path) -> None:
+    brought = tmp_path / "offer.pem"
+    brought.write_bytes(fresh().pem())
+    with both(web, {"mode": "approve"}) as (daemon, _):
+        for of, command in (("requests", ("csr", "web")), ("offers", ("offer", "web", str(brought)))):
+            waiting, since = (
+                series(f"{of}_{each}", component="web") for each in ("waiting", "oldest_timestamp_seconds")
+            )
+            daemon.wait_for(lambda waiting=waiting: daemon.metrics().get(waiting) == 0, "none")
+            assert certvigil(*command, "--config", daemon.config_file).returncode == 0
+            daemon.wait_for(lambda waiting=waiting: daemon.metrics()[waiting] == 1, "one")
+            assert abs(daemon.metrics()[since] - time.time()) < 60
+
+
 def test_with_mode_auto_nobody_is_asked(web: ActorHouse) -> None:
     new = fresh()
     with both(web, {"mode": "auto", "allowed_issuers": [ISSUER]}) as (daemon, _):

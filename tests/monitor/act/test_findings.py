@@ -104,7 +104,7 @@ def test_an_offer_that_cannot_be_used_alarms_nobody_and_its_cure_is_not_the_inbo
     (found,) = findings_of(component)
     assert (found.code, found.severity) == (Code.CANDIDATE_REFUSED, Severity.NOTICE)
     assert without_cure(found.detail) == "no_certificate: it is no regular file"
-    assert cure(found.code, found.detail).endswith("whoever offered it, or root, can take it out")
+    assert cure(found.code, found.detail).endswith("takes it out: `certvigil offer --withdraw NAME`")
 
 
 def test_a_failure_that_passes_names_the_way_to_end_the_wait() -> None:

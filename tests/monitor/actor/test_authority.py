@@ -97,7 +97,8 @@ def test_nothing_else_is_done_by_the_daemon_to_several_at_once(config: Config, k
 
 def test_what_no_rule_permits_the_daemon_is_for_an_operator(config: Config) -> None:
     """A verb that is added is not permitted to the daemon until a rule says so."""
-    permitted = {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE, Verb.READ, Verb.CARRY_OUT, Verb.OFFER}
+    permitted = {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE, Verb.READ, Verb.CARRY_OUT}
+    permitted |= {Verb.OFFER, Verb.OFFERS, Verb.WITHDRAW}
     for verb in set(Verb) - permitted:
         assert objection(Role.DAEMON, Request(verb), config, BOTH) == (
             f"the daemon may not ask for '{verb}': that is for an operator"

@@ -6,7 +6,8 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,10 +21,10 @@ from actions.world import World
 from config.load import load
 from config.model import Config
 from monitor.actor.request import Document, Request, Verb
-from monitor.lab.ca import DAY, Authority, Issued
+from monitor.lab.ca import DAY, Authority, Issued, self_signed
 from monitor.lab.servers import replace_file
 from tests.kit.actor import ALONE, APPROVED, ISSUER, PERSON, ActorHouse, Right
-from tests.kit.authority import fresh
+from tests.kit.authority import NAME, fresh
 from tests.kit.liar import Liar, lying
 from tests.kit.openssl_client import presented
 
@@ -311,3 +312,61 @@ def test_a_folder_that_cannot_be_read_shuts_out_no_set_of_certvigil_s_own(liar: 
     assert (code, f"web: {folder_of(liar.web)} cannot be read" in " ".join(said.split())) == (0, True), said
     done(liar.ask(DEFAULT, PERSON))
     assert presented(liar.web.server)[0] == liar.web.old.der()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the folder is given to another user")
+@pytest.mark.parametrize("before", [True, False], ids=["before the first change", "after it"])
+def test_the_default_is_what_the_product_made_itself_where_only_root_can_have_put_it_there(
+    before: bool, liar: Liar
+) -> None:
+    configured(liar, default_certificate={"self_signed": True})
+    made = self_signed(NAME)
+    keep(liar.web, DATE, made)
+    if not before:
+        liar.replaced()
+    assert [each["set"] for each in sets(liar)["sets"] if each["default"]] == [DATE]
+    lost = refused(liar, DEFAULT)
+    assert "browser" in lost, "each client that it loses is named first"
+    said = done(liar.ask(replace(DEFAULT, losses=("browser",)), PERSON))
+    assert f"the default is set {DATE} of {folder_of(liar.web)}, which " in said
+    assert presented(liar.web.server)[0] == made.der()
+
+
+def _by_another(folder: Path) -> None:
+    os.chown(folder, 65534, -1)
+
+
+def _file_of_another(folder: Path) -> None:
+    os.chown(folder / f"{DATE}-web.crt", 65534, -1)
+
+
+def _open_to_all(folder: Path) -> None:
+    folder.chmod(0o1777)
+
+
+def _of_a_ca(folder: Path) -> None:
+    issued = fresh()
+    replace_file(str(folder / f"{DATE}-web.crt"), issued.chain_pem())
+    replace_file(str(folder / f"{DATE}-web.key"), issued.key_pem(), 0o600)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the folder is given to another user")
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (_by_another, "others than root may have put it there ({0}: {0}: belongs to user 65534, expected root)"),
+        (_file_of_another, "others than root may have put it there ({0}: {0}/20200101-web.crt: belongs to user 65534"),
+        (_open_to_all, "others than root may have put it there ({0}: writable by group or others (mode 1777)"),
+        (_of_a_ca, "the certificate of web in it is not the product's own default one"),
+    ],
+)
+def test_a_set_that_another_user_may_have_dated_is_no_default_and_the_refusal_says_why(
+    spoil: Callable[[Path], None], why: str, liar: Liar
+) -> None:
+    configured(liar, default_certificate={"self_signed": True})
+    keep(liar.web, DATE, self_signed(NAME))
+    spoil(Path(folder_of(liar.web)))
+    assert not [each for each in sets(liar)["sets"] if each["default"]]
+    said = refused(liar, replace(DEFAULT, losses=("browser",)))
+    assert f"`certvigil rollback web --to {DATE}` gives back set {DATE}" in said
+    assert f", the first whole one, but {why.format(folder_of(liar.web))}" in said

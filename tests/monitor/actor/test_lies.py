@@ -127,7 +127,7 @@ def test_a_service_that_does_not_live_with_the_new_certificate_is_brought_back_w
 ) -> None:
     component, server = machine.supervised(with_the_new)
     # Longer than its supervisor tries: else each look might meet it in one of its moments.
-    component.validation = {"successes": 12, "interval": "0.2s", "deadline": "15s"}
+    component.validation = {"successes": 12, "interval": "0.2s", "deadline": "15s", "handshakes": 2}
     before = component.on_disk()
     ending = component.replace(fresh())
     assert ended(ending) == (Outcome.ROLLED_BACK, Cause.NOT_SERVED)
@@ -149,7 +149,7 @@ def test_a_service_that_its_supervisor_has_given_up_is_not_waited_for_and_any_ot
     with_the_new: str, is_over: bool, machine: ServerMachine
 ) -> None:
     component, _ = machine.supervised(with_the_new.replace("{flag}", str(machine.directory / "flag")))
-    component.validation = {"successes": 2, "interval": "0.3s", "deadline": "60s"}
+    component.validation = {"successes": 2, "interval": "0.3s", "deadline": "60s", "handshakes": 2}
     began = time.monotonic()
     ending = component.replace(fresh())
     if is_over:

@@ -25,6 +25,7 @@ from monitor.actor.authority import Role, objection
 from monitor.actor.context import actor_context
 from monitor.actor.handed import CandidateFiles, announce
 from monitor.actor.handlers import handle
+from monitor.actor.offer_list import expire_offers
 from monitor.actor.offers import MOST_OVER_SOCKET
 from monitor.actor.pace import MOST_RECORDS, Pace
 from monitor.actor.request import Document, Request, Verb, decode, encode
@@ -33,10 +34,11 @@ from monitor.lab.ca import DAY, Authority, KeyType, bundle, new_key
 from monitor.lab.servers import replace_file
 from monitor.state.trust import read_trust_context
 from probes.certificate import certificate
-from tests.kit.actor import ALONE, APPROVED
+from tests.kit.actor import ALONE, APPROVED, PERSON, Right
 from tests.kit.appliance import MEMBERS, Appliance, appliance
 from tests.kit.authority import ISSUING, NAME, ROOT, fresh
 from tests.kit.daemon import RunningDaemon
+from tests.kit.liar import Shifted
 from tests.kit.requests import answer_of, signed
 
 pytestmark = [pytest.mark.server("nginx"), pytest.mark.server("lighttpd")]
@@ -476,3 +478,77 @@ def test_nobody_is_told_to_trust_the_ca_of_an_offer(primary: Appliance) -> None:
             assert "to the client's store" not in each["detail"]
             assert "to cure it" not in each["detail"]
     assert "client_lost" in grounds
+
+
+# Taking offers out
+
+
+def offers(machine: Appliance) -> list[Document]:
+    found: list[Document] = machine.do(Request(Verb.OFFERS), ALONE)["offers"]
+    return found
+
+
+def withdraw(machine: Appliance, name: str, right: Right = PERSON, uid: int | None = None) -> Document:
+    return machine.do(Request(Verb.WITHDRAW, key=name[:16], why="a mistake"), right, uid)
+
+
+def test_an_operator_takes_out_an_offer_that_cannot_be_used_and_the_audit_has_it(primary: Appliance) -> None:
+    lay(primary, "key.pem", fresh().key_pem())
+    lay(primary, b"\xff\n.pem", fresh().pem())
+    os.symlink("/etc/shadow", lay(primary, "empty", b"") + ".pem")
+    offer(primary, fresh().pem())
+    told = offers(primary)
+    assert plan(primary)["offers"]["waiting"] == len(told) == 5
+    assert [each["way"] for each in told].count("socket") == 1
+    unusable = [each["unusable"].partition(":")[0].partition(",")[0] for each in told if "unusable" in each]
+    assert sorted(unusable) == ["it holds a private key", "it is no regular file", "no_certificate"]
+    code, said = primary.command("offer", "--list")
+    assert code == 0, said
+    assert said.count("\tnot used: ") == 3
+    for each in told:
+        code, said = primary.command("offer", "--withdraw", each["offer"][:12], "--why", "a mistake")
+        assert (code, said) == (0, f"withdrawn  the offer {each['offer']} for primary\n")
+    assert offers(primary) == []
+    assert os.path.exists("/etc/shadow"), "a link is taken out, and not what it leads to"
+    assert primary.last("offer_withdrawn")["reason"] == "it was withdrawn: a mistake"
+    code, said = primary.command("audit", "--action", "offer")
+    assert said.count("offer_withdrawn") == 5
+    assert primary.command("offer", "--list") == (0, "nothing is offered\n")
+    code, said = primary.command("offer", "--withdraw", told[0]["offer"])
+    assert (code, said) == (4, f"certvigil: no offer begins with {told[0]['offer']}; there are: none\n")
+
+
+@ROOT_ONLY
+def test_whoever_is_no_operator_takes_out_only_what_he_brought(primary: Appliance) -> None:
+    offer(primary, fresh().pem(), uid=NOBODY)
+    lay(primary, "site.pem", fresh().pem(), 1)
+    by = {each["by"].partition(" ")[0]: each["offer"] for each in offers(primary)}
+    assert "an operator may withdraw it, or who brought it" in withdraw(primary, by["daemon"], ALONE, NOBODY)["cannot"]
+    assert withdraw(primary, by["nobody"], ALONE, NOBODY)["component"] == "primary"
+    assert [each["offer"] for each in offers(primary)] == [by["daemon"]]
+
+
+def test_an_offer_that_was_replaced_meanwhile_has_another_name(primary: Appliance) -> None:
+    lay(primary, "site.pem", fresh().pem())
+    (before,) = offers(primary)
+    lay(primary, "site.pem", fresh().pem())
+    (after,) = offers(primary)
+    assert "no offer begins with" in withdraw(primary, before["offer"])["cannot"]
+    assert withdraw(primary, after["offer"])["withdrawn"] == after["offer"]
+
+
+def test_an_offer_that_nobody_took_in_time_goes_unless_it_answers_a_request(primary: Appliance) -> None:
+    asked = primary.do(MAKE)["csr"]["pem"]
+    offer(primary, fresh().pem())
+    offer(primary, answer_of(signed(asked)))
+    lay(primary, "old.pem", fresh().pem())
+    config, world = load(primary.config_file, {}), Shifted()
+    assert isinstance(config, Config)
+    for later, left in ((89, 3), (91, 1), (92, 1)):
+        world.shift = later * DAY
+        with actor_context(read_trust_context(config)[0]) as context:
+            expire_offers(replace(context, world=world))
+        assert len(offers(primary)) == left
+    records = [each for each in primary.records() if each["event"] == "offer_withdrawn"]
+    assert [each["reason"] for each in records] == ["nobody took it within 90d"] * 2
+    assert len(primary.do(Request(Verb.REQUESTS))["requests"]) == 1

@@ -76,7 +76,7 @@ class ProposalBench:
             },
             "trust_stores": {"corporate": {"bundle": f"{self.directory}/root.pem"}},
             "components": {"web": component},
-            "validation": {"successes": 2, "interval": "0.1s", "deadline": "5s"},
+            "validation": {"successes": 2, "interval": "0.1s", "deadline": "5s", "handshakes": 2},
         }
         Path(self.directory, "certvigil.yaml").write_text(json.dumps(document))
 

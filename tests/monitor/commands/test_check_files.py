@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from monitor.lab.ca import Authority, Issued, KeyType, bundle
+from monitor.lab.ca import DAY, Authority, Issued, KeyType, bundle
 from tests.kit import java_keystore
+from tests.kit.crl import Entry, crl, crl_pem
 from tests.kit.daemon import begun, certvigil, on_a_terminal
 from tests.kit.keystore import PASSWORD, keystore
 
@@ -366,3 +368,20 @@ def test_a_directory_deleted_under_the_shell_is_said(tmp_path: Path) -> None:
         assert ran.returncode == code
         assert "Traceback" not in ran.stderr
         assert ("current directory was deleted" in ran.stderr) == (code == 3)
+
+
+def test_a_revocation_list_is_shown_and_tells_of_the_certificates_beside_it(tmp_path: Path) -> None:
+    now = time.time()
+    current = crl(ISSUING, now, Entry(SITE, now - 60))
+    put(tmp_path, {"site.pem": bundle(SITE.chain), "issuing.crl": crl_pem(current)})
+    put(tmp_path, {"root.crl": crl(ROOT, now, this_update=now - 9 * DAY, next_update=now - DAY, number=3)})
+    code, found = check(tmp_path / "site.pem", tmp_path / "issuing.crl", tmp_path / "root.crl")
+    assert code == 2
+    assert "revoked" in codes(found, "site.pem")
+    assert codes(found, "issuing.crl") == set()
+    assert codes(found, "root.crl") == {"crl_stale"}
+    (shown,) = next(each for each in found["targets"] if each["target"].endswith("root.crl"))["lists"]
+    assert (shown["issuer"], shown["number"], shown["base"]) == ("CN=Lab Root CA", 3, None)
+    said = certvigil("check", str(tmp_path / "issuing.crl")).stdout
+    assert "the revocation list of CN=Lab Issuing CA, whose next one is due at" in said
+    assert "private key" not in said

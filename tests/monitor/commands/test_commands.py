@@ -47,7 +47,7 @@ CHECK_SCHEMA = {
         "time": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"},
         "target": {
             "type": "object",
-            "required": ["target", "verdict", "findings", "chain", "addresses", "format", "keystore", "key"],
+            "required": ["target", "verdict", "findings", "chain", "addresses", "format", "keystore", "key", "offers"],
             "additionalProperties": False,
             "properties": {
                 "target": {"type": "string"},
@@ -59,6 +59,8 @@ CHECK_SCHEMA = {
                 # In full where it is one: tests/monitor/commands/test_check_files.py.
                 "keystore": {"type": "null"},
                 "key": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/key"}]},
+                # In full where it was asked for: tests/monitor/commands/test_check_offers.py.
+                "offers": {"type": "null"},
             },
         },
         "key": {
@@ -79,13 +81,20 @@ CHECK_SCHEMA = {
         },
         "address": {
             "type": "object",
-            "required": ["address", "version", "cipher", "group"],
+            "required": [
+                *("address", "version", "cipher", "group", "handshake_bytes"),
+                *("client_certificate", "client_certificate_fault", "staple"),
+            ],
             "additionalProperties": False,
             "properties": {
                 "address": {"type": "string", "format": "ipv4"},
                 "version": {"enum": ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]},
                 "cipher": {"type": "string"},
                 "group": {"type": "string"},
+                "handshake_bytes": {"type": "integer", "minimum": 500},
+                "client_certificate": {"const": "not_requested"},
+                "client_certificate_fault": {"const": ""},
+                "staple": {"type": "null"},
             },
         },
         "finding": {

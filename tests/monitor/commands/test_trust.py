@@ -85,6 +85,21 @@ def test_the_same_certificate_is_imported_once(stores: ClientStores) -> None:
     assert (stores.cacerts.read_bytes(), stores.said()) == (before, done)
 
 
+def test_a_certificate_is_taken_only_where_it_is_the_one_that_is_named(stores: ClientStores) -> None:
+    root, other, before = sha256(ROOT), sha256(OTHER), stores.cacerts.read_bytes()
+    colons = ":".join(other[at : at + 2] for at in range(0, 64, 2)).upper()
+    for named, why in (
+        ((colons,), f"CN=Lab Root CA has the sha256 {root}, which --sha256 does not name"),
+        ((root, other), f"no file has the certificate with the sha256 {other}"),
+        ((root[:16],), f"--sha256 takes the 64 digits of a SHA-256, and not '{root[:16]}'"),
+    ):
+        code, said = stores.add(*(word for each in named for word in ("--sha256", each)))
+        assert (code, said) == (4, f"certvigil: {why}\n")
+        assert unchanged(stores, before)
+    code, said = stores.add("--sha256", root, "--dry-run")
+    assert code == 0, said
+
+
 def test_an_alias_that_another_certificate_has_is_refused(stores: ClientStores) -> None:
     before = stores.cacerts.read_bytes()
     for alias in ("other", "OTHER"):

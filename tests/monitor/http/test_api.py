@@ -12,16 +12,19 @@ import httpx
 import pytest
 
 from config.document import Mistake
+from config.expected import AllowedTLS
 from config.model import Settings, Web
 from config.text import Printable, harmless
-from config.vocabulary import Code, EntryKind, Integrity, TargetKind
+from config.vocabulary import Code, EntryKind, Integrity, TargetKind, TLSVersion
 from monitor.http.app import accepts_gzip
+from monitor.look.demand import ProbeRequest, RefusedProbe
 from monitor.state.own import SELF
 from monitor.state.target import Raised, TargetState
 from monitor.store import Degraded, DegradedReason, HistoryEntry, What
 from probes.finding import Edge, finding
 from probes.keystore import Keystore, KeystoreEntry
 from probes.observation import Presented
+from probes.tls.support import Supported, SupportedVersion
 from tests.kit.metrics import samples, some_certificate, some_file, text_of, value
 from tests.kit.web_server import FakeView, RunningServer, running
 
@@ -56,10 +59,6 @@ def local(server: RunningServer) -> Iterator[httpx.Client]:
 
 
 def test_a_probe_says_what_it_lacks(view: FakeView, client: httpx.Client) -> None:
-    for query, why in (("", "the parameter target is missing"), ("?target=web&module=ssh", "there is no module ssh")):
-        answer = client.get(f"/probe{query}")
-        assert answer.status_code == 400
-        assert why in answer.json()["detail"]
     waiting = {"x-prometheus-scrape-timeout-seconds": "soon"}
     assert client.get("/probe?target=web", headers=waiting).status_code == 400
     assert view.probed == []
@@ -69,8 +68,19 @@ def test_a_probe_is_asked_for_with_the_time_that_prometheus_leaves(view: FakeVie
     refused = client.get("/probe?target=web", headers={"x-prometheus-scrape-timeout-seconds": "10"})
     assert refused.status_code == 403
     assert refused.json() == {"detail": "it is none of the endpoints"}
-    client.get("/probe?target=web&module=tls")
-    assert view.probed == [("web", "tcp", 9.5), ("web", "tcp", math.inf)]
+    client.get("/probe?target=web&module=smtp&hostname=www.example.com")
+    assert view.probed == [
+        ProbeRequest("web", "tls", None, 9.5),
+        ProbeRequest("web", "smtp", "www.example.com", math.inf),
+    ]
+
+
+def test_a_probe_that_makes_no_sense_is_told_from_one_that_is_not_permitted(
+    view: FakeView, client: httpx.Client
+) -> None:
+    view.refusal = RefusedProbe("there is no module ssh", is_mistake=True)
+    answer = client.get("/probe?target=web&module=ssh")
+    assert (answer.status_code, answer.json()["detail"]) == (400, "there is no module ssh")
 
 
 def test_metrics_are_the_page_with_and_without_compression(view: FakeView, client: httpx.Client) -> None:
@@ -173,11 +183,13 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
         "not_after": "2027-01-15T08:00:00Z",
         "sha256": leaf.sha256,
         "names": ["DNS:www.example.com"],
-        "key": {"kind": "ec", "bits": 256},
+        "key": {"kind": "ec", "bits": 256, "name": "", "strength": 128},
         "spki_sha256": None,
         "signature_hash": "sha256",
+        "signature": "",
         "is_ca": False,
         "failures": [],
+        "encoding_faults": [],
     }
     view.add(known)
     answer = client.get("/api/v1/targets//etc/ssl/a b.pem").json()
@@ -187,6 +199,7 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
         "kind": "file",
         "location": "/etc/ssl/a b.pem",
         "component": None,
+        "labels": {},
         "verdict": "warning",
         "up": False,
         "failure": {"reason": "bad_pem", "detail": "line 3"},
@@ -233,6 +246,7 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
                 "version": "TLSv1.3",
                 "cipher": "TLS_AES_256_GCM_SHA384",
                 "group": "x25519",
+                "handshake_bytes": 0,
                 "client_certificate": "not_requested",
                 "client_certificate_fault": "",
                 "staple": None,
@@ -250,6 +264,31 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
                 }
             ],
         },
+        "offers": None,
+    }
+
+
+def test_what_an_endpoint_offers_is_told_with_what_is_allowed_of_it(view: FakeView, client: httpx.Client) -> None:
+    one = SupportedVersion("TLSv1.2", ("AES128-SHA", "AES256-SHA"), ("x25519",), 2048, ("rsa_pkcs1_sha256",))
+    supported = Supported(Printable("192.0.2.1"), (one,), (Printable("does not answer"),), 7, 5.0)
+    view.add(TargetState("mail", TargetKind.ENDPOINT, "mail:443", last_look=1.0, supported=supported))
+    view.allowed = {"mail": AllowedTLS(frozenset({TLSVersion.TLS1_3}), ("AES256-*",))}
+    assert client.get("/api/v1/targets/mail").json()["offers"] == {
+        "address": "192.0.2.1",
+        "versions": [
+            {
+                "version": "TLSv1.2",
+                "allowed": False,
+                "ciphers": [{"name": "AES128-SHA", "allowed": False}, {"name": "AES256-SHA", "allowed": True}],
+                "groups": ["x25519"],
+                "prime_bits": 2048,
+                "signatures": ["rsa_pkcs1_sha256"],
+            }
+        ],
+        "hybrid_groups": [],
+        "classical_fallback": True,
+        "unclear": ["does not answer"],
+        "connections": 7,
     }
 
 

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from config.model import Endpoint
+from config.model import ClientCertificate, Endpoint
+from config.probing import MODULES, ProbeModule, ProbeTurn, split_turns
+from config.reach import Reach
+from config.vocabulary import ClientCertificateUse, EndpointProtocol, ProbeKind, ProxyKind, TLSVersion
 from monitor.lab.ca import DAY, Authority, Issued, self_signed
-from monitor.lab.servers import LocalServer, Nginx, write_site
+from monitor.lab.process import free_address
+from monitor.lab.servers import LocalServer, Nginx, Site, write_site
 from monitor.look.demand import RefusedProbe
 from monitor.metrics.probed import Probed
+from monitor.state.trust import TrustContext
+from probes.ocsp import OCSPAnswer, staple_of
+from tests.kit.answering_server import AnsweringServer, page
+from tests.kit.asking_servers import AskingHAProxy, Asks, ocsp_response
 from tests.kit.blackbox import Blackbox
 from tests.kit.metrics import samples, value
 from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.probe_requests import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
+from tests.kit.proxies import started
 from tests.kit.start import StartServer
+from tests.kit.starttls_servers import server_of
 
 EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
 
@@ -93,6 +108,41 @@ def test_every_certificate_is_told_as_ssl_exporter_does(
     assert value(page, "ssl_probe_success") == 1
 
 
+@pytest.mark.server("haproxy")
+@pytest.mark.server("promtool")
+def test_a_client_certificate_is_shown_where_its_endpoint_is_named_and_a_staple_is_told_as_ssl_exporter_does(
+    surround: Surround, issuing_ca: Authority, root_ca: Authority, tmp_path: Path
+) -> None:
+    leaf = issuing_ca.issue(NAME)
+    (tmp_path / "site.pem").write_bytes(leaf.key_pem() + leaf.chain_pem())
+    (tmp_path / "site.pem.ocsp").write_bytes(ocsp_response(leaf, issuing_ca))
+    (tmp_path / "clients.pem").write_bytes(root_ca.pem())
+    own = write_site(str(tmp_path), root_ca.issue(subject="prober", purposes=[ExtendedKeyUsageOID.CLIENT_AUTH]))
+    site = Site(str(tmp_path / "site.pem"), str(tmp_path / "site.pem"))
+    with AskingHAProxy(str(tmp_path / "haproxy"), [site], str(tmp_path / "clients.pem")) as server:
+        host, port = server.at[Asks.STRICTLY, TLSVersion.TLS1_3]
+        shown = ClientCertificate(own.certificate, own.key)
+        web = Endpoint("web", host, port, NAME, clients=("default",), client_certificate=shown)
+        trust_context = surround(web)
+        for target, use in (
+            ("web", ClientCertificateUse.ACCEPTED),
+            (f"{host}:{port}", ClientCertificateUse.REQUIRED),
+            (f"https://{host}:{port}/", ClientCertificateUse.REQUIRED),
+        ):
+            found = probe(trust_context, target)
+            assert isinstance(found, Probed)
+            assert [each.client_certificate for each in found.observation.presented] == [use]
+        page = text(trust_context, "web")
+    assert isinstance(found, Probed)
+    staple = staple_of(found.observation.presented[0])
+    assert isinstance(staple, OCSPAnswer)
+    for fact, number in (
+        *(("stapled", 1), ("status", 0), ("produced_at", staple.produced_at)),
+        *(("this_update", staple.this_update), ("next_update", staple.next_update), ("revoked_at", None)),
+    ):
+        assert value(page, f"ssl_ocsp_response_{fact}") == number
+
+
 @pytest.mark.server("promtool")
 def test_facts_stay_where_no_client_accepts(
     surround: Surround, start_local: StartServer[LocalServer], issuing_ca: Authority, tmp_path: Path
@@ -127,7 +177,8 @@ def test_a_failed_look_leaves_nothing_but_that_it_failed(
     peer = start_peer(behaviour)
     page = text(surround(endpoint(peer)), "web", "https")
     assert {name for name, _ in samples(page)} == {
-        *("probe_success", "probe_duration_seconds", "ssl_probe_success", "ssl_prober"),
+        *("probe_success", "probe_duration_seconds", "probe_timeout_seconds", "ssl_probe_success", "ssl_prober"),
+        "probe_failed_due_to_regex",
         *("probe_dns_lookup_time_seconds", "probe_http_duration_seconds", "probe_http_redirects"),
         "probe_http_status_code",
     }
@@ -238,3 +289,139 @@ def test_an_address_does_not_become_an_endpoint_by_being_called_like_one(surroun
     trust_context = surround(Endpoint(address, "127.0.0.1", 1), allow=EVERYWHERE, ports=[peer.port])
     assert "probe.allow" in refused(trust_context, f"https://{address}")
     assert peer.connections == 0
+
+
+def configured(trust_context: TrustContext, **settings: Any) -> TrustContext:
+    """Return the trust context with other settings of `/probe`."""
+    config = trust_context.config
+    return replace(trust_context, config=replace(config, settings=replace(config.settings, **settings)))
+
+
+def with_module(trust_context: TrustContext, module: ProbeModule) -> TrustContext:
+    return configured(trust_context, probe_modules={**MODULES, "it": module})
+
+
+@pytest.mark.parametrize(
+    ("target", "module", "hostname", "why"),
+    [
+        ("", "tls", None, "the parameter target is missing"),
+        ("web", "icmp", None, "there is no module icmp, expected tls, tcp, tls_connect, https"),
+        ("web", "tls", "a b", "hostname is neither a DNS name nor an IP address"),
+    ],
+)
+def test_a_request_that_makes_no_sense_says_why(
+    surround: Surround, target: str, module: str, hostname: str | None, why: str
+) -> None:
+    found = probe(surround(), target, module, hostname=hostname)
+    assert isinstance(found, RefusedProbe)
+    assert found.is_mistake
+    assert found.why.startswith(why)
+
+
+def test_the_hostname_of_the_request_is_asked_for_and_verified_unless_the_module_names_one(
+    surround: Surround, start_local: StartServer[LocalServer], issuing_ca: Authority, tmp_path: Path
+) -> None:
+    server = served(start_local, tmp_path, issuing_ca.issue(NAME))
+    anywhere = surround(allow=(f"{server.host}/32",), ports=(server.port,))
+
+    def success(trust_context: TrustContext, hostname: str | None, module: str = "tls") -> bool:
+        found = probe(trust_context, server.address, module, hostname=hostname)
+        assert isinstance(found, Probed)
+        return found.accepted
+
+    assert success(anywhere, NAME)
+    assert not success(anywhere, "other.example.com")
+    assert not success(anywhere, None)
+    named = with_module(anywhere, ProbeModule(ProbeKind.TCP, server_name=NAME))
+    assert success(named, "other.example.com", "it")
+
+
+def test_success_needs_no_client_where_the_module_does_not_verify(
+    surround: Surround, start_local: StartServer[LocalServer], tmp_path: Path
+) -> None:
+    server = served(start_local, tmp_path, self_signed(NAME))
+    trust_context = with_module(surround(endpoint(server)), ProbeModule(ProbeKind.TCP, verifies=False))
+    assert value(text(trust_context, "web", "tcp"), "probe_success") == 0
+    page = text(trust_context, "web", "it")
+    assert value(page, "probe_success") == 1
+    assert "\nssl_verified_cert_not_after" not in page
+
+
+IMAP: Final = (
+    ProbeTurn(expect="OK.*STARTTLS"),
+    ProbeTurn(send=". STARTTLS"),
+    ProbeTurn(expect="OK"),
+    ProbeTurn(starttls=True),
+    ProbeTurn(send=". capability"),
+)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the server is started by root")
+@pytest.mark.server("dovecot")
+def test_a_dialogue_of_blackbox_exporter_is_led_before_tls_and_within_it(
+    surround: Surround, issuing_ca: Authority, cleanup: ExitStack
+) -> None:
+    # Not pytest's, which is closed to users without rights, and Dovecot becomes one.
+    directory = cleanup.enter_context(TemporaryDirectory())
+    os.chmod(directory, 0o755)
+    site = write_site(directory, issuing_ca.issue(NAME))
+    server = cleanup.enter_context(server_of(EndpointProtocol.IMAP, f"{directory}/server", site))
+    trust_context = surround(endpoint(server))
+
+    def told(*last: ProbeTurn) -> str:
+        before, within = split_turns((*IMAP, *last), tls=False)
+        module = ProbeModule(ProbeKind.TCP, before=before, within=within)
+        return text(with_module(trust_context, module), "web", "it", seconds=2.0)
+
+    good = told(ProbeTurn(expect="CAPABILITY IMAP4rev1"))
+    assert value(good, "probe_success") == 1
+    assert value(good, "probe_failed_due_to_regex") == 0
+    unmet = told(ProbeTurn(expect="^220 "))
+    assert value(unmet, "probe_success") == 0
+    assert value(unmet, "probe_failed_due_to_regex") == 1
+    # The facts stay.
+    assert value(unmet, "probe_ssl_earliest_cert_expiry") is not None
+    wrong = with_module(trust_context, ProbeModule(ProbeKind.TCP, before=(ProbeTurn(expect="^220 ", starttls=True),)))
+    assert value(text(wrong, "web", "it", seconds=1.0), "probe_success") == 0
+    assert value(text(trust_context, "web", "imap_starttls"), "probe_success") == 1
+
+
+@pytest.mark.server("tinyproxy")
+def test_through_a_proxy_only_names_that_are_allowed_by_name_are_looked_at(
+    surround: Surround, issuing_ca: Authority, tmp_path: Path, cleanup: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Only the proxy, a process of its own, can resolve it.
+    resolve = socket.getaddrinfo
+
+    def unresolved(host: str, *more: Any, **options: Any) -> Any:
+        if host == "localhost":
+            raise socket.gaierror(socket.EAI_NONAME, "not known here")
+        return resolve(host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", unresolved)
+    site = write_site(str(tmp_path / "site"), issuing_ca.issue("localhost"))
+    address = ("127.0.0.1", free_address()[1])
+    server = cleanup.enter_context(AnsweringServer(site, lambda _path: [page("200 OK")], address))
+    proxy = cleanup.enter_context(started(ProxyKind.HTTP, tmp_path))
+    module = ProbeModule(ProbeKind.HTTPS, proxy=proxy)
+    # Whatever the networks, nobody here knows where the proxy would connect to.
+    everywhere = with_module(surround(allow=(*EVERYWHERE, "127.0.0.0/8"), ports=(server.port,)), module)
+    why = f"a proxy would resolve localhost, and probe.allow has no such name with port {server.port}"
+    assert refused(everywhere, f"localhost:{server.port}", "it") == why
+    by_name = configured(everywhere, probe=(Reach((), frozenset((server.port,)), ("localhost",)),))
+    found = probe(by_name, f"localhost:{server.port}", "it")
+    assert isinstance(found, Probed)
+    assert found.accepted, found.log
+    assert refused(by_name, f"elsewhere.localhost:{server.port}", "it").startswith("a proxy would resolve elsewhere")
+
+
+def test_what_happened_is_told_in_full(
+    surround: Surround, start_local: StartServer[LocalServer], tmp_path: Path
+) -> None:
+    server = served(start_local, tmp_path, self_signed(NAME))
+    found = probe(surround(endpoint(server)), "web")
+    assert isinstance(found, Probed)
+    asked, presented, verdict = found.log
+    assert asked == f"web, asked for {NAME}"
+    assert presented.startswith(f"{server.host}: 1 certificates, TLSv1.3, ")
+    assert verdict.startswith("the client default rejects: ")

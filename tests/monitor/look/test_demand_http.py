@@ -7,7 +7,9 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final
 
 import pytest
@@ -280,3 +282,67 @@ def test_no_more_time_passes_than_prometheus_waits(surround: Surround, answering
     assert found.seconds < 2
     assert found.asked is not None
     assert re.fullmatch(r"NoResponse\(why='no whole answer within 0\.\d+ s'\)", str(found.asked.answer))
+
+
+def test_the_certificates_that_a_web_server_hands_out_are_told(
+    surround: Surround, answering: Start, root_ca: Authority, issuing_ca: Authority
+) -> None:
+    bundle = root_ca.pem() + issuing_ca.pem()
+    pages = {"/ca.pem": page("200 OK", bundle), "/none.pem": page("200 OK", b"none"), "/gone": page("404 Not Found")}
+    pages["/moved"] = page("302 Found", b"", "Location: /ca.pem")
+    server = answering(lambda path: [pages[path]])
+    trust_context = surround(endpoint(server))
+
+    def fetched(path: str) -> str:
+        return text(trust_context, f"https://{server.address}{path}", "http_file")
+
+    for path in ("/ca.pem", "/moved"):
+        found = fetched(path)
+        assert value(found, "ssl_probe_success") == 1
+        assert value(found, "ssl_prober", prober="http_file") == 1
+        names = {dict(labels)["cn"] for name, labels in samples(found) if name == "ssl_cert_not_after"}
+        assert names == {"Lab Root CA", "Lab Issuing CA"}
+    for path in ("/none.pem", "/gone"):
+        found = fetched(path)
+        assert value(found, "ssl_probe_success") == 0
+        assert "\nssl_cert_not_after{" not in found
+
+
+@pytest.fixture
+def in_clear(cleanup: ExitStack, root_ca: Authority) -> str:
+    """Return the address of a web server without TLS that hands out a root, and redirects to it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            moved = self.path == "/moved"
+            self.send_response(302 if moved else 200)
+            self.send_header("Location", "/ca.pem" if moved else "")
+            self.end_headers()
+            self.wfile.write(b"" if moved else root_ca.pem())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = cleanup.enter_context(ThreadingHTTPServer(free_address(), Handler))
+    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    cleanup.callback(server.shutdown)
+    return "{}:{}".format(*server.server_address)
+
+
+def test_a_file_is_fetched_without_tls_where_that_is_allowed(surround: Surround, in_clear: str) -> None:
+    host, _, port = in_clear.partition(":")
+    allowed = surround(allow=(f"{host}/32",), ports=(int(port),))
+    for path in ("/ca.pem", "/moved"):
+        found = text(allowed, f"http://{in_clear}{path}", "http_file")
+        assert value(found, "ssl_probe_success") == 1
+        assert value(found, "ssl_cert_not_after", cn="Lab Root CA") is not None
+        assert "\nprobe_tls_version_info" not in found
+        assert value(found, "probe_http_ssl") is None
+    # An endpoint is one of TLS: that it is configured allows nothing else at its address.
+    for trust_context in (
+        surround(allow=("10.0.0.0/8",), ports=(int(port),)),
+        surround(Endpoint("a", host, int(port))),
+    ):
+        assert refused(trust_context, f"http://{in_clear}/ca.pem", "http_file").startswith(
+            ("probe.allow", "no endpoint")
+        )

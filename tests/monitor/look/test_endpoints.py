@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from config.model import Artefacts, Client, Component, Config, Endpoint, PemBundle, Settings, TrustStore
+from config.model import (
+    Artefacts,
+    Client,
+    ClientCertificate,
+    Component,
+    Config,
+    Endpoint,
+    PemBundle,
+    Settings,
+    TrustStore,
+)
 from config.service import systemd as systemd_service
-from config.vocabulary import Code, LookOutcome, Severity, TargetKind
+from config.vocabulary import Code, LookOutcome, Severity, TargetKind, TLSVersion
 from monitor.host import systemd
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
-from monitor.lab.servers import LocalServer, write_site
+from monitor.lab.servers import LocalServer, Site, write_site
 from monitor.look.slots import PATIENCE, SLOW_FOR_EACH, Places
 from monitor.state import endpoints as endpoints_state
 from monitor.state import pending
@@ -27,6 +40,7 @@ from monitor.state.events import FindingRaised, LookFailed, TargetAdded, TargetR
 from monitor.state.messages import ArtefactsChanged
 from probes.observation import EndpointObservation
 from probes.tls.drive import look
+from tests.kit.asking_servers import AskingHAProxy, Asks
 from tests.kit.monitors import keep_looking, until
 from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.start import StartServer
@@ -667,3 +681,73 @@ def test_a_server_that_does_not_answer_while_its_unit_starts_is_told_once_that_f
             await until(lambda: kept.codes("web/e") == {Code.UNREACHABLE})
 
     asyncio.run(story())
+
+
+def test_servers_that_take_up_a_certificate_one_after_the_other_are_nobodys_news_and_lasting_disagreement_is(
+    tmp_path: Path, cleanup: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+    hosts, port = tuple(sorted(free_address()[0] for _ in range(2))), free_address()[1]
+
+    def both(name: str, *more: Any, **options: Any) -> list[Any]:
+        return [at for host in (hosts if name == NAME else (name,)) for at in real(host, *more, **options)]
+
+    def renew(host: str) -> Site:
+        return write_site(str(tmp_path), issued[-1], stem=host)
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    issued = [ROOT.issue(NAME)]
+    servers = [cleanup.enter_context(LocalServer([renew(host)], address=(host, port))) for host in hosts]
+
+    async def story() -> None:
+        async with keep_looking(watching(endpoint("e", NAME, port, every=0.2))) as kept:
+
+            async def roll_out(server: LocalServer) -> None:
+                renew(server.host)
+                await asyncio.to_thread(server.reload)
+
+            def pending_codes() -> set[Code]:
+                return {code for code, _ in kept.page.shown["e"].pending} if "e" in kept.page.shown else set()
+
+            await until(lambda: bool(kept.looks))
+            issued.append(ROOT.issue(NAME))
+            await roll_out(servers[0])
+            await until(lambda: pending_codes() == {Code.ENDPOINTS_DISAGREE})
+            await roll_out(servers[1])
+            await until(lambda: pending_codes() == set())
+            assert not [each for each in kept.events if isinstance(each, FindingRaised)]
+            monkeypatch.setattr(pending, "ROLL_OUT", 0.5)
+            issued.append(ROOT.issue(NAME))
+            await roll_out(servers[0])
+            await until(lambda: kept.codes("e") == {Code.ENDPOINTS_DISAGREE})
+            (found,) = (raised.finding for raised in kept.page.shown["e"].findings.values())
+            assert all(f" at {host}" in found.detail for host in hosts)
+            await roll_out(servers[1])
+            await until(lambda: kept.codes("e") == set())
+
+    asyncio.run(story())
+
+
+@pytest.mark.server("haproxy")
+def test_a_client_certificate_that_fails_is_told_and_its_renewal_is_taken_up(tmp_path: Path) -> None:
+    leaf, combined = ROOT.issue(NAME), tmp_path / "site.pem"
+    combined.write_bytes(leaf.key_pem() + leaf.pem())
+    (tmp_path / "root.pem").write_bytes(ROOT.pem())
+    own = ClientCertificate(str(tmp_path / "own.crt"), str(tmp_path / "own.key"))
+    prober = ROOT.issue(subject="prober", purposes=[ExtendedKeyUsageOID.CLIENT_AUTH])
+
+    async def story(server: AskingHAProxy) -> None:
+        host, port = server.at[Asks.STRICTLY, TLSVersion.TLS1_3]
+        shown = replace(endpoint("e", host, port, every=0.2), client_certificate=own)
+        async with keep_looking(watching(shown)) as kept:
+            await until(lambda: kept.codes("e") == {Code.CLIENT_CERTIFICATE_FAILED})
+            (found,) = (raised.finding for raised in kept.page.shown["e"].findings.values())
+            assert found.detail == f"unusable: {own.certificate}: No such file or directory"
+            assert kept.page.shown["e"].up
+            write_site(str(tmp_path), prober, stem="own")
+            await until(lambda: kept.codes("e") == set())
+
+    with AskingHAProxy(
+        str(tmp_path / "haproxy"), [Site(str(combined), str(combined))], str(tmp_path / "root.pem")
+    ) as server:
+        asyncio.run(story(server))

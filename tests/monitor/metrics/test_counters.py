@@ -82,3 +82,17 @@ def test_nothing_but_what_prometheus_wants_is_exported() -> None:
     names = {name for name, _ in samples(Counters("1.0", 1.0).text().decode())}
     assert "process_resident_memory_bytes" in names
     assert not [name for name in names if name.endswith("_created")]
+
+
+def test_requests_and_offers_that_wait_are_counted_with_the_age_of_the_oldest() -> None:
+    counters = Counters("1.0", 1.0)
+    counters.certificates({"web": (2, 50.0), "mail": (0, None)}, {"web": (1, 70.0)})
+    text = counters.text().decode()
+    assert value(text, "certvigil_requests_waiting", component="web") == 2
+    assert value(text, "certvigil_requests_oldest_timestamp_seconds", component="web") == 50.0
+    assert value(text, "certvigil_requests_waiting", component="mail") == 0
+    assert value(text, "certvigil_offers_waiting", component="web") == 1
+    assert value(text, "certvigil_offers_oldest_timestamp_seconds", component="web") == 70.0
+    assert 'oldest_timestamp_seconds{component="mail"}' not in text
+    counters.certificates({"web": (0, None)}, {"web": (0, None)})
+    assert "oldest_timestamp_seconds{" not in counters.text().decode()

@@ -10,13 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.text import Printable, printable
-from config.vocabulary import Code, Severity, TargetKind
+from config.vocabulary import ClientCertificateUse, Code, Severity, TargetKind
+from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
 from monitor.metrics import Counters, Page, Piece, piece, plain_text
 from monitor.metrics import family as family_module
 from monitor.state.target import Raised, TargetState
+from probes.certificate import certificate
 from probes.finding import Edge, finding
+from probes.judge.tls import OFFERS
 from probes.observation import Presented
+from probes.ocsp import OCSPAnswer, staple_of
+from probes.tls.support import Supported, SupportedVersion
+from tests.kit.asking_servers import ocsp_response
 from tests.kit.metrics import page_of, samples, some_certificate, some_file, text_of, value
 
 
@@ -79,6 +85,7 @@ def test_each_fact_of_a_target_is_a_series() -> None:
                         "serial": "2a",
                         "key": "ec 256",
                         "signature_hash": "sha256",
+                        "signature": "",
                         "ca": "false",
                     },
                     1,
@@ -110,6 +117,52 @@ def test_what_an_endpoint_negotiates_is_a_series_for_each_pair_and_whether_it_is
     # What a server negotiated before it went away is not known of it now.
     page.update(replace(known, failure=("timed_out", "it is silent")))
     assert "\ncertvigil_negotiated_" not in text_of(page)
+
+
+def test_what_a_server_wants_of_its_clients_and_what_it_staples_are_series() -> None:
+    root = Authority.root()
+    leaf = root.issue("www.example.com")
+    chain = (certificate(leaf.der()), certificate(root.der()))
+    staple = ocsp_response(leaf, root)
+    seen = Presented(Printable("192.0.2.1"), chain, "TLSv1.3", "c", "g", staple, ClientCertificateUse.REQUIRED)
+    # Its issuer does not come with it, so nobody vouches for the staple.
+    alone = replace(seen, address=Printable("192.0.2.2"), chain=chain[:1])
+    known = TargetState("mail", TargetKind.ENDPOINT, "mail:443", last_look=1.0, addresses=(seen, alone))
+    text = text_of(page_of([known]))
+    assert value(text, "certvigil_client_certificate_info", target="mail", use="required") == 1
+    for verified in ("true", "false"):
+        assert value(text, "certvigil_staple_info", target="mail", status="good", verified=verified) == 1
+    answer = staple_of(seen)
+    assert isinstance(answer, OCSPAnswer)
+    assert value(text, "certvigil_staple_next_update_timestamp_seconds", target="mail") == answer.next_update
+    bare = replace(seen, staple=b"", client_certificate=ClientCertificateUse.NOT_REQUESTED)
+    page = page_of([known])
+    page.update(replace(known, addresses=(bare,)))
+    assert not re.search("certvigil_(client_certificate|staple)_[a-z_]+{", text_of(page))
+
+
+def test_what_an_endpoint_offers_is_a_series_for_each_cipher_and_group_and_says_nothing_of_what_it_negotiates() -> None:
+    modern = SupportedVersion("TLSv1.3", ("TLS_AES_128_GCM_SHA256",), ("X25519MLKEM768", "x25519"))
+    supported = Supported(Printable("192.0.2.1"), (modern, SupportedVersion("TLSv1", ("AES128-SHA",))), at=7.0)
+    found = finding(Code.OBSOLETE_PROTOCOL, Printable("offers TLSv1"), OFFERS)
+    addresses = (Presented(Printable("192.0.2.1"), (some_certificate(),), "TLSv1.3", "TLS_AES_128_GCM_SHA256", ""),)
+    known = TargetState("mail", TargetKind.ENDPOINT, "mail:443", last_look=1.0, addresses=addresses)
+    page = page_of([known])
+    assert "\ncertvigil_offer" not in text_of(page)
+    known = replace(known, supported=supported, findings={(found.code, found.subject): Raised(found, 1.0)})
+    page.update(known)
+    text = text_of(page)
+    assert value(text, "certvigil_offered_info", target="mail", protocol="TLSv1", cipher="AES128-SHA") == 1
+    assert text.count("\ncertvigil_offered_info{") == 2
+    groups = {"X25519MLKEM768", "x25519"}
+    for group in groups:
+        assert value(text, "certvigil_offered_group_info", target="mail", protocol="TLSv1.3", group=group) == 1
+    assert value(text, "certvigil_offers_allowed", target="mail") == 0
+    assert value(text, "certvigil_negotiated_allowed", target="mail") == 1
+    assert value(text, "certvigil_offers_last_inquiry_timestamp_seconds", target="mail") == 7
+    # The same answer later changes the time alone.
+    page.update(replace(known, supported=replace(supported, at=9.0)))
+    assert value(text_of(page), "certvigil_offers_last_inquiry_timestamp_seconds", target="mail") == 9
 
 
 def test_labels_of_the_configuration_stand_on_the_targets_own_series_alone() -> None:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
+import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from config.model import X509CertSettings
 from monitor.lab.ca import HOSTILE_TEXT, Authority, Issued
 from monitor.metrics import Page
+from monitor.metrics.x509_cert import trimmed
 from monitor.state.target import TargetState
 from probes.certificate import Certificate, certificate
-from tests.kit.metrics import samples, some_file, text_of, value
+from tests.kit.metrics import as_x509_exporter, samples, some_file, text_of, value
 
 PATH = "/etc/ssl/www.pem"
 
@@ -18,8 +22,8 @@ def known_as(issued: Issued) -> Certificate:
     return certificate(issued.der())
 
 
-def page_of(*known: TargetState) -> Page:
-    page = Page(x509_cert=True)
+def page_of(*known: TargetState, settings: X509CertSettings | None = None) -> Page:
+    page = Page(x509_cert=as_x509_exporter(settings))
     for each in known:
         page.update(each)
     return page
@@ -62,9 +66,10 @@ def test_a_certificate_has_the_labels_of_x509_certificate_exporter(issuing_ca: A
         "subject_O": "First",
         "subject_CN": "b",
     }
+    of_file = {"filename": "www.pem", "filepath": PATH}
     assert x509_series(page) == {
         name: [labels] for name in ("x509_cert_not_after", "x509_cert_not_before", "x509_cert_expired")
-    }
+    } | {"x509_cert_error": [of_file]}
     text = text_of(page)
     assert value(text, "x509_cert_not_after") == leaf.not_after
     assert value(text, "x509_cert_not_before") == leaf.not_before
@@ -100,3 +105,35 @@ def test_hostile_names_reach_no_page_as_they_stand(issuing_ca: Authority) -> Non
     ((labels),) = x509_series(page)["x509_cert_not_after"]
     assert labels["subject_CN"].isprintable()
     assert "\\u202e" in labels["subject_CN"]
+
+
+def test_the_time_to_its_end_is_told_only_where_it_is_wanted(issuing_ca: Authority) -> None:
+    now = time.time()
+    leaf = known_as(issuing_ca.issue("www.example.com", not_before=int(now) - 100, not_after=int(now) + 1000))
+    assert value(text_of(page_of(some_file(PATH, leaf))), "x509_cert_expires_in_seconds") is None
+    text = text_of(page_of(some_file(PATH, leaf), settings=X509CertSettings(relative=True)))
+    assert value(text, "x509_cert_expires_in_seconds") == pytest.approx(1000, abs=60)
+    assert value(text, "x509_cert_valid_since_seconds") == pytest.approx(100, abs=60)
+
+
+@pytest.mark.parametrize(
+    ("components", "shown"),
+    [(0, "/mnt/watch/a.pem"), (1, "/watch/a.pem"), (2, "/a.pem"), (3, ""), (9, "")],
+)
+def test_a_path_is_trimmed_by_its_first_components(components: int, shown: str) -> None:
+    assert trimmed("/mnt/watch/a.pem", components) == shown
+
+
+def test_files_whose_trimmed_paths_are_one_are_told_apart_while_both_are_there(issuing_ca: Authority) -> None:
+    leaf = known_as(issuing_ca.issue("www.example.com"))
+    first, second = some_file("/one/a.pem", leaf), some_file("/two/a.pem", leaf)
+    page = page_of(first, settings=X509CertSettings(trim_path_components=1))
+    assert "discriminator" not in text_of(page)
+    page.update(second)
+    for name in ("x509_cert_not_after", "x509_cert_error"):
+        found = x509_series(page)[name]
+        assert {each["filepath"] for each in found} == {"/a.pem"}
+        assert len({each["discriminator"] for each in found}) == 2
+    page.remove(second.target)
+    assert "discriminator" not in text_of(page)
+    assert len(x509_series(page)["x509_cert_not_after"]) == 1

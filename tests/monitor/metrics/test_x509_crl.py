@@ -8,14 +8,14 @@ from monitor.metrics import Page
 from monitor.state.target import TargetState
 from probes.revocation.crl import RevocationList, revocation_list
 from tests.kit.crl import crl
-from tests.kit.metrics import samples, text_of
+from tests.kit.metrics import as_x509_exporter, samples, text_of
 
 NOW = 1_795_000_000
 CA = Authority.root("Lab CA")
 
 
 def shown(*lists: RevocationList, last_look: float | None = NOW, x509_cert: bool = True) -> dict[str, float]:
-    page = Page(x509_cert=x509_cert)
+    page = Page(x509_cert=as_x509_exporter() if x509_cert else None)
     page.update(TargetState("/a/b.crl", TargetKind.FILE, "/a/b.crl", lists=lists, last_look=last_look))
     labels = {"filename": "b.crl", "filepath": "/a/b.crl", "crl_number": "7", "issuer_CN": "Lab CA"}
     found = samples(text_of(page))
@@ -36,7 +36,7 @@ def test_a_list_has_the_series_and_labels_of_x509_certificate_exporter() -> None
 
 
 def test_a_page_shows_that_a_list_has_become_stale() -> None:
-    page, known = Page(x509_cert=True), revocation_list(crl(CA, NOW))
+    page, known = Page(x509_cert=as_x509_exporter()), revocation_list(crl(CA, NOW))
     for at, stale in ((NOW, "0"), (NOW + 7 * DAY + 1, "1")):
         page.update(TargetState("/b.crl", TargetKind.FILE, "/b.crl", lists=(known,), last_look=at))
         (line,) = [each for each in text_of(page).splitlines() if each.startswith("x509_crl_stale{")]

@@ -12,7 +12,7 @@ import pytest
 from config.revocation import Fetching, HTTPProxy
 from monitor.lab.ca import Authority
 from monitor.lab.servers import LocalServer, write_site
-from monitor.look.lists import terms_of
+from monitor.look.revocation import terms_of
 from probes.http.download import Refused, Terms, download, place_at
 from probes.http.exchange import Request, Response
 from tests.kit.list_server import ListServer, drip, flood, list_server, redirect, response

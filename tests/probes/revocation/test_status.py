@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -14,9 +15,10 @@ from monitor.lab.ca import DAY, UNKNOWN_CRITICAL, Authority, Issued, KeyType, ne
 from probes.certificate import Certificate, certificate
 from probes.revocation.crl import lists_in, revocation_list
 from probes.revocation.evidence import NO_EVIDENCE, Evidence
-from probes.revocation.places import delta_urls, list_urls
+from probes.revocation.places import answer_key, delta_urls, list_urls
 from probes.revocation.status import RevocationStatus, is_revoked_by_nobody, status_of
 from tests.kit.crl import LISTS_AT, Entry, ListKnobs, crl, lists_at, point, uri
+from tests.kit.responder import answer, responder_at
 
 NOW = float(int(time.time()))
 ROOT = Authority.root("Root")
@@ -229,3 +231,37 @@ def test_evidence_about_some_certificates_is_no_more_than_they_need() -> None:
 def test_evidence_travels_to_another_process() -> None:
     known = Evidence(lists_in([crl(CA, NOW)]), {LISTS_AT: value(CA).subject})
     assert pickle.loads(pickle.dumps(known)) == known
+
+
+@pytest.mark.parametrize(
+    ("lists", "answer_of", "state"),
+    [
+        ([], {}, GOOD),
+        ([], {"revoked": NOW - DAY}, REVOKED),
+        ([crl(CA, NOW)], {"revoked": NOW - DAY}, REVOKED),
+        ([crl(CA, NOW, GONE)], {}, REVOKED),
+        ([crl(CA, NOW, this_update=NOW - 9 * DAY, next_update=NOW - DAY)], {}, GOOD),
+        ([], {"lasts": -1000}, UNKNOWN),
+        ([crl(CA, NOW)], {"lasts": -1000}, GOOD),
+        ([], {"ca": STRANGER}, UNKNOWN),
+    ],
+)
+def test_an_answer_counts_beside_lists_and_the_worse_word_wins(
+    lists: list[bytes], answer_of: dict[str, Any], state: RevocationState
+) -> None:
+    der = answer(answer_of.pop("ca", CA), LEAF, NOW, **answer_of)
+    evidence = Evidence(lists_in(lists), answers={value(LEAF).sha256: der})
+    status = status_of(value(LEAF), value(CA), evidence, NOW)
+    assert status.state is state
+    if "revoked" in answer_of:
+        assert (status.at, status.reason) == (NOW - DAY, RevocationReason.SUPERSEDED)
+    assert evidence.about([value(OTHER)]).answers == {}
+    assert evidence.about([value(LEAF)]).answers == evidence.answers
+
+
+def test_what_a_responder_did_not_give_is_unknown() -> None:
+    leaf = CA.issue("r.example.com", extensions=[responder_at("http://ocsp.example.com/")])
+    failed = Evidence(failed={answer_key("http://ocsp.example.com/", value(leaf)): value(CA).subject})
+    assert status_of(value(leaf), value(CA), failed, NOW).state is UNKNOWN
+    assert failed.about([value(leaf)]) == failed
+    assert status_of(value(OTHER), value(CA), failed, NOW).state is UNCHECKED

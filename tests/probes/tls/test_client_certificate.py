@@ -18,7 +18,7 @@ from monitor.lab.ca import Authority, Issued, KeyType
 from monitor.lab.servers import Nginx, Site, write_site
 from probes.observation import Presented
 from probes.ocsp import OCSPAnswer, OCSPStatus, staple_of
-from probes.tls.client_certificate import MOST_BYTES, Identity, Unusable, identity_of
+from probes.tls.client_certificate import MOST_BYTES, Identity, Unusable, identity_of, sends_certificate
 from tests.kit.asking_servers import AskingHAProxy, Asks, ocsp_response
 from tests.kit.drivers import DRIVERS, by_blocking, by_uvloop
 
@@ -131,6 +131,31 @@ def test_a_server_that_turns_clients_away_above_tls_only_asks_as_far_as_tls_is_c
     with AskingNginx(str(tmp_path / "nginx"), [write_site(str(tmp_path), leaf)]) as server:
         seen = only(Endpoint("it", server.host, server.port, NAME))
     assert (seen.client_certificate, seen.staple) == (Use.REQUESTED, b"")
+
+
+def record(kind: int, body: bytes) -> bytes:
+    return bytes((kind, 3, 3)) + len(body).to_bytes(2, "big") + body
+
+
+CHANGE, FINISHED = record(20, b"\1"), record(23, bytes(53))
+NO_CERTIFICATE = record(22, b"\x0b\0\0\3\0\0\0")
+
+
+@pytest.mark.parametrize(
+    ("flight", "asked"),
+    [
+        pytest.param(record(22, b"\1" + bytes(200)), False, id="a ClientHello"),
+        pytest.param(record(22, b"\x10" + bytes(66)) + CHANGE + record(22, bytes(40)), False, id="TLS 1.2"),
+        pytest.param(NO_CERTIFICATE + record(22, b"\x10" + bytes(66)) + CHANGE, True, id="TLS 1.2, asked"),
+        pytest.param(CHANGE + record(22, b"\x0b" + bytes(39)), False, id="TLS 1.2, an encrypted record that looks so"),
+        pytest.param(CHANGE + FINISHED, False, id="TLS 1.3"),
+        pytest.param(CHANGE + record(23, bytes(25)) + FINISHED, True, id="TLS 1.3, asked"),
+        pytest.param(b"", False, id="nothing"),
+        pytest.param(b"\x16\3\3\0", False, id="less than a record"),
+    ],
+)
+def test_a_client_that_was_asked_sends_a_certificate_or_the_lack_of_one(flight: bytes, *, asked: bool) -> None:
+    assert sends_certificate(flight) is asked
 
 
 def test_one_file_may_hold_certificate_and_key_and_is_read_anew_once_it_has_changed(

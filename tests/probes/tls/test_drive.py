@@ -17,13 +17,14 @@ import pytest
 import uvloop
 
 from config.model import Endpoint
-from config.vocabulary import KeyKind, TLSVersion, UnreachableReason
+from config.vocabulary import AddressChoice, EndpointProtocol, KeyKind, TLSVersion, UnreachableReason
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, bundle, self_signed
 from monitor.lab.process import free_address, wait_for
-from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, TLSSettings, replace_file, write_site
+from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, Site, TLSSettings, replace_file, write_site
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.tls.drive import MOST_ADDRESSES, look, look_blocking
 from tests.kit.drivers import DRIVERS, NOW, Look, by_blocking, by_uvloop
+from tests.kit.packaged_servers import HAProxy
 from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.start import StartServer
 
@@ -79,8 +80,13 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Resolver:
 
 
 @contextmanager
-def serving_tls(context: ssl.SSLContext, address: tuple[str, int], family: int = socket.AF_INET) -> Iterator[None]:
-    """Serve TLS with exactly that context; what clients do is no concern of it."""
+def serving_tls(
+    context: ssl.SSLContext,
+    address: tuple[str, int],
+    family: int = socket.AF_INET,
+    agreed: list[str | None] | None = None,
+) -> Iterator[None]:
+    """Serve TLS with exactly that context; what clients do is no concern of it, but for the protocols agreed on."""
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -92,6 +98,8 @@ def serving_tls(context: ssl.SSLContext, address: tuple[str, int], family: int =
                     connection, _ = listener.accept()
                     connection.settimeout(5)
                     with suppress(OSError), context.wrap_socket(connection, server_side=True) as tls:
+                        if agreed is not None:
+                            agreed.append(tls.selected_alpn_protocol())
                         tls.recv(1)
 
         thread = threading.Thread(target=serve)
@@ -393,6 +401,146 @@ def test_too_many_addresses_are_said(resolve: Resolver, look_by: Look) -> None:
     *looked_at, cut = look_by(Endpoint("web", NAME, port)).failures
     assert len({each.address for each in looked_at}) == MOST_ADDRESSES
     assert (cut.address, cut.detail) == (NAME, "has 68 addresses, only 64 of them are looked at")
+
+
+class AtForty(HAProxy):
+    """HAProxy at forty addresses, beside its own, with the same port."""
+
+    @property
+    def hosts(self) -> list[str]:
+        return [f"127.9.8.{number}" for number in range(10, 50)]
+
+    def _config(self) -> str:
+        everywhere = ",".join(f"{host}:{self.port}" for host in self.hosts)
+        return super()._config() + f"    bind {everywhere} ssl crt {self.sites[0].certificate}\n"
+
+
+@pytest.fixture(scope="module")
+def at_forty(tmp_path_factory: pytest.TempPathFactory, leaf: Issued) -> Iterator[AtForty]:
+    place = tmp_path_factory.mktemp("forty")
+    combined = place / "site.pem"
+    combined.write_bytes(leaf.key_pem() + leaf.chain_pem())
+    with AtForty(str(place / "haproxy"), [Site(str(combined), str(combined))]) as server:
+        yield server
+
+
+@pytest.mark.server("haproxy")
+def test_forty_addresses_are_looked_at_and_the_first_that_answers_alone_where_that_is_wanted(
+    at_forty: AtForty, resolve: Resolver, look_by: Look
+) -> None:
+    port, forty = at_forty.port, at_forty.hosts
+    resolve(NAME, ["ff0e::1", *reversed(forty)])
+    observation = look_by(Endpoint("web", NAME, port))
+    assert observation.failures == ()
+    assert [each.address for each in observation.presented] == forty
+    assert observation.failures == ()
+    first = look_by(Endpoint("web", NAME, port, addresses=AddressChoice.FIRST))
+    assert presented(first).address == forty[0]
+    six = failure(look_by(Endpoint("web", NAME, port, addresses=AddressChoice.IPV6)))
+    assert (six.address, six.reason) == ("ff0e::1", UnreachableReason.NO_ROUTE)
+    four = look_by(Endpoint("web", NAME, port, addresses=AddressChoice.IPV4))
+    assert [each.address for each in four.presented] == forty
+    resolve(NAME, forty[:1])
+    none = failure(look_by(Endpoint("web", NAME, port, addresses=AddressChoice.IPV6)))
+    assert (none.reason, none.detail) == (UnreachableReason.NAME_NOT_FOUND, "the name has no IPv6 address")
+
+
+def test_the_first_that_answers_is_sought_past_those_that_refuse_or_say_nothing(
+    tmp_path: Path, leaf: Issued, start_local: StartServer[LocalServer], resolve: Resolver, look_by: Look
+) -> None:
+    server = start_local(write_site(str(tmp_path), leaf))
+    refusing, silent = sorted(("127.0.0.2", "127.0.0.3"))
+    with socket.socket() as listener:
+        listener.bind((silent, server.port))
+        listener.listen()
+        resolve(NAME, [server.host, silent, refusing])
+        found = look_by(Endpoint("web", NAME, server.port, timeout=1.5, addresses=AddressChoice.FIRST))
+        assert presented(found).address == server.host
+        resolve(NAME, [silent, refusing])
+        dark = look_by(Endpoint("web", NAME, server.port, timeout=0.4, addresses=AddressChoice.FIRST))
+    assert [(each.address, each.reason) for each in dark.failures] == [
+        (refusing, UnreachableReason.CONNECTION_REFUSED),
+        (silent, UnreachableReason.TIMED_OUT),
+    ]
+
+
+@pytest.mark.server("nginx")
+def test_both_keys_of_a_server_are_seen_by_one_look(
+    tmp_path: Path, issuing_ca: Authority, start_nginx: StartServer[Nginx], look_by: Look
+) -> None:
+    pair = [issuing_ca.issue(NAME, key=kind) for kind in (KeyType.RSA2048, KeyType.P256)]
+    server = start_nginx(*(write_site(str(tmp_path), issued, stem=str(number)) for number, issued in enumerate(pair)))
+    observation = look_by(at(server, key_types=(KeyKind.RSA, KeyKind.EC)))
+    assert [(each.address, ders(each)[0]) for each in observation.presented] == [
+        (server.host, issued.der()) for issued in pair
+    ]
+    assert observation.failures == ()
+    server.stop()
+    assert failure(look_by(at(server, key_types=(KeyKind.RSA, KeyKind.EC)))).address == server.host
+
+
+def test_a_key_that_a_server_lacks_is_said_beside_the_other(
+    tmp_path: Path, leaf: Issued, start_local: StartServer[LocalServer], look_by: Look
+) -> None:
+    server = start_local(write_site(str(tmp_path), leaf))
+    observation = look_by(at(server, key_types=(KeyKind.RSA, KeyKind.EC)))
+    assert [ders(each)[0] for each in observation.presented] == [leaf.der()]
+    assert [each.detail for each in observation.failures] == [
+        "the server refused a client that takes rsa keys only with the alert handshake_failure"
+    ]
+
+
+@pytest.mark.server("nginx")
+def test_without_sni_the_default_site_is_presented_whatever_name_is_to_be_verified(
+    tmp_path: Path, leaf: Issued, issuing_ca: Authority, start_nginx: StartServer[Nginx], look_by: Look
+) -> None:
+    default = issuing_ca.issue("default.example.com")
+    server = start_nginx(
+        write_site(str(tmp_path), default, stem="default"), write_site(str(tmp_path), leaf, name=NAME, stem="named")
+    )
+    assert ders(presented(look_by(at(server))))[0] == leaf.der()
+    assert ders(presented(look_by(at(server, sni=False))))[0] == default.der()
+
+
+def test_it_connects_from_the_address_that_is_given_and_says_so_where_this_host_lacks_it(look_by: Look) -> None:
+    with socket.create_server(free_address()) as listener:
+        host, port = listener.getsockname()
+        callers: list[str] = []
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, (caller, _) = listener.accept()
+                    callers.append(caller)
+                    connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        look_by(Endpoint("web", host, port, source_address="127.0.0.77"))
+        lacking = failure(look_by(Endpoint("web", host, port, source_address="192.0.2.1")))
+        other = failure(look_by(Endpoint("web", host, port, source_address="::1")))
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert callers == ["127.0.0.77"]
+    assert (lacking.reason, lacking.detail) == (
+        UnreachableReason.NO_ROUTE,
+        "this host does not have the source address 192.0.2.1",
+    )
+    assert other.detail == "it has no address of the kind of the source address ::1"
+
+
+def test_postgres_is_offered_its_own_protocol_where_tls_begins_at_once(
+    tmp_path: Path, leaf: Issued, look_by: Look
+) -> None:
+    site = write_site(str(tmp_path), leaf)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(site.certificate, site.key)
+    context.set_alpn_protocols(["postgresql"])
+    agreed: list[str | None] = []
+    with serving_tls(context, address := free_address(), agreed=agreed):
+        for protocol in (EndpointProtocol.POSTGRES_DIRECT, EndpointProtocol.TLS):
+            assert ders(presented(look_by(Endpoint("db", *address, NAME, protocol=protocol))))[0] == leaf.der()
+    assert agreed == ["postgresql", None]
 
 
 def test_server_logs_stay_clean(tmp_path: Path, leaf: Issued, start_lighttpd: StartServer[Lighttpd]) -> None:

@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from tempfile import NamedTemporaryFile
 
 import pytest
@@ -84,6 +85,9 @@ def test_the_outcome_says_what_was_presented_and_negotiated(leaf: Issued) -> Non
     assert [each.der for each in outcome.chain] == [each.der() for each in leaf.chain]
     assert (outcome.address, outcome.version, outcome.cipher) == ("192.0.2.1", "TLSv1.3", "TLS_AES_256_GCM_SHA384")
     assert outcome.group
+    assert sum(len(each.der) for each in outcome.chain) < outcome.handshake_bytes < 8192
+    # A signature is now and then a byte longer: that is no other look.
+    assert replace(outcome, handshake_bytes=1) == outcome
 
 
 def test_an_unchanged_chain_is_the_same_values_again(leaf: Issued) -> None:

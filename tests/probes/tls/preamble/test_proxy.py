@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,40 +15,20 @@ import pytest
 from config.model import Endpoint, Proxy
 from config.vocabulary import EndpointProtocol, ProxyKind, ProxyProtocolVersion, UnreachableReason
 from monitor.lab.ca import Authority
-from monitor.lab.process import ServerProcess, accepts, free_address
+from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, Nginx, Site, write_site
 from probes.tls.preamble.chained import Chained
+from probes.tls.preamble.credentials import Credentials, NoCredentials, read_credentials
 from probes.tls.preamble.proxy import Socks5, http_connect
 from probes.tls.preamble.proxy_protocol import ProxyHeader
 from probes.tls.preamble.registry import preamble_of
 from probes.tls.preamble.talk import Agreed, Declined, Preamble
 from tests.kit.drivers import DRIVERS
+from tests.kit.proxies import PASSWORD, USER, started
 from tests.kit.starttls_servers import DOMAIN, server_of
 
 V6 = bytes.fromhex("20010db8000000000000000000000001")
 GRANTED = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x04\x38"
-
-
-def tinyproxy(directory: str, host: str, port: int) -> tuple[str, ...]:
-    config = Path(directory, "tinyproxy.conf")
-    config.write_text(f"Port {port}\nListen {host}\nTimeout 60\nLogLevel Error\nMaxClients 20\n", encoding="ascii")
-    return ("tinyproxy", "-d", "-c", str(config))
-
-
-def microsocks(_directory: str, host: str, port: int) -> tuple[str, ...]:
-    return ("microsocks", "-i", host, "-p", str(port))
-
-
-@contextmanager
-def started(kind: ProxyKind, directory: Path) -> Iterator[Proxy]:
-    host, port = free_address()
-    make = tinyproxy if kind is ProxyKind.HTTP else microsocks
-    process = ServerProcess(make(str(directory), host, port), str(directory / f"{kind}.log"))
-    try:
-        process.wait_until(lambda: accepts(host, port), "listening")
-        yield Proxy(kind, host, port)
-    finally:
-        process.stop()
 
 
 KINDS = [
@@ -94,6 +75,61 @@ def test_starttls_begins_behind_a_proxy(
         assert (seen.failures, [each.chain[0].der for each in seen.presented]) == ((), [leaf.der()])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_proxy_is_given_the_user_and_the_password_in_a_file_and_no_message_has_them(
+    kind: ProxyKind, tmp_path: Path, issuing_ca: Authority
+) -> None:
+    leaf, secret = issuing_ca.issue(DOMAIN), tmp_path / "credentials"
+    said: list[str] = []
+    with (
+        started(kind, tmp_path, for_users=True) as proxy,
+        LocalServer([write_site(str(tmp_path), leaf)], address=("127.0.0.1", free_address()[1])) as server,
+    ):
+        for by in DRIVERS:
+            endpoint = Endpoint("it", server.host, server.port, DOMAIN, proxy=proxy)
+            (failure,) = by(endpoint).failures
+            assert failure.reason is UnreachableReason.PROXY_FAILED
+            assert failure.detail.endswith(
+                "wants a user and a password, and there is no file with them (proxy_credentials_file)"
+            )
+            endpoint = replace(endpoint, proxy=replace(proxy, credentials_file=str(secret)))
+            secret.write_text(f"{USER}:{PASSWORD}\n")
+            seen = by(endpoint)
+            assert (seen.failures, [each.chain[0].der for each in seen.presented]) == ((), [leaf.der()])
+            secret.write_text(f"{USER}:wrong-{PASSWORD}\n")
+            (failure,) = by(endpoint).failures
+            assert failure.detail == "the proxy refuses the user and the password that it is given"
+            secret.write_text(f"{USER}\n{PASSWORD}\n")
+            (unasked,) = by(endpoint).failures
+            assert (unasked.reason, unasked.detail) == (
+                UnreachableReason.PROXY_FAILED,
+                f"the proxy was not asked: {secret} is not one line of USER:PASSWORD, each of 255 bytes at most",
+            )
+            secret.unlink()
+            (unread,) = by(endpoint).failures
+            assert unread.detail == (
+                f"the proxy was not asked: its credentials in {secret} cannot be read: No such file or directory"
+            )
+            said += [failure.detail, unasked.detail, unread.detail, repr(endpoint)]
+    assert PASSWORD not in repr(read_credentials(str(secret))) + " ".join(said)
+
+
+def test_a_secret_is_in_no_representation(tmp_path: Path) -> None:
+    path = tmp_path / "credentials"
+    path.write_bytes(b"prober:s:cret\r\n")
+    found = read_credentials(str(path))
+    assert isinstance(found, Credentials)
+    assert (found.user, found.password) == (b"prober", b"s:cret")
+    assert "s:cret" not in repr(found)
+
+
+@pytest.mark.parametrize("content", [b"", b"alone", b":password", b"user:", b"u:p\nx", b"u\x00:p", b"u:" + b"p" * 256])
+def test_a_file_that_is_not_one_line_of_user_and_password_is_not_used(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "credentials"
+    path.write_bytes(content)
+    assert isinstance(read_credentials(str(path)), NoCredentials)
+
+
 def test_a_proxy_that_does_not_run_is_said_by_its_address() -> None:
     proxy = Proxy(ProxyKind.SOCKS5, *free_address())
     for by in DRIVERS:
@@ -137,6 +173,21 @@ def test_a_server_behind_a_load_balancer_takes_the_header(
         (lambda: http_connect("it", 1), b"CONNECT it:1 HTTP/1.1\r\nHost: it:1\r\n\r\n", [b"HTTP/1.1 200\r\n\r\n"]),
         (lambda: Socks5("it", 443), b"\x05\x01\x00\x05\x01\x00\x03\x02it\x01\xbb", [b"\x05\x00", GRANTED]),
         (
+            lambda: http_connect("it", 1, Credentials(b"Aladdin", b"open sesame")),
+            b"CONNECT it:1 HTTP/1.1\r\nHost: it:1\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n",
+            [b"HTTP/1.0 200 OK\n\n"],
+        ),
+        (
+            lambda: Socks5("it", 443, Credentials(b"me", b"pw")),
+            b"\x05\x02\x00\x02\x01\x02me\x02pw\x05\x01\x00\x03\x02it\x01\xbb",
+            [b"\x05\x02", b"\x01\x00", GRANTED],
+        ),
+        (
+            lambda: Socks5("it", 443, Credentials(b"me", b"pw")),
+            b"\x05\x02\x00\x02\x05\x01\x00\x03\x02it\x01\xbb",
+            [b"\x05\x00", GRANTED],
+        ),
+        (
             lambda: Socks5("192.0.2.1", 443),
             b"\x05\x01\x00\x05\x01\x00\x01\xc0\x00\x02\x01\x01\xbb",
             [b"\x05\x00", b"\x05\x00\x00\x03\x02it\x01\xbb"],
@@ -166,6 +217,9 @@ def test_a_proxy_is_asked_and_agrees_byte_by_byte(make: Callable[[], Preamble], 
         (lambda: http_connect("it", 1), b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP"),
         (lambda: http_connect("it", 1), b"\x05\xff", "does not speak HTTP"),
         (lambda: Socks5("it", 1), b"\x05\xff", "wants a user and a password"),
+        (lambda: Socks5("it", 1), b"\x05\x02", "wants a user and a password"),
+        (lambda: Socks5("it", 1, Credentials(b"u", b"p")), b"\x05\xff", "refuses the user and the password"),
+        (lambda: http_connect("it", 1, Credentials(b"u", b"p")), b"HTTP/1.1 407 Who\r\n\r\n", "refuses the user and"),
         (lambda: Socks5("it", 1), b"HTTP/1.1 400 Bad\r\n", "does not speak SOCKS 5"),
         (lambda: Socks5("it", 1), b"\x04", "does not speak SOCKS 5"),
     ],

@@ -20,12 +20,12 @@ from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustSto
 from config.reach import Reach
 from config.revocation import Fetching, RevocationSettings
 from config.text import harmless
-from config.vocabulary import RevocationState, TargetKind
+from config.vocabulary import RevocationReason, RevocationState, TargetKind
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key
 from monitor.lab.servers import replace_file
-from monitor.look import lists
+from monitor.look import revocation
 from monitor.look.list_cache import ListCache
-from monitor.look.lists import TOLD_AFTER, ListFetcher
+from monitor.look.revocation import TOLD_AFTER, RevocationFetcher
 from monitor.state.events import PresentedChanged
 from monitor.state.registry import TargetRegistry
 from monitor.state.target import TargetState
@@ -36,6 +36,7 @@ from probes.revocation.status import status_of
 from tests.kit.crl import Entry, crl, crl_pem, lists_at
 from tests.kit.list_server import ListServer, dated, drip, flood, list_server, redirect, response
 from tests.kit.monitors import Kept, registry_of, until
+from tests.kit.responder import HOST, free_port, responder, responder_at
 
 NOW = float(int(time.time()))
 ROOT = Authority.root("Root")
@@ -48,8 +49,8 @@ UNKNOWN, UNCHECKED = RevocationState.UNKNOWN, RevocationState.UNCHECKED
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again soon."""
-    monkeypatch.setattr(lists, "FIRST_AGAIN", 0.02)
-    monkeypatch.setattr(lists, "_SETTLE", 0.0)
+    monkeypatch.setattr(revocation, "FIRST_AGAIN", 0.02)
+    monkeypatch.setattr(revocation, "_SETTLE", 0.0)
 
 
 def value(issued: Issued) -> Certificate:
@@ -71,7 +72,7 @@ class Fetches:
     """A fetcher that runs, and what it learnt."""
 
     registry: TargetRegistry
-    fetcher: ListFetcher
+    fetcher: RevocationFetcher
     hastened: list[str]
 
     def told(self, of: Issued, issuer: Issued = CA) -> RevocationState:
@@ -105,7 +106,7 @@ async def fetching(
     for each in states:
         registry.remember(each)
     with ThreadPoolExecutor(1) as worker:
-        fetcher = ListFetcher(registry, worker, hastened.extend)
+        fetcher = RevocationFetcher(registry, worker, hastened.extend)
         running = asyncio.create_task(fetcher.run())
         try:
             yield Fetches(registry, fetcher, hastened)
@@ -285,6 +286,55 @@ def test_a_delta_list_is_fetched_and_adds_to_its_complete_one(tmp_path: Path) ->
         server.answers["/delta.crl"] = response(crl(CA, NOW, Entry(of, NOW), base=7, number=8))
         async with fetching(tmp_path, server, state("web", of, CA)) as kept:
             await kept.becomes(of, REVOKED)
+
+    play(story)
+
+
+@pytest.mark.server("openssl")
+def test_a_responder_is_asked_where_the_site_wants_it_and_answers_for_each_certificate(tmp_path: Path) -> None:
+    port = free_port()
+    at = responder_at(f"http://{HOST}:{port}/")
+    gone, well, strange = (CA.issue(f"{name}.example.com", extensions=[at]) for name in ("gone", "well", "strange"))
+    states = [state(name, of, CA) for name, of in (("gone", gone), ("well", well), ("strange", strange))]
+
+    async def story(_: ListServer) -> None:
+        server = ListServer(HOST, port)
+        async with fetching(tmp_path, server, *states, crls=False, ocsp=True, every=3600.0) as kept:
+            await kept.becomes(gone, REVOKED)
+            await kept.becomes(well, GOOD)
+            await kept.becomes(strange, UNKNOWN)
+            status = status_of(value(gone), value(CA), kept.registry.revocations.all, time.time())
+            assert (status.at, status.reason) == (int(NOW - DAY), RevocationReason.KEY_COMPROMISE)
+            (why,) = kept.registry.revocations.all.failed.values()
+            assert "does not know" in why
+            assert {"gone", "well"} <= set(kept.hastened)
+
+    with responder(tmp_path, CA, port, {gone: NOW - DAY, well: None}):
+        play(story)
+
+
+def test_no_responder_is_asked_unless_the_site_wants_it(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        extensions = [lists_at(server.url("/a.crl")), responder_at(server.url("/ocsp"))]
+        of = CA.issue("www.example.com", extensions=extensions)
+        server.answers["/a.crl"] = response(crl(CA, NOW))
+        async with fetching(tmp_path, server, state("web", of, CA)) as kept:
+            await kept.becomes(of, GOOD)
+            await until(lambda: len(server.requests) >= 3)
+            assert {each for each, _ in server.requests} == {"/a.crl"}
+
+    play(story)
+
+
+@pytest.mark.parametrize("answer", [b"", b"\x30\x03\x0a\x01\x06", b"<html>", b"0" * 70_000])
+def test_an_answer_that_proves_nothing_counts_as_none(tmp_path: Path, answer: bytes) -> None:
+    async def story(server: ListServer) -> None:
+        of = CA.issue("www.example.com", extensions=[responder_at(server.url("/ocsp"))])
+        server.answers["/ocsp"] = response(answer)
+        async with fetching(tmp_path, server, state("web", of, CA), ocsp=True) as kept:
+            await kept.becomes(of, UNKNOWN)
+            assert server.requests[0][1].startswith("POST /ocsp ")
+            assert "application/ocsp-request" in server.requests[0][1]
 
     play(story)
 

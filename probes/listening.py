@@ -1,0 +1,274 @@
+"""The TCP ports that are open on this host, and the processes that hold them, by proc(5).
+
+Anybody sees the ports. It takes root to see the processes of others, and what listens in another network namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from config.text import Printable, printable
+from config.vocabulary import EndpointProtocol
+
+PROC: Final = "/proc"
+_TABLES: Final = {"tcp": socket.AF_INET, "tcp6": socket.AF_INET6}
+_LISTENS: Final = "0A"
+"""The state of a socket that does, hexadecimal."""
+_MOST: Final = 10_000
+"""Sockets of a table, and processes, that are looked at."""
+_SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
+_UNIT: Final = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}\.service")
+_CONTAINERS: Final = ("docker", "libpod", "lxc", "kubepods", "machine.slice", "crio-", "containerd", "buildkit")
+"""Parts of the path of a container's control group."""
+
+
+_STARTTLS: Final = {
+    21: EndpointProtocol.FTP,
+    24: EndpointProtocol.LMTP,
+    25: EndpointProtocol.SMTP,
+    110: EndpointProtocol.POP3,
+    119: EndpointProtocol.NNTP,
+    143: EndpointProtocol.IMAP,
+    389: EndpointProtocol.LDAP,
+    587: EndpointProtocol.SMTP,
+    3306: EndpointProtocol.MYSQL,
+    3389: EndpointProtocol.RDP,
+    4190: EndpointProtocol.SIEVE,
+    5222: EndpointProtocol.XMPP,
+    5269: EndpointProtocol.XMPP_SERVER,
+    5432: EndpointProtocol.POSTGRES,
+    6667: EndpointProtocol.IRC,
+}
+
+
+def likely_protocols(port: int) -> tuple[EndpointProtocol, ...]:
+    """Return what a port may speak, the likeliest first: its usual protocol in the clear, and TLS at once."""
+    usual = _STARTTLS.get(port)
+    return (EndpointProtocol.TLS,) if usual is None else (usual, EndpointProtocol.TLS)
+
+
+class ListeningSocket(NamedTuple):
+    """An open TCP port."""
+
+    address: str
+    """The IP address; `0.0.0.0` or `::` for every one."""
+    port: int
+    user: int
+    inode: int
+
+    @property
+    def reachable(self) -> str:
+        """The IP address of this host at which it is reached."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.address, self.address)  # noqa: S104 (compared with)
+
+
+class Place(StrEnum):
+    """Where a process runs."""
+
+    SYSTEM = "system"
+    """On the host itself, in a unit of the system."""
+    HOST = "host"
+    """On the host itself, and no unit is told."""
+    USER = "user"
+    """In a session or a unit of a user."""
+    ELSEWHERE = "elsewhere"
+    """In a container, or in another namespace of networks, processes or users."""
+    UNKNOWN = "unknown"
+    """This user may not see it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a socket."""
+
+    place: Place
+    process: int = 0
+    program: Printable = Printable("")  # noqa: RUF009 (a text)
+    unit: str | None = None
+    """The unit of systemd in which it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPorts:
+    """The open ports of this host."""
+
+    sockets: tuple[ListeningSocket, ...]
+    holders: Mapping[int, Holder] = field(default_factory=dict)
+    """By the inodes of sockets; where one is missing, nobody was seen to hold it."""
+    elsewhere: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """The ports that are open in other network namespaces, by one process of each."""
+    unseen_processes: int = 0
+    """Those whose sockets this user may not see."""
+    unread: tuple[str, ...] = ()
+    """Tables that could not be read."""
+
+
+def open_ports(proc: str = PROC, *, with_holders: bool = True) -> OpenPorts:
+    """Return the open ports as this process sees them; never raises."""
+    sockets: list[ListeningSocket] = []
+    unread: list[str] = []
+    for name in _TABLES:
+        path = f"{proc}/self/net/{name}"
+        try:
+            sockets += _read_table(path, _TABLES[name])
+        except FileNotFoundError:
+            # A host without IPv6 has no such table.
+            if name == "tcp":
+                unread.append(path)
+        except OSError:
+            unread.append(path)
+    sockets.sort(key=lambda each: (each.port, each.address, -each.inode))
+    # Workers may share a port by SO_REUSEPORT; the oldest socket counts.
+    sockets = list({(each.address, each.port): each for each in sockets}.values())
+    if not with_holders:
+        return OpenPorts(tuple(sockets), unread=tuple(unread))
+    found = _Processes(proc, frozenset(each.inode for each in sockets))
+    return OpenPorts(tuple(sockets), found.holders, found.elsewhere, found.unseen, tuple(unread))
+
+
+def _read_table(path: str, family: socket.AddressFamily) -> list[ListeningSocket]:
+    with open(path, encoding="ascii", errors="replace") as file:
+        return list(listening(file, family))
+
+
+def listening(lines: Iterator[str], family: socket.AddressFamily) -> Iterator[ListeningSocket]:
+    """Yield the listening sockets of a table of the kernel, its heading aside."""
+    for number, line in enumerate(lines):
+        fields = line.split()
+        if number > _MOST:
+            return
+        if len(fields) < 10 or fields[3] != _LISTENS:
+            continue
+        host, _, port = fields[1].partition(":")
+        try:
+            yield ListeningSocket(_address(host, family), int(port, 16), int(fields[7]), int(fields[9]))
+        except (ValueError, OSError):
+            continue
+
+
+def _address(text: str, family: socket.AddressFamily) -> str:
+    """Return an address that the kernel prints as words in its own order of bytes."""
+    raw = bytes.fromhex(text)
+    words = struct.unpack(f"={len(raw) // 4}I", raw)
+    return socket.inet_ntop(family, struct.pack(f">{len(words)}I", *words))
+
+
+class _Processes:
+    """What the processes of the host tell, as far as this user sees them."""
+
+    def __init__(self, proc: str, wanted: frozenset[int]) -> None:
+        self.holders: dict[int, Holder] = {}
+        self.elsewhere: dict[int, tuple[int, ...]] = {}
+        self.unseen = 0
+        self._proc = proc
+        self._own = {name: self._namespace("self", name) for name in ("net", "pid", "user")}
+        self._root = self._root_of("self")
+        networks = {self._own["net"]}
+        for process in self._numbers()[:_MOST]:
+            network = self._namespace(str(process), "net")
+            if network is None:
+                self.unseen += 1
+            elif network not in networks:
+                networks.add(network)
+                if ports := self._ports_of(process):
+                    self.elsewhere[process] = ports
+            elif wanted and network == self._own["net"]:
+                self._hold(process, wanted)
+
+    def _numbers(self) -> list[int]:
+        try:
+            return sorted(int(each) for each in os.listdir(self._proc) if each.isdecimal())
+        except OSError:
+            return []
+
+    def _hold(self, process: int, wanted: frozenset[int]) -> None:
+        """Note the wanted sockets of a process; the first one that has a socket is its holder."""
+        directory = f"{self._proc}/{process}/fd"
+        try:
+            names = os.listdir(directory)
+        except PermissionError:
+            self.unseen += 1
+            return
+        except OSError:
+            return
+        holder: Holder | None = None
+        for name in names[:_MOST]:
+            try:
+                found = _SOCKET.fullmatch(os.readlink(f"{directory}/{name}"))
+            except OSError:
+                continue
+            if found is None or (inode := int(found[1])) not in wanted:
+                continue
+            # systemd holds the sockets of units that it starts on demand, too.
+            if inode not in self.holders or self.holders[inode].process == 1:
+                holder = holder or self._holder(process)
+                self.holders[inode] = holder
+
+    def _holder(self, process: int) -> Holder:
+        name = printable(self._text(process, "comm").strip(), 64)
+        group = control_group(self._text(process, "cgroup"))
+        here = all(self._namespace(str(process), each) == own for each, own in self._own.items())
+        if not here or self._root_of(str(process)) != self._root:
+            return Holder(Place.ELSEWHERE, process, name)
+        place, unit = place_of(group)
+        return Holder(place, process, name, unit)
+
+    def _ports_of(self, process: int) -> tuple[int, ...]:
+        ports: set[int] = set()
+        for name, family in _TABLES.items():
+            try:
+                ports |= {each.port for each in _read_table(f"{self._proc}/{process}/net/{name}", family)}
+            except OSError:
+                continue
+        return tuple(sorted(ports))
+
+    def _namespace(self, process: str, name: str) -> str | None:
+        try:
+            return os.readlink(f"{self._proc}/{process}/ns/{name}")
+        except OSError:
+            return None
+
+    def _root_of(self, process: str) -> tuple[int, int] | None:
+        """Return the identity of the directory that a process has as its root."""
+        try:
+            found = os.stat(f"{self._proc}/{process}/root/.")
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _text(self, process: int, name: str) -> str:
+        try:
+            with open(f"{self._proc}/{process}/{name}", encoding="utf-8", errors="replace") as file:
+                return file.read(64 * 1024)
+        except OSError:
+            return ""
+
+
+def control_group(text: str) -> str:
+    """Return the path of a process in the hierarchy of systemd, by the lines of its `cgroup`, cgroups(7)."""
+    paths: dict[str, str] = {}
+    for line in text.splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        paths["unified" if number == "0" else controllers] = path
+    return paths.get("name=systemd") or paths.get("unified", "")
+
+
+def place_of(group: str) -> tuple[Place, str | None]:
+    """Return where the path of a control group lies, and the unit of the system that it names."""
+    if any(part in group for part in _CONTAINERS):
+        return Place.ELSEWHERE, None
+    parts = [each for each in group.split("/") if each]
+    if parts[:1] == ["user.slice"]:
+        return Place.USER, None
+    unit = next((each for each in parts if _UNIT.fullmatch(each)), None)
+    if unit is not None and (parts[0] == "system.slice" or parts[0].endswith(".slice")):
+        return Place.SYSTEM, unit
+    return Place.HOST, None

@@ -1,0 +1,116 @@
+"""The files of a host as servers' configurations name them: read within bounds, with a note of who could change each.
+
+All is beneath a root directory. A path that lies beneath it already is taken as it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import stat
+from typing import Final
+
+from config.text import Printable, harmless, printable, sentence
+from config.trusted import changeable
+
+LARGEST: Final = 1024 * 1024
+"""Bytes of a configuration file."""
+MOST_FILES: Final = 2_000
+"""That one search for servers reads."""
+_MOST_LINKS: Final = 10
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
+
+
+class HostFiles:
+    """Reads configuration files beneath a root; nothing raises, and a fault is noted."""
+
+    def __init__(self, root: str = "/") -> None:
+        self.root = os.path.abspath(root).rstrip("/")
+        self.unread: dict[str, Printable] = {}
+        """Why a file that is there gave nothing, by its path."""
+        self.doubts: dict[str, Printable] = {}
+        """Why others than root could change a file that was read, or its way, by its path."""
+        self._numbers = 0
+
+    def located(self, path: str, base: str = "/") -> str:
+        """Return the path on this host of a path in a configuration file, which may be relative to `base`."""
+        path = os.path.normpath(os.path.join(base, path))
+        if not self.root or path == self.root or path.startswith(f"{self.root}/"):
+            return path
+        return f"{self.root}{path}"
+
+    def read(self, path: str) -> str | None:
+        """Return the text of a file, its bytes in UTF-8 with surrogates for others; None where it gives none."""
+        path = self._followed(path)
+        self._numbers += 1
+        if self._numbers > MOST_FILES:
+            self.unread.setdefault(path, sentence("more than {} files were to be read", MOST_FILES))
+            return None
+        try:
+            # A FIFO must not block.
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    self.unread[path] = Printable("it is not a regular file")
+                    return None
+                data = file.read(LARGEST + 1)
+        except (OSError, ValueError) as error:
+            number = error.errno if isinstance(error, OSError) else None
+            if number not in _NOT_THERE:
+                self.unread[path] = harmless(os.strerror(number) if number else "its path is no path")
+            return None
+        if len(data) > LARGEST:
+            self.unread[path] = sentence("it is larger than {} bytes", LARGEST)
+            return None
+        if why := self.doubt(path):
+            self.doubts[path] = why
+        return data.decode("utf-8", "surrogateescape")
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or a directory is there, as far as this user sees."""
+        return os.path.exists(self._followed(path)) if "\0" not in path else False
+
+    def is_directory(self, path: str) -> bool:
+        """Whether a directory is there, as far as this user sees."""
+        return os.path.isdir(self._followed(path)) if "\0" not in path else False
+
+    def names(self, directory: str) -> list[str]:
+        """Return the sorted paths of a directory's entries; none where it cannot be listed."""
+        try:
+            return sorted(os.path.join(directory, name) for name in os.listdir(directory))[:MOST_FILES]
+        except (OSError, ValueError) as error:
+            number = error.errno if isinstance(error, OSError) else None
+            if number not in _NOT_THERE:
+                self.unread[directory] = harmless(os.strerror(number) if number else "its path is no path")
+            return []
+
+    def matching(self, pattern: str) -> list[str]:
+        """Return the sorted paths that a pattern of a shell matches; without a wildcard the path itself."""
+        if not glob.has_magic(pattern):
+            return [pattern]
+        directory = os.path.dirname(pattern)
+        if not glob.has_magic(directory):
+            self.names(directory)  # notes why it cannot be listed
+        try:
+            return sorted(glob.glob(pattern))[:MOST_FILES]
+        except (OSError, ValueError):
+            return []
+
+    @staticmethod
+    def doubt(path: str) -> Printable | None:
+        """Say why others than root could change a file or its way; None where nobody could, or nothing is there."""
+        try:
+            why = changeable(path)
+        except (OSError, ValueError):
+            return None
+        return printable(why, 4096) if why else None
+
+    def _followed(self, path: str) -> str:
+        """Return where a link leads beneath the root."""
+        for _ in range(_MOST_LINKS if self.root else 0):
+            try:
+                target = os.readlink(path)
+            except (OSError, ValueError):
+                break
+            path = self.located(target, os.path.dirname(path))
+        return path

@@ -1,0 +1,159 @@
+"""A revoked certificate is a reason to act without a person, by lists that the actor has verified itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from monitor.actor.request import Verb
+from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key
+from monitor.lab.servers import replace_file
+from probes.certificate import certificate
+from probes.revocation.places import answer_file, answer_key, list_file
+from tests.kit.actor import ISSUER, PERSON
+from tests.kit.authority import ISSUING, ROOT, fresh
+from tests.kit.crl import LISTS_AT, Entry, crl, lists_at
+from tests.kit.liar import REPLACE, Liar, lying
+from tests.kit.openssl_client import presented
+from tests.kit.responder import answer, responder_at
+
+NOW = float(int(time.time()))
+STRANGER = Authority.root("Lab Issuing CA", key=new_key(KeyType.P256))
+WHEN_REVOKED = {"name": "mine", "when": {"finding": "revoked"}, "mode": "auto", "do": ["replace"]}
+AUTO = {"mode": "auto", "allowed_issuers": [ISSUER]}
+NOT_SEEN = "does not call for it"
+
+pytestmark = pytest.mark.server("nginx")
+
+
+@dataclass
+class Rogue:
+    """A daemon that puts what it likes into its cache, and asks."""
+
+    liar: Liar
+    served: Issued
+
+    def cache(self, der: bytes) -> None:
+        path = Path(list_file(f"{self.liar.web.directory}/state", LISTS_AT))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(str(path), der)
+
+    def configure(self, **revocation: object) -> None:
+        file = Path(self.liar.web.config_file)
+        document = json.loads(file.read_text())
+        document |= {"state_directory": f"{self.liar.web.directory}/state", "revocation": revocation}
+        file.write_text(json.dumps(document))
+
+    def refused(self, why: str = NOT_SEEN) -> None:
+        answer = self.liar.ask(REPLACE)
+        assert why in answer.get("cannot", ""), answer
+        assert presented(self.liar.web.server)[0] == self.served.der()
+
+    def carried_out(self) -> None:
+        answer = self.liar.ask(REPLACE)
+        assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
+
+
+@contextmanager
+def rogue() -> Iterator[Rogue]:
+    """Have a certificate served that names its list, and another one in the inbox."""
+    with lying(AUTO, WHEN_REVOKED) as liar:
+        served = fresh(extensions=[lists_at(LISTS_AT)])
+        liar.web.put(served)
+        answer = liar.ask(REPLACE, PERSON)
+        assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
+        liar.web.put(fresh())
+        yield Rogue(liar, served)
+
+
+def test_nothing_but_a_valid_new_list_of_the_certificates_own_ca_has_it_replaced() -> None:
+    with rogue() as daemon:
+        gone = Entry(daemon.served, NOW - DAY)
+        hold = replace(gone, reason=x509.ReasonFlags.certificate_hold)
+        daemon.cache(crl(ISSUING, NOW, gone))
+        daemon.refused()  # the site has not configured that anything is fetched
+        daemon.configure(fetch={})
+        for forged in (
+            crl(ISSUING, NOW, gone, signer=STRANGER, key_identifier=False),
+            crl(STRANGER, NOW, gone),
+            crl(ROOT, NOW, gone),
+            crl(ISSUING, NOW, gone, this_update=NOW - 9 * DAY, next_update=NOW - DAY),
+            crl(ISSUING, NOW, gone, this_update=NOW + DAY),
+            crl(ISSUING, NOW, Entry(fresh(), NOW - DAY)),
+            b"\x30\x82",
+        ):
+            daemon.cache(forged)
+            daemon.refused()
+        # It was taken back since.
+        daemon.cache(crl(ISSUING, NOW, number=9, this_update=NOW - 60))
+        daemon.refused()
+        daemon.cache(crl(ISSUING, NOW, hold, number=8, this_update=NOW - 120))
+        daemon.refused()
+        daemon.cache(crl(ISSUING, NOW, gone, number=10, this_update=NOW - 30))
+        daemon.carried_out()
+
+
+def test_a_forged_list_that_claims_to_be_newer_makes_no_true_one_look_old() -> None:
+    with rogue() as daemon:
+        daemon.configure(fetch={})
+        daemon.cache(crl(ISSUING, NOW, number=99, this_update=NOW, signer=STRANGER, key_identifier=False))
+        daemon.refused()
+        daemon.cache(crl(ISSUING, NOW, Entry(daemon.served, NOW - DAY)))
+        daemon.carried_out()
+
+
+def test_an_answer_of_the_cas_responder_counts_where_the_site_has_responders_asked() -> None:
+    url = "http://ocsp.example.com/"
+    with lying(AUTO, WHEN_REVOKED) as liar:
+        served = fresh(extensions=[responder_at(url)])
+        liar.web.put(served)
+        assert liar.ask(REPLACE, PERSON)["endings"]
+        liar.web.put(fresh())
+        daemon = Rogue(liar, served)
+        path = Path(answer_file(f"{liar.web.directory}/state", answer_key(url, certificate(served.der()))))
+        path.parent.mkdir(parents=True)
+        revoked = answer(ISSUING, served, NOW, NOW - DAY)
+        path.write_bytes(revoked)
+        daemon.configure(fetch={})
+        daemon.refused()
+        daemon.configure(fetch={"ocsp": True})
+        for forged in (
+            answer(STRANGER, served, NOW, NOW - DAY),
+            answer(ISSUING, fresh(), NOW, NOW - DAY),
+            answer(ISSUING, served, NOW - 9 * DAY, NOW - 10 * DAY),
+            answer(ISSUING, served, NOW + 60),
+            revoked,
+        ):
+            path.write_bytes(forged)
+            daemon.refused()
+        path.write_bytes(answer(ISSUING, served, NOW + 120, NOW - DAY))
+        daemon.carried_out()
+
+
+def test_a_list_in_a_file_of_the_configuration_counts_as_well() -> None:
+    with rogue() as daemon:
+        path = f"{daemon.liar.web.directory}/issuing.crl"
+        daemon.configure(crls=[path])
+        daemon.refused()
+        replace_file(path, crl(ISSUING, NOW, Entry(daemon.served, NOW - DAY)))
+        daemon.carried_out()
+
+
+def test_a_revoked_candidate_is_refused_to_everybody() -> None:
+    with rogue() as daemon:
+        path = f"{daemon.liar.web.directory}/issuing.crl"
+        daemon.configure(crls=[path])
+        candidate = fresh()
+        replace_file(path, crl(ISSUING, NOW, Entry(candidate, NOW - DAY)))
+        daemon.liar.web.put(candidate)
+        answer = daemon.liar.ask(REPLACE, PERSON, Verb.PLAN)
+        (objection,) = answer["refused"]["objections"]
+        assert objection["ground"] == "revoked"
+        assert "for the reason key_compromise" in objection["detail"]

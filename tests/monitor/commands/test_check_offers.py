@@ -1,0 +1,81 @@
+"""`certvigil check --offers`: every version, cipher and group that a server takes, and what is not allowed of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from config.vocabulary import TLSVersion
+from monitor.http.published import json_schema
+from monitor.lab.ca import Authority, bundle
+from monitor.lab.servers import Nginx, TLSSettings, write_site
+from tests.kit.daemon import certvigil, on_a_terminal
+
+NAME = "www.example.com"
+
+
+@pytest.fixture(scope="module")
+def offering(
+    tmp_path_factory: pytest.TempPathFactory, issuing_ca: Authority, root_ca: Authority
+) -> Iterator[list[str]]:
+    """Give the command for a server that takes too much."""
+    directory = tmp_path_factory.mktemp("nginx")
+    (directory / "root.pem").write_bytes(bundle([root_ca]))
+    site = write_site(str(directory), issuing_ca.issue(NAME))
+    ciphers = "ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-NULL-SHA:@SECLEVEL=0"
+    settings = TLSSettings(minimum=TLSVersion.TLS1_1, ciphers=ciphers)
+    with Nginx(str(directory), [site], settings) as server:
+        yield ["check", "--offers", "--name", NAME, "--ca-file", str(directory / "root.pem"), server.address]
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, whatever its lines are."""
+    return text.split()
+
+
+@pytest.mark.server("nginx")
+def test_each_version_has_what_is_taken_with_it_and_what_is_not_allowed_is_a_finding(offering: list[str]) -> None:
+    ran = certvigil(*offering, "--json")
+    assert ran.returncode == 1, ran.stderr
+    document = json.loads(ran.stdout)
+    jsonschema.validate(document, json_schema("check"))
+    (target,) = document["targets"]
+    assert {(each["code"], each["severity"], each["subject"]) for each in target["findings"]} == {
+        ("obsolete_protocol", "warning", "offers"),
+        ("weak_cipher", "warning", "offers"),
+    }
+    offers: dict[str, Any] = target["offers"]
+    assert [(each["version"], each["allowed"]) for each in offers["versions"]] == [
+        *(("TLSv1.3", True), ("TLSv1.2", True), ("TLSv1.1", False)),
+    ]
+    older = offers["versions"][1]
+    assert {each["name"]: each["allowed"] for each in older["ciphers"]} == {
+        "ECDHE-ECDSA-AES128-SHA": True,
+        "ECDHE-ECDSA-NULL-SHA": False,
+    }
+    assert {"x25519", "secp256r1"} <= set(older["groups"])
+    assert [each["signatures"] for each in offers["versions"]] == [*[["ecdsa_secp256r1_sha256"]] * 2, []]
+    assert (offers["hybrid_groups"], offers["classical_fallback"], offers["unclear"]) == ([], True, [])
+
+
+@pytest.mark.server("nginx")
+def test_a_pipe_has_a_line_for_each_row_and_a_terminal_of_any_width_the_same_words(offering: list[str]) -> None:
+    plain = certvigil(*offering).stdout
+    assert "TLSv1.2\tNO\tECDHE-ECDSA-NULL-SHA\n" in plain
+    assert "TLSv1.2\tyes\tECDHE-ECDSA-AES128-SHA\n" in plain
+    assert "no post-quantum group" in plain
+    for columns in (60, 140):
+        shown = on_a_terminal(*offering, columns=columns).output
+        assert {"ECDHE-ECDSA-NULL-SHA", "x25519", "TLSv1.1"} <= set(words(shown))
+
+
+def test_offers_of_a_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "site.crt").write_bytes(b"")
+    ran = certvigil("check", "--offers", str(tmp_path / "site.crt"))
+    assert ran.returncode == 3
+    assert ran.stderr == "certvigil check: --offers is about endpoints: give one, such as HOST:PORT\n"

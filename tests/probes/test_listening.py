@@ -1,0 +1,76 @@
+"""Open ports and their holders, by the tables of the kernel."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from probes.listening import ListeningSocket, Place, control_group, listening, open_ports, place_of
+
+HEADING = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+
+
+def row(local: str, state: str = "0A", user: int = 33, inode: int = 4711) -> str:
+    return f"   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 {user:5d} 0 {inode} 1 0\n"
+
+
+@pytest.mark.parametrize(
+    ("family", "text", "found"),
+    [
+        (socket.AF_INET, row("0100007F:01BB"), [ListeningSocket("127.0.0.1", 443, 33, 4711)]),
+        (socket.AF_INET, row("00000000:0019", user=0), [ListeningSocket("0.0.0.0", 25, 0, 4711)]),
+        (socket.AF_INET, row("0100007F:01BB", state="01"), []),
+        (socket.AF_INET6, row("00000000000000000000000001000000:01BB"), [ListeningSocket("::1", 443, 33, 4711)]),
+        (
+            socket.AF_INET6,
+            row("B80D0120000000000000000007000000:01BB"),
+            [ListeningSocket("2001:db8::7", 443, 33, 4711)],
+        ),
+        (socket.AF_INET, "   0: nonsense\n" + row("XX:1"), []),
+    ],
+)
+def test_a_table_of_the_kernel_is_read(family: socket.AddressFamily, text: str, found: list[ListeningSocket]) -> None:
+    assert list(listening(iter([HEADING, *text.splitlines(keepends=True)]), family)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "unit"),
+    [
+        ("0::/system.slice/nginx.service\n", Place.SYSTEM, "nginx.service"),
+        ("0::/system.slice/system-postfix.slice/postfix@-.service\n", Place.SYSTEM, "postfix@-.service"),
+        ("1:name=systemd:/system.slice/apache2.service\n0::/\n", Place.SYSTEM, "apache2.service"),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service\n", Place.USER, None),
+        ("0::/user.slice/user-0.slice/session-1.scope\n", Place.USER, None),
+        ("0::/system.slice/docker-0123456789ab.scope\n", Place.ELSEWHERE, None),
+        ("0::/machine.slice/libpod-0123.scope/container\n", Place.ELSEWHERE, None),
+        ("0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-1.scope\n", Place.ELSEWHERE, None),
+        ("0::/lxc.payload.web/system.slice/nginx.service\n", Place.ELSEWHERE, None),
+        ("0::/\n", Place.HOST, None),
+        ("0::/init.scope\n", Place.HOST, None),
+        ("", Place.HOST, None),
+    ],
+)
+def test_a_control_group_tells_the_unit_of_the_system_and_what_is_elsewhere(
+    text: str, place: Place, unit: str | None
+) -> None:
+    assert place_of(control_group(text)) == (place, unit)
+
+
+def test_an_open_port_is_found_with_its_holder_and_one_that_is_shared_is_one_port() -> None:
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            each.bind(("127.0.0.1", one.getsockname()[1] if each is other else 0))
+            each.listen()
+        opened = open_ports()
+        (found,) = (each for each in opened.sockets if each.port == one.getsockname()[1])
+        assert (found.address, found.user) == ("127.0.0.1", os.geteuid())
+        assert opened.holders[found.inode].process == os.getpid()
+        assert found.inode == min(os.fstat(each.fileno()).st_ino for each in (one, other))
+
+
+def test_a_host_without_such_tables_says_so(tmp_path: Path) -> None:
+    assert open_ports(str(tmp_path)).unread == (f"{tmp_path}/self/net/tcp",)
