@@ -188,6 +188,9 @@ class RevocationFetcher:
         """Return the source that a certificate names, as it is known already or new; None where it is not asked."""
         if not (fetching.ocsp if naming.responder else fetching.crls):
             return None
+        if naming.responder and not (naming.certificate.is_strict and naming.issuer.is_strict):
+            # The library makes no question about what it cannot read.
+            return None
         key = answer_key(naming.url, naming.certificate) if naming.responder else naming.url
         if (known := self._sources.get(key)) is not None:
             return known

@@ -113,7 +113,7 @@ def revocation_list(der: bytes) -> RevocationList:
     try:
         name = _issuer_name(der)
         parsed = x509.load_der_x509_crl(der)
-    except (DERError, IndexError, ValueError, TypeError):
+    except (DERError, IndexError, ValueError, TypeError, x509.InvalidVersion):
         raise ValueError("it is no revocation list in DER") from None
     fields = _Fields()
     extensions = fields.get("extensions", lambda: parsed.extensions, x509.Extensions([]))
