@@ -92,6 +92,21 @@ class CheckedKey(Published):
     """Other files that hold the same key."""
 
 
+class CheckedRevocationList(Published):
+    """A certificate revocation list."""
+
+    issuer: str
+    number: int | None
+    base: int | None
+    """Of a delta list: the number of the complete list that it adds to; null for a complete list."""
+    this_update: datetime | None
+    next_update: datetime | None
+    sha256: str
+    """Of the DER, hexadecimal."""
+    faults: Sequence[str]
+    """Why nothing may be told by it."""
+
+
 class CheckedTarget(Published):
     """A target and its verdict."""
 
@@ -102,6 +117,7 @@ class CheckedTarget(Published):
     addresses: Sequence[NegotiatedAnswer]
     format: FileFormat | None
     keystore: KeystoreAnswer | None
+    revocation_lists: Sequence[CheckedRevocationList]
     key: CheckedKey | None
     offers: OffersAnswer | None
     """Null where it was not asked (`--offers`)."""
