@@ -658,7 +658,7 @@ class DiscoveredCertificate(Published):
     differs_at: Sequence[str]
     """Addresses that present another certificate."""
     component: str | None
-    """Its name in the configuration that `--write` writes."""
+    """Its name in the configuration that `--out` writes."""
     only_watched: Sequence[str]
     """Why certvigil may not change it."""
 
