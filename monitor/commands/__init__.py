@@ -144,10 +144,10 @@ def check(
         typer.Option(help="The kind of key to ask for, of a server that has both kinds."),
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for each endpoint.", min=0.1)] = 10.0,
-    offers: Annotated[
+    supported: Annotated[
         bool,
         typer.Option(
-            "--offers",
+            "--supported",
             help="Ask each endpoint for every version, cipher and group that it takes: about a hundred connections.",
         ),
     ] = False,
@@ -175,7 +175,7 @@ def check(
         proxy_protocol=proxy_protocol,
         key_type=None if key_type is None else KeyKind(key_type),
         timeout=timeout,
-        offers=offers,
+        supported=supported,
         as_json=as_json,
     )
     raise typer.Exit(run(targets, options))

@@ -10,7 +10,7 @@ from config.expected import ANY_MODERN, AllowedTLS
 from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
-from monitor.dialect import address_object, certificate_object, iso, keystore_object, list_object, offers_object
+from monitor.dialect import address_object, certificate_object, iso, keystore_object, list_object, supported_object
 from probes.certificate import Certificate
 from probes.chain import find_leaf, signed
 from probes.finding import Finding, verdict
@@ -102,7 +102,7 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
         "keystore": checked.keystore and keystore_object(checked.keystore),
         "lists": [list_object(each) for each in checked.lists],
         "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why, "also": key.also},
-        "offers": checked.supported and offers_object(checked.supported, checked.tls),
+        "supported": checked.supported and supported_object(checked.supported, checked.tls),
     }
 
 

@@ -40,8 +40,8 @@ from monitor.http.answers import (
     KeystoreAnswer,
     NegotiatedAnswer,
     ObjectionAnswer,
-    OffersAnswer,
     StatusAnswer,
+    SupportedAnswer,
     Target,
 )
 from monitor.http.inventory import InventoryAnswer
@@ -103,8 +103,8 @@ class CheckedTarget(Published):
     format: FileFormat | None
     keystore: KeystoreAnswer | None
     key: CheckedKey | None
-    offers: OffersAnswer | None
-    """Null where it was not asked (`--offers`)."""
+    supported: SupportedAnswer | None
+    """Null where it was not asked (`--supported`)."""
 
 
 class PassedOver(Published):

@@ -47,20 +47,25 @@ CHECK_SCHEMA = {
         "time": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"},
         "target": {
             "type": "object",
-            "required": ["target", "verdict", "findings", "chain", "addresses", "format", "keystore", "key", "offers"],
+            "required": [
+                *("target", "verdict", "findings", "chain", "lists", "addresses", "format", "keystore", "key"),
+                "supported",
+            ],
             "additionalProperties": False,
             "properties": {
                 "target": {"type": "string"},
                 "verdict": {"enum": ["ok", "warning", "critical", "unknown"]},
                 "findings": {"type": "array", "items": {"$ref": "#/$defs/finding"}},
                 "chain": {"type": "array", "items": {"$ref": "#/$defs/certificate"}},
+                # No file here has any: tests/monitor/commands/test_check_files.py.
+                "lists": {"type": "array", "maxItems": 0},
                 "addresses": {"type": "array", "items": {"$ref": "#/$defs/address"}},
                 "format": {"enum": [None, *map(str, FileFormat)]},
                 # In full where it is one: tests/monitor/commands/test_check_files.py.
                 "keystore": {"type": "null"},
                 "key": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/key"}]},
-                # In full where it was asked for: tests/monitor/commands/test_check_offers.py.
-                "offers": {"type": "null"},
+                # In full where it was asked for: tests/monitor/commands/test_check_supported.py.
+                "supported": {"type": "null"},
             },
         },
         "key": {
