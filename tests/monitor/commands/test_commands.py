@@ -48,8 +48,8 @@ CHECK_SCHEMA = {
         "target": {
             "type": "object",
             "required": [
-                *("target", "verdict", "findings", "chain", "lists", "addresses", "format", "keystore", "key"),
-                "supported",
+                *("target", "verdict", "findings", "chain", "addresses", "format"),
+                *("keystore", "revocation_lists", "key", "supported"),
             ],
             "additionalProperties": False,
             "properties": {
@@ -57,12 +57,11 @@ CHECK_SCHEMA = {
                 "verdict": {"enum": ["ok", "warning", "critical", "unknown"]},
                 "findings": {"type": "array", "items": {"$ref": "#/$defs/finding"}},
                 "chain": {"type": "array", "items": {"$ref": "#/$defs/certificate"}},
-                # No file here has any: tests/monitor/commands/test_check_files.py.
-                "lists": {"type": "array", "maxItems": 0},
                 "addresses": {"type": "array", "items": {"$ref": "#/$defs/address"}},
                 "format": {"enum": [None, *map(str, FileFormat)]},
                 # In full where it is one: tests/monitor/commands/test_check_files.py.
                 "keystore": {"type": "null"},
+                "revocation_lists": {"type": "array", "maxItems": 0},
                 "key": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/key"}]},
                 # In full where it was asked for: tests/monitor/commands/test_check_supported.py.
                 "supported": {"type": "null"},
@@ -70,12 +69,13 @@ CHECK_SCHEMA = {
         },
         "key": {
             "type": "object",
-            "required": ["where", "belongs", "why"],
+            "required": ["where", "belongs", "why", "also"],
             "additionalProperties": False,
             "properties": {
                 "where": {"type": "string"},
                 "belongs": {"enum": [True, False, None]},
                 "why": {"type": "string"},
+                "also": {"type": "array", "items": {"type": "string"}},
             },
         },
         "passed_over": {
