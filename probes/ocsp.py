@@ -24,7 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from config.text import Printable, harmless, printable, sentence
 from probes.certificate import Certificate, certificate
 from probes.chain import signed
-from probes.encoding import DERError, element_end, enter
+from probes.encoding import DERError, elements, first_element
 from probes.observation import Presented
 
 MOST_BYTES: Final = 64 * 1024
@@ -148,15 +148,10 @@ def _digest(algorithm: hashes.HashAlgorithm, data: bytes) -> bytes:
 
 def _key_bits(holder: Certificate) -> bytes:
     """Return the bits of the public key, without the octets around them (RFC 6960, 4.1.1)."""
-    spki = holder.outline().public_key
-    at, _ = enter(spki, 0)
-    at = element_end(spki, at)
-    end = element_end(spki, at)
-    length = spki[at + 1]
-    start = at + 2 + (length & 0x7F if length & 0x80 else 0)
-    if spki[start] != 0:
+    bits = elements(first_element(holder.outline().public_key).content)[1]
+    if not bits.content.startswith(b"\0"):
         raise DERError("the public key has unused bits")
-    return spki[start + 1 : end]
+    return bits.content[1:]
 
 
 def _signer(response: ocsp.OCSPResponse, issuer: Certificate | None) -> tuple[Certificate | None, Printable]:

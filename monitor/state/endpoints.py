@@ -24,7 +24,7 @@ from probes.chain import find_leaf
 from probes.finding import Assessment, Finding
 from probes.judge.sharing import SharingServer
 from probes.judge.state import OnDisk
-from probes.judge.tls import OFFERS
+from probes.judge.tls import SUPPORTED
 from probes.observation import EndpointObservation, Presented
 from probes.tls.support import Supported
 
@@ -100,7 +100,7 @@ class EndpointRegistry:
             failures_in_a_row=state.failures + 1 if failed else 0,
             just_went_dark=failed and self._just_went_dark(state, observation.at),
             sharing=self._sharing(endpoint, observation),
-            supported=None if endpoint.offers_every is None else state.supported,
+            supported=None if endpoint.supported_every is None else state.supported,
             revocation=self.registry.revocations.about(each.chain for each in observation.presented or last),
         )
 
@@ -213,10 +213,10 @@ class EndpointRegistry:
         return LookOutcome.CHANGED if events else LookOutcome.UNCHANGED
 
     def _found_before(self, target: str) -> Iterator[Finding]:
-        """Yield what was found when an endpoint was asked for its offers before a restart, until it is asked again."""
+        """Yield what was found in all that an endpoint takes before a restart, until it is asked again."""
         state, endpoint = self.registry.targets[target], self.registry.config.endpoints.get(target)
-        if state.supported is None and endpoint is not None and endpoint.offers_every is not None:
-            yield from (each.finding for (_, subject), each in state.findings.items() if subject == OFFERS)
+        if state.supported is None and endpoint is not None and endpoint.supported_every is not None:
+            yield from (each.finding for (_, subject), each in state.findings.items() if subject == SUPPORTED)
 
     def take_up(self, target: str, supported: Supported) -> bool:
         """Note everything that an endpoint takes; whether its verdict may be another by that.
@@ -230,7 +230,7 @@ class EndpointRegistry:
         self.registry.update(replace(state, supported=supported))
         return supported != before
 
-    def forget_offers(self, target: str) -> None:
+    def forget_supported(self, target: str) -> None:
         """Know nothing any more of what an endpoint takes, where it is watched yet."""
         if target in self.registry.targets:
             self.registry.update(replace(self.registry.targets[target], supported=None))

@@ -42,8 +42,8 @@ _ENCODINGS: Final = frozenset({FileFormat.DOCUMENT})
 
 
 def is_kubeconfig(data: bytes) -> bool:
-    """Whether `data` looks like the configuration of kubectl: of the kind Config, with clusters."""
-    if b"Config" not in data or b"clusters" not in data:
+    """Whether `data` looks like the configuration of kubectl: of the kind Config, with clusters, not too large."""
+    if len(data) > LARGEST or b"Config" not in data or b"clusters" not in data:
         return False
     kind = _KUBECONFIG.search(data) or _COMPACT_KUBECONFIG.match(data)
     return kind is not None and _CLUSTERS.search(data) is not None
