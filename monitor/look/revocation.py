@@ -235,9 +235,12 @@ class RevocationFetcher:
             outcome = UNFORESEEN
         if self._sources.get(source.key) is not source:
             return
-        self._learn(source, outcome)
-        self._show()
-        self._rounds.hasten([source.key], time.monotonic() + self._pause(source))
+        try:
+            self._learn(source, outcome)
+            self._show()
+        finally:
+            # Whatever happens, it is asked again.
+            self._rounds.hasten([source.key], time.monotonic() + self._pause(source))
 
     async def _ask(self, source: Source, fetching: Fetching) -> object:
         """Return what a source gives now, or why it gives nothing, a text."""

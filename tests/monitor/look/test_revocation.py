@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,13 +27,14 @@ from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key
 from monitor.lab.process import accepts, find_command, free_address, wait_for
 from monitor.lab.servers import replace_file
 from monitor.look import revocation
-from monitor.look.list_cache import ListCache
+from monitor.look.list_cache import FetchedFrom, FetchedList, ListCache
 from monitor.look.revocation import TOLD_AFTER, RevocationFetcher
 from monitor.state.events import PresentedChanged
 from monitor.state.registry import TargetRegistry
 from monitor.state.target import TargetState
 from probes.certificate import Certificate, certificate
 from probes.observation import Presented
+from probes.revocation.crl import lists_in
 from probes.revocation.places import list_file
 from probes.revocation.status import status_of
 from tests.kit.crl import Entry, crl, crl_pem, lists_at
@@ -202,13 +204,14 @@ def test_what_a_lying_server_gives_is_told_after_three_times_and_takes_nothing_a
     play(story)
 
 
-def test_a_tag_that_cannot_stand_in_a_request_is_left_out_of_the_next_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("header", ['ETag: "\u00e9"', "Last-Modified: Fri, 31 Dec 9999 23:59:59 -0100"])
+def test_a_header_that_cannot_stand_in_a_request_is_left_out_of_the_next_one(tmp_path: Path, header: str) -> None:
     async def story(server: ListServer) -> None:
         of = leaf(server)
-        server.answers["/a.crl"] = dated(crl(CA, NOW), NOW, "\u00e9")
+        server.answers["/a.crl"] = response(crl(CA, NOW), "200 OK", header)
         async with fetching(tmp_path, server, state("web", of, CA)) as kept:
             await until(lambda: len(server.requests) >= 3)
-            assert "if-none-match" not in server.requests[2][1].lower()
+            assert "\r\nif-" not in server.requests[2][1].lower()
             assert kept.told(of) is GOOD
 
     play(story)
@@ -366,6 +369,19 @@ def test_the_disk_keeps_no_list_that_nobody_wants(tmp_path: Path) -> None:
     assert cache.read() == {}
     cache.keep_only(["http://x/"])
     assert list(directory.iterdir()) == [Path(wanted)]
+
+
+@pytest.mark.parametrize("odd", [{"modified": 1e12}, {"modified": -1}, {"at": "now"}, {"etag": 7}, {"url": None}])
+def test_a_list_on_disk_of_which_no_request_can_be_made_is_passed_over(
+    tmp_path: Path, odd: Mapping[str, object]
+) -> None:
+    cache, url = ListCache(str(tmp_path)), "http://x/"
+    (known,) = lists_in([crl(CA, NOW)])
+    cache.write(FetchedList(known, FetchedFrom(url, NOW, '"one"', NOW)), with_list=True)
+    assert list(cache.read()) == [url]
+    about = Path(list_file(str(tmp_path), url)).with_suffix(".json")
+    about.write_text(json.dumps(json.loads(about.read_text()) | odd))
+    assert cache.read() == {}
 
 
 @pytest.mark.server("nginx")
