@@ -218,9 +218,8 @@ class RevocationFetcher:
             again: float = min(FIRST_AGAIN * 2 ** min(source.failures - 1, 20), fetching.every)
             return again / 2 + spread(name, again)
         due = source.due(fetching.every)
-        if due is None:
+        if due is None or (whole := due - time.time()) <= 0:
             return spread(name, min(5.0, len(self._sources) / AT_ONCE))
-        whole = max(due - time.time(), min(FIRST_AGAIN, fetching.every))
         return 0.9 * whole + spread(name, 0.1 * whole)
 
     def _begin(self, key: str, _due: float) -> Coroutine[None, None, None] | None:

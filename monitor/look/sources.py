@@ -30,7 +30,9 @@ from probes.revocation.status import why_not
 log: Log = logging.getLogger("certvigil.revocation")
 
 SHARE: Final = 0.75
-"""Of the time that a list or an answer is valid, after which the next one is asked for."""
+"""Of the time for which what came last is valid still, after which it is asked again."""
+LEAST_PAUSE: Final = 60.0
+"""Seconds from an answer to the next request: a CA that signs late is not asked ever faster."""
 _LONGEST_TAG: Final = 256
 _NO_WHY: Final = Printable("")
 
@@ -111,8 +113,7 @@ class ListSource:
         """Return the Unix time at which it is to be asked again; None where nothing is held."""
         if self.held is None:
             return None
-        known, at = self.held.known, self.held.origin.at
-        return min(at + every, _share_of(known.this_update, known.next_update, at + every))
+        return _again(self.held.origin.at, self.held.known.next_update, every)
 
     def tells_of(self, certificate: Certificate) -> bool:
         """Whether what it holds may be about a certificate."""
@@ -183,7 +184,7 @@ class AnswerSource:
         """Return the Unix time at which it is to be asked again; None where nothing is held."""
         if self.answer is None:
             return None
-        return min(self.at + every, _share_of(self.answer.this_update, self.answer.next_update, self.at + every))
+        return _again(self.at, self.answer.next_update, every)
 
     def tells_of(self, certificate: Certificate) -> bool:
         """Whether what it holds may be about a certificate."""
@@ -226,8 +227,7 @@ def _plain(etag: str | None) -> str | None:
     return etag if etag is not None and len(etag) <= _LONGEST_TAG and etag.isascii() and etag.isprintable() else None
 
 
-def _share_of(begin: int | None, end: int | None, otherwise: float) -> float:
-    """Return the time at which the larger part of a validity is over."""
-    if begin is None or end is None:
-        return otherwise
-    return begin + max(SHARE * (end - begin), 1.0)
+def _again(at: float, end: int | None, every: float) -> float:
+    """Return when a source is to be asked again that answered at `at` with what is valid until `end`: Unix times."""
+    pause = every if end is None else max(SHARE * (end - at), LEAST_PAUSE)
+    return at + min(every, pause)

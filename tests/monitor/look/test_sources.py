@@ -1,0 +1,60 @@
+"""When a source of revocation is asked again, and which certificates it tells of."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from monitor.lab.ca import DAY, Authority
+from monitor.look.list_cache import FetchedFrom, FetchedList, ListCache
+from monitor.look.sources import AnswerSource, ListSource
+from probes.certificate import certificate
+from probes.http.exchange import Response
+from probes.revocation.crl import lists_in
+from tests.kit.crl import crl
+from tests.kit.responder import answer
+
+NOW = float(int(time.time()))
+CA = Authority.root("Root").intermediate("Issuing")
+LEAF = CA.issue("www.example.com")
+HOUR = 3600.0
+EVERY = 4 * HOUR
+
+
+def held(at: float, begin: float, end: float, cache: ListCache) -> ListSource:
+    (known,) = lists_in([crl(CA, NOW, this_update=begin, next_update=end)])
+    fetched = FetchedList(known, FetchedFrom("http://x/", at))
+    return ListSource("http://x/", (certificate(CA.der()),), cache, fetched)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "pause"),
+    [
+        (-DAY, 9 * DAY, EVERY),
+        # most of its time is over, and a good deal is left
+        (-300 * DAY, 60 * DAY, EVERY),
+        (-9 * DAY, 2 * HOUR, 1.5 * HOUR),
+        (-60, HOUR, 0.75 * HOUR),
+        (-DAY, 100, 75),
+        (-DAY, 10, 60),
+        (-DAY, -DAY / 2, 60),
+    ],
+)
+def test_a_list_is_asked_for_again_after_a_share_of_the_time_left(
+    tmp_path: Path, begin: float, end: float, pause: float
+) -> None:
+    source = held(NOW, NOW + begin, NOW + end, ListCache(str(tmp_path)))
+    assert source.due(EVERY) == NOW + pause
+
+
+@pytest.mark.parametrize(("lasts", "pause"), [(9 * DAY, EVERY), (2 * HOUR, 1.5 * HOUR), (10, 60)])
+def test_so_is_an_answer(tmp_path: Path, lasts: float, pause: float) -> None:
+    source = AnswerSource("http://x/", certificate(LEAF.der()), certificate(CA.der()), ListCache(str(tmp_path)))
+    assert source.due(EVERY) is None
+    body = answer(CA, LEAF, NOW, lasts=lasts)
+    taken = source.read(Response(200, "1.1", len(body), len(body), body=body), NOW)
+    assert isinstance(taken, tuple)
+    source.keep(taken)
+    assert source.due(EVERY) == NOW + pause
