@@ -202,11 +202,13 @@ class RevocationFetcher:
     def _show(self) -> None:
         """Let everybody judge by what is at hand."""
         sources = self._sources.values()
-        lists = tuple(each.held.known for each in sources if isinstance(each, ListSource) and each.held is not None)
+        lists = [(each.held.known, each) for each in sources if isinstance(each, ListSource) and each.held is not None]
         told = (each for each in sources if isinstance(each, AnswerSource) and each.held)
         answers = {each.certificate.sha256: each.held for each in told}
         failed = {each.key: each.why for each in sources if each.failures >= TOLD_AFTER}
-        self._registry.revocations.take(Evidence(lists, failed, answers))
+        awaited = frozenset(known.sha256 for known, each in lists if each.failures < TOLD_AFTER)
+        known = tuple(each for each, _ in lists)
+        self._registry.revocations.take(Evidence(known, failed, answers, awaited))
 
     def _pause(self, source: Source) -> float:
         """Return the seconds until a source is asked: each has its own, so that requests do not come all at once."""

@@ -21,6 +21,8 @@ class Evidence:
     """By place, as `places_of` has it: why nothing could be had there, where that is worth telling, a clause."""
     answers: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """OCSP responses in DER, by the SHA-256 of the certificate that each is about."""
+    awaited: frozenset[str] = frozenset()
+    """SHA-256 of lists and answers whose next one is being asked for: they count beyond their time for so long."""
 
     @property
     def is_empty(self) -> bool:
@@ -36,7 +38,11 @@ class Evidence:
         places = (place for each in certificates for place in places_of(each)) if self.failed else ()
         failed = {place: self.failed[place] for place in places if place in self.failed}
         answers = {each.sha256: self.answers[each.sha256] for each in certificates if each.sha256 in self.answers}
-        return Evidence(lists, failed, answers)
+        return Evidence(lists, failed, answers, self.awaited)
+
+    def moment_for(self, sha256: str, end: int | None, now: float) -> float:
+        """Return the Unix time at which a list or an answer that is valid until `end` is judged."""
+        return min(now, end) if end is not None and sha256 in self.awaited else now
 
     def beside(self, staples: Mapping[str, bytes]) -> Evidence:
         """Return this and the OCSP answers that came in handshakes, by certificate as `answers`."""

@@ -102,10 +102,11 @@ def _by_lists(certificate: Certificate, issuer: Certificate, evidence: Evidence,
     complete = sorted((each for each in covering if each.base is None), key=lambda each: each.age_order, reverse=True)
     why: Printable | None = None
     for each in complete:
-        if fault := why_not(each, issuer, now):
+        at = evidence.moment_for(each.sha256, each.next_update, now)
+        if fault := why_not(each, issuer, at):
             why = why or fault
             continue
-        told = _told(each, _deltas(each, covering, issuer, now), certificate)
+        told = _told(each, _deltas(each, covering, issuer, evidence, now), certificate)
         if told.state is not _UNKNOWN or not each.scope.some_reasons:
             return told
         why = why or told.why
@@ -160,7 +161,11 @@ def _beside(known: RevocationList, certificate: Certificate) -> bool:
 
 
 def _deltas(
-    complete: RevocationList, covering: Sequence[RevocationList], issuer: Certificate, now: float
+    complete: RevocationList,
+    covering: Sequence[RevocationList],
+    issuer: Certificate,
+    evidence: Evidence,
+    now: float,
 ) -> Sequence[RevocationList]:
     """Return the valid delta lists that add to a complete one, oldest first (RFC 5280, 5.2.4)."""
     number = complete.number
@@ -173,7 +178,7 @@ def _deltas(
         and each.number is not None
         and each.base <= number <= each.number
         and each.scope == complete.scope
-        and not why_not(each, issuer, now)
+        and not why_not(each, issuer, evidence.moment_for(each.sha256, each.next_update, now))
     ]
     return sorted(found, key=lambda each: each.age_order)
 

@@ -251,6 +251,31 @@ def test_a_restart_goes_by_the_lists_on_disk_and_asks_when_they_are_due(tmp_path
     play(story)
 
 
+def test_a_list_that_ended_counts_until_its_server_has_failed_three_times(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        of, well = leaf(server), leaf(server)
+        (known,) = lists_in([crl(CA, NOW, Entry(of, NOW - 9 * DAY), this_update=NOW - 9 * DAY, next_update=NOW - DAY)])
+        origin = FetchedFrom(server.url("/a.crl"), NOW - 8 * DAY)
+        ListCache(str(tmp_path)).write(FetchedList(known, origin), with_list=True)
+        answered = [0]
+
+        async def fail(writer: asyncio.StreamWriter) -> None:
+            assert kept.told(of) is REVOKED, "after a long stop, nobody has been asked yet"
+            assert kept.told(well) is GOOD
+            answered[0] += 1
+            writer.write(response(b"", "503 Service Unavailable"))
+
+        server.answers["/a.crl"] = fail
+        async with fetching(tmp_path, server, state("web", of, CA), state("well", well, CA), every=3600.0) as kept:
+            await kept.becomes(well, UNKNOWN)
+            assert answered == [TOLD_AFTER]
+            assert kept.told(of) is UNKNOWN
+            server.answers["/a.crl"] = response(crl(CA, NOW))
+            await kept.becomes(of, GOOD)
+
+    play(story)
+
+
 def test_nothing_is_fetched_for_a_chain_that_leads_to_no_trust_store(tmp_path: Path) -> None:
     async def story(server: ListServer) -> None:
         of, ours = leaf(server), leaf(server, "/ours.crl")

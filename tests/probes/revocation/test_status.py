@@ -259,6 +259,14 @@ def test_an_answer_counts_beside_lists_and_the_worse_word_wins(
     assert evidence.about([value(LEAF)]).answers == evidence.answers
 
 
+def test_what_is_awaited_counts_beyond_its_time_and_what_nobody_has_signed_does_not() -> None:
+    ended = {"this_update": NOW - 9 * DAY, "next_update": NOW - DAY}
+    own, foreign = lists_in([crl(CA, NOW, GONE, **ended), crl(CA, NOW, signer=STRANGER, key_identifier=False, **ended)])
+    for known, awaited, state in ((own, True, REVOKED), (own, False, UNKNOWN), (foreign, True, UNKNOWN)):
+        evidence = Evidence((known,), awaited=frozenset([known.sha256] if awaited else []))
+        assert status_of(value(LEAF), value(CA), evidence.about([value(LEAF)]), NOW).state is state
+
+
 def test_what_a_responder_did_not_give_is_unknown() -> None:
     leaf = CA.issue("r.example.com", extensions=[responder_at("http://ocsp.example.com/")])
     failed = Evidence(failed={answer_key("http://ocsp.example.com/", value(leaf)): value(CA).subject})
