@@ -226,6 +226,19 @@ def _made_by(holder: Certificate, response: ocsp.OCSPResponse) -> bool:
     return True
 
 
+def answer_boundaries(der: bytes) -> tuple[float, ...]:
+    """Return the Unix times at which an OCSP response begins or ceases to prove something; raises nothing."""
+    if len(der) > MOST_BYTES:
+        return ()
+    try:
+        response = ocsp.load_der_ocsp_response(der)
+        begins = [_unix(each.this_update_utc) - CLOCK_SKEW for each in response.responses]
+        ends = [each.next_update_utc for each in response.responses]
+    except Exception:  # noqa: BLE001 (as above)
+        return ()
+    return (*begins, *(_unix(each) + CLOCK_SKEW + 1 for each in ends if each is not None))
+
+
 def staple_of(presented: Presented, others: Iterable[Certificate] = ()) -> OCSPAnswer | OCSPFault | None:
     """Return what the staple of a presented chain says of its leaf; None without a staple.
 

@@ -33,7 +33,7 @@ from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.ocsp import OCSPAnswer, ocsp_answer
 from probes.opening import open_for_others
 from probes.revocation.crl import RevocationList, lists_in
-from probes.revocation.evidence import NO_EVIDENCE, Evidence
+from probes.revocation.evidence import NO_EVIDENCE, Evidence, answers_about
 from probes.revocation.places import answer_file, answer_key, delta_urls, list_file, list_urls, responder_urls
 from probes.revocation.status import why_not
 
@@ -80,11 +80,11 @@ def evidence_about(
             for each in sorted(valid, key=lambda known: known.age_order, reverse=True):
                 if seen.is_newest(each, issuer):
                     counting[each] = None
-        answers = {
-            certificate.sha256: der
+        answers = answers_about(
+            (certificate.sha256, der)
             for (certificate, issuer), der, answer in _answers(trust_context.config, pairs)
             if not answer.why_no_proof(now) and seen.is_newest_answer(certificate, issuer, answer)
-        }
+        )
         seen.keep()
     return Evidence(tuple(counting), answers=answers)
 

@@ -34,7 +34,7 @@ from probes.certificate import Certificate
 from probes.http.download import Refused, Terms, download
 from probes.http.exchange import Response
 from probes.judge.client import View
-from probes.revocation.evidence import Evidence
+from probes.revocation.evidence import Evidence, answers_about
 from probes.revocation.places import answer_key, delta_urls, list_urls, responder_urls
 from probes.revocation.status import is_revoked_by_nobody
 
@@ -203,12 +203,13 @@ class RevocationFetcher:
         """Let everybody judge by what is at hand."""
         sources = self._sources.values()
         lists = [(each.held.known, each) for each in sources if isinstance(each, ListSource) and each.held is not None]
-        told = (each for each in sources if isinstance(each, AnswerSource) and each.held)
-        answers = {each.certificate.sha256: each.held for each in told}
+        told = [each for each in sources if isinstance(each, AnswerSource) and each.held]
+        answers = answers_about((each.certificate.sha256, each.held) for each in told)
         failed = {each.key: each.why for each in sources if each.failures >= TOLD_AFTER}
-        awaited = frozenset(known.sha256 for known, each in lists if each.failures < TOLD_AFTER)
+        awaited = {known.sha256 for known, each in lists if each.failures < TOLD_AFTER}
+        awaited |= {each.sha256 for each in told if each.failures < TOLD_AFTER}
         known = tuple(each for each, _ in lists)
-        self._registry.revocations.take(Evidence(known, failed, answers, awaited))
+        self._registry.revocations.take(Evidence(known, failed, answers, frozenset(awaited)))
 
     def _pause(self, source: Source) -> float:
         """Return the seconds until a source is asked: each has its own, so that requests do not come all at once."""

@@ -5,6 +5,7 @@ A source says how it is asked, reads what comes, and when it is to be asked agai
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -141,6 +142,11 @@ class AnswerSource:
     def key(self) -> str:
         """Tells sources apart."""
         return answer_key(self.url, self.certificate)
+
+    @property
+    def sha256(self) -> str:
+        """Of the answer that it holds, hexadecimal."""
+        return hashlib.sha256(self.held).hexdigest()
 
     @property
     def most(self) -> int | None:

@@ -6,6 +6,7 @@ are not gone by. A list that tells of some reasons alone proves that a certifica
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -58,7 +59,7 @@ def status_of(certificate: Certificate, issuer: Certificate, evidence: Evidence,
     """Return what `evidence` tells of a certificate that `issuer` signed, at Unix time `now`."""
     if is_revoked_by_nobody(certificate):
         return RevocationStatus(RevocationState.BY_DESIGN)
-    told = [_by_lists(certificate, issuer, evidence, now), *_by_answer(certificate, issuer, evidence, now)]
+    told = [_by_lists(certificate, issuer, evidence, now), *_by_answers(certificate, issuer, evidence, now)]
     best = min(told, key=lambda each: _TELLING.index(each.state))
     if best.state is not _UNCHECKED:
         return best
@@ -66,24 +67,26 @@ def status_of(certificate: Certificate, issuer: Certificate, evidence: Evidence,
     return best if failed is None else RevocationStatus(_UNKNOWN, failed)
 
 
-def _by_answer(
+def _by_answers(
     certificate: Certificate, issuer: Certificate, evidence: Evidence, now: float
 ) -> Iterator[RevocationStatus]:
-    """Yield what a responder has answered, where it was asked."""
-    der = evidence.answers.get(certificate.sha256)
-    if der is None:
-        return
-    told = ocsp_answer(der, certificate, (issuer,))
-    if not isinstance(told, OCSPAnswer):
-        yield RevocationStatus(_UNKNOWN, sentence("the OCSP answer {}", told.why))
-    elif why := told.why_no_proof(now):
-        yield RevocationStatus(_UNKNOWN, sentence("the OCSP answer proves nothing: {}", why))
-    elif told.status is OCSPStatus.REVOKED:
-        yield RevocationStatus(RevocationState.REVOKED, at=told.revoked_at, reason=_reason(told.reason))
-    elif told.status is OCSPStatus.GOOD:
-        yield RevocationStatus(RevocationState.GOOD)
-    else:
-        yield RevocationStatus(_UNKNOWN, Printable("the responder of its CA does not know it"))
+    """Yield what each answer of a responder says, fetched or stapled: none of them hides another."""
+    for der in evidence.answers.get(certificate.sha256, ()):
+        told = ocsp_answer(der, certificate, (issuer,))
+        if isinstance(told, OCSPAnswer):
+            yield _answered(told, evidence.moment_for(hashlib.sha256(der).hexdigest(), told.next_update, now))
+        else:
+            yield RevocationStatus(_UNKNOWN, sentence("the OCSP answer {}", told.why))
+
+
+def _answered(told: OCSPAnswer, now: float) -> RevocationStatus:
+    if why := told.why_no_proof(now):
+        return RevocationStatus(_UNKNOWN, sentence("the OCSP answer proves nothing: {}", why))
+    if told.status is OCSPStatus.REVOKED:
+        return RevocationStatus(RevocationState.REVOKED, at=told.revoked_at, reason=_reason(told.reason))
+    if told.status is OCSPStatus.GOOD:
+        return RevocationStatus(RevocationState.GOOD)
+    return RevocationStatus(_UNKNOWN, Printable("the responder of its CA does not know it"))
 
 
 def _reason(word: str) -> RevocationReason:
