@@ -25,7 +25,7 @@ from probes.http.exchange import Request, Response
 from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.ocsp import OCSPAnswer, OCSPStatus, ocsp_answer
 from probes.revocation.crl import RevocationList, lists_in
-from probes.revocation.places import answer_key
+from probes.revocation.places import answer_key, delta_urls, list_urls
 from probes.revocation.status import why_not
 
 log: Log = logging.getLogger("certvigil.revocation")
@@ -117,8 +117,10 @@ class ListSource:
         return _again(self.held.origin.at, self.held.known.next_update, every)
 
     def tells_of(self, certificate: Certificate) -> bool:
-        """Whether what it holds may be about a certificate."""
-        return self.held is not None and self.held.known.issuer_name == certificate.outline().issuer
+        """Whether what it holds may be about a certificate: lists may be split, so one that is named by it."""
+        if self.held is None or self.held.known.issuer_name != certificate.outline().issuer:
+            return False
+        return self.url in list_urls(certificate) or self.url in delta_urls(certificate)
 
 
 @dataclass(slots=True, eq=False)

@@ -13,7 +13,7 @@ from monitor.look.sources import AnswerSource, ListSource
 from probes.certificate import certificate
 from probes.http.exchange import Response
 from probes.revocation.crl import lists_in
-from tests.kit.crl import crl
+from tests.kit.crl import crl, lists_at
 from tests.kit.responder import answer
 
 NOW = float(int(time.time()))
@@ -58,3 +58,11 @@ def test_so_is_an_answer(tmp_path: Path, lasts: float, pause: float) -> None:
     assert isinstance(taken, tuple)
     source.keep(taken)
     assert source.due(EVERY) == NOW + pause
+
+
+def test_a_list_concerns_only_the_certificates_that_name_it(tmp_path: Path) -> None:
+    source = held(NOW, NOW - 60, NOW + DAY, ListCache(str(tmp_path)))
+    own, shard = (CA.issue("www.example.com", extensions=[lists_at(each)]) for each in ("http://x/", "http://y/"))
+    foreign = Authority.root("Other").issue("www.example.com", extensions=[lists_at("http://x/")])
+    told = [source.tells_of(certificate(each.der())) for each in (own, shard, LEAF, foreign)]
+    assert told == [True, False, False, False]
