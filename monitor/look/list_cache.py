@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from probes.http.exchange import LATEST
+from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.opening import read_as_ourselves
 from probes.revocation.crl import MOST_BYTES, RevocationList, revocation_list
 from probes.revocation.places import answer_file, list_file
@@ -84,6 +85,11 @@ class ListCache:
         """Keep an OCSP response, for the actor; raises OSError."""
         os.makedirs(self._directory, mode=0o750, exist_ok=True)
         _replace(answer_file(self._state_directory, key), der)
+
+    def read_answer(self, key: str) -> tuple[bytes, float]:
+        """Return an OCSP response, and the Unix time at which it was written; raises OSError and ValueError."""
+        path = answer_file(self._state_directory, key)
+        return read_as_ourselves(path, MOST_OF_ANSWER), os.stat(path).st_mtime
 
     def keep_only(self, keys: Collection[str]) -> None:
         """Remove the lists and answers of all other sources; raises nothing."""

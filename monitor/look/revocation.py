@@ -152,7 +152,7 @@ class RevocationFetcher:
             for batch in batched(states, BATCH):
                 found = await loop.run_in_executor(self._worker, _named_by_all, batch, registry.trust_context)
                 self._named.update((name, named) for name, named in found.items() if name in registry.targets)
-        self._go_by(tuple(dict.fromkeys(chain.from_iterable(self._named.values()))), fetching)
+        await self._go_by(tuple(dict.fromkeys(chain.from_iterable(self._named.values()))), fetching)
         await self._tidy()
 
     async def _tidy(self) -> None:
@@ -163,7 +163,7 @@ class RevocationFetcher:
             keys = frozenset(self._sources)
             await asyncio.get_running_loop().run_in_executor(self._worker, self._cache.keep_only, keys)
 
-    def _go_by(self, named: Sequence[Naming], fetching: Fetching | None) -> None:
+    async def _go_by(self, named: Sequence[Naming], fetching: Fetching | None) -> None:
         """Ask exactly the sources that are named, and that the configuration lets be asked."""
         wanted: dict[str, Source] = {}
         for each in named if fetching is not None else ():
@@ -176,6 +176,7 @@ class RevocationFetcher:
                 source.issuers = issuers
                 if source.held is None:
                     self._rounds.hasten([url])
+        await self._recall([wanted[key] for key in wanted if key not in self._sources])
         for key in self._sources.keys() - wanted.keys():
             self._rounds.forget(key)
         new = [key for key in wanted if key not in self._sources]
@@ -183,6 +184,12 @@ class RevocationFetcher:
         for key in new:
             self._rounds.hasten([key], time.monotonic() + self._pause(wanted[key]))
         self._show()
+
+    async def _recall(self, new: Iterable[Source]) -> None:
+        """Read the answers of before a restart."""
+        loop, now = asyncio.get_running_loop(), time.time()
+        for batch in batched([each for each in new if isinstance(each, AnswerSource)], BATCH):
+            await loop.run_in_executor(self._worker, _recall_all, batch, now)
 
     def _source(self, naming: Naming, fetching: Fetching) -> Source | None:
         """Return the source that a certificate names, as it is known already or new; None where it is not asked."""
@@ -288,6 +295,11 @@ class RevocationFetcher:
 def _read(source: Source, answer: Response | Refused, now: float) -> object:
     """Return what an answer gives, or why it gives nothing, a text."""
     return answer.why if isinstance(answer, Refused) else source.read(answer, now)
+
+
+def _recall_all(sources: Iterable[AnswerSource], now: float) -> None:
+    for each in sources:
+        each.recall(now)
 
 
 def terms_of(fetching: Fetching) -> Terms:

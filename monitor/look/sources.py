@@ -160,6 +160,16 @@ class AnswerSource:
         """Its name in sentences."""
         return sentence("an OCSP answer of {} about {}", printable(self.url, 200), self.certificate.title)
 
+    def recall(self, now: float) -> None:
+        """Take up the answer on disk, of before a restart; where it proves nothing more, there is none."""
+        try:
+            der, at = self.cache.read_answer(self.key)
+        except (OSError, ValueError):
+            return
+        told = ocsp_answer(der, self.certificate, (self.issuer,))
+        if isinstance(told, OCSPAnswer) and not told.why_no_proof(now) and told.status is not OCSPStatus.UNKNOWN:
+            self.held, self.answer, self.at = der, told, min(at, now)
+
     def request(self) -> Request:
         """Return the question, as a POST (RFC 6960, A.1)."""
         return Request((("Content-Type", "application/ocsp-request"),), question(self.certificate, self.issuer))

@@ -93,12 +93,17 @@ class Fetches:
 
 @asynccontextmanager
 async def fetching(
-    directory: Path, server: ListServer, *states: TargetState, every: float = 0.1, **terms: object
+    directory: Path,
+    server: ListServer,
+    *states: TargetState,
+    every: float = 0.1,
+    is_configured: bool = True,
+    **terms: object,
 ) -> AsyncIterator[Fetches]:
     root = directory / "root.pem"
     root.write_bytes(ROOT.pem())
     allow = (Reach((ip_network(server.host),), frozenset({server.port})),)
-    settings = replace(Fetching(allow=allow, every=every), **terms)  # type: ignore[arg-type]
+    settings = replace(Fetching(allow=allow, every=every), **terms) if is_configured else None  # type: ignore[arg-type]
     config = Config(
         Settings(state_directory=str(directory), revocation=RevocationSettings(fetch=settings)),
         endpoints=MappingProxyType({each.target: Endpoint(each.target, "h", 443, clients=("c",)) for each in states}),
@@ -291,12 +296,18 @@ def test_nothing_is_fetched_for_a_chain_that_leads_to_no_trust_store(tmp_path: P
 
 def test_nothing_is_fetched_unless_it_is_configured(tmp_path: Path) -> None:
     async def story(server: ListServer) -> None:
-        of = leaf(server)
-        async with fetching(tmp_path, server, state("web", of, CA), crls=False) as kept:
+        of, other = leaf(server), leaf(server, "/other.crl")
+        server.answers |= {"/a.crl": response(crl(CA, NOW)), "/other.crl": response(crl(CA, NOW))}
+        (tmp_path / "other").mkdir()
+        async with (
+            fetching(tmp_path, server, state("web", of, CA), is_configured=False) as kept,
+            fetching(tmp_path / "other", server, state("web", other, CA)),
+        ):
             kept.present(state("web", of, CA))
-            await asyncio.sleep(0.1)
+            # One that began later has asked thrice.
+            await until(lambda: len(server.heads_of("/other.crl")) >= 3)
             assert kept.told(of) is UNCHECKED
-            assert not server.requests
+            assert not server.heads_of("/a.crl")
 
     play(story)
 
@@ -339,7 +350,7 @@ def test_a_responder_is_asked_where_the_site_wants_it_and_answers_for_each_certi
     gone, well, strange = (CA.issue(f"{name}.example.com", extensions=[at]) for name in ("gone", "well", "strange"))
     states = [state(name, of, CA) for name, of in (("gone", gone), ("well", well), ("strange", strange))]
 
-    async def story(_: ListServer) -> None:
+    async def story(unused: ListServer) -> None:
         server = ListServer(HOST, port)
         async with fetching(tmp_path, server, *states, crls=False, ocsp=True, every=3600.0) as kept:
             await kept.becomes(gone, REVOKED)
@@ -350,6 +361,11 @@ def test_a_responder_is_asked_where_the_site_wants_it_and_answers_for_each_certi
             (why,) = kept.registry.revocations.all.failed.values()
             assert "does not know" in why
             assert {"gone", "well"} <= set(kept.hastened)
+        # After a restart, the answers on disk are gone by, and nobody is asked again.
+        async with fetching(tmp_path, unused, *states[:2], crls=False, ocsp=True, every=3600.0) as kept:
+            await kept.becomes(gone, REVOKED)
+            await kept.becomes(well, GOOD)
+            assert kept.hastened == [], "no answer came"
 
     with responder(tmp_path, CA, port, {gone: NOW - DAY, well: None}):
         play(story)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from monitor.look.sources import AnswerSource, ListSource
 from probes.certificate import certificate
 from probes.http.exchange import Response
 from probes.revocation.crl import lists_in
+from probes.revocation.places import answer_file
 from tests.kit.crl import crl, lists_at
 from tests.kit.responder import answer
 
@@ -66,3 +68,26 @@ def test_a_list_concerns_only_the_certificates_that_name_it(tmp_path: Path) -> N
     foreign = Authority.root("Other").issue("www.example.com", extensions=[lists_at("http://x/")])
     told = [source.tells_of(certificate(each.der())) for each in (own, shard, LEAF, foreign)]
     assert told == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("body", "counts"),
+    [
+        (answer(CA, LEAF, NOW), True),
+        (answer(CA, LEAF, NOW, lasts=-1000), False),
+        (answer(Authority.root("Other"), LEAF, NOW), False),
+        (b"damaged", False),
+        (None, False),
+    ],
+)
+def test_an_answer_on_disk_counts_after_a_restart_while_it_proves_something(
+    tmp_path: Path, body: bytes | None, counts: bool
+) -> None:
+    cache = ListCache(str(tmp_path))
+    source = AnswerSource("http://x/", certificate(LEAF.der()), certificate(CA.der()), cache)
+    if body is not None:
+        cache.write_answer(source.key, body)
+        os.utime(answer_file(str(tmp_path), source.key), (NOW - 60, NOW - 60))
+    source.recall(NOW)
+    assert source.held == (body if counts else b"")
+    assert source.due(EVERY) == (NOW - 60 + 0.75 * (HOUR + 60) if counts else None)
