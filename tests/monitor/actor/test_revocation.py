@@ -161,7 +161,7 @@ def test_a_revoked_candidate_is_refused_to_everybody() -> None:
         answer = daemon.liar.ask(REPLACE, PERSON, Verb.PLAN)
         (objection,) = answer["refused"]["objections"]
         assert objection["ground"] == "revoked"
-        assert "for the reason key_compromise" in objection["detail"]
+        assert "; reason: key_compromise" in objection["detail"]
 
 
 def test_an_old_list_beside_a_new_one_is_passed_over_silently_and_one_that_was_given_back_is_not(
