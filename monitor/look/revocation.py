@@ -97,6 +97,8 @@ class RevocationFetcher:
         self._tidied = time.monotonic()
         self._named: dict[str, tuple[Naming, ...]] = {}
         """By target."""
+        self._left_out = 0
+        """Sources that are not asked, because there are too many."""
         self._changed: set[str] | None = None
         """Targets that present others than before; None where all are to be seen anew."""
         self._rounds = Rounds(self._begin, lambda _key: FIRST_AGAIN)
@@ -165,11 +167,14 @@ class RevocationFetcher:
 
     async def _go_by(self, named: Sequence[Naming], fetching: Fetching | None) -> None:
         """Ask exactly the sources that are named, and that the configuration lets be asked."""
-        wanted: dict[str, Source] = {}
+        made: dict[str, Source] = {}
         for each in named if fetching is not None else ():
-            made = self._source(each, fetching) if fetching is not None else None
-            if made is not None and (made.key in wanted or len(wanted) < MOST_SOURCES):
-                wanted.setdefault(made.key, made)
+            source = self._source(each, fetching) if fetching is not None else None
+            if source is not None:
+                made.setdefault(source.key, source)
+        # Those that are asked already go on being asked.
+        wanted = dict(islice(sorted(made.items(), key=lambda item: item[0] not in self._sources), MOST_SOURCES))
+        self._note_left_out(len(made) - len(wanted))
         for url, issuers in _issuers(named).items():
             source = wanted.get(url)
             if isinstance(source, ListSource) and source.issuers != issuers:
@@ -184,6 +189,11 @@ class RevocationFetcher:
         for key in new:
             self._rounds.hasten([key], time.monotonic() + self._pause(wanted[key]))
         self._show()
+
+    def _note_left_out(self, number: int) -> None:
+        if number > self._left_out:
+            log.warning("%d revocation lists and responders are asked and no more; %d are not", MOST_SOURCES, number)
+        self._left_out = number
 
     async def _recall(self, new: Iterable[Source]) -> None:
         """Read the answers of before a restart."""

@@ -328,6 +328,27 @@ def test_a_certificate_that_comes_later_has_its_list_fetched_and_one_that_goes_h
     play(story)
 
 
+def test_sources_beyond_the_bound_are_not_asked_and_that_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(revocation, "MOST_SOURCES", 2)
+
+    async def story(server: ListServer) -> None:
+        leaves = [leaf(server, f"/{index}.crl") for index in range(5)]
+        server.answers |= {f"/{index}.crl": response(crl(CA, NOW)) for index in range(5)}
+        states = [state(f"web{index}", each, CA) for index, each in enumerate(leaves)]
+        async with fetching(tmp_path, server, *states) as kept:
+            await until(lambda: len({each for each, _ in server.requests}) == 2)
+            kept.present(states[0])
+            before = len(server.requests)
+            await until(lambda: len(server.requests) >= before + 4)
+            assert len({each for each, _ in server.requests}) == 2
+
+    play(story)
+    (record,) = [each for each in caplog.records if "and no more" in each.getMessage()]
+    assert "; 3 are not" in record.getMessage()
+
+
 def test_a_delta_list_is_fetched_and_adds_to_its_complete_one(tmp_path: Path) -> None:
     async def story(server: ListServer) -> None:
         fresh = x509.FreshestCRL(
