@@ -5,7 +5,6 @@ A source says how it is asked, reads what comes, and when it is to be asked agai
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from probes.http.exchange import Request, Response
 from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.ocsp import OCSPAnswer, OCSPStatus, ocsp_answer
 from probes.revocation.crl import RevocationList, lists_in
+from probes.revocation.evidence import sha256_of
 from probes.revocation.places import answer_key, delta_urls, list_urls
 from probes.revocation.status import why_not
 
@@ -148,7 +148,7 @@ class AnswerSource:
     @property
     def sha256(self) -> str:
         """Of the answer that it holds, hexadecimal."""
-        return hashlib.sha256(self.held).hexdigest()
+        return sha256_of(self.held)
 
     @property
     def most(self) -> int | None:

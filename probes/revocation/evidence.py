@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -40,7 +41,9 @@ class Evidence:
         places = (place for each in certificates for place in places_of(each)) if self.failed else ()
         failed = {place: self.failed[place] for place in places if place in self.failed}
         answers = {each.sha256: self.answers[each.sha256] for each in certificates if each.sha256 in self.answers}
-        return Evidence(lists, failed, answers, self.awaited)
+        own = {each.sha256 for each in lists}
+        own |= {sha256_of(der) for der in chain.from_iterable(answers.values())}
+        return Evidence(lists, failed, answers, self.awaited & own)
 
     def moment_for(self, sha256: str, end: int | None, now: float) -> float:
         """Return the Unix time at which a list or an answer that is valid until `end` is judged."""
@@ -63,6 +66,11 @@ class Evidence:
 
 
 NO_EVIDENCE: Final = Evidence()
+
+
+def sha256_of(der: bytes) -> str:
+    """Return the SHA-256 of an answer, as `awaited` has it."""
+    return hashlib.sha256(der).hexdigest()
 
 
 def answers_about(answers: Iterable[tuple[str, bytes]]) -> Mapping[str, tuple[bytes, ...]]:

@@ -6,7 +6,6 @@ are not gone by. A list that tells of some reasons alone proves that a certifica
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,7 +20,7 @@ from probes.judge.time import moment
 from probes.lifetime import lifetime
 from probes.ocsp import OCSPAnswer, OCSPStatus, ocsp_answer
 from probes.revocation.crl import OddEntry, RevocationList, entry_of, is_of_another_key, signed_by
-from probes.revocation.evidence import Evidence
+from probes.revocation.evidence import Evidence, sha256_of
 from probes.revocation.places import list_urls, places_of, points_of, responder_urls
 
 SHORT_LIVED: Final = ((1_773_532_800, 7), (1_710_460_800, 10))
@@ -74,7 +73,7 @@ def _by_answers(
     for der in evidence.answers.get(certificate.sha256, ()):
         told = ocsp_answer(der, certificate, (issuer,))
         if isinstance(told, OCSPAnswer):
-            yield _answered(told, evidence.moment_for(hashlib.sha256(der).hexdigest(), told.next_update, now))
+            yield _answered(told, evidence.moment_for(sha256_of(der), told.next_update, now))
         else:
             yield RevocationStatus(_UNKNOWN, sentence("the OCSP answer {}", told.why))
 

@@ -304,6 +304,7 @@ def test_what_is_awaited_counts_beyond_its_time_and_what_nobody_has_signed_does_
     for known, awaited, state in ((own, True, REVOKED), (own, False, UNKNOWN), (foreign, True, UNKNOWN)):
         evidence = Evidence((known,), awaited=frozenset([known.sha256] if awaited else []))
         assert status_of(value(LEAF), value(CA), evidence.about([value(LEAF)]), NOW).state is state
+        assert not evidence.about([value(CA)]).awaited, "it is none of that certificate"
     ended_answer = {value(LEAF).sha256: (ENDED_ANSWER,)}
     awaited_answer = Evidence(answers=ended_answer, awaited=frozenset([hashlib.sha256(ENDED_ANSWER).hexdigest()]))
     assert status_of(value(LEAF), value(CA), awaited_answer, NOW).state is GOOD
