@@ -70,7 +70,8 @@ def test_a_redirect_takes_no_question_along_and_no_header_to_another_host() -> N
             other.answers["/c"] = response(b"x")
             terms = Terms(anywhere, MOST, 5.0)
             answer = await download(server.url("/a"), terms, request)
-            return answer, *([head.lower() for _, head in each.requests] for each in (server, other))
+            heads, elsewhere = ([head.lower() for _, head in each.requests] for each in (server, other))
+            return answer, heads, elsewhere
 
     conditional = Request((("If-None-Match", '"one"'),))
     answer, heads, elsewhere = asyncio.run(story(conditional))
