@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from typing import Final
 from config.reach import is_public
 from config.revocation import Fetching
 from config.text import Log, Printable, harmless
-from config.vocabulary import LookOutcome, TargetKind
+from config.vocabulary import LookOutcome, SourceState, TargetKind
 from monitor.batched import batched
 from monitor.host.schedule import spread
 from monitor.look.job import UNFORESEEN
@@ -80,15 +81,17 @@ class RevocationFetcher:
         worker: Executor,
         hasten: Callable[[Iterable[str]], None],
         fetched: Callable[[LookOutcome], None] = lambda _outcome: None,
+        counted: Callable[[Mapping[SourceState, int]], None] = lambda _numbers: None,
     ) -> None:
         """Read, write and verify in `worker`; `hasten` has endpoints looked at that an answer is about.
 
-        `fetched` counts requests.
+        `fetched` counts requests, and `counted` is told how many sources are in each state.
         """
         self._registry = registry
         self._worker = worker
         self._hasten = hasten
         self._fetched = fetched
+        self._counted = counted
         self._cache = ListCache(registry.config.settings.state_directory)
         self._sources: dict[str, Source] = {}
         """By key."""
@@ -219,6 +222,7 @@ class RevocationFetcher:
     def _show(self) -> None:
         """Let everybody judge by what is at hand."""
         sources = self._sources.values()
+        self._counted({**Counter(map(_state_of, sources)), SourceState.LEFT_OUT: self._left_out})
         lists = [(each.held.known, each) for each in sources if isinstance(each, ListSource) and each.held is not None]
         told = [each for each in sources if isinstance(each, AnswerSource) and each.held]
         answers = answers_about((each.certificate.sha256, each.held) for each in told)
@@ -305,6 +309,12 @@ class RevocationFetcher:
 def _read(source: Source, answer: Response | Refused, now: float) -> object:
     """Return what an answer gives, or why it gives nothing, a text."""
     return answer.why if isinstance(answer, Refused) else source.read(answer, now)
+
+
+def _state_of(source: Source) -> SourceState:
+    if source.failures >= TOLD_AFTER:
+        return SourceState.FAILED
+    return SourceState.HELD if source.held else SourceState.AWAITED
 
 
 def _recall_all(sources: Iterable[AnswerSource], now: float) -> None:

@@ -22,7 +22,7 @@ from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustSto
 from config.reach import Reach
 from config.revocation import Fetching, RevocationSettings
 from config.text import harmless
-from config.vocabulary import RevocationReason, RevocationState, TargetKind
+from config.vocabulary import RevocationReason, RevocationState, SourceState, TargetKind
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key
 from monitor.lab.process import accepts, find_command, free_address, wait_for
 from monitor.lab.servers import replace_file
@@ -78,6 +78,7 @@ class Fetches:
     registry: TargetRegistry
     fetcher: RevocationFetcher
     hastened: list[str]
+    counted: dict[SourceState, int]
 
     def told(self, of: Issued, issuer: Issued = CA) -> RevocationState:
         return status_of(value(of), value(issuer), self.registry.revocations.all, time.time()).state
@@ -115,10 +116,11 @@ async def fetching(
     for each in states:
         registry.remember(each)
     with ThreadPoolExecutor(1) as worker:
-        fetcher = RevocationFetcher(registry, worker, hastened.extend)
+        counted = dict[SourceState, int]()
+        fetcher = RevocationFetcher(registry, worker, hastened.extend, counted=counted.update)
         running = asyncio.create_task(fetcher.run())
         try:
-            yield Fetches(registry, fetcher, hastened)
+            yield Fetches(registry, fetcher, hastened, counted)
             assert not running.done()
         finally:
             running.cancel()
@@ -197,6 +199,7 @@ def test_what_a_lying_server_gives_is_told_after_three_times_and_takes_nothing_a
             assert len(server.requests) == TOLD_AFTER
             (said,) = kept.registry.revocations.all.failed.values()
             assert why in said
+            assert kept.counted[SourceState.FAILED] == 1
             assert kept.told(of) is UNKNOWN
             server.answers["/a.crl"] = response(crl(CA, NOW))
             await kept.becomes(of, GOOD)
@@ -338,7 +341,8 @@ def test_sources_beyond_the_bound_are_not_asked_and_that_is_logged_once(
         server.answers |= {f"/{index}.crl": response(crl(CA, NOW)) for index in range(5)}
         states = [state(f"web{index}", each, CA) for index, each in enumerate(leaves)]
         async with fetching(tmp_path, server, *states) as kept:
-            await until(lambda: len({each for each, _ in server.requests}) == 2)
+            await until(lambda: kept.counted.get(SourceState.HELD) == 2)
+            assert kept.counted[SourceState.LEFT_OUT] == 3
             kept.present(states[0])
             before = len(server.requests)
             await until(lambda: len(server.requests) >= before + 4)
