@@ -361,6 +361,19 @@ class UnreadableReason(StrEnum):
     """A fault of certvigil itself; its log tells where."""
 
 
+class SourceState(StrEnum):
+    """How a revocation list at a URL, or an OCSP responder, stands that a certificate names."""
+
+    HELD = "held"
+    """It has given something, and goes on doing so."""
+    AWAITED = "awaited"
+    """Nothing has come yet."""
+    FAILED = "failed"
+    """Several requests in a row have failed."""
+    LEFT_OUT = "left_out"
+    """It is not asked, because there are too many."""
+
+
 class UnreachableReason(StrEnum):
     """Why an endpoint gave no facts."""
 

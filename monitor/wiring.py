@@ -232,7 +232,9 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         helpers=helpers,
     )
     prober = Prober(pools.judge, pools.probed, registry.config.settings.concurrency)
-    revocation = RevocationFetcher(registry, pools.judge, endpoints.hasten, counters.revocation_fetched)
+    revocation = RevocationFetcher(
+        registry, pools.judge, endpoints.hasten, counters.revocation_fetched, counters.revocation_sources
+    )
     undeclared = UndeclaredPorts(registry, partial(state.own.report, "undeclared"), pools.judge)
     return LookParts(endpoints, supported, sets, files, prober, revocation, undeclared)
 

@@ -276,7 +276,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
         context.elsewhere,
         endpoint.thresholds,
         Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
-        context.revocation.beside({find_leaf(each.chain).sha256: each.staple for each in presented if each.staple}),
+        context.revocation.beside((find_leaf(each.chain).sha256, each.staple) for each in presented if each.staple),
     )
     reception = judge_presented((each.chain for each in presented), audience, now)
     failures = 1 if context.just_went_dark else context.failures_in_a_row

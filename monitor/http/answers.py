@@ -372,7 +372,7 @@ class TargetInFull(Target):
         since = calendar(state.since) if state.presented else None
         addresses = [
             Address.model_validate(
-                {**address_object(each), "presented": [certificate.sha256 for certificate in each.chain]}
+                {**address_object(each, state.issuers), "presented": [certificate.sha256 for certificate in each.chain]}
             )
             for each in state.addresses
         ]

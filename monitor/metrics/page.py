@@ -113,7 +113,7 @@ def _staple_end(state: TargetState) -> Iterator[tuple[str, object]]:
 
 def _staples(state: TargetState) -> Iterator[OCSPAnswer]:
     for each in _answering(state):
-        staple = staple_of(each)
+        staple = staple_of(each, state.issuers)
         if isinstance(staple, OCSPAnswer):
             yield staple
 

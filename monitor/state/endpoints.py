@@ -26,6 +26,7 @@ from probes.judge.sharing import SharingServer
 from probes.judge.state import OnDisk
 from probes.judge.tls import SUPPORTED
 from probes.observation import EndpointObservation, Presented
+from probes.ocsp import possible_issuers
 from probes.tls.support import Supported
 
 
@@ -204,6 +205,7 @@ class EndpointRegistry:
             failure_of(observation),
             now=now,
             addresses=observation.presented,
+            issuers=_issuers(observation, context),
             waits=partial(self._awaits_look, state=state, changed=presented != state.presented, now=now),
         )
         registry.update(new)
@@ -276,3 +278,10 @@ class EndpointRegistry:
         before, starting = tuple(self._went_dark.get(state.target, ())), self._starting.get(state.target, 0.0)
         darkness = Darkness(tuple(dark.values()), before, expected, starting)
         return awaits_second_look(raised, state, endpoints[state.target].every, darkness, now)
+
+
+def _issuers(observation: EndpointObservation, context: EndpointContext) -> tuple[Certificate, ...]:
+    """Return the CAs by which a staple of the addresses may be verified: a server need not send them."""
+    anchors = [anchor for view in context.views for anchor in view.trust.anchors]
+    stapled = (each for each in observation.presented if each.staple)
+    return tuple(dict.fromkeys(issuer for each in stapled for issuer in possible_issuers(each.chain, anchors)))

@@ -92,8 +92,9 @@ def place_at(url: str) -> Place | Refused:
 
 
 async def download(url: str, terms: Terms, request: Request) -> Response | Refused:
-    """Return the answer of the server at `url`, or why there is none; redirects are followed, each under the terms.
+    """Return the answer of the server at `url`, or why there is none.
 
+    Redirects of a GET are followed, each under the terms; another host is not told the headers of the request.
     Where a name has one address that is not permitted, none is asked; the name is resolved once only, so that what is
     asked is what was permitted.
     """
@@ -109,12 +110,16 @@ async def download(url: str, terms: Terms, request: Request) -> Response | Refus
             return Refused(sentence("{}: {}", printable(place.authority), printable(answer.why, 300)))
         if isinstance(answer, Refused):
             return answer
-        if answer.status not in _REDIRECTS or answer.location is None:
+        # A question is for the one that it was put to.
+        if answer.status not in _REDIRECTS or answer.location is None or request.body is not None:
             return answer
         try:
             url = urljoin(place.url, answer.location)
         except ValueError:
             return Refused(sentence("{} redirects to no URL", printable(place.authority)))
+        if isinstance(next_place := place_at(url), Place) and next_place.host != place.host:
+            # They are about what the other host has.
+            request = replace(request, headers=())
     return Refused(sentence("{}: more than {} redirects", printable(url, 200), MOST_REDIRECTS))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final, TypeVar
 
 from cryptography import x509
@@ -15,6 +14,7 @@ from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import RevocationReason
 from probes.certificate import Certificate
 from probes.encoding import INTEGER, DERError, element_end, encoded, enter, plain_name
+from probes.remembered import Remembered
 from probes.revocation.places import point_names
 
 MOST_BYTES: Final = 64 * 1024 * 1024
@@ -153,7 +153,9 @@ def lists_in(ders: Iterable[bytes]) -> tuple[RevocationList, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=256)
+_signed: Final = Remembered[bool](4096)
+
+
 def signed_by(known: RevocationList, issuer: Certificate) -> bool:
     """Whether the key of `issuer`, which has the name of the list's issuer, made its signature; no costly key is tried.
 
@@ -161,6 +163,10 @@ def signed_by(known: RevocationList, issuer: Certificate) -> bool:
     """
     if known.issuer_name != issuer.outline().subject or issuer.is_costly or not _may_sign(issuer):
         return False
+    return _signed.get((known.sha256, issuer.sha256), lambda: _is_signed_by(known, issuer))
+
+
+def _is_signed_by(known: RevocationList, issuer: Certificate) -> bool:
     try:
         key = issuer.decoded().public_key()
         return known.parsed().is_signature_valid(key)  # type: ignore[arg-type]

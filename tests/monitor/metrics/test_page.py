@@ -135,6 +135,8 @@ def test_what_a_server_wants_of_its_clients_and_what_it_staples_are_series() -> 
     answer = staple_of(seen)
     assert isinstance(answer, OCSPAnswer)
     assert value(text, "certvigil_staple_next_update_timestamp_seconds", target="mail") == answer.next_update
+    vouched = text_of(page_of([replace(known, addresses=(alone,), issuers=chain[1:])]))
+    assert value(vouched, "certvigil_staple_info", target="mail", status="good", verified="true") == 1
     bare = replace(seen, staple=b"", client_certificate=ClientCertificateUse.NOT_REQUESTED)
     page = page_of([known])
     page.update(replace(known, addresses=(bare,)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,27 @@ def test_a_redirect_is_followed_and_a_circle_is_not() -> None:
     assert isinstance(answer, Refused)
     assert "more than 5 redirects" in answer.why
     assert len(server.requests) == 6
+
+
+def test_a_redirect_takes_no_question_along_and_no_header_to_another_host() -> None:
+    async def story(request: Request) -> tuple[Response | Refused, list[str], list[str]]:
+        async with list_server() as server, list_server() as other:
+            server.answers |= {"/a": redirect("/b"), "/b": redirect(other.url("/c"))}
+            other.answers["/c"] = response(b"x")
+            terms = Terms(anywhere, MOST, 5.0)
+            answer = await download(server.url("/a"), terms, request)
+            heads, elsewhere = ([head.lower() for _, head in each.requests] for each in (server, other))
+            return answer, heads, elsewhere
+
+    conditional = Request((("If-None-Match", '"one"'),))
+    answer, heads, elsewhere = asyncio.run(story(conditional))
+    assert isinstance(answer, Response)
+    assert answer.status == 200
+    assert ["if-none-match" in each for each in heads] == [True, True]
+    assert ["if-none-match" in each for each in elsewhere] == [False]
+    answer, heads, elsewhere = asyncio.run(story(replace(conditional, body=b"question")))
+    assert isinstance(answer, Response)
+    assert (answer.status, len(heads), elsewhere) == (302, 1, [])
 
 
 @pytest.mark.parametrize(
