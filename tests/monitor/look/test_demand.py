@@ -412,6 +412,8 @@ def test_through_a_proxy_only_names_that_are_allowed_by_name_are_looked_at(
     found = probe(by_name, f"localhost:{server.port}", "it")
     assert isinstance(found, Probed)
     assert found.accepted, found.log
+    # The address that the proxy found is not known here.
+    assert "probe_ip" not in found.text().decode()
     assert refused(by_name, f"elsewhere.localhost:{server.port}", "it").startswith("a proxy would resolve elsewhere")
 
 
