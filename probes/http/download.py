@@ -20,6 +20,7 @@ from config.vocabulary import ProxyKind
 from probes.http.exchange import Exchange, NoResponse, Request, Response
 from probes.observation import Unreachable
 from probes.tls.drive import MOST_ADDRESSES, converse, handshake_with, resolve
+from probes.tls.own_files import NOTHING
 
 MOST_REDIRECTS: Final = 5
 LONGEST_URL: Final = 2048
@@ -152,7 +153,7 @@ async def _ask_at(  # noqa: PLR0917 (each is of one request)
     handshake, target = None, place.target
     if place.scheme == "https":
         proxy = None if terms.proxy is None else Proxy(ProxyKind.HTTP, terms.proxy.host, terms.proxy.port)
-        handshake = handshake_with(Endpoint("", place.host, place.port, proxy=proxy), address, goes_on=True)
+        handshake = handshake_with(Endpoint("", place.host, place.port, proxy=proxy), address, NOTHING, goes_on=True)
     elif terms.proxy is not None:
         target = place.url
     try:

@@ -11,6 +11,7 @@ from config.model import Endpoint
 from probes.http.exchange import JUST_ASKING, MOST_BODY, Exchange, NoResponse, Request, Response, Times
 from probes.observation import Presented
 from probes.tls.drive import converse, handshake_with
+from probes.tls.own_files import own_files
 
 HTTPS_PORT = 443
 HTTP_PORT = 80
@@ -43,11 +44,13 @@ async def fetch(
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    handshake = handshake_with(endpoint, address, goes_on=True) if secured else None
+    deadline = begun + max(0.0, seconds)
+    own = await own_files(endpoint, deadline)
+    handshake = handshake_with(endpoint, address, own, goes_on=True) if secured else None
     request = Request(keeps=MOST_BODY) if keeps_body else JUST_ASKING
     exchange = Exchange(handshake, _host(endpoint, secured=secured), target, loop.time, request)
     where = (endpoint.proxy.host, endpoint.proxy.port) if endpoint.proxy is not None else (address, endpoint.port)
-    error = await converse(exchange, *where, begun + max(0.0, seconds), endpoint.source_address)
+    error = await converse(exchange, *where, deadline, endpoint.source_address)
     answer = exchange.end() if error is None else exchange.outcome or exchange.end(_words(error, seconds))
     presented = exchange.presented
     return Fetched(

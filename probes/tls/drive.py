@@ -20,8 +20,9 @@ from config.model import Endpoint, Proxy
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import AddressChoice, EndpointProtocol, UnreachableReason
 from probes.observation import EndpointObservation, Presented, Unreachable
-from probes.tls.client_certificate import own_identity
+from probes.tls.client_certificate import shown_beside
 from probes.tls.handshake import SAYS_NOTHING, Handshake
+from probes.tls.own_files import OwnFiles, own_files, read_own_files
 from probes.tls.preamble.registry import begins_in_the_clear, preamble_to
 
 MOST_ADDRESSES: Final = 64
@@ -80,25 +81,28 @@ async def look(
             Unreachable(harmless(each), why, Printable("this address may not be looked at")) for each in refused
         )
         return EndpointObservation(endpoint.name, now, (), tuple(failures))
+    own = await own_files(endpoint, deadline)
     if endpoint.proxy is not None:
         # The proxy resolves the host.
-        through = (_look_through(endpoint.proxy, addresses, each, deadline) for each in _by_key(endpoint))
+        through = (_look_through(endpoint.proxy, addresses, each, own, deadline) for each in _by_key(endpoint))
         return _observation(endpoint, now, (endpoint.host,), await asyncio.gather(*through))
     if endpoint.addresses is AddressChoice.FIRST:
-        return _observation(endpoint, now, (), await _look_at_first(addresses, endpoint, deadline))
+        return _observation(endpoint, now, (), await _look_at_first(addresses, endpoint, own, deadline))
     asked = product(addresses[:MOST_ADDRESSES], _by_key(endpoint))
-    looks = (_look_at(address, each, deadline) for address, each in asked)
+    looks = (_look_at(address, each, own, deadline) for address, each in asked)
     return _observation(endpoint, now, addresses, await asyncio.gather(*looks))
 
 
-async def _look_at_first(addresses: Sequence[str], endpoint: Endpoint, deadline: float) -> Sequence[EndpointOutcome]:
+async def _look_at_first(
+    addresses: Sequence[str], endpoint: Endpoint, own: OwnFiles, deadline: float
+) -> Sequence[EndpointOutcome]:
     """Look at one address after the other until one presents something, each with an equal share of the time left."""
     outcomes: list[EndpointOutcome] = []
     tried = addresses[:MOST_ADDRESSES]
     for left, address in zip(range(len(tried), 0, -1), tried, strict=True):
         now = asyncio.get_running_loop().time()
         until = now + (deadline - now) / left
-        found = await asyncio.gather(*(_look_at(address, each, until) for each in _by_key(endpoint)))
+        found = await asyncio.gather(*(_look_at(address, each, own, until) for each in _by_key(endpoint)))
         if any(isinstance(each, Presented) for each in found):
             return found
         outcomes += found
@@ -116,8 +120,9 @@ def look_blocking(endpoint: Endpoint, now: float) -> EndpointObservation:
     if isinstance(addresses, Unreachable):
         failed = addresses if endpoint.proxy is None else _of_proxy(endpoint.proxy, endpoint, addresses)
         return EndpointObservation(endpoint.name, now, (), (failed,))
+    own = read_own_files(endpoint)
     if endpoint.proxy is not None:
-        through = [_look_through_blocking(endpoint.proxy, addresses, each, deadline) for each in _by_key(endpoint)]
+        through = [_look_through_blocking(endpoint.proxy, addresses, each, own, deadline) for each in _by_key(endpoint)]
         return _observation(endpoint, now, (endpoint.host,), through)
     first = endpoint.addresses is AddressChoice.FIRST
     outcomes: list[EndpointOutcome] = []
@@ -126,7 +131,7 @@ def look_blocking(endpoint: Endpoint, now: float) -> EndpointObservation:
         if first and any(isinstance(seen, Presented) and seen.address != address for seen in outcomes):
             break
         share = (deadline - time.monotonic()) / left
-        outcomes.append(_look_at_blocking(address, each, time.monotonic() + share))
+        outcomes.append(_look_at_blocking(address, each, own, time.monotonic() + share))
     if first:
         answering = [each.address for each in outcomes if isinstance(each, Presented)]
         outcomes = [each for each in outcomes if not answering or each.address in answering]
@@ -315,38 +320,40 @@ def converse_blocking(
     return None
 
 
-def handshake_with(endpoint: Endpoint, address: str, *, goes_on: bool = False) -> Handshake:
+def handshake_with(endpoint: Endpoint, address: str, own: OwnFiles, *, goes_on: bool = False) -> Handshake:
     """Return a handshake with `endpoint` at one address, behind all that is said before it."""
     return Handshake(
         address,
         endpoint.verified_name if endpoint.sni else "",
         endpoint.minimum_version,
         endpoint.key_type,
-        preamble=preamble_to(endpoint),
+        preamble=preamble_to(endpoint, own.credentials),
         goes_on=goes_on,
-        own=own_identity(endpoint),
+        own=shown_beside(own.identity, endpoint.key_type),
         alpn=ALPN.get(endpoint.protocol, b""),
         agrees=begins_in_the_clear(endpoint.protocol),
     )
 
 
-async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> EndpointOutcome:
-    handshake = handshake_with(endpoint, address)
+async def _look_at(address: str, endpoint: Endpoint, own: OwnFiles, deadline: float) -> EndpointOutcome:
+    handshake = handshake_with(endpoint, address, own)
     error = await converse(handshake, address, endpoint.port, deadline, endpoint.source_address)
     return _outcome(handshake, address, endpoint, error)
 
 
-def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> EndpointOutcome:
-    handshake = handshake_with(endpoint, address)
+def _look_at_blocking(address: str, endpoint: Endpoint, own: OwnFiles, deadline: float) -> EndpointOutcome:
+    handshake = handshake_with(endpoint, address, own)
     error = converse_blocking(handshake, address, endpoint.port, deadline, endpoint.source_address)
     return _outcome(handshake, address, endpoint, error)
 
 
-async def _look_through(proxy: Proxy, addresses: Sequence[str], endpoint: Endpoint, deadline: float) -> EndpointOutcome:
+async def _look_through(
+    proxy: Proxy, addresses: Sequence[str], endpoint: Endpoint, own: OwnFiles, deadline: float
+) -> EndpointOutcome:
     """Look through the first address of a proxy that answers."""
     outcomes: list[EndpointOutcome] = []
     for address in addresses[:MOST_ADDRESSES]:
-        handshake = handshake_with(endpoint, endpoint.host)
+        handshake = handshake_with(endpoint, endpoint.host, own)
         error = await converse(handshake, address, proxy.port, deadline, endpoint.source_address)
         outcomes.append(_outcome_through(proxy, handshake, endpoint, error))
         if handshake.answered:
@@ -355,11 +362,11 @@ async def _look_through(proxy: Proxy, addresses: Sequence[str], endpoint: Endpoi
 
 
 def _look_through_blocking(
-    proxy: Proxy, addresses: Sequence[str], endpoint: Endpoint, deadline: float
+    proxy: Proxy, addresses: Sequence[str], endpoint: Endpoint, own: OwnFiles, deadline: float
 ) -> EndpointOutcome:
     outcomes: list[EndpointOutcome] = []
     for address in addresses[:MOST_ADDRESSES]:
-        handshake = handshake_with(endpoint, endpoint.host)
+        handshake = handshake_with(endpoint, endpoint.host, own)
         error = converse_blocking(handshake, address, proxy.port, deadline, endpoint.source_address)
         outcomes.append(_outcome_through(proxy, handshake, endpoint, error))
         if handshake.answered:

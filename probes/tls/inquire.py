@@ -13,6 +13,7 @@ from config.text import Printable, harmless, sentence
 from config.vocabulary import TLSVersion
 from probes.tls.drive import ALPN, converse
 from probes.tls.hello import Choice, Hello, Unclear
+from probes.tls.own_files import own_files
 from probes.tls.preamble.behind import Behind
 from probes.tls.preamble.registry import preamble_to
 from probes.tls.signature import SignedHandshake
@@ -46,6 +47,7 @@ async def inquire(endpoint: Endpoint, address: str, now: float, bounds: Bounds =
     deadline = loop.time() + bounds.seconds
     name, alpn = endpoint.verified_name if endpoint.sni else "", ALPN.get(endpoint.protocol, b"")
     asked = questions()
+    own = await own_files(endpoint, loop.time() + min(endpoint.timeout, bounds.seconds))
     proposal = next(asked)
     connections = received = 0
     while True:
@@ -54,7 +56,7 @@ async def inquire(endpoint: Endpoint, address: str, now: float, bounds: Bounds =
             choice: Choice = Unclear(exhausted)
         else:
             connections += 1
-            talk = Behind(preamble_to(endpoint), Hello(proposal, name, os.urandom(32), alpn))
+            talk = Behind(preamble_to(endpoint, own.credentials), Hello(proposal, name, os.urandom(32), alpn))
             error = await _converse(talk, endpoint, address, deadline)
             choice = _choice(talk, error)
             received += talk.received
@@ -67,7 +69,7 @@ async def inquire(endpoint: Endpoint, address: str, now: float, bounds: Bounds =
     supported = Supported(harmless(address), versions, tuple(dict.fromkeys(unclear)), connections, now)
     modern = bool(versions) and versions[0].version == TLSVersion.TLS1_3
     if modern and _exhausted(bounds, connections, received, deadline - loop.time()) is None:
-        signed = Behind(preamble_to(endpoint), SignedHandshake(name, alpn))
+        signed = Behind(preamble_to(endpoint, own.credentials), SignedHandshake(name, alpn))
         await _converse(signed, endpoint, address, deadline)
         return with_signature(replace(supported, connections=connections + 1), signed.talk.outcome)
     return supported
