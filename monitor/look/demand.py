@@ -31,7 +31,7 @@ from probes.http.exchange import NoResponse, Response
 from probes.judge.client import judge_chain, leaf_first
 from probes.observation import EndpointObservation, Unreachable
 from probes.tls.dialogue import DialogueWithin
-from probes.tls.drive import converse, handshake_with, look, resolve
+from probes.tls.drive import converse_with, handshake_with, look, resolve
 from probes.tls.own_files import own_files
 from probes.tls.preamble.dialogue import UNMET
 from probes.tls.preamble.talk import Declined
@@ -327,9 +327,10 @@ async def _say_within(
     own = await own_files(endpoint, deadline)
 
     async def declined(address: Printable) -> Printable | None:
-        dialogue = DialogueWithin(handshake_with(endpoint, address, own, goes_on=True), module.within)
-        host, port = (endpoint.proxy.host, endpoint.proxy.port) if endpoint.proxy else (address, endpoint.port)
-        await converse(dialogue, host, port, deadline, endpoint.source_address)
+        def begin() -> DialogueWithin:
+            return DialogueWithin(handshake_with(endpoint, address, own, goes_on=True), module.within)
+
+        dialogue, _ = await converse_with(endpoint, address, begin, deadline)
         outcome = dialogue.end()
         return sentence("{}: the server {}", address, harmless(outcome.why)) if isinstance(outcome, Declined) else None
 

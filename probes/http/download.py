@@ -6,7 +6,6 @@ Nothing is verified: whatever is fetched so must prove itself, as what a CA has 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -14,9 +13,8 @@ from urllib.parse import urljoin, urlsplit
 
 from config.address import is_dns_name, is_ip_address, join_address
 from config.model import Endpoint, Proxy
-from config.revocation import HTTPProxy
-from config.text import Printable, harmless, printable, sentence
-from config.vocabulary import ProxyKind
+from config.text import Printable, printable, sentence
+from probes.http.drive import why_no_answer
 from probes.http.exchange import Exchange, NoResponse, Request, Response
 from probes.observation import Unreachable
 from probes.tls.drive import MOST_ADDRESSES, converse, handshake_with, resolve
@@ -40,7 +38,7 @@ class Terms:
     """Bytes of the body."""
     seconds: float
     """For all of it, redirects included."""
-    proxy: HTTPProxy | None = None
+    proxy: Proxy | None = None
     """It resolves names, and decides about them itself; of a URL with an address, `permits` decides all the same."""
 
 
@@ -152,8 +150,9 @@ async def _ask_at(  # noqa: PLR0917 (each is of one request)
     loop = asyncio.get_running_loop()
     handshake, target = None, place.target
     if place.scheme == "https":
-        proxy = None if terms.proxy is None else Proxy(ProxyKind.HTTP, terms.proxy.host, terms.proxy.port)
-        handshake = handshake_with(Endpoint("", place.host, place.port, proxy=proxy), address, NOTHING, goes_on=True)
+        handshake = handshake_with(
+            Endpoint("", place.host, place.port, proxy=terms.proxy), address, NOTHING, goes_on=True
+        )
     elif terms.proxy is not None:
         target = place.url
     try:
@@ -163,6 +162,4 @@ async def _ask_at(  # noqa: PLR0917 (each is of one request)
     error = await converse(exchange, address, port, deadline)
     if exchange.outcome is not None or error is None:
         return exchange.end()
-    if isinstance(error, TimeoutError) and error.errno is None:
-        return NoResponse(f"no whole answer within {terms.seconds:g} s")
-    return NoResponse(harmless(os.strerror(error.errno) if error.errno else type(error).__name__))
+    return NoResponse(why_no_answer(error, terms.seconds))

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from threading import BoundedSemaphore, Thread
 from types import MappingProxyType
-from typing import Final, Protocol, cast
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 from config.address import is_ip_address
 from config.model import Endpoint, Proxy
@@ -248,6 +249,9 @@ class Talk(Protocol):
         """Take bytes from the server, return those for it."""
 
 
+T = TypeVar("T", bound=Talk)
+
+
 class _Conversation(asyncio.Protocol):
     """One conversation over one connection, which is closed as soon as it is over."""
 
@@ -320,6 +324,76 @@ def converse_blocking(
     return None
 
 
+class NotResolvedError(OSError):
+    """A name has no address that may be connected to."""
+
+    def __init__(self, why: Unreachable) -> None:
+        super().__init__(why.detail)
+        self.why = why
+
+
+def why_of(error: OSError) -> Printable:
+    """Return why a connection failed, a clause."""
+    if isinstance(error, NotResolvedError):
+        return error.why.detail
+    return harmless(os.strerror(error.errno) if error.errno else type(error).__name__)
+
+
+class _Heard(Generic[T]):
+    """A conversation, and whether anything came from the server."""
+
+    def __init__(self, talk: T) -> None:
+        self.answered = False
+        self._talk = talk
+
+    @property
+    def outcome(self) -> object:
+        return self._talk.outcome
+
+    @property
+    def patience(self) -> float | None:
+        return self._talk.patience
+
+    def start(self) -> bytes:
+        return self._talk.start()
+
+    def receive(self, data: bytes) -> bytes:
+        self.answered = True
+        return self._talk.receive(data)
+
+
+async def converse_with(
+    endpoint: Endpoint, address: str, begin: Callable[[], T], deadline: float
+) -> tuple[T, OSError | None]:
+    """Lead a conversation with `endpoint` at one address, or through its proxy, until the loop's clock says `deadline`.
+
+    It comes from the source address. Of a proxy, one address after the other is tried until one answers; at each,
+    `begin` begins it anew. Returns the last one, and what `converse` does.
+    """
+    if endpoint.proxy is None:
+        talk = begin()
+        return talk, await converse(talk, address, endpoint.port, deadline, endpoint.source_address)
+    left = deadline - asyncio.get_running_loop().time()
+    addresses = _chosen(await resolve(endpoint.proxy.host, left, deadline), endpoint)
+    if isinstance(addresses, Unreachable):
+        return begin(), NotResolvedError(addresses)
+    return await _converse_through(endpoint.proxy, addresses, endpoint.source_address, begin, deadline)
+
+
+async def _converse_through(
+    proxy: Proxy, addresses: Sequence[str], source: str | None, begin: Callable[[], T], deadline: float
+) -> tuple[T, OSError | None]:
+    """Try the addresses of a proxy, at least one, each with an equal share of the time left."""
+    tried = addresses[:MOST_ADDRESSES]
+    for left, address in zip(range(len(tried), 0, -1), tried, strict=True):
+        now, talk = asyncio.get_running_loop().time(), begin()
+        heard = _Heard(talk)
+        error = await converse(heard, address, proxy.port, now + (deadline - now) / left, source)
+        if heard.answered:
+            break
+    return talk, error
+
+
 def handshake_with(endpoint: Endpoint, address: str, own: OwnFiles, *, goes_on: bool = False) -> Handshake:
     """Return a handshake with `endpoint` at one address, behind all that is said before it."""
     return Handshake(
@@ -351,27 +425,22 @@ async def _look_through(
     proxy: Proxy, addresses: Sequence[str], endpoint: Endpoint, own: OwnFiles, deadline: float
 ) -> EndpointOutcome:
     """Look through the first address of a proxy that answers."""
-    outcomes: list[EndpointOutcome] = []
-    for address in addresses[:MOST_ADDRESSES]:
-        handshake = handshake_with(endpoint, endpoint.host, own)
-        error = await converse(handshake, address, proxy.port, deadline, endpoint.source_address)
-        outcomes.append(_outcome_through(proxy, handshake, endpoint, error))
-        if handshake.answered:
-            break
-    return outcomes[-1]
+    begin = partial(handshake_with, endpoint, endpoint.host, own)
+    handshake, error = await _converse_through(proxy, addresses, endpoint.source_address, begin, deadline)
+    return _outcome_through(proxy, handshake, endpoint, error)
 
 
 def _look_through_blocking(
     proxy: Proxy, addresses: Sequence[str], endpoint: Endpoint, own: OwnFiles, deadline: float
 ) -> EndpointOutcome:
-    outcomes: list[EndpointOutcome] = []
-    for address in addresses[:MOST_ADDRESSES]:
-        handshake = handshake_with(endpoint, endpoint.host, own)
-        error = converse_blocking(handshake, address, proxy.port, deadline, endpoint.source_address)
-        outcomes.append(_outcome_through(proxy, handshake, endpoint, error))
+    tried = addresses[:MOST_ADDRESSES]
+    for left, address in zip(range(len(tried), 0, -1), tried, strict=True):
+        now, handshake = time.monotonic(), handshake_with(endpoint, endpoint.host, own)
+        until = now + (deadline - now) / left
+        error = converse_blocking(handshake, address, proxy.port, until, endpoint.source_address)
         if handshake.answered:
             break
-    return outcomes[-1]
+    return _outcome_through(proxy, handshake, endpoint, error)
 
 
 def _outcome_through(proxy: Proxy, handshake: Handshake, endpoint: Endpoint, error: OSError | None) -> EndpointOutcome:
@@ -407,7 +476,7 @@ def _unreachable(address: str, endpoint: Endpoint, error: OSError, *, answered: 
         detail = sentence("no complete handshake within {:g} s", endpoint.timeout)
         return Unreachable(harmless(address), UnreachableReason.TIMED_OUT, detail)
     reason = _REASONS.get(error.errno or 0, UnreachableReason.IO_ERROR)
-    detail = harmless(os.strerror(error.errno) if error.errno else type(error).__name__)
+    detail = why_of(error)
     if error.errno == errno.EADDRNOTAVAIL and endpoint.source_address is not None:
         detail = sentence("this host does not have the source address {}", harmless(endpoint.source_address))
     if reason is UnreachableReason.CONNECTION_RESET and not answered:

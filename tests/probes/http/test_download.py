@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from config.revocation import Fetching, HTTPProxy
+from config.model import Proxy
+from config.revocation import Fetching
+from config.vocabulary import ProxyKind
 from monitor.lab.ca import Authority
 from monitor.lab.servers import LocalServer, write_site
 from monitor.look.revocation import terms_of
@@ -129,7 +131,7 @@ def test_a_proxy_is_asked_for_the_url_and_resolves_its_name() -> None:
         async with list_server() as proxy:
             url = "http://crl.example.invalid/a.crl?x"
             proxy.answers[url] = response(b"list")
-            terms = Terms(lambda _address, _port: False, MOST, 5.0, HTTPProxy(proxy.host, proxy.port))
+            terms = Terms(lambda _address, _port: False, MOST, 5.0, Proxy(ProxyKind.HTTP, proxy.host, proxy.port))
             answer = await download(url, terms, Request())
             assert isinstance(answer, Response)
             assert answer.body == b"list"
