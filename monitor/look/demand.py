@@ -9,9 +9,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
-from types import MappingProxyType
 from typing import Final
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urljoin
 
 from config.address import is_dns_name, is_ip_address, join_address, split_address
 from config.model import DEFAULT_CLIENT, Config, Endpoint, FileTarget
@@ -28,6 +27,7 @@ from probes.file import look_into
 from probes.finding import Edge
 from probes.http.drive import Fetched, fetch
 from probes.http.exchange import NoResponse, Response
+from probes.http.url import MOST_REDIRECTS, REDIRECTS, NoPlace, place_at
 from probes.judge.client import judge_chain, leaf_first
 from probes.observation import EndpointObservation, Unreachable
 from probes.tls.dialogue import DialogueWithin
@@ -35,8 +35,6 @@ from probes.tls.drive import converse_with, handshake_with, look, resolve
 from probes.tls.own_files import own_files
 from probes.tls.preamble.dialogue import UNMET
 from probes.tls.preamble.talk import Declined
-
-MOST_REDIRECTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +110,20 @@ def place_of(target: str, module: ProbeModule, trust_context: TrustContext) -> P
 
 def _address(target: str, module: ProbeModule) -> tuple[str, int, str]:
     """Return host, port and path of a URL, of `host:port`, or of `host` where the module knows the port."""
-    path = "/"
     if "://" in target:
-        parts = urlsplit(target)
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError("not https://host")
-        target = join_address(parts.hostname, parts.port or _PORTS[parts.scheme])
-        path = quote(parts.path or "/", _IN_PATH) + (f"?{quote(parts.query, _IN_PATH)}" if parts.query else "")
-    elif module.default_port is not None:
+        place = place_at(quote(target, _IN_URL))
+        if isinstance(place, NoPlace):
+            raise ValueError(place.why)
+        return place.host, place.port, place.target
+    if module.default_port is not None:
         bare = target.strip("[]") if is_ip_address(target.strip("[]")) else target
         if is_ip_address(bare) or ":" not in bare:
             target = join_address(bare, module.default_port)
-    return *split_address(target), path
+    return *split_address(target), "/"
 
 
-_PORTS: Final = MappingProxyType({"https": 443, "http": 80})
-_IN_PATH: Final = "/?:@!$&'()*+,;=-._~%[]"
-"""Characters that stay as they are in a path or a query; everything else is percent-encoded."""
+_IN_URL: Final = "/?#:@!$&'()*+,;=-._~%[]"
+"""Characters that stay as they are in a URL; everything else is percent-encoded."""
 
 
 class Prober:
@@ -399,10 +394,7 @@ def redirect_of(
 
 def _location(step: _Step) -> str | None:
     answer = step.fetched.answer if step.fetched is not None else None
-    return answer.location if isinstance(answer, Response) and answer.status in _REDIRECTS else None
-
-
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+    return answer.location if isinstance(answer, Response) and answer.status in REDIRECTS else None
 
 
 def _is_silent(found: Probed | RefusedProbe) -> bool:

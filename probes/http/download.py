@@ -8,22 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
-from config.address import is_dns_name, is_ip_address, join_address
+from config.address import is_ip_address
 from config.model import Endpoint, Proxy
 from config.text import Printable, printable, sentence
 from probes.http.drive import why_no_answer
 from probes.http.exchange import Exchange, NoResponse, Request, Response
+from probes.http.url import MOST_REDIRECTS, REDIRECTS, NoPlace, Place, place_at
 from probes.observation import Unreachable
 from probes.tls.drive import MOST_ADDRESSES, converse, handshake_with, resolve
 from probes.tls.own_files import NOTHING
-
-MOST_REDIRECTS: Final = 5
-LONGEST_URL: Final = 2048
-_PORTS: Final = {"http": 80, "https": 443}
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 Permits = Callable[[str, int], bool]
 """Whether an IP address and a port may be asked."""
@@ -43,51 +38,10 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The parts of a URL."""
-
-    scheme: str
-    host: str
-    port: int
-    target: str
-    """Path and query."""
-
-    @property
-    def authority(self) -> str:
-        """As in a Host header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _PORTS[self.scheme] else join_address(self.host, self.port)
-
-    @property
-    def url(self) -> str:
-        """All of it."""
-        return f"{self.scheme}://{self.authority}{self.target}"
-
-
-@dataclass(frozen=True, slots=True)
 class Refused:
     """Nothing was fetched, and why, a clause."""
 
     why: Printable
-
-
-def place_at(url: str) -> Place | Refused:
-    """Return the parts of an HTTP or HTTPS URL; hostile text."""
-    shown = printable(url, 200)
-    if len(url) > LONGEST_URL or not url.isascii() or not url.isprintable() or " " in url:
-        return Refused(sentence("{} is no URL", shown))
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return Refused(sentence("{} is no URL", shown))
-    host = parts.hostname or ""
-    if parts.scheme not in _PORTS:
-        return Refused(sentence("{} is not at http:// or https://", shown))
-    if not (is_dns_name(host) or is_ip_address(host)) or "%" in host or "@" in parts.netloc:
-        return Refused(sentence("{} names no host", shown))
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Place(parts.scheme, host, _PORTS[parts.scheme] if port is None else port, target)
 
 
 async def download(url: str, terms: Terms, request: Request) -> Response | Refused:
@@ -101,14 +55,14 @@ async def download(url: str, terms: Terms, request: Request) -> Response | Refus
     request = replace(request, keeps=terms.most)
     for _ in range(MOST_REDIRECTS + 1):
         place = place_at(url)
-        if isinstance(place, Refused):
-            return place
+        if isinstance(place, NoPlace):
+            return Refused(place.why)
         answer = await _ask(place, terms, request, deadline)
         if isinstance(answer, NoResponse):
             return Refused(sentence("{}: {}", printable(place.authority), printable(answer.why, 300)))
         if isinstance(answer, Refused):
             return answer
-        if answer.status not in _REDIRECTS or answer.location is None:
+        if answer.status not in REDIRECTS or answer.location is None:
             return answer
         try:
             url = urljoin(place.url, answer.location)

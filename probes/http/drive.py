@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from config.address import join_address
 from config.model import Endpoint
 from probes.http.exchange import JUST_ASKING, MOST_BODY, Exchange, NoResponse, Request, Response, Times
+from probes.http.url import authority
 from probes.observation import Presented
 from probes.tls.drive import converse_with, handshake_with, why_of
 from probes.tls.own_files import own_files
-
-HTTPS_PORT = 443
-HTTP_PORT = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +58,7 @@ async def fetch(
 
 def _host(endpoint: Endpoint, *, secured: bool) -> str:
     name, _, _zone = endpoint.verified_name.partition("%")
-    if endpoint.port == (HTTPS_PORT if secured else HTTP_PORT):
-        return f"[{name}]" if ":" in name else name
-    return join_address(name, endpoint.port)
+    return authority(name, endpoint.port, "https" if secured else "http")
 
 
 def why_no_answer(error: OSError, seconds: float) -> str:
