@@ -15,7 +15,8 @@ import pytest
 from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.reach import Reach
 from monitor.lab.ca import Authority
-from monitor.look.demand import Prober, ProbeRequest, RefusedProbe
+from monitor.look.demand import Prober, ProbeRequest
+from monitor.look.demand_places import RefusedProbe
 from monitor.metrics.probed import Probed, ProbedFiles
 from monitor.state.trust import TrustContext, read_trust_context
 from tests.kit.prometheus import check_metrics

@@ -23,7 +23,7 @@ from config.vocabulary import ClientCertificateUse, EndpointProtocol, ProbeKind,
 from monitor.lab.ca import DAY, Authority, Issued, self_signed
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, Nginx, Site, write_site
-from monitor.look.demand import RefusedProbe
+from monitor.look.demand_places import RefusedProbe
 from monitor.metrics.probed import Probed
 from monitor.state.trust import TrustContext
 from probes.ocsp import OCSPAnswer, staple_of

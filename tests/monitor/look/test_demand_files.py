@@ -12,7 +12,7 @@ import pytest
 from config.model import Config, FileTarget, Settings, Watch
 from config.vocabulary import FileRole
 from monitor.lab.ca import Authority
-from monitor.look.demand import RefusedProbe
+from monitor.look.demand_places import RefusedProbe
 from monitor.metrics.probed import ProbedFiles
 from monitor.state.trust import TrustContext
 from probes.container.document import LARGEST
