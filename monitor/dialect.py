@@ -172,13 +172,13 @@ class KeystoreObject(TypedDict):
     entries: list[EntryObject]
 
 
-class ListObject(TypedDict):
+class RevocationListObject(TypedDict):
     """A certificate revocation list."""
 
     issuer: str
     number: int | None
     base: int | None
-    """Of a delta list: the number of the complete one that it adds to; null for a complete one."""
+    """Of a delta list: the number of the complete list that it adds to; null for a complete list."""
     this_update: str | None
     next_update: str | None
     sha256: str
@@ -320,7 +320,7 @@ def keystore_object(keystore: Keystore[Certificate]) -> KeystoreObject:
     }
 
 
-def list_object(known: RevocationList) -> ListObject:
+def revocation_list_object(known: RevocationList) -> RevocationListObject:
     """Return a revocation list in JSON."""
     return {
         "issuer": known.issuer,

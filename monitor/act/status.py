@@ -195,10 +195,8 @@ class ComponentStatus:
 def candidate_status(answer: Document, before: CandidateStatus, now: float) -> CandidateStatus:
     """Return the status of an inbox by the answer to a plan at Unix time `now`; `before` is its earlier status."""
     found = _of_the_inbox(answer, before, now)
-    offers = answer.get("offers")
-    return (
-        found if offers is None else replace(found, offers=int(offers["waiting"]), oldest_offer=unix(offers["oldest"]))
-    )
+    offers = answer.get("offers_waiting")
+    return found if offers is None else replace(found, offers=int(offers["count"]), oldest_offer=unix(offers["oldest"]))
 
 
 def _of_the_inbox(answer: Document, before: CandidateStatus, now: float) -> CandidateStatus:

@@ -81,7 +81,7 @@ def expire_offers(context: ActorContext) -> None:
 def counted(context: ActorContext, components: Sequence[str]) -> Document:
     """Return how many offers lie there for these components, and since when the oldest. Raises OSError."""
     found = [each.provenance.at for _, each in _lying(context, components)]
-    return {"offers": {"waiting": len(found), "oldest": iso(min(found))}} if found else {}
+    return {"offers_waiting": {"count": len(found), "oldest": iso(min(found))}} if found else {}
 
 
 def _lying(context: ActorContext, components: Sequence[str]) -> Iterator[tuple[str, OfferedFile]]:

@@ -10,7 +10,14 @@ from config.expected import ANY_MODERN, AllowedTLS
 from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
-from monitor.dialect import address_object, certificate_object, iso, keystore_object, list_object, offers_object
+from monitor.dialect import (
+    address_object,
+    certificate_object,
+    iso,
+    keystore_object,
+    offers_object,
+    revocation_list_object,
+)
 from probes.certificate import Certificate
 from probes.chain import find_leaf, signed
 from probes.finding import Finding, verdict
@@ -100,7 +107,7 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
         "addresses": [address_object(one, anchors) for one in checked.addresses],
         "format": checked.format,
         "keystore": checked.keystore and keystore_object(checked.keystore),
-        "lists": [list_object(each) for each in checked.lists],
+        "revocation_lists": [revocation_list_object(each) for each in checked.lists],
         "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why, "also": key.also},
         "offers": checked.supported and offers_object(checked.supported, checked.tls),
     }

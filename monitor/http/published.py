@@ -92,6 +92,21 @@ class CheckedKey(Published):
     """Other files that hold the same key."""
 
 
+class CheckedRevocationList(Published):
+    """A certificate revocation list."""
+
+    issuer: str
+    number: int | None
+    base: int | None
+    """Of a delta list: the number of the complete list that it adds to; null for a complete list."""
+    this_update: datetime | None
+    next_update: datetime | None
+    sha256: str
+    """Of the DER, hexadecimal."""
+    faults: Sequence[str]
+    """Why nothing may be told by it."""
+
+
 class CheckedTarget(Published):
     """A target and its verdict."""
 
@@ -102,6 +117,7 @@ class CheckedTarget(Published):
     addresses: Sequence[NegotiatedAnswer]
     format: FileFormat | None
     keystore: KeystoreAnswer | None
+    revocation_lists: Sequence[CheckedRevocationList]
     key: CheckedKey | None
     offers: OffersAnswer | None
     """Null where it was not asked (`--offers`)."""
@@ -300,6 +316,13 @@ class ProvenanceObject(Published):
     """SHA-256 of each."""
 
 
+class OffersWaiting(Published):
+    """The offers that wait for the components."""
+
+    count: int
+    oldest: datetime
+
+
 class ActDocument(PublishedDocument):
     """`certvigil plan`, `replace`, `rollback`, `activate`, `approve`, `reject`, `recover`, `backups`.
 
@@ -337,6 +360,8 @@ class ActDocument(PublishedDocument):
     quarantined: Mapping[str, str] = {}
     sets: Sequence[BackupSetObject] = ()
     offered: ProvenanceObject | None = None
+    offers_waiting: OffersWaiting | None = None
+    """Absent where none waits."""
 
 
 class RequestObject(Published):
@@ -389,11 +414,40 @@ class ConfirmDocument(PublishedDocument):
     confirmed: ConfirmedRoot
 
 
+class OfferedCertificate(Published):
+    """A certificate of an offer."""
+
+    subject: str
+    sha256: str
+
+
+class OfferObject(Published):
+    """Certificates that somebody brought, which nobody has used yet."""
+
+    offer: str
+    """Its name; the first digits of it are enough to withdraw it."""
+    component: str
+    """The component or group that it is for."""
+    by: str
+    at: datetime
+    way: Way
+    certificates: Sequence[OfferedCertificate]
+    unusable: str = ""
+    """Why it is not used."""
+
+
 class OfferDocument(PublishedDocument):
-    """`certvigil offer`."""
+    """`certvigil offer`: an offer that was brought, those that wait (`--list`), or one taken out (`--withdraw`)."""
 
     host: str = ""
-    offered: ProvenanceObject
+    offered: ProvenanceObject | None = None
+    offers: Sequence[OfferObject] = ()
+    more: int = 0
+    """Offers beside these."""
+    withdrawn: str = ""
+    """The name of the offer that was taken out."""
+    component: str = ""
+    """The component or group that it was for."""
 
 
 class AnchorObject(Published):

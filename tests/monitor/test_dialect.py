@@ -95,6 +95,9 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         assert run("csr", "web", "--dry-run", *config)["csr"]["made"] is False
         assert run("csr", "--cancel", made["key"], *config)["cancelled"] == made["key"]
         assert run("offer", "web", f"{web.directory}/root.pem", *config)["offered"]["way"] == "socket"
+        (waiting,) = run("offer", "--list", *config)["offers"]
+        assert run("plan", "web", *config, code=None)["offers_waiting"]["count"] == 1
+        assert run("offer", "--withdraw", waiting["offer"], *config)["withdrawn"] == waiting["offer"]
         web.put(fresh())
         planned = run("plan", "web", *config)
         assert planned["effects"][0]["client"] == "browser"

@@ -498,7 +498,7 @@ def test_an_operator_takes_out_an_offer_that_cannot_be_used_and_the_audit_has_it
     os.symlink("/etc/shadow", lay(primary, "empty", b"") + ".pem")
     offer(primary, fresh().pem())
     told = offers(primary)
-    assert plan(primary)["offers"]["waiting"] == len(told) == 5
+    assert plan(primary)["offers_waiting"]["count"] == len(told) == 5
     assert [each["way"] for each in told].count("socket") == 1
     unusable = [each["unusable"].partition(":")[0].partition(",")[0] for each in told if "unusable" in each]
     assert sorted(unusable) == ["it holds a private key", "it is no regular file", "no_certificate"]

@@ -591,8 +591,8 @@ def test_every_fact_of_an_observation_is_told_as_it_is() -> None:
         "keystore",
         "line",
     }
-    # Whether a chain is absent follows from the whole set.
-    assert {each.name for each in fields(FileObservation)} == told | {"at", "absent"}, (
+    # Whether a chain is absent follows from the whole set; revocation lists are read where `revocation` names them.
+    assert {each.name for each in fields(FileObservation)} == told | {"at", "absent", "lists"}, (
         "tell the new one, too, or say why not"
     )
     seen = observation(

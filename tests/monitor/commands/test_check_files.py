@@ -380,7 +380,7 @@ def test_a_revocation_list_is_shown_and_tells_of_the_certificates_beside_it(tmp_
     assert "revoked" in codes(found, "site.pem")
     assert codes(found, "issuing.crl") == set()
     assert codes(found, "root.crl") == {"crl_stale"}
-    (shown,) = next(each for each in found["targets"] if each["target"].endswith("root.crl"))["lists"]
+    (shown,) = next(each for each in found["targets"] if each["target"].endswith("root.crl"))["revocation_lists"]
     assert (shown["issuer"], shown["number"], shown["base"]) == ("CN=Lab Root CA", 3, None)
     said = certvigil("check", str(tmp_path / "issuing.crl")).stdout
     assert "the revocation list of CN=Lab Issuing CA, whose next one is due at" in said

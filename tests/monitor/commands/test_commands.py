@@ -47,7 +47,10 @@ CHECK_SCHEMA = {
         "time": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"},
         "target": {
             "type": "object",
-            "required": ["target", "verdict", "findings", "chain", "addresses", "format", "keystore", "key", "offers"],
+            "required": [
+                *("target", "verdict", "findings", "chain", "addresses", "format"),
+                *("keystore", "revocation_lists", "key", "offers"),
+            ],
             "additionalProperties": False,
             "properties": {
                 "target": {"type": "string"},
@@ -58,6 +61,7 @@ CHECK_SCHEMA = {
                 "format": {"enum": [None, *map(str, FileFormat)]},
                 # In full where it is one: tests/monitor/commands/test_check_files.py.
                 "keystore": {"type": "null"},
+                "revocation_lists": {"type": "array", "maxItems": 0},
                 "key": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/key"}]},
                 # In full where it was asked for: tests/monitor/commands/test_check_offers.py.
                 "offers": {"type": "null"},
@@ -65,12 +69,13 @@ CHECK_SCHEMA = {
         },
         "key": {
             "type": "object",
-            "required": ["where", "belongs", "why"],
+            "required": ["where", "belongs", "why", "also"],
             "additionalProperties": False,
             "properties": {
                 "where": {"type": "string"},
                 "belongs": {"enum": [True, False, None]},
                 "why": {"type": "string"},
+                "also": {"type": "array", "items": {"type": "string"}},
             },
         },
         "passed_over": {

@@ -157,7 +157,12 @@ def test_the_daemon_says_the_same_as_the_command_itself(single: Appliance) -> No
         said = json.loads(ran.stdout)
         jsonschema.validate(said, json_schema("inventory"))
         for key in ("components", "endpoints", "trust_stores", "not_looked_at"):
-            assert said[key] == itself[key]
+            assert without_sizes(said[key]) == without_sizes(itself[key])
+
+
+def without_sizes(document: Any) -> Any:
+    """Return a document without the sizes of handshakes: a signature is a byte shorter now and then."""
+    return json.loads(json.dumps(document), object_hook=lambda each: each | {"handshake_bytes": 0})
 
 
 def test_the_default_certificate_is_told_as_such_by_file_and_by_endpoint() -> None:

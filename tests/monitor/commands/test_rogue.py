@@ -201,6 +201,17 @@ ANSWERS: Mapping[str, list[Any]] = {
     "requests": [{"requests": [{**REQUEST, "pem": EVIL, "expired": True}]}],
     "cancel": [{"cancelled": EVIL}],
     "offer": [{"offered": {"by": EVIL, "at": EVIL, "way": EVIL, "certificates": [EVIL]}, "cannot": EVIL}],
+    "offers": [
+        {
+            "offers": [
+                dict.fromkeys(("offer", "component", "by", "at", "way"), EVIL)
+                | {"certificates": [{"subject": EVIL, "sha256": EVIL}]},
+                dict.fromkeys(("offer", "component", "by", "at", "way", "unusable"), EVIL) | {"certificates": []},
+            ],
+            "more": 3,
+        }
+    ],
+    "withdraw": [{"withdrawn": EVIL, "component": EVIL}],
     "follow": [
         *(
             {
@@ -321,10 +332,13 @@ COMMANDS = {
     "rotate": ("rotate", CERTIFICATE, "--config"),
     "trust confirm": ("trust", "confirm", "windows", "--root", HASH, "--config"),
     "offer": ("offer", "web", CERTIFICATE, "--config"),
+    "offer --list": ("offer", "--list", "--config"),
+    "offer --withdraw": ("offer", "--withdraw", HASH, "--config"),
+    "doctor": ("doctor", "--socket"),
 }
 ASK_NOBODY = {
     "json-schema",
-    *("check", "run", "actor", "demo", "notify test", "explain", "guide", "export", "init"),
+    *("check", "discover", "run", "actor", "demo", "notify test", "explain", "guide", "export", "init"),
     *("config check", "config schema", "config show", "config units"),
     *("ca init", "ca sign"),
     *(f"trust {each}" for each in ("list", "add", "remove", "restore", "password", "export", "enforce", "relax")),
@@ -375,7 +389,7 @@ def run(host: RogueHost, command: str, stream: type[io.StringIO], monkeypatch: p
     said = stream()
     said.reconfigure = lambda **_: None  # type: ignore[attr-defined]
     where = {"--socket": host.daemon, "--config": host.config}[words[-1]]
-    more = ("--config", host.config) if words[0] == "policy" else ()
+    more = ("--config", host.config) if words[0] in {"policy", "doctor"} else ()
     with monkeypatch.context() as patched:
         patched.setenv("COLUMNS", "120")
         patched.setenv("TERM", "xterm-256color")
