@@ -755,7 +755,7 @@ _SOURCE: Final = (
         ),
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; whoever shows the same certificate is turned away, too"),
         by_itself="certvigil reads the files anew at each look",
-        steps=("for {where}: {cure}; to look again at once: certvigil check {where}",),
+        steps=("for {where}: {cure}; to look again at once: certvigil {check}",),
         scope=ProblemScope.CAUSE,
         seen_by_actor=False,
     ),
@@ -859,7 +859,7 @@ _REVOCATION: Final = (
             "feature status_request"
         ),
         hurts=_on(TargetKind.ENDPOINT, "clients that know this promise: they reject the server"),
-        steps=("at {where}: {cure}; to look again at once: certvigil check {where}",),
+        steps=("at {where}: {cure}; to look again at once: certvigil {check}",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=True,
     ),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 
@@ -496,6 +498,27 @@ class EndpointProtocol(StrEnum):
     """MySQL's and MariaDB's own."""
     RDP = "rdp"
     """The negotiation of security in MS-RDPBCGR."""
+
+
+STARTTLS_PORTS: Final[Mapping[EndpointProtocol, tuple[int, ...]]] = MappingProxyType(
+    {
+        EndpointProtocol.FTP: (21,),
+        EndpointProtocol.IMAP: (143,),
+        EndpointProtocol.IRC: (6667,),
+        EndpointProtocol.LDAP: (389,),
+        EndpointProtocol.LMTP: (24,),
+        EndpointProtocol.MYSQL: (3306,),
+        EndpointProtocol.NNTP: (119,),
+        EndpointProtocol.POP3: (110,),
+        EndpointProtocol.POSTGRES: (5432,),
+        EndpointProtocol.RDP: (3389,),
+        EndpointProtocol.SIEVE: (4190,),
+        EndpointProtocol.SMTP: (25, 587),
+        EndpointProtocol.XMPP: (5222,),
+        EndpointProtocol.XMPP_SERVER: (5269,),
+    }
+)
+"""The usual ports of protocols that begin in the clear; the first is that of a URL without a port."""
 
 
 class ServerSoftware(StrEnum):

@@ -127,9 +127,9 @@ class Counters:
         given_up = "Private keys of a component that were compromised and never return."
         self._given_up = self._gauge("keys_given_up", given_up, "component")
         requests = "Requests for a certificate of a component that wait for their answer."
-        since = "When the oldest of them was made."
+        since = "When the oldest request that waits for its answer was made."
         offers = "Offers for a component that lie there."
-        offered = "When the oldest of them was brought."
+        offered = "When the oldest offer that lies there was brought."
         self._requests = self._gauge("requests_waiting", requests, "component")
         self._requests_since = self._gauge("requests_oldest_timestamp_seconds", since, "component")
         self._offers = self._gauge("offers_waiting", offers, "component")

@@ -216,7 +216,7 @@ OF_TARGETS: Final[tuple[Family[TargetState], ...]] = (
     ),
     Family(
         "certvigil_negotiated_allowed",
-        "Whether all of these are allowed, by the list of the configuration, or without one by RFC 9325.",
+        "Whether all that an endpoint negotiated is allowed, by the configured list, or without one by RFC 9325.",
         _negotiated_allowed,
     ),
     Family(

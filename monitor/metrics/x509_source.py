@@ -246,7 +246,7 @@ class Sources(Collector):
         for keystore in ("pkcs12", "jks"):
             wrong = CounterMetricFamily(
                 f"x509_{keystore}_passphrase_failures",
-                "The same of keystores that no known password opens.",
+                f"Keystores that no known password opens: each once, and again every {AGAIN:g} s while that lasts.",
                 labels=("source_name",),
             )
             for source in dict.fromkeys((*self._names, *(source for _, source in passphrases))):

@@ -17,7 +17,8 @@ from config.model import Settings, Web
 from config.text import Printable, harmless
 from config.vocabulary import Code, EntryKind, Integrity, TargetKind, TLSVersion
 from monitor.http.app import accepts_gzip
-from monitor.look.demand import ProbeRequest, RefusedProbe
+from monitor.look.demand import ProbeRequest
+from monitor.look.demand_places import RefusedProbe
 from monitor.state.own import SELF
 from monitor.state.target import Raised, TargetState
 from monitor.store import Degraded, DegradedReason, HistoryEntry, What

@@ -10,7 +10,7 @@ import pytest
 
 from actions.ending import ANSWERS_AGAIN, ANSWERS_NOBODY
 from config.catalogue import CATALOGUE
-from config.model import Artefacts, Component, ConfigLine
+from config.model import Artefacts, ClientCertificate, Component, ConfigLine, Endpoint
 from config.text import Printable, harmless
 from config.vocabulary import Code, LineSyntax, TargetKind
 from monitor.commands import app
@@ -247,3 +247,13 @@ def test_what_a_store_trusts_is_cured_in_the_store_and_by_no_file_of_a_server(
     said = advice([replace(member, finding=of_a_store)], SITE)
     assert said == [f"/etc/ssl/cacerts: {by}"]
     assert advice([member], SITE) != said
+
+
+@pytest.mark.parametrize(
+    "code", [Code.UNREACHABLE, Code.CLIENT_CERTIFICATE_FAILED, Code.MUST_STAPLE_WITHOUT_STAPLE], ids=str
+)
+def test_the_look_that_is_advised_is_as_the_endpoint_is_configured(code: Code) -> None:
+    own = ClientCertificate("/etc/own.pem", "/etc/own.pem")
+    web = Endpoint("some/target", "x", 443, "www.example.com", client_certificate=own)
+    said = " ".join(advice([concerned(code)], AdviceContext("web1.example.com", endpoints={web.name: web})))
+    assert "certvigil check x:443 --name www.example.com --client-certificate /etc/own.pem" in said
