@@ -365,6 +365,9 @@ class _Found:
     def take(self, part: bytes) -> None:
         """Take the file, or a part of one that was joined from several."""
         container = open_container(part, self._password)
+        if container.format is FileFormat.KUBECONFIG:
+            self.put_right.append(f"{self.name} was passed over: it is a kubeconfig, whose certificates are of clients")
+            return
         self.encodings |= container.encodings
         for fault in container.blocks.faults:
             if fault.reason in SEALED:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from config.model import Endpoint, FileTarget
 from config.text import Printable, harmless, sentence
-from config.vocabulary import Code, EntryKind, FileContent, FileRole, Integrity, UnreadableReason
+from config.vocabulary import Code, EntryKind, FileContent, FileFormat, FileRole, Integrity, UnreadableReason
 from probes.certificate import Certificate
 from probes.chain import are_anchors, find_leaf, named_path, presented_path
 from probes.container.registry import may_hold_certificates
@@ -36,6 +36,7 @@ from probes.trust import Trust
 _NEVER_A_CERTIFICATE = frozenset(
     {UnreadableReason.BAD_DER, UnreadableReason.NOT_REGULAR, UnreadableReason.TOO_LARGE, UnreadableReason.NOT_FOUND}
 )
+_DOCUMENTS = frozenset({FileFormat.KUBECONFIG, FileFormat.DOCUMENT})
 _SERVERS_OWN = frozenset({FileRole.CERTIFICATE, FileRole.COMBINED, FileRole.KEYSTORE})
 _ARTEFACTS = frozenset({FileRole.CERTIFICATE, FileRole.CHAIN, FileRole.COMBINED, FileRole.KEYSTORE})
 
@@ -140,7 +141,9 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
     keys = (*observation.keys, *context.keys)
     keystore = observation.keystore
     trusted = () if keystore is None else keystore.trusted
-    findings += with_cures_of_anchors(judge_trusted(trusted, subject_in(certificates), now, target.thresholds))
+    of_document = observation.format in _DOCUMENTS
+    about_trusted = judge_trusted(trusted, subject_in(certificates), now, target.thresholds, of_document=of_document)
+    findings += with_cures_of_anchors(about_trusted)
     if keystore is not None:
         findings += judge_store_password(keystore, target.path)
     if keystore is not None and keystore.is_trust_store and target.role not in _SERVERS_OWN:

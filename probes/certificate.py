@@ -416,7 +416,7 @@ def _facts_anew(der: bytes, anew: Reencoded, parts: Outline) -> Certificate:
     kept, faults = _decodable_extensions(anew.der)
     facts = _facts(der, x509.load_der_x509_certificate(kept), parts)
     begin, end = anew.without_times or (False, False)
-    unread = [Printable(each) for each, is_so in ((_NO_BEGIN, begin), (_NO_END, end)) if is_so]
+    unread = [each for each, is_so in ((_NO_BEGIN, begin), (_NO_END, end)) if is_so]
     return replace(
         facts,
         not_before=None if begin else facts.not_before,
@@ -428,8 +428,8 @@ def _facts_anew(der: bytes, anew: Reencoded, parts: Outline) -> Certificate:
 
 
 _KEY: Final = "public key"
-_NO_BEGIN: Final = "notBefore cannot be decoded: it is no time"
-_NO_END: Final = "notAfter cannot be decoded: it is no time"
+_NO_BEGIN: Final = Printable("notBefore cannot be decoded: it is no time")
+_NO_END: Final = Printable("notAfter cannot be decoded: it is no time")
 
 
 def _decodable_extensions(der: bytes) -> tuple[bytes, tuple[Printable, ...]]:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from config.model import FileTarget
 from config.text import Printable, harmless, listed, printable, sentence
-from config.vocabulary import FileContent, FileRole, Integrity, UnreadableReason
+from config.vocabulary import FileContent, FileFormat, FileRole, Integrity, UnreadableReason
 from probes.certificate import Certificate, certificate
 from probes.chain import are_anchors
 from probes.container.blocks import SEALED, Container, EncodingFault, faulty
@@ -48,6 +48,7 @@ NOT_FOR_US: Final = frozenset(
 _WITH_KEYS: Final = frozenset(
     {FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE, FileRole.LISTED, FileRole.FOUND}
 )
+_OF_SERVERS: Final = frozenset({FileRole.CERTIFICATE, FileRole.KEY, FileRole.CHAIN, FileRole.COMBINED})
 _OF_OTHERS: Final = stat.S_IRWXO
 _REASONS: Final[Mapping[int, tuple[UnreadableReason, Printable]]] = {
     errno.ENOENT: (UnreadableReason.NOT_FOUND, Printable("there is no such file")),
@@ -212,6 +213,9 @@ def _opened(data: bytes, target: FileTarget, passwords: Sequence[bytes | Unreada
     if target.role is FileRole.KEYSTORE and not is_keystore(container.format):
         held = called(container.format)
         detail = f"it is {held}, not a keystore" if held else "it is no keystore"
+        return Container(container.format, faulty(UnreadableReason.BAD_DER, detail))
+    if target.role in _OF_SERVERS and container.format is FileFormat.KUBECONFIG:
+        detail = "it is a kubeconfig, which no TLS server reads"
         return Container(container.format, faulty(UnreadableReason.BAD_DER, detail))
     reasons = {each.reason for each in container.blocks.faults}
     unread = zip(target.password_files, passwords, strict=False)

@@ -24,6 +24,11 @@ MADE: Final = frozenset(
         "config.schema.component: pattern",
         # Of the configuration's own wildcards, for names in a directory.
         "probes.find: fnmatch.translate(part)",
+        # Of the configuration, which are refused where their choices multiply.
+        "config.pattern: text",
+        "probes.find: watch.expression",
+        "config.probing: pattern",
+        "probes.tls.preamble.dialogue: turn.expect",
         # Of a path, letter by letter, in the first lines that a service's test has printed.
         "actions.refusal: f'(?<![\\\\w./-]){re.escape(printable(path))}(?![\\\\w/-]|\\\\.\\\\w)'",
     }

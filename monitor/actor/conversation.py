@@ -68,7 +68,7 @@ class Conversation:
         elif self.dispatcher.role(peer) is Role.STRANGER:
             self.dispatcher.lines.write(peer.uid, logging.INFO, "refused %s", peer.name)
             self._tell(cannot(STRANGER))
-        elif not request.files:
+        elif not request.files and request.password is None:
             self._answer(request, peer, None)
         elif self.dispatcher.role(peer) is not Role.OPERATOR and request.verb is not Verb.OFFER:
             # The daemon brings no certificate: a candidate of its own would be an attacker's.

@@ -216,6 +216,8 @@ def request_phrase(request: Request, peer: Peer) -> Printable:
             what = sentence("the withdrawal of request {}", printable(request.key[:16]))
         case Verb.OFFER:
             what = sentence("an offer for {}", about)
+        case Verb.TRUST:
+            what = sentence("a change of the trust store {}", about)
         case Verb.WITHDRAW:
             what = sentence("the withdrawal of offer {}", printable(request.key[:16]))
         case _:

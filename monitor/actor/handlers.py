@@ -24,6 +24,7 @@ from monitor.actor.recovery import recover_all
 from monitor.actor.request import CONFIRMS, WITH_ACTION, Document, Request, Verb
 from monitor.actor.requests import cancel_request, list_requests, make_request
 from monitor.actor.set_list import list_sets
+from monitor.actor.trust import change_trust, why_not_changed
 from monitor.actor.unattended import left_to_person, tried_before
 from monitor.actor.work import Work
 
@@ -72,6 +73,7 @@ HANDLERS: Final[Mapping[Verb, Callable[[Work, Request], Document]]] = MappingPro
         Verb.CANCEL: cancel_request,
         Verb.OFFER: take_offer,
         Verb.OFFERS: list_offers,
+        Verb.TRUST: change_trust,
         Verb.WITHDRAW: withdraw_offer,
         Verb.CONFIRM: confirm,
         Verb.CONFIRM_GONE: confirm,
@@ -106,6 +108,8 @@ def unusable(config: Config, request: Request) -> Printable | None:
     components = request.names
     if request.verb in CONFIRMS:
         return why_not_confirmed(config, request)
+    if request.verb is Verb.TRUST:
+        return why_not_changed(config, components[0])
     if (wrong := unknown(config, components)) is not None:
         return wrong
     stores = [name for name in components if name in config.changeable_stores]

@@ -18,6 +18,7 @@ from actions.csr import CsrOrder, wrong_order
 from actions.journal_state import ActionRequest
 from actions.offered import MOST_WRITTEN
 from actions.plan import Kind
+from actions.trust_order import TrustDeed, TrustOrder
 from config.plain import items, members, text, texts, whole
 from config.text import Printable, printable, sentence
 
@@ -35,7 +36,7 @@ _DIGITS: Final = 64
 """Of a SHA-256, hexadecimal."""
 _EPOCH: Final = re.compile(r"[0-9a-f]{8}-[0-9]{1,9}")
 _KEYS: Final = frozenset(
-    {"verb", "action", "plan", "components", "why", "epoch", "after", "key", "files", "password", "csr"}
+    {"verb", "action", "plan", "components", "why", "epoch", "after", "key", "files", "password", "csr", "trust"}
 )
 LONGEST_REASON: Final = 500
 """Characters."""
@@ -83,6 +84,8 @@ class Verb(StrEnum):
     """Keep certificates for one component or group, which are used as `offers` says."""
     OFFERS = "offers"
     """Tell the offers that lie there."""
+    TRUST = "trust"
+    """Change one trust store, or a client of it, as `trust` says."""
     WITHDRAW = "withdraw"
     """Take out the offer whose name begins with `key`."""
 
@@ -128,6 +131,8 @@ class Request:
     """Bytes of the password that follows the files; None where none does."""
     csr: CsrOrder | None = None
     """CSR: the request that is to be made."""
+    trust: TrustOrder | None = None
+    """TRUST: what is to be done to the store."""
 
     @property
     def wanted(self) -> ActionRequest:
@@ -152,6 +157,8 @@ def encode(request: Request) -> bytes:
             plain[name] = value
     if request.csr is not None:
         plain["csr"] = request.csr.to_json()
+    if request.trust is not None:
+        plain["trust"] = request.trust.to_json()
     if request.files:
         plain["files"] = [[each.name, each.size] for each in request.files]
     if request.password is not None:
@@ -179,7 +186,7 @@ def _refuse_number(_written: str) -> NoReturn:
 
 def _request(plain: Mapping[str, Any]) -> Request:
     """Return the request of plain values; raises KeyError, TypeError or ValueError."""
-    action, csr, password = plain.get("action"), plain.get("csr"), plain.get("password")
+    action, csr, password, trust = (plain.get(each) for each in ("action", "csr", "password", "trust"))
     return Request(
         Verb(plain["verb"]),
         None if action is None else ActionRequest.from_json(members(action)),
@@ -192,6 +199,7 @@ def _request(plain: Mapping[str, Any]) -> Request:
         tuple(HandedFile(text(name), whole(size)) for name, size in map(items, items(plain.get("files", [])))),
         None if password is None else whole(password),
         None if csr is None else CsrOrder.from_json(members(csr)),
+        None if trust is None else TrustOrder.from_json(members(trust)),
     )
 
 
@@ -202,6 +210,7 @@ def _objection(request: Request) -> Printable | None:
         _objection_to_names,
         _objection_to_key,
         _objection_to_csr,
+        _objection_to_trust,
         _objection_to_files,
         _objection_to_values,
     )
@@ -257,9 +266,30 @@ def _objection_to_csr(request: Request) -> Printable | None:
     return wrong_order(request.csr) if request.components else Printable("'csr' names a component or a group")
 
 
+def _objection_to_trust(request: Request) -> Printable | None:
+    order = request.trust
+    if (request.verb is Verb.TRUST) is (order is None):
+        return sentence("'{}' takes no change of a trust store" if order else "'{}' needs a change", request.verb)
+    if order is None:
+        return None
+    if len(request.components) != 1 or len(order.named) > _LONGEST_FILE_NAME:
+        return Printable("'trust' names one trust store, and what is changed in it")
+    if len(order.losses) > MOST_NAMES or not all(map(_NAME.fullmatch, order.losses)):
+        return Printable("clients that may be lost are named as the configuration names them")
+    if bool(request.files) is not (order.deed is TrustDeed.ADD):
+        return Printable("certificates follow where they are to be trusted, and only there")
+    if (request.password is not None) is not (order.deed is TrustDeed.PASSWORD):
+        return Printable("a password follows where a keystore gets it, and only there")
+    return None
+
+
 def _objection_to_files(request: Request) -> Printable | None:
     if request.verb is Verb.OFFER:
         return _objection_to_offer(request)
+    if request.verb is Verb.TRUST:
+        if not 0 <= (request.password or 0) <= _LONGEST_PASSWORD:
+            return sentence("a password has at most {} bytes", _LONGEST_PASSWORD)
+        return _objection_to_sizes(request.files, MOST_FILES, MOST_BYTES) if request.files else None
     if not request.files and request.password is None:
         return None
     action = request.action

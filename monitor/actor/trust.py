@@ -31,6 +31,7 @@ from actions.trust_change import (
     passwords_of,
     render,
 )
+from actions.trust_order import TrustDeed, TrustOrder
 from actions.world import World
 from config.likeness import perhaps
 from config.model import Config, TrustStore
@@ -43,11 +44,12 @@ from monitor.actor.context import ActorContext
 from monitor.actor.declined import note_declined
 from monitor.actor.documents import cannot, made_document
 from monitor.actor.meanwhile import changed_meanwhile, seen_now
-from monitor.actor.request import Document
+from monitor.actor.request import Document, Request
 from monitor.actor.store_view import Switches
 from monitor.actor.work import Work
 from monitor.dialect import certificate_object
-from probes.certificate import Certificate
+from probes.certificate import Certificate, decodable
+from probes.container.registry import trusted_in
 from probes.property_edit import with_value
 from probes.store_content import read_store, sha256_of
 from probes.trust import way_into
@@ -118,6 +120,54 @@ def why_not_changed(config: Config, name: str) -> Printable | None:
             "{} is only observed: set `mode: approve` of that trust store to have it changed", printable(name)
         )
     return None
+
+
+def change_trust(work: Work, request: Request) -> Document:
+    """Change a trust store as an operator orders it; raises JournalError, BackupError, OSError."""
+    order = request.trust
+    if order is None:
+        return cannot(Printable("a change of a trust store needs its order"))
+    (store,) = request.components
+    deed = _deed_of(work, store, order)
+    if isinstance(deed, str):
+        return cannot(deed)
+    return change_store(work, StoreRequest(store, deed, order.losses, request.plan, order.dry_run))
+
+
+def _deed_of(work: Work, store: str, order: TrustOrder) -> Deed | FromBackup | SetValidation | Printable:
+    """Return what is to be done, with the bytes that followed the order; or why nothing can, a sentence."""
+    match order.deed:
+        case TrustDeed.ADD:
+            files = () if work.files is None else work.files.files
+            found = dict.fromkeys(each for file in files for each in decodable(trusted_in(file.data)))
+            return AddAnchors(tuple(found), order.named) if found else Printable("no certificate followed")
+        case TrustDeed.PASSWORD:
+            password = None if work.files is None else work.files.password
+            return Printable("no password followed") if password is None else NewPassword(password)
+        case TrustDeed.REMOVE:
+            return RemoveAnchor(order.named)
+        case TrustDeed.RESTORE:
+            return FromBackup(order.named)
+        case TrustDeed.ENFORCE | TrustDeed.RELAX:
+            return _switch(work.context.config, store, order.named, validates=order.deed is TrustDeed.ENFORCE)
+
+
+_OPPOSITES: Final = {"true": "false", "yes": "no", "on": "off", "1": "0"}
+
+
+def _switch(config: Config, store: str, client: str, *, validates: bool) -> SetValidation | Printable:
+    """Return the line that has a client of a store validate, or no longer; or why there is none, a sentence."""
+    known = config.clients.get(client)
+    if known is None or known.trusts != store:
+        return sentence("{} has no client {}", printable(store), printable(client))
+    if (switch := known.validation_switch) is None:
+        return sentence("client {} has no `validation_switch` in the configuration", printable(client))
+    values = {**_OPPOSITES, **{off: on for on, off in _OPPOSITES.items()}}
+    value = values.get(switch.disables.lower()) if validates else switch.disables
+    if value is None:
+        by_hand = sentence("write {} into {} by hand", printable(switch.key), printable(switch.file))
+        return sentence("the value that turns validation on is not known: {}", by_hand)
+    return SetValidation(client, switch.file, switch.key, value, validates)
 
 
 def change_store(work: Work, request: StoreRequest) -> Document:

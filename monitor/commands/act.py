@@ -150,7 +150,7 @@ def _perform(
     services_run: bool = True,
     wait: bool = False,
 ) -> int:
-    progress = StepDisplay(_where(options))
+    progress = StepDisplay(where(options))
     document = answer_to(request, options, handed, progress, services_run=services_run, wait=wait)
     if not isinstance(document, dict):
         return document
@@ -250,17 +250,15 @@ def _answer(
 
 
 @contextmanager
-def working(config: Config, options: ActOptions, concerns: Collection[str]) -> Iterator[tuple[Work, StepDisplay]]:
-    """Give the work of a person in this process, and its progress on the screen; raises JournalError, OSError.
+def working(
+    config: Config, progress: StepDisplay, handed: CandidateFiles | None, concerns: Collection[str]
+) -> Iterator[Work]:
+    """Give the work of a person in this process; raises JournalError, OSError.
 
     Of the unusable files of trust stores and clients, those are told whose subject `concerns` has.
     """
-    _see_that_it_can_be_done_here(
-        config, "only its owner may do this: the command does it itself, and the actor takes no such request; ask root"
-    )
-    progress = StepDisplay(_where(options))
-    with _work(config, progress, None, services_run=True, concerns=concerns) as work:
-        yield work, progress
+    with _work(config, progress, handed, services_run=True, concerns=concerns) as work:
+        yield work
 
 
 @contextmanager
@@ -288,11 +286,16 @@ def _work(
         yield Work(context, ourselves().name, told, stopping, files=handed, services_run=services_run, waits=waits)
 
 
+def may_do_it_here(config: Config) -> bool:
+    """Whether this user may do the work of the actor."""
+    directory = config.settings.actor.directory
+    return not os.geteuid() or not os.path.exists(directory) or os.access(directory, os.R_OK | os.W_OK | os.X_OK)
+
+
 def _see_that_it_can_be_done_here(config: Config, why_not: str) -> None:
     """Raise PermissionError where this user may not do the work of the actor, with `why_not` and the way out."""
-    directory = config.settings.actor.directory
-    if os.geteuid() and os.path.exists(directory) and not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, why_not, directory)
+    if not may_do_it_here(config):
+        raise PermissionError(errno.EACCES, why_not, config.settings.actor.directory)
 
 
 class _EndSignal:
@@ -310,7 +313,7 @@ class _EndSignal:
         return self._told
 
 
-def _where(options: ActOptions) -> IO[str] | None:
+def where(options: ActOptions) -> IO[str] | None:
     """Return where steps are shown: a script's standard output has none, and with JSON they are not shown."""
     if options.as_json:
         return None

@@ -20,6 +20,7 @@ from config.vocabulary import (
     ClientCertificateUse,
     Code,
     EntryKind,
+    FileFormat,
     FileRole,
     Integrity,
     KeyKind,
@@ -37,7 +38,7 @@ from monitor.commands.keys import KeyFile, key_in
 from monitor.commands.screen import Screen
 from probes.assess import EndpointContext, assess_endpoint
 from probes.certificate import Certificate
-from probes.container.registry import called
+from probes.container.registry import called, is_keystore
 from probes.file import look_at_file, unreadable
 from probes.finding import finding
 from probes.judge.client import View
@@ -387,10 +388,14 @@ def _certificates(checked: Checked) -> Iterator[tuple[Certificate, Printable]]:
         yield from ((each, entry.alias) for each in entry.certificates)
 
 
-def _keystore_notes(keystore: Keystore[Certificate]) -> Iterator[Printable]:
+def _keystore_notes(keystore: Keystore[Certificate], form: FileFormat | None) -> Iterator[Printable]:
     kinds = Counter(each.kind for each in keystore.entries)
     counts = [sentence("{}: {}", _CALLED[kind], kinds[kind]) for kind in EntryKind if kinds[kind]]
-    yield sentence("a keystore, {}; {}", _INTEGRITY[keystore.integrity], listed(counts) or Printable("no entry"))
+    held = listed(counts) or Printable("no entry")
+    if form is not None and not is_keystore(form):
+        yield sentence("{}; {}", harmless(called(form)), held)
+    else:
+        yield sentence("a keystore, {}; {}", _INTEGRITY[keystore.integrity], held)
     secret = [each.alias for each in keystore.entries if each.kind is EntryKind.SECRET_KEY]
     if secret:
         yield sentence("secret keys, which are not read: {}", listed(secret[:_NAMED]))
@@ -417,7 +422,7 @@ def _notes(checked: Checked, anchors: Sequence[Certificate]) -> Iterator[Printab
         if (staple := staple_of(one, anchors)) is not None:
             yield sentence("{}: {}", one.address, _of_staple(staple))
     if checked.keystore is not None:
-        yield from _keystore_notes(checked.keystore)
+        yield from _keystore_notes(checked.keystore, checked.format)
     for known in checked.lists:
         due = Printable("an unknown time") if known.next_update is None else moment(known.next_update)
         kind = Printable("revocation list" if known.base is None else "delta revocation list")

@@ -10,22 +10,28 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, NoEncryption, pkcs12
 
+from actions.artefact import pem
 from actions.backup import BackupError
+from actions.candidate import Given
 from actions.component_files import read_password
 from actions.journal import JournalError
-from actions.trust_change import AddAnchors, Deed, NewPassword, RemoveAnchor
+from actions.trust_order import TrustDeed, TrustOrder
 from actions.world import World
 from config.model import Config, TrustStore
 from config.text import Printable, Shown, harmless, listed, printable, sentence
 from config.vocabulary import EntryKind, ExportFormat, Integrity
-from monitor.actor.trust import FromBackup, SetValidation, StoreRequest, change_store, why_not_changed
-from monitor.commands.act import ActOptions, working
+from monitor.actor.client import NoActor, ask
+from monitor.actor.handed import CandidateFiles
+from monitor.actor.handlers import handle
+from monitor.actor.request import Request, Verb
+from monitor.actor.trust import why_not_changed
+from monitor.commands.act import ActOptions, may_do_it_here, where, working
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.json_output import print_json
 from monitor.commands.new_file import why_not_new, write_new_file
-from monitor.commands.outcome import UNUSABLE, cannot, exit_code, show
+from monitor.commands.outcome import UNUSABLE, StepDisplay, cannot, exit_code, show
 from monitor.commands.screen import Screen
 from monitor.dialect import certificate_object, iso
 from probes.certificate import Certificate, certificate, decodable
@@ -224,8 +230,6 @@ def _trusted(entries: Iterable[StoreEntry]) -> Iterator[tuple[str, Certificate]]
 def _exported(chosen: Sequence[tuple[str, Certificate]], options: ExportOptions) -> bytes | Printable:
     match options.form:
         case ExportFormat.PEM:
-            from actions.artefact import pem  # noqa: PLC0415 (loads what only this needs)
-
             return pem(each for _, each in chosen)
         case ExportFormat.DER:
             if len(chosen) != 1:
@@ -263,7 +267,8 @@ def add(  # noqa: PLR0917 (each is an option)
         given += read
     if sha256 and (trouble := _not_those(given, sha256)) is not None:
         return cannot("{}", trouble)
-    return _change(store, AddAnchors(tuple(dict.fromkeys(given)), alias), losses, options)
+    handed = CandidateFiles((Given("certificates.pem", pem(dict.fromkeys(given))),))
+    return _change(store, TrustOrder(TrustDeed.ADD, alias, tuple(losses), options.dry_run), options, handed)
 
 
 def _not_those(given: Iterable[Certificate], named: Iterable[str]) -> Printable | None:
@@ -302,12 +307,12 @@ def _given(path: str) -> tuple[Certificate, ...] | Printable:
 
 def remove(store: str, named: str, losses: Sequence[str], options: ActOptions) -> int:
     """Have the clients of a store no longer trust a certificate, by its alias or the beginning of its SHA-256."""
-    return _change(store, RemoveAnchor(named), losses, options)
+    return _change(store, TrustOrder(TrustDeed.REMOVE, named, tuple(losses), options.dry_run), options)
 
 
 def restore(store: str, to: str | None, losses: Sequence[str], options: ActOptions) -> int:
     """Put a store back as a backup set has it, by default the last."""
-    return _change(store, FromBackup(to or ""), losses, options)
+    return _change(store, TrustOrder(TrustDeed.RESTORE, to or "", tuple(losses), options.dry_run), options)
 
 
 def password(store: str, new_password_file: str, options: ActOptions) -> int:
@@ -316,10 +321,8 @@ def password(store: str, new_password_file: str, options: ActOptions) -> int:
         new = read_password(new_password_file, World())
     except OSError as error:
         return cannot("{}: {}", printable(new_password_file), printable(error.strerror or "it cannot be read"))
-    return _change(store, NewPassword(new), (), options)
-
-
-_OPPOSITES: Final = {"true": "false", "yes": "no", "on": "off", "1": "0"}
+    order = TrustOrder(TrustDeed.PASSWORD, dry_run=options.dry_run)
+    return _change(store, order, options, CandidateFiles((), new))
 
 
 def validation(client: str, losses: Sequence[str], options: ActOptions, *, validates: bool) -> int:
@@ -330,26 +333,30 @@ def validation(client: str, losses: Sequence[str], options: ActOptions, *, valid
     if (known := config.clients.get(client)) is None:
         wrong = unknown([client], tuple(config.clients), Printable("client"))
         return cannot("{}", wrong or printable(client))
-    if (switch := known.validation_switch) is None:
+    if known.validation_switch is None:
         return cannot("client {} has no `validation_switch` in the configuration", harmless(client))
-    values = {**_OPPOSITES, **{off: on for on, off in _OPPOSITES.items()}}
-    value = values.get(switch.disables.lower()) if validates else switch.disables
-    if value is None:
-        way = Printable("the value that turns validation on is not known: write {} into {} by hand")
-        return cannot(way, printable(switch.key), printable(switch.file))
     if (why := why_not_changed(config, known.trusts)) is not None:
         return cannot("the service of {} is that of its trust store, and {}", harmless(client), why)
-    return _change(known.trusts, SetValidation(client, switch.file, switch.key, value, validates), losses, options)
+    deed = TrustDeed.ENFORCE if validates else TrustDeed.RELAX
+    return _change(known.trusts, TrustOrder(deed, client, tuple(losses), options.dry_run), options)
 
 
-def _change(store: str, deed: Deed | FromBackup | SetValidation, losses: Sequence[str], options: ActOptions) -> int:
+def _change(store: str, order: TrustOrder, options: ActOptions, handed: CandidateFiles | None = None) -> int:
+    """Have a store changed: by this process where its user may, else by the actor; return the exit code."""
     config = loaded(options.config)
     if config is None:
         return UNUSABLE
-    request = StoreRequest(store, deed, tuple(losses), options.bound_to, options.dry_run)
+    request = Request(Verb.TRUST, components=(store,), plan=options.bound_to, trust=order)
+    progress = StepDisplay(where(options))
     try:
-        with working(config, options, _concerned(config, store, deed)) as (work, progress):
-            document = change_store(work, request)
+        if may_do_it_here(config):
+            with working(config, progress, handed, _concerned(config, store, order)) as work:
+                document = handle(work, request)
+        else:
+            document = ask(config.settings.actor.socket, request, progress.hear, handed=handed)
+    except NoActor as error:
+        why = harmless(str(error))
+        return cannot("{}, and only its owner may do this without it: start the actor, or ask root", why)
     except (JournalError, BackupError) as error:
         return cannot("{}", harmless(str(error)))
     except OSError as error:
@@ -364,17 +371,18 @@ def _change(store: str, deed: Deed | FromBackup | SetValidation, losses: Sequenc
         if progress.begun and "plan" in document:
             # The plan itself was not shown, and these say what is left to be done.
             for remark in document["remarks"]:
-                Screen().say("note       {}", remark, style="cyan")
+                Screen().say("note       {}", harmless(str(remark)), style="cyan")
     return exit_code(document)
 
 
-def _concerned(config: Config, store: str, deed: Deed | FromBackup | SetValidation) -> frozenset[str]:
+def _concerned(config: Config, store: str, order: TrustOrder) -> frozenset[str]:
     """Return whose unusable files are told beside a change: of the store, of its clients, and of a switch that is set.
 
     The log and `status` have the others: without them each command would repeat what it does not depend on.
     """
     clients = (f"client {name}" for name, each in config.clients.items() if each.trusts == store)
-    switch = (f"validation_switch of client {deed.client}",) if isinstance(deed, SetValidation) else ()
+    is_switch = order.deed in {TrustDeed.ENFORCE, TrustDeed.RELAX}
+    switch = (f"validation_switch of client {order.named}",) if is_switch else ()
     return frozenset((f"trust store {store}", *clients, *switch))
 
 

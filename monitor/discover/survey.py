@@ -22,6 +22,7 @@ from probes.chain import find_leaf
 from probes.file import look_at_file
 from probes.listening import Holder, ListeningSocket, OpenPorts, Place, likely_protocols, open_ports
 from probes.observation import Presented
+from probes.opening import open_for_others
 from probes.server_config.files import HostFiles
 from probes.server_config.registry import READERS
 from probes.server_config.terms import ANY_ADDRESS, ConfiguredListener, ConfiguredSite
@@ -184,7 +185,8 @@ def _configured(
 
 def _leaf_of(path: str, now: float) -> Certificate | None:
     """Return the server's certificate in a file; a private key in it is not decoded."""
-    seen = look_at_file(FileTarget(printable(path, 4096), path, FileRole.FOUND), now, most_certificates=1000)
+    target = FileTarget(printable(path, 4096), path, FileRole.FOUND)
+    seen = look_at_file(target, now, open_for_others, most_certificates=1000)
     return find_leaf(seen.certificates) if seen.certificates else None
 
 

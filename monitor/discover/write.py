@@ -162,7 +162,12 @@ def _name(site: FoundSite, taken: set[str]) -> str:
 
 def text_of(found: ConfigurationDraft) -> str:
     """Return the configuration as YAML, with the reasons as comments."""
-    lines = ["# Written by `certvigil discover`. `certvigil config check` and `certvigil doctor` look at it."]
+    lines = [
+        "# Written by `certvigil discover`. `certvigil config check` and `certvigil doctor` look at it.",
+        "# The client of each component is `default`, which trusts the roots of this system. For a CA of your own:",
+        "# trust_stores: {own: {bundle: /etc/certvigil/root.pem}}",
+        "# clients: {default: {trusts: own}}",
+    ]
     # A document has a section at least.
     lines.append("components:" if found.components else "components: {}")
     for each in found.components:

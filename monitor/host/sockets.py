@@ -13,6 +13,7 @@ from typing import Final
 
 from config.address import split_address
 from config.text import printable
+from probes.listening import open_ports
 
 BACKLOG: Final = 128
 _NOT_HERE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
@@ -50,27 +51,16 @@ def listen_tcp(address: str) -> list[socket.socket]:
 
 
 def _holder_of(port: int) -> str:
-    """Return who listens on a TCP port, as far as this process may see that (proc(5), /proc/PID/net/tcp)."""
-    inodes: dict[str, str] = {}
-    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
-        with suppress(OSError), open(table, encoding="ascii") as file:
-            for fields in (line.split() for line in file):
-                if len(fields) > 9 and fields[3] == _LISTENS and fields[1].endswith(f":{port:04X}"):
-                    inodes[f"socket:[{fields[9]}]"] = fields[7]
-    for process in filter(str.isdigit, os.listdir("/proc") if inodes else ()):
-        with suppress(OSError):
-            directory = f"/proc/{process}/fd"
-            if any(os.readlink(f"{directory}/{each}") in inodes for each in os.listdir(directory)):
-                with open(f"/proc/{process}/comm", encoding="utf-8", errors="replace") as comm:
-                    return f"{printable(comm.read().strip())}, process {process}"
-    for uid in inodes.values():
-        with suppress(KeyError, ValueError):
-            return f"a process of the user {pwd.getpwuid(int(uid)).pw_name}"
+    """Return who listens on a TCP port, as far as this process may see that."""
+    opened = open_ports()
+    sockets = [each for each in opened.sockets if each.port == port]
+    for each in sockets:
+        if (holder := opened.holders.get(each.inode)) is not None:
+            return f"{holder.program}, process {holder.process}"
+    for each in sockets:
+        with suppress(KeyError):
+            return f"a process of the user {pwd.getpwuid(each.user).pw_name}"
     return "another process"
-
-
-_LISTENS: Final = "0A"
-"""The state of a socket that does, hexadecimal."""
 
 
 def _listening(bare: socket.socket, where: tuple[object, ...] | str) -> socket.socket:

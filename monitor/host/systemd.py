@@ -17,7 +17,7 @@ _AT_MOST: Final = 600.0
 """Seconds for which a unit is believed to be starting, whatever its own time limit."""
 _READY_AT: Final = frozenset({"notify", "notify-reload", "forking", "dbus"})
 """Types of units that are active once the service is ready; of the others it is only begun then."""
-_SPAN: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)")
+_SPAN: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?([a-z]{1,6})")
 _SECONDS: Final[Mapping[str, float]] = {
     "us": 1e-6,
     "ms": 1e-3,

@@ -17,10 +17,11 @@ from typing import Final
 
 from config.reach import is_public
 from config.revocation import Fetching
-from config.text import Log, Printable
+from config.text import Log, Printable, harmless
 from config.vocabulary import LookOutcome, TargetKind
 from monitor.batched import batched
 from monitor.host.schedule import spread
+from monitor.look.job import UNFORESEEN
 from monitor.look.list_cache import FetchedList, ListCache
 from monitor.look.rounds import Rounds
 from monitor.look.sources import AnswerSource, ListSource, Source
@@ -187,6 +188,9 @@ class RevocationFetcher:
         """Return the source that a certificate names, as it is known already or new; None where it is not asked."""
         if not (fetching.ocsp if naming.responder else fetching.crls):
             return None
+        if naming.responder and not (naming.certificate.is_strict and naming.issuer.is_strict):
+            # The library makes no question about what it cannot read.
+            return None
         key = answer_key(naming.url, naming.certificate) if naming.responder else naming.url
         if (known := self._sources.get(key)) is not None:
             return known
@@ -224,6 +228,19 @@ class RevocationFetcher:
         return None if source is None or fetching is None else self._fetch(source, fetching)
 
     async def _fetch(self, source: Source, fetching: Fetching) -> None:
+        try:
+            outcome = await self._ask(source, fetching)
+        except Exception:
+            log.exception("%s: failed for no foreseen reason", source.shown)
+            outcome = UNFORESEEN
+        if self._sources.get(source.key) is not source:
+            return
+        self._learn(source, outcome)
+        self._show()
+        self._rounds.hasten([source.key], time.monotonic() + self._pause(source))
+
+    async def _ask(self, source: Source, fetching: Fetching) -> object:
+        """Return what a source gives now, or why it gives nothing, a text."""
         terms = terms_of(fetching)
         if source.most is not None:
             terms = replace(terms, most=source.most)
@@ -232,16 +249,11 @@ class RevocationFetcher:
         if isinstance(source, ListSource):
             source.others = self._bytes_beside(source)
         loop = asyncio.get_running_loop()
-        outcome = await loop.run_in_executor(self._worker, _read, source, answer, time.time())
-        if self._sources.get(source.key) is not source:
-            return
-        self._learn(source, outcome)
-        self._show()
-        self._rounds.hasten([source.key], time.monotonic() + self._pause(source))
+        return await loop.run_in_executor(self._worker, _read, source, answer, time.time())
 
     def _learn(self, source: Source, outcome: object) -> None:
         if isinstance(outcome, str):
-            source.failures, source.why = source.failures + 1, Printable(outcome)
+            source.failures, source.why = source.failures + 1, harmless(outcome)
             level = logging.WARNING if source.failures == TOLD_AFTER else logging.DEBUG
             log.log(level, "%s cannot be had: %s", source.shown, source.why)
             self._fetched(LookOutcome.FAILED)

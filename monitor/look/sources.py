@@ -31,6 +31,7 @@ log: Log = logging.getLogger("certvigil.revocation")
 
 SHARE: Final = 0.75
 """Of the time that a list or an answer is valid, after which the next one is asked for."""
+_LONGEST_TAG: Final = 256
 _NO_WHY: Final = Printable("")
 
 
@@ -91,7 +92,7 @@ class ListSource:
                 return known
             if held is not None and known.age_order < held.known.age_order:
                 return Printable("the server gives an older list than before")
-            taken = FetchedList(known, FetchedFrom(self.url, now, answer.etag, answer.last_modified))
+            taken = FetchedList(known, FetchedFrom(self.url, now, _plain(answer.etag), answer.last_modified))
         changed = held is None or held.known != taken.known
         if changed and self.others + len(taken.known.der) > MOST_IN_ALL:
             return sentence("all revocation lists together would have more than {} bytes", MOST_IN_ALL)
@@ -218,6 +219,11 @@ def _why_unusable(known: RevocationList, issuers: Iterable[Certificate], now: fl
     """Say why a list is of no use; empty where one of the CAs has signed it, and it is valid."""
     whys = [why_not(known, each, now) for each in issuers]
     return _NO_WHY if not all(whys) else whys[0]
+
+
+def _plain(etag: str | None) -> str | None:
+    """Return an entity tag that can stand in a request; None for any other text of a server."""
+    return etag if etag is not None and len(etag) <= _LONGEST_TAG and etag.isascii() and etag.isprintable() else None
 
 
 def _share_of(begin: int | None, end: int | None, otherwise: float) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.x509 import load_der_x509_crl
+from cryptography.x509 import InvalidVersion, load_der_x509_crl
 
 from probes.encoding import CONTEXT_0, SEQUENCE, DERError, element_end, enter, outline
 from probes.private_key import load_private_key
@@ -168,7 +168,7 @@ def _decode_other(label: bytes, content: bytes) -> None:
             load_der_x509_crl(content)
         else:
             load_private_key(content)
-    except (TypeError, UnsupportedAlgorithm):
+    except (TypeError, UnsupportedAlgorithm, InvalidVersion):
         # It has the shape.
         return
 

@@ -9,15 +9,17 @@ import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from config.document import Value, parse
 from config.pointer import ANY, steps, written
 from config.text import printable, sentence
 from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
 from probes.certificate import decodable
 from probes.container.blocks import MOST_FAULTS, Blocks, Container, EncodingFault, Format, Password, faulty
 from probes.keystore import LONGEST_ALIAS, Keystore, KeystoreEntry
+
+if TYPE_CHECKING:
+    from config.document import Value
 
 LARGEST: Final = 1024 * 1024
 """Bytes of a document: what takes a second to read."""
@@ -28,14 +30,14 @@ Opened = Callable[[bytes, Password], Container]
 """Opens content of any other format."""
 
 _KUBECONFIG: Final = re.compile(
-    rb"""^[ \t]*["']?kind["']?[ \t]*:[ \t]*["']?Config["']?[ \t]*,?[ \t]*\r?$""", re.MULTILINE
+    rb"""^[ \t]*["']?kind["']?[ \t]*:[ \t]*["']?Config["']?[ \t]*(?:,[ \t]*)?\r?$""", re.MULTILINE
 )
 _COMPACT_KUBECONFIG: Final = re.compile(rb'\A\s*\{[^{}\[\]]{0,200}"kind"\s*:\s*"Config"')
 _CLUSTERS: Final = re.compile(rb"""["']?clusters["']?[ \t]*:""")
 _OF_CLUSTERS: Final = "/clusters/*/cluster/certificate-authority-data"
 _OF_USERS: Final = "/users/*/user/client-certificate-data"
 _KEYS_OF_USERS: Final = "/users/*/user/client-key-data"
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/\s]+={0,2}\s*")
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/\s]+(?:=\s*){0,2}")
 _ENCODINGS: Final = frozenset({FileFormat.DOCUMENT})
 
 
@@ -77,6 +79,9 @@ def open_document(data: bytes, pointers: Sequence[str], password: Password, open
 
     As in a keystore, what stands at each place is an entry by the name of the place. It raises nothing.
     """
+    # It loads YAML, which no other format needs.
+    from config.document import parse  # noqa: PLC0415
+
     if len(data) > LARGEST:
         why = f"it is a document of more than {LARGEST} bytes, which is not looked into"
         return Container(FileFormat.DOCUMENT, faulty(UnreadableReason.TOO_LARGE, why), _ENCODINGS)
@@ -150,15 +155,17 @@ def _faulty(why: str) -> Container:
 def _joined(found: Sequence[_Found]) -> Container:
     entries: list[KeystoreEntry[bytes]] = []
     keys: list[bytes] = []
+    lists: list[bytes] = []
     faults: list[EncodingFault] = []
     for each in found:
         inside = each.container
         entries += _entries(each)
         keys += inside.blocks.keys
+        lists += inside.blocks.lists
         where = f"at {printable(each.place, LONGEST_ALIAS)}: " if each.place else ""
         faults += (EncodingFault(fault.reason, f"{where}{fault.detail}") for fault in inside.blocks.faults)
     keystore = Keystore(tuple(entries), Integrity.UNPROTECTED)
-    blocks = Blocks(keystore.served, tuple(dict.fromkeys(keys)), tuple(faults[:MOST_FAULTS]))
+    blocks = Blocks(keystore.served, tuple(dict.fromkeys(keys)), tuple(faults[:MOST_FAULTS]), tuple(lists))
     return Container(FileFormat.DOCUMENT, blocks, _ENCODINGS, keystore if entries else None)
 
 

@@ -17,6 +17,7 @@ from probes.encoding import SEQUENCE, DERError, outline, starts_with
 warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#7 .* could not be parsed as DER")
 
 _SIGNED_DATA: Final = bytes.fromhex("06092a864886f70d010702")  # RFC 5652, 5.1
+_ANY_CONTENT: Final = bytes.fromhex("06092a864886f70d0107")  # RFC 5652, 14
 _LABELS: Final = frozenset({b"PKCS7", b"CMS", b"PKCS #7 SIGNED DATA"})  # RFC 7468, 8 and 9
 _ENCODINGS: Final = frozenset({FileFormat.PKCS7})
 
@@ -31,8 +32,8 @@ def _open(data: bytes, _password: Password) -> Container:
 
     In the bundle they are a set: the first issued no other one, then come those that it leads to.
     """
-    if not is_signed_data(data):
-        # A message under a PEM label that serves for both.
+    if starts_with(data, _ANY_CONTENT) and not is_signed_data(data):
+        # A message, such as an enveloped one, under a PEM label that serves for both.
         return Container(FileFormat.PKCS7, NOTHING)
     # It loads the library's mail formats, which nothing else needs.
     from cryptography.hazmat.primitives.serialization import pkcs7  # noqa: PLC0415

@@ -24,21 +24,28 @@ _SHOWN: Final = 5
 
 
 def judge_trusted(
-    entries: Iterable[KeystoreEntry[Certificate]], subject_of: SubjectOf, now: float, thresholds: Thresholds | None
+    entries: Iterable[KeystoreEntry[Certificate]],
+    subject_of: SubjectOf,
+    now: float,
+    thresholds: Thresholds | None,
+    *,
+    of_document: bool = False,
 ) -> Iterator[Finding]:
     """Yield what is wrong with trusted certificates at Unix time `now`: notices at most, since no server presents them.
 
-    A certificate that is there under two aliases goes on being trusted where one of them is removed.
+    A certificate that is there under two aliases goes on being trusted where one of them is removed. In a document it
+    stands wherever it is needed.
     """
     names: dict[Certificate, list[Printable]] = {}
     for number, entry in enumerate(entries):
         for each in entry.certificates:
             name = sentence("alias {}", entry.alias) if entry.alias else sentence("entry {}", number)
+            name = entry.alias if of_document else name
             names.setdefault(each, []).append(name)
     for each, called in names.items():
         for found in judge_time(each, subject_of(each), now, thresholds, anchor=True):
             yield replace(found, detail=sentence("{}: {}", _some(called), found.detail))
-        if len(called) > 1:
+        if len(called) > 1 and not of_document:
             detail = sentence("{} is in the keystore {} times: {}", each.title, len(called), _some(called))
             yield finding(Code.UNNEEDED_CERTIFICATE, detail, subject_of(each))
 

@@ -15,6 +15,7 @@ from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import RevocationReason
 from probes.certificate import Certificate
 from probes.encoding import DERError, element_end, enter, plain_name
+from probes.revocation.places import point_names
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """Of a list; the largest ones of public CAs have some tens of MiB."""
@@ -34,9 +35,9 @@ class ListScope:
     some_reasons: bool = False
     """It tells of revocations for some reasons alone."""
     names: tuple[str, ...] = ()
-    """The URIs by which its distribution point is called; empty where it has no name."""
+    """The names of its distribution point, as `point_names` has them; empty where it has no name."""
     unnamed: bool = False
-    """Its distribution point is called in another way than by URIs."""
+    """Its distribution point is called in another way than by URIs and directory names."""
 
 
 WHOLE: Final = ListScope()
@@ -112,7 +113,7 @@ def revocation_list(der: bytes) -> RevocationList:
     try:
         name = _issuer_name(der)
         parsed = x509.load_der_x509_crl(der)
-    except (DERError, IndexError, ValueError, TypeError):
+    except (DERError, IndexError, ValueError, TypeError, x509.InvalidVersion):
         raise ValueError("it is no revocation list in DER") from None
     fields = _Fields()
     extensions = fields.get("extensions", lambda: parsed.extensions, x509.Extensions([]))
@@ -134,7 +135,9 @@ def revocation_list(der: bytes) -> RevocationList:
         number=number.crl_number if isinstance(number, x509.CRLNumber) else None,
         base=base.crl_number if isinstance(base, x509.DeltaCRLIndicator) else None,
         key_identifier=key.key_identifier if isinstance(key, x509.AuthorityKeyIdentifier) else None,
-        scope=_scope(scope) if isinstance(scope, x509.IssuingDistributionPoint) else WHOLE,
+        scope=fields.get("scope", lambda: _scope(scope, parsed.issuer), WHOLE)
+        if isinstance(scope, x509.IssuingDistributionPoint)
+        else WHOLE,
         faults=tuple(fields.faults),
     )
 
@@ -249,17 +252,17 @@ def _issuer_name(der: bytes) -> bytes:
     return der[start : element_end(der, start)]
 
 
-def _scope(found: x509.IssuingDistributionPoint) -> ListScope:
-    named = tuple(found.full_name or ())
-    uris = tuple(each.value for each in named if isinstance(each, x509.UniformResourceIdentifier))
+def _scope(found: x509.IssuingDistributionPoint, issuer: x509.Name) -> ListScope:
+    names = point_names(found.full_name, found.relative_name, issuer)
+    is_named = bool(found.full_name) or found.relative_name is not None
     return ListScope(
         found.only_contains_user_certs,
         found.only_contains_ca_certs,
         found.only_contains_attribute_certs,
         found.indirect_crl,
         found.only_some_reasons is not None,
-        uris,
-        unnamed=found.relative_name is not None or (bool(named) and not uris),
+        names,
+        unnamed=is_named and not names,
     )
 
 

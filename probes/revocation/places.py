@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
@@ -33,6 +33,31 @@ def _points(certificate: Certificate, kind: type[x509.CRLDistributionPoints] | t
             for name in point.full_name or ():
                 if isinstance(name, x509.UniformResourceIdentifier):
                     yield name.value
+
+
+def points_of(certificate: Certificate) -> frozenset[str]:
+    """Return the names of the distribution points of its own issuer's lists, as `point_names` has them."""
+    try:
+        points = certificate.extensions().get_extension_for_class(x509.CRLDistributionPoints).value
+        issuer = certificate.x509().issuer
+    except (x509.ExtensionNotFound, ValueError):
+        return frozenset()
+    own = (each for each in points if each.crl_issuer is None)
+    return frozenset(name for each in own for name in point_names(each.full_name, each.relative_name, issuer))
+
+
+def point_names(
+    full: Iterable[x509.GeneralName] | None, relative: x509.RelativeDistinguishedName | None, issuer: x509.Name
+) -> tuple[str, ...]:
+    """Return the URIs and directory names of a distribution point, so that equal ones are equal texts.
+
+    A relative name stands below the issuer's (RFC 5280, 4.2.1.13).
+    """
+    names = [each.value for each in full or () if isinstance(each, x509.UniformResourceIdentifier)]
+    directory = [each.value for each in full or () if isinstance(each, x509.DirectoryName)]
+    if relative is not None:
+        directory.append(x509.Name([*issuer.rdns, relative]))
+    return (*names, *(f"directory {each.public_bytes().hex()}" for each in directory))
 
 
 def responder_urls(certificate: Certificate) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from probes.lifetime import lifetime
 from probes.ocsp import OCSPAnswer, OCSPStatus, ocsp_answer
 from probes.revocation.crl import OddEntry, RevocationList, entry_of, is_of_another_key, signed_by
 from probes.revocation.evidence import Evidence
-from probes.revocation.places import list_urls, places_of, responder_urls
+from probes.revocation.places import list_urls, places_of, points_of, responder_urls
 
 SHORT_LIVED: Final = ((1_773_532_800, 7), (1_710_460_800, 10))
 """Days for which a certificate counts as short-lived at most, by its notBefore, newest rule first: from 2026-03-15, and
@@ -156,7 +156,7 @@ def _beside(known: RevocationList, certificate: Certificate) -> bool:
         return True
     if (scope.only_users and certificate.is_ca) or (scope.only_authorities and not certificate.is_ca):
         return True
-    return bool(scope.names) and not set(scope.names) & set(list_urls(certificate))
+    return bool(scope.names) and not points_of(certificate).intersection(scope.names)
 
 
 def _deltas(

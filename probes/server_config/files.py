@@ -8,11 +8,11 @@ from __future__ import annotations
 import errno
 import glob
 import os
-import stat
 from typing import Final
 
 from config.text import Printable, harmless, printable, sentence
 from config.trusted import changeable
+from probes.opening import read_as_ourselves
 
 LARGEST: Final = 1024 * 1024
 """Bytes of a configuration file."""
@@ -23,7 +23,10 @@ _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 class HostFiles:
-    """Reads configuration files beneath a root; nothing raises, and a fault is noted."""
+    """Reads configuration files beneath a root; nothing raises, and a fault is noted.
+
+    Links are followed as by `probes.opening.read_as_ourselves`: no other user chooses what root reads.
+    """
 
     def __init__(self, root: str = "/") -> None:
         self.root = os.path.abspath(root).rstrip("/")
@@ -48,19 +51,10 @@ class HostFiles:
             self.unread.setdefault(path, sentence("more than {} files were to be read", MOST_FILES))
             return None
         try:
-            # A FIFO must not block.
-            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb") as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    self.unread[path] = Printable("it is not a regular file")
-                    return None
-                data = file.read(LARGEST + 1)
-        except (OSError, ValueError) as error:
-            number = error.errno if isinstance(error, OSError) else None
-            if number not in _NOT_THERE:
-                self.unread[path] = harmless(os.strerror(number) if number else "its path is no path")
-            return None
-        if len(data) > LARGEST:
-            self.unread[path] = sentence("it is larger than {} bytes", LARGEST)
+            data = read_as_ourselves(path, LARGEST)
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                self.unread[path] = harmless(error.strerror or "it cannot be read")
             return None
         if why := self.doubt(path):
             self.doubts[path] = why
@@ -106,11 +100,13 @@ class HostFiles:
         return printable(why, 4096) if why else None
 
     def _followed(self, path: str) -> str:
-        """Return where a link leads beneath the root."""
+        """Return where a link of root or of this user leads beneath the root."""
         for _ in range(_MOST_LINKS if self.root else 0):
             try:
-                target = os.readlink(path)
+                target, owner = os.readlink(path), os.lstat(path).st_uid
             except (OSError, ValueError):
+                break
+            if owner not in {0, os.geteuid()}:
                 break
             path = self.located(target, os.path.dirname(path))
         return path

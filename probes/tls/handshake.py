@@ -93,7 +93,7 @@ _ALERTS: Final = MappingProxyType(
 _WANTS_A_CERTIFICATE: Final = frozenset({40, 41, 42, 43, 46, 48, 49, 116})
 """Alerts by which servers of TLS 1.2 and older turn a client away that shows no certificate of its own."""
 
-_ALERT_IN_WORDS: Final = re.compile(r"alert ([a-z ]+)\Z")
+_ALERT_IN_WORDS: Final = re.compile(r"alert ([a-z ]{1,60})\Z")
 """In OpenSSL's own words for an alert that came encrypted."""
 LAST_WORD: Final = 3.0
 """Seconds for which a server of TLS 1.3 may take to refuse a certificate, or its lack, after the handshake."""

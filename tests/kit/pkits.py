@@ -84,3 +84,13 @@ def _cases() -> Iterator[PkitsCase]:
 
 
 CASES: Final = tuple(_cases())
+
+
+def all_lists() -> tuple[bytes, ...]:
+    """Return every revocation list of the data, in DER."""
+    directory = os.path.join(os.path.dirname(_CERTIFICATES), "crls")
+    found: list[bytes] = []
+    for name in sorted(os.listdir(directory)):
+        with open(os.path.join(directory, name), "rb") as file:
+            found.append(file.read())
+    return tuple(found)

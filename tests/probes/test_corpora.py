@@ -35,11 +35,11 @@ def look_at_all(files: list[Path], secrets: tuple[str, ...]) -> Counter[FileForm
     formats: Counter[FileFormat] = Counter()
     for path in files:
         begun = time.process_time()
-        for role in (FileRole.FOUND,) if path.suffix == ".p12" and not secrets else (FileRole.FOUND, FileRole.LISTED):
-            target = FileTarget("file", str(path), role, password_files=secrets if role is FileRole.LISTED else ())
-            seen = look_at_file(target, NOW, with_keys=True)
-            for found in assess_file(seen, FileContext(target), NOW).findings:
-                assert (found.detail + found.subject).isprintable()
+        role = FileRole.LISTED if secrets else FileRole.FOUND
+        target = FileTarget("file", str(path), role, password_files=secrets)
+        seen = look_at_file(target, NOW, with_keys=True)
+        for found in assess_file(seen, FileContext(target), NOW).findings:
+            assert (found.detail + found.subject).isprintable()
         formats[seen.format] += 1
         assert time.process_time() - begun < SECONDS, path
     return formats

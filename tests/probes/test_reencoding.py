@@ -13,22 +13,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
-from config.model import Client, Endpoint, FileTarget
+from actions.backup import state_of
+from actions.candidate import Given, NoCandidate, read_candidates
+from actions.precheck import Objection
+from actions.trust_change import AddAnchors, StoreFile, render
+from actions.world import World
+from config.model import Client, Endpoint, FileTarget, PemBundle, TrustStore
 from config.text import Printable
 from config.vocabulary import Code, FileRole, KeyKind, TLSVersion, VerifierName
 from monitor.lab.ca import bundle
 from monitor.lab.servers import Lighttpd, replace_file, write_site
 from probes.assess import EndpointContext, FileContext, assess_endpoint, assess_file
-from probes.certificate import Key, certificate
+from probes.certificate import certificate
 from probes.chain import signed
 from probes.file import look_at_file
 from probes.judge.client import View
 from probes.observation import EndpointObservation, Presented
+from probes.store_content import read_store
 from probes.tls.handshake import Handshake
 from probes.trust import Trust
 from tests.kit.authority import ISSUING, NAME, ROOT
 from tests.kit.drivers import DRIVERS
-from tests.kit.odd_certificates import ODDITIES, TIME_RULE, VERSION_RULE, Oddity, ends, odd_certificate, oddly
+from tests.kit.odd_certificates import (
+    DEFAULT_RULE,
+    ODDITIES,
+    TIME_RULE,
+    VERSION_RULE,
+    Oddity,
+    ends,
+    odd_certificate,
+    oddly,
+)
 from tests.kit.start import StartServer
 
 NOW = time.time()
@@ -169,7 +184,7 @@ def test_a_key_that_nobody_can_read_is_unknown_and_the_rest_is_known() -> None:
         return [*fields[:6], fields[6].replace(curve, b"\x04" + curve[1:]), *fields[7:]]
 
     held = certificate(odd_certificate(ISSUING, Oddity(edit, ""), NAME).der())
-    assert (held.key, held.names) == (Key(KeyKind.UNKNOWN, 0), (f"DNS:{NAME}",))
+    assert (held.key.kind, held.key.bits, held.names) == (KeyKind.UNKNOWN, 0, (f"DNS:{NAME}",))
     assert held.failures == ("public key cannot be decoded: it is not well-formed",)
     assert not held.is_strict
     assert signed(certificate(ISSUING.der()), held)
@@ -198,3 +213,18 @@ def test_no_damage_to_it_raises_anything_but_value_error(name: str, data: st.Dat
     held.extensions()
     held.common_names()
     signed(certificate(ISSUING.der()), held)
+
+
+def test_strict_clients_could_not_read_it_so_it_is_no_candidate_and_no_new_anchor(tmp_path: Path) -> None:
+    odd = ODD["an extension that says it is not critical"]
+    none = read_candidates([Given("site.pem", odd.pem() + odd.key_pem())])
+    assert isinstance(none, NoCandidate)
+    assert none.detail == "site.pem: a certificate cannot be decoded: it is not in strict DER"
+    root = certificate(oddly(ROOT, ROOT, ODDITIES["an extension that says it is not critical"]))
+    path = tmp_path / "corp.pem"
+    path.write_bytes(ISSUING.pem())
+    store, state = TrustStore("corp", PemBundle(str(path))), state_of(*World().read(str(path)))
+    file = StoreFile(store, str(path), state, ISSUING.pem(), read_store(ISSUING.pem()))
+    refused = render(file, AddAnchors((root,)), None, NOW)
+    assert isinstance(refused, Objection)
+    assert refused.detail == f"CN=Lab Root CA cannot be read by strict clients: it breaks {DEFAULT_RULE}"

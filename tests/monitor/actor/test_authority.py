@@ -120,7 +120,7 @@ def test_only_what_changes_a_service_needs_one(config: Config) -> None:
         Verb.BACKUPS: None,
     }
     for verb in Verb:
-        what = "trust store" if verb in CONFIRMS else "component"
+        what = "trust store" if verb in {*CONFIRMS, Verb.TRUST} else "component"
         assert f"there is no {what}" in (unusable(watched, Request(verb, components=("none",))) or "")
 
 

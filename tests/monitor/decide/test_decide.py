@@ -510,6 +510,13 @@ def test_what_is_shipped_replaces_each_lifetime_in_its_own_time(days: int, due: 
         assert [each.status for each in decide(facts, shipped_policies(), NOW).decisions] == expected
 
 
+def test_what_is_shipped_replaces_a_revoked_certificate_long_before_its_end() -> None:
+    revoked = situation(certificate=validity(90, 80), findings=(found(Code.REVOKED),))
+    decision = one(revoked, *shipped_policies())
+    assert (decision.policy, decision.status) == ("replace-in-time", DecisionStatus.AWAIT_CANDIDATE)
+    assert one(replace(revoked, candidate=candidate()), *shipped_policies()).policy == "replace-in-time"
+
+
 def test_what_is_shipped_uses_a_candidate_as_soon_as_it_is_there() -> None:
     assert one(situation(candidate=candidate()), *shipped_policies()).policy == "use-candidate"
 

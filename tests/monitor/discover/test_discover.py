@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from config.load import load
 from config.model import Config
 from config.vocabulary import ServerSoftware
+from monitor.discover.services import SERVES
 from monitor.lab.ca import Authority
 from monitor.lab.servers import Nginx, write_site
 from tests.kit.daemon import CERTVIGIL, certvigil, on_a_terminal
@@ -46,7 +48,8 @@ def test_every_port_and_file_is_found_and_each_component_is_ready(
     host.start(software, cleanup)
     written = (path for path in Path(host.root, "etc").rglob("*") if path.is_file() and path.suffix != ".log")
     before = {path: path.read_bytes() for path in written}
-    out = f"{directory}/certvigil.yaml"
+    out = f"{directory}/config/certvigil.yaml"
+    os.mkdir(f"{directory}/config")
     code, shown, errors = discover(host, "--json", "--write", out)
     assert code == 0, errors
     found = json.loads(shown)
@@ -74,6 +77,7 @@ def test_every_port_and_file_is_found_and_each_component_is_ready(
     checked = certvigil("config", "check", out)
     assert checked.returncode == 0, checked.stderr
     assert "refused" not in checked.stderr
+    replaceable(directory, issuing_ca, software)
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -104,7 +108,8 @@ def test_on_an_empty_host_nothing_is_found_and_init_writes_what_loads(root: Path
     code, shown, errors = alone(root, "init", "--out", str(out))
     assert (code, shown) == (0, ""), errors
     assert isinstance(load(str(out), {}), Config)
-    assert alone(root, "init", "--out", str(out))[0] == 3
+    # It refuses before it looks at anything.
+    assert certvigil("init", "--out", str(out)).returncode == 3
 
 
 @pytest.mark.server("unshare")
@@ -155,6 +160,30 @@ def test_a_terminal_shows_every_word_whole(columns: int, root: Path) -> None:
     for word in (f"{root}/no/site.pem", f"{root}/etc/nginx/nginx.conf", "$name.pem", "understood:"):
         assert word in words
     assert ("because" in shown.splitlines()[0]) is (columns == 200)
+
+
+def replaceable(directory: str, issuing: Authority, software: Iterable[ServerSoftware]) -> None:
+    """Plan the replacement of each component by the written configuration, with the root of the test's own CA."""
+    Path(directory, "root.pem").write_bytes(issuing.anchor.pem())
+    issued = issuing.issue(NAME)
+    own = {
+        "trust_stores": {"lab": {"bundle": f"{directory}/root.pem"}},
+        "clients": {"default": {"trusts": "lab"}},
+        "actor": {"directory": f"{directory}/actor", "socket": f"{directory}/socket"},
+        "state_directory": f"{directory}/state",
+    }
+    for name, data in (
+        ("new.pem", issued.chain_pem() + issued.key_pem()),
+        ("config/own.yaml", json.dumps(own).encode()),
+    ):
+        Path(directory, name).write_bytes(data)
+        Path(directory, name).chmod(0o600)
+    for each in software:
+        given = ("--from", f"{directory}/new.pem", "--dry-run", "--config", f"{directory}/config")
+        ran = certvigil("replace", each, *given)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        verb = SERVES[each].activate
+        assert f"command    {each}: /usr/bin/systemctl {verb} {UNITS[each]}\n" in ran.stdout
 
 
 class PairedNginx(Nginx):

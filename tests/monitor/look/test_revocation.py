@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from config.revocation import Fetching, RevocationSettings
 from config.text import harmless
 from config.vocabulary import RevocationReason, RevocationState, TargetKind
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key
+from monitor.lab.process import accepts, find_command, free_address, wait_for
 from monitor.lab.servers import replace_file
 from monitor.look import revocation
 from monitor.look.list_cache import ListCache
@@ -200,6 +202,18 @@ def test_what_a_lying_server_gives_is_told_after_three_times_and_takes_nothing_a
     play(story)
 
 
+def test_a_tag_that_cannot_stand_in_a_request_is_left_out_of_the_next_one(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        of = leaf(server)
+        server.answers["/a.crl"] = dated(crl(CA, NOW), NOW, "\u00e9")
+        async with fetching(tmp_path, server, state("web", of, CA)) as kept:
+            await until(lambda: len(server.requests) >= 3)
+            assert "if-none-match" not in server.requests[2][1].lower()
+            assert kept.told(of) is GOOD
+
+    play(story)
+
+
 def test_an_older_list_than_before_is_not_taken(tmp_path: Path) -> None:
     async def story(server: ListServer) -> None:
         of = leaf(server)
@@ -352,3 +366,49 @@ def test_the_disk_keeps_no_list_that_nobody_wants(tmp_path: Path) -> None:
     assert cache.read() == {}
     cache.keep_only(["http://x/"])
     assert list(directory.iterdir()) == [Path(wanted)]
+
+
+@pytest.mark.server("nginx")
+def test_nginx_answers_that_a_list_is_still_the_same(tmp_path: Path) -> None:
+    host, port = free_address()
+    (tmp_path / "conf").write_text(
+        f"""\
+daemon off;
+user root;
+pid {tmp_path}/pid;
+events {{}}
+http {{
+    log_format plain "$status";
+    access_log {tmp_path}/log plain;
+    client_body_temp_path {tmp_path}/body;
+    proxy_temp_path {tmp_path}/proxy;
+    fastcgi_temp_path {tmp_path}/fastcgi;
+    uwsgi_temp_path {tmp_path}/uwsgi;
+    scgi_temp_path {tmp_path}/scgi;
+    server {{ listen {host}:{port}; root {tmp_path}/www; }}
+}}
+"""
+    )
+    (tmp_path / "www").mkdir()
+    of = CA.issue("www.example.com", extensions=[lists_at(f"http://{host}:{port}/a.crl")])
+    replace_file(f"{tmp_path}/www/a.crl", crl(CA, NOW, Entry(of, NOW - DAY)))
+    nginx = find_command("nginx")
+    assert nginx is not None
+    command = [nginx, "-p", str(tmp_path), "-c", f"{tmp_path}/conf", "-e", f"{tmp_path}/error"]
+
+    async def story(_: ListServer) -> None:
+        async with fetching(tmp_path, ListServer(host, port), state("web", of, CA)) as kept:
+            await kept.becomes(of, REVOKED)
+            await until(lambda: len(statuses()) >= 3)
+
+    def statuses() -> list[str]:
+        with open(f"{tmp_path}/log", encoding="ascii") as log:
+            return log.read().split()
+
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for(lambda: accepts(host, port), 10.0, "nginx")
+            play(story)
+        finally:
+            process.terminate()
+    assert statuses()[:3] == ["200", "304", "304"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import certifi
+import cryptography_vectors
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from hypothesis import HealthCheck, example, given, settings
@@ -37,6 +38,8 @@ def with_settings(*settings_: str) -> bytes:
         ["openssl", "x509", "-trustout", *settings_], input=PEM, capture_output=True, check=True
     ).stdout
 
+
+OF_NO_VERSION = (Path(cryptography_vectors.__file__).parent / "x509/custom/crl_bad_version.pem").read_bytes()
 
 FORMS: Final[Mapping[str, bytes]] = {
     "plain": PEM,
@@ -93,6 +96,7 @@ FORMS: Final[Mapping[str, bytes]] = {
     "behind a line of 254": b"x" * 254 + PEM,
     "behind a line of 5000": b"x" * 5000 + b"\n" + PEM,
     "padding within": LINES[0] + b"\nAA==\n" + b"\n".join(LINES[1:]),
+    "beside a revocation list of a version that there is not": OF_NO_VERSION + PEM,
     "text behind its first boundary": PEM.replace(b"BEGIN CERTIFICATE-----\n", b"BEGIN CERTIFICATE-----x\n"),
 }
 

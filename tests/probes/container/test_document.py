@@ -12,8 +12,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actions.candidate import Given, NoCandidate, read_candidates
 from config.model import FileTarget, PemBundle, TrustStore, Watch
 from config.vocabulary import Code, EntryKind, FileFormat, FileRole, UnreadableReason
+from monitor.lab.ca import Authority
 from probes.assess import FileContext, assess_file
 from probes.container.document import LARGEST
 from probes.container.registry import open_container, open_places
@@ -92,6 +94,18 @@ def test_each_certificate_in_it_is_judged_and_the_first_to_end_is_the_end(tmp_pa
     assert assessment.expiry == seen.certificates[-1].not_after
 
 
+def test_a_ca_that_stands_at_several_places_is_no_fault_and_one_that_has_ended_is_named_by_its_place(
+    tmp_path: Path,
+) -> None:
+    """Two contexts of one cluster."""
+    old = Authority.root("Old", not_before=1.0e9, not_after=1.1e9)
+    places = {"one": base64(ROOT.pem()), "two": base64(ROOT.pem()), "old": base64(old.pem())}
+    seen = look(tmp_path, json.dumps(places).encode(), "/*")
+    findings = assess_file(seen, FileContext(FileTarget("document", "/a", FileRole.LISTED)), NOW).findings
+    assert [(each.code, each.severity) for each in findings] == [(Code.EXPIRED, "notice")]
+    assert findings[0].detail.startswith("/old: CN=Old ended at ")
+
+
 def test_as_a_trust_store_it_holds_the_cas_of_its_clusters_alone(tmp_path: Path) -> None:
     path = tmp_path / "admin.conf"
     path.write_bytes(WRITTEN["YAML"])
@@ -99,6 +113,16 @@ def test_as_a_trust_store_it_holds_the_cas_of_its_clusters_alone(tmp_path: Path)
     trust = read_trust(TrustStore("prod", PemBundle(str(path))))
     assert isinstance(trust, Trust)
     assert [each.der for each in trust.anchors] == [ROOT.der()]
+
+
+@pytest.mark.parametrize("role", [FileRole.CERTIFICATE, FileRole.KEY, FileRole.CHAIN, FileRole.COMBINED])
+def test_no_component_has_a_kubeconfig_and_no_candidate_is_in_one(tmp_path: Path, role: FileRole) -> None:
+    failure = look(tmp_path, WRITTEN["YAML"], role=role).failure
+    assert failure is not None
+    assert failure.detail == "it is a kubeconfig, which no TLS server reads"
+    none = read_candidates([Given("config", WRITTEN["YAML"])])
+    assert isinstance(none, NoCandidate)
+    assert none.detail.startswith("there is no certificate in config")
 
 
 SETTINGS = {
@@ -209,7 +233,7 @@ def test_a_watch_gives_its_pointers_to_each_of_its_files(tmp_path: Path) -> None
     assert only.pointers == ("/tls/*",)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.sampled_from(sorted(WRITTEN)), st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=3))))
 def test_no_damage_to_a_document_raises(form: str, changes: list[tuple[int, bytes]]) -> None:
     data = WRITTEN[form]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -531,8 +532,24 @@ def test_what_cannot_be_read_is_noted_and_a_loop_of_includes_ends(tmp_path: Path
     (tmp_path / "etc/nginx/fifo").symlink_to("/dev/zero")
     files = HostFiles(str(tmp_path))
     reading = READERS[S.NGINX](files)
-    assert {Path(path).name: why for path, why in files.unread.items()}["large"] == "it is larger than 1048576 bytes"
+    assert {Path(path).name: why for path, why in files.unread.items()}["large"] == "File too large"
     assert [each.why for each in reading.not_understood] == ["an include in it is not followed"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives a link to another user")
+def test_no_other_user_chooses_by_a_link_what_root_reads(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("http { server { listen 443 ssl; ssl_certificate a; ssl_certificate_key b; } }")
+    (tmp_path / "etc/nginx").mkdir(parents=True)
+    (tmp_path / "etc/nginx/nginx.conf").write_text("include link;")
+    link = tmp_path / "etc/nginx/link"
+    link.symlink_to(secret)
+    assert len(READERS[S.NGINX](HostFiles(str(tmp_path))).sites) == 1
+    os.lchown(link, 65_534, 65_534)
+    files = HostFiles(str(tmp_path))
+    assert READERS[S.NGINX](files).sites == []
+    (why,) = files.unread.values()
+    assert "65534" in why
 
 
 def test_a_file_that_others_may_change_is_noted(tmp_path: Path) -> None:
