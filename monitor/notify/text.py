@@ -24,6 +24,8 @@ LISTED: Final = 50
 """Targets that a message lists; the rest is counted."""
 _NOTHING: Final = Printable("")
 _DETAILS: Final = 5
+_BY_CLOCK: Final = frozenset({Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.CLIENT_REJECTS, Code.CRL_STALE})
+"""Findings that a wrong clock may cause."""
 _PROBLEMS: Final = 50
 _LONGEST: Final = 300
 _LONGEST_BRIEF: Final = 150
@@ -195,6 +197,11 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
             sentence(
                 "The problem lasted from {} until {}. There is nothing to do.", moment(alert.began), moment(cleared)
             )
+            if alert.began <= cleared
+            else sentence(
+                "The problem lasted until {}; it began while the clock of this host was ahead. There is nothing to do.",
+                moment(cleared),
+            )
         )
         yield from _were_concerned(note.recovered, site.host)
         return
@@ -206,6 +213,8 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
     if len(details) > _DETAILS:
         yield _Line(sentence("and {} more like these", len(details) - _DETAILS))
     yield _Line(sentence("Since {}.", moment(min(each.since for each in members))))
+    if site.clock and any(each.finding.code in _BY_CLOCK for each in members):
+        yield _Line(sentence("The clock of this host is suspect, so that this may be wrong: {}.", shown(site.clock)))
     yield from _other_certificates(note)
     yield from _concerned([each for each in members if each.target in alert.wrong], site)
     yield from _recovered(note.recovered)

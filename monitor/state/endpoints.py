@@ -151,7 +151,7 @@ class EndpointRegistry:
         since = self._sets.since(component, state)
         if endpoint.presented and leaf in endpoint.presented:
             self._drifts.pop(endpoint.target, None)
-            return OnDisk((leaf,), since, grace, state.location)
+            return OnDisk((leaf,), since, grace, state.location, state.since)
         drift = self._drifts.get(endpoint.target)
         if drift is None:
             drift = _Drift(min(told) - grace if told else since, endpoint.presented)
@@ -159,7 +159,7 @@ class EndpointRegistry:
             # The service took up an earlier certificate meanwhile: only the later one is not served.
             drift = _Drift(max(since, endpoint.since), endpoint.presented)
         self._drifts[endpoint.target] = drift
-        return OnDisk((leaf,), drift.since, grace, state.location)
+        return OnDisk((leaf,), drift.since, grace, state.location, state.since)
 
     def is_news(self, observation: EndpointObservation, context: EndpointContext, now: float) -> bool:
         """Whether a look must be judged: the facts, the context or the time differ from those of the last verdict."""
