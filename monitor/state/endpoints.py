@@ -13,7 +13,7 @@ from functools import partial
 from config.model import Endpoint
 from config.text import harmless
 from config.vocabulary import Code, LookOutcome
-from monitor.state.pending import EXPECTED, OFTEN, SURE, Darkness, awaits_second_look
+from monitor.state.pending import EXPECTED, REMEMBERED, SURE, Darkness, awaits_second_look
 from monitor.state.sets import SetRegistry
 from monitor.state.sharing import KeyIndex, index_of
 from monitor.state.target import Raised, TargetState, failure_of, learn, representative, waive
@@ -195,7 +195,7 @@ class EndpointRegistry:
         assessment = replace(assessment, findings=(*assessment.findings, *self._found_before(target)))
         self._judged[target] = _JudgedEndpoint(observation, registry.trust_context, context, assessment.until)
         self._note_darkness(observation, now)
-        state = registry.targets[target]
+        state = replace(registry.targets[target], went_dark=tuple(self._went_dark.get(target, ())))
         presented = representative(observation.presented) or state.presented
         new, events = learn(
             state,
@@ -243,7 +243,7 @@ class EndpointRegistry:
         elif target not in self._dark:
             self._dark[target] = now
             if not self._is_expected(target, now):
-                self._went_dark.setdefault(target, deque(maxlen=OFTEN)).append(now)
+                self._went_dark.setdefault(target, deque(maxlen=REMEMBERED)).append(now)
 
     def _awaits_look(self, raised: Raised, state: TargetState, *, changed: bool, now: float) -> bool:
         """Whether a finding about an endpoint waits for another look, at the endpoint or at the files behind it.

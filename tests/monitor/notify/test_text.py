@@ -260,3 +260,17 @@ def test_no_problem_is_told_to_have_ended_before_it_began() -> None:
     note = raised(member("web", EXPIRED, since=NOW + 1000))
     early = message(replace(note, step=AlertStep.RESOLVED, members=(), alert=replace(note.alert, cleared_at=NOW))).text
     assert "The problem lasted until 2027-01-15 08:00:00Z; it began while the clock of this host was ahead." in early
+
+
+def test_what_goes_dark_again_and_again_is_told_with_the_times_before() -> None:
+    dark = replace(member("web", UNREACHABLE, since=NOW - 1), went_dark=(NOW - 5000, NOW - 60, NOW - 30, NOW - 1))
+    assert "web went dark 3 times since 2027-01-15 07:59:00Z." in message(raised(dark)).text
+    once = replace(dark, went_dark=(NOW - 5000, NOW - 1))
+    assert "went dark" not in message(raised(once)).text
+
+
+@pytest.mark.parametrize(("left", "said"), [(20.9, "20 days are left."), (1.9, "45 hours are left."), (-1.0, "")])
+def test_what_is_left_of_a_certificate_is_said(left: float, said: str) -> None:
+    text = message(raised(replace(member("web", at(Severity.WARNING)), ends=int(NOW + left * 86400)))).text
+    assert said in text
+    assert ("are left" in text) is bool(said)
