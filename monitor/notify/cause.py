@@ -386,7 +386,7 @@ class Causes:
         track.begins.extend([began] if counts else [])
         track.since = began
         track.see(those, where, now)
-        failures = [at for each in those for at in each.went_dark]
+        failures = [at for each in those for at in each.went_dark if at <= now]
         if track.flapping is not None:
             track.flaps = max(track.flaps + counts, _times_since(track.flapping, failures))
         elif (

@@ -245,7 +245,9 @@ def _days(seconds: float) -> Printable:
 
 def _often_dark(members: Sequence[Member], now: float) -> Iterator[_Line]:
     """Yield how often the target that failed most did lately, with the times that were over before they were told."""
-    times = ((each.target, [at for at in each.went_dark if now - at <= LATELY]) for each in members if not each.flaps)
+    times = (
+        (each.target, [at for at in each.went_dark if 0 <= now - at <= LATELY]) for each in members if not each.flaps
+    )
     target, often = max(times, key=lambda each: len(each[1]), default=("", []))
     if len(often) > 1:
         yield _Line(sentence("{} went dark {} times since {}.", shown(target), len(often), moment(often[0])))
