@@ -124,7 +124,7 @@ class _Looking(Section):
     proxy_protocol: Annotated[ProxyProtocolVersion, Field(strict=False)] | None = None
     """The version of the PROXY protocol whose header the server expects, as behind a load balancer."""
     every: Interval = default_duration(_ENDPOINT.every)
-    """The time between two looks."""
+    """The time between two looks: a failure that begins and ends between two of them is not seen."""
     timeout: Interval = default_duration(_ENDPOINT.timeout)
     """The time limit of a look."""
     minimum_version: Version = _ENDPOINT.minimum_version

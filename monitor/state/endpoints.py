@@ -13,7 +13,7 @@ from functools import partial
 from config.model import Endpoint
 from config.text import harmless
 from config.vocabulary import Code, LookOutcome
-from monitor.state.pending import EXPECTED, OFTEN, SURE, Darkness, awaits_second_look
+from monitor.state.pending import EXPECTED, REMEMBERED, SURE, Darkness, awaits_second_look
 from monitor.state.sets import SetRegistry
 from monitor.state.sharing import KeyIndex, index_of
 from monitor.state.target import Raised, TargetState, failure_of, learn, representative, waive
@@ -152,7 +152,7 @@ class EndpointRegistry:
         since = self._sets.since(component, state)
         if endpoint.presented and leaf in endpoint.presented:
             self._drifts.pop(endpoint.target, None)
-            return OnDisk((leaf,), since, grace, state.location)
+            return OnDisk((leaf,), since, grace, state.location, state.since)
         drift = self._drifts.get(endpoint.target)
         if drift is None:
             drift = _Drift(min(told) - grace if told else since, endpoint.presented)
@@ -160,7 +160,7 @@ class EndpointRegistry:
             # The service took up an earlier certificate meanwhile: only the later one is not served.
             drift = _Drift(max(since, endpoint.since), endpoint.presented)
         self._drifts[endpoint.target] = drift
-        return OnDisk((leaf,), drift.since, grace, state.location)
+        return OnDisk((leaf,), drift.since, grace, state.location, state.since)
 
     def is_news(self, observation: EndpointObservation, context: EndpointContext, now: float) -> bool:
         """Whether a look must be judged: the facts, the context or the time differ from those of the last verdict."""
@@ -196,7 +196,7 @@ class EndpointRegistry:
         assessment = replace(assessment, findings=(*assessment.findings, *self._found_before(target)))
         self._judged[target] = _JudgedEndpoint(observation, registry.trust_context, context, assessment.until)
         self._note_darkness(observation, now)
-        state = registry.targets[target]
+        state = replace(registry.targets[target], went_dark=tuple(self._went_dark.get(target, ())))
         presented = representative(observation.presented) or state.presented
         new, events = learn(
             state,
@@ -246,7 +246,7 @@ class EndpointRegistry:
             before = self._dark_before_start(target)
             self._dark[target] = now if before is None else before
             if before is None and not self._is_expected(target, now):
-                self._went_dark.setdefault(target, deque(maxlen=OFTEN)).append(now)
+                self._went_dark.setdefault(target, deque(maxlen=REMEMBERED)).append(now)
 
     def _dark_before_start(self, target: str) -> float | None:
         """Return since when an endpoint did not answer before the daemon's start; None where it did, or was looked at.

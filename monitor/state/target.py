@@ -84,6 +84,8 @@ class TargetState:
     """By the configuration."""
     format: FileFormat | None = None
     """Of a file, at the last look of this run that read it."""
+    went_dark: tuple[float, ...] = ()
+    """Of an endpoint: the Unix times at which it last began not to answer, told or not, oldest first, in this run."""
 
     @property
     def up(self) -> bool | None:
@@ -158,6 +160,7 @@ def learn(
         supported=state.supported,
         lists=state.lists if failure and not lists else lists,
         labels=state.labels,
+        went_dark=state.went_dark,
         format=file_format,
     )
     return new, (*_facts_changed(state, new, now), *events)

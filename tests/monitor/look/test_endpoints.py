@@ -673,6 +673,7 @@ def test_a_server_that_is_dark_for_a_moment_again_and_again_is_told(
                 server.stop()
                 kept.endpoints.hasten(["e"])
                 await until(lambda: kept.page.shown["e"].failures >= 1)
+                assert len(kept.page.shown["e"].went_dark) == time_of_darkness
                 told = time_of_darkness == pending.OFTEN
                 assert kept.codes("e") == ({Code.UNREACHABLE} if told else set())
                 server.start()

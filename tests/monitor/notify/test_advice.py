@@ -93,6 +93,20 @@ def test_what_is_not_served_is_activated_where_there_is_a_service_and_else_reloa
     ]
 
 
+def test_files_whose_key_is_another_ones_are_cured_before_a_service_loads_them() -> None:
+    members = [concerned(Code.NOT_SERVED, ENDPOINT, name, "127.0.0.1:25") for name in ("web", "mail")]
+    first = "the key on disk does not belong to the certificate there, so that a reload would fail: cure that first"
+    whole = "put the certificate, its intermediates and the key that belongs to them into NEW.pem"
+    assert advice(members, replace(SITE, mismatched=frozenset({"web"}))) == [
+        first,
+        f"{whole}, then: certvigil replace web --from NEW.pem",
+        "reload or restart the server that answers at 127.0.0.1:25",
+    ]
+    # A group is activated as a whole.
+    of_group = replace(SITE, mismatched=frozenset({"app"}), groups={"web": "all", "app": "all"})
+    assert advice(members[:1], of_group)[0] == first
+
+
 @pytest.mark.parametrize(
     ("code", "detail", "said"),
     [
