@@ -59,7 +59,7 @@ def _entries(document: Any, directory: str) -> Iterator[KubeconfigEntry]:
 def _within(kind: str, name: Printable, encoded: str) -> KubeconfigEntry:
     data = content_of(encoded)
     if data is None:
-        return KubeconfigEntry(kind, name, fault=Printable(NO_CONTENT))
+        return KubeconfigEntry(kind, name, fault=NO_CONTENT)
     seen = look_into(data, FileTarget("", "", FileRole.LISTED), 0.0)
     if seen.failure is not None:
         return KubeconfigEntry(kind, name, fault=seen.failure.detail)

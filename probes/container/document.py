@@ -141,7 +141,7 @@ def _read(value: Value, password: Password, opened: Opened) -> Container:
     return read
 
 
-NO_CONTENT: Final = "it is neither PEM nor base64"
+NO_CONTENT: Final = Printable("it is neither PEM nor base64")
 
 
 def content_of(text: str) -> bytes | None:
