@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from config.pointer import ANY, steps, written
-from config.text import printable, sentence
+from config.text import Printable, printable, sentence
 from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
 from probes.certificate import decodable
 from probes.container.blocks import MOST_FAULTS, Blocks, Container, EncodingFault, Format, Password, faulty
