@@ -19,6 +19,10 @@ MOST_INFORMATIONAL: Final = 8
 """Answers of the kind of `100 Continue` before the real one."""
 MOST_BODY: Final = 1024 * 1024
 """Bytes that are read of a body; whatever comes after says nothing more about the server."""
+MOST_CHUNKS: Final = 8192
+"""Chunks of a body (RFC 9112, 7.1), whatever their size."""
+LEAST_CHUNK: Final = 256
+"""Bytes of the average chunk beyond that many: each one costs time, and no server means to send so little in it."""
 _PIECE: Final = 4096
 LONGEST_LOCATION: Final = 8 * 1024
 LATEST: Final = 253_402_300_799
@@ -117,6 +121,7 @@ class Exchange:
         self._informational = 0
         self._response: h11.Response | None = None
         self._body = 0
+        self._chunks = 0
 
     @property
     def presented(self) -> Presented | Unreachable | None:
@@ -206,7 +211,10 @@ class Exchange:
             self._response = event
         elif isinstance(event, h11.Data):
             self._body += len(event.data)
-            if self._keeps is not None and self._body > self._keeps:
+            self._chunks += event.chunk_start
+            if self._chunks > MOST_CHUNKS + self._body // LEAST_CHUNK:
+                self._end(NoResponse(f"the answer comes in more than {MOST_CHUNKS} chunks, nearly all of them tiny"))
+            elif self._keeps is not None and self._body > self._keeps:
                 self._end(NoResponse(f"the answer has more than {self._keeps} bytes"))
             elif self._keeps is not None:
                 self._kept.append(bytes(event.data))
