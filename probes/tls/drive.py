@@ -243,7 +243,7 @@ class Talk(Protocol):
 
     @property
     def patience(self) -> float | None:
-        """Seconds after which no more is expected, since the rest need not come; None as long as it must."""
+        """Seconds from now on after which no more is expected, since the rest need not come; None as long as it must."""
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the server, return those for it."""
@@ -260,6 +260,8 @@ class _Conversation(asyncio.Protocol):
     def __init__(self, talk: Talk, lost: asyncio.Future[Exception | None]) -> None:
         self._talk = talk
         self._lost = lost
+        self._awaits = False
+        """Whether the end of the talk's patience is set."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not asserted: uvloop's transports are none of asyncio's by inheritance.
@@ -272,7 +274,8 @@ class _Conversation(asyncio.Protocol):
         self._transport.write(self._talk.receive(data))
         if self._talk.outcome is not None:
             self._transport.close()
-        elif self._talk.patience is not None:
+        elif self._talk.patience is not None and not self._awaits:
+            self._awaits = True
             asyncio.get_running_loop().call_later(self._talk.patience, self._transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -312,9 +315,11 @@ def converse_blocking(
     try:
         with socket.create_connection((address, port), _time_left(deadline), local) as connection:
             connection.sendall(talk.start())
+            until = None
             while talk.outcome is None:
-                left = _time_left(deadline)
-                connection.settimeout(left if talk.patience is None else min(left, talk.patience))
+                if until is None and talk.patience is not None:
+                    until = min(deadline, time.monotonic() + talk.patience)
+                connection.settimeout(_time_left(deadline if until is None else until))
                 data = connection.recv(_CHUNK)
                 if not data:
                     break

@@ -192,6 +192,8 @@ class Handshake:
         self.outcome: Presented | Unreachable | None = None
         self.presented: Presented | None = None
         """What a server presented whose last word is awaited."""
+        self._awaited = 0
+        """Bytes received meanwhile."""
         self._address = address
         self._minimum = minimum
         self._key_type = key_type
@@ -220,10 +222,10 @@ class Handshake:
         if self._preamble is not None:
             self._in_clear += len(data)
             return self._begin_after(self._preamble, self._preamble.receive(data))
-        self._received += data
         if self.presented is not None:
             self._take_last_word(self.presented, data)
             return b""
+        self._received += data
         if len(self._received) >= 2 and not _RECORD.match(self._received):
             if self._agrees:
                 return self._fail(UnreachableReason.NOT_TLS, "the server agreed to begin TLS, and goes on in the clear")
@@ -324,11 +326,12 @@ class Handshake:
         return self.is_asked and not self._goes_on and self._connection.get_protocol_version() >= SSL.TLS1_3_VERSION
 
     def _take_last_word(self, presented: Presented, data: bytes) -> None:
+        self._awaited += len(data)
         spoken = self.speak(b"", data)
         alert = _ALERT_IN_WORDS.search(spoken.failed)
         if alert is not None:
             self.outcome = self._turned_away(f"with the alert {alert[1].replace(' ', '_')}")
-        elif spoken.failed or spoken.ended or spoken.received:
+        elif spoken.failed or spoken.ended or spoken.received or self._awaited > MOST_BYTES:
             self.outcome = presented
 
     def _to_send(self) -> bytes:

@@ -22,7 +22,7 @@ from monitor.lab.ca import DAY, Authority, Issued, KeyType, bundle, self_signed
 from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, Site, TLSSettings, replace_file, write_site
 from probes.observation import EndpointObservation, Presented, Unreachable
-from probes.tls.drive import MOST_ADDRESSES, look, look_blocking
+from probes.tls.drive import MOST_ADDRESSES, converse, converse_blocking, look, look_blocking
 from tests.kit.drivers import DRIVERS, NOW, Look, by_blocking, by_uvloop
 from tests.kit.packaged_servers import HAProxy
 from tests.kit.peers import Behaviour, HostilePeer
@@ -244,6 +244,33 @@ def test_a_peer_that_never_comes_to_an_end_is_left_in_time(
     found = failure(look_by(at(start_peer(behaviour), timeout=0.3)))
     assert 0.25 < time.monotonic() - started < 3
     assert (found.reason, found.detail) == (UnreachableReason.TIMED_OUT, "no complete handshake within 0.3 s")
+
+
+class Expectant:
+    """A talk that takes whatever comes, and need not hear more."""
+
+    outcome = None
+    patience = 0.2
+
+    def start(self) -> bytes:
+        return b""
+
+    def receive(self, _data: bytes) -> bytes:
+        return b""
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_patience_ends_whatever_still_comes(start_peer: Callable[[Behaviour], HostilePeer], *, blocking: bool) -> None:
+    peer, started = start_peer(Behaviour.DRIPS), time.monotonic()
+
+    async def story() -> None:
+        await converse(Expectant(), peer.host, peer.port, asyncio.get_running_loop().time() + 10)
+
+    if blocking:
+        converse_blocking(Expectant(), peer.host, peer.port, started + 10)
+    else:
+        asyncio.run(story())
+    assert 0.15 < time.monotonic() - started < 3
 
 
 def test_no_time_left_is_a_typed_failure(start_peer: Callable[[Behaviour], HostilePeer], look_by: Look) -> None:

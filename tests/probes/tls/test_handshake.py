@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import pytest
@@ -265,3 +266,28 @@ def test_a_certificate_that_openssl_takes_and_we_cannot_decode_is_a_typed_failur
     assert isinstance(outcome, Unreachable)
     assert outcome.reason is UnreachableReason.HANDSHAKE_FAILED
     assert "cannot be decoded" in outcome.detail
+
+
+def test_tickets_without_end_do_not_keep_the_last_word_of_a_server_that_asks_for_a_certificate(
+    leaf: Issued, tmp_path: Path
+) -> None:
+    file = tmp_path / "server.pem"
+    file.write_bytes(leaf.chain_pem() + leaf.key_pem())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.num_tickets = 3000
+    arriving, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(arriving, leaving, server_side=True)
+    handshake = new_handshake()
+    arriving.write(handshake.start())
+    with suppress(ssl.SSLWantReadError):
+        server.do_handshake()
+    arriving.write(handshake.receive(leaving.read()))
+    assert (handshake.outcome, handshake.is_asked) == (None, True)
+    server.do_handshake()
+    assert leaving.pending > 2 * MOST_BYTES
+    while handshake.outcome is None and leaving.pending:
+        handshake.receive(leaving.read(16_384))
+    assert isinstance(handshake.outcome, Presented)
+    assert leaving.pending > 0
