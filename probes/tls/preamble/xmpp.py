@@ -19,13 +19,14 @@ _NAMESPACE: Final = b"urn:ietf:params:xml:ns:xmpp-tls"
 _STREAM: Final = re.compile(rb"<stream:stream[\s>]")
 _FEATURES_END: Final = re.compile(rb"</stream:features\s*>|<stream:features\s*/>")
 _OFFER: Final = re.compile(rb"<starttls\s[^<>]*" + re.escape(_NAMESPACE))
+_ASSENT: Final = re.compile(rb"<proceed\s[^<>]*>\s*\Z")
+"""That may yet be closed by a tag of its own."""
 # The namespace is looked for ahead, so that a tag that has it very often is gone through once.
 _PROCEED: Final = re.compile(
     rb"<proceed\s(?=[^<>]*" + re.escape(_NAMESPACE) + rb")[^<>]*(?:/>|>\s*</proceed\s*>)",
 )
 _FAILURE: Final = re.compile(rb"<failure\s[^<>]*" + re.escape(_NAMESPACE))
 _ERROR: Final = re.compile(rb"<stream:error[\s>]")
-_BEGINNING: Final = re.compile(rb"\s*<")
 
 
 class XMPP:
@@ -40,6 +41,8 @@ class XMPP:
             f"xmlns:stream='http://etherx.jabber.org/streams'{to} version='1.0'>"
         ).encode()
         self._received = bytearray()
+        self._searched = 0
+        """Bytes of it in which nothing that counts begins."""
         self._asked = False
 
     def start(self) -> bytes:
@@ -48,16 +51,25 @@ class XMPP:
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the server, return those for it."""
-        self._received += data
-        received = bytes(self._received)
-        if not _BEGINNING.match(received) and received.strip():
+        self._received += data if self._received else data.lstrip()
+        if self._received and not self._received.startswith(b"<"):
             self.outcome = Declined("does not speak XMPP")
-        elif _ERROR.search(received):
+        # Whatever counts ends with a tag, and each tag is gone through once or twice, into how many bits it may come.
+        elif b">" in data:
+            return self._take_tags(bytes(self._received[self._searched :]))
+        return b""
+
+    def _take_tags(self, new: bytes) -> bytes:
+        if _ERROR.search(new):
             self.outcome = Declined("answers with an error of the stream")
         elif self._asked:
-            self._take_answer(received)
-        elif (end := _FEATURES_END.search(received)) is not None:
-            return self._take_features(received[: end.end()], received[end.end() :])
+            self._take_answer(new)
+        elif (end := _FEATURES_END.search(new)) is not None:
+            length = self._searched + end.end()
+            return self._take_features(bytes(self._received[:length]), bytes(self._received[length:]))
+        tags = new[: new.rindex(b">") + 1]
+        assent = _ASSENT.search(tags) if self._asked else None
+        self._searched += len(tags) if assent is None else assent.start()
         return b""
 
     def _take_features(self, features: bytes, left: bytes) -> bytes:
@@ -68,7 +80,10 @@ class XMPP:
             self.outcome = Declined("speaks XMPP, and does not offer STARTTLS")
             return b""
         self._asked = True
-        self._received = bytearray(left)
+        self._received = bytearray(left.lstrip())
+        self._searched = 0
+        if b">" in left:
+            self._take_tags(bytes(self._received))
         return b"<starttls xmlns='" + _NAMESPACE + b"'/>"
 
     def _take_answer(self, received: bytes) -> None:

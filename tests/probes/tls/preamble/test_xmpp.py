@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from probes.tls.preamble import xmpp
-from probes.tls.preamble.talk import Agreed, Declined
+from probes.tls.preamble.talk import MOST_BYTES, Agreed, Declined
 from probes.tls.preamble.xmpp import XMPP
 
 TLS = b"urn:ietf:params:xml:ns:xmpp-tls"
@@ -33,6 +35,21 @@ def test_a_stream_is_opened_tls_is_asked_for_and_the_server_proceeds(proceed: by
 def test_a_server_speaks_in_the_namespace_of_servers_and_an_odd_name_is_not_sent() -> None:
     said = XMPP(xmpp.SERVER, "a'/><x y='").start()
     assert (b"'jabber:server'" in said, b" to=" in said) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "filling",
+    [b"a", b">", b"<", b"<>", b" ", b"<proceed >", b"<proceed xmlns='" + TLS + b"'>"],
+)
+@pytest.mark.parametrize("before", [STREAM, STREAM + OFFER])
+def test_the_size_of_the_pieces_does_not_make_a_stream_dearer(before: bytes, filling: bytes) -> None:
+    client, said = XMPP(xmpp.CLIENT, "example.com"), (filling * MOST_BYTES)[:MOST_BYTES]
+    client.receive(before)
+    began = time.process_time()
+    for at in range(len(said)):
+        if client.outcome is None:
+            client.receive(said[at : at + 1])
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(
