@@ -243,7 +243,7 @@ class Talk(Protocol):
 
     @property
     def patience(self) -> float | None:
-        """Seconds from now on after which no more is expected, since the rest need not come; None as long as it must."""
+        """Seconds from now on after which no more is expected, as the rest need not come; None as long as it must."""
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the server, return those for it."""
