@@ -64,6 +64,12 @@ class AdviceContext:
         return None if component is None else self.groups.get(component, component)
 
 
+def own_commands(members: Sequence[Member], site: AdviceContext) -> tuple[str, ...]:
+    """Return the commands in the advice on `members` that are made of the configuration alone, without `certvigil`."""
+    declared = (each for each in members if each.target in site.endpoints)
+    return tuple(dict.fromkeys(_check(each, site) for each in declared))
+
+
 Remedy = Callable[[Sequence[Member], AdviceContext], Iterator[str]]
 """Yields the advice on members that all have the same remedy: sentences, printable."""
 

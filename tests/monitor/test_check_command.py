@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from config.address import split_proxy
+from config.channel import Notifications
 from config.model import Client, ClientCertificate, Component, Config, Endpoint, Proxy, SystemStore, TrustStore
 from config.text import Printable
 from config.vocabulary import AddressChoice, Code, EndpointProtocol, KeyKind, ProxyProtocolVersion, TargetKind
@@ -16,7 +17,9 @@ from monitor.check_command import check_words
 from monitor.commands.given import read_given
 from monitor.guide.facts import facts_of_host
 from monitor.notify.advice import AdviceContext, advice
+from monitor.notify.lifecycle import next_note
 from monitor.notify.problem import Member
+from monitor.notify.text import compose
 from probes.finding import finding
 from tests.kit.outbox import WITH_SERVICE
 
@@ -78,6 +81,15 @@ def test_the_advice_on_a_server_that_does_not_answer_looks_as_the_daemon_does() 
     member = Member("mail", TargetKind.ENDPOINT, None, dark, 1.0, location="mail.example.com:25")
     (said,) = advice([member], AdviceContext("www1", endpoints={"mail": MAIL}))
     assert said.endswith(f"; to look again at once: certvigil {TOLD}")
+    note = next_note(("ops", "mail"), None, [member], terms=Notifications(), now=2.0).note
+    assert note is not None
+    told = compose(note, lambda _: "", AdviceContext("www1", endpoints={"mail": MAIL}), 2.0)
+    assert f"certvigil {TOLD}\n" in told.text
+    hostile = replace(member, finding=finding(Code.UNREACHABLE, Printable("timed_out: see smtp://evil.example")))
+    note = next_note(("ops", "mail"), None, [hostile], terms=Notifications(), now=2.0).note
+    assert note is not None
+    told = compose(note, lambda _: "", AdviceContext("www1", endpoints={"mail": MAIL}), 2.0)
+    assert "smtp://evil" not in told.text
     (unknown,) = advice([member], AdviceContext("www1"))
     assert shlex.split(unknown)[-2:] == ["check", "mail.example.com:25"]
 
