@@ -698,7 +698,7 @@ _SOURCE: Final = (
                 UnreachableReason.PROTOCOL_VERSION: "allow TLS 1.2 or 1.3 in the server's configuration",
                 UnreachableReason.HANDSHAKE_FAILED: "see the server's log: it ended the handshake itself",
                 UnreachableReason.TOO_MUCH_DATA: "correct the port, or the protocol of the endpoint",
-                UnreachableReason.PROXY_FAILED: "see whether the proxy runs, and may connect there",
+                UnreachableReason.PROXY_FAILED: "see whether the proxy runs, may connect to the server, and reaches it",
                 UnreachableReason.UNFORESEEN: "report this fault of certvigil, with its log",
             }
         ),

@@ -18,7 +18,7 @@ from actions.plan import Kind
 from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, CuringChange
 from config.model import Component, Config, Endpoint, Settings
 from config.text import printable
-from config.vocabulary import Code, FileRole, TargetKind, UnreadableReason
+from config.vocabulary import Code, FileRole, TargetKind, UnreachableReason, UnreadableReason
 from monitor.check_command import check_words
 from monitor.notify.problem import Member
 from monitor.state.cure import cure, names_cure
@@ -117,7 +117,7 @@ def _filled(step: str, member: Member, site: AdviceContext) -> str:
     """Return a step of the catalogue for one member."""
     return step.format(
         component=_word(member.component or member.target),
-        where=_word(_where(member)),
+        where=_word(_at_fault(member, site)),
         check=_check(member, site),
         target=_word(member.target),
         subject=_word(member.finding.subject),
@@ -131,6 +131,8 @@ def hurts(members: Sequence[Member]) -> str:
     code = members[0].finding.code
     if code is Code.COMPONENT_FROZEN and answers_nobody(members[0].finding.detail):
         return "whoever connects, unless its service was started since: it answered nobody"
+    if all(map(_failed_at_proxy, members)):
+        return "whoever connects through the proxy; of the server, nothing is known"
     # A fault that is served hurts more than the same fault on disk.
     served = (each for each in members if each.kind is TargetKind.ENDPOINT and each.finding.code is code)
     kind = next(served, members[0]).kind
@@ -326,6 +328,18 @@ def _cure(member: Member) -> str:
 def _where(member: Member) -> str:
     """Return the path or the address of the target."""
     return member.location or member.target
+
+
+def _at_fault(member: Member, site: AdviceContext) -> str:
+    """Return the place at which the cure of a finding is: a proxy, or that of the target."""
+    endpoint = site.endpoints.get(member.target)
+    if endpoint is not None and endpoint.proxy is not None and _failed_at_proxy(member):
+        return endpoint.proxy.url
+    return _where(member)
+
+
+def _failed_at_proxy(member: Member) -> bool:
+    return member.finding.code is Code.UNREACHABLE and _reason(member) == UnreachableReason.PROXY_FAILED
 
 
 def _check(member: Member, site: AdviceContext) -> str:

@@ -242,7 +242,7 @@ class Handshake:
                 self._preamble = None
                 return to_send + self._advance()
             case Declined(why, by_proxy=True):
-                return self._fail(UnreachableReason.PROXY_FAILED, f"the proxy {why}")
+                return self._fail(preamble.outcome.reason or UnreachableReason.PROXY_FAILED, f"the proxy {why}")
             case Declined(why):
                 return self._fail(UnreachableReason.NOT_TLS, f"the server {why}")
         if self._in_clear > MOST_IN_CLEAR:

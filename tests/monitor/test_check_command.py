@@ -16,7 +16,7 @@ from config.vocabulary import AddressChoice, Code, EndpointProtocol, KeyKind, Pr
 from monitor.check_command import check_words
 from monitor.commands.given import read_given
 from monitor.guide.facts import facts_of_host
-from monitor.notify.advice import AdviceContext, advice
+from monitor.notify.advice import AdviceContext, advice, hurts
 from monitor.notify.lifecycle import next_note
 from monitor.notify.problem import Member
 from monitor.notify.text import compose
@@ -92,6 +92,21 @@ def test_the_advice_on_a_server_that_does_not_answer_looks_as_the_daemon_does() 
     assert "smtp://evil" not in told.text
     (unknown,) = advice([member], AdviceContext("www1"))
     assert shlex.split(unknown)[-2:] == ["check", "mail.example.com:25"]
+
+
+@pytest.mark.parametrize(
+    ("detail", "where", "whom"),
+    [
+        ("proxy_failed: no", "socks5://proxy.example.com:1080: see whether the proxy runs", "through the proxy"),
+        ("connection_refused: no", "mail.example.com:25: see whether the server runs", "whoever connects there"),
+    ],
+)
+def test_the_cure_is_at_the_proxy_only_where_the_proxy_failed(detail: str, where: str, whom: str) -> None:
+    dark = finding(Code.UNREACHABLE, Printable(detail))
+    member = Member("mail", TargetKind.ENDPOINT, None, dark, 1.0, location="mail.example.com:25")
+    (said,) = advice([member], AdviceContext("www1", endpoints={"mail": MAIL}))
+    assert said.startswith(f"at {where}")
+    assert whom in hurts([member])
 
 
 def test_a_runbook_looks_as_the_daemon_does() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from config.vocabulary import UnreachableReason
+
 MOST_BYTES: Final = 64 * 1024
 """That are taken from one server in the clear."""
 
@@ -25,7 +27,9 @@ class Declined:
     why: str
     """A clause without its subject that quotes nothing the other side said: that may hold the time, or be hostile."""
     by_proxy: bool = False
-    """Whether it is a proxy that it is about, and not the server."""
+    """Whether it is a proxy that says so, and not the server."""
+    reason: UnreachableReason | None = None
+    """How the proxy failed to reach the server, where it says so; None where the side that declines is at fault."""
 
 
 class Preamble(Protocol):
