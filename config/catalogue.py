@@ -695,6 +695,10 @@ _SOURCE: Final = (
                 UnreachableReason.TIMED_OUT: "see whether the server hangs, or a firewall is between",
                 UnreachableReason.CONNECTION_CLOSED: "see the server's log: it ended the handshake itself",
                 UnreachableReason.NOT_TLS: "correct the port, or the protocol of the endpoint",
+                UnreachableReason.TLS_DECLINED: (
+                    "see the server's log: TLS is off, or its certificate or key cannot be used; where it is on, see "
+                    "whether something between takes the offer of TLS away"
+                ),
                 UnreachableReason.PROTOCOL_VERSION: "allow TLS 1.2 or 1.3 in the server's configuration",
                 UnreachableReason.HANDSHAKE_FAILED: "see the server's log: it ended the handshake itself",
                 UnreachableReason.TOO_MUCH_DATA: "correct the port, or the protocol of the endpoint",
@@ -726,7 +730,7 @@ _SOURCE: Final = (
         client_cure="configure a certificate",
         hurts=MappingProxyType(
             {
-                TargetKind.FILE: "nobody until the server is reloaded; then it may fail",
+                TargetKind.FILE: "nobody until the server reads the file again; then whoever connects",
                 TargetKind.ENDPOINT: "whoever connects there",
             }
         ),

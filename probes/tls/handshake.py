@@ -244,7 +244,7 @@ class Handshake:
             case Declined(why, by_proxy=True):
                 return self._fail(preamble.outcome.reason or UnreachableReason.PROXY_FAILED, f"the proxy {why}")
             case Declined(why):
-                return self._fail(UnreachableReason.NOT_TLS, f"the server {why}")
+                return self._fail(preamble.outcome.reason or UnreachableReason.NOT_TLS, f"the server {why}")
         if self._in_clear > MOST_IN_CLEAR:
             return self._fail(UnreachableReason.TOO_MUCH_DATA, f"no TLS within {MOST_IN_CLEAR} bytes in the clear")
         return to_send

@@ -29,7 +29,12 @@ class Declined:
     by_proxy: bool = False
     """Whether it is a proxy that says so, and not the server."""
     reason: UnreachableReason | None = None
-    """How the proxy failed to reach the server, where it says so; None where the side that declines is at fault."""
+    """None where the side that declines does not do what is asked of its kind: no proxy, or no TLS there."""
+
+
+def declines(why: str) -> Declined:
+    """Return the end of a conversation with a server that speaks the protocol, and does not begin TLS."""
+    return Declined(why, reason=UnreachableReason.TLS_DECLINED)
 
 
 class Preamble(Protocol):

@@ -110,6 +110,14 @@ def test_what_is_not_served_is_activated_where_there_is_a_service_and_else_reloa
         ),
         (
             Code.UNREACHABLE,
+            "tls_declined: 454",
+            (
+                "at /x.pem: see the server's log: TLS is off, or its certificate or key cannot be used; where it is "
+                f"on, see whether something between takes the offer of TLS away; {AGAIN}"
+            ),
+        ),
+        (
+            Code.UNREACHABLE,
             "connection_refused: no",
             f"at /x.pem: see whether the server runs and listens there; {AGAIN}",
         ),
