@@ -19,7 +19,7 @@ from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, CuringChange
 from config.model import Component, Config, Endpoint, Settings
 from config.text import printable
 from config.vocabulary import Code, FileRole, TargetKind, UnreachableReason, UnreadableReason
-from monitor.check_command import check_words
+from monitor.check_command import check_words, judging_words
 from monitor.notify.problem import Member
 from monitor.state.cure import cure, names_cure
 
@@ -43,11 +43,22 @@ class AdviceContext:
     """The group of each component that is in one: by its name the component is changed."""
     endpoints: Mapping[str, Endpoint] = field(default_factory=lambda: MappingProxyType({}))
 
+    judging: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """By endpoint, the words by which `check` judges as its first client that validates."""
+
     @classmethod
     def of(cls, config: Config) -> AdviceContext:
         """Return the facts in `config`."""
         runbook, state_directory = config.notifications.runbook, config.settings.state_directory
-        return cls(config.host, config.components, runbook, state_directory, config.group_of, config.endpoints)
+        return cls(
+            config.host,
+            config.components,
+            runbook,
+            state_directory,
+            config.group_of,
+            config.endpoints,
+            _judging(config),
+        )
 
     def component(self, member: Member) -> Component | None:
         """Return the component of a member; None where it has none that is declared."""
@@ -68,6 +79,21 @@ def own_commands(members: Sequence[Member], site: AdviceContext) -> tuple[str, .
     """Return the commands in the advice on `members` that are made of the configuration alone, without `certvigil`."""
     declared = (each for each in members if each.target in site.endpoints)
     return tuple(dict.fromkeys(_check(each, site) for each in declared))
+
+
+def _judging(config: Config) -> Mapping[str, tuple[str, ...]]:
+    """Return the words by which `check` judges each endpoint as its first client that validates."""
+    first = {
+        endpoint.name: next((config.clients[each] for each in endpoint.clients if config.clients[each].validates), None)
+        for endpoint in config.endpoints.values()
+    }
+    return MappingProxyType(
+        {
+            name: judging_words(config.trust_stores[client.trusts].source, client.verifier)
+            for name, client in first.items()
+            if client is not None
+        }
+    )
 
 
 Remedy = Callable[[Sequence[Member], AdviceContext], Iterator[str]]
@@ -345,7 +371,11 @@ def _failed_at_proxy(member: Member) -> bool:
 def _check(member: Member, site: AdviceContext) -> str:
     """Return the command that looks at the target as it is configured, without `certvigil`."""
     endpoint = site.endpoints.get(member.target)
-    words = ("check", _where(member)) if endpoint is None else check_words(endpoint)
+    words = (
+        ("check", _where(member))
+        if endpoint is None
+        else (*check_words(endpoint), *site.judging.get(endpoint.name, ()))
+    )
     return " ".join(map(_word, words))
 
 

@@ -10,9 +10,27 @@ import pytest
 
 from config.address import split_proxy
 from config.channel import Notifications
-from config.model import Client, ClientCertificate, Component, Config, Endpoint, Proxy, SystemStore, TrustStore
+from config.model import (
+    Client,
+    ClientCertificate,
+    Component,
+    Config,
+    Endpoint,
+    PemBundle,
+    Proxy,
+    SystemStore,
+    TrustStore,
+)
 from config.text import Printable
-from config.vocabulary import AddressChoice, Code, EndpointProtocol, KeyKind, ProxyProtocolVersion, TargetKind
+from config.vocabulary import (
+    AddressChoice,
+    Code,
+    EndpointProtocol,
+    KeyKind,
+    ProxyProtocolVersion,
+    TargetKind,
+    VerifierName,
+)
 from monitor.check_command import check_words
 from monitor.commands.given import read_given
 from monitor.guide.facts import facts_of_host
@@ -107,6 +125,21 @@ def test_the_cure_is_at_the_proxy_only_where_the_proxy_failed(detail: str, where
     (said,) = advice([member], AdviceContext("www1", endpoints={"mail": MAIL}))
     assert said.startswith(f"at {where}")
     assert whom in hurts([member])
+
+
+def test_the_advice_judges_as_the_first_client_that_validates() -> None:
+    config = Config(
+        endpoints={"mail": replace(MAIL, clients=("blind", "app"))},
+        clients={"blind": Client("blind", "system", validates=False), "app": Client("app", "own", VerifierName.WEBPKI)},
+        trust_stores={
+            "system": TrustStore("system", SystemStore()),
+            "own": TrustStore("own", PemBundle("/etc/own.pem")),
+        },
+    )
+    dark = finding(Code.UNREACHABLE, Printable("timed_out: no answer"))
+    member = Member("mail", TargetKind.ENDPOINT, None, dark, 1.0, location="mail.example.com:25")
+    (said,) = advice([member], AdviceContext.of(config))
+    assert said.endswith(f"certvigil {TOLD} --ca-file /etc/own.pem --verifier webpki")
 
 
 def test_a_runbook_looks_as_the_daemon_does() -> None:
