@@ -897,7 +897,7 @@ _CLIENT: Final = (
         ),
         cure="turn validation on once the client accepts the server's certificate: certvigil trust enforce CLIENT",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; whoever comes between client and server can pose as the server"),
-        steps=("see first whether the client accepts: certvigil inventory; then: {cure}",),
+        steps=("see first whether the client accepts: certvigil trust enforce {subject} --dry-run; then: {cure}",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=True,
     ),

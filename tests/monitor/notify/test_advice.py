@@ -137,6 +137,12 @@ def test_what_has_no_command_of_its_own_is_advised_on_in_the_words_of_its_cure()
                 assert sentence.startswith(f"{CATALOGUE[code].cure}; ")
 
 
+def test_whether_a_client_accepts_is_asked_by_a_command_that_tells_it() -> None:
+    blind = finding(Code.VALIDATION_DISABLED, harmless("portal does not validate"), harmless("portal"))
+    first = advice([replace(concerned(Code.VALIDATION_DISABLED), finding=blind)], SITE)[0]
+    assert first.startswith("see first whether the client accepts: certvigil trust enforce portal --dry-run; then: ")
+
+
 def test_before_an_approval_the_command_that_shows_that_very_plan_is_named() -> None:
     pending = concerned(Code.APPROVAL_PENDING, COMPONENT, "web")
     activate = replace(pending, finding=finding(Code.APPROVAL_PENDING, Printable("it waits"), Printable("activate")))
