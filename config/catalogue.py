@@ -695,10 +695,14 @@ _SOURCE: Final = (
                 UnreachableReason.TIMED_OUT: "see whether the server hangs, or a firewall is between",
                 UnreachableReason.CONNECTION_CLOSED: "see the server's log: it ended the handshake itself",
                 UnreachableReason.NOT_TLS: "correct the port, or the protocol of the endpoint",
+                UnreachableReason.TLS_DECLINED: (
+                    "see the server's log: TLS is off, or its certificate or key cannot be used; where it is on, see "
+                    "whether something between takes the offer of TLS away"
+                ),
                 UnreachableReason.PROTOCOL_VERSION: "allow TLS 1.2 or 1.3 in the server's configuration",
                 UnreachableReason.HANDSHAKE_FAILED: "see the server's log: it ended the handshake itself",
                 UnreachableReason.TOO_MUCH_DATA: "correct the port, or the protocol of the endpoint",
-                UnreachableReason.PROXY_FAILED: "see whether the proxy runs, and may connect there",
+                UnreachableReason.PROXY_FAILED: "see whether the proxy runs, may connect to the server, and reaches it",
                 UnreachableReason.UNFORESEEN: "report this fault of certvigil, with its log",
             }
         ),
@@ -726,7 +730,7 @@ _SOURCE: Final = (
         client_cure="configure a certificate",
         hurts=MappingProxyType(
             {
-                TargetKind.FILE: "nobody until the server is reloaded; then it may fail",
+                TargetKind.FILE: "nobody until the server reads the file again; then whoever connects",
                 TargetKind.ENDPOINT: "whoever connects there",
             }
         ),
@@ -893,7 +897,7 @@ _CLIENT: Final = (
         ),
         cure="turn validation on once the client accepts the server's certificate: certvigil trust enforce CLIENT",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; whoever comes between client and server can pose as the server"),
-        steps=("see first whether the client accepts: certvigil inventory; then: {cure}",),
+        steps=("see first whether the client accepts: certvigil trust enforce {subject} --dry-run; then: {cure}",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=True,
     ),

@@ -12,7 +12,7 @@ from typing import Final
 from config.model import DAY
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import Code, Severity
-from monitor.notify.advice import AdviceContext, advice, by_itself, hurts
+from monitor.notify.advice import AdviceContext, advice, by_itself, hurts, own_commands
 from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, Note
 from monitor.notify.problem import CERTIFICATE, Member
@@ -59,6 +59,15 @@ def shown(text: str, limit: int = _LONGEST) -> Printable:
         text = f"{text[: limit - 1]}…"
     text = _SCHEME.sub(r"\1: ", _LINK.sub(r"hxxp\1://", text))
     return harmless(_OPENING.sub(r"\g<0> ", text))
+
+
+def _runnable(text: str, own: Sequence[str]) -> Printable:
+    """Return advice for a plain message, in which the commands `own` stay as a shell takes them."""
+    for command in own:
+        before, found, after = text.partition(command)
+        if found:
+            return sentence("{}{}{}", shown(before, 1000), harmless(command), _runnable(after, own))
+    return shown(text, 1000)
 
 
 def escaped(text: str) -> str:
@@ -228,7 +237,8 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
     sentences = list(dict.fromkeys(filter(None, map(outlook, members))))
     happens = listed((shown(each) for each in sentences[:3]), "; ")
     yield _Line(sentence("By itself: {}.", happens or harmless(by_itself(members[0]))))
-    yield from (_Line(sentence("To act: {}", shown(each, 1000))) for each in advice(members, site))
+    own = own_commands(members, site)
+    yield from (_Line(sentence("To act: {}", _runnable(each, own))) for each in advice(members, site))
     code = members[0].finding.code
     if site.runbook is not None:
         yield _Line(sentence("Runbook: {}{}", harmless(site.runbook), code))
