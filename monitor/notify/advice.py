@@ -46,7 +46,6 @@ class AdviceContext:
     """Why the clock of the host is suspect; empty where it is not."""
     mismatched: frozenset[str] = frozenset()
     """Components whose private key on disk does not belong to their certificate there: no service can load these."""
-
     judging: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """By endpoint, the words by which `check` judges as its first client that validates."""
 
@@ -61,7 +60,7 @@ class AdviceContext:
             state_directory,
             config.group_of,
             config.endpoints,
-            _judging(config),
+            judging=_judging(config),
         )
 
     def component(self, member: Member) -> Component | None:
