@@ -32,6 +32,8 @@ STEADY_FOR: Final = 60.0
 """Seconds, two looks apart at least, after which another certificate in place of the one that was told is news."""
 MOST_CERTIFICATES: Final = 5
 """Certificates that a problem tells of, one after the other: of a peer that changes more often, no more is told."""
+_EVENTS: Final = frozenset({Code.ACTION_FAILED})
+"""Codes of which each beginning is an event: another one is news, though nobody was told of an end in between."""
 _ASK_AGAIN: Final = 10.0
 """Seconds until the next check whether the last message has been delivered."""
 _LOOK_AGAIN: Final = 30.0
@@ -309,9 +311,19 @@ def _changes(alert: Alert, members: Sequence[Member]) -> list[Member]:
     return [
         each
         for each in members
-        if (each.finding.code not in alert.codes or each.target not in alert.targets or each.target in alert.gone)
+        if (
+            each.finding.code not in alert.codes
+            or each.target not in alert.targets
+            or each.target in alert.gone
+            or _began_anew(each, alert)
+        )
         and not _is_implied(each, alert, members)
     ]
+
+
+def _began_anew(member: Member, alert: Alert) -> bool:
+    """Whether it is an event since the last message, such as another failure of a transaction after a success."""
+    return member.finding.code in _EVENTS and not member.flaps and member.since > alert.told_at
 
 
 def _is_worse(alert: Alert, members: Sequence[Member]) -> bool:
@@ -326,7 +338,8 @@ def _is_worse(alert: Alert, members: Sequence[Member]) -> bool:
     if (flapping ^ alert.flapping.keys()) & present & alert.targets:
         return True
     more = {each.target for each in news} - alert.targets
-    return alert.acknowledged is None and bool(more or present & alert.gone.keys())
+    is_anew = any(_began_anew(each, alert) for each in news)
+    return alert.acknowledged is None and (is_anew or bool(more or present & alert.gone.keys()))
 
 
 def _is_implied(member: Member, alert: Alert, members: Sequence[Member]) -> bool:
