@@ -953,7 +953,7 @@ _ACTION: Final = (
             TargetKind.COMPONENT,
             "nobody, as far as is known; the fault that the transaction should cure is still there",
         ),
-        steps=("to see each attempt: certvigil history {target}, and certvigil audit",),
+        steps=("{cure}; to see each attempt: certvigil history {target}, and certvigil audit",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
     ),

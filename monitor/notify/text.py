@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
+from config.catalogue import CATALOGUE
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import Code, Severity
 from monitor.notify.advice import AdviceContext, advice, by_itself, hurts
 from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, Note
 from monitor.notify.problem import CERTIFICATE, Member
+from monitor.state.cure import without_cure
 from probes.judge.time import moment
 
 FindingOutlook = Callable[[Member], str]
@@ -200,7 +202,10 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
         return
     members = note.members
     reasons = [each for each in members if each.finding.code is not Code.CLIENT_REJECTS] or list(members)
-    details = list(dict.fromkeys(sentence("{}: {}", each.finding.code, shown(each.finding.detail)) for each in reasons))
+    advised = members[0].finding.code
+    details = list(
+        dict.fromkeys(sentence("{}: {}", each.finding.code, shown(_detail(each, advised))) for each in reasons)
+    )
     for detail in details[:_DETAILS]:
         yield _Line(detail)
     if len(details) > _DETAILS:
@@ -219,6 +224,13 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
         yield _Line(sentence("Runbook: {}{}", harmless(site.runbook), code))
     else:
         yield _Line(sentence("More: certvigil explain {}", code))
+
+
+def _detail(member: Member, advised: Code) -> str:
+    """Return the detail of a finding, without the cure that it names where the advice on the code `advised` has it."""
+    found = member.finding
+    has_cure = found.code is advised and any("{cure}" in step for step in CATALOGUE[advised].steps_on(member.kind))
+    return without_cure(found.detail) if has_cure else found.detail
 
 
 def _concerned(members: Sequence[Member], site: AdviceContext) -> Iterator[_Line]:

@@ -114,8 +114,12 @@ def test_a_failure_that_passes_names_the_way_to_end_the_wait() -> None:
     )
     (found,) = findings_of(component)
     assert found.detail.endswith("`certvigil recover --thaw web`, which also ends the wait for the next attempt")
+    assert "again, since" not in found.detail, "a policy tries it again by itself"
     (found,) = findings_of(replace(component, last=replace(last, why="")))
-    assert found.detail.endswith("`certvigil recover --thaw web`")
+    assert cure(found.code, found.detail) == (
+        "ask for the replace again, since it was only interrupted; or give another candidate, empty the inbox /inbox, "
+        "or run `certvigil recover --thaw web`"
+    )
 
 
 @pytest.mark.parametrize("written", [2.0**45, -(2.0**60), math.inf, -math.inf, math.nan])

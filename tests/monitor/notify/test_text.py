@@ -13,13 +13,14 @@ from markdown_it import MarkdownIt
 
 from config.channel import Notifications
 from config.text import Printable, harmless, printable, sentence
-from config.vocabulary import Code, Severity
+from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.advice import AdviceContext
 from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, AlertUpdate, Note, next_note
 from monitor.notify.problem import Member
 from monitor.notify.text import LISTED, compose, digest, escaped, notice, shown
 from monitor.notify.text import test_message as trial
+from monitor.state.cure import curable
 from probes.finding import finding
 from tests.kit.outbox import EXPIRED, REJECTED, UNREACHABLE, WITH_SERVICE, at, member, nothing_happens
 
@@ -88,6 +89,18 @@ def test_a_member_is_told_with_its_group_and_what_is_done_to_a_group_by_the_grou
     assert "web/443: expired, component web of group primary" in body
     assert "primary/actions: expired, group primary" in body
     assert "certvigil replace primary --from" in body
+
+
+def test_the_cure_of_a_failed_transaction_is_never_cut_off_with_its_long_reason() -> None:
+    detail = curable(
+        harmless("the replace was rolled_back: " + "x" * 400), Printable("run `certvigil recover --thaw web`")
+    )
+    failed = replace(
+        member("web/actions", finding(Code.ACTION_FAILED, detail), component="web"), kind=TargetKind.COMPONENT
+    )
+    text = message(raised(failed)).text
+    assert "To act: run `certvigil recover --thaw web`; to see each attempt: certvigil history web/actions" in text
+    assert text.count("--thaw") == 1
 
 
 def test_by_default_a_message_names_the_command_that_explains_its_code() -> None:
