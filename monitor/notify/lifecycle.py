@@ -156,6 +156,8 @@ class Note:
     """The findings now, the worst first; empty where the problem is resolved."""
     recovered: tuple[str, ...] = ()
     """Targets in earlier messages that are no longer part of it: without findings, or not watched any more."""
+    unwatched: frozenset[str] = frozenset()
+    """Those of them that are not watched any more: whether they are well is not known."""
     replaced: frozenset[str] = frozenset()
     """Targets that present another certificate than the messages before have named, at several looks."""
     restless: frozenset[str] = frozenset()
@@ -434,7 +436,9 @@ def _tell(
         certificates=alert.certificates | named,
     )
     interval = _reminded_after(members, terms, now)
-    note = Note(step, alert, members, recovered, frozenset(others & steady), frozenset(others - steady))
+    note = Note(
+        step, alert, members, recovered, replaced=frozenset(others & steady), restless=frozenset(others - steady)
+    )
     times = [] if interval is None else [now + interval]
     return AlertUpdate(alert, note, min([*times, now + _LOOK_AGAIN] if others - steady else times, default=None))
 

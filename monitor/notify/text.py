@@ -193,11 +193,12 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
     alert = note.alert
     if note.step is AlertStep.RESOLVED:
         cleared = now if alert.cleared_at is None else alert.cleared_at
-        yield _Line(
-            sentence(
-                "The problem lasted from {} until {}. There is nothing to do.", moment(alert.began), moment(cleared)
-            )
-        )
+        span = (moment(alert.began), moment(cleared))
+        if note.unwatched:
+            yield _Line(sentence("The problem was known from {} until {}.", *span))
+            yield from _not_watched(note)
+        else:
+            yield _Line(sentence("The problem lasted from {} until {}. There is nothing to do.", *span))
         yield from _were_concerned(note.recovered, site.host)
         return
     members = note.members
@@ -267,6 +268,14 @@ def _at(member: Member) -> Printable:
         if not member.location or member.location in member.target
         else sentence(" ({})", shown(member.location))
     )
+
+
+def _not_watched(note: Note) -> Iterator[_Line]:
+    """Yield that targets were removed rather than mended."""
+    names = sorted(note.unwatched)
+    which = listed(map(shown, names[:_DETAILS]))
+    more = sentence(" and {} more", len(names) - _DETAILS) if len(names) > _DETAILS else _NOTHING
+    yield _Line(sentence("Not watched any more, so whether all is well there is not known: {}{}.", which, more))
 
 
 def _were_concerned(targets: Sequence[str], host: str) -> Iterator[_Line]:

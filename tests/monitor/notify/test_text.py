@@ -22,7 +22,7 @@ from monitor.notify.text import LISTED, compose, digest, escaped, notice, shown
 from monitor.notify.text import test_message as trial
 from monitor.state.cure import curable
 from probes.finding import finding
-from tests.kit.outbox import EXPIRED, REJECTED, UNREACHABLE, WITH_SERVICE, at, member, nothing_happens
+from tests.kit.outbox import EXPIRED, REJECTED, UNREACHABLE, WITH_SERVICE, Office, at, known, member, nothing_happens
 
 ABOUT = ("ops", "certificate ab")
 NOW = 1_800_000_000.0
@@ -136,6 +136,19 @@ def test_what_is_resolved_says_from_when_until_when_and_where_it_was() -> None:
         "  a",
         "  b",
     ]
+
+
+def test_a_target_that_was_removed_is_never_said_to_be_well() -> None:
+    office = Office()
+    office.believe(*(known(name, UNREACHABLE) for name in ("a", "b")))
+    office.at(1000.0)
+    office.forget(["a"])
+    office.believe(known("b", presented=()))
+    office.at(1001.0)
+    office.at(1100.0)
+    texts = [each.message.text for each in office.deliveries if "[resolved]" in each.message.title]
+    assert ["nothing to do" in each for each in texts] == [False], texts
+    assert "Not watched any more, so whether all is well there is not known: a.\n" in texts[0]
 
 
 def test_what_is_resolved_says_since_when_what_is_right_now_was_wrong() -> None:
