@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from actions.ending import Cause, Ground, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
+from config.catalogue import NO_ACTOR
 from config.text import Log, Printable, harmless, printable, sentence
 from config.vocabulary import Code, ComponentState, Mode, Severity, TargetKind, UnreachableReason
 from monitor.act.components import Components
@@ -131,14 +132,8 @@ class ActionFindings:
                 found, failure = [], (str(UnreachableReason.UNFORESEEN), UNFORESEEN)
             if journal.no_actor is not None:
                 failure = (str(UnreachableReason.CONNECTION_REFUSED), journal.no_actor)
-                found.append(
-                    finding(
-                        Code.UNREACHABLE,
-                        sentence("no actor: {}", harmless(journal.no_actor)),
-                        Printable("actor"),
-                        Severity.WARNING,
-                    )
-                )
+                is_open = any(map(journal.state.is_unfinished, component.components))
+                found.append(no_actor(journal.no_actor, is_open=is_open))
             config = self._registry.config
             waits = partial(
                 awaits_files,
@@ -157,6 +152,17 @@ class ActionFindings:
             found = [_frozen(name, state.frozen[name])] if name in state.frozen else []
             if found or target.target in self._registry.targets:
                 self._registry.about(target, found, now)
+
+
+def no_actor(why: str, *, is_open: bool) -> Finding:
+    """Return the finding that no actor is there; `is_open` says that a transaction of the component has no end."""
+    said = sentence("{}: {}", harmless(NO_ACTOR), harmless(why))
+    if is_open:
+        # It comes first: a long reason must not cut it off.
+        half = "a transaction of it has no end, so its files may be new in part, and its service between two sets"
+        said = sentence("{}: {}; {}", harmless(NO_ACTOR), harmless(half), harmless(why))
+        said = curable(said, Printable("start the actor, or run `certvigil recover`: either finishes or undoes it"))
+    return finding(Code.UNREACHABLE, said, Printable("actor"), Severity.WARNING)
 
 
 def _frozen(name: str, why: str) -> Finding:

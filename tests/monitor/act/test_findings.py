@@ -13,7 +13,7 @@ from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.text import Printable, printable
 from config.vocabulary import Code, ComponentState, Mode, Severity
-from monitor.act.findings import findings_of
+from monitor.act.findings import findings_of, no_actor
 from monitor.act.status import CandidateStatus, ComponentStatus, candidate_status
 from monitor.state.cure import cure, without_cure
 
@@ -71,6 +71,18 @@ def test_what_gave_way_to_somebody_elses_set_is_no_finding() -> None:
         "web", Mode.AUTO, ComponentState.IDLE, "/inbox", CandidateStatus(), None, "", None, None, last
     )
     assert list(findings_of(component)) == []
+
+
+def test_an_actor_that_is_gone_in_the_middle_of_a_transaction_is_told_with_the_way_to_end_it() -> None:
+    quiet, halfway = (no_actor("nobody answers on /run/a", is_open=is_open) for is_open in (False, True))
+    assert quiet.detail == "no actor: nobody answers on /run/a"
+    assert "start the actor" in cure(quiet.code, quiet.detail)
+    assert without_cure(halfway.detail) == (
+        "no actor: a transaction of it has no end, so its files may be new in part, and its service between two sets; "
+        "nobody answers on /run/a"
+    )
+    assert "`certvigil recover`" in cure(halfway.code, halfway.detail)
+    assert quiet.severity is halfway.severity is Severity.WARNING
 
 
 def test_that_a_component_is_frozen_is_one_finding_until_it_is_thawed() -> None:

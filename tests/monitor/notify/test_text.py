@@ -99,7 +99,10 @@ def test_the_cure_of_a_failed_transaction_is_never_cut_off_with_its_long_reason(
         member("web/actions", finding(Code.ACTION_FAILED, detail), component="web"), kind=TargetKind.COMPONENT
     )
     text = message(raised(failed)).text
-    assert "To act: run `certvigil recover --thaw web`; to see each attempt: certvigil history web/actions" in text
+    assert (
+        "To act: to settle it: run `certvigil recover --thaw web`; to see each attempt: certvigil history web/actions"
+        in text
+    )
     assert text.count("--thaw") == 1
 
 
