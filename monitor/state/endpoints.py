@@ -241,9 +241,20 @@ class EndpointRegistry:
             self._dark.pop(target, None)
             self._starting.pop(target, None)
         elif target not in self._dark:
-            self._dark[target] = now
-            if not self._is_expected(target, now):
+            before = self._dark_before_start(target)
+            self._dark[target] = now if before is None else before
+            if before is None and not self._is_expected(target, now):
                 self._went_dark.setdefault(target, deque(maxlen=OFTEN)).append(now)
+
+    def _dark_before_start(self, target: str) -> float | None:
+        """Return since when an endpoint did not answer before the daemon's start; None where it did, or was looked at.
+
+        Else a server that is dark for days would be one that just went dark, at the second look after a restart.
+        """
+        state = self.registry.targets[target]
+        if state.last_look is not None or state.failure is None:
+            return None
+        return min((each.since for (code, _), each in state.findings.items() if code is Code.UNREACHABLE), default=None)
 
     def _awaits_look(self, raised: Raised, state: TargetState, *, changed: bool, now: float) -> bool:
         """Whether a finding about an endpoint waits for another look, at the endpoint or at the files behind it.

@@ -28,6 +28,7 @@ from config.model import (
     TrustStore,
 )
 from config.service import systemd as systemd_service
+from config.text import Printable, printable
 from config.vocabulary import Code, LookOutcome, Severity, TargetKind, TLSVersion
 from monitor.host import systemd
 from monitor.lab.ca import Authority
@@ -38,6 +39,8 @@ from monitor.state import endpoints as endpoints_state
 from monitor.state import pending
 from monitor.state.events import FindingRaised, LookFailed, TargetAdded, TargetRemoved
 from monitor.state.messages import ArtefactsChanged
+from monitor.state.target import Raised, TargetState
+from probes.finding import finding
 from probes.observation import EndpointObservation
 from probes.tls.drive import look
 from tests.kit.asking_servers import AskingHAProxy, Asks
@@ -388,6 +391,29 @@ def test_a_service_that_is_restarted_is_never_critical_however_often_its_files_h
             assert kept.worst("e") is Severity.WARNING
             server.start()
             await until(lambda: kept.page.shown["e"].failures == 0)
+
+    asyncio.run(story())
+
+
+def test_a_server_that_was_dark_before_a_restart_of_the_daemon_is_not_one_that_just_went_dark() -> None:
+    """The second look after a restart made a warning of a critical finding, and a later one critical again."""
+    host, port = free_address()
+    dark = Raised(
+        finding(Code.UNREACHABLE, Printable("no answer"), printable(host), Severity.CRITICAL), time.time() - 3600
+    )
+    known = TargetState(
+        *("e", TargetKind.ENDPOINT, f"{host}:{port}"),
+        findings={(Code.UNREACHABLE, host): dark},
+        failure=("connection_refused", "no answer"),
+    )
+
+    async def story() -> None:
+        async with keep_looking(watching(endpoint("e", host, port)), [known]) as kept:
+            assert kept.endpoints is not None
+            for number in range(1, 4):
+                kept.endpoints.hasten(["e"])
+                await until(lambda number=number: len(kept.looks) >= number)  # type: ignore[misc]
+                assert kept.worst("e") is Severity.CRITICAL
 
     asyncio.run(story())
 
