@@ -143,14 +143,6 @@ def note(asides: MutableMapping[str, Aside], late: MutableMapping[str, Late], re
             asides.pop(record.transaction, None)
 
 
-def linked_files(records: Iterable[Record]) -> Mapping[str, Aside]:
-    """Return the files that stay linked, by transaction, oldest first."""
-    asides: dict[str, Aside] = {}
-    for record in records:
-        note(asides, {}, record)
-    return asides
-
-
 def to_data(files: Iterable[AsideFile], until: float) -> dict[str, Any]:
     """Return the data of an ASIDE record."""
     return {"until": until, "files": [[each.component, each.path, each.aside, each.sha256] for each in files]}

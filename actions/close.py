@@ -160,7 +160,7 @@ def _is_pinned(state: TransactionState, component: str) -> bool:
 
 def _compare(state: TransactionState) -> None:
     """Remark on writes to files that stay linked; raises OSError, BackupError, JournalError."""
-    kept = aside.linked_files(state.context.journal.records()).get(state.name)
+    kept = state.context.journal_state().aside.get(state.name)
     for data in aside.compare(state.world, state.root, kept) if kept is not None else ():
         state.remark(Late.of(state.note(Event.WRITTEN_LATE, **data)).sentence)
 

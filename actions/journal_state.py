@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Self, TypedDict
+from typing import Any, Final, Generic, Self, TypedDict, TypeVar
 
 from actions import aside
 from actions.aside import Aside, Late
@@ -16,6 +16,8 @@ from actions.plan import Kind, plan_from_json
 from config.plain import text, texts
 from config.text import printable
 from probes.judge.time import moment
+
+T = TypeVar("T")
 
 Case = tuple[Kind, str, str]
 """Kind, component and object of an action: a rejection binds these in every plan.
@@ -539,9 +541,20 @@ def _case(record: Record) -> dict[str, str]:
     return {str(name): str(what) for name, what in dict(record.data.get("case", {})).items()}
 
 
-def unfinished(records: Sequence[Record]) -> tuple[str, ...]:
-    """Return the transactions that began and neither closed nor froze for good, oldest first."""
-    return tuple(JournalState.of(records).unfinished)
+class TakenIn(Generic[T]):
+    """A value made of the records of one journal, made anew only where the journal has other records."""
+
+    def __init__(self, make: Callable[[Sequence[Record]], T]) -> None:
+        self._make = make
+        self._last: tuple[Sequence[Record], int, T] | None = None
+
+    def of(self, records: Sequence[Record]) -> T:
+        """Return the value of `records`, not to be changed; a value that was returned stays as it is."""
+        # The journal adds to the same sequence, and takes another where its file is replaced.
+        last, number = self._last, len(records)
+        if last is None or last[0] is not records or last[1] != number:
+            self._last = last = (records, number, self._make(records))
+        return last[2]
 
 
 def frozen(records: Sequence[Record]) -> Mapping[str, str]:

@@ -34,14 +34,14 @@ def look_again(context: TransactionContext) -> Compared:
     """
     late: list[Late] = []
     troubles: list[str] = []
-    for each in tuple(aside.linked_files(context.journal.records()).values()):
+    for each in tuple(context.journal_state().aside.values()):
         context.prepare()
         locks = acquire(context.world, context.locks, each.components)
         if isinstance(locks, Busy):
             continue
         try:
             # The process that held the locks until now may have done it.
-            if (still := aside.linked_files(context.journal.records()).get(each.transaction)) is not None:
+            if (still := context.journal_state().aside.get(each.transaction)) is not None:
                 late.extend(map(Late.of, _look_at(context, still)))
         except (OSError, BackupError) as error:
             why = f"{error.strerror} ({error.filename})" if isinstance(error, OSError) else str(error)
@@ -66,6 +66,6 @@ def _look_at(context: TransactionContext, kept: Aside) -> list[Record]:
 
     found = [note(Event.WRITTEN_LATE, each) for each in aside.compare(context.world, context.backups, kept)]
     if kept.is_due(context.world.now()):
-        aside.let_go(context.world, aside.linked_files(context.journal.records())[kept.transaction])
+        aside.let_go(context.world, context.journal_state().aside[kept.transaction])
         note(Event.LET_GO, {"components": list(kept.components)})
     return found

@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Final
 
 from actions.journal import Event, JournalError, Record
-from actions.journal_state import JournalState
 from actions.lock import Busy, acquire
 from actions.service import Running
 from actions.transaction_state import TransactionContext
@@ -53,17 +52,17 @@ def settle_commands(context: TransactionContext) -> None:
     It takes at most the rest of the time limit of each command. A command of a transaction under way is not touched.
     Raises JournalError, OSError.
     """
-    world, journal = context.world, context.journal
-    for name, left in tuple(JournalState.of(journal.records()).commands.items()):
+    world = context.world
+    for name, left in tuple(context.journal_state().commands.items()):
         held = acquire(world, context.locks, map(str, left.data["components"]))
         if isinstance(held, Busy):
             continue
         try:
             # The process that held the locks until now may have gone on, or have waited for it already.
-            last = JournalState.of(journal.records()).commands.get(name)
+            last = context.journal_state().commands.get(name)
             if last is not None:
                 over = _over(world, last)
-                journal.append(over)
+                context.journal.append(over)
                 context.told(over)
         finally:
             with suppress(OSError):

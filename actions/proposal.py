@@ -45,6 +45,8 @@ from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import Code, FileRole, WriteMode
 from probes.assess_set import SetFault
 from probes.certificate import Certificate
+from probes.container.pkcs12 import PKCS12
+from probes.container.registry import recognise
 from probes.judge.client import View, leaf_first, sent_for_sure
 from probes.judge.key import judge_exposure
 from probes.judge.roots import LackingClient, lacking
@@ -372,6 +374,10 @@ def remarks(proposal: ComponentProposal) -> Iterator[str]:
     if installed and (old := leaf_first(installed)[0].key).kind is not candidate.certificate.key.kind:
         new = candidate.certificate.key
         yield f"{component}: the key changes from {old} to {new}: a client that supports only {old.kind} is lost"
+    keystore = proposal.files.get(FileRole.KEYSTORE)
+    if keystore is not None and keystore.state is not None and recognise(keystore.data) is not PKCS12:
+        why = "is no keystore" if keystore.data else "is empty"
+        yield f"{component}: {printable(keystore.given)} {why}; it becomes a PKCS#12 keystore, whatever its name says"
     for role in WITH_KEY:
         if role in proposal.files and None in proposal.files[role].private_keys():
             yield f"{component}: the private key on disk is encrypted, the new one will not be"

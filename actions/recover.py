@@ -16,7 +16,7 @@ from actions.ending import Cause, Ending, Failure, Outcome, detail_of
 from actions.examine import Conditions, examine, facts, foreign
 from actions.give_way import give_way
 from actions.journal import ENDED, Event, JournalError, Record
-from actions.journal_state import JournalState, frozen, unfinished
+from actions.journal_state import frozen
 from actions.lock import Busy, acquire
 from actions.orphan import settle_commands
 from actions.plan import Ill, plan_from_json
@@ -50,10 +50,10 @@ def recover(context: TransactionContext, *, services_run: bool = True) -> tuple[
     context.prepare()
     # Commands that a killed process left would act on files and services during the recovery.
     settle_commands(context)
-    names = unfinished(context.journal.records())
+    names = tuple(context.journal_state().unfinished)
     endings = [_unless_unusable(context, name, partial(_recover, services_run=services_run)) for name in names]
     if services_run:
-        journal_state = JournalState.of(context.journal.records())
+        journal_state = context.journal_state()
         dead = dict.fromkeys(each for each in journal_state.froze.values() if each not in journal_state.unfinished)
         endings += [_unless_unusable(context, name, _start_later) for name in dead]
     return tuple(ending for ending in endings if ending is not None)
@@ -161,7 +161,7 @@ def _recover(context: TransactionContext, name: str, *, services_run: bool) -> E
         return Ending.of(name, plan, Outcome.REFUSED, busy, consequence="")
     try:
         # The process that held the locks until now may have ended it.
-        if name not in unfinished(context.journal.records()):
+        if name not in context.journal_state().unfinished:
             return None
         records = _records_of(context, name)
         return _end(_resume(context, records), records, services_run=services_run)

@@ -29,7 +29,7 @@ def refusal(context: TransactionContext, order: Order) -> Failure | None:
 def key_given_up(context: TransactionContext, order: Order) -> Failure | None:
     """Return that a private key of an order was given up; None where no key was."""
     try:
-        why = JournalState.of(context.journal.records()).why_not(order.keys)
+        why = context.journal_state().why_not(order.keys)
     except OSError as error:
         return Failure(Cause.STORAGE, f"the journal cannot be read: {detail_of(error)}")
     except JournalError as error:
@@ -60,7 +60,7 @@ def why_refused(state: TransactionState) -> Failure | None:
 
 
 def _check_journal(state: TransactionState) -> Failure | None:
-    plan, journal_state = state.plan, JournalState.of(state.context.journal.records())
+    plan, journal_state = state.plan, state.context.journal_state()
     for component, reason in journal_state.frozen.items():
         if component in plan.components:
             return Failure(Cause.COMPONENT_FROZEN, f"{component} is frozen until an operator clears it ({reason})")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from actions import service
 from actions.aside import KEPT_FOR
 from actions.backup import Retention
 from actions.journal import Event, Journal, JournalError, Record
+from actions.journal_state import JournalState, TakenIn
 from actions.plan import Ill, Plan
 from actions.service import Running, Trouble
 from actions.validate import Live, LiveView, Terms
@@ -42,6 +44,13 @@ class TransactionContext:
     """Seconds for which replaced files stay linked."""
     retention: Retention = field(default_factory=Retention)
     """The backup sets that are kept."""
+    _journal_state: TakenIn[JournalState] = field(
+        default_factory=partial(TakenIn, JournalState.of), init=False, repr=False, compare=False
+    )
+
+    def journal_state(self) -> JournalState:
+        """Return the state that the journal's records make, not to be changed; raises JournalError, OSError."""
+        return self._journal_state.of(self.journal.records())
 
     @property
     def backups(self) -> str:

@@ -759,7 +759,7 @@ _SOURCE: Final = (
         ),
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; whoever shows the same certificate is turned away, too"),
         by_itself="certvigil reads the files anew at each look",
-        steps=("for {where}: {cure}; to look again at once: certvigil check {where}",),
+        steps=("for {where}: {cure}; to look again at once: certvigil {check}",),
         scope=ProblemScope.CAUSE,
         seen_by_actor=False,
     ),
@@ -771,12 +771,12 @@ _TLS: Final = (
         group=Group.TLS,
         severity=Severity.WARNING,
         meaning=(
-            "The server negotiated a version of TLS that is not allowed, or offers one to a client that asks for it. "
-            "By default, 1.2 and 1.3 are allowed."
+            "The server negotiated a version of TLS that is not allowed, or supports one for a client that "
+            "asks for it. By default, 1.2 and 1.3 are allowed."
         ),
         cure="allow only TLS 1.2 and 1.3 in the server's configuration",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; somebody who can change the traffic may read it"),
-        steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
+        steps=("have the server at {where} support only TLS 1.2 and 1.3, with modern ciphers",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=True,
     ),
@@ -786,15 +786,15 @@ _TLS: Final = (
         severity=Severity.NOTICE,
         meaning=(
             "The server negotiated a cipher that RFC 9325 forbids, or that the list of the site does not allow, or "
-            "offers one to a client that asks for it."
+            "supports one for a client that asks for it."
         ),
         otherwise=(
             "A warning where the configuration lists the allowed ciphers; critical where the cipher does not encrypt, "
-            "or knows no certificate, and a warning where such a one is only offered."
+            "or knows no certificate, and a warning where such a one is only supported."
         ),
         cure="take that cipher out of the server's configuration",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; somebody who can record the traffic may read it"),
-        steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
+        steps=("have the server at {where} support only TLS 1.2 and 1.3, with modern ciphers",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=True,
     ),
@@ -863,7 +863,7 @@ _REVOCATION: Final = (
             "feature status_request"
         ),
         hurts=_on(TargetKind.ENDPOINT, "clients that know this promise: they reject the server"),
-        steps=("at {where}: {cure}; to look again at once: certvigil check {where}",),
+        steps=("at {where}: {cure}; to look again at once: certvigil {check}",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=True,
     ),

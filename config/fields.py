@@ -17,9 +17,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from config import label
 from config.address import is_dns_name, is_ip_address, split_address, split_proxy
 from config.model import DAY
-from config.pattern import expression_for_paths
+from config.pattern import expression_for_paths, is_simple
 from config.pointer import MOST_STEPS, is_pointer
-from config.probing import is_simple
 from config.text import printable
 
 RESERVED_NAMES: Final = frozenset({"certvigil"})
@@ -277,7 +276,8 @@ HostPattern = _text(
     lambda text: is_dns_name(text.removeprefix("*.")),
 )
 SimpleExpression = _text(
-    "a simple regular expression: at most two of * + {, one where it does not begin with ^, and none behind a group",
+    "a simple regular expression: at most two of * + {, one where it does not begin with ^, none behind a group, and "
+    "few alternatives",
     lambda text: len(text) <= 200 and is_simple(text),
 )
 IPAddress = _text("an IP address", is_ip_address)

@@ -195,7 +195,7 @@ class Endpoint:
     """Whether the server is expected to send its intermediates; None where the site does not say."""
     default_certificate: DefaultCertificate | None = None
     """How the product's own default certificate is told at this endpoint; None where nothing is known of one."""
-    offers_every: float | None = None
+    supported_every: float | None = None
     """Seconds between two inquiries about everything that it takes; None for none."""
     labels: Labels = ()
     """Those of its component among them."""

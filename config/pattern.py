@@ -1,4 +1,4 @@
-"""Patterns that stand for several names, and regular expressions for paths."""
+"""Patterns that stand for several names, and regular expressions that take little time on hostile text."""
 
 from __future__ import annotations
 
@@ -57,6 +57,55 @@ def expression_for_paths(text: str) -> re.Pattern[str]:
     return expression
 
 
+_MOST_REPEATED: Final = 2
+_MOST_WAYS: Final = 64
+
+
+def is_simple(text: str) -> bool:
+    """Whether a regular expression takes little time on any line: whose line it is, is unknown.
+
+    It has at most two repetitions, or one where it may match anywhere, and repeats no group. Its alternatives make few
+    ways together.
+    """
+    try:
+        re.compile(text)
+        tokens = list(_parser.parse(text))
+        repeated, ways = _effort(tokens)
+    except (re.error, RecursionError, OverflowError, ValueError):
+        return False
+    anywhere = not tokens or str(tokens[0][1]) not in {"AT_BEGINNING", "AT_BEGINNING_STRING"}
+    return repeated + anywhere <= _MOST_REPEATED and ways <= _MOST_WAYS
+
+
+def _effort(tokens: Iterable[tuple[Any, Any]]) -> tuple[int, int]:
+    """Return how many repetitions there are, and how many ways the alternatives make; ValueError for anything else."""
+    repeated, ways = 0, 1
+    for operator, about in tokens:
+        match str(operator):
+            case "LITERAL" | "NOT_LITERAL" | "ANY" | "IN" | "AT":
+                inside = [(0, 1)]
+            case "SUBPATTERN":
+                inside = [_effort(about[3])]
+            case "BRANCH":
+                inside = [_effort(each) for each in about[1]]
+            case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+                _, most, what = about
+                if int(most) <= 1:
+                    inside = [(0, 1), _effort(what)]
+                elif all(str(each) in _ONE_CHARACTER for each, _ in what):
+                    inside = [(1, 1)]
+                else:
+                    raise ValueError("a group that is repeated")
+            case _:
+                raise ValueError("a reference, or a condition on what follows or precedes")
+        repeated += sum(each for each, _ in inside)
+        ways *= sum(each for _, each in inside)
+    return repeated, ways
+
+
+_ONE_CHARACTER: Final = frozenset({"LITERAL", "NOT_LITERAL", "ANY", "IN"})
+
+
 @dataclass(slots=True)
 class _Choices:
     """The choices of an expression: in each name between two slashes, and those that may pass over slashes."""
@@ -106,7 +155,7 @@ def _flat(tokens: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def _is_choice(token: tuple[str, Any]) -> bool:
-    return token[0] not in {"LITERAL", "NOT_LITERAL", "ANY", "IN", "AT"}
+    return token[0] not in {*_ONE_CHARACTER, "AT"}
 
 
 def _may_be_slash(token: tuple[str, Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -80,21 +79,6 @@ def split_turns(turns: tuple[ProbeTurn, ...], *, tls: bool) -> tuple[tuple[Probe
     if tls or last is None:
         return (), turns
     return turns[: last + 1], turns[last + 1 :]
-
-
-def is_simple(pattern: str) -> bool:
-    """Whether a regular expression takes little time on any line: whose line it is, is unknown.
-
-    It has at most two repetitions without end, or one where it may match anywhere, and repeats no group.
-    """
-    plain = re.sub(r"\\.|\[\^?\]?[^\]]{0,200}\]", "x", pattern)
-    if re.search(r"\)[*+{]|\\[1-9]", plain) or re.search(r"\\[1-9]", pattern):
-        return False
-    try:
-        re.compile(pattern)
-    except re.error:
-        return False
-    return len(re.findall(r"[*+{]", plain)) + (not pattern.startswith("^")) <= 2
 
 
 _TCP: Final = ProbeModule(ProbeKind.TCP)

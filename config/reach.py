@@ -1,9 +1,12 @@
-"""Addresses that `/probe` may have looked at, although they are no endpoints of the configuration."""
+"""Addresses to which connections are made that the configuration does not name one by one.
+
+`/probe` looks at what its callers name, and lists and answers on revocation are asked for where certificates say.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from config.address import is_ip_address
@@ -42,13 +45,17 @@ class Reach:
 
     def covers(self, address: str, port: int) -> bool:
         """Whether an IP address, as a resolver gave it, and a port are among these."""
-        bare = ip_address(address.partition("%")[0])
-        # An IPv4 address that is written as an IPv6 address leads to the same host.
-        plain = bare.ipv4_mapped if isinstance(bare, IPv6Address) and bare.ipv4_mapped else bare
+        plain = _plain(address)
         special = next((network for network in _SPECIAL if plain in network), None)
         return port in self.ports and any(
             plain in network and (special is None or _lies_within(network, special)) for network in self.networks
         )
+
+
+def _plain(address: str) -> IPv4Address | IPv6Address:
+    """Return an address without its zone; an IPv4 address that is written as an IPv6 address leads to the same host."""
+    bare = ip_address(address.partition("%")[0])
+    return bare.ipv4_mapped if isinstance(bare, IPv6Address) and bare.ipv4_mapped else bare
 
 
 def _lies_within(network: Network, other: Network) -> bool:
@@ -59,6 +66,5 @@ def _lies_within(network: Network, other: Network) -> bool:
 
 def is_public(address: str) -> bool:
     """Whether an IP address, as a resolver gave it, is one of the Internet's, of nobody's own network."""
-    bare = ip_address(address.partition("%")[0])
-    plain = bare.ipv4_mapped if isinstance(bare, IPv6Address) and bare.ipv4_mapped else bare
+    plain = _plain(address)
     return plain.is_global and not plain.is_multicast and not any(plain in network for network in _SPECIAL)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from config.reach import Reach
 
-
-@dataclass(frozen=True, slots=True)
-class HTTPProxy:
-    """A proxy that is asked for what lies at a URL."""
-
-    host: str
-    port: int
+if TYPE_CHECKING:
+    from config.model import Proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +19,7 @@ class Fetching:
     """Whether lists are fetched from where certificates say they are."""
     ocsp: bool = False
     """Whether CAs are asked by OCSP, which tells them who looks at which certificate."""
-    proxy: HTTPProxy | None = None
+    proxy: Proxy | None = None
     allow: tuple[Reach, ...] = ()
     """Addresses beside the public ones, at the ports 80 and 443 of which everything may be fetched."""
     every: float = 4 * 3600.0

@@ -282,7 +282,7 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
         "every": duration_text(endpoint.every),
         "timeout": duration_text(endpoint.timeout),
         "minimum_version": str(endpoint.minimum_version),
-        "offers": {"every": duration_text(endpoint.offers_every)} if endpoint.offers_every else None,
+        "supported": {"every": duration_text(endpoint.supported_every)} if endpoint.supported_every else None,
         "tls": _tls(endpoint.tls),
         "clients": list(endpoint.clients),
         "thresholds": _thresholds(endpoint.thresholds),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 
@@ -361,6 +363,19 @@ class UnreadableReason(StrEnum):
     """A fault of certvigil itself; its log tells where."""
 
 
+class SourceState(StrEnum):
+    """How a revocation list at a URL, or an OCSP responder, stands that a certificate names."""
+
+    HELD = "held"
+    """It has given something, and goes on doing so."""
+    AWAITED = "awaited"
+    """Nothing has come yet."""
+    FAILED = "failed"
+    """Several requests in a row have failed."""
+    LEFT_OUT = "left_out"
+    """It is not asked, because there are too many."""
+
+
 class UnreachableReason(StrEnum):
     """Why an endpoint gave no facts."""
 
@@ -483,6 +498,27 @@ class EndpointProtocol(StrEnum):
     """MySQL's and MariaDB's own."""
     RDP = "rdp"
     """The negotiation of security in MS-RDPBCGR."""
+
+
+STARTTLS_PORTS: Final[Mapping[EndpointProtocol, tuple[int, ...]]] = MappingProxyType(
+    {
+        EndpointProtocol.FTP: (21,),
+        EndpointProtocol.IMAP: (143,),
+        EndpointProtocol.IRC: (6667,),
+        EndpointProtocol.LDAP: (389,),
+        EndpointProtocol.LMTP: (24,),
+        EndpointProtocol.MYSQL: (3306,),
+        EndpointProtocol.NNTP: (119,),
+        EndpointProtocol.POP3: (110,),
+        EndpointProtocol.POSTGRES: (5432,),
+        EndpointProtocol.RDP: (3389,),
+        EndpointProtocol.SIEVE: (4190,),
+        EndpointProtocol.SMTP: (25, 587),
+        EndpointProtocol.XMPP: (5222,),
+        EndpointProtocol.XMPP_SERVER: (5269,),
+    }
+)
+"""The usual ports of protocols that begin in the clear; the first is that of a URL without a port."""
 
 
 class ServerSoftware(StrEnum):

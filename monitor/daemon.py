@@ -143,7 +143,7 @@ class Daemon:
         await self._meet_actor()
         self.parts.look.sets.reconfigure()
         self.parts.look.endpoints.reconfigure()
-        self.parts.look.offers.reconfigure()
+        self.parts.look.supported.reconfigure()
         for each in (*wiring.running(self.parts), self._announce(), self._keep_house()):
             self._spawn(each)
         calendar = AsyncIOScheduler(timezone="UTC")

@@ -187,12 +187,12 @@ class RevocationListObject(TypedDict):
     """Why nothing may be told by it."""
 
 
-class OfferedVersionObject(TypedDict):
+class SupportedVersionObject(TypedDict):
     """A version of TLS that a server takes, and with it what."""
 
     version: str
     allowed: bool
-    ciphers: list[OfferedCipherObject]
+    ciphers: list[SupportedCipherObject]
     groups: list[str]
     prime_bits: int
     """Of the shortest Diffie-Hellman exchange that is in no named group; 0 where there is none."""
@@ -200,7 +200,7 @@ class OfferedVersionObject(TypedDict):
     """Schemes by which it signed, of TLS 1.2 and 1.3."""
 
 
-class OfferedCipherObject(TypedDict):
+class SupportedCipherObject(TypedDict):
     """A cipher that a server takes."""
 
     name: str
@@ -209,11 +209,11 @@ class OfferedCipherObject(TypedDict):
     """By the site's list; without one, by RFC 9325."""
 
 
-class OffersObject(TypedDict):
+class SupportedObject(TypedDict):
     """Everything that a server takes."""
 
     address: str
-    versions: list[OfferedVersionObject]
+    versions: list[SupportedVersionObject]
     hybrid_groups: list[str]
     """Those of post-quantum cryptography."""
     classical_fallback: bool
@@ -333,7 +333,7 @@ def revocation_list_object(known: RevocationList) -> RevocationListObject:
     }
 
 
-def offers_object(supported: Supported, allowed: AllowedTLS) -> OffersObject:
+def supported_object(supported: Supported, allowed: AllowedTLS) -> SupportedObject:
     """Return everything that a server takes, and whether it is allowed."""
     return {
         "address": supported.address,

@@ -17,7 +17,8 @@ from monitor.actor.request import Verb
 from monitor.decide.situation import Situation
 from monitor.http import DaemonStatus
 from monitor.inventory import inventory
-from monitor.look.demand import ProbeRequest, RefusedProbe
+from monitor.look.demand import ProbeRequest
+from monitor.look.demand_places import RefusedProbe
 from monitor.metrics import Piece, piece
 from monitor.metrics.probed import Probed, ProbedFiles
 from monitor.notify.notifier import Notifier

@@ -33,10 +33,10 @@ from monitor.decide.table import DecisionTable
 from monitor.look.demand import Prober
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
-from monitor.look.offers import OffersMonitor
 from monitor.look.reading import ArtefactReader
 from monitor.look.revocation import RevocationFetcher
 from monitor.look.sets import SetMonitor
+from monitor.look.supported import SupportedMonitor
 from monitor.look.undeclared import UndeclaredPorts
 from monitor.metrics import Counters, Page
 from monitor.metrics.x509_cert import FileCertificates
@@ -108,7 +108,7 @@ class LookParts:
     """The parts that look at files, sets and endpoints."""
 
     endpoints: EndpointMonitor
-    offers: OffersMonitor
+    supported: SupportedMonitor
     sets: SetMonitor
     files: FileMonitor
     prober: Prober
@@ -218,7 +218,7 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
     set_registry = SetRegistry(registry)
     endpoint_registry = EndpointRegistry(set_registry)
     endpoints = EndpointMonitor(endpoint_registry, bus, pools.judge)
-    offers = OffersMonitor(endpoint_registry, endpoints.hasten)
+    supported = SupportedMonitor(endpoint_registry, endpoints.hasten)
     reader = ArtefactReader(partial(_actor_socket, registry), pools.sets, bus.send)
     sets = SetMonitor(set_registry, bus, pools.sets, event_latency=counters.event_latency, read=reader.read)
     files = FileMonitor(
@@ -232,9 +232,11 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         helpers=helpers,
     )
     prober = Prober(pools.judge, pools.probed, registry.config.settings.concurrency)
-    revocation = RevocationFetcher(registry, pools.judge, endpoints.hasten, counters.revocation_fetched)
+    revocation = RevocationFetcher(
+        registry, pools.judge, endpoints.hasten, counters.revocation_fetched, counters.revocation_sources
+    )
     undeclared = UndeclaredPorts(registry, partial(state.own.report, "undeclared"), pools.judge)
-    return LookParts(endpoints, offers, sets, files, prober, revocation, undeclared)
+    return LookParts(endpoints, supported, sets, files, prober, revocation, undeclared)
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
@@ -299,7 +301,7 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     look.sets.reconfigure()
     look.endpoints.reconfigure()
     look.undeclared.reconfigure()
-    look.offers.reconfigure()
+    look.supported.reconfigure()
     look.prober.reconfigure(config.settings.concurrency)
     look.revocation.reconfigure()
     notify.notifier.reconfigure(config)
@@ -316,7 +318,7 @@ def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
         look.files,
         look.sets,
         look.endpoints,
-        look.offers,
+        look.supported,
         look.revocation,
         look.undeclared,
         act.inboxes,

@@ -27,7 +27,7 @@ from probes.judge.sharing import SharingServer, judge_shared
 from probes.judge.source import judge_endpoint_source, judge_file_source
 from probes.judge.state import OnDisk, judge_agreement, judge_served
 from probes.judge.time import boundaries, judge_time
-from probes.judge.tls import judge_offers, judge_tls
+from probes.judge.tls import judge_supported, judge_tls
 from probes.observation import EndpointObservation, FileObservation, Presented
 from probes.revocation.evidence import NO_EVIDENCE, Evidence
 from probes.tls.support import Supported
@@ -276,7 +276,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
         context.elsewhere,
         endpoint.thresholds,
         Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
-        context.revocation.beside({find_leaf(each.chain).sha256: each.staple for each in presented if each.staple}),
+        context.revocation.beside((find_leaf(each.chain).sha256, each.staple) for each in presented if each.staple),
     )
     reception = judge_presented((each.chain for each in presented), audience, now)
     failures = 1 if context.just_went_dark else context.failures_in_a_row
@@ -286,7 +286,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
         findings += judge_tls(each, endpoint.tls)
         findings += judge_staple(each)
     if context.supported is not None:
-        findings += judge_offers(context.supported, endpoint.tls)
+        findings += judge_supported(context.supported, endpoint.tls)
     findings += judge_agreement(presented, endpoint.key_types if len(endpoint.key_types) > 1 else ())
     for view in context.views:
         findings += judge_validation(view)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
 import os
-from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,17 +11,12 @@ from config.model import FileTarget
 from config.text import Printable, printable
 from config.vocabulary import FileRole
 from probes.certificate import Certificate
+from probes.container.document import CERTIFICATES_OF_KUBECONFIG, NO_CONTENT, content_of
 from probes.file import look_into
 
 MOST_ENTRIES: Final = 1_000
 
 NO_FAULT: Final = Printable("")
-
-_LISTS: Final = (
-    ("cluster", "clusters", "certificate-authority"),
-    ("user", "users", "client-certificate"),
-)
-"""What is told, the list, and the key of the certificate; with `-data` behind it, the certificate itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +42,7 @@ def kubeconfig_entries(document: Any, directory: str) -> tuple[KubeconfigEntry, 
 
 
 def _entries(document: Any, directory: str) -> Iterator[KubeconfigEntry]:
-    for kind, plural, key in _LISTS:
+    for plural, kind, key in CERTIFICATES_OF_KUBECONFIG:
         listed = document.get(plural) if isinstance(document, dict) else None
         for each in listed if isinstance(listed, list) else ():
             inside = each.get(kind) if isinstance(each, dict) else None
@@ -64,10 +57,9 @@ def _entries(document: Any, directory: str) -> Iterator[KubeconfigEntry]:
 
 
 def _within(kind: str, name: Printable, encoded: str) -> KubeconfigEntry:
-    try:
-        data = b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        return KubeconfigEntry(kind, name, fault=Printable("it is no base64"))
+    data = content_of(encoded)
+    if data is None:
+        return KubeconfigEntry(kind, name, fault=NO_CONTENT)
     seen = look_into(data, FileTarget("", "", FileRole.LISTED), 0.0)
     if seen.failure is not None:
         return KubeconfigEntry(kind, name, fault=seen.failure.detail)

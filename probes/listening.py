@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from config.text import Printable, printable
-from config.vocabulary import EndpointProtocol
+from config.vocabulary import STARTTLS_PORTS, EndpointProtocol
 
 PROC: Final = "/proc"
 _TABLES: Final = {"tcp": socket.AF_INET, "tcp6": socket.AF_INET6}
@@ -29,28 +29,12 @@ _CONTAINERS: Final = ("docker", "libpod", "lxc", "kubepods", "machine.slice", "c
 """Parts of the path of a container's control group."""
 
 
-_STARTTLS: Final = {
-    21: EndpointProtocol.FTP,
-    24: EndpointProtocol.LMTP,
-    25: EndpointProtocol.SMTP,
-    110: EndpointProtocol.POP3,
-    119: EndpointProtocol.NNTP,
-    143: EndpointProtocol.IMAP,
-    389: EndpointProtocol.LDAP,
-    587: EndpointProtocol.SMTP,
-    3306: EndpointProtocol.MYSQL,
-    3389: EndpointProtocol.RDP,
-    4190: EndpointProtocol.SIEVE,
-    5222: EndpointProtocol.XMPP,
-    5269: EndpointProtocol.XMPP_SERVER,
-    5432: EndpointProtocol.POSTGRES,
-    6667: EndpointProtocol.IRC,
-}
+_BY_PORT: Final = {port: protocol for protocol, ports in STARTTLS_PORTS.items() for port in ports}
 
 
 def likely_protocols(port: int) -> tuple[EndpointProtocol, ...]:
     """Return what a port may speak, the likeliest first: its usual protocol in the clear, and TLS at once."""
-    usual = _STARTTLS.get(port)
+    usual = _BY_PORT.get(port)
     return (EndpointProtocol.TLS,) if usual is None else (usual, EndpointProtocol.TLS)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -24,8 +23,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from config.text import Printable, harmless, printable, sentence
 from probes.certificate import Certificate, certificate
 from probes.chain import signed
-from probes.encoding import DERError, element_end, enter
+from probes.encoding import DERError, elements, first_element
 from probes.observation import Presented
+from probes.remembered import Remembered
 
 MOST_BYTES: Final = 64 * 1024
 """Of a response; usual ones have less than 3 KiB."""
@@ -83,14 +83,21 @@ class OCSPAnswer:
         return Printable("")
 
 
-@lru_cache(maxsize=1024)
+_read: Final = Remembered["OCSPAnswer | OCSPFault"](1024)
+
+
 def ocsp_answer(der: bytes, subject: Certificate, issuers: Sequence[Certificate]) -> OCSPAnswer | OCSPFault:
-    """Return what an OCSP response in DER says of `subject`; `issuers` (a tuple) are candidates for its issuer.
+    """Return what an OCSP response in DER says of `subject`; `issuers` are candidates for its issuer.
 
     Raises nothing: a response may be any bytes. Without the issuer the answer is there, and proves nothing.
     """
     if len(der) > MOST_BYTES:
         return OCSPFault(sentence("is larger than {} bytes", MOST_BYTES))
+    key = (hashlib.sha256(der).digest(), subject.sha256, *(each.sha256 for each in issuers))
+    return _read.get(key, lambda: _read_answer(der, subject, issuers))
+
+
+def _read_answer(der: bytes, subject: Certificate, issuers: Sequence[Certificate]) -> OCSPAnswer | OCSPFault:
     try:
         response = ocsp.load_der_ocsp_response(der)
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
@@ -148,15 +155,10 @@ def _digest(algorithm: hashes.HashAlgorithm, data: bytes) -> bytes:
 
 def _key_bits(holder: Certificate) -> bytes:
     """Return the bits of the public key, without the octets around them (RFC 6960, 4.1.1)."""
-    spki = holder.outline().public_key
-    at, _ = enter(spki, 0)
-    at = element_end(spki, at)
-    end = element_end(spki, at)
-    length = spki[at + 1]
-    start = at + 2 + (length & 0x7F if length & 0x80 else 0)
-    if spki[start] != 0:
+    bits = elements(first_element(holder.outline().public_key).content)[1]
+    if not bits.content.startswith(b"\0"):
         raise DERError("the public key has unused bits")
-    return spki[start + 1 : end]
+    return bits.content[1:]
 
 
 def _signer(response: ocsp.OCSPResponse, issuer: Certificate | None) -> tuple[Certificate | None, Printable]:
@@ -224,6 +226,19 @@ def _made_by(holder: Certificate, response: ocsp.OCSPResponse) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def answer_boundaries(der: bytes) -> tuple[float, ...]:
+    """Return the Unix times at which an OCSP response begins or ceases to prove something; raises nothing."""
+    if len(der) > MOST_BYTES:
+        return ()
+    try:
+        response = ocsp.load_der_ocsp_response(der)
+        begins = [_unix(each.this_update_utc) - CLOCK_SKEW for each in response.responses]
+        ends = [each.next_update_utc for each in response.responses]
+    except Exception:  # noqa: BLE001 (as above)
+        return ()
+    return (*begins, *(_unix(each) + CLOCK_SKEW + 1 for each in ends if each is not None))
 
 
 def staple_of(presented: Presented, others: Iterable[Certificate] = ()) -> OCSPAnswer | OCSPFault | None:

@@ -13,7 +13,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from config.text import Printable
-from probes.encoding import CONTEXT_0, SEQUENCE, TIMES, DERError, Element, elements, encoded, first_element
+from probes.encoding import (
+    CONTEXT_0,
+    SEQUENCE,
+    TIMES,
+    DERError,
+    Element,
+    elements,
+    encoded,
+    first_element,
+    object_identifier,
+)
 
 _DEFAULT: Final = Printable("X.690 11.5: a default value must not be written")
 _BOOLEAN: Final = Printable("X.690 11.1: a BOOLEAN that is true must be FF")
@@ -279,7 +289,8 @@ def extensions_in(der: bytes) -> tuple[Extension, ...]:
     """Return the extensions of a certificate; raises DERError, IndexError."""
     fields = elements(first_element(first_element(der).content).content)
     found = (elements(first_element(each.content).content) for each in fields if each.tag == _EXTENSIONS)
-    return tuple(Extension(_dotted(elements(one.content)[0].content), one.whole) for each in found for one in each)
+    named = ((elements(one.content)[0].content, one.whole) for each in found for one in each)
+    return tuple(Extension(object_identifier(name), whole) for name, whole in named)
 
 
 def with_extensions(der: bytes, extensions: Sequence[Extension]) -> bytes:
@@ -289,15 +300,3 @@ def with_extensions(der: bytes, extensions: Sequence[Extension]) -> bytes:
     if extensions:
         fields.append(encoded(_EXTENSIONS, encoded(SEQUENCE, b"".join(each.whole for each in extensions))))
     return encoded(SEQUENCE, b"".join((encoded(SEQUENCE, b"".join(fields)), *(each.whole for each in signature))))
-
-
-def _dotted(identifier: bytes) -> str:
-    """Return an object identifier in dots (X.690, 8.19)."""
-    numbers, number = list[int](), 0
-    for octet in identifier:
-        number = number << 7 | octet & 0x7F
-        if not octet & 0x80:
-            numbers.append(number)
-            number = 0
-    first = numbers[0] if numbers else 0
-    return ".".join(map(str, (min(first // 40, 2), first - 40 * min(first // 40, 2), *numbers[1:])))

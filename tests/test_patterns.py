@@ -27,7 +27,6 @@ MADE: Final = frozenset(
         # Of the configuration, which are refused where their choices multiply.
         "config.pattern: text",
         "probes.find: watch.expression",
-        "config.probing: pattern",
         "probes.tls.preamble.dialogue: turn.expect",
         # Of a path, letter by letter, in the first lines that a service's test has printed.
         "actions.refusal: f'(?<![\\\\w./-]){re.escape(printable(path))}(?![\\\\w/-]|\\\\.\\\\w)'",

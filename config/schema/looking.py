@@ -98,7 +98,7 @@ class WatchSection(Section):
         )
 
 
-class OffersSection(Section):
+class SupportedSection(Section):
     """When a server is asked for everything that it takes."""
 
     every: LongInterval = default_duration(7 * model.DAY)
@@ -124,12 +124,12 @@ class _Looking(Section):
     proxy_protocol: Annotated[ProxyProtocolVersion, Field(strict=False)] | None = None
     """The version of the PROXY protocol whose header the server expects, as behind a load balancer."""
     every: Interval = default_duration(_ENDPOINT.every)
-    """The time between two looks."""
+    """The time between two looks: a failure that begins and ends between two of them is not seen."""
     timeout: Interval = default_duration(_ENDPOINT.timeout)
     """The time limit of a look."""
     minimum_version: Version = _ENDPOINT.minimum_version
     """The lowest TLS version that certvigil itself accepts. It is low, to see old servers as well."""
-    offers: OffersSection | None = None
+    supported: SupportedSection | None = None
     """Ask the server now and then for every version, cipher and group that it takes; without this key, never."""
     tls: NegotiationSection = NegotiationSection()
     """The TLS versions and ciphers that may be negotiated without a finding; by default as in the whole configuration.
@@ -215,7 +215,7 @@ class _Looking(Section):
             proxy_protocol=self.proxy_protocol,
             sends_intermediates=self.sends_intermediates,
             default_certificate=self._default(default),
-            offers_every=self.offers.every if self.offers else None,
+            supported_every=self.supported.every if self.supported else None,
             labels=labels_of(self.labels),
         )
 

@@ -7,6 +7,7 @@ from typing import Final
 from config import revocation
 from config.address import split_proxy
 from config.fields import AbsolutePath, HTTPProxyURL, Interval, Mebibytes, default_duration
+from config.model import Proxy
 from config.schema.export import ReachSection
 from config.schema.section import Section
 
@@ -36,7 +37,7 @@ class FetchSection(Section):
         return revocation.Fetching(
             self.crls,
             self.ocsp,
-            None if self.proxy is None else revocation.HTTPProxy(*split_proxy(self.proxy)[1:]),
+            None if self.proxy is None else Proxy(*split_proxy(self.proxy)),
             tuple(each.build() for each in self.allow),
             self.every,
             self.timeout,

@@ -18,7 +18,7 @@ from actions.compact import compact, is_due
 from actions.component_files import held_by, keystore_password
 from actions.component_site import ComponentSite, LastSet
 from actions.journal import Journal, JournalError, Record
-from actions.journal_state import JournalState
+from actions.journal_state import JournalState, TakenIn
 from actions.lines import had_no_chain, presentable
 from actions.plan import Ill
 from actions.plan_activation import plan_activation
@@ -49,17 +49,6 @@ from probes.tls.drive import look_blocking
 log: Log = logging.getLogger("certvigil.actor")
 
 
-@dataclass(slots=True)
-class _TakenIn:
-    """Records of the journal, and what they amount to, once somebody has asked for it."""
-
-    records: Sequence[Record] = ()
-    number: int = 0
-    """How many of them: the journal adds to the same sequence."""
-    state: JournalState | None = None
-    transactions: Transactions | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class ActorContext:
     """The things that an action needs under one configuration."""
@@ -69,7 +58,9 @@ class ActorContext:
     transaction: TransactionContext
     store_eyes: StoreEyes
     """How clients of trust stores are looked at."""
-    _taken_in: _TakenIn = field(default_factory=_TakenIn, init=False, repr=False, compare=False)
+    _transactions: TakenIn[Transactions] = field(
+        default_factory=partial(TakenIn, Transactions.of), init=False, repr=False, compare=False
+    )
 
     @property
     def config(self) -> Config:
@@ -81,26 +72,12 @@ class ActorContext:
         return self.transaction.journal.records()
 
     def journal_state(self) -> JournalState:
-        """Return the state that the journal's records amount to, not to be changed; raises JournalError, OSError.
-
-        The records are taken in once for as long as nobody adds one. A state that was returned stays as it is.
-        """
-        known = self._known()
-        known.state = known.state or JournalState.of(known.records)
-        return known.state
+        """Return the state that the journal's records make, not to be changed; raises JournalError, OSError."""
+        return self.transaction.journal_state()
 
     def transactions(self) -> Transactions:
         """Return the transactions of the journal, as `journal_state`; raises JournalError, OSError."""
-        known = self._known()
-        known.transactions = known.transactions or Transactions.of(known.records)
-        return known.transactions
-
-    def _known(self) -> _TakenIn:
-        """Return what is taken in of the records that there are now."""
-        known, records = self._taken_in, self.records()
-        if known.records is not records or known.number != len(records):
-            known.records, known.number, known.state, known.transactions = records, len(records), None, None
-        return known
+        return self._transactions.of(self.records())
 
     def site(
         self,

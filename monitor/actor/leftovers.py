@@ -17,7 +17,6 @@ from actions import aside
 from actions.backup import BackupError
 from actions.ending import Ending, Outcome
 from actions.journal import JournalError
-from actions.journal_state import unfinished
 from actions.late import Compared, look_again
 from actions.recover import left_to_others, recover
 from config.text import Log, Printable, harmless, printable
@@ -77,8 +76,8 @@ class Leftovers:
     def attend(self) -> float:
         """Do all due work; return the seconds until the next work. Raises JournalError, BackupError, OSError."""
         with self._context() as context:
-            now, records = context.world.now(), context.transaction.journal.records()
-            kept, half_done = aside.linked_files(records).values(), bool(unfinished(records))
+            now, journal_state = context.world.now(), context.journal_state()
+            kept, half_done = journal_state.aside.values(), bool(journal_state.unfinished)
             old_offers = time.monotonic() - self._offers_seen >= OFFERS
             if not half_done and not old_offers and not any(each.is_due(now) for each in kept):
                 return aside.until_due(kept, now, LONGEST)

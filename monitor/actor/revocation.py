@@ -32,8 +32,8 @@ from probes.judge.client import View
 from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.ocsp import OCSPAnswer, ocsp_answer
 from probes.opening import open_for_others
-from probes.revocation.crl import RevocationList, lists_in
-from probes.revocation.evidence import NO_EVIDENCE, Evidence
+from probes.revocation.crl import ListScope, RevocationList, lists_in
+from probes.revocation.evidence import NO_EVIDENCE, Evidence, answers_about
 from probes.revocation.places import answer_file, answer_key, delta_urls, list_file, list_urls, responder_urls
 from probes.revocation.status import why_not
 
@@ -76,17 +76,28 @@ def evidence_about(
         seen = _Seen(world, trust_context.config.settings.actor.directory)
         for issuer in dict.fromkeys(issuer for _, issuer in pairs):
             valid = [each for each in at_hand if not why_not(each, issuer, now)]
-            # The newest first, so that an older one beside it is told by it.
-            for each in sorted(valid, key=lambda known: known.age_order, reverse=True):
+            for each in _newest(valid):
                 if seen.is_newest(each, issuer):
                     counting[each] = None
-        answers = {
-            certificate.sha256: der
+        answers = answers_about(
+            (certificate.sha256, der)
             for (certificate, issuer), der, answer in _answers(trust_context.config, pairs)
             if not answer.why_no_proof(now) and seen.is_newest_answer(certificate, issuer, answer)
-        }
+        )
         seen.keep()
     return Evidence(tuple(counting), answers=answers)
+
+
+def _newest(valid: Sequence[RevocationList]) -> Iterator[RevocationList]:
+    """Yield the newest lists of one CA for each scope: old ones lie beside new ones in many folders."""
+    newest: dict[object, AgeOrder] = {}
+    for each in valid:
+        newest[_kind(each)] = max(each.age_order, newest.get(_kind(each), each.age_order))
+    return (each for each in valid if each.age_order == newest[_kind(each)])
+
+
+def _kind(known: RevocationList) -> tuple[ListScope, bool]:
+    return known.scope, known.base is None
 
 
 def _configured(patterns: tuple[str, ...]) -> Iterator[RevocationList]:
@@ -144,7 +155,7 @@ class _Seen:
 
     def is_newest(self, known: RevocationList, issuer: Certificate) -> bool:
         """Whether no newer list of its kind was gone by; it is remembered then."""
-        kind = hashlib.sha256(repr((issuer.public_key_sha256(), known.scope, known.base is None)).encode()).hexdigest()
+        kind = hashlib.sha256(repr((issuer.public_key_sha256(), *_kind(known))).encode()).hexdigest()
         if not self._is_newest(kind, known.age_order):
             log.warning("passed over a revocation list of %s that is older than one before", known.issuer)
             return False

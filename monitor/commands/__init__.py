@@ -144,10 +144,10 @@ def check(
         typer.Option(help="The kind of key to ask for, of a server that has both kinds."),
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for each endpoint.", min=0.1)] = 10.0,
-    offers: Annotated[
+    supported: Annotated[
         bool,
         typer.Option(
-            "--offers",
+            "--supported",
             help="Ask each endpoint for every version, cipher and group that it takes: about a hundred connections.",
         ),
     ] = False,
@@ -175,7 +175,7 @@ def check(
         proxy_protocol=proxy_protocol,
         key_type=None if key_type is None else KeyKind(key_type),
         timeout=timeout,
-        offers=offers,
+        supported=supported,
         as_json=as_json,
     )
     raise typer.Exit(run(targets, options))
@@ -318,7 +318,7 @@ def explain(
 @app.command(rich_help_panel=Panel.WATCH)
 def discover(
     out: Annotated[
-        str | None, typer.Option("--write", metavar="FILE", help="Write a configuration to this new file.")
+        str | None, typer.Option("--out", metavar="FILE", help="Write a configuration to this new file.")
     ] = None,
     only: Annotated[
         list[int], typer.Option("--port", metavar="PORT", help="Look at this port alone; repeatable.")
@@ -427,7 +427,7 @@ def init(
 ) -> None:
     """Write a configuration from what is on this host. What it does not show is asked for, or given by --set.
 
-    Without a profile it is what `certvigil discover --write` writes. Nothing is overwritten. Exit code: 0, or 3 where a
+    Without a profile it is what `certvigil discover --out` writes. Nothing is overwritten. Exit code: 0, or 3 where a
     parameter is missing or nothing was written.
     """
     if profile is None:
@@ -996,8 +996,8 @@ def trust_export(
         typer.Option("--entry", metavar="ALIAS|SHA256", help="Only this certificate; repeatable. Else all of them."),
     ] = [],  # noqa: B006
     form: Annotated[ExportFormat, typer.Option("--format", help="The format.")] = ExportFormat.PEM,
-    output: Annotated[
-        str | None, typer.Option("--output", metavar="FILE", help="A new file; by default standard output.")
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="A new file; by default standard output.")
     ] = None,
     password_file: Annotated[
         str | None, typer.Option("--password-file", metavar="FILE", help="The password of the PKCS#12 keystore.")
@@ -1007,7 +1007,7 @@ def trust_export(
     """Export trusted certificates as PEM, DER or PKCS#12, for another machine."""
     from monitor.commands.trust import ExportOptions, export
 
-    raise typer.Exit(export(store, config, ExportOptions(tuple(entries), form, output, password_file)))
+    raise typer.Exit(export(store, config, ExportOptions(tuple(entries), form, out, password_file)))
 
 
 @app.command("json-schema", rich_help_panel=Panel.DAEMON)
@@ -1062,14 +1062,14 @@ def config_show(path: ConfigArgument = None, config: ConfigPath = DEFAULT_CONFIG
 def config_units(
     path: ConfigArgument = None,
     config: ConfigPath = DEFAULT_CONFIG,
-    output: Annotated[
-        str | None, typer.Option("--output", metavar="DIR", help="Write them below this directory, such as /etc.")
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="DIR", help="Write them below this directory, such as /etc.")
     ] = None,
 ) -> None:
     """Print the systemd units of daemon, actor and recovery, with their users and directories."""
     from monitor.commands.units import units
 
-    raise typer.Exit(units(_configuration(path, config), output))
+    raise typer.Exit(units(_configuration(path, config), out))
 
 
 @notify_app.command("test")

@@ -106,7 +106,7 @@ class CheckOptions:
     proxy_protocol: ProxyProtocolVersion | None = None
     key_type: KeyKind | None = None
     timeout: float = 10.0
-    offers: bool = False
+    supported: bool = False
     """Whether to ask each endpoint for everything that it takes."""
     as_json: bool = False
 
@@ -121,7 +121,7 @@ class _Task:
     view: View | None
     """Of the client; None where there is neither an endpoint nor a client for files."""
     manner: Manner
-    offers: bool = False
+    supported: bool = False
 
     @property
     def now(self) -> float:
@@ -180,10 +180,10 @@ def _task(targets: Sequence[str], options: CheckOptions) -> _Task:
     if key is not None and not endpoints and all(each.role is FileRole.FOUND for each in files):
         raise UsageError("--key is compared with a certificate: give the file with the certificate, or an endpoint")
     names = () if options.name is None else (options.name,)
-    if options.offers and not endpoints:
-        raise UsageError("--offers is about endpoints: give one, such as HOST:PORT")
+    if options.supported and not endpoints:
+        raise UsageError("--supported is about endpoints: give one, such as HOST:PORT")
     manner = Manner(view if as_client else None, names, key, now)
-    return _Task(given, files, endpoints, view, manner, options.offers)
+    return _Task(given, files, endpoints, view, manner, options.supported)
 
 
 def _view(options: CheckOptions) -> View:
@@ -287,7 +287,7 @@ async def _check_endpoints(task: _Task) -> list[Checked]:
     async def one(endpoint: Endpoint) -> Checked:
         async with room:
             observation: EndpointObservation = await look(endpoint, now)
-            supported = await _supported(endpoint, observation, now) if task.offers else None
+            supported = await _supported(endpoint, observation, now) if task.supported else None
         # There is no second look that could be awaited.
         context = EndpointContext(endpoint, (view,), failures_in_a_row=UNREACHABLE_AFTER, supported=supported)
         findings = [*assess_endpoint(observation, context, now).findings, *(key.exposed if key else ())]
@@ -332,7 +332,7 @@ def _show(
     for each in checked:
         screen.target(harmless(each.target), each.verdict, each.findings, _notes(each, task.anchors))
         if each.supported is not None:
-            _show_offers(screen, each.supported, each.tls)
+            _show_supported(screen, each.supported, each.tls)
         shown = list(_certificates(each))
         for position, (certificate, alias) in enumerate(shown[:_BUNDLE]):
             issuer = issuing_key(certificate, (*each.chain, *task.anchors))
@@ -345,10 +345,10 @@ def _show(
         _show_passed_over(screen, directory, some)
 
 
-def _show_offers(screen: Screen, supported: Supported, allowed: AllowedTLS) -> None:
+def _show_supported(screen: Screen, supported: Supported, allowed: AllowedTLS) -> None:
     """Print everything that an endpoint takes: of each version, what is not allowed comes first."""
     screen.say("{} was asked in {} connections, and takes:", supported.address, supported.connections)
-    rows = [(harmless(one.version), *row) for one in supported.versions for row in _offered(one, allowed)]
+    rows = [(harmless(one.version), *row) for one in supported.versions for row in _taken(one, allowed)]
     screen.table(("version", "allowed", "takes"), rows)
     hybrid = supported.hybrid_groups
     if not hybrid:
@@ -362,7 +362,7 @@ def _show_offers(screen: Screen, supported: Supported, allowed: AllowedTLS) -> N
         screen.entry("     unclear ", sentence("the server may take more: it {}", why), "magenta", "magenta")
 
 
-def _offered(one: SupportedVersion, allowed: AllowedTLS) -> Iterator[tuple[Printable, Printable]]:
+def _taken(one: SupportedVersion, allowed: AllowedTLS) -> Iterator[tuple[Printable, Printable]]:
     """Yield what is taken with one version, each with whether it is allowed."""
     version_allowed = one.version in allowed.protocols
     by_fault: dict[bool, list[Printable]] = {True: [], False: []}

@@ -15,8 +15,8 @@ from monitor.dialect import (
     certificate_object,
     iso,
     keystore_object,
-    offers_object,
     revocation_list_object,
+    supported_object,
 )
 from probes.certificate import Certificate
 from probes.chain import find_leaf, signed
@@ -109,7 +109,7 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
         "keystore": checked.keystore and keystore_object(checked.keystore),
         "revocation_lists": [revocation_list_object(each) for each in checked.lists],
         "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why, "also": key.also},
-        "offers": checked.supported and offers_object(checked.supported, checked.tls),
+        "supported": checked.supported and supported_object(checked.supported, checked.tls),
     }
 
 

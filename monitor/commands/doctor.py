@@ -219,9 +219,7 @@ def _needs_actor(config: Config) -> bool:
     return acts or any(each.keys is Keys.READ for each in config.components.values())
 
 
-_MAKE_USERS: Final = Printable(
-    "make the users of the units: certvigil config units --output /etc, then systemd-sysusers"
-)
+_MAKE_USERS: Final = Printable("make the users of the units: certvigil config units --out /etc, then systemd-sysusers")
 
 
 def _users(config: Config) -> Iterator[Checkup]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from config.address import join_address, split_address
 from config.model import Endpoint, FileTarget, Watch
 from config.text import harmless, printable, sentence
-from config.vocabulary import EndpointProtocol, FileRole, UnreadableReason
+from config.vocabulary import STARTTLS_PORTS, EndpointProtocol, FileRole, UnreadableReason
 from probes.find import Found, find
 from probes.observation import Unreadable
 
@@ -38,22 +38,9 @@ _SCHEMES: Final[Mapping[str, _Scheme]] = {
     "https": _Scheme(EndpointProtocol.TLS, 443),
     "tls": _Scheme(EndpointProtocol.TLS, None),
     # In the clear at first
-    "ftp": _Scheme(EndpointProtocol.FTP, 21),
-    "imap": _Scheme(EndpointProtocol.IMAP, 143),
-    "irc": _Scheme(EndpointProtocol.IRC, 6667),
-    "ldap": _Scheme(EndpointProtocol.LDAP, 389),
-    "lmtp": _Scheme(EndpointProtocol.LMTP, 24),
-    "mysql": _Scheme(EndpointProtocol.MYSQL, 3306),
-    "nntp": _Scheme(EndpointProtocol.NNTP, 119),
-    "pop3": _Scheme(EndpointProtocol.POP3, 110),
-    "postgres": _Scheme(EndpointProtocol.POSTGRES, 5432),
+    **{str(each): _Scheme(each, ports[0]) for each, ports in STARTTLS_PORTS.items()},
     "postgresql": _Scheme(EndpointProtocol.POSTGRES, 5432),
     "postgres-direct": _Scheme(EndpointProtocol.POSTGRES_DIRECT, 5432),
-    "rdp": _Scheme(EndpointProtocol.RDP, 3389),
-    "sieve": _Scheme(EndpointProtocol.SIEVE, 4190),
-    "smtp": _Scheme(EndpointProtocol.SMTP, 25),
-    "xmpp": _Scheme(EndpointProtocol.XMPP, 5222),
-    "xmpp-server": _Scheme(EndpointProtocol.XMPP_SERVER, 5269),
     # The same within TLS
     "ftps": _Scheme(EndpointProtocol.TLS, 990),
     "imaps": _Scheme(EndpointProtocol.TLS, 993),

@@ -10,7 +10,7 @@ from actions.plan import Kind
 from config.model import DAY
 from config.pattern import is_one_of
 from config.policy import Action, Notify, Policy, PolicyMatch, Regressed, Replace
-from config.vocabulary import Mode
+from config.vocabulary import Code, Mode
 from config.window import opening
 from monitor.decide.check import NEVER, CheckAnswer, evaluate
 from monitor.decide.decision import PASSED_OVER, Decision, DecisionStatus, kind_of, short_hash
@@ -169,13 +169,18 @@ def _what(kind: Kind, situation: Situation) -> str | None:
         case Kind.REPLACE:
             return situation.candidate.identity if situation.candidate else ""
         case Kind.ACTIVATE:
-            return situation.on_disk
+            # Files whose key is another one's cannot be loaded: the actor refuses them.
+            return None if _is_mismatched(situation) else situation.on_disk
         case Kind.TRUST:
             return None
         case Kind.ROLLBACK:
             replacement = watched(situation)
             # Components that were replaced together are undone together, or not at all.
             return replacement.transaction if replacement and replacement.undoable else None
+
+
+def _is_mismatched(situation: Situation) -> bool:
+    return any(each.code is Code.KEY_MISMATCH and not each.at_endpoint for each in situation.findings)
 
 
 def _step(case: _Case, answer: CheckAnswer) -> DecisionStep:

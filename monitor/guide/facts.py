@@ -9,7 +9,9 @@
 | `COMPONENT.subject`, `.inbox`, `.mode` | what is changed with it: itself, or its group; the inbox of that; the mode |
 | `COMPONENT.restart`, `.stop`, `.start` | commands of its service |
 | `COMPONENT.url`, `.address`, `.name` | of its first endpoint |
-| `COMPONENT.checks` | a list: `check` looks as `clients` do, `look` without their store; `address`, `name`, `url` |
+| `COMPONENT.checks` | a list of looks at its endpoints; `for_each: {at: COMPONENT.checks}` gives each the next facts |
+| `at.check`, `at.look` | arguments of certvigil: to judge as its clients do; to look without their trust store |
+| `at.clients`, `at.address`, `at.name`, `at.port`, `at.url`, `at.target` | its clients; what is looked at |
 | `endpoints.CLIENT` | the same list for the endpoints at which a client connects |
 | `store.STORE.kind`, `.path` | `bundle`, `system`, `mozilla` or `elsewhere`; its file |
 | `store.STORE.restart`, `.stop`, `.start` | commands of the service that reads it |

@@ -8,7 +8,7 @@ import logging
 import os
 import stat
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +18,9 @@ from actions.plan import Change, FileState
 from actions.validate import Terms
 from actions.world import World
 from config.channel import Channel
-from config.document import KeyPath, YAMLDocument, shown
+from config.document import KeyPath, Value, YAMLDocument, shown
 from config.model import Client, Component, Config, TrustStore
+from config.pointer import ANY
 from config.schema.component import UNKNOWN_UNIT
 from config.service import Command, Service
 from config.text import printable
@@ -58,7 +59,7 @@ def doubts(config: Config, document: YAMLDocument) -> Iterator[Doubt]:
     if config.settings.web.config_file is not None:
         yield from _web(config.settings.web.config_file)
     yield from _entry(config)
-    yield from _passwords_of_watches(config)
+    yield from _read_by_daemon(config, document)
     seen: set[Service] = set()
     for component in config.components.values():
         # The unit stands for a service with mistakes.
@@ -126,18 +127,45 @@ def _entry(config: Config) -> Iterator[Doubt]:
         yield Doubt(("actor", "daemon_user"), why)
 
 
-def _passwords_of_watches(config: Config) -> Iterator[Doubt]:
-    """Yield that the daemon, which opens watched keystores itself, may not read the password of one."""
+_OF_ENDPOINT: Final = ("client_certificate", "client_key", "proxy_credentials_file")
+_READ_BY_DAEMON: Final = (
+    ("watch", ANY, "password_file"),
+    ("watch", ANY, "password_files", ANY),
+    *(("endpoints", ANY, each) for each in _OF_ENDPOINT),
+    *(("components", ANY, "endpoints", ANY, each) for each in _OF_ENDPOINT),
+)
+"""Keys of files that the daemon opens by itself; those of components are opened by the actor's reader."""
+
+
+def _read_by_daemon(config: Config, document: YAMLDocument) -> Iterator[Doubt]:
+    """Yield that the daemon may not read a file which it opens by itself."""
     user = HostUser.named(config.settings.actor.daemon_user)
-    for index, watch in enumerate(config.watches if user.exists else ()):
-        for path in watch.password_files:
+    if not user.exists:
+        return
+    for pattern in _READ_BY_DAEMON:
+        for where, path in _at(document.values, pattern, ()):
+            # Anything else is a mistake, which is told as that.
+            if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
+                continue
             try:
                 why = unreadable_for(path, user.uid, user.groups)
             except OSError as error:
                 why = error.strerror or "cannot be looked at"
             if why:
                 problem = f"{printable(path)} cannot be read by {user.name}, as whom the daemon opens it: {why}"
-                yield Doubt(("watch", index, "password_file"), problem)
+                yield Doubt(where, problem)
+
+
+def _at(value: Value, pattern: Sequence[str], above: KeyPath) -> Iterator[tuple[KeyPath, Value]]:
+    """Yield each value whose path in a document matches the pattern, and that path."""
+    if not pattern:
+        yield above, value
+        return
+    step, *rest = pattern
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inside:
+        if step in {ANY, key}:
+            yield from _at(each, rest, (*above, key))
 
 
 def _section(document: YAMLDocument, name: str) -> dict[str, object]:

@@ -32,7 +32,7 @@ from config.vocabulary import (
 from monitor.act.status import ComponentStatus, Waiting
 from monitor.decide import decision as decided
 from monitor.decide.decision import DecisionStatus
-from monitor.dialect import address_object, certificate_object, edge_object, keystore_object, offers_object
+from monitor.dialect import address_object, certificate_object, edge_object, keystore_object, supported_object
 from monitor.http.view import DaemonStatus
 from monitor.state.cure import cure
 from monitor.state.target import Raised, TargetState
@@ -316,7 +316,7 @@ class Address(NegotiatedAnswer):
     """SHA-256 of each certificate."""
 
 
-class OfferedCipherAnswer(Answer):
+class SupportedCipherAnswer(Answer):
     """A cipher that a server takes."""
 
     name: str
@@ -325,12 +325,12 @@ class OfferedCipherAnswer(Answer):
     """By the site's list; without one, by RFC 9325."""
 
 
-class OfferedVersionAnswer(Answer):
+class SupportedVersionAnswer(Answer):
     """A version of TLS that a server takes, and with it what."""
 
     version: str
     allowed: bool
-    ciphers: Sequence[OfferedCipherAnswer]
+    ciphers: Sequence[SupportedCipherAnswer]
     groups: Sequence[str]
     prime_bits: int
     """Of the shortest Diffie-Hellman exchange that is in no named group; 0 where there is none."""
@@ -338,11 +338,11 @@ class OfferedVersionAnswer(Answer):
     """Schemes by which it signed, of TLS 1.2 and 1.3."""
 
 
-class OffersAnswer(Answer):
+class SupportedAnswer(Answer):
     """Everything that one address of an endpoint takes."""
 
     address: str
-    versions: Sequence[OfferedVersionAnswer]
+    versions: Sequence[SupportedVersionAnswer]
     hybrid_groups: Sequence[str]
     """Those of post-quantum cryptography."""
     classical_fallback: bool
@@ -363,7 +363,7 @@ class TargetInFull(Target):
     """Of an endpoint, when one last answered."""
     keystore: KeystoreAnswer | None
     """Of a file that is one, when it was last read."""
-    offers: OffersAnswer | None
+    supported: SupportedAnswer | None
     """Of an endpoint that was asked for everything that it takes, in this run of the daemon."""
 
     @classmethod
@@ -372,7 +372,7 @@ class TargetInFull(Target):
         since = calendar(state.since) if state.presented else None
         addresses = [
             Address.model_validate(
-                {**address_object(each), "presented": [certificate.sha256 for certificate in each.chain]}
+                {**address_object(each, state.issuers), "presented": [certificate.sha256 for certificate in each.chain]}
             )
             for each in state.addresses
         ]
@@ -383,7 +383,7 @@ class TargetInFull(Target):
             chain=list(map(CertificateAnswer.of, state.presented)),
             addresses=addresses,
             keystore=state.keystore and keystore_object(state.keystore),
-            offers=state.supported and offers_object(state.supported, allowed),
+            supported=state.supported and supported_object(state.supported, allowed),
         )
 
 

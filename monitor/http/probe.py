@@ -9,7 +9,8 @@ from fastapi.responses import PlainTextResponse, Response
 
 from config.probing import DEFAULT_MODULE
 from monitor.http.view import DaemonView
-from monitor.look.demand import ProbeRequest, RefusedProbe
+from monitor.look.demand import ProbeRequest
+from monitor.look.demand_places import RefusedProbe
 from monitor.metrics.probed import Probed, ProbedFiles
 
 SPARED_SECONDS = 0.5

@@ -40,8 +40,8 @@ from monitor.http.answers import (
     KeystoreAnswer,
     NegotiatedAnswer,
     ObjectionAnswer,
-    OffersAnswer,
     StatusAnswer,
+    SupportedAnswer,
     Target,
 )
 from monitor.http.inventory import InventoryAnswer
@@ -119,8 +119,8 @@ class CheckedTarget(Published):
     keystore: KeystoreAnswer | None
     revocation_lists: Sequence[CheckedRevocationList]
     key: CheckedKey | None
-    offers: OffersAnswer | None
-    """Null where it was not asked (`--offers`)."""
+    supported: SupportedAnswer | None
+    """Null where it was not asked (`--supported`)."""
 
 
 class PassedOver(Published):
@@ -712,7 +712,7 @@ class DiscoveredCertificate(Published):
     differs_at: Sequence[str]
     """Addresses that present another certificate."""
     component: str | None
-    """Its name in the configuration that `--write` writes."""
+    """Its name in the configuration that `--out` writes."""
     only_watched: Sequence[str]
     """Why certvigil may not change it."""
 

@@ -1,4 +1,4 @@
-"""Looks that somebody asks for at `/probe`, and where these may go."""
+"""Looks that somebody asks for at `/probe`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
-from types import MappingProxyType
 from typing import Final
-from urllib.parse import quote, urljoin, urlsplit
 
-from config.address import is_dns_name, is_ip_address, join_address, split_address
-from config.model import DEFAULT_CLIENT, Config, Endpoint, FileTarget
+from config.address import is_dns_name, is_ip_address, join_address
+from config.model import Config, Endpoint, FileTarget
 from config.probing import DEFAULT_MODULE, ProbeModule
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import FileRole, ProbeKind, UnreachableReason
 from monitor.look.demand_files import look_at_files
+from monitor.look.demand_places import ProbeAddress, RefusedProbe, location_of, place_of, redirect_of
 from monitor.look.slots import Places
 from monitor.metrics.probed import PHASES, Asked, Probed, ProbedFiles
 from monitor.state.trust import TrustContext
@@ -28,14 +27,14 @@ from probes.file import look_into
 from probes.finding import Edge
 from probes.http.drive import Fetched, fetch
 from probes.http.exchange import NoResponse, Response
+from probes.http.url import MOST_REDIRECTS
 from probes.judge.client import judge_chain, leaf_first
 from probes.observation import EndpointObservation, Unreachable
 from probes.tls.dialogue import DialogueWithin
-from probes.tls.drive import converse, handshake_with, look, resolve
+from probes.tls.drive import converse_with, handshake_with, look, resolve
+from probes.tls.own_files import own_files
 from probes.tls.preamble.dialogue import UNMET
 from probes.tls.preamble.talk import Declined
-
-MOST_REDIRECTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,84 +49,6 @@ class ProbeRequest:
     """The name that is asked for and verified, where it is not that of the target."""
     seconds: float = inf
     """Its time limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedProbe:
-    """It is not looked there."""
-
-    why: str
-    is_mistake: bool = False
-    """Whether the request makes no sense, wherever it may look."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeAddress:
-    """Where a target leads."""
-
-    endpoint: Endpoint
-    path: str = "/"
-    """And perhaps a query."""
-    configured: bool = False
-    """Whether the endpoint is one of the configuration, which may be looked at wherever its name leads."""
-    plain: bool = False
-    """Whether it is asked without TLS, for a file whose own content is judged."""
-    by_name: bool = False
-    """Whether it is an endpoint that was asked for by its name: no other address is shown our client certificate."""
-
-
-def place_of(target: str, module: ProbeModule, trust_context: TrustContext) -> ProbeAddress | RefusedProbe:
-    """Return where `target` leads: to an endpoint by its name or address, else to where `probe.allow` may allow.
-
-    Whether it does is known only once its name is resolved.
-    """
-    config = trust_context.config
-    named = config.endpoints.get(target)
-    if named is not None:
-        return ProbeAddress(named, configured=True, by_name=True)
-    plain = target.lower().startswith("http://")
-    if plain and module.kind is not ProbeKind.HTTP_FILE:
-        return RefusedProbe("certvigil looks at TLS: a target of http:// is not probed")
-    try:
-        host, port, path = _address(target, module)
-    except ValueError:
-        return RefusedProbe("the target is neither an endpoint nor host:port")
-    at_address = [each for each in config.endpoints.values() if (each.host.lower(), each.port) == (host.lower(), port)]
-    if at_address and not plain:
-        return ProbeAddress(at_address[0], path, configured=True)
-    if plain and module.proxy is not None:
-        return RefusedProbe("a target of http:// is asked for without a proxy alone")
-    here = Endpoint(join_address(host, port), host, port, clients=(DEFAULT_CLIENT,), proxy=module.proxy)
-    if module.proxy is not None:
-        if any(reach.covers_name(host, port) for reach in config.settings.probe):
-            return ProbeAddress(here, path, plain=plain)
-        return RefusedProbe(
-            f"a proxy would resolve {printable(host)}, and probe.allow has no such name with port {port}"
-        )
-    if not any(port in reach.ports for reach in config.settings.probe):
-        return RefusedProbe(f"no endpoint is at {join_address(host, port)}, and probe.allow does not have its port")
-    return ProbeAddress(here, path, plain=plain)
-
-
-def _address(target: str, module: ProbeModule) -> tuple[str, int, str]:
-    """Return host, port and path of a URL, of `host:port`, or of `host` where the module knows the port."""
-    path = "/"
-    if "://" in target:
-        parts = urlsplit(target)
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError("not https://host")
-        target = join_address(parts.hostname, parts.port or _PORTS[parts.scheme])
-        path = quote(parts.path or "/", _IN_PATH) + (f"?{quote(parts.query, _IN_PATH)}" if parts.query else "")
-    elif module.default_port is not None:
-        bare = target.strip("[]") if is_ip_address(target.strip("[]")) else target
-        if is_ip_address(bare) or ":" not in bare:
-            target = join_address(bare, module.default_port)
-    return *split_address(target), path
-
-
-_PORTS: Final = MappingProxyType({"https": 443, "http": 80})
-_IN_PATH: Final = "/?:@!$&'()*+,;=-._~%[]"
-"""Characters that stay as they are in a path or a query; everything else is percent-encoded."""
 
 
 class Prober:
@@ -207,7 +128,7 @@ class Prober:
             steps.append(step)
             onward = None
             if module.wants_2xx and len(steps) <= MOST_REDIRECTS:
-                onward = redirect_of(place, step, module, trust_context)
+                onward = redirect_of(place, step.fetched, module, trust_context)
             if onward is None:
                 break
             # Where it may not be followed, the redirect itself is the last answer, and no good one.
@@ -323,11 +244,13 @@ async def _say_within(
     if not module.within:
         return ()
     deadline = asyncio.get_running_loop().time() + seconds
+    own = await own_files(endpoint, deadline)
 
     async def declined(address: Printable) -> Printable | None:
-        dialogue = DialogueWithin(handshake_with(endpoint, address, goes_on=True), module.within)
-        host, port = (endpoint.proxy.host, endpoint.proxy.port) if endpoint.proxy else (address, endpoint.port)
-        await converse(dialogue, host, port, deadline)
+        def begin() -> DialogueWithin:
+            return DialogueWithin(handshake_with(endpoint, address, own, goes_on=True), module.within)
+
+        dialogue, _ = await converse_with(endpoint, address, begin, deadline)
         outcome = dialogue.end()
         return sentence("{}: the server {}", address, harmless(outcome.why)) if isinstance(outcome, Declined) else None
 
@@ -371,37 +294,6 @@ class _Step:
     log: tuple[Printable, ...]
 
 
-def redirect_of(
-    place: ProbeAddress, step: _Step, module: ProbeModule, trust_context: TrustContext
-) -> ProbeAddress | None:
-    """Return where the answer from `place` redirects to; None where it does not, or where that may not be looked at.
-
-    A redirect to the same name and port stays at the endpoint, at whatever address that is configured.
-    """
-    location = _location(step)
-    if location is None:
-        return None
-    endpoint = place.endpoint
-    here = join_address(endpoint.verified_name, endpoint.port)
-    try:
-        where = urljoin(f"{'http' if place.plain else 'https'}://{here}{place.path}", location)
-        host, port, path = _address(where, module) if "://" in where else ("", 0, "")
-    except ValueError:
-        return None
-    if join_address(host, port).lower() == here.lower() and not place.plain:
-        return replace(place, path=path)
-    onward = place_of(where, module, trust_context)
-    return None if isinstance(onward, RefusedProbe) else onward
-
-
-def _location(step: _Step) -> str | None:
-    answer = step.fetched.answer if step.fetched is not None else None
-    return answer.location if isinstance(answer, Response) and answer.status in _REDIRECTS else None
-
-
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-
-
 def _is_silent(found: Probed | RefusedProbe) -> bool:
     return isinstance(found, Probed) and any(
         each.reason is UnreachableReason.TIMED_OUT for each in found.observation.failures
@@ -431,7 +323,7 @@ def _asked(steps: Sequence[_Step]) -> Asked:
             seconds[phase] = sum(took)
     last = steps[-1].fetched
     answer = NoResponse("no address presented anything") if last is None else last.answer
-    return Asked(answer, sum(_location(each) is not None for each in steps), seconds)
+    return Asked(answer, sum(location_of(each.fetched) is not None for each in steps), seconds)
 
 
 def _judge(

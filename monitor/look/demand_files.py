@@ -10,6 +10,7 @@ from config.model import Config, FileTarget, Watch
 from config.text import Printable, printable, sentence
 from config.vocabulary import FileRole, ProbeKind, UnreadableReason
 from monitor.metrics.probed import FoundInFile
+from probes.container.document import LARGEST
 from probes.file import look_at_file, read_whole
 from probes.find import find, is_pattern_of_paths
 from probes.kubeconfig import KubeconfigEntry, kubeconfig_entries
@@ -17,9 +18,6 @@ from probes.observation import Unreadable
 
 MOST_FILES = 10_000
 """That are read for one request."""
-
-LARGEST_KUBECONFIG = 1024 * 1024
-"""Bytes; it is read as a whole."""
 
 _PASSED_OVER = frozenset({UnreadableReason.NOT_FOUND, UnreadableReason.PERMISSION_DENIED})
 """As ssl_exporter passes over them."""
@@ -73,7 +71,7 @@ def _entries(path: str) -> tuple[KubeconfigEntry, ...] | Printable:
     data = read_whole(path)
     if isinstance(data, Unreadable):
         return data.detail
-    if len(data) > LARGEST_KUBECONFIG:
+    if len(data) > LARGEST:
         return Printable("it is larger than a kubeconfig may be")
     document, _ = parse(data, "")
     if document is None:

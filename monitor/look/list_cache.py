@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from probes.http.exchange import LATEST
+from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.opening import read_as_ourselves
 from probes.revocation.crl import MOST_BYTES, RevocationList, revocation_list
 from probes.revocation.places import answer_file, list_file
@@ -60,8 +62,7 @@ class ListCache:
             if not name.endswith(".json"):
                 continue
             try:
-                about = json.loads(read_as_ourselves(os.path.join(self._directory, name), _MOST_ABOUT))
-                origin = FetchedFrom(**about)
+                origin = _origin(read_as_ourselves(os.path.join(self._directory, name), _MOST_ABOUT))
                 path = list_file(self._state_directory, origin.url)
                 if os.path.basename(path) != name.removesuffix(".json") + ".crl":
                     continue
@@ -85,6 +86,11 @@ class ListCache:
         os.makedirs(self._directory, mode=0o750, exist_ok=True)
         _replace(answer_file(self._state_directory, key), der)
 
+    def read_answer(self, key: str) -> tuple[bytes, float]:
+        """Return an OCSP response, and the Unix time at which it was written; raises OSError and ValueError."""
+        path = answer_file(self._state_directory, key)
+        return read_as_ourselves(path, MOST_OF_ANSWER), os.stat(path).st_mtime
+
     def keep_only(self, keys: Collection[str]) -> None:
         """Remove the lists and answers of all other sources; raises nothing."""
         kept = {os.path.basename(list_file(self._state_directory, key)).removesuffix(".crl") for key in keys}
@@ -98,6 +104,17 @@ class ListCache:
                     os.unlink(os.path.join(self._directory, name))
                 except OSError:
                     continue
+
+
+def _origin(data: bytes) -> FetchedFrom:
+    """Return what stands beside a list; raises ValueError and TypeError where no request can be made of it."""
+    found = FetchedFrom(**json.loads(data))
+    times = [found.at] if found.modified is None else [found.at, found.modified]
+    if not all(isinstance(each, int | float) and 0 <= each <= LATEST for each in times):
+        raise ValueError("a time is none")
+    if not isinstance(found.url, str) or not isinstance(found.etag, str | None):
+        raise TypeError("a text is none")
+    return found
 
 
 def _replace(path: str, data: bytes) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from typing import Final
 from config.reach import is_public
 from config.revocation import Fetching
 from config.text import Log, Printable, harmless
-from config.vocabulary import LookOutcome, TargetKind
+from config.vocabulary import LookOutcome, SourceState, TargetKind
 from monitor.batched import batched
 from monitor.host.schedule import spread
 from monitor.look.job import UNFORESEEN
@@ -34,7 +35,7 @@ from probes.certificate import Certificate
 from probes.http.download import Refused, Terms, download
 from probes.http.exchange import Response
 from probes.judge.client import View
-from probes.revocation.evidence import Evidence
+from probes.revocation.evidence import Evidence, answers_about
 from probes.revocation.places import answer_key, delta_urls, list_urls, responder_urls
 from probes.revocation.status import is_revoked_by_nobody
 
@@ -80,15 +81,17 @@ class RevocationFetcher:
         worker: Executor,
         hasten: Callable[[Iterable[str]], None],
         fetched: Callable[[LookOutcome], None] = lambda _outcome: None,
+        counted: Callable[[Mapping[SourceState, int]], None] = lambda _numbers: None,
     ) -> None:
         """Read, write and verify in `worker`; `hasten` has endpoints looked at that an answer is about.
 
-        `fetched` counts requests.
+        `fetched` counts requests, and `counted` is told how many sources are in each state.
         """
         self._registry = registry
         self._worker = worker
         self._hasten = hasten
         self._fetched = fetched
+        self._counted = counted
         self._cache = ListCache(registry.config.settings.state_directory)
         self._sources: dict[str, Source] = {}
         """By key."""
@@ -97,6 +100,8 @@ class RevocationFetcher:
         self._tidied = time.monotonic()
         self._named: dict[str, tuple[Naming, ...]] = {}
         """By target."""
+        self._left_out = 0
+        """Sources that are not asked, because there are too many."""
         self._changed: set[str] | None = None
         """Targets that present others than before; None where all are to be seen anew."""
         self._rounds = Rounds(self._begin, lambda _key: FIRST_AGAIN)
@@ -152,7 +157,7 @@ class RevocationFetcher:
             for batch in batched(states, BATCH):
                 found = await loop.run_in_executor(self._worker, _named_by_all, batch, registry.trust_context)
                 self._named.update((name, named) for name, named in found.items() if name in registry.targets)
-        self._go_by(tuple(dict.fromkeys(chain.from_iterable(self._named.values()))), fetching)
+        await self._go_by(tuple(dict.fromkeys(chain.from_iterable(self._named.values()))), fetching)
         await self._tidy()
 
     async def _tidy(self) -> None:
@@ -163,19 +168,23 @@ class RevocationFetcher:
             keys = frozenset(self._sources)
             await asyncio.get_running_loop().run_in_executor(self._worker, self._cache.keep_only, keys)
 
-    def _go_by(self, named: Sequence[Naming], fetching: Fetching | None) -> None:
+    async def _go_by(self, named: Sequence[Naming], fetching: Fetching | None) -> None:
         """Ask exactly the sources that are named, and that the configuration lets be asked."""
-        wanted: dict[str, Source] = {}
+        made: dict[str, Source] = {}
         for each in named if fetching is not None else ():
-            made = self._source(each, fetching) if fetching is not None else None
-            if made is not None and (made.key in wanted or len(wanted) < MOST_SOURCES):
-                wanted.setdefault(made.key, made)
+            source = self._source(each, fetching) if fetching is not None else None
+            if source is not None:
+                made.setdefault(source.key, source)
+        # Those that are asked already go on being asked.
+        wanted = dict(islice(sorted(made.items(), key=lambda item: item[0] not in self._sources), MOST_SOURCES))
+        self._note_left_out(len(made) - len(wanted))
         for url, issuers in _issuers(named).items():
             source = wanted.get(url)
             if isinstance(source, ListSource) and source.issuers != issuers:
                 source.issuers = issuers
                 if source.held is None:
                     self._rounds.hasten([url])
+        await self._recall([wanted[key] for key in wanted if key not in self._sources])
         for key in self._sources.keys() - wanted.keys():
             self._rounds.forget(key)
         new = [key for key in wanted if key not in self._sources]
@@ -183,6 +192,17 @@ class RevocationFetcher:
         for key in new:
             self._rounds.hasten([key], time.monotonic() + self._pause(wanted[key]))
         self._show()
+
+    def _note_left_out(self, number: int) -> None:
+        if number > self._left_out:
+            log.warning("%d revocation lists and responders are asked and no more; %d are not", MOST_SOURCES, number)
+        self._left_out = number
+
+    async def _recall(self, new: Iterable[Source]) -> None:
+        """Read the answers of before a restart."""
+        loop, now = asyncio.get_running_loop(), time.time()
+        for batch in batched([each for each in new if isinstance(each, AnswerSource)], BATCH):
+            await loop.run_in_executor(self._worker, _recall_all, batch, now)
 
     def _source(self, naming: Naming, fetching: Fetching) -> Source | None:
         """Return the source that a certificate names, as it is known already or new; None where it is not asked."""
@@ -202,11 +222,15 @@ class RevocationFetcher:
     def _show(self) -> None:
         """Let everybody judge by what is at hand."""
         sources = self._sources.values()
-        lists = tuple(each.held.known for each in sources if isinstance(each, ListSource) and each.held is not None)
-        told = (each for each in sources if isinstance(each, AnswerSource) and each.held)
-        answers = {each.certificate.sha256: each.held for each in told}
+        self._counted({**Counter(map(_state_of, sources)), SourceState.LEFT_OUT: self._left_out})
+        lists = [(each.held.known, each) for each in sources if isinstance(each, ListSource) and each.held is not None]
+        told = [each for each in sources if isinstance(each, AnswerSource) and each.held]
+        answers = answers_about((each.certificate.sha256, each.held) for each in told)
         failed = {each.key: each.why for each in sources if each.failures >= TOLD_AFTER}
-        self._registry.revocations.take(Evidence(lists, failed, answers))
+        awaited = {known.sha256 for known, each in lists if each.failures < TOLD_AFTER}
+        awaited |= {each.sha256 for each in told if each.failures < TOLD_AFTER}
+        known = tuple(each for each, _ in lists)
+        self._registry.revocations.take(Evidence(known, failed, answers, frozenset(awaited)))
 
     def _pause(self, source: Source) -> float:
         """Return the seconds until a source is asked: each has its own, so that requests do not come all at once."""
@@ -218,9 +242,8 @@ class RevocationFetcher:
             again: float = min(FIRST_AGAIN * 2 ** min(source.failures - 1, 20), fetching.every)
             return again / 2 + spread(name, again)
         due = source.due(fetching.every)
-        if due is None:
+        if due is None or (whole := due - time.time()) <= 0:
             return spread(name, min(5.0, len(self._sources) / AT_ONCE))
-        whole = max(due - time.time(), min(FIRST_AGAIN, fetching.every))
         return 0.9 * whole + spread(name, 0.1 * whole)
 
     def _begin(self, key: str, _due: float) -> Coroutine[None, None, None] | None:
@@ -235,9 +258,12 @@ class RevocationFetcher:
             outcome = UNFORESEEN
         if self._sources.get(source.key) is not source:
             return
-        self._learn(source, outcome)
-        self._show()
-        self._rounds.hasten([source.key], time.monotonic() + self._pause(source))
+        try:
+            self._learn(source, outcome)
+            self._show()
+        finally:
+            # Whatever happens, it is asked again.
+            self._rounds.hasten([source.key], time.monotonic() + self._pause(source))
 
     async def _ask(self, source: Source, fetching: Fetching) -> object:
         """Return what a source gives now, or why it gives nothing, a text."""
@@ -283,6 +309,17 @@ class RevocationFetcher:
 def _read(source: Source, answer: Response | Refused, now: float) -> object:
     """Return what an answer gives, or why it gives nothing, a text."""
     return answer.why if isinstance(answer, Refused) else source.read(answer, now)
+
+
+def _state_of(source: Source) -> SourceState:
+    if source.failures >= TOLD_AFTER:
+        return SourceState.FAILED
+    return SourceState.HELD if source.held else SourceState.AWAITED
+
+
+def _recall_all(sources: Iterable[AnswerSource], now: float) -> None:
+    for each in sources:
+        each.recall(now)
 
 
 def terms_of(fetching: Fetching) -> Terms:

@@ -24,13 +24,16 @@ from probes.http.exchange import Request, Response
 from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.ocsp import OCSPAnswer, OCSPStatus, ocsp_answer
 from probes.revocation.crl import RevocationList, lists_in
-from probes.revocation.places import answer_key
+from probes.revocation.evidence import sha256_of
+from probes.revocation.places import answer_key, delta_urls, list_urls
 from probes.revocation.status import why_not
 
 log: Log = logging.getLogger("certvigil.revocation")
 
 SHARE: Final = 0.75
-"""Of the time that a list or an answer is valid, after which the next one is asked for."""
+"""Of the time for which what came last is valid still, after which it is asked again."""
+LEAST_PAUSE: Final = 60.0
+"""Seconds from an answer to the next request: a CA that signs late is not asked ever faster."""
 _LONGEST_TAG: Final = 256
 _NO_WHY: Final = Printable("")
 
@@ -111,12 +114,13 @@ class ListSource:
         """Return the Unix time at which it is to be asked again; None where nothing is held."""
         if self.held is None:
             return None
-        known, at = self.held.known, self.held.origin.at
-        return min(at + every, _share_of(known.this_update, known.next_update, at + every))
+        return _again(self.held.origin.at, self.held.known.next_update, every)
 
     def tells_of(self, certificate: Certificate) -> bool:
-        """Whether what it holds may be about a certificate."""
-        return self.held is not None and self.held.known.issuer_name == certificate.outline().issuer
+        """Whether what it holds may be about a certificate: lists may be split, so one that is named by it."""
+        if self.held is None or self.held.known.issuer_name != certificate.outline().issuer:
+            return False
+        return self.url in list_urls(certificate) or self.url in delta_urls(certificate)
 
 
 @dataclass(slots=True, eq=False)
@@ -142,6 +146,11 @@ class AnswerSource:
         return answer_key(self.url, self.certificate)
 
     @property
+    def sha256(self) -> str:
+        """Of the answer that it holds, hexadecimal."""
+        return sha256_of(self.held)
+
+    @property
     def most(self) -> int | None:
         """Bytes of an answer."""
         return MOST_OF_ANSWER
@@ -150,6 +159,16 @@ class AnswerSource:
     def shown(self) -> Printable:
         """Its name in sentences."""
         return sentence("an OCSP answer of {} about {}", printable(self.url, 200), self.certificate.title)
+
+    def recall(self, now: float) -> None:
+        """Take up the answer on disk, of before a restart; where it proves nothing more, there is none."""
+        try:
+            der, at = self.cache.read_answer(self.key)
+        except (OSError, ValueError):
+            return
+        told = ocsp_answer(der, self.certificate, (self.issuer,))
+        if isinstance(told, OCSPAnswer) and not told.why_no_proof(now) and told.status is not OCSPStatus.UNKNOWN:
+            self.held, self.answer, self.at = der, told, min(at, now)
 
     def request(self) -> Request:
         """Return the question, as a POST (RFC 6960, A.1)."""
@@ -183,7 +202,7 @@ class AnswerSource:
         """Return the Unix time at which it is to be asked again; None where nothing is held."""
         if self.answer is None:
             return None
-        return min(self.at + every, _share_of(self.answer.this_update, self.answer.next_update, self.at + every))
+        return _again(self.at, self.answer.next_update, every)
 
     def tells_of(self, certificate: Certificate) -> bool:
         """Whether what it holds may be about a certificate."""
@@ -226,8 +245,7 @@ def _plain(etag: str | None) -> str | None:
     return etag if etag is not None and len(etag) <= _LONGEST_TAG and etag.isascii() and etag.isprintable() else None
 
 
-def _share_of(begin: int | None, end: int | None, otherwise: float) -> float:
-    """Return the time at which the larger part of a validity is over."""
-    if begin is None or end is None:
-        return otherwise
-    return begin + max(SHARE * (end - begin), 1.0)
+def _again(at: float, end: int | None, every: float) -> float:
+    """Return when a source is to be asked again that answered at `at` with what is valid until `end`: Unix times."""
+    pause = every if end is None else max(SHARE * (end - at), LEAST_PAUSE)
+    return at + min(every, pause)

@@ -21,7 +21,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from actions.plan import Kind
-from config.vocabulary import ComponentState, DeliveryOutcome, LookOutcome, TargetKind
+from config.vocabulary import ComponentState, DeliveryOutcome, LookOutcome, SourceState, TargetKind
 from monitor.decide.decision import DecisionMade, action_name
 from monitor.state.events import CountedAction, Queue
 from monitor.state.messages import DatabaseHealthChanged, Looked
@@ -98,6 +98,9 @@ class Counters:
             "revocation_fetches", "Requests for revocation lists and to OCSP responders that ended.", "outcome"
         )
         self._revocation_fetches = {outcome: asked.labels(outcome) for outcome in LookOutcome}
+        named = "Revocation lists and OCSP responders that certificates name, by how they stand."
+        sources = self._gauge("revocation_sources", named, "state")
+        self._revocation_sources = {state: sources.labels(state) for state in SourceState}
         watched = self._gauge("watched_directories", "Directories in which changes are noticed.", "mode")
         self._notified, self._polled = watched.labels("inotify"), watched.labels("polling")
 
@@ -124,9 +127,9 @@ class Counters:
         given_up = "Private keys of a component that were compromised and never return."
         self._given_up = self._gauge("keys_given_up", given_up, "component")
         requests = "Requests for a certificate of a component that wait for their answer."
-        since = "When the oldest of them was made."
+        since = "When the oldest request that waits for its answer was made."
         offers = "Offers for a component that lie there."
-        offered = "When the oldest of them was brought."
+        offered = "When the oldest offer that lies there was brought."
         self._requests = self._gauge("requests_waiting", requests, "component")
         self._requests_since = self._gauge("requests_oldest_timestamp_seconds", since, "component")
         self._offers = self._gauge("offers_waiting", offers, "component")
@@ -160,6 +163,11 @@ class Counters:
     def revocation_fetched(self, outcome: LookOutcome) -> None:
         """Count a request for a revocation list, or to a responder."""
         self._revocation_fetches[outcome].inc()
+
+    def revocation_sources(self, numbers: Mapping[SourceState, int]) -> None:
+        """Note how many lists and responders there are in each state; a state without any need not be there."""
+        for state, shown in self._revocation_sources.items():
+            shown.set(numbers.get(state, 0))
 
     def event_latency(self, seconds: float) -> None:
         """Count a change that was noticed and has been shown `seconds` after."""

@@ -21,7 +21,7 @@ from monitor.metrics.x509_cert import FileCertificates, ended
 from monitor.metrics.x509_crl import OF_LISTS, stale
 from monitor.state.target import TargetState
 from probes.certificate import Certificate
-from probes.judge.tls import OFFERS
+from probes.judge.tls import SUPPORTED
 from probes.observation import Presented
 from probes.ocsp import OCSPAnswer, staple_of
 
@@ -113,18 +113,18 @@ def _staple_end(state: TargetState) -> Iterator[tuple[str, object]]:
 
 def _staples(state: TargetState) -> Iterator[OCSPAnswer]:
     for each in _answering(state):
-        staple = staple_of(each)
+        staple = staple_of(each, state.issuers)
         if isinstance(staple, OCSPAnswer):
             yield staple
 
 
 def _negotiated_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
     if any(each.version for each in _answering(state)):
-        against = any(code in _OF_NEGOTIATION and subject != OFFERS for code, subject in state.findings)
+        against = any(code in _OF_NEGOTIATION and subject != SUPPORTED for code, subject in state.findings)
         yield _target(state), int(not against)
 
 
-def _offered(state: TargetState) -> Iterator[tuple[str, object]]:
+def _supported(state: TargetState) -> Iterator[tuple[str, object]]:
     if state.supported is not None:
         target = _target(state)
         for one in state.supported.versions:
@@ -132,7 +132,7 @@ def _offered(state: TargetState) -> Iterator[tuple[str, object]]:
                 yield f'{target},protocol="{escape(one.version)}",cipher="{escape(cipher)}"', 1
 
 
-def _offered_groups(state: TargetState) -> Iterator[tuple[str, object]]:
+def _supported_groups(state: TargetState) -> Iterator[tuple[str, object]]:
     if state.supported is not None:
         target = _target(state)
         for one in state.supported.versions:
@@ -140,12 +140,12 @@ def _offered_groups(state: TargetState) -> Iterator[tuple[str, object]]:
                 yield f'{target},protocol="{escape(one.version)}",group="{escape(group)}"', 1
 
 
-def _offers_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
+def _supported_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
     if state.supported is not None:
-        yield _target(state), int(not any(subject == OFFERS for _, subject in state.findings))
+        yield _target(state), int(not any(subject == SUPPORTED for _, subject in state.findings))
 
 
-def _offers_asked(state: TargetState) -> Iterator[tuple[str, object]]:
+def _supported_asked(state: TargetState) -> Iterator[tuple[str, object]]:
     if state.supported is not None:
         yield _target(state), f"{state.supported.at:.3f}"
 
@@ -216,24 +216,26 @@ OF_TARGETS: Final[tuple[Family[TargetState], ...]] = (
     ),
     Family(
         "certvigil_negotiated_allowed",
-        "Whether all of these are allowed, by the list of the configuration, or without one by RFC 9325.",
+        "Whether all that an endpoint negotiated is allowed, by the configured list, or without one by RFC 9325.",
         _negotiated_allowed,
     ),
     Family(
-        "certvigil_offered_info",
-        "Which protocol versions and ciphers an endpoint takes, where the configuration has it asked for its offers.",
-        _offered,
+        "certvigil_supported_info",
+        "Which protocol versions and ciphers an endpoint takes, where the configuration has it asked for all of them.",
+        _supported,
     ),
-    Family("certvigil_offered_group_info", "Which groups an endpoint takes for its key exchanges.", _offered_groups),
     Family(
-        "certvigil_offers_allowed",
+        "certvigil_supported_group_info", "Which groups an endpoint takes for its key exchanges.", _supported_groups
+    ),
+    Family(
+        "certvigil_supported_allowed",
         "Whether all that an endpoint takes is allowed, by the list of the configuration, or without one by RFC 9325.",
-        _offers_allowed,
+        _supported_allowed,
     ),
     Family(
-        "certvigil_offers_last_inquiry_timestamp_seconds",
-        "When an endpoint was last asked for its offers, and answered.",
-        _offers_asked,
+        "certvigil_supported_last_inquiry_timestamp_seconds",
+        "When an endpoint was last asked for all that it takes, and answered.",
+        _supported_asked,
     ),
     Family("certvigil_client_accepts", "Whether a client accepts the presented chain.", _accepts),
     Family(

@@ -15,6 +15,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
 
+from config.address import is_ip_address
 from config.text import Printable, listed, printable, sentence
 from config.vocabulary import ProbeKind, TLSVersion
 from monitor.metrics.names import NameLabels, decimal_serial, value, values
@@ -97,7 +98,8 @@ class Probed:
         yield "probe_timeout_seconds", "Its time limit.", _known(self.limit)
         yield "probe_failed_due_to_regex", "Whether a server said other than expected.", [({}, self.unmatched)]
         yield "probe_dns_lookup_time_seconds", "Time in which the name was resolved.", [({}, self.lookup)]
-        if self._presented:
+        # Behind a proxy a name stands there, and the address is the proxy's secret.
+        if self._presented and is_ip_address(self._presented[0].address):
             address = ip_address(self._presented[0].address.partition("%")[0])
             yield "probe_ip_protocol", "IP version of the first address that answered.", [({}, address.version)]
             yield (

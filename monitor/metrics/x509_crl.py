@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -13,6 +12,7 @@ from config.vocabulary import TargetKind
 from monitor.metrics.family import Family, escape
 from monitor.metrics.names import ATTRIBUTES, value
 from monitor.state.target import TargetState
+from probes.remembered import Remembered
 from probes.revocation.crl import RevocationList
 
 Sample = tuple[str, object]
@@ -33,9 +33,15 @@ def _stale(state: TargetState, known: RevocationList) -> int | None:
     return int(state.last_look >= known.next_update + 1)
 
 
+_remembered: Final = Remembered[str](256)
+
+
 # Each family asks for them.
-@lru_cache(maxsize=256)
 def _labels(path: str, known: RevocationList) -> str:
+    return _remembered.get((path, known.sha256), lambda: _labels_of(path, known))
+
+
+def _labels_of(path: str, known: RevocationList) -> str:
     try:
         issuer = known.parsed().issuer
     except ValueError:

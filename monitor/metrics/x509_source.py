@@ -20,6 +20,7 @@ from config.model import Config
 from config.text import printable
 from config.vocabulary import Code, FileFormat, Severity, TargetKind, UnreadableReason
 from monitor.state.target import TargetState
+from probes.file import NOT_FOR_US
 from probes.find import tree_of
 from probes.finding import Finding
 
@@ -52,9 +53,6 @@ _REASONS: Final[Mapping[str, str]] = {
     UnreadableReason.LOCKED: PASSPHRASE,
 }
 """By reasons of certvigil."""
-_NOT_FOR_US: Final = frozenset(
-    {UnreadableReason.PERMISSION_DENIED, UnreadableReason.NO_READER, UnreadableReason.READER_BUSY}
-)
 _BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
 REASONS: Final = tuple(sorted({*_REASONS.values(), *_BAD_DER.values(), NO_CERTIFICATE, WALK}))
 
@@ -67,7 +65,7 @@ def error_of(state: TargetState) -> str | None:
     severities = {code: raised.finding.severity for (code, _), raised in state.findings.items()}
     if state.failure is not None and Code.UNREADABLE in severities:
         reason = state.failure[0]
-        if reason in _NOT_FOR_US and severities[Code.UNREADABLE] is Severity.NOTICE:
+        if reason in NOT_FOR_US and severities[Code.UNREADABLE] is Severity.NOTICE:
             return None
         return _BAD_DER.get(state.format, reason) if reason == UnreadableReason.BAD_DER else _REASONS[reason]
     return NO_CERTIFICATE if Code.NO_CERTIFICATE in severities else None
@@ -248,7 +246,7 @@ class Sources(Collector):
         for keystore in ("pkcs12", "jks"):
             wrong = CounterMetricFamily(
                 f"x509_{keystore}_passphrase_failures",
-                "The same of keystores that no known password opens.",
+                f"Keystores that no known password opens: each once, and again every {AGAIN:g} s while that lasts.",
                 labels=("source_name",),
             )
             for source in dict.fromkeys((*self._names, *(source for _, source in passphrases))):

@@ -42,6 +42,10 @@ class AdviceContext:
     groups: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """The group of each component that is in one: by its name the component is changed."""
     endpoints: Mapping[str, Endpoint] = field(default_factory=lambda: MappingProxyType({}))
+    clock: str = ""
+    """Why the clock of the host is suspect; empty where it is not."""
+    mismatched: frozenset[str] = frozenset()
+    """Components whose private key on disk does not belong to their certificate there: no service can load these."""
 
     @classmethod
     def of(cls, config: Config) -> AdviceContext:
@@ -206,7 +210,12 @@ _rekey: Final = _Renewal("the certificate, its intermediates and the key that be
 
 
 def _activate(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
-    changeable, others = _apart(members, site)
+    mismatched = {site.subject(name) for name in site.mismatched}
+    unusable = [each for each in members if site.subject(each.component) in mismatched]
+    if unusable:
+        yield "the key on disk does not belong to the certificate there, so that a reload would fail: cure that first"
+        yield from _rekey(unusable, site)
+    changeable, others = _apart([each for each in members if each not in unusable], site)
     for each in changeable[:_MOST]:
         yield f"have its service load its files from disk: certvigil activate {_word(each)}"
     if len(changeable) > _MOST:

@@ -386,15 +386,18 @@ class Causes:
         track.begins.extend([began] if counts else [])
         track.since = began
         track.see(those, where, now)
+        failures = [at for each in those for at in each.went_dark if at <= now]
         if track.flapping is not None:
-            track.flaps += counts
+            track.flaps = max(track.flaps + counts, _times_since(track.flapping, failures))
         elif (
             counts
             and len(track.begins) == FLAPS
             and began - track.begins[0] <= FLAPS_WITHIN
             and not _is_asked_for(those)
         ):
-            track.flapping, track.flaps = track.begins[0], FLAPS
+            # Failures that were over before they were told count as well.
+            first = min([track.begins[0], *(at for at in failures if 0 <= began - at <= FLAPS_WITHIN)])
+            track.flapping, track.flaps = first, max(FLAPS, _times_since(first, failures))
             track.key = self._flapping_key(target, base, track)
         elif not before_key or began - track.ended > RETURNS_WITHIN:
             track.key = self._key(target, base, began, where)
@@ -509,6 +512,10 @@ def _named_by(found: Finding, tracks: Mapping[str, _Track]) -> str:
 def _is_asked_for(members: Sequence[Member]) -> bool:
     """Whether all are about actions on a component, or about questions to people: each of them is news."""
     return all(each.finding.code in GROUP_MEMBERS[Group.ACTION] for each in members)
+
+
+def _times_since(first: float, failures: Iterable[float]) -> int:
+    return len({at for at in failures if at >= first})
 
 
 def _at_most_a_warning(found: Finding) -> Finding:

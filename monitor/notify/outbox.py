@@ -15,7 +15,7 @@ from typing import Final
 
 from config.channel import NO_LABELS, Channel, FindingMatch, Notifications, Silence
 from config.text import Log, harmless
-from config.vocabulary import Code, Severity
+from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.advice import AdviceContext
 from monitor.notify.cause import Causes, Move, base_of, flapping, place
 from monitor.notify.delivery import Delivery, DeliveryFate
@@ -386,13 +386,25 @@ class Outbox:
                 )
             )
             return
+        site = self._site_now()
         for note in notes:
-            message = compose(note, self._says, self._site, now)
+            message = compose(note, self._says, site, now)
             yield self._post(
                 Delivery(
                     id=note.alert.message_id, channel=channel, problems=(note.alert.problem,), message=message, at=now
                 )
             )
+
+    def _site_now(self) -> AdviceContext:
+        """Return the facts beside the problems, with those that other findings give."""
+        found = [(each, one.finding) for each in self._targets.values() for one in each.findings.values()]
+        mismatched = frozenset(
+            each.component
+            for each, one in found
+            if one.code is Code.KEY_MISMATCH and each.kind is TargetKind.FILE and each.component is not None
+        )
+        clock = next((one.detail for _, one in found if one.code is Code.CLOCK_SUSPECT), "")
+        return replace(self._site, mismatched=mismatched, clock=clock)
 
     def _says(self, member: Member) -> str:
         """Return what will happen by itself. A failure here must not keep the message from being sent."""

@@ -50,6 +50,8 @@ class Member:
     """The number of times it began since then, on a flapping target; its severity is the worst of these times."""
     wrong_now: bool = True
     """Whether the finding stands at this moment; only on a flapping target it may not."""
+    went_dark: tuple[float, ...] = ()
+    """Of `unreachable`: the Unix times at which it last began not to answer, told or not, oldest first."""
     base: str = ""
     """The base of its problem, by itself, as `members` yields it."""
 
@@ -87,6 +89,7 @@ def members(known: TargetState) -> Iterator[tuple[str, Member]]:
                 about=about,
                 location=known.location,
                 ends=concerned.not_after if concerned is not None else None,
+                went_dark=known.went_dark if each.finding.code is Code.UNREACHABLE else (),
                 base=base,
             ),
         )

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Final
 
 from config.catalogue import CATALOGUE
+from config.model import DAY
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import Code, Severity
 from monitor.notify.advice import AdviceContext, advice, by_itself, hurts
@@ -17,6 +18,7 @@ from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, Note
 from monitor.notify.problem import CERTIFICATE, Member
 from monitor.state.cure import without_cure
+from monitor.state.pending import LATELY
 from probes.judge.time import moment
 
 FindingOutlook = Callable[[Member], str]
@@ -26,6 +28,8 @@ LISTED: Final = 50
 """Targets that a message lists; the rest is counted."""
 _NOTHING: Final = Printable("")
 _DETAILS: Final = 5
+_BY_CLOCK: Final = frozenset({Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.CLIENT_REJECTS, Code.CRL_STALE})
+"""Findings that a wrong clock may cause."""
 _PROBLEMS: Final = 50
 _LONGEST: Final = 300
 _LONGEST_BRIEF: Final = 150
@@ -193,12 +197,10 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
     alert = note.alert
     if note.step is AlertStep.RESOLVED:
         cleared = now if alert.cleared_at is None else alert.cleared_at
-        span = (moment(alert.began), moment(cleared))
         if note.unwatched:
-            yield _Line(sentence("The problem was known from {} until {}.", *span))
             yield from _not_watched(note)
         else:
-            yield _Line(sentence("The problem lasted from {} until {}. There is nothing to do.", *span))
+            yield _Line(_how_long(alert.began, cleared))
         yield from _were_concerned(note.recovered, site.host)
         return
     members = note.members
@@ -211,7 +213,13 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
         yield _Line(detail)
     if len(details) > _DETAILS:
         yield _Line(sentence("and {} more like these", len(details) - _DETAILS))
+    ends = min((each.ends for each in members if each.ends is not None), default=None)
+    if ends is not None and ends > now:
+        yield _Line(sentence("{} are left.", _days(ends - now)))
     yield _Line(sentence("Since {}.", moment(min(each.since for each in members))))
+    yield from _often_dark(members, now)
+    if site.clock and any(each.finding.code in _BY_CLOCK for each in members):
+        yield _Line(sentence("The clock of this host is suspect, so that this may be wrong: {}.", shown(site.clock)))
     yield from _other_certificates(note)
     yield from _concerned([each for each in members if each.target in alert.wrong], site)
     yield from _recovered(note.recovered)
@@ -232,6 +240,23 @@ def _detail(member: Member, advised: Code) -> str:
     found = member.finding
     has_cure = found.code is advised and any("{cure}" in step for step in CATALOGUE[advised].steps_on(member.kind))
     return without_cure(found.detail) if has_cure else found.detail
+
+
+def _days(seconds: float) -> Printable:
+    """Return a time to come: days, or hours where it is less than two days; rounded down."""
+    if seconds >= 2 * DAY:
+        return sentence("{} days", int(seconds // DAY))
+    return sentence("{} hours", int(seconds // 3600))
+
+
+def _often_dark(members: Sequence[Member], now: float) -> Iterator[_Line]:
+    """Yield how often the target that failed most did lately, with the times that were over before they were told."""
+    times = (
+        (each.target, [at for at in each.went_dark if 0 <= now - at <= LATELY]) for each in members if not each.flaps
+    )
+    target, often = max(times, key=lambda each: len(each[1]), default=("", []))
+    if len(often) > 1:
+        yield _Line(sentence("{} went dark {} times since {}.", shown(target), len(often), moment(often[0])))
 
 
 def _concerned(members: Sequence[Member], site: AdviceContext) -> Iterator[_Line]:
@@ -267,6 +292,16 @@ def _at(member: Member) -> Printable:
         _NOTHING
         if not member.location or member.location in member.target
         else sentence(" ({})", shown(member.location))
+    )
+
+
+def _how_long(began: float, cleared: float) -> Printable:
+    """Return how long a problem lasted that is over."""
+    if began <= cleared:
+        return sentence("The problem lasted from {} until {}. There is nothing to do.", moment(began), moment(cleared))
+    return sentence(
+        "The problem lasted until {}; it began while the clock of this host was ahead. There is nothing to do.",
+        moment(cleared),
     )
 
 

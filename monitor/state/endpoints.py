@@ -13,7 +13,7 @@ from functools import partial
 from config.model import Endpoint
 from config.text import harmless
 from config.vocabulary import Code, LookOutcome
-from monitor.state.pending import EXPECTED, OFTEN, SURE, Darkness, awaits_second_look
+from monitor.state.pending import EXPECTED, REMEMBERED, SURE, Darkness, awaits_second_look
 from monitor.state.sets import SetRegistry
 from monitor.state.sharing import KeyIndex, index_of
 from monitor.state.target import Raised, TargetState, failure_of, learn, representative, waive
@@ -24,8 +24,9 @@ from probes.chain import find_leaf
 from probes.finding import Assessment, Finding
 from probes.judge.sharing import SharingServer
 from probes.judge.state import OnDisk
-from probes.judge.tls import OFFERS
+from probes.judge.tls import SUPPORTED
 from probes.observation import EndpointObservation, Presented
+from probes.ocsp import possible_issuers
 from probes.tls.support import Supported
 
 
@@ -100,7 +101,7 @@ class EndpointRegistry:
             failures_in_a_row=state.failures + 1 if failed else 0,
             just_went_dark=failed and self._just_went_dark(state, observation.at),
             sharing=self._sharing(endpoint, observation),
-            supported=None if endpoint.offers_every is None else state.supported,
+            supported=None if endpoint.supported_every is None else state.supported,
             revocation=self.registry.revocations.about(each.chain for each in observation.presented or last),
         )
 
@@ -151,7 +152,7 @@ class EndpointRegistry:
         since = self._sets.since(component, state)
         if endpoint.presented and leaf in endpoint.presented:
             self._drifts.pop(endpoint.target, None)
-            return OnDisk((leaf,), since, grace, state.location)
+            return OnDisk((leaf,), since, grace, state.location, state.since)
         drift = self._drifts.get(endpoint.target)
         if drift is None:
             drift = _Drift(min(told) - grace if told else since, endpoint.presented)
@@ -159,7 +160,7 @@ class EndpointRegistry:
             # The service took up an earlier certificate meanwhile: only the later one is not served.
             drift = _Drift(max(since, endpoint.since), endpoint.presented)
         self._drifts[endpoint.target] = drift
-        return OnDisk((leaf,), drift.since, grace, state.location)
+        return OnDisk((leaf,), drift.since, grace, state.location, state.since)
 
     def is_news(self, observation: EndpointObservation, context: EndpointContext, now: float) -> bool:
         """Whether a look must be judged: the facts, the context or the time differ from those of the last verdict."""
@@ -195,7 +196,7 @@ class EndpointRegistry:
         assessment = replace(assessment, findings=(*assessment.findings, *self._found_before(target)))
         self._judged[target] = _JudgedEndpoint(observation, registry.trust_context, context, assessment.until)
         self._note_darkness(observation, now)
-        state = registry.targets[target]
+        state = replace(registry.targets[target], went_dark=tuple(self._went_dark.get(target, ())))
         presented = representative(observation.presented) or state.presented
         new, events = learn(
             state,
@@ -204,6 +205,7 @@ class EndpointRegistry:
             failure_of(observation),
             now=now,
             addresses=observation.presented,
+            issuers=_issuers(observation, context),
             waits=partial(self._awaits_look, state=state, changed=presented != state.presented, now=now),
         )
         registry.update(new)
@@ -213,10 +215,10 @@ class EndpointRegistry:
         return LookOutcome.CHANGED if events else LookOutcome.UNCHANGED
 
     def _found_before(self, target: str) -> Iterator[Finding]:
-        """Yield what was found when an endpoint was asked for its offers before a restart, until it is asked again."""
+        """Yield what was found in all that an endpoint takes before a restart, until it is asked again."""
         state, endpoint = self.registry.targets[target], self.registry.config.endpoints.get(target)
-        if state.supported is None and endpoint is not None and endpoint.offers_every is not None:
-            yield from (each.finding for (_, subject), each in state.findings.items() if subject == OFFERS)
+        if state.supported is None and endpoint is not None and endpoint.supported_every is not None:
+            yield from (each.finding for (_, subject), each in state.findings.items() if subject == SUPPORTED)
 
     def take_up(self, target: str, supported: Supported) -> bool:
         """Note everything that an endpoint takes; whether its verdict may be another by that.
@@ -230,7 +232,7 @@ class EndpointRegistry:
         self.registry.update(replace(state, supported=supported))
         return supported != before
 
-    def forget_offers(self, target: str) -> None:
+    def forget_supported(self, target: str) -> None:
         """Know nothing any more of what an endpoint takes, where it is watched yet."""
         if target in self.registry.targets:
             self.registry.update(replace(self.registry.targets[target], supported=None))
@@ -244,7 +246,7 @@ class EndpointRegistry:
             before = self._dark_before_start(target)
             self._dark[target] = now if before is None else before
             if before is None and not self._is_expected(target, now):
-                self._went_dark.setdefault(target, deque(maxlen=OFTEN)).append(now)
+                self._went_dark.setdefault(target, deque(maxlen=REMEMBERED)).append(now)
 
     def _dark_before_start(self, target: str) -> float | None:
         """Return since when an endpoint did not answer before the daemon's start; None where it did, or was looked at.
@@ -276,3 +278,10 @@ class EndpointRegistry:
         before, starting = tuple(self._went_dark.get(state.target, ())), self._starting.get(state.target, 0.0)
         darkness = Darkness(tuple(dark.values()), before, expected, starting)
         return awaits_second_look(raised, state, endpoints[state.target].every, darkness, now)
+
+
+def _issuers(observation: EndpointObservation, context: EndpointContext) -> tuple[Certificate, ...]:
+    """Return the CAs by which a staple of the addresses may be verified: a server need not send them."""
+    anchors = [anchor for view in context.views for anchor in view.trust.anchors]
+    stapled = (each for each in observation.presented if each.staple)
+    return tuple(dict.fromkeys(issuer for each in stapled for issuer in possible_issuers(each.chain, anchors)))

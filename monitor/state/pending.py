@@ -39,7 +39,9 @@ AGAIN: Final = 3
 """Times of going dark lately that are no restart any more, but a service that comes and goes."""
 OFTEN: Final = 5
 """The same of a service that comes back within `SURE` seconds each time."""
-_LATELY: Final = 1200.0
+REMEMBERED: Final = 100
+"""Times of going dark, the newest, that are remembered of an endpoint."""
+LATELY: Final = 1200.0
 """Seconds."""
 _MANY: Final = 5
 """Servers that go dark at the same time: more than one service."""
@@ -124,7 +126,7 @@ def awaits_second_look(raised: Raised, state: TargetState, every: float, darknes
     finding = raised.finding
     if finding.code not in _PASSING:
         return False
-    again = len([at for at in darkness.before if now - at <= _LATELY])
+    again = len([at for at in darkness.before if now - at <= LATELY])
     if finding.code is Code.UNREACHABLE:
         if now < darkness.starting_until:
             return True

@@ -228,6 +228,7 @@ class SetRegistry:
                 seen_at=glimpsed.since if presented == glimpsed.presented != state.presented else None,
                 waits=partial(_stays_pending, state) if reading.unsure else waits,
                 keystore=observation.keystore,
+                lists=observation.lists,
                 file_format=observation.format,
             )
             self.registry.update(new)

@@ -70,6 +70,8 @@ class TargetState:
     """Unix time; None before the first look of this run."""
     addresses: tuple[Presented, ...] = ()
     """Of an endpoint: the certificates of each address at the last look that was answered, in this run."""
+    issuers: tuple[Certificate, ...] = ()
+    """Of an endpoint: those in the trust stores of its clients that may have issued what these addresses present."""
     pending: Mapping[FindingKey, Raised] = field(default_factory=lambda: NO_FINDINGS)
     """Findings that may be a state between two writes or two looks: shown, and not told yet."""
     keystore: Keystore[Certificate] | None = None
@@ -82,6 +84,8 @@ class TargetState:
     """By the configuration."""
     format: FileFormat | None = None
     """Of a file, at the last look of this run that read it."""
+    went_dark: tuple[float, ...] = ()
+    """Of an endpoint: the Unix times at which it last began not to answer, told or not, oldest first, in this run."""
 
     @property
     def up(self) -> bool | None:
@@ -123,12 +127,14 @@ def learn(
     keystore: Keystore[Certificate] | None = None,
     file_format: FileFormat | None = None,
     lists: tuple[RevocationList, ...] = (),
+    issuers: tuple[Certificate, ...] = (),
 ) -> tuple[TargetState, tuple[StateEvent, ...]]:
     """Return the state after a look at Unix time `now`, and each change as an event.
 
     The same facts and verdict again give no event. `seen_at` is when what is presented was seen first, where that was
     before it was judged. A finding that is new and `waits` is pending, which is no event. `keystore` is None where the
     file is none, or could not be read; `lists` are the revocation lists in it.
+    `issuers` may have issued what `addresses` present.
     """
     standing, pending = _set_aside(state, assessment.findings, now, waits)
     findings, events = _compare(state, standing, now)
@@ -141,6 +147,7 @@ def learn(
         presented,
         since=state.since if presented == state.presented else seen_at or now,
         addresses=addresses or state.addresses,
+        issuers=issuers if addresses else state.issuers,
         findings=findings,
         edges=assessment.edges,
         expiry=assessment.expiry,
@@ -153,6 +160,7 @@ def learn(
         supported=state.supported,
         lists=state.lists if failure and not lists else lists,
         labels=state.labels,
+        went_dark=state.went_dark,
         format=file_format,
     )
     return new, (*_facts_changed(state, new, now), *events)

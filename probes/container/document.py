@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from config.pointer import ANY, steps, written
-from config.text import printable, sentence
+from config.text import Printable, printable, sentence
 from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
 from probes.certificate import decodable
 from probes.container.blocks import MOST_FAULTS, Blocks, Container, EncodingFault, Format, Password, faulty
@@ -34,16 +34,22 @@ _KUBECONFIG: Final = re.compile(
 )
 _COMPACT_KUBECONFIG: Final = re.compile(rb'\A\s*\{[^{}\[\]]{0,200}"kind"\s*:\s*"Config"')
 _CLUSTERS: Final = re.compile(rb"""["']?clusters["']?[ \t]*:""")
-_OF_CLUSTERS: Final = "/clusters/*/cluster/certificate-authority-data"
-_OF_USERS: Final = "/users/*/user/client-certificate-data"
-_KEYS_OF_USERS: Final = "/users/*/user/client-key-data"
+CERTIFICATES_OF_KUBECONFIG: Final = (
+    ("clusters", "cluster", "certificate-authority"),
+    ("users", "user", "client-certificate"),
+)
+"""List, what is in it, and the key with the path of a certificate; with `-data` behind it, with the certificate."""
+_IN_KUBECONFIG: Final = (
+    *(f"/{plural}/*/{kind}/{key}-data" for plural, kind, key in CERTIFICATES_OF_KUBECONFIG),
+    "/users/*/user/client-key-data",
+)
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/\s]+(?:=\s*){0,2}")
 _ENCODINGS: Final = frozenset({FileFormat.DOCUMENT})
 
 
 def is_kubeconfig(data: bytes) -> bool:
-    """Whether `data` looks like the configuration of kubectl: of the kind Config, with clusters."""
-    if b"Config" not in data or b"clusters" not in data:
+    """Whether `data` looks like the configuration of kubectl: of the kind Config, with clusters, not too large."""
+    if len(data) > LARGEST or b"Config" not in data or b"clusters" not in data:
         return False
     kind = _KUBECONFIG.search(data) or _COMPACT_KUBECONFIG.match(data)
     return kind is not None and _CLUSTERS.search(data) is not None
@@ -51,10 +57,9 @@ def is_kubeconfig(data: bytes) -> bool:
 
 def kubeconfig(opened: Opened) -> Format:
     """Return the format of kubectl's configuration: clusters' CAs, users' certificates and keys."""
-    pointers = (_OF_CLUSTERS, _OF_USERS, _KEYS_OF_USERS)
 
     def open_it(data: bytes, password: Password) -> Container:
-        return replace(open_document(data, pointers, password, opened), format=FileFormat.KUBECONFIG)
+        return replace(open_document(data, _IN_KUBECONFIG, password, opened), format=FileFormat.KUBECONFIG)
 
     return Format(
         FileFormat.KUBECONFIG,
@@ -127,19 +132,23 @@ def _read(value: Value, password: Password, opened: Opened) -> Container:
         return _faulty("it is no text")
     if not value.strip():
         return Container(FileFormat.DOCUMENT, Blocks((), (), ()))
-    data = value.encode(errors="replace")
-    if b"-----BEGIN " in data:
-        return opened(data, password)
-    inside = _decoded(data)
+    inside = content_of(value)
     if inside is None:
-        return _faulty("it is neither PEM nor base64")
+        return _faulty(NO_CONTENT)
     read = opened(inside, password)
-    if read.format is FileFormat.OTHER:
+    if read.format is FileFormat.OTHER and "-----BEGIN " not in value:
         return _faulty("what it holds in base64 is neither a certificate nor a key")
     return read
 
 
-def _decoded(data: bytes) -> bytes | None:
+NO_CONTENT: Final = Printable("it is neither PEM nor base64")
+
+
+def content_of(text: str) -> bytes | None:
+    """Return the content of a file that stands in a text, as PEM or in base64 with any white space; None for others."""
+    data = text.encode(errors="replace")
+    if b"-----BEGIN " in data:
+        return data
     if _BASE64.fullmatch(data) is None:
         return None
     try:

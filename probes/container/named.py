@@ -9,9 +9,9 @@ from config.vocabulary import FileFormat
 from probes.container.blocks import Format
 from probes.encoding import BIT_STRING, CONTEXT_0, ENUMERATED, INTEGER, OBJECT_IDENTIFIER, SEQUENCE, shape
 
-_OPENSSH_PUBLIC_KEY: Final = re.compile(rb"\s*(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d+) AAAA")
+_OPENSSH_PUBLIC_KEY: Final = re.compile(rb"\s*+(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d+) AAAA")
 _OPENSSH_CERTIFICATE: Final = re.compile(
-    rb"\s*(?:(?:sk-)?ssh-(?:rsa|dss|ed25519)|(?:sk-)?ecdsa-sha2-nistp\d+)-cert-v01@openssh\.com AAAA"
+    rb"\s*+(?:(?:sk-)?ssh-(?:rsa|dss|ed25519)|(?:sk-)?ecdsa-sha2-nistp\d+)-cert-v01@openssh\.com AAAA"
 )
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 
-from config.address import join_address
 from config.model import Endpoint
 from probes.http.exchange import JUST_ASKING, MOST_BODY, Exchange, NoResponse, Request, Response, Times
+from probes.http.url import authority
 from probes.observation import Presented
-from probes.tls.drive import converse, handshake_with
-
-HTTPS_PORT = 443
-HTTP_PORT = 80
+from probes.tls.drive import converse_with, handshake_with, why_of
+from probes.tls.own_files import own_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +40,16 @@ async def fetch(
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    handshake = handshake_with(endpoint, address, goes_on=True) if secured else None
+    deadline = begun + max(0.0, seconds)
+    own = await own_files(endpoint, deadline)
     request = Request(keeps=MOST_BODY) if keeps_body else JUST_ASKING
-    exchange = Exchange(handshake, _host(endpoint, secured=secured), target, loop.time, request)
-    where = (endpoint.proxy.host, endpoint.proxy.port) if endpoint.proxy is not None else (address, endpoint.port)
-    error = await converse(exchange, *where, begun + max(0.0, seconds), endpoint.source_address)
-    answer = exchange.end() if error is None else exchange.outcome or exchange.end(_words(error, seconds))
+
+    def begin() -> Exchange:
+        handshake = handshake_with(endpoint, address, own, goes_on=True) if secured else None
+        return Exchange(handshake, _host(endpoint, secured=secured), target, loop.time, request)
+
+    exchange, error = await converse_with(endpoint, address, begin, deadline)
+    answer = exchange.end() if error is None else exchange.outcome or exchange.end(why_no_answer(error, seconds))
     presented = exchange.presented
     return Fetched(
         address, presented if isinstance(presented, Presented) else None, answer, _parts(begun, exchange.times)
@@ -57,15 +58,14 @@ async def fetch(
 
 def _host(endpoint: Endpoint, *, secured: bool) -> str:
     name, _, _zone = endpoint.verified_name.partition("%")
-    if endpoint.port == (HTTPS_PORT if secured else HTTP_PORT):
-        return f"[{name}]" if ":" in name else name
-    return join_address(name, endpoint.port)
+    return authority(name, endpoint.port, "https" if secured else "http")
 
 
-def _words(error: OSError, seconds: float) -> str:
+def why_no_answer(error: OSError, seconds: float) -> str:
+    """Return why there was no whole answer, for which there were so many seconds."""
     if isinstance(error, TimeoutError) and error.errno is None:
         return f"no whole answer within {seconds:g} s"
-    return os.strerror(error.errno) if error.errno else type(error).__name__
+    return why_of(error)
 
 
 def _parts(begun: float, times: Times) -> dict[str, float]:

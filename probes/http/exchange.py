@@ -21,6 +21,8 @@ MOST_BODY: Final = 1024 * 1024
 """Bytes that are read of a body; whatever comes after says nothing more about the server."""
 _PIECE: Final = 4096
 LONGEST_LOCATION: Final = 8 * 1024
+LATEST: Final = 253_402_300_799
+"""The last Unix time that a header can have: of the year 9999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +250,11 @@ def _length(text: str | None) -> int | None:
 
 def _moment(text: str | None) -> float | None:
     try:
-        return parsedate_to_datetime(text).timestamp() if text else None
+        moment = parsedate_to_datetime(text).timestamp() if text else None
     except (ValueError, OverflowError):
         return None
+    # One that UTC has no date for cannot be sent back.
+    return moment if moment is not None and 0 <= moment <= LATEST else None
 
 
 def _location(text: str | None) -> str | None:

@@ -98,10 +98,10 @@ class _Askers:
 
 def _was_revoked(certificate: Certificate, status: RevocationStatus) -> Printable:
     return sentence(
-        "{} is revoked since {}, says its CA {}, for the reason {}",
+        "CA {} revoked {} at {}; reason: {}",
+        certificate.issuer,
         certificate.title,
         moment(status.at or 0),
-        certificate.issuer,
         status.reason or Printable("unspecified"),
     )
 

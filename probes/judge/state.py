@@ -25,6 +25,8 @@ class OnDisk:
     grace: float
     """Seconds that it may lie there before not serving it is a finding."""
     where: str
+    held_since: float | None = None
+    """Unix time since when the file holds the newest; None for `since`, which may be later: when its set was whole."""
 
 
 def judge_served(presented: Sequence[Presented], on_disk: OnDisk, now: float) -> Iterator[Finding]:
@@ -41,7 +43,7 @@ def judge_served(presented: Sequence[Presented], on_disk: OnDisk, now: float) ->
                     harmless(on_disk.where),
                     newest.title,
                     newest.short_sha256,
-                    moment(on_disk.since),
+                    moment(on_disk.since if on_disk.held_since is None else on_disk.held_since),
                     each.chain[0].title,
                     each.chain[0].short_sha256,
                 ),

@@ -1,4 +1,4 @@
-"""Findings about the connection: protocol version and cipher, negotiated or offered."""
+"""Findings about the connection: protocol version and cipher, negotiated or supported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from probes.finding import Finding, finding
 from probes.observation import Presented
 from probes.tls.support import Supported
 
-OFFERS: Final = Printable("offers")
+SUPPORTED: Final = Printable("supported")
 """The subject of findings on what a server takes beside what it negotiated."""
 
 _WEAK_CIPHER: Final = re.compile(r"EXP|(^|-)(RC4|RC2|DES|IDEA|SEED|MD5|3DES|CBC3)(-|$)")
@@ -63,7 +63,7 @@ def _against(severity: Severity, allowed: AllowedTLS) -> Printable:
             return Printable("")
 
 
-def judge_offers(supported: Supported, allowed: AllowedTLS) -> Iterator[Finding]:
+def judge_supported(supported: Supported, allowed: AllowedTLS) -> Iterator[Finding]:
     """Yield which versions and ciphers a server takes that are not `allowed`, though it negotiated better ones.
 
     None is critical: a client must ask for it.
@@ -72,8 +72,8 @@ def judge_offers(supported: Supported, allowed: AllowedTLS) -> Iterator[Finding]
     obsolete = [each.version for each in supported.versions if each.version not in allowed.protocols]
     if obsolete:
         are = listed(sorted(allowed.protocols))
-        detail = sentence("{} offers {}, allowed are {}", where, listed(list(map(harmless, obsolete))), are)
-        yield finding(Code.OBSOLETE_PROTOCOL, detail, OFFERS)
+        detail = sentence("{} supports {}, allowed are {}", where, listed(list(map(harmless, obsolete))), are)
+        yield finding(Code.OBSOLETE_PROTOCOL, detail, SUPPORTED)
     faults = {
         suite: severity
         for one in supported.versions
@@ -91,8 +91,8 @@ def judge_offers(supported: Supported, allowed: AllowedTLS) -> Iterator[Finding]
         worst = max((*faults.values(), Severity.NOTICE), key=lambda each: each.rank)
         yield finding(
             Code.WEAK_CIPHER,
-            sentence("{} offers {}", where, listed(parts, "; ")),
-            OFFERS,
+            sentence("{} supports {}", where, listed(parts, "; ")),
+            SUPPORTED,
             min(worst, Severity.WARNING, key=lambda each: each.rank),
         )
 

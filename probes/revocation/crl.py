@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final, TypeVar
 
 from cryptography import x509
@@ -14,7 +13,8 @@ from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import RevocationReason
 from probes.certificate import Certificate
-from probes.encoding import DERError, element_end, enter, plain_name
+from probes.encoding import INTEGER, DERError, element_end, encoded, enter, plain_name
+from probes.remembered import Remembered
 from probes.revocation.places import point_names
 
 MOST_BYTES: Final = 64 * 1024 * 1024
@@ -153,7 +153,9 @@ def lists_in(ders: Iterable[bytes]) -> tuple[RevocationList, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=256)
+_signed: Final = Remembered[bool](4096)
+
+
 def signed_by(known: RevocationList, issuer: Certificate) -> bool:
     """Whether the key of `issuer`, which has the name of the list's issuer, made its signature; no costly key is tried.
 
@@ -161,6 +163,10 @@ def signed_by(known: RevocationList, issuer: Certificate) -> bool:
     """
     if known.issuer_name != issuer.outline().subject or issuer.is_costly or not _may_sign(issuer):
         return False
+    return _signed.get((known.sha256, issuer.sha256), lambda: _is_signed_by(known, issuer))
+
+
+def _is_signed_by(known: RevocationList, issuer: Certificate) -> bool:
     try:
         key = issuer.decoded().public_key()
         return known.parsed().is_signature_valid(key)  # type: ignore[arg-type]
@@ -180,7 +186,8 @@ def is_of_another_key(known: RevocationList, issuer: Certificate) -> bool:
 def entry_of(known: RevocationList, serial: int) -> RevokedEntry | OddEntry | None:
     """Return what a list of one issuer says of its certificate with that serial number; None where it says nothing."""
     # Where the bytes of the number are nowhere in a list, no entry has it: most are looked up, and few are there.
-    if _integer(serial) not in known.der:
+    content = serial.to_bytes(serial.bit_length() // 8 + 1, "big", signed=True)
+    if encoded(INTEGER, content) not in known.der:
         return None
     try:
         found = known.parsed().get_revoked_certificate_by_serial_number(serial)
@@ -246,7 +253,7 @@ def _issuer_name(der: bytes) -> bytes:
     """Return the DER of the issuer's Name (RFC 5280, 5.1.2); raises DERError, IndexError."""
     at, _ = enter(der, 0)
     at, _ = enter(der, at)
-    if der[at] == 0x02:
+    if der[at] == INTEGER:
         at = element_end(der, at)
     start = element_end(der, at)  # behind the signature algorithm
     return der[start : element_end(der, start)]
@@ -271,13 +278,3 @@ def _may_sign(issuer: Certificate) -> bool:
         return issuer.extensions().get_extension_for_class(x509.KeyUsage).value.crl_sign
     except x509.ExtensionNotFound:
         return True
-
-
-def _integer(number: int) -> bytes:
-    """Return the DER of an INTEGER."""
-    content = number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)
-    length = len(content)
-    if length < 0x80:
-        return bytes([0x02, length]) + content
-    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes([0x02, 0x80 | len(octets)]) + octets + content

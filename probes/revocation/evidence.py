@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final
 
 from config.text import Printable
 from probes.certificate import Certificate
+from probes.ocsp import answer_boundaries
 from probes.revocation.crl import RevocationList
 from probes.revocation.places import places_of
 
@@ -19,8 +22,10 @@ class Evidence:
     lists: tuple[RevocationList, ...] = ()
     failed: Mapping[str, Printable] = field(default_factory=dict)
     """By place, as `places_of` has it: why nothing could be had there, where that is worth telling, a clause."""
-    answers: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    """OCSP responses in DER, by the SHA-256 of the certificate that each is about."""
+    answers: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict, repr=False)
+    """OCSP responses in DER, by the SHA-256 of the certificate that each is about: of responders, and of handshakes."""
+    awaited: frozenset[str] = frozenset()
+    """SHA-256 of lists and answers whose next one is being asked for: they count beyond their time for so long."""
 
     @property
     def is_empty(self) -> bool:
@@ -36,14 +41,23 @@ class Evidence:
         places = (place for each in certificates for place in places_of(each)) if self.failed else ()
         failed = {place: self.failed[place] for place in places if place in self.failed}
         answers = {each.sha256: self.answers[each.sha256] for each in certificates if each.sha256 in self.answers}
-        return Evidence(lists, failed, answers)
+        own = {each.sha256 for each in lists}
+        own |= {sha256_of(der) for der in chain.from_iterable(answers.values())}
+        return Evidence(lists, failed, answers, self.awaited & own)
 
-    def beside(self, staples: Mapping[str, bytes]) -> Evidence:
-        """Return this and the OCSP answers that came in handshakes, by certificate as `answers`."""
-        return replace(self, answers={**staples, **self.answers}) if staples else self
+    def moment_for(self, sha256: str, end: int | None, now: float) -> float:
+        """Return the Unix time at which a list or an answer that is valid until `end` is judged."""
+        return min(now, end) if end is not None and sha256 in self.awaited else now
+
+    def beside(self, staples: Iterable[tuple[str, bytes]]) -> Evidence:
+        """Return this and the OCSP answers that came in handshakes, each with the SHA-256 of its certificate."""
+        answers = answers_about((*((sha256, der) for sha256, ders in self.answers.items() for der in ders), *staples))
+        return replace(self, answers=answers) if answers else self
 
     def boundaries(self) -> Iterator[float]:
-        """Yield the Unix times at which a list begins or ceases to tell something."""
+        """Yield the Unix times at which a list or an answer begins or ceases to tell something."""
+        for der in chain.from_iterable(self.answers.values()):
+            yield from answer_boundaries(der)
         for each in self.lists:
             if each.this_update is not None:
                 yield each.this_update
@@ -52,3 +66,16 @@ class Evidence:
 
 
 NO_EVIDENCE: Final = Evidence()
+
+
+def sha256_of(der: bytes) -> str:
+    """Return the SHA-256 of an answer, as `awaited` has it."""
+    return hashlib.sha256(der).hexdigest()
+
+
+def answers_about(answers: Iterable[tuple[str, bytes]]) -> Mapping[str, tuple[bytes, ...]]:
+    """Return OCSP responses by the certificate that each is about, each once."""
+    found: dict[str, dict[bytes, None]] = {}
+    for sha256, der in answers:
+        found.setdefault(sha256, {})[der] = None
+    return {sha256: tuple(ders) for sha256, ders in found.items()}

@@ -20,7 +20,7 @@ from probes.judge.time import moment
 from probes.lifetime import lifetime
 from probes.ocsp import OCSPAnswer, OCSPStatus, ocsp_answer
 from probes.revocation.crl import OddEntry, RevocationList, entry_of, is_of_another_key, signed_by
-from probes.revocation.evidence import Evidence
+from probes.revocation.evidence import Evidence, sha256_of
 from probes.revocation.places import list_urls, places_of, points_of, responder_urls
 
 SHORT_LIVED: Final = ((1_773_532_800, 7), (1_710_460_800, 10))
@@ -58,7 +58,7 @@ def status_of(certificate: Certificate, issuer: Certificate, evidence: Evidence,
     """Return what `evidence` tells of a certificate that `issuer` signed, at Unix time `now`."""
     if is_revoked_by_nobody(certificate):
         return RevocationStatus(RevocationState.BY_DESIGN)
-    told = [_by_lists(certificate, issuer, evidence, now), *_by_answer(certificate, issuer, evidence, now)]
+    told = [_by_lists(certificate, issuer, evidence, now), *_by_answers(certificate, issuer, evidence, now)]
     best = min(told, key=lambda each: _TELLING.index(each.state))
     if best.state is not _UNCHECKED:
         return best
@@ -66,24 +66,26 @@ def status_of(certificate: Certificate, issuer: Certificate, evidence: Evidence,
     return best if failed is None else RevocationStatus(_UNKNOWN, failed)
 
 
-def _by_answer(
+def _by_answers(
     certificate: Certificate, issuer: Certificate, evidence: Evidence, now: float
 ) -> Iterator[RevocationStatus]:
-    """Yield what a responder has answered, where it was asked."""
-    der = evidence.answers.get(certificate.sha256)
-    if der is None:
-        return
-    told = ocsp_answer(der, certificate, (issuer,))
-    if not isinstance(told, OCSPAnswer):
-        yield RevocationStatus(_UNKNOWN, sentence("the OCSP answer {}", told.why))
-    elif why := told.why_no_proof(now):
-        yield RevocationStatus(_UNKNOWN, sentence("the OCSP answer proves nothing: {}", why))
-    elif told.status is OCSPStatus.REVOKED:
-        yield RevocationStatus(RevocationState.REVOKED, at=told.revoked_at, reason=_reason(told.reason))
-    elif told.status is OCSPStatus.GOOD:
-        yield RevocationStatus(RevocationState.GOOD)
-    else:
-        yield RevocationStatus(_UNKNOWN, Printable("the responder of its CA does not know it"))
+    """Yield what each answer of a responder says, fetched or stapled: none of them hides another."""
+    for der in evidence.answers.get(certificate.sha256, ()):
+        told = ocsp_answer(der, certificate, (issuer,))
+        if isinstance(told, OCSPAnswer):
+            yield _answered(told, evidence.moment_for(sha256_of(der), told.next_update, now))
+        else:
+            yield RevocationStatus(_UNKNOWN, sentence("the OCSP answer {}", told.why))
+
+
+def _answered(told: OCSPAnswer, now: float) -> RevocationStatus:
+    if why := told.why_no_proof(now):
+        return RevocationStatus(_UNKNOWN, sentence("the OCSP answer proves nothing: {}", why))
+    if told.status is OCSPStatus.REVOKED:
+        return RevocationStatus(RevocationState.REVOKED, at=told.revoked_at, reason=_reason(told.reason))
+    if told.status is OCSPStatus.GOOD:
+        return RevocationStatus(RevocationState.GOOD)
+    return RevocationStatus(_UNKNOWN, Printable("the responder of its CA does not know it"))
 
 
 def _reason(word: str) -> RevocationReason:
@@ -102,10 +104,11 @@ def _by_lists(certificate: Certificate, issuer: Certificate, evidence: Evidence,
     complete = sorted((each for each in covering if each.base is None), key=lambda each: each.age_order, reverse=True)
     why: Printable | None = None
     for each in complete:
-        if fault := why_not(each, issuer, now):
+        at = evidence.moment_for(each.sha256, each.next_update, now)
+        if fault := why_not(each, issuer, at):
             why = why or fault
             continue
-        told = _told(each, _deltas(each, covering, issuer, now), certificate)
+        told = _told(each, _deltas(each, covering, issuer, evidence, now), certificate)
         if told.state is not _UNKNOWN or not each.scope.some_reasons:
             return told
         why = why or told.why
@@ -160,7 +163,11 @@ def _beside(known: RevocationList, certificate: Certificate) -> bool:
 
 
 def _deltas(
-    complete: RevocationList, covering: Sequence[RevocationList], issuer: Certificate, now: float
+    complete: RevocationList,
+    covering: Sequence[RevocationList],
+    issuer: Certificate,
+    evidence: Evidence,
+    now: float,
 ) -> Sequence[RevocationList]:
     """Return the valid delta lists that add to a complete one, oldest first (RFC 5280, 5.2.4)."""
     number = complete.number
@@ -173,7 +180,7 @@ def _deltas(
         and each.number is not None
         and each.base <= number <= each.number
         and each.scope == complete.scope
-        and not why_not(each, issuer, now)
+        and not why_not(each, issuer, evidence.moment_for(each.sha256, each.next_update, now))
     ]
     return sorted(found, key=lambda each: each.age_order)
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from config.text import Printable, printable, sentence
 from probes.server_config.files import HostFiles
-from probes.server_config.lines import listener
+from probes.server_config.lines import TOO_MUCH, Expansion, listener
 from probes.server_config.terms import CertificateFiles, ConfiguredListener, ServerReading
 
 _MAIN: Final = ("/etc/apache2/apache2.conf", "/etc/httpd/conf/httpd.conf")
@@ -72,6 +72,7 @@ class _Reader:
         self._listens: list[ConfiguredListener] = []
         self._modules: set[str] = set()
         self._variables = dict(_ENVIRONMENT)
+        self._expansion = Expansion()
         self._open: list[tuple[str, bool]] = []
         """Each open section with whether its content counts."""
 
@@ -152,10 +153,13 @@ class _Reader:
         return [each for each in self._files.names(directory) if not self._files.is_directory(each)]
 
     def _expanded(self, text: str) -> str:
-        return _VARIABLE.sub(lambda found: self._variables.get(found[1], found[0]), text)
+        return self._expansion.put(_VARIABLE, text, lambda found: self._variables.get(found[1], found[0]))
 
     def conclude(self) -> None:
         """Add the sites of all hosts."""
+        if self._expansion.is_spent:
+            self._reading.puzzle(self._server.file, TOO_MUCH)
+            return
         if "ssl_module" not in self._modules:
             return
         for host in (self._server, *self._hosts):

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from config.text import Printable, printable, sentence
 from config.vocabulary import EndpointProtocol
 from probes.server_config.files import HostFiles
-from probes.server_config.lines import host_of, port_number, unquoted
+from probes.server_config.lines import TOO_MUCH, Expansion, host_of, port_number, unquoted
 from probes.server_config.terms import ANY_ADDRESS, CertificateFiles, ConfiguredListener, ServerReading
 
 _MAIN: Final = "/etc/dovecot/dovecot.conf"
@@ -19,6 +19,8 @@ _DEEPEST: Final = 12
 _CERTIFICATE: Final = ("ssl_cert", "ssl_server_cert_file")
 """Until 2.3, and since 2.4."""
 _KEY: Final = ("ssl_key", "ssl_server_key_file")
+_OWN_PROTOCOLS: Final = re.compile(r"\$(?:SET:)?protocols")
+"""Those so far, until 2.3 and since 2.4."""
 _BLOCK: Final = re.compile(r"([\w-]++)([^{]*+)\{")
 
 
@@ -71,6 +73,7 @@ class _Reader:
         self._reading = reading
         self._settings: dict[_Path, dict[str, str]] = {}
         self._file_of: dict[_Path, str] = {}
+        self._expansion = Expansion()
 
     def file(self, path: str, blocks: _Path, depth: int) -> None:
         """Take all settings of a file."""
@@ -102,14 +105,16 @@ class _Reader:
     def _set(self, path: str, blocks: _Path, name: str, value: str) -> None:
         here = self._settings.setdefault(blocks, {})
         if name == "protocols":
-            value = value.replace("$protocols", here.get("protocols", ""))
-            value = value.replace("$SET:protocols", here.get("protocols", ""))
+            value = self._expansion.put(_OWN_PROTOCOLS, value, lambda _: here.get("protocols", ""))
         here[name] = value
         if name in (*_CERTIFICATE, *_KEY):
             self._file_of[blocks] = path
 
     def conclude(self, main: str) -> None:
         """Add the sites of the global settings, and of each block with a certificate of its own."""
+        if self._expansion.is_spent:
+            self._reading.puzzle(main, TOO_MUCH)
+            return
         top = self._settings.get((), {})
         if top.get("ssl", "yes") == "no":
             return

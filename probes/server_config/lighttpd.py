@@ -13,7 +13,7 @@ from config.vocabulary import EndpointProtocol
 from probes.line.lighttpd import ConfigToken, tokens
 from probes.line.syntax import OddFileError
 from probes.server_config.files import HostFiles
-from probes.server_config.lines import host_of, listener, port_number
+from probes.server_config.lines import TOO_MUCH, Expansion, host_of, listener, port_number
 from probes.server_config.terms import CertificateFiles, ConfiguredListener, ServerReading
 
 _MAIN: Final = "/etc/lighttpd/lighttpd.conf"
@@ -54,19 +54,21 @@ def read(files: HostFiles) -> ServerReading:
     main = files.located(_MAIN)
     if files.exists(main):
         reading.main.append(main)
-        reader = _Reader(files, reading, os.path.dirname(main))
+        reader = _Reader(files, reading, main)
         reader.file(main, _Scope(), 0)
         reader.conclude()
     return reading
 
 
 class _Reader:
-    def __init__(self, files: HostFiles, reading: ServerReading, base: str) -> None:
+    def __init__(self, files: HostFiles, reading: ServerReading, main: str) -> None:
         self._files = files
         self._reading = reading
-        self._base = base
+        self._main = main
+        self._base = os.path.dirname(main)
         self._found: dict[_Scope, _Settings] = {}
         self._variables: dict[str, str] = {}
+        self._expansion = Expansion()
 
     def file(self, path: str, outer: _Scope, depth: int) -> None:
         """Take all statements of a file that stands in a scope."""
@@ -118,17 +120,20 @@ class _Reader:
                 parts.append(token.text[1:-1].replace('\\"', '"'))
                 at += 1
             else:
-                parts.append(token.text if token.text.isdecimal() else self._variables.get(token.text))
+                known = token.text if token.text.isdecimal() else self._variables.get(token.text)
+                parts.append(known if known is not None and self._expansion.allows(len(known)) else None)
                 at += 1
             if at >= len(given) or given[at].text != "+":
                 break
             at += 1
-        known = [each for each in parts if each is not None]
-        return at, "".join(known) if known and len(known) == len(parts) else None
+        texts = [each for each in parts if each is not None]
+        return at, "".join(texts) if texts and len(texts) == len(parts) else None
 
     def _set(self, path: str, scope: _Scope, name: str, value: str | None, *, adds: bool) -> None:
         if value is not None:
-            self._variables[name] = self._variables.get(name, "") + value if adds else value
+            before = self._variables.get(name, "") if adds else ""
+            if self._expansion.allows(len(before)):
+                self._variables[name] = before + value
         if name not in _WANTED:
             return
         if value is None or adds:
@@ -158,6 +163,9 @@ class _Reader:
 
     def conclude(self) -> None:
         """Add the sites of all scopes."""
+        if self._expansion.is_spent:
+            self._reading.puzzle(self._main, TOO_MUCH)
+            return
         top = self._found.get(_Scope(), _Settings("", _Scope()))
         for scope, settings in self._found.items():
             socket = self._found.get(replace(scope, names=()), top)

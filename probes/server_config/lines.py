@@ -1,11 +1,13 @@
-"""Small parts that several readers share: ports, addresses, lines of `name = value`."""
+"""Small parts that several readers share: ports, addresses, lines of `name = value`, values of variables."""
 
 from __future__ import annotations
 
+import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from config.text import Printable
 from config.vocabulary import EndpointProtocol
 from probes.server_config.terms import ANY_ADDRESS, ConfiguredListener
 
@@ -23,6 +25,47 @@ _PORT_NAMES: Final = {
     "ldaps": 636,
 }
 _EVERY: Final = frozenset({"*", "0.0.0.0", "::", "[::]", "_default_", "", "all"})  # noqa: S104 (compared with)
+
+MOST_EXPANDED: Final = 1024 * 1024
+"""Characters that variables bring into all texts of one server's configuration, and what stands for their work."""
+_STEP: Final = 16
+"""Characters that stand for the work on one variable."""
+TOO_MUCH: Final = Printable("its variables make more text than is read")
+
+
+class Expansion:
+    """Puts the values of variables into texts, within one bound over a whole configuration.
+
+    Values that hold each other double with each line. Behind the bound, each text stays as it is written, and
+    `is_spent` says so: then none of the texts can be trusted.
+    """
+
+    def __init__(self) -> None:
+        self._left = MOST_EXPANDED
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the bound was met."""
+        return self._left < 0
+
+    def allows(self, characters: int) -> bool:
+        """Whether this many characters more may be made, which are counted from now on."""
+        self._left = max(self._left - characters, -1)
+        return not self.is_spent
+
+    def put(self, variable: re.Pattern[str], text: str, value: Callable[[re.Match[str]], str]) -> str:
+        """Return `text` with the value of each variable in its place."""
+        parts: list[str] = []
+        at = 0
+        for found in variable.finditer(text):
+            if self.is_spent:
+                return text
+            put = value(found)
+            if not self.allows(len(put) + _STEP):
+                return text
+            parts += text[at : found.start()], put
+            at = found.end()
+        return "".join((*parts, text[at:]))
 
 
 class Setting(NamedTuple):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from config.text import Printable, printable, sentence
 from config.vocabulary import EndpointProtocol
 from probes.server_config.files import HostFiles
-from probes.server_config.lines import listener
+from probes.server_config.lines import TOO_MUCH, Expansion, listener
 from probes.server_config.terms import CertificateFiles, ConfiguredListener, ServerReading
 
 _DIRECTORY: Final = "/etc/postfix"
@@ -23,6 +24,24 @@ _PAIRS: Final = (
 _SERVERS: Final = frozenset({"smtpd", "postscreen"})
 
 
+class _Settings:
+    """The settings of one service."""
+
+    def __init__(self, written: Mapping[str, str], expansion: Expansion) -> None:
+        self._written = written
+        self._expansion = expansion
+
+    def value(self, name: str, default: str = "") -> str:
+        """Return a setting with the values of all settings that it names."""
+        return self._expanded(self._written.get(name, default), 0)
+
+    def _expanded(self, text: str, depth: int) -> str:
+        def value(found: re.Match[str]) -> str:
+            return self._expanded(self._written.get(found[1] or found[2] or found[3], ""), depth + 1)
+
+        return text if depth > _DEEPEST else self._expansion.put(_VARIABLE, text, value)
+
+
 def read(files: HostFiles) -> ServerReading:
     """Return all sites of Postfix."""
     reading = ServerReading()
@@ -32,20 +51,26 @@ def read(files: HostFiles) -> ServerReading:
         return reading
     reading.main.append(main)
     general = {name.strip(): value.strip() for name, _, value in (each.partition("=") for each in _logical(text))}
+    expansion = Expansion()
     for line in _logical(files.read(master) or ""):
         words = line.split()
         if len(words) < 8 or words[1] != "inet" or words[7] not in _SERVERS:
             continue
-        settings = {**general, **_overrides(words[8:])}
+        settings = _Settings(ChainMap(_overrides(words[8:]), general), expansion)
         found = _listener(words[0], settings)
+        has_tls = _has_tls(settings)
+        certificates = list(_certificates(files, reading, settings, main)) if has_tls and found is not None else []
+        if expansion.is_spent:
+            reading.puzzle(main, TOO_MUCH)
+            break
         if found is None:
-            if _has_tls(settings):
+            if has_tls:
                 reading.puzzle(master, sentence("the service {}", printable(words[0], 200)))
             continue
-        if _has_tls(settings):
-            if _expanded(settings.get("tls_server_sni_maps", ""), settings):
+        if has_tls:
+            if settings.value("tls_server_sni_maps"):
                 reading.puzzle(main, Printable("tls_server_sni_maps: certificates by name are not read"))
-            for each in _certificates(files, reading, settings, main):
+            for each in certificates:
                 reading.add(each, (found,), (), main)
     return reading
 
@@ -66,7 +91,7 @@ def _logical(text: str) -> Iterator[str]:
         yield held
 
 
-def _overrides(words: list[str]) -> Mapping[str, str]:
+def _overrides(words: list[str]) -> dict[str, str]:
     """Return the settings of `-o NAME=VALUE`, also as `-o { NAME = VALUE }`."""
     found: dict[str, str] = {}
     rest = iter(words)
@@ -83,34 +108,26 @@ def _overrides(words: list[str]) -> Mapping[str, str]:
     return found
 
 
-def _expanded(text: str, settings: Mapping[str, str], depth: int = 0) -> str:
-    if depth > _DEEPEST or "$" not in text:
-        return text
-    return _VARIABLE.sub(
-        lambda found: _expanded(settings.get(found[1] or found[2] or found[3], ""), settings, depth + 1), text
-    )
-
-
-def _listener(service: str, settings: Mapping[str, str]) -> ConfiguredListener | None:
-    wrapped = _expanded(settings.get("smtpd_tls_wrappermode", "no"), settings) == "yes"
+def _listener(service: str, settings: _Settings) -> ConfiguredListener | None:
+    wrapped = settings.value("smtpd_tls_wrappermode", "no") == "yes"
     return listener(service, EndpointProtocol.TLS if wrapped else EndpointProtocol.SMTP)
 
 
-def _has_tls(settings: Mapping[str, str]) -> bool:
-    level = _expanded(settings.get("smtpd_tls_security_level", ""), settings)
+def _has_tls(settings: _Settings) -> bool:
+    level = settings.value("smtpd_tls_security_level")
     if level:
         return level in {"may", "encrypt"}
     names = ("smtpd_use_tls", "smtpd_enforce_tls", "smtpd_tls_wrappermode")
-    return any(_expanded(settings.get(name, "no"), settings) == "yes" for name in names)
+    return any(settings.value(name, "no") == "yes" for name in names)
 
 
 def _certificates(
-    files: HostFiles, reading: ServerReading, settings: Mapping[str, str], main: str
+    files: HostFiles, reading: ServerReading, settings: _Settings, main: str
 ) -> Iterator[CertificateFiles]:
     def located(path: str) -> str:
         return files.located(path, _DIRECTORY)
 
-    if chains := re.split(r"[\s,]+", _expanded(settings.get("smtpd_tls_chain_files", ""), settings)):
+    if chains := re.split(r"[\s,]+", settings.value("smtpd_tls_chain_files")):
         given = [located(each) for each in chains if each]
         if len(given) == 1:
             yield CertificateFiles(given[0], given[0])
@@ -123,7 +140,7 @@ def _certificates(
         if given:
             return
     for certificate_name, key_name in _PAIRS:
-        certificate = _expanded(settings.get(certificate_name, ""), settings)
+        certificate = settings.value(certificate_name)
         if certificate and certificate != "none":
-            key = _expanded(settings.get(key_name, f"${certificate_name}"), settings)
+            key = settings.value(key_name, f"${certificate_name}")
             yield CertificateFiles(located(certificate), located(key))

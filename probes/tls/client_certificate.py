@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from config.model import ClientCertificate, Endpoint
+from config.model import ClientCertificate
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import KeyKind
 from probes.opening import read_as_ourselves
@@ -30,6 +30,7 @@ class Identity:
 
     chain: tuple[x509.Certificate, ...]
     key: PrivateKey = field(repr=False)
+    key_file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +63,13 @@ def sends_certificate(flight: bytes) -> bool:
     return encrypted > 1
 
 
-def own_identity(endpoint: Endpoint) -> Identity | Unusable | None:
-    """Return what is to be shown to an endpoint; None for nothing."""
-    files = endpoint.client_certificate
-    if files is None:
-        return None
-    identity = identity_of(files)
-    wanted = endpoint.key_type
+def shown_beside(identity: Identity | Unusable | None, wanted: KeyKind | None) -> Identity | Unusable | None:
+    """Return what is shown of `identity` while certificates with keys of the `wanted` kind alone are asked for."""
     if isinstance(identity, Identity) and wanted is not None and not isinstance(identity.key, _KEYS[wanted]):
         # OpenSSL has one list for the algorithms that it takes and those by which it signs itself.
-        return Unusable(sentence("{}: it cannot be shown while {} keys alone are asked for", _shown(files.key), wanted))
+        return Unusable(
+            sentence("{}: it cannot be shown while {} keys alone are asked for", _shown(identity.key_file), wanted)
+        )
     return identity
 
 
@@ -125,7 +123,7 @@ def _identity(files: ClientCertificate, *_versions: tuple[int, ...]) -> Identity
     if _public(chain[0].public_key()) != _public(key.public_key()):
         why = sentence("the private key does not belong to the certificate in {}", _shown(files.certificate))
         raise _UnusableError(files.key, why)
-    return Identity(chain, key)
+    return Identity(chain, key, files.key)
 
 
 def _public(key: object) -> bytes:

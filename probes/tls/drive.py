@@ -10,18 +10,20 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from threading import BoundedSemaphore, Thread
 from types import MappingProxyType
-from typing import Final, Protocol, cast
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 from config.address import is_ip_address
 from config.model import Endpoint, Proxy
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import AddressChoice, EndpointProtocol, UnreachableReason
 from probes.observation import EndpointObservation, Presented, Unreachable
-from probes.tls.client_certificate import own_identity
+from probes.tls.client_certificate import shown_beside
 from probes.tls.handshake import SAYS_NOTHING, Handshake
+from probes.tls.own_files import OwnFiles, own_files, read_own_files
 from probes.tls.preamble.registry import begins_in_the_clear, preamble_to
 
 MOST_ADDRESSES: Final = 64
@@ -80,25 +82,28 @@ async def look(
             Unreachable(harmless(each), why, Printable("this address may not be looked at")) for each in refused
         )
         return EndpointObservation(endpoint.name, now, (), tuple(failures))
+    own = await own_files(endpoint, deadline)
     if endpoint.proxy is not None:
         # The proxy resolves the host.
-        through = (_look_through(endpoint.proxy, addresses, each, deadline) for each in _by_key(endpoint))
+        through = (_look_through(endpoint.proxy, addresses, each, own, deadline) for each in _by_key(endpoint))
         return _observation(endpoint, now, (endpoint.host,), await asyncio.gather(*through))
     if endpoint.addresses is AddressChoice.FIRST:
-        return _observation(endpoint, now, (), await _look_at_first(addresses, endpoint, deadline))
+        return _observation(endpoint, now, (), await _look_at_first(addresses, endpoint, own, deadline))
     asked = product(addresses[:MOST_ADDRESSES], _by_key(endpoint))
-    looks = (_look_at(address, each, deadline) for address, each in asked)
+    looks = (_look_at(address, each, own, deadline) for address, each in asked)
     return _observation(endpoint, now, addresses, await asyncio.gather(*looks))
 
 
-async def _look_at_first(addresses: Sequence[str], endpoint: Endpoint, deadline: float) -> Sequence[EndpointOutcome]:
+async def _look_at_first(
+    addresses: Sequence[str], endpoint: Endpoint, own: OwnFiles, deadline: float
+) -> Sequence[EndpointOutcome]:
     """Look at one address after the other until one presents something, each with an equal share of the time left."""
     outcomes: list[EndpointOutcome] = []
     tried = addresses[:MOST_ADDRESSES]
     for left, address in zip(range(len(tried), 0, -1), tried, strict=True):
         now = asyncio.get_running_loop().time()
         until = now + (deadline - now) / left
-        found = await asyncio.gather(*(_look_at(address, each, until) for each in _by_key(endpoint)))
+        found = await asyncio.gather(*(_look_at(address, each, own, until) for each in _by_key(endpoint)))
         if any(isinstance(each, Presented) for each in found):
             return found
         outcomes += found
@@ -116,8 +121,9 @@ def look_blocking(endpoint: Endpoint, now: float) -> EndpointObservation:
     if isinstance(addresses, Unreachable):
         failed = addresses if endpoint.proxy is None else _of_proxy(endpoint.proxy, endpoint, addresses)
         return EndpointObservation(endpoint.name, now, (), (failed,))
+    own = read_own_files(endpoint)
     if endpoint.proxy is not None:
-        through = [_look_through_blocking(endpoint.proxy, addresses, each, deadline) for each in _by_key(endpoint)]
+        through = [_look_through_blocking(endpoint.proxy, addresses, each, own, deadline) for each in _by_key(endpoint)]
         return _observation(endpoint, now, (endpoint.host,), through)
     first = endpoint.addresses is AddressChoice.FIRST
     outcomes: list[EndpointOutcome] = []
@@ -126,7 +132,7 @@ def look_blocking(endpoint: Endpoint, now: float) -> EndpointObservation:
         if first and any(isinstance(seen, Presented) and seen.address != address for seen in outcomes):
             break
         share = (deadline - time.monotonic()) / left
-        outcomes.append(_look_at_blocking(address, each, time.monotonic() + share))
+        outcomes.append(_look_at_blocking(address, each, own, time.monotonic() + share))
     if first:
         answering = [each.address for each in outcomes if isinstance(each, Presented)]
         outcomes = [each for each in outcomes if not answering or each.address in answering]
@@ -243,6 +249,9 @@ class Talk(Protocol):
         """Take bytes from the server, return those for it."""
 
 
+T = TypeVar("T", bound=Talk)
+
+
 class _Conversation(asyncio.Protocol):
     """One conversation over one connection, which is closed as soon as it is over."""
 
@@ -315,56 +324,123 @@ def converse_blocking(
     return None
 
 
-def handshake_with(endpoint: Endpoint, address: str, *, goes_on: bool = False) -> Handshake:
+class NotResolvedError(OSError):
+    """A name has no address that may be connected to."""
+
+    def __init__(self, why: Unreachable) -> None:
+        super().__init__(why.detail)
+        self.why = why
+
+
+def why_of(error: OSError) -> Printable:
+    """Return why a connection failed, a clause."""
+    if isinstance(error, NotResolvedError):
+        return error.why.detail
+    return harmless(os.strerror(error.errno) if error.errno else type(error).__name__)
+
+
+class _Heard(Generic[T]):
+    """A conversation, and whether anything came from the server."""
+
+    def __init__(self, talk: T) -> None:
+        self.answered = False
+        self._talk = talk
+
+    @property
+    def outcome(self) -> object:
+        return self._talk.outcome
+
+    @property
+    def patience(self) -> float | None:
+        return self._talk.patience
+
+    def start(self) -> bytes:
+        return self._talk.start()
+
+    def receive(self, data: bytes) -> bytes:
+        self.answered = True
+        return self._talk.receive(data)
+
+
+async def converse_with(
+    endpoint: Endpoint, address: str, begin: Callable[[], T], deadline: float
+) -> tuple[T, OSError | None]:
+    """Lead a conversation with `endpoint` at one address, or through its proxy, until the loop's clock says `deadline`.
+
+    It comes from the source address. Of a proxy, one address after the other is tried until one answers; at each,
+    `begin` begins it anew. Returns the last one, and what `converse` does.
+    """
+    if endpoint.proxy is None:
+        talk = begin()
+        return talk, await converse(talk, address, endpoint.port, deadline, endpoint.source_address)
+    left = deadline - asyncio.get_running_loop().time()
+    addresses = _chosen(await resolve(endpoint.proxy.host, left, deadline), endpoint)
+    if isinstance(addresses, Unreachable):
+        return begin(), NotResolvedError(addresses)
+    return await _converse_through(endpoint.proxy, addresses, endpoint.source_address, begin, deadline)
+
+
+async def _converse_through(
+    proxy: Proxy, addresses: Sequence[str], source: str | None, begin: Callable[[], T], deadline: float
+) -> tuple[T, OSError | None]:
+    """Try the addresses of a proxy, at least one, each with an equal share of the time left."""
+    tried = addresses[:MOST_ADDRESSES]
+    for left, address in zip(range(len(tried), 0, -1), tried, strict=True):
+        now, talk = asyncio.get_running_loop().time(), begin()
+        heard = _Heard(talk)
+        error = await converse(heard, address, proxy.port, now + (deadline - now) / left, source)
+        if heard.answered:
+            break
+    return talk, error
+
+
+def handshake_with(endpoint: Endpoint, address: str, own: OwnFiles, *, goes_on: bool = False) -> Handshake:
     """Return a handshake with `endpoint` at one address, behind all that is said before it."""
     return Handshake(
         address,
         endpoint.verified_name if endpoint.sni else "",
         endpoint.minimum_version,
         endpoint.key_type,
-        preamble=preamble_to(endpoint),
+        preamble=preamble_to(endpoint, own.credentials),
         goes_on=goes_on,
-        own=own_identity(endpoint),
+        own=shown_beside(own.identity, endpoint.key_type),
         alpn=ALPN.get(endpoint.protocol, b""),
         agrees=begins_in_the_clear(endpoint.protocol),
     )
 
 
-async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> EndpointOutcome:
-    handshake = handshake_with(endpoint, address)
+async def _look_at(address: str, endpoint: Endpoint, own: OwnFiles, deadline: float) -> EndpointOutcome:
+    handshake = handshake_with(endpoint, address, own)
     error = await converse(handshake, address, endpoint.port, deadline, endpoint.source_address)
     return _outcome(handshake, address, endpoint, error)
 
 
-def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> EndpointOutcome:
-    handshake = handshake_with(endpoint, address)
+def _look_at_blocking(address: str, endpoint: Endpoint, own: OwnFiles, deadline: float) -> EndpointOutcome:
+    handshake = handshake_with(endpoint, address, own)
     error = converse_blocking(handshake, address, endpoint.port, deadline, endpoint.source_address)
     return _outcome(handshake, address, endpoint, error)
 
 
-async def _look_through(proxy: Proxy, addresses: Sequence[str], endpoint: Endpoint, deadline: float) -> EndpointOutcome:
+async def _look_through(
+    proxy: Proxy, addresses: Sequence[str], endpoint: Endpoint, own: OwnFiles, deadline: float
+) -> EndpointOutcome:
     """Look through the first address of a proxy that answers."""
-    outcomes: list[EndpointOutcome] = []
-    for address in addresses[:MOST_ADDRESSES]:
-        handshake = handshake_with(endpoint, endpoint.host)
-        error = await converse(handshake, address, proxy.port, deadline, endpoint.source_address)
-        outcomes.append(_outcome_through(proxy, handshake, endpoint, error))
-        if handshake.answered:
-            break
-    return outcomes[-1]
+    begin = partial(handshake_with, endpoint, endpoint.host, own)
+    handshake, error = await _converse_through(proxy, addresses, endpoint.source_address, begin, deadline)
+    return _outcome_through(proxy, handshake, endpoint, error)
 
 
 def _look_through_blocking(
-    proxy: Proxy, addresses: Sequence[str], endpoint: Endpoint, deadline: float
+    proxy: Proxy, addresses: Sequence[str], endpoint: Endpoint, own: OwnFiles, deadline: float
 ) -> EndpointOutcome:
-    outcomes: list[EndpointOutcome] = []
-    for address in addresses[:MOST_ADDRESSES]:
-        handshake = handshake_with(endpoint, endpoint.host)
-        error = converse_blocking(handshake, address, proxy.port, deadline, endpoint.source_address)
-        outcomes.append(_outcome_through(proxy, handshake, endpoint, error))
+    tried = addresses[:MOST_ADDRESSES]
+    for left, address in zip(range(len(tried), 0, -1), tried, strict=True):
+        now, handshake = time.monotonic(), handshake_with(endpoint, endpoint.host, own)
+        until = now + (deadline - now) / left
+        error = converse_blocking(handshake, address, proxy.port, until, endpoint.source_address)
         if handshake.answered:
             break
-    return outcomes[-1]
+    return _outcome_through(proxy, handshake, endpoint, error)
 
 
 def _outcome_through(proxy: Proxy, handshake: Handshake, endpoint: Endpoint, error: OSError | None) -> EndpointOutcome:
@@ -400,7 +476,7 @@ def _unreachable(address: str, endpoint: Endpoint, error: OSError, *, answered: 
         detail = sentence("no complete handshake within {:g} s", endpoint.timeout)
         return Unreachable(harmless(address), UnreachableReason.TIMED_OUT, detail)
     reason = _REASONS.get(error.errno or 0, UnreachableReason.IO_ERROR)
-    detail = harmless(os.strerror(error.errno) if error.errno else type(error).__name__)
+    detail = why_of(error)
     if error.errno == errno.EADDRNOTAVAIL and endpoint.source_address is not None:
         detail = sentence("this host does not have the source address {}", harmless(endpoint.source_address))
     if reason is UnreachableReason.CONNECTION_RESET and not answered:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from functools import partial
+from typing import Final, TypeVar
 
 from config.model import Endpoint
 from config.text import Printable, harmless, sentence
 from config.vocabulary import TLSVersion
-from probes.tls.drive import ALPN, converse
+from probes.tls.drive import ALPN, converse_with, why_of
 from probes.tls.hello import Choice, Hello, Unclear
-from probes.tls.preamble.behind import Behind
+from probes.tls.own_files import OwnFiles, own_files
+from probes.tls.preamble.behind import Behind, Spoken
 from probes.tls.preamble.registry import preamble_to
 from probes.tls.signature import SignedHandshake
 from probes.tls.support import Supported, questions, with_signature
+
+T = TypeVar("T", bound=Spoken)
 
 _ENDED: Final = frozenset({errno.ECONNRESET, errno.EPIPE})
 """So some servers end a connection with a client from whom they take nothing."""
@@ -46,6 +51,7 @@ async def inquire(endpoint: Endpoint, address: str, now: float, bounds: Bounds =
     deadline = loop.time() + bounds.seconds
     name, alpn = endpoint.verified_name if endpoint.sni else "", ALPN.get(endpoint.protocol, b"")
     asked = questions()
+    own = await own_files(endpoint, loop.time() + min(endpoint.timeout, bounds.seconds))
     proposal = next(asked)
     connections = received = 0
     while True:
@@ -54,8 +60,8 @@ async def inquire(endpoint: Endpoint, address: str, now: float, bounds: Bounds =
             choice: Choice = Unclear(exhausted)
         else:
             connections += 1
-            talk = Behind(preamble_to(endpoint), Hello(proposal, name, os.urandom(32), alpn))
-            error = await _converse(talk, endpoint, address, deadline)
+            hello = partial(Hello, proposal, name, os.urandom(32), alpn)
+            talk, error = await _converse(hello, own, endpoint, address, deadline)
             choice = _choice(talk, error)
             received += talk.received
             await asyncio.sleep(bounds.pause)
@@ -67,8 +73,7 @@ async def inquire(endpoint: Endpoint, address: str, now: float, bounds: Bounds =
     supported = Supported(harmless(address), versions, tuple(dict.fromkeys(unclear)), connections, now)
     modern = bool(versions) and versions[0].version == TLSVersion.TLS1_3
     if modern and _exhausted(bounds, connections, received, deadline - loop.time()) is None:
-        signed = Behind(preamble_to(endpoint), SignedHandshake(name, alpn))
-        await _converse(signed, endpoint, address, deadline)
+        signed, _ = await _converse(partial(SignedHandshake, name, alpn), own, endpoint, address, deadline)
         return with_signature(replace(supported, connections=connections + 1), signed.talk.outcome)
     return supported
 
@@ -83,11 +88,13 @@ def _exhausted(bounds: Bounds, connections: int, received: int, seconds: float) 
     return None
 
 
-async def _converse(talk: Behind[Any], endpoint: Endpoint, address: str, deadline: float) -> OSError | None:
-    proxy = endpoint.proxy
-    host, port = (address, endpoint.port) if proxy is None else (proxy.host, proxy.port)
+async def _converse(
+    begin: Callable[[], T], own: OwnFiles, endpoint: Endpoint, address: str, deadline: float
+) -> tuple[Behind[T], OSError | None]:
     until = min(deadline, asyncio.get_running_loop().time() + endpoint.timeout)
-    return await converse(talk, host, port, until, endpoint.source_address)
+    return await converse_with(
+        endpoint, address, lambda: Behind(preamble_to(endpoint, own.credentials), begin()), until
+    )
 
 
 def _choice(talk: Behind[Hello], error: OSError | None) -> Choice:
@@ -101,5 +108,4 @@ def _choice(talk: Behind[Hello], error: OSError | None) -> Choice:
         return talk.talk.end()
     if isinstance(error, TimeoutError) and error.errno is None:
         return Unclear(Printable("does not answer in time"))
-    why = os.strerror(error.errno) if error.errno else type(error).__name__
-    return Unclear(sentence("cannot be reached ({})", harmless(why)))
+    return Unclear(sentence("cannot be reached ({})", why_of(error)))

@@ -10,7 +10,7 @@ from typing import Final
 from config.vocabulary import TLSVersion
 
 SSL3: Final = "SSLv3"
-"""RFC 6101: no client here negotiates it, and a server may offer it all the same."""
+"""RFC 6101: no client here negotiates it, and a server may support it all the same."""
 
 VERSIONS: Final[Mapping[str, int]] = MappingProxyType(
     {

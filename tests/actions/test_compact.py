@@ -40,6 +40,7 @@ class JournalStory:
         self.choose = choose
         self.records: list[Record] = []
         self.names = 0
+        self._state, self._taken_in = JournalState(), 0
 
     def note(self, event: Event, transaction: str = "", **data: Any) -> None:
         """Append a record; now and then the clock goes back."""
@@ -64,6 +65,13 @@ class JournalStory:
                 self.other,
             ]
         )()
+
+    def state(self) -> JournalState:
+        """Return the state that the records so far make."""
+        for record in self.records[self._taken_in :]:
+            self._state.take(record)
+        self._taken_in = len(self.records)
+        return self._state
 
     def components(self) -> list[str]:
         return list(self.choose([("mail",), ("web",), COMPONENTS]))
@@ -129,7 +137,7 @@ class JournalStory:
 
     def look(self) -> None:
         """Have what a killed process left settled, and what stays linked compared and let go."""
-        journal_state = JournalState.of(self.records)
+        journal_state = self.state()
         if not (journal_state.commands or journal_state.aside):
             self.other()
         for name, left in journal_state.commands.items():
@@ -212,7 +220,7 @@ class JournalStory:
 
     def close(self) -> None:
         """End what did not end."""
-        for name in tuple(JournalState.of(self.records).unfinished):
+        for name in tuple(self.state().unfinished):
             self.note(Event.CLOSED, name)
 
 

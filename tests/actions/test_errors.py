@@ -1,16 +1,32 @@
-"""Whatever call fails, falls short or is interrupted, a transaction and its recovery leave one whole set."""
+"""Whatever call fails, falls short or is interrupted, a transaction and its recovery leave one whole set.
+
+The default run plays each handling at a share of the steps, and the slow tests play all other cells of the shares.
+These prove again what others prove:
+
+| slow cell | proved by | since |
+|---|---|---|
+| a step before the intent in any other scene | "commits" | no target is changed yet: the transaction is given up |
+| locking and looking at the journal for a record | the writing of that record | each is a record that is not there |
+| another error of a group in `_ERRORS` | the first of the group | nothing in `actions/` tells them apart |
+| an error in the recovery of "rolls back" | "commits" | undone, since it was interrupted amid the switch |
+| an error in that of "puts a removed file back" | "removes a file" | as well |
+| half a write to the same file again | the first | `actions.world.write_all` goes on with it |
+| the directory vanishes before a step elsewhere | the next step in it | nothing has looked meanwhile |
+| a disk that fails for good with EROFS | EIO at the same steps | nothing tells them apart |
+| SIGHUP | SIGTERM | the handler, or the kernel, does the same |
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import pytest
 
@@ -32,28 +48,33 @@ from tests.kit.worlds import (
     intrude,
     killed,
     short,
+    since_the_intent,
 )
 
-_SHARDS: Final = 5
-_ERRORS: Final[Mapping[str, Sequence[int]]] = {
-    "create": (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOENT),
-    "open": (errno.EACCES, errno.EIO, errno.EROFS),
-    "write_at": (errno.ENOSPC, errno.EIO),
-    "reserve": (errno.ENOSPC,),
-    "sync": (errno.EIO, errno.ENOSPC),
-    "sync_directory": (errno.EIO, errno.ENOENT),
-    "rename": (errno.EXDEV, errno.EBUSY, errno.EROFS, errno.EACCES, errno.ENOSPC),
-    "exchange": (errno.EXDEV, errno.EBUSY, errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EINVAL),
-    "link": (errno.EXDEV, errno.EIO, errno.EMLINK, errno.EACCES, errno.ENOSPC, errno.EROFS),
-    "unlink": (errno.EROFS, errno.EACCES, errno.EBUSY),
-    "remove_directory": (errno.EBUSY, errno.EROFS),
-    "set_owner": (errno.EPERM, errno.EROFS),
-    "set_attributes": (errno.ENOTSUP,),
-    "make_directory": (errno.ENOSPC, errno.EACCES, errno.EROFS),
-    "truncate": (errno.EIO, errno.ENOSPC),
-    "lock": (errno.EIO,),
+_ERRORS: Final[Mapping[str, Sequence[Sequence[int]]]] = {
+    "create": ((errno.ENOSPC, errno.EACCES, errno.EROFS), (errno.ENOENT,)),
+    "open": ((errno.EACCES, errno.EIO, errno.EROFS),),
+    "write_at": ((errno.ENOSPC, errno.EIO),),
+    "reserve": ((errno.ENOSPC,),),
+    "sync": ((errno.EIO, errno.ENOSPC),),
+    "sync_directory": ((errno.EIO,), (errno.ENOENT,)),
+    "rename": ((errno.EXDEV, errno.EBUSY, errno.EROFS, errno.EACCES, errno.ENOSPC),),
+    "exchange": ((errno.EXDEV, errno.EBUSY, errno.EROFS, errno.EACCES, errno.ENOSPC), (errno.EINVAL,)),
+    "link": ((errno.EXDEV, errno.EMLINK), (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EROFS)),
+    "unlink": ((errno.EROFS, errno.EACCES, errno.EBUSY),),
+    "remove_directory": ((errno.EBUSY, errno.EROFS),),
+    "set_owner": ((errno.EPERM, errno.EROFS),),
+    "set_attributes": ((errno.ENOTSUP,),),
+    "make_directory": ((errno.ENOSPC, errno.EACCES, errno.EROFS),),
+    "truncate": ((errno.EIO, errno.ENOSPC),),
+    "lock": ((errno.EIO,),),
 }
-_EVERYTHING_ELSE: Final = (errno.EIO,)
+"""The errors of each step, in groups that are handled alike."""
+_EVERYTHING_ELSE: Final = ((errno.EIO,),)
+_UNDONE_AS_WELL: Final = frozenset({"rolls back", "puts a removed file back"})
+"""The scenes of which the recovery is that of another scene."""
+_BEGINS: Final = frozenset({"commits"})
+"""The scenes that begin unlike any other scene."""
 _SWITCHES: Final[Mapping[str, str]] = {"is written in place": "truncate"}
 """The step by which files are switched, where it is another than an exchange."""
 _NOT_TOLD: Final = 71
@@ -66,6 +87,10 @@ SCENES: Final[Mapping[str, Mapping[str, Any]]] = {
     "is written in place": {"in_place": True},
     "rolls back": {"new": {"web": b"GOOD no java"}, "missing_chain": True},
 }
+
+
+by_signals = pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
+C = TypeVar("C")
 
 
 def consistent(scene: Scene, order: Order, ending: Ending) -> list[str]:
@@ -88,13 +113,52 @@ class Fails(NamedTuple):
         return f"{errno.errorcode[self.number]} at {self.step}"
 
 
-def failures(trace: Sequence[Step]) -> list[Fails]:
+def failures(trace: Sequence[Step], most: int | None = None) -> list[Fails]:
+    """Return so many errors of each group at each step."""
     return [
         Fails(step, number)
         for step in trace
         if step.name not in _CANNOT_FAIL
-        for number in _ERRORS.get(step.name, _EVERYTHING_ELSE)
+        for group in _ERRORS.get(step.name, _EVERYTHING_ELSE)
+        for number in group[:most]
     ]
+
+
+def representative(trace: Sequence[Step]) -> list[Fails]:
+    """Return one error of each group at each step, and of each record those of its bytes."""
+    before = ("lock", "is_at", "read_at")
+    return failures([each for each in trace if not (each.name in before and each.about.endswith(".jsonl"))], most=1)
+
+
+def _share(share: Share, cells: Iterable[C]) -> list[C]:
+    return [each for each in cells if share.has(str(each))]
+
+
+def telling(name: str, trace: Sequence[Step]) -> Sequence[Step]:
+    """Return the steps of a scene that no other scene has as well."""
+    return trace if name in _BEGINS else since_the_intent(trace)
+
+
+class Part(NamedTuple):
+    """The cells of a default run, or a share of all others."""
+
+    others: Share | None = None
+
+    def __str__(self) -> str:
+        return "default" if self.others is None else f"others {self.others.number}"
+
+    def of(self, every: Sequence[C], default: Sequence[C]) -> list[C]:
+        """Return its cells of `every` cell, where the default run plays `default`."""
+        names = set(map(str, default))
+        if self.others is None:
+            return [each for each in every if str(each) in names]
+        return [each for each in every if str(each) not in names and self.others.has(str(each))]
+
+
+def parts(shares: int) -> pytest.MarkDecorator:
+    """Have a test play the default part, and if it is slow each share of the others."""
+    others = [pytest.param(Part(Share(each, shares)), marks=pytest.mark.slow) for each in range(shares)]
+    return pytest.mark.parametrize("part", [Part(), *others], ids=str)
 
 
 class ErrorRooms:
@@ -124,22 +188,23 @@ def after_fault(scene: Scene, cell: Fails) -> list[str]:
     return [f"{each} ({ending.sentence})" for each in wrong + ([] if scene.recover() == () else ["recovered twice"])]
 
 
-@pytest.mark.parametrize("shard", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(1, _SHARDS))])
+@parts(5)
 @pytest.mark.parametrize("name", SCENES)
-def test_an_error_at_any_step_ends_whole_and_says_what_is_on_disk(name: str, shard: int, room: Path) -> None:
+def test_an_error_at_any_step_ends_whole_and_says_what_is_on_disk(name: str, part: Part, room: Path) -> None:
     rooms = ErrorRooms(room, name)
-    wrong = played(
-        lambda: failures(trace_of(rooms.scene())),
-        lambda cell: after_fault(rooms.scene(), cell),
-        Share(shard, _SHARDS),
-    )
-    assert wrong == []
+
+    def cells() -> list[Fails]:
+        trace = trace_of(rooms.scene())
+        return part.of(failures(trace), _share(Share(0, 4), representative(telling(name, trace))))
+
+    assert played(cells, lambda cell: after_fault(rooms.scene(), cell)) == []
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+@parts(1)
+@pytest.mark.parametrize("number", [errno.ENOSPC, pytest.param(errno.EROFS, marks=pytest.mark.slow), errno.EIO])
 @pytest.mark.parametrize("name", SCENES)
 def test_a_disk_that_fails_for_good_at_any_step_is_recovered_from_once_it_works(
-    name: str, number: int, room: Path
+    name: str, number: int, part: Part, room: Path
 ) -> None:
     rooms = ErrorRooms(room, name)
 
@@ -158,17 +223,21 @@ def test_a_disk_that_fails_for_good_at_any_step_is_recovered_from_once_it_works(
         return [f"{each} ({ending.sentence})" for each in wrong + broken(scene, order)]
 
     def steps() -> list[Step]:
-        return [each for each in trace_of(rooms.scene()) if each.changes and each.name not in _CANNOT_FAIL]
+        trace = trace_of(rooms.scene())
+        failing = [each for each in trace if each.changes and each.name not in _CANNOT_FAIL]
+        return part.of(_share(Share(number % 5, 5), failing), telling(name, trace))
 
-    assert played(steps, play, Share(number % 5, 5)) == []
+    assert played(steps, play, or_none=part.others is not None) == []
 
 
+@parts(1)
 @pytest.mark.parametrize("name", SCENES)
-def test_a_write_that_takes_only_half_is_gone_on_with(name: str, room: Path) -> None:
+def test_a_write_that_takes_only_half_is_gone_on_with(name: str, part: Part, room: Path) -> None:
     rooms = ErrorRooms(room, name)
     clean = rooms.scene()
     trace = trace_of(clean)
-    for step in [each for each in trace if each.name == "write_at"]:
+    first = {each.about: each for each in reversed(telling(name, trace)) if each.name == "write_at"}
+    for step in part.of([each for each in trace if each.name == "write_at"], list(first.values())):
         scene = rooms.scene()
         order = scene.order()
         world = StepWorld(short(step))
@@ -178,8 +247,11 @@ def test_a_write_that_takes_only_half_is_gone_on_with(name: str, room: Path) -> 
         assert broken(scene, order) == []
 
 
+@parts(1)
 @pytest.mark.parametrize("name", SCENES)
-def test_a_directory_that_vanishes_at_any_step_and_comes_back_holds_one_whole_set(name: str, room: Path) -> None:
+def test_a_directory_that_vanishes_at_any_step_and_comes_back_holds_one_whole_set(
+    name: str, part: Part, room: Path
+) -> None:
     """Unmounted, say, or moved away: what is said at the end is so once it is there again."""
     rooms = ErrorRooms(room, name)
 
@@ -200,14 +272,19 @@ def test_a_directory_that_vanishes_at_any_step_and_comes_back_holds_one_whole_se
         return [f"{each} ({ending.sentence})" for each in wrong]
 
     def steps() -> list[Step]:
-        return [each for each in trace_of(rooms.scene()) if each.name not in _CANNOT_FAIL | {"standing"}]
+        trace = trace_of(rooms.scene())
+        failing = [each for each in trace if each.name not in _CANNOT_FAIL | {"standing"}]
+        here = [each for each in telling(name, trace) if each.name == "run" or each.what.startswith("web")]
+        return part.of(_share(Share(0, 6), failing), here)
 
-    assert played(steps, play, Share(0, 6)) == []
+    assert played(steps, play, or_none=part.others is not None) == []
 
 
-@pytest.mark.parametrize("shard", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(1, 2 * _SHARDS))])
-@pytest.mark.parametrize("name", SCENES)
-def test_an_error_at_any_step_of_recovery_is_made_up_for_by_the_next(name: str, shard: int, room: Path) -> None:
+@parts(10)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.slow if each in _UNDONE_AS_WELL else ()) for each in SCENES]
+)
+def test_an_error_at_any_step_of_recovery_is_made_up_for_by_the_next(name: str, part: Part, room: Path) -> None:
     rooms, switch = ErrorRooms(room, name), _SWITCHES.get(name, "exchange")
     switched = [each for each in trace_of(rooms.scene()) if each.name == switch]
     half = Cell(switched[len(switched) // 2], "after")
@@ -220,7 +297,7 @@ def test_an_error_at_any_step_of_recovery_is_made_up_for_by_the_next(name: str, 
 
     def cells() -> list[Fails]:
         interrupted()[0].recover(world := StepWorld())
-        return failures(world.trace)
+        return part.of(failures(world.trace), _share(Share(0, 8), representative(world.trace)))
 
     def play(cell: Fails) -> list[str]:
         scene, order = interrupted()
@@ -231,13 +308,14 @@ def test_an_error_at_any_step_of_recovery_is_made_up_for_by_the_next(name: str, 
         scene.recover()
         return broken(scene, order)
 
-    assert played(cells, play, Share(shard, 2 * _SHARDS)) == []
+    assert played(cells, play) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@parts(1)
+@by_signals
 @pytest.mark.parametrize("name", SCENES)
 def test_a_process_that_is_told_to_end_at_any_step_ends_whole_without_recovery(
-    name: str, number: signal.Signals, room: Path
+    name: str, number: signal.Signals, part: Part, room: Path
 ) -> None:
     rooms = ErrorRooms(room, name)
 
@@ -260,12 +338,13 @@ def test_a_process_that_is_told_to_end_at_any_step_ends_whole_without_recovery(
         return (["the process did not end by itself"] if status else []) + broken(scene, order)
 
     def steps() -> list[Step]:
-        return [each for each in trace_of(rooms.scene()) if each.changes]
+        trace = trace_of(rooms.scene())
+        return part.of(_share(Share(number % 8, 8), (each for each in trace if each.changes)), telling(name, trace))
 
-    assert played(steps, play, Share(number % 8, 8)) == []
+    assert played(steps, play, or_none=part.others is not None) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@by_signals
 def test_a_signal_that_ends_the_process_at_any_step_leaves_what_recovery_makes_whole(
     number: signal.Signals, room: Path
 ) -> None:

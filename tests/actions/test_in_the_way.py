@@ -10,7 +10,7 @@ import pytest
 
 from actions.ending import Cause, Outcome
 from actions.journal import Event
-from actions.journal_state import unfinished
+from actions.journal_state import JournalState
 from tests.kit.lease import leased
 from tests.kit.scene import Scene, broken
 from tests.kit.worlds import KILLED, StepWorld, in_a_process, kill
@@ -28,7 +28,7 @@ def left_over(room: Path, components: tuple[str, ...] = ("web", "mail")) -> Scen
         assert in_a_process(partial(scene.replace, StepWorld(kill(at, "before")))) == KILLED
         assert scene.records()[-1].event is Event.COMMITTED
     scene.components = components
-    assert len(unfinished(scene.records())) == len(components)
+    assert len(JournalState.of(scene.records()).unfinished) == len(components)
     return scene
 
 
@@ -59,7 +59,7 @@ def test_what_is_no_file_at_a_name_of_ours_is_left_and_noted_once(room: Path, wh
     endings = scene.recover()
     assert [each.outcome for each in endings] == [Outcome.COMMITTED] * 2
     assert [strange in remark for each in endings for remark in each.remarks] == [True]
-    assert unfinished(scene.records()) == ()
+    assert not JournalState.of(scene.records()).unfinished
     closed = [each.data.get("left") for each in scene.records() if each.event is Event.CLOSED]
     assert [each for each in closed if each] == [[strange]]
     assert os.path.lexists(strange)
@@ -77,7 +77,7 @@ def test_a_lease_on_what_is_tidied_up_keeps_no_other_component_from_it_and_is_tr
         assert held in first.sentence
         assert "certvigil recover" in first.sentence
         assert second.outcome is Outcome.COMMITTED
-        assert unfinished(scene.records()) == (first.transaction,)
+        assert list(JournalState.of(scene.records()).unfinished) == [first.transaction]
         mail = scene.components = ("mail",)
         order = scene.order()
         assert scene.replace().outcome is Outcome.COMMITTED, mail
@@ -85,4 +85,4 @@ def test_a_lease_on_what_is_tidied_up_keeps_no_other_component_from_it_and_is_tr
     scene.components = ("web", "mail")
     (again,) = scene.recover()
     assert again.outcome is Outcome.COMMITTED
-    assert unfinished(scene.records()) == ()
+    assert not JournalState.of(scene.records()).unfinished

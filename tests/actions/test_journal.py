@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from actions.journal import Event, Journal, JournalError, Record, decode, encode
-from actions.journal_state import JournalState, frozen, unfinished
+from actions.journal import Event, Journal, JournalError, Record, Shorter, decode, encode
+from actions.journal_state import JournalState, TakenIn, frozen
 from actions.world import World
 from tests.kit.worlds import KILLED, Step, StepWorld, fail, in_a_process, kill
 
@@ -168,9 +168,26 @@ def test_processes_that_write_at_once_lose_no_record_of_each_other(room: Path) -
 
 def test_a_transaction_is_unfinished_until_it_is_closed_or_frozen() -> None:
     other = Record(4.0, "b", Event.BEGIN)
-    assert unfinished([BEGIN, other, INTENT]) == ("a", "b")
-    assert unfinished([BEGIN, other, CLOSED]) == ("b",)
-    assert unfinished([BEGIN, Record(5.0, "a", Event.FROZEN, {"components": ["web"]})]) == ()
+    assert list(JournalState.of([BEGIN, other, INTENT]).unfinished) == ["a", "b"]
+    assert list(JournalState.of([BEGIN, other, CLOSED]).unfinished) == ["b"]
+    assert not JournalState.of([BEGIN, Record(5.0, "a", Event.FROZEN, {"components": ["web"]})]).unfinished
+
+
+def test_the_state_of_a_journal_is_made_anew_only_for_other_records(room: Path) -> None:
+    path = written(room)
+    journal, another, state = Journal(World(), path), Journal(World(), path), TakenIn(JournalState.of)
+    first = state.of(journal.records())
+    assert state.of(journal.records()) is first
+    another.append(Record(6.0, "z", Event.BEGIN))
+    second = state.of(journal.records())
+    assert "z" in second.unfinished
+    assert "z" not in first.unfinished
+    # As many records, in another file.
+    kept = journal.records()[1:]
+    assert another.shorten(lambda _: Shorter(kept, Record(7.0, "", Event.COMPACTED, {"counts": []})))
+    third = state.of(journal.records())
+    assert third is not second
+    assert third.unfinished == JournalState.of(another.records()).unfinished
 
 
 def test_a_component_is_frozen_until_it_is_thawed() -> None:

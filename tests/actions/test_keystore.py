@@ -211,6 +211,14 @@ def test_a_keystore_in_a_format_of_java_s_own_is_not_written(
     assert "-deststoretype PKCS12" in said
 
 
+@pytest.mark.parametrize(("old", "said"), [(b"", "is empty"), (b"no keystore", "is no keystore")])
+def test_a_plan_says_that_what_it_replaces_is_no_keystore(java: JavaComponent, old: bytes, said: str) -> None:
+    about = f"java: {java.path} {said}; it becomes a PKCS#12 keystore, whatever its name says"
+    assert about not in java.plan().remarks
+    java.write(old)
+    assert about in java.plan().remarks
+
+
 def test_a_keystore_with_more_in_it_is_not_replaced(java: JavaComponent) -> None:
     java.write(keystore(OLD, chain=[ISSUING, ROOT.intermediate("Another")]))
     assert java.grounds().keys() == {Ground.KEYSTORE_WOULD_BE_LOST}

@@ -1,7 +1,8 @@
 """A process that is killed before, after or amid any step leaves what recovery makes whole.
 
 The cells are generated from the trace of one clean run, so a new step is covered by itself; each is named by what the
-step does and to what. A kill that leaves what the kill before it leaves is no cell.
+step does and to what. A kill that leaves what the kill before it leaves is no cell. Of scenes with several components,
+and of those whose steps another scene has (`_CONTAINED`), the default run plays a share, and the slow tests the others.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from actions.ending import Outcome
 from actions.recover import MOST_ATTEMPTS
 from tests.kit.matrix import EVERYTHING, Share, played, some
 from tests.kit.scene import PATIENT, Scene, broken, torn
-from tests.kit.worlds import Cell, Step, StepWorld, WatchedWorld, cells, killed
+from tests.kit.worlds import Cell, Step, StepWorld, WatchedWorld, cells, killed, since_the_intent
 
 _SHARDS: Final = 4
 Act = Callable[[Scene, StepWorld], object]
@@ -66,6 +67,10 @@ SCENES: Final[Mapping[str, KillCase]] = {
 }
 
 
+_CONTAINED: Final = frozenset({"is written in place"})
+"""The scenes of which each step is one of another scene: "is written in place, and one file made"."""
+
+
 class KillRooms:
     """New directories, one for each cell."""
 
@@ -101,12 +106,6 @@ def traced(scene: Scene, act: Act = replace) -> list[Step]:
     return world.trace
 
 
-def from_the_intent(trace: Sequence[Step]) -> Iterator[Cell]:
-    """Return the cells from the record on after which the targets are changed."""
-    (intent,) = (each for each in trace if each.what.endswith(" intent"))
-    return (each for each in cells(trace) if each.step.number >= intent.number)
-
-
 def after_recovery(scene: Scene, order: Any) -> list[str]:
     """Return what is wrong before, after, and after a second recovery."""
     wrong = [] if scene.in_place else [f"torn: {path}" for path in torn(scene, order)]
@@ -134,7 +133,11 @@ def _replaced(rooms: KillRooms, outcome: Outcome) -> list[Step]:
 @pytest.mark.parametrize(
     ("name", "shard"),
     [
-        pytest.param(name, shard, marks=[pytest.mark.slow] if shard and "components" in SCENES[name].given else [])
+        pytest.param(
+            name,
+            shard,
+            marks=[pytest.mark.slow] if shard and ("components" in SCENES[name].given or name in _CONTAINED) else [],
+        )
         for name in SCENES
         for shard in range(_SHARDS)
     ],
@@ -142,8 +145,12 @@ def _replaced(rooms: KillRooms, outcome: Outcome) -> list[Step]:
 def test_a_transaction_killed_at_any_step_is_finished_or_undone(name: str, shard: int, room: Path) -> None:
     given, outcome, begins = SCENES[name]
     rooms = KillRooms(room, given)
-    chosen = cells if begins else from_the_intent
-    wrong = played(lambda: chosen(_replaced(rooms, outcome)), partial(_played, rooms), Share(shard, _SHARDS))
+
+    def chosen() -> Iterator[Cell]:
+        trace = _replaced(rooms, outcome)
+        return cells(trace if begins else since_the_intent(trace))
+
+    wrong = played(chosen, partial(_played, rooms), Share(shard, _SHARDS))
     assert wrong == []
 
 
@@ -196,7 +203,7 @@ def test_no_pair_of_kills_leaves_anything_half_done(name: str, shard: int, room:
 
     def firsts() -> Iterator[Cell]:
         trace = traced(rooms.scene())
-        chosen = cells(trace) if SCENES[name].begins else from_the_intent(trace)
+        chosen = cells(trace if SCENES[name].begins else since_the_intent(trace))
         telling = ("rename", "exchange", "run", "write_at", "link", "unlink")
         return (each for each in chosen if each.step.name in telling)
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from actions import backup
-from actions.aside import KEPT_FOR, Late, linked_files
+from actions.aside import KEPT_FOR, Late
 from actions.backup import Retention
 from actions.ending import Outcome
 from actions.journal import Event
@@ -84,7 +84,7 @@ def test_what_was_replaced_stays_linked_for_its_owner_alone_and_goes_after_ten_m
     assert hidden(scene) == paths
     assert look(scene, LaterWorld()) == Compared()
     assert hidden(scene) == []
-    assert not linked_files(scene.records())
+    assert not JournalState.of(scene.records()).aside
 
 
 def test_what_is_written_to_the_old_file_after_the_commit_is_kept_as_a_backup_set_and_told(
@@ -240,7 +240,7 @@ def test_how_long_it_stays_is_a_setting(scene: Scene) -> None:
     context = replace(scene.context(), kept_for=7.0)
     with closing(context.journal):
         transact(context, scene.order())
-    (kept,) = linked_files(scene.records()).values()
+    (kept,) = JournalState.of(scene.records()).aside.values()
     assert kept.until - kept.at == pytest.approx(7.0, abs=1.0)
 
 

@@ -1,7 +1,8 @@
 """Wherever the power is cut, and again during recovery, what was not on the medium yet makes nothing half done.
 
 Every step of every scene is a moment at which it is cut, and of what was not on the medium any subset is lost. Where
-two cuts leave the same on the disk, one is tried.
+two cuts leave the same on the disk, one is tried. Repeated proofs are slow: "commits", of which "makes a file that was
+not there" has all steps, and the recovery of "goes back", which is undone or finished by the same steps.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ SCENES: Final[Mapping[str, Mapping[str, Any]]] = {
     _RENAMES: {"new": {"web": b"GOOD no java"}},
     _GOES_BACK: {},
 }
+_CONTAINED: Final = frozenset({"commits"})
+"""The scenes of which each step is one of "makes a file that was not there", too."""
 
 
 class Film(NamedTuple):
@@ -170,11 +173,19 @@ def recovery(of: Film, disk: VolatileDisk, *, at_boot: bool) -> tuple[CutMoment,
     return world.end()
 
 
+def of_scenes(repeated: frozenset[str]) -> pytest.MarkDecorator:
+    """Have a test play each scene; if it is slow also those that prove what another proves."""
+    slow = pytest.mark.slow
+    return pytest.mark.parametrize(
+        "name", [pytest.param(each, marks=slow if each in repeated else ()) for each in SCENES]
+    )
+
+
 in_both_depths = pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)])
 
 
 @in_both_depths
-@pytest.mark.parametrize("name", SCENES)
+@of_scenes(_CONTAINED)
 def test_power_lost_at_any_step_leaves_all_old_or_all_new(name: str, thorough: bool) -> None:
     of, tried = film(name), Tried()
     wrong = []
@@ -194,7 +205,7 @@ def test_power_lost_at_any_step_leaves_all_old_or_all_new(name: str, thorough: b
 
 @in_both_depths
 @pytest.mark.parametrize("first", ["power", "kill"])
-@pytest.mark.parametrize("name", SCENES)
+@of_scenes(_CONTAINED | {_GOES_BACK})
 def test_power_lost_in_the_recovery_from_a_loss_or_a_kill_leaves_all_old_or_all_new(
     name: str, first: str, thorough: bool
 ) -> None:

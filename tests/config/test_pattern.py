@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.pattern import expression_for_paths
+from config.pattern import expression_for_paths, is_simple
 
 MANY = "at most 2 repetitions or alternatives for each name between two slashes, 1 that passes over slashes as .+ does"
 TAKEN = (
@@ -52,6 +52,33 @@ def test_what_sites_write_is_taken_and_takes_little_time_for_any_path(text: str)
 def test_what_could_take_for_ever_or_is_no_label_is_refused(text: str, expected: str) -> None:
     with pytest.raises(ValueError, match="^" + expected.replace("(", r"\(").replace(")", r"\)")):
         expression_for_paths(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "simple"),
+    [
+        ("^220 ([^ ]+) ESMTP (.+)$", True),
+        ("OK.*STARTTLS", True),
+        ("^SSH-2.0-([^ -]+)(?: (.*))?$", True),
+        (r"^\+OK", True),
+        ("^[*+{]", True),
+        ("a*b*", False),
+        ("^a*b*c*", False),
+        ("^(a+)+$", False),
+        ("^(a|b){2}", False),
+        (r"^(a)\1", False),
+        ("^(", False),
+        ("^(?:[^ ]+ )?(?:OK|BAD)[^ ]+$", True),
+        ("^OK|NO.*", True),
+        ("^a+|b+c+", False),
+        ("a*b+|^c", False),
+        ("^" + "a?" * 7, False),
+        ("^" + "(?:a|a)" * 7, False),
+        ("^(?=a)", False),
+    ],
+)
+def test_an_expression_that_may_take_long_is_not_simple(pattern: str, simple: bool) -> None:
+    assert is_simple(pattern) is simple
 
 
 PIECES = st.sampled_from(["a", "/", "[^/]+", "[^/]*", ".+", "a?", "(a|b)", "(?P<x>[a-z]+)", r"\d*", "-", "a{0,50}"])

@@ -31,6 +31,8 @@ class AnsweringServer:
         self.host, self.port = address or free_address()
         self.answer = answer
         self.requests: list[bytes] = []
+        self.clients: set[str] = set()
+        """The addresses from where somebody came."""
         self.ending: Final = threading.Event()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(site.certificate, site.key)
@@ -70,6 +72,7 @@ class _AnsweringHandler(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         answering: AnsweringServer = self.server.answering
+        answering.clients.add(self.client_address[0])
         self.request.settimeout(5.0)
         with suppress(OSError), answering.context.wrap_socket(self.request, server_side=True) as connection:
             request = b""

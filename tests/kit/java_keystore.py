@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PublicFormat, pkcs12
 
 from monitor.lab.ca import Authority, Issued, KeyType
 from monitor.lab.process import find_command
@@ -28,10 +28,12 @@ ALIASES: Final = ("root", "zweite wurzel ä ω 😀")
 class JavaStores:
     """What keytool wrote."""
 
-    roots: tuple[Authority, ...]
-    """In the trust stores, under `ALIASES`."""
-    leaf: Issued
-    """In the others, with its chain, under `site`."""
+    roots: tuple[bytes, ...]
+    """The certificates in the trust stores, under `ALIASES`; DER."""
+    chain: tuple[bytes, ...]
+    """In the others, under `site`; DER."""
+    public_half: bytes
+    """Of the key under `site`; SubjectPublicKeyInfo, DER."""
     data: Mapping[str, bytes]
     """By name: `trust.jks`, `trust.jceks`, `trust.p12` with CHANGEIT; `key.jks`, `key.jceks`, `key.p12` with PASSWORD.
 
@@ -58,7 +60,12 @@ def java_stores(directory: Path) -> JavaStores:
     secret = ("-genseckey", "-alias", "secret", "-keyalg", "AES", "-keysize", "128", "-storetype", "JCEKS")
     keytool(directory, *secret, "-keystore", "key.jceks", "-storepass", PASSWORD.decode())
     names = [f"{what}.{kind}" for what in ("trust", "key") for kind in ("jks", "jceks", "p12")]
-    return JavaStores(roots, leaf, {name: (directory / name).read_bytes() for name in names})
+    return JavaStores(
+        tuple(each.der() for each in roots),
+        tuple(each.der() for each in leaf.chain),
+        leaf.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        {name: (directory / name).read_bytes() for name in names},
+    )
 
 
 def _import(directory: Path, source: str, to: str, password: bytes, *options: str) -> None:

@@ -13,8 +13,8 @@ from config.model import Client, Config, SystemStore, TrustStore
 from config.vocabulary import Code, LookOutcome, Severity
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
-from monitor.look.offers import OffersMonitor
 from monitor.look.sets import ReadSet, SetMonitor
+from monitor.look.supported import SupportedMonitor
 from monitor.state.bus import Bus, route
 from monitor.state.endpoints import EndpointRegistry
 from monitor.state.events import StateEvent
@@ -51,7 +51,7 @@ class Kept:
     files: FileMonitor | None = None
     sets: SetMonitor | None = None
     endpoints: EndpointMonitor | None = None
-    offers: OffersMonitor | None = None
+    supported: SupportedMonitor | None = None
     on_component: Callable[[str], None] = lambda _: None
     on_look: Callable[[Looked], None] = lambda _: None
     registry: TargetRegistry | None = None
@@ -148,8 +148,8 @@ class WatchedEndpoints(Kept):
         assert self.endpoints is not None
         self.registry.trust_context, _ = read_trust_context(config, self.registry.trust_context)
         self.endpoints.reconfigure()
-        assert self.offers is not None
-        self.offers.reconfigure()
+        assert self.supported is not None
+        self.supported.reconfigure()
 
     def looked_at(self, target: str) -> list[LookOutcome]:
         return [look.outcome for look in self.looks if look.target == target]
@@ -164,11 +164,11 @@ async def keep_looking(config: Config, remembered: Sequence[TargetState] = ()) -
     with ThreadPoolExecutor(1) as worker:
         endpoints = EndpointRegistry(SetRegistry(registry))
         monitor = EndpointMonitor(endpoints, kept.bus, worker)
-        offers = OffersMonitor(endpoints, monitor.hasten)
-        kept.registry, kept.endpoints, kept.offers = registry, monitor, offers
+        supported = SupportedMonitor(endpoints, monitor.hasten)
+        kept.registry, kept.endpoints, kept.supported = registry, monitor, supported
         monitor.reconfigure()
-        offers.reconfigure()
-        running = [asyncio.create_task(each.run()) for each in (monitor, offers)]
+        supported.reconfigure()
+        running = [asyncio.create_task(each.run()) for each in (monitor, supported)]
         try:
             yield kept
             assert not any(each.done() for each in running)

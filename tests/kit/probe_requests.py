@@ -15,7 +15,8 @@ import pytest
 from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.reach import Reach
 from monitor.lab.ca import Authority
-from monitor.look.demand import Prober, ProbeRequest, RefusedProbe
+from monitor.look.demand import Prober, ProbeRequest
+from monitor.look.demand_places import RefusedProbe
 from monitor.metrics.probed import Probed, ProbedFiles
 from monitor.state.trust import TrustContext, read_trust_context
 from tests.kit.prometheus import check_metrics
@@ -56,7 +57,11 @@ def probe(
         with ThreadPoolExecutor(1) as worker:
             return await Prober(worker, worker, 10).probe(request, trust_context)
 
-    return asyncio.run(asked())
+    found = asyncio.run(asked())
+    if not isinstance(found, RefusedProbe):
+        # Whatever was found can be told.
+        assert b"probe_success" in found.text()
+    return found
 
 
 def text(trust_context: TrustContext, target: str, module: str = "tls", seconds: float = 10.0) -> str:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from actions import aside
 from actions.backup import Retention
 from actions.ending import Ending
 from actions.journal import ENDED, Journal, Record
-from actions.journal_state import frozen
+from actions.journal_state import JournalState
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.recover import recover
 from actions.target import state
@@ -224,9 +223,9 @@ class Scene:
         """Return how transactions ended, by the journal."""
         return [each.event.value for each in self.records() if each.event in ENDED]
 
-    def beside(self, records: Iterable[Record] | None = None) -> list[str]:
+    def beside(self, journal_state: JournalState | None = None) -> list[str]:
         """Return what lies beside the targets and is none, but for what stays linked for its time by the records."""
-        kept = kept_aside(self.records() if records is None else records)
+        kept = kept_aside(JournalState.of(self.records()) if journal_state is None else journal_state)
         return [
             f"{each}/{name}"
             for each in self.components
@@ -235,9 +234,9 @@ class Scene:
         ]
 
 
-def kept_aside(records: Iterable[Record]) -> set[str]:
+def kept_aside(journal_state: JournalState) -> set[str]:
     """Return the paths of the files that stay linked after they were replaced."""
-    return {file.aside for each in aside.linked_files(records).values() for file in each.files}
+    return {file.aside for each in journal_state.aside.values() for file in each.files}
 
 
 def new_state(change: Change) -> FileState:
@@ -273,11 +272,11 @@ def broken(scene: Scene, order: Order, *, served: bool = True) -> list[str]:
     now = [state(scene.disk, change.path) for change in changes]
     old = all(found == change.before for found, change in zip(now, changes, strict=True))
     new = all(found == change.after for found, change in zip(now, changes, strict=True))
-    records = scene.records()
-    if frozen(records):
+    journal_state = JournalState.of(scene.records())
+    if journal_state.frozen:
         return [] if not torn(scene, order) else ["frozen with a torn file"]
     wrong = [] if old or new else ["neither all old nor all new"]
-    wrong += [f"left beside: {name}" for name in scene.beside(records)]
+    wrong += [f"left beside: {name}" for name in scene.beside(journal_state)]
     if served:
         wrong += [
             f"{each} serves what is not on disk"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from actions.journal import Journal
+from actions.journal_state import JournalState
 from actions.world import World
 from monitor.lab.ca import Issued, bundle
 from monitor.lab.process import find_command
@@ -84,7 +85,7 @@ class WebComponent:
         if not os.path.exists(path := f"{self.directory}/actor/journal.jsonl"):
             return set()
         with closing(Journal(World(), path)) as journal:
-            return kept_aside(journal.records())
+            return kept_aside(JournalState.of(journal.records()))
 
 
 @contextmanager

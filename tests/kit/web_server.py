@@ -21,7 +21,8 @@ from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
 from monitor.decide.situation import Situation
 from monitor.http import DaemonStatus, WebServer
-from monitor.look.demand import ProbeRequest, RefusedProbe
+from monitor.look.demand import ProbeRequest
+from monitor.look.demand_places import RefusedProbe
 from monitor.metrics import Page, Piece
 from monitor.metrics.probed import Probed, ProbedFiles
 from monitor.notify.delivery import Delivery

@@ -284,6 +284,12 @@ def cells(trace: Sequence[Step]) -> Iterator[Cell]:
         yield Cell(changing[-1], "after")
 
 
+def since_the_intent(trace: Sequence[Step]) -> Sequence[Step]:
+    """Return the steps from the record on after which the targets are changed."""
+    (intent,) = (each for each in trace if each.what.endswith(" intent"))
+    return [each for each in trace if each.number >= intent.number]
+
+
 def killed(work: Callable[[StepWorld], object], cell: Cell) -> None:
     """Do something in a process that is killed there; raises NotReachedError where it ended without."""
     status = in_a_process(lambda: work(StepWorld(kill(cell.step, cell.when))))

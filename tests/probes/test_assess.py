@@ -25,6 +25,7 @@ from probes.chain import presented_path
 from probes.finding import Assessment, verdict
 from probes.judge.client import View
 from probes.judge.state import OnDisk, judge_agreement
+from probes.judge.time import moment as utc
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.trust import Trust, read_trust
 
@@ -344,6 +345,9 @@ def test_a_certificate_on_disk_that_is_not_served_counts_after_the_grace() -> No
     assert early.until == NOW + 120
     assert codes(judge((served, ISSUING), on_disk=on_disk, now=NOW + 120)) == {Code.NOT_SERVED}
     assert codes(judge((renewed, ISSUING), on_disk=on_disk, now=NOW + 120)) == set()
+    # The set was whole only later: the grace counts from then, the file holds its certificate for longer.
+    late = judge((served, ISSUING), on_disk=replace(on_disk, held_since=NOW - 300), now=NOW + 120)
+    assert f" since {utc(NOW - 300)}, but" in late.findings[0].detail
 
 
 @pytest.mark.parametrize("verifier", VerifierName)

@@ -67,13 +67,14 @@ def test_a_revoked_certificate_is_critical_and_says_who_rejects_it_and_who_does_
     (revoked,) = found(seen, Code.REVOKED)
     assert revoked.severity is Severity.CRITICAL
     assert revoked.subject == "position 0"
-    assert "says its CA CN=Issuing, for the reason key_compromise" in revoked.detail
+    assert revoked.detail.startswith(f"CA CN=Issuing revoked {value(LEAF).title} at 20")
+    assert "; reason: key_compromise" in revoked.detail
     assert "rejected for that by browser and bank; not asked for by script and careless" in revoked.detail
     accepted = {each.client: each.accepted for each in seen.edges}
     assert accepted == {"browser": False, "bank": False, "script": True, "careless": True}
     rejects = {str(each.subject): each for each in found(seen, Code.CLIENT_REJECTS)}
     assert rejects["browser"].severity is Severity.CRITICAL
-    assert "is revoked since" in rejects["browser"].detail
+    assert "CA CN=Issuing revoked " in rejects["browser"].detail
     assert rejects["careless"].severity is Severity.NOTICE
     assert "script" not in rejects
 
@@ -206,7 +207,7 @@ def test_a_promised_staple_that_does_not_come_is_told_of_the_address() -> None:
 def test_a_staple_tells_whether_the_certificate_is_revoked() -> None:
     seen = with_staple(answer(CA, LEAF, NOW, NOW - DAY), LEAF)
     (revoked,) = found(seen, Code.REVOKED)
-    assert "for the reason superseded" in revoked.detail
+    assert "; reason: superseded" in revoked.detail
     assert not seen.edges[0].accepted
     (unknown,) = with_staple(answer(CA, LEAF, NOW, lasts=-1000), LEAF, BANK).findings[:1]
     assert unknown.code in {Code.REVOCATION_UNKNOWN, Code.CLIENT_REJECTS}

@@ -78,8 +78,9 @@ import errno, os, resource, sys
 def refuse(*_):
     raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 resource.setrlimit = refuse
-from probes.trial import main
-sys.exit(main())
+from probes import trial
+trial.WORK = 1
+sys.exit(trial.main())
 """
     data = hiding(LEAF, rounds)
     given = f"{Sealed.KEYSTORE} ={b64encode(PASSWORD).decode()} {len(data)}\n".encode() + data

@@ -15,7 +15,7 @@ from typing import Final
 from config.address import is_ip_address, join_address
 from config.model import Proxy
 from config.vocabulary import ProxyKind
-from probes.tls.preamble.credentials import Credentials, NoCredentials, NotAsked, read_credentials
+from probes.tls.preamble.credentials import Credentials, NoCredentials, NotAsked
 from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, Preamble
 
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (?P<code>[1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
@@ -147,9 +147,10 @@ def _declined(why: str) -> Declined:
     return Declined(why, by_proxy=True)
 
 
-def proxy_preamble(proxy: Proxy, host: str, port: int) -> Preamble:
-    """Return a new request to `proxy` for a connection to `host`; its credentials are read anew."""
-    credentials = None if proxy.credentials_file is None else read_credentials(proxy.credentials_file)
+def proxy_preamble(
+    proxy: Proxy, host: str, port: int, credentials: Credentials | NoCredentials | None = None
+) -> Preamble:
+    """Return a new request to `proxy` for a connection to `host`."""
     if isinstance(credentials, NoCredentials):
         return NotAsked(credentials)
     ask = http_connect if proxy.kind is ProxyKind.HTTP else Socks5

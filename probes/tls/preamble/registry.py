@@ -11,6 +11,7 @@ from config.model import Endpoint
 from config.vocabulary import EndpointProtocol
 from probes.tls.preamble import lines, xmpp
 from probes.tls.preamble.chained import Chained
+from probes.tls.preamble.credentials import Credentials, NoCredentials
 from probes.tls.preamble.dialogue import ProbeDialogue
 from probes.tls.preamble.ldap import LDAP
 from probes.tls.preamble.lines import LineDialogue
@@ -49,10 +50,13 @@ NAMED_PREAMBLES: Final[Mapping[EndpointProtocol, Callable[[str], Preamble]]] = M
 """Those that name the server."""
 
 
-def preamble_to(endpoint: Endpoint) -> Preamble | None:
-    """Return a new preamble of all that comes before the handshake with `endpoint`; None where TLS begins at once."""
+def preamble_to(endpoint: Endpoint, credentials: Credentials | NoCredentials | None) -> Preamble | None:
+    """Return a new preamble of all that comes before the handshake with `endpoint`; None where TLS begins at once.
+
+    `credentials` are for its proxy.
+    """
     parts = (
-        None if endpoint.proxy is None else proxy_preamble(endpoint.proxy, endpoint.host, endpoint.port),
+        None if endpoint.proxy is None else proxy_preamble(endpoint.proxy, endpoint.host, endpoint.port, credentials),
         None if endpoint.proxy_protocol is None else ProxyHeader(endpoint.proxy_protocol),
         ProbeDialogue(endpoint.dialogue)
         if endpoint.dialogue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -477,20 +476,20 @@ def test_an_approval_ends_with_the_plan_that_is_withdrawn() -> None:
 def test_the_journal_is_taken_in_once_until_somebody_writes_to_it(
     web: ProposalBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken: list[int] = []
-    take_in = JournalState.of
+    made: list[JournalState] = []
+    make = JournalState.__init__
 
-    def counted(records: Sequence[Record]) -> JournalState:
-        taken.append(len(records))
-        return take_in(records)
+    def counted(journal_state: JournalState) -> None:
+        made.append(journal_state)
+        make(journal_state)
 
     web.replaced(fresh())
     web.put(fresh())
     with actor_context(read_trust_context(web.config)[0]) as context:
-        monkeypatch.setattr("monitor.actor.context.JournalState.of", counted)
+        monkeypatch.setattr(JournalState, "__init__", counted)
         first = context.journal_state()
         handle(Work(context, "daemon", role=Role.DAEMON), Request(Verb.PLAN, REPLACE))
-        assert len(taken) == 1
+        assert len(made) == 1
         proposed = handle(Work(context, "alice"), Request(Verb.PROPOSE, REPLACE))["plan"]["hash"]
         assert proposed in context.journal_state().proposals
         assert first.proposals == {}, "whoever has a state keeps it"

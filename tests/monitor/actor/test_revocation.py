@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from actions.world import World
+from config.model import ActorSettings, Client, Config, PemBundle, Settings, TrustStore
+from config.revocation import RevocationSettings
 from monitor.actor.request import Verb
+from monitor.actor.revocation import evidence_about
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key
 from monitor.lab.servers import replace_file
 from probes.certificate import certificate
@@ -21,6 +25,7 @@ from tests.kit.actor import ISSUER, PERSON
 from tests.kit.authority import ISSUING, ROOT, fresh
 from tests.kit.crl import LISTS_AT, Entry, crl, lists_at
 from tests.kit.liar import REPLACE, Liar, lying
+from tests.kit.monitors import Kept, registry_of
 from tests.kit.openssl_client import presented
 from tests.kit.responder import answer, responder_at
 
@@ -156,4 +161,35 @@ def test_a_revoked_candidate_is_refused_to_everybody() -> None:
         answer = daemon.liar.ask(REPLACE, PERSON, Verb.PLAN)
         (objection,) = answer["refused"]["objections"]
         assert objection["ground"] == "revoked"
-        assert "for the reason key_compromise" in objection["detail"]
+        assert "; reason: key_compromise" in objection["detail"]
+
+
+def test_an_old_list_beside_a_new_one_is_passed_over_silently_and_one_that_was_given_back_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = fresh()
+    entries = [Entry(served, NOW - DAY)]
+    old, new = (crl(ISSUING, NOW, *entries, number=each, this_update=NOW - 100 + each) for each in (1, 2))
+    delta = crl(ISSUING, NOW, *entries, number=1, base=1, this_update=NOW - 99)
+    config = Config(
+        Settings(
+            revocation=RevocationSettings(crls=(f"{tmp_path}/*.crl",)), actor=ActorSettings(directory=str(tmp_path))
+        ),
+        trust_stores={"lab": TrustStore("lab", PemBundle(f"{tmp_path}/root.pem"))},
+        clients={"c": Client("c", "lab")},
+    )
+    (tmp_path / "root.pem").write_bytes(ROOT.pem())
+    trust_context = registry_of(config, Kept()).trust_context
+    path = (certificate(served.der()), certificate(ISSUING.der()))
+
+    def counting() -> set[bytes]:
+        views = trust_context.views(("c",))
+        return {each.der for each in evidence_about(trust_context, World(), [path], views, NOW).lists}
+
+    for name, der in (("old", old), ("new", new), ("delta", delta)):
+        (tmp_path / f"{name}.crl").write_bytes(der)
+    assert counting() == {new, delta}
+    assert not caplog.records
+    (tmp_path / "new.crl").unlink()
+    assert counting() == {delta}
+    assert "is older than one before" in caplog.text

@@ -49,7 +49,7 @@ CHECK_SCHEMA = {
             "type": "object",
             "required": [
                 *("target", "verdict", "findings", "chain", "addresses", "format"),
-                *("keystore", "revocation_lists", "key", "offers"),
+                *("keystore", "revocation_lists", "key", "supported"),
             ],
             "additionalProperties": False,
             "properties": {
@@ -63,8 +63,8 @@ CHECK_SCHEMA = {
                 "keystore": {"type": "null"},
                 "revocation_lists": {"type": "array", "maxItems": 0},
                 "key": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/key"}]},
-                # In full where it was asked for: tests/monitor/commands/test_check_offers.py.
-                "offers": {"type": "null"},
+                # In full where it was asked for: tests/monitor/commands/test_check_supported.py.
+                "supported": {"type": "null"},
             },
         },
         "key": {

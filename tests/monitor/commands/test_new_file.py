@@ -99,9 +99,9 @@ def test_root_writes_no_new_file_where_others_could_change_it(
         "ca sign {}/../request --ca {}/../ca --out {}/new",
         "ca init {}/new --name Another",
         "init --profile nexthink-v6 --set role=primary --set external_name=nx.example.com --out {}/new",
-        "trust export corporate --output {}/new",
+        "trust export corporate --out {}/new",
         "export windows corporate --out {}/new",
-        "config units --output {}",
+        "config units --out {}",
     ],
 )
 def test_each_command_that_writes_a_new_file_asks_whose_directory_it_is(command: str, tmp_path: Path) -> None:

@@ -484,7 +484,7 @@ def test_certificates_are_exported_for_another_machine(stores: ClientStores) -> 
     code, said = stores.trust("export", "portal-cacerts")
     assert {*read_store(said.encode()).anchors} == {OTHER.der(), SECOND.der()}
     path = stores.directory / "second.der"
-    given = ("--entry", sha256(SECOND)[:12], "--format", "der", "--output", str(path))
+    given = ("--entry", sha256(SECOND)[:12], "--format", "der", "--out", str(path))
     assert stores.trust("export", "portal-cacerts", *given)[0] == 0
     assert path.read_bytes() == SECOND.der()
     code, said = stores.trust("export", "portal-cacerts", *given)
@@ -495,7 +495,7 @@ def test_certificates_are_exported_for_another_machine(stores: ClientStores) -> 
     assert (code, "no trusted certificate is called none" in said) == (4, True)
     secret, made = stores.directory / "export.pass", stores.directory / "made.p12"
     secret.write_bytes(PASSWORD)
-    given = ("--format", "pkcs12", "--output", str(made), "--password-file", str(secret))
+    given = ("--format", "pkcs12", "--out", str(made), "--password-file", str(secret))
     assert stores.trust("export", "portal-cacerts", *given)[0] == 0
     assert {each.alias for each in read_store(made.read_bytes(), (PASSWORD,)).entries} == {*ALIASES}
     held = pkcs12.load_pkcs12(made.read_bytes(), PASSWORD)

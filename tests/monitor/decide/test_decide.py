@@ -195,6 +195,14 @@ def test_not_served_is_activated_and_says_why() -> None:
     assert reason.because == "web/443: not_served (warning) since 2027-01-15 07:00:00Z"
 
 
+def test_files_whose_key_is_another_ones_are_not_activated_and_another_policy_has_its_turn() -> None:
+    mismatch = replace(found(Code.KEY_MISMATCH), at_endpoint=False)
+    broken = situation(findings=(found(Code.NOT_SERVED), mismatch), candidate=candidate())
+    assert decide(broken, [SERVE], NOW).decisions == ()
+    renew = policy(CandidatePresent(), REPLACE)
+    assert [each.action for each in decide(broken, [SERVE, renew], NOW).decisions] == [REPLACE]
+
+
 def test_nothing_is_done_to_a_mere_target_but_people_are_told() -> None:
     facts = Situation("mail", targets=("mail",), findings=(found(Code.NOT_SERVED),))
     decision = one(facts, SERVE, policy(has(Code.NOT_SERVED), name="t", notify=Notify(("ops",))))

@@ -50,7 +50,7 @@ def test_every_port_and_file_is_found_and_each_component_is_ready(
     before = {path: path.read_bytes() for path in written}
     out = f"{directory}/config/certvigil.yaml"
     os.mkdir(f"{directory}/config")
-    code, shown, errors = discover(host, "--json", "--write", out)
+    code, shown, errors = discover(host, "--json", "--out", out)
     assert code == 0, errors
     found = json.loads(shown)
     by_port = {each["port"]: each for each in found["ports"]}
@@ -143,7 +143,7 @@ def test_a_profile_s_options_need_a_profile() -> None:
 
 
 def test_a_file_that_is_there_is_not_written_over(root: Path) -> None:
-    ran = certvigil("discover", "--root", str(root), "--port", "1", "--write", str(root))
+    ran = certvigil("discover", "--root", str(root), "--port", "1", "--out", str(root))
     assert (ran.returncode, ran.stdout) == (3, "")
     assert ran.stderr == f"certvigil discover: {root} exists: a configuration is written to a new file\n"
 
@@ -222,7 +222,7 @@ def test_a_pair_of_keys_a_name_a_proxied_port_and_a_file_that_is_not_served_are_
     cleanup.enter_context(server)
     out = root.parent / "certvigil.yaml"
     ports = ("--port", str(server.port), "--port", str(server.port + 1))
-    ran = certvigil("discover", "--root", str(root), *ports, "--json", "--write", str(out))
+    ran = certvigil("discover", "--root", str(root), *ports, "--json", "--out", str(out))
     assert ran.returncode == 0, ran.stderr
     config = load(str(out), {})
     assert isinstance(config, Config), config

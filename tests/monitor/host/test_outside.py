@@ -310,26 +310,45 @@ def test_a_directory_of_the_service_s_own_user_is_named_before_a_transaction_is_
 
 @as_root
 @pytest.mark.parametrize(("mode", "group", "is_told"), [(0o600, 0, True), (0o640, 1, False), (0o640, 0, True)])
-def test_a_password_of_a_watch_that_the_daemon_s_user_may_not_read_is_named(  # noqa: PLR0917 (fixtures)
-    write: Write, tmp_path: Path, capsys: Capture, mode: int, group: int, is_told: bool
+def test_a_file_that_the_daemon_opens_and_its_user_may_not_read_is_named(
+    write: Write, capsys: Capture, mode: int, group: int, *, is_told: bool
 ) -> None:
     """A watched keystore is opened by the daemon itself; those of components by the actor's reader."""
-    password = Path("/var/tmp") / f"certvigil-{os.getpid()}"
-    password.write_text("changeit\n")
+    secret = Path("/var/tmp") / f"certvigil-{os.getpid()}"
+    secret.write_text("changeit\n")
     try:
-        password.chmod(mode)
-        os.chown(password, 0, group)
+        secret.chmod(mode)
+        os.chown(secret, 0, group)
         path = write(
             f"""\
             actor: {{daemon_user: "1"}}
-            watch: [{{files: [{tmp_path}/*.jks], password_file: {password}}}]
+            watch:
+              - {{files: [/srv/*.jks], password_file: {secret}}}
+              - {{files: [/srv/*.p12], password_files: [{secret}]}}
+            endpoints:
+              - {{address: "127.0.0.1:1", client_certificate: {secret}, client_key: {secret}}}
+            components:
+              web:
+                artefacts: {{combined: /srv/web.pem}}
+                endpoints:
+                  - {{address: "127.0.0.1:2", proxy: "http://127.0.0.1:3", proxy_credentials_file: {secret}}}
             """
         )
-        warned = [each for each in said(path, capsys) if "password_file" in each]
-        expected = f"{password} cannot be read by 1, as whom the daemon opens it: its mode is {mode:04o}"
-        assert [expected in each for each in warned] == ([True] if is_told else [])
+        why = f"{secret} cannot be read by 1, as whom the daemon opens it: its mode is {mode:04o}"
+        warned = [each for each in said(path, capsys) if "as whom the daemon opens it" in each]
+        assert [each.partition(f": {why}")[0].split()[-1] for each in warned] == (
+            [
+                "watch[0].password_file",
+                "watch[1].password_files[0]",
+                "endpoints[0].client_certificate",
+                "endpoints[0].client_key",
+                "components.web.endpoints[0].proxy_credentials_file",
+            ]
+            if is_told
+            else []
+        )
     finally:
-        password.unlink()
+        secret.unlink()
 
 
 def test_a_switch_of_validation_that_cannot_be_read_is_a_warning(write: Write, tmp_path: Path, capsys: Capture) -> None:

@@ -393,7 +393,7 @@ def test_the_command_prints_them_or_writes_whole_files(configure: Configure, tmp
     printed = certvigil("config", "units", path)
     assert printed.returncode == 0, printed.stderr
     for _ in range(2):
-        written = certvigil("config", "units", path, "--output", str(tmp_path / "etc"))
+        written = certvigil("config", "units", path, "--out", str(tmp_path / "etc"))
         assert written.returncode == 0, written.stderr
     found = {str(each.relative_to(tmp_path / "etc")) for each in (tmp_path / "etc").rglob("*") if each.is_file()}
     assert found == set(made(load(path, {})))  # type: ignore[arg-type]
@@ -405,7 +405,7 @@ def test_the_command_prints_them_or_writes_whole_files(configure: Configure, tmp
     refused = certvigil("config", "units", path)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "/var/lib is used by others" in refused.stderr
-    nowhere = certvigil("config", "units", path, "--output", "/proc/nowhere")
+    nowhere = certvigil("config", "units", path, "--out", "/proc/nowhere")
     assert nowhere.returncode == 1
 
 

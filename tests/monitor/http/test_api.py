@@ -17,7 +17,8 @@ from config.model import Settings, Web
 from config.text import Printable, harmless
 from config.vocabulary import Code, EntryKind, Integrity, TargetKind, TLSVersion
 from monitor.http.app import accepts_gzip
-from monitor.look.demand import ProbeRequest, RefusedProbe
+from monitor.look.demand import ProbeRequest
+from monitor.look.demand_places import RefusedProbe
 from monitor.state.own import SELF
 from monitor.state.target import Raised, TargetState
 from monitor.store import Degraded, DegradedReason, HistoryEntry, What
@@ -264,16 +265,16 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
                 }
             ],
         },
-        "offers": None,
+        "supported": None,
     }
 
 
-def test_what_an_endpoint_offers_is_told_with_what_is_allowed_of_it(view: FakeView, client: httpx.Client) -> None:
+def test_what_an_endpoint_supports_is_told_with_what_is_allowed_of_it(view: FakeView, client: httpx.Client) -> None:
     one = SupportedVersion("TLSv1.2", ("AES128-SHA", "AES256-SHA"), ("x25519",), 2048, ("rsa_pkcs1_sha256",))
     supported = Supported(Printable("192.0.2.1"), (one,), (Printable("does not answer"),), 7, 5.0)
     view.add(TargetState("mail", TargetKind.ENDPOINT, "mail:443", last_look=1.0, supported=supported))
     view.allowed = {"mail": AllowedTLS(frozenset({TLSVersion.TLS1_3}), ("AES256-*",))}
-    assert client.get("/api/v1/targets/mail").json()["offers"] == {
+    assert client.get("/api/v1/targets/mail").json()["supported"] == {
         "address": "192.0.2.1",
         "versions": [
             {

@@ -23,7 +23,7 @@ from config.vocabulary import ClientCertificateUse, EndpointProtocol, ProbeKind,
 from monitor.lab.ca import DAY, Authority, Issued, self_signed
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, Nginx, Site, write_site
-from monitor.look.demand import RefusedProbe
+from monitor.look.demand_places import RefusedProbe
 from monitor.metrics.probed import Probed
 from monitor.state.trust import TrustContext
 from probes.ocsp import OCSPAnswer, staple_of
@@ -386,6 +386,19 @@ def test_a_dialogue_of_blackbox_exporter_is_led_before_tls_and_within_it(
     assert value(text(trust_context, "web", "imap_starttls"), "probe_success") == 1
 
 
+def test_a_dialogue_comes_from_the_source_address(
+    surround: Surround, issuing_ca: Authority, tmp_path: Path, cleanup: ExitStack
+) -> None:
+    site = write_site(str(tmp_path / "site"), issuing_ca.issue(NAME))
+    server = cleanup.enter_context(AnsweringServer(site, lambda _path: [page("200 OK")]))
+    turns = (ProbeTurn(send="GET / HTTP/1.1\r\n\r"), ProbeTurn(expect="^HTTP/1.1 200"))
+    module = ProbeModule(ProbeKind.TCP, within=split_turns(turns, tls=True)[1])
+    trust_context = with_module(surround(endpoint(server, source_address="127.0.0.2")), module)
+    assert value(text(trust_context, "web", "it"), "probe_success") == 1
+    assert server.requests
+    assert server.clients == {"127.0.0.2"}
+
+
 @pytest.mark.server("tinyproxy")
 def test_through_a_proxy_only_names_that_are_allowed_by_name_are_looked_at(
     surround: Surround, issuing_ca: Authority, tmp_path: Path, cleanup: ExitStack, monkeypatch: pytest.MonkeyPatch
@@ -412,6 +425,8 @@ def test_through_a_proxy_only_names_that_are_allowed_by_name_are_looked_at(
     found = probe(by_name, f"localhost:{server.port}", "it")
     assert isinstance(found, Probed)
     assert found.accepted, found.log
+    # The address that the proxy found is not known here.
+    assert "probe_ip" not in found.text().decode()
     assert refused(by_name, f"elsewhere.localhost:{server.port}", "it").startswith("a proxy would resolve elsewhere")
 
 

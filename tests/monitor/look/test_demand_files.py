@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+import json
+from base64 import encodebytes
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import pytest
 from config.model import Config, FileTarget, Settings, Watch
 from config.vocabulary import FileRole
 from monitor.lab.ca import Authority
-from monitor.look.demand import RefusedProbe
-from monitor.look.demand_files import LARGEST_KUBECONFIG
+from monitor.look.demand_places import RefusedProbe
 from monitor.metrics.probed import ProbedFiles
 from monitor.state.trust import TrustContext
+from probes.container.document import LARGEST
 from tests.kit.metrics import samples, value
 from tests.kit.probe_requests import Surround, probe, refused, trust_context_of
 
@@ -108,7 +109,8 @@ def test_a_kubeconfig_is_told_as_ssl_exporter_does_and_names_no_file_that_may_no
     (tmp_path / "secret.pem").write_bytes(user.pem())
 
     def written(client_certificate: str) -> None:
-        encoded = b64encode(root_ca.pem()).decode()
+        # With line feeds, as some tools write it.
+        encoded = json.dumps(encodebytes(root_ca.pem()).decode())
         path.write_text(
             f"""
             apiVersion: v1
@@ -151,7 +153,7 @@ def test_a_kubeconfig_is_told_as_ssl_exporter_does_and_names_no_file_that_may_no
         b"users: [{name: a, user: {client-certificate-data: YQ==}}, 1, {user: 2}]",
         b"a: &a [1]\nb: *c",
         b"\xff\xfe",
-        b"x" * (LARGEST_KUBECONFIG + 1),
+        b"x" * (LARGEST + 1),
     ],
 )
 def test_whatever_a_kubeconfig_holds_is_no_success_and_no_error(

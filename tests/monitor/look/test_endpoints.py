@@ -28,8 +28,8 @@ from config.model import (
     TrustStore,
 )
 from config.service import systemd as systemd_service
-from config.text import Printable, printable
-from config.vocabulary import Code, LookOutcome, Severity, TargetKind, TLSVersion
+from config.text import Printable, harmless, printable
+from config.vocabulary import Code, LookOutcome, Severity, TargetKind, TLSVersion, UnreachableReason
 from monitor.host import systemd
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
@@ -39,13 +39,18 @@ from monitor.state import endpoints as endpoints_state
 from monitor.state import pending
 from monitor.state.events import FindingRaised, LookFailed, TargetAdded, TargetRemoved
 from monitor.state.messages import ArtefactsChanged
+from monitor.state.sets import SetRegistry
 from monitor.state.target import Raised, TargetState
+from probes.assess import assess_endpoint
+from probes.certificate import certificate
 from probes.finding import finding
-from probes.observation import EndpointObservation
+from probes.observation import EndpointObservation, Presented, Unreachable
+from probes.ocsp import OCSPAnswer, staple_of
 from probes.tls.drive import look
 from tests.kit.asking_servers import AskingHAProxy, Asks
-from tests.kit.monitors import keep_looking, until
+from tests.kit.monitors import Kept, keep_looking, registry_of, until
 from tests.kit.peers import Behaviour, HostilePeer
+from tests.kit.responder import answer
 from tests.kit.start import StartServer
 
 ROOT = Authority.root()
@@ -668,6 +673,7 @@ def test_a_server_that_is_dark_for_a_moment_again_and_again_is_told(
                 server.stop()
                 kept.endpoints.hasten(["e"])
                 await until(lambda: kept.page.shown["e"].failures >= 1)
+                assert len(kept.page.shown["e"].went_dark) == time_of_darkness
                 told = time_of_darkness == pending.OFTEN
                 assert kept.codes("e") == ({Code.UNREACHABLE} if told else set())
                 server.start()
@@ -777,3 +783,27 @@ def test_a_client_certificate_that_fails_is_told_and_its_renewal_is_taken_up(tmp
         str(tmp_path / "haproxy"), [Site(str(combined), str(combined))], str(tmp_path / "root.pem")
     ) as server:
         asyncio.run(story(server))
+
+
+def test_a_staple_is_verified_by_a_root_that_the_server_need_not_send(tmp_path: Path) -> None:
+    (tmp_path / "root.pem").write_bytes(ROOT.pem())
+    now, leaf = time.time(), ROOT.issue(NAME)
+    config = watching(endpoint("e", "h", 443), trusted=tmp_path / "root.pem")
+    registry = registry_of(config, Kept())
+    endpoints = endpoints_state.EndpointRegistry(SetRegistry(registry))
+    registry.remember(TargetState("e", TargetKind.ENDPOINT, "h:443"))
+    seen = Presented(
+        harmless("192.0.2.1"), (certificate(leaf.der()),), "TLSv1.3", "c", "g", staple=answer(ROOT, leaf, now)
+    )
+    answered = EndpointObservation("e", now, (seen,))
+    silent = EndpointObservation(
+        "e", now + 60, (), (Unreachable(seen.address, UnreachableReason.TIMED_OUT, harmless("silent")),)
+    )
+    for observation in (answered, silent):
+        context = endpoints.context(config.endpoints["e"], observation)
+        endpoints.learn(observation, context, assess_endpoint(observation, context, now), now)
+        state = registry.targets["e"]
+        assert state.addresses == (seen,)
+        staple = staple_of(seen, state.issuers)
+        assert isinstance(staple, OCSPAnswer)
+        assert staple.signer is not None

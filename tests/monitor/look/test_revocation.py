@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -21,18 +22,19 @@ from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustSto
 from config.reach import Reach
 from config.revocation import Fetching, RevocationSettings
 from config.text import harmless
-from config.vocabulary import RevocationReason, RevocationState, TargetKind
+from config.vocabulary import RevocationReason, RevocationState, SourceState, TargetKind
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key
 from monitor.lab.process import accepts, find_command, free_address, wait_for
 from monitor.lab.servers import replace_file
 from monitor.look import revocation
-from monitor.look.list_cache import ListCache
+from monitor.look.list_cache import FetchedFrom, FetchedList, ListCache
 from monitor.look.revocation import TOLD_AFTER, RevocationFetcher
 from monitor.state.events import PresentedChanged
 from monitor.state.registry import TargetRegistry
 from monitor.state.target import TargetState
 from probes.certificate import Certificate, certificate
 from probes.observation import Presented
+from probes.revocation.crl import lists_in
 from probes.revocation.places import list_file
 from probes.revocation.status import status_of
 from tests.kit.crl import Entry, crl, crl_pem, lists_at
@@ -76,6 +78,7 @@ class Fetches:
     registry: TargetRegistry
     fetcher: RevocationFetcher
     hastened: list[str]
+    counted: dict[SourceState, int]
 
     def told(self, of: Issued, issuer: Issued = CA) -> RevocationState:
         return status_of(value(of), value(issuer), self.registry.revocations.all, time.time()).state
@@ -91,12 +94,17 @@ class Fetches:
 
 @asynccontextmanager
 async def fetching(
-    directory: Path, server: ListServer, *states: TargetState, every: float = 0.1, **terms: object
+    directory: Path,
+    server: ListServer,
+    *states: TargetState,
+    every: float = 0.1,
+    is_configured: bool = True,
+    **terms: object,
 ) -> AsyncIterator[Fetches]:
     root = directory / "root.pem"
     root.write_bytes(ROOT.pem())
     allow = (Reach((ip_network(server.host),), frozenset({server.port})),)
-    settings = replace(Fetching(allow=allow, every=every), **terms)  # type: ignore[arg-type]
+    settings = replace(Fetching(allow=allow, every=every), **terms) if is_configured else None  # type: ignore[arg-type]
     config = Config(
         Settings(state_directory=str(directory), revocation=RevocationSettings(fetch=settings)),
         endpoints=MappingProxyType({each.target: Endpoint(each.target, "h", 443, clients=("c",)) for each in states}),
@@ -108,10 +116,11 @@ async def fetching(
     for each in states:
         registry.remember(each)
     with ThreadPoolExecutor(1) as worker:
-        fetcher = RevocationFetcher(registry, worker, hastened.extend)
+        counted = dict[SourceState, int]()
+        fetcher = RevocationFetcher(registry, worker, hastened.extend, counted=counted.update)
         running = asyncio.create_task(fetcher.run())
         try:
-            yield Fetches(registry, fetcher, hastened)
+            yield Fetches(registry, fetcher, hastened, counted)
             assert not running.done()
         finally:
             running.cancel()
@@ -190,6 +199,7 @@ def test_what_a_lying_server_gives_is_told_after_three_times_and_takes_nothing_a
             assert len(server.requests) == TOLD_AFTER
             (said,) = kept.registry.revocations.all.failed.values()
             assert why in said
+            assert kept.counted[SourceState.FAILED] == 1
             assert kept.told(of) is UNKNOWN
             server.answers["/a.crl"] = response(crl(CA, NOW))
             await kept.becomes(of, GOOD)
@@ -202,13 +212,14 @@ def test_what_a_lying_server_gives_is_told_after_three_times_and_takes_nothing_a
     play(story)
 
 
-def test_a_tag_that_cannot_stand_in_a_request_is_left_out_of_the_next_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("header", ['ETag: "\u00e9"', "Last-Modified: Fri, 31 Dec 9999 23:59:59 -0100"])
+def test_a_header_that_cannot_stand_in_a_request_is_left_out_of_the_next_one(tmp_path: Path, header: str) -> None:
     async def story(server: ListServer) -> None:
         of = leaf(server)
-        server.answers["/a.crl"] = dated(crl(CA, NOW), NOW, "\u00e9")
+        server.answers["/a.crl"] = response(crl(CA, NOW), "200 OK", header)
         async with fetching(tmp_path, server, state("web", of, CA)) as kept:
             await until(lambda: len(server.requests) >= 3)
-            assert "if-none-match" not in server.requests[2][1].lower()
+            assert "\r\nif-" not in server.requests[2][1].lower()
             assert kept.told(of) is GOOD
 
     play(story)
@@ -248,6 +259,31 @@ def test_a_restart_goes_by_the_lists_on_disk_and_asks_when_they_are_due(tmp_path
     play(story)
 
 
+def test_a_list_that_ended_counts_until_its_server_has_failed_three_times(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        of, well = leaf(server), leaf(server)
+        (known,) = lists_in([crl(CA, NOW, Entry(of, NOW - 9 * DAY), this_update=NOW - 9 * DAY, next_update=NOW - DAY)])
+        origin = FetchedFrom(server.url("/a.crl"), NOW - 8 * DAY)
+        ListCache(str(tmp_path)).write(FetchedList(known, origin), with_list=True)
+        answered = [0]
+
+        async def fail(writer: asyncio.StreamWriter) -> None:
+            assert kept.told(of) is REVOKED, "after a long stop, nobody has been asked yet"
+            assert kept.told(well) is GOOD
+            answered[0] += 1
+            writer.write(response(b"", "503 Service Unavailable"))
+
+        server.answers["/a.crl"] = fail
+        async with fetching(tmp_path, server, state("web", of, CA), state("well", well, CA), every=3600.0) as kept:
+            await kept.becomes(well, UNKNOWN)
+            assert answered == [TOLD_AFTER]
+            assert kept.told(of) is UNKNOWN
+            server.answers["/a.crl"] = response(crl(CA, NOW))
+            await kept.becomes(of, GOOD)
+
+    play(story)
+
+
 def test_nothing_is_fetched_for_a_chain_that_leads_to_no_trust_store(tmp_path: Path) -> None:
     async def story(server: ListServer) -> None:
         of, ours = leaf(server), leaf(server, "/ours.crl")
@@ -263,12 +299,18 @@ def test_nothing_is_fetched_for_a_chain_that_leads_to_no_trust_store(tmp_path: P
 
 def test_nothing_is_fetched_unless_it_is_configured(tmp_path: Path) -> None:
     async def story(server: ListServer) -> None:
-        of = leaf(server)
-        async with fetching(tmp_path, server, state("web", of, CA), crls=False) as kept:
+        of, other = leaf(server), leaf(server, "/other.crl")
+        server.answers |= {"/a.crl": response(crl(CA, NOW)), "/other.crl": response(crl(CA, NOW))}
+        (tmp_path / "other").mkdir()
+        async with (
+            fetching(tmp_path, server, state("web", of, CA), is_configured=False) as kept,
+            fetching(tmp_path / "other", server, state("web", other, CA)),
+        ):
             kept.present(state("web", of, CA))
-            await asyncio.sleep(0.1)
+            # One that began later has asked thrice.
+            await until(lambda: len(server.heads_of("/other.crl")) >= 3)
             assert kept.told(of) is UNCHECKED
-            assert not server.requests
+            assert not server.heads_of("/a.crl")
 
     play(story)
 
@@ -287,6 +329,28 @@ def test_a_certificate_that_comes_later_has_its_list_fetched_and_one_that_goes_h
             assert len(server.heads_of("/1.crl")) <= known + 1
 
     play(story)
+
+
+def test_sources_beyond_the_bound_are_not_asked_and_that_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(revocation, "MOST_SOURCES", 2)
+
+    async def story(server: ListServer) -> None:
+        leaves = [leaf(server, f"/{index}.crl") for index in range(5)]
+        server.answers |= {f"/{index}.crl": response(crl(CA, NOW)) for index in range(5)}
+        states = [state(f"web{index}", each, CA) for index, each in enumerate(leaves)]
+        async with fetching(tmp_path, server, *states) as kept:
+            await until(lambda: kept.counted.get(SourceState.HELD) == 2)
+            assert kept.counted[SourceState.LEFT_OUT] == 3
+            kept.present(states[0])
+            before = len(server.requests)
+            await until(lambda: len(server.requests) >= before + 4)
+            assert len({each for each, _ in server.requests}) == 2
+
+    play(story)
+    (record,) = [each for each in caplog.records if "and no more" in each.getMessage()]
+    assert "; 3 are not" in record.getMessage()
 
 
 def test_a_delta_list_is_fetched_and_adds_to_its_complete_one(tmp_path: Path) -> None:
@@ -311,7 +375,7 @@ def test_a_responder_is_asked_where_the_site_wants_it_and_answers_for_each_certi
     gone, well, strange = (CA.issue(f"{name}.example.com", extensions=[at]) for name in ("gone", "well", "strange"))
     states = [state(name, of, CA) for name, of in (("gone", gone), ("well", well), ("strange", strange))]
 
-    async def story(_: ListServer) -> None:
+    async def story(unused: ListServer) -> None:
         server = ListServer(HOST, port)
         async with fetching(tmp_path, server, *states, crls=False, ocsp=True, every=3600.0) as kept:
             await kept.becomes(gone, REVOKED)
@@ -322,6 +386,11 @@ def test_a_responder_is_asked_where_the_site_wants_it_and_answers_for_each_certi
             (why,) = kept.registry.revocations.all.failed.values()
             assert "does not know" in why
             assert {"gone", "well"} <= set(kept.hastened)
+        # After a restart, the answers on disk are gone by, and nobody is asked again.
+        async with fetching(tmp_path, unused, *states[:2], crls=False, ocsp=True, every=3600.0) as kept:
+            await kept.becomes(gone, REVOKED)
+            await kept.becomes(well, GOOD)
+            assert kept.hastened == [], "no answer came"
 
     with responder(tmp_path, CA, port, {gone: NOW - DAY, well: None}):
         play(story)
@@ -366,6 +435,19 @@ def test_the_disk_keeps_no_list_that_nobody_wants(tmp_path: Path) -> None:
     assert cache.read() == {}
     cache.keep_only(["http://x/"])
     assert list(directory.iterdir()) == [Path(wanted)]
+
+
+@pytest.mark.parametrize("odd", [{"modified": 1e12}, {"modified": -1}, {"at": "now"}, {"etag": 7}, {"url": None}])
+def test_a_list_on_disk_of_which_no_request_can_be_made_is_passed_over(
+    tmp_path: Path, odd: Mapping[str, object]
+) -> None:
+    cache, url = ListCache(str(tmp_path)), "http://x/"
+    (known,) = lists_in([crl(CA, NOW)])
+    cache.write(FetchedList(known, FetchedFrom(url, NOW, '"one"', NOW)), with_list=True)
+    assert list(cache.read()) == [url]
+    about = Path(list_file(str(tmp_path), url)).with_suffix(".json")
+    about.write_text(json.dumps(json.loads(about.read_text()) | odd))
+    assert cache.read() == {}
 
 
 @pytest.mark.server("nginx")

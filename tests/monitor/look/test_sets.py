@@ -42,6 +42,7 @@ from probes.certificate import Certificate, certificate
 from probes.file import look_at_file
 from probes.observation import FileIdentity, FileObservation, Unreadable
 from probes.set import SetReading, read_set
+from tests.kit.crl import Entry, crl, crl_pem
 from tests.kit.keystore import PASSWORD, keystore
 from tests.kit.monitors import Kept, file_monitor, until
 
@@ -181,6 +182,20 @@ def write_pair(artefacts: Artefacts, issued: Issued, *, only: FileRole | None = 
     ):
         if path is not None and only in {None, role}:
             replace_by_rename(Path(path), content)
+
+
+def test_a_revocation_list_in_a_components_file_is_evidence_as_one_in_any_file(tmp_path: Path) -> None:
+    async def story() -> None:
+        path, issued, now = tmp_path / "site.pem", issue(), time.time()
+        path.touch(0o600)
+        path.write_bytes(combined(issued) + crl_pem(crl(ISSUING, now, Entry(issued, now - 60))))
+        async with file_monitor(SetScene(Artefacts(combined=str(path)), tmp_path).config()) as kept:
+            await at_rest(kept, "web/combined", issued)
+            assert kept.registry is not None
+            (known,) = kept.registry.revocations.all.lists
+            assert known.issuer_name == leaf_of(issued).outline().issuer
+
+    asyncio.run(story())
 
 
 def test_a_foreign_key_in_the_same_file_is_seen_at_once_and_told_when_it_stays(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from monitor.metrics import family as family_module
 from monitor.state.target import Raised, TargetState
 from probes.certificate import certificate
 from probes.finding import Edge, finding
-from probes.judge.tls import OFFERS
+from probes.judge.tls import SUPPORTED
 from probes.observation import Presented
 from probes.ocsp import OCSPAnswer, staple_of
 from probes.tls.support import Supported, SupportedVersion
@@ -135,34 +135,38 @@ def test_what_a_server_wants_of_its_clients_and_what_it_staples_are_series() -> 
     answer = staple_of(seen)
     assert isinstance(answer, OCSPAnswer)
     assert value(text, "certvigil_staple_next_update_timestamp_seconds", target="mail") == answer.next_update
+    vouched = text_of(page_of([replace(known, addresses=(alone,), issuers=chain[1:])]))
+    assert value(vouched, "certvigil_staple_info", target="mail", status="good", verified="true") == 1
     bare = replace(seen, staple=b"", client_certificate=ClientCertificateUse.NOT_REQUESTED)
     page = page_of([known])
     page.update(replace(known, addresses=(bare,)))
     assert not re.search("certvigil_(client_certificate|staple)_[a-z_]+{", text_of(page))
 
 
-def test_what_an_endpoint_offers_is_a_series_for_each_cipher_and_group_and_says_nothing_of_what_it_negotiates() -> None:
+def test_what_an_endpoint_supports_is_a_series_for_each_cipher_and_group_and_says_nothing_of_what_it_negotiates() -> (
+    None
+):
     modern = SupportedVersion("TLSv1.3", ("TLS_AES_128_GCM_SHA256",), ("X25519MLKEM768", "x25519"))
     supported = Supported(Printable("192.0.2.1"), (modern, SupportedVersion("TLSv1", ("AES128-SHA",))), at=7.0)
-    found = finding(Code.OBSOLETE_PROTOCOL, Printable("offers TLSv1"), OFFERS)
+    found = finding(Code.OBSOLETE_PROTOCOL, Printable("supports TLSv1"), SUPPORTED)
     addresses = (Presented(Printable("192.0.2.1"), (some_certificate(),), "TLSv1.3", "TLS_AES_128_GCM_SHA256", ""),)
     known = TargetState("mail", TargetKind.ENDPOINT, "mail:443", last_look=1.0, addresses=addresses)
     page = page_of([known])
-    assert "\ncertvigil_offer" not in text_of(page)
+    assert "\ncertvigil_supported" not in text_of(page)
     known = replace(known, supported=supported, findings={(found.code, found.subject): Raised(found, 1.0)})
     page.update(known)
     text = text_of(page)
-    assert value(text, "certvigil_offered_info", target="mail", protocol="TLSv1", cipher="AES128-SHA") == 1
-    assert text.count("\ncertvigil_offered_info{") == 2
+    assert value(text, "certvigil_supported_info", target="mail", protocol="TLSv1", cipher="AES128-SHA") == 1
+    assert text.count("\ncertvigil_supported_info{") == 2
     groups = {"X25519MLKEM768", "x25519"}
     for group in groups:
-        assert value(text, "certvigil_offered_group_info", target="mail", protocol="TLSv1.3", group=group) == 1
-    assert value(text, "certvigil_offers_allowed", target="mail") == 0
+        assert value(text, "certvigil_supported_group_info", target="mail", protocol="TLSv1.3", group=group) == 1
+    assert value(text, "certvigil_supported_allowed", target="mail") == 0
     assert value(text, "certvigil_negotiated_allowed", target="mail") == 1
-    assert value(text, "certvigil_offers_last_inquiry_timestamp_seconds", target="mail") == 7
+    assert value(text, "certvigil_supported_last_inquiry_timestamp_seconds", target="mail") == 7
     # The same answer later changes the time alone.
     page.update(replace(known, supported=replace(supported, at=9.0)))
-    assert value(text_of(page), "certvigil_offers_last_inquiry_timestamp_seconds", target="mail") == 9
+    assert value(text_of(page), "certvigil_supported_last_inquiry_timestamp_seconds", target="mail") == 9
 
 
 def test_labels_of_the_configuration_stand_on_the_targets_own_series_alone() -> None:

@@ -11,6 +11,7 @@ from config.text import Printable
 from config.vocabulary import Code, FileFormat, Severity, TargetKind, UnreadableReason
 from monitor.metrics.x509_source import AGAIN, REASONS, Sources
 from monitor.state.target import Raised, TargetState
+from probes.file import NOT_FOR_US
 from probes.finding import finding
 from tests.kit.metrics import some_certificate, some_file, value
 
@@ -144,8 +145,9 @@ def test_a_wrong_password_counts_for_its_kind_of_keystore(counted: Counted) -> N
 def test_neither_a_state_between_two_writes_nor_a_key_that_is_left_unread_is_an_error(counted: Counted) -> None:
     torn = unreadable("/etc/ssl/a.pem", UnreadableReason.BAD_PEM)
     counted.sources.changed(None, replace(torn, findings={}, pending=torn.findings))
-    key = unreadable("/etc/web.key", UnreadableReason.NO_READER, component="web", severity=Severity.NOTICE)
-    counted.sources.changed(None, key)
+    for reason in NOT_FOR_US:
+        key = unreadable(f"/etc/{reason}.key", reason, component="web", severity=Severity.NOTICE)
+        counted.sources.changed(None, key)
     assert counted.value("x509_read_errors") == 0
 
 

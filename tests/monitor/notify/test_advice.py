@@ -10,7 +10,7 @@ import pytest
 
 from actions.ending import ANSWERS_AGAIN, ANSWERS_NOBODY
 from config.catalogue import CATALOGUE
-from config.model import Artefacts, Component, ConfigLine
+from config.model import Artefacts, ClientCertificate, Component, ConfigLine, Endpoint
 from config.text import Printable, harmless
 from config.vocabulary import Code, LineSyntax, TargetKind
 from monitor.commands import app
@@ -91,6 +91,20 @@ def test_what_is_not_served_is_activated_where_there_is_a_service_and_else_reloa
     assert advice([concerned(Code.NOT_SERVED, ENDPOINT, "mail", "127.0.0.1:25")], SITE) == [
         "reload or restart the server that answers at 127.0.0.1:25"
     ]
+
+
+def test_files_whose_key_is_another_ones_are_cured_before_a_service_loads_them() -> None:
+    members = [concerned(Code.NOT_SERVED, ENDPOINT, name, "127.0.0.1:25") for name in ("web", "mail")]
+    first = "the key on disk does not belong to the certificate there, so that a reload would fail: cure that first"
+    whole = "put the certificate, its intermediates and the key that belongs to them into NEW.pem"
+    assert advice(members, replace(SITE, mismatched=frozenset({"web"}))) == [
+        first,
+        f"{whole}, then: certvigil replace web --from NEW.pem",
+        "reload or restart the server that answers at 127.0.0.1:25",
+    ]
+    # A group is activated as a whole.
+    of_group = replace(SITE, mismatched=frozenset({"app"}), groups={"web": "all", "app": "all"})
+    assert advice(members[:1], of_group)[0] == first
 
 
 @pytest.mark.parametrize(
@@ -247,3 +261,13 @@ def test_what_a_store_trusts_is_cured_in_the_store_and_by_no_file_of_a_server(
     said = advice([replace(member, finding=of_a_store)], SITE)
     assert said == [f"/etc/ssl/cacerts: {by}"]
     assert advice([member], SITE) != said
+
+
+@pytest.mark.parametrize(
+    "code", [Code.UNREACHABLE, Code.CLIENT_CERTIFICATE_FAILED, Code.MUST_STAPLE_WITHOUT_STAPLE], ids=str
+)
+def test_the_look_that_is_advised_is_as_the_endpoint_is_configured(code: Code) -> None:
+    own = ClientCertificate("/etc/own.pem", "/etc/own.pem")
+    web = Endpoint("some/target", "x", 443, "www.example.com", client_certificate=own)
+    said = " ".join(advice([concerned(code)], AdviceContext("web1.example.com", endpoints={web.name: web})))
+    assert "certvigil check x:443 --name www.example.com --client-certificate /etc/own.pem" in said

@@ -238,6 +238,24 @@ def test_a_flapper_is_a_problem_of_its_own_with_its_count_and_is_resolved_once_i
     assert world.outbox.alerts() == []
 
 
+def test_a_flapper_has_the_failures_that_were_over_before_they_were_told() -> None:
+    world = NotifiedWorld(FLAPPER)
+    world.start()
+    untold = tuple(START - each for each in (3 * FLAPS_WITHIN, 120.0, 90.0, 60.0, 30.0))
+    for told in range(1, FLAPS + 2):
+        began = world.now
+        world.fail("flapper")
+        untold += (began,)
+        world.registry["flapper"] = replace(world.registry["flapper"], went_dark=untold)
+        world.outbox.observe("flapper")
+        world.wait(30.0)
+        if told == FLAPS:
+            (member,) = world.said[-1][1].members
+            assert (member.flaps, member.since) == (FLAPS + 4, START - 120.0)
+        world.mend("flapper")
+        world.wait(30.0)
+
+
 def test_a_flapper_that_stays_dark_is_said_to_be_dark() -> None:
     world = NotifiedWorld(FLAPPER)
     world.start()

@@ -11,13 +11,14 @@ from config.channel import FindingMatch, Notifications, Route, Silence
 from config.text import Printable
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify import outbox
+from monitor.notify.advice import AdviceContext
 from monitor.notify.deliver import Receipt, SendOutcome
 from monitor.notify.delivery import Delivery, DeliveryFate, attempted, deliverable, pause, waiting
 from monitor.notify.lifecycle import AlertKey, AlertUpdate, next_note
 from monitor.notify.outbox import Outbox, RequestedSilence
 from monitor.state.target import TargetState
 from probes.finding import finding
-from tests.kit.outbox import CHAT, EXPIRED, EXPIRING, OPS, UNREACHABLE, Office, at, known, rejected
+from tests.kit.outbox import CHAT, EXPIRED, EXPIRING, OPS, UNREACHABLE, WITH_SERVICE, Office, at, known, rejected
 from tests.kit.store import OTHER, make_certificate
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -411,3 +412,21 @@ def test_what_is_about_to_be_mended_waits_for_that(mended: bool) -> None:
     if mended:
         office.believe(*shop(asked=False))
     assert office.at(1060.0) == ([] if mended else ["ops: [warning] not_served: shop/a:443"])
+
+
+def test_a_message_regards_the_clock_and_the_key_that_other_findings_are_about() -> None:
+    office = Office()
+    mismatch = finding(Code.KEY_MISMATCH, Printable("another key"))
+    suspect = finding(Code.CLOCK_SUSPECT, Printable("it jumped"))
+    office.outbox.reconfigure({"ops": OPS}, Notifications(), site=AdviceContext("x", {"web": WITH_SERVICE}))
+    office.believe(
+        replace(known("web/certificate", mismatch), kind=TargetKind.FILE, component="web"),
+        replace(known("certvigil", suspect), kind=TargetKind.SELF, presented=()),
+        replace(known("web/443", finding(Code.NOT_SERVED, Printable("not served"))), component="web"),
+        known("mail", EXPIRED),
+    )
+    office.at(1000.0)
+    texts = {code: each.message.text for each in office.deliveries for code in Code if f" {code}" in each.message.title}
+    assert "cure that first" in texts[Code.NOT_SERVED]
+    assert "certvigil activate" not in texts[Code.NOT_SERVED]
+    assert "this may be wrong: it jumped" in texts[Code.EXPIRED]

@@ -21,7 +21,7 @@ from monitor.notify.problem import Member
 from monitor.notify.text import LISTED, compose, digest, escaped, notice, shown
 from monitor.notify.text import test_message as trial
 from monitor.state.cure import curable
-from probes.finding import finding
+from probes.finding import Finding, finding
 from tests.kit.outbox import EXPIRED, REJECTED, UNREACHABLE, WITH_SERVICE, Office, at, known, member, nothing_happens
 
 ABOUT = ("ops", "certificate ab")
@@ -276,3 +276,30 @@ def test_nobody_is_called_whatever_stands_before(before: str, called: str) -> No
     for line in (shown(hostile), said.title, said.brief, said.text, said.markdown):
         assert f"@{called}" not in line
         assert f"@ {called}" in line
+
+
+@pytest.mark.parametrize(("found", "warns"), [(EXPIRED, True), (REJECTED, True), (UNREACHABLE, False)])
+def test_a_verdict_by_a_suspect_clock_says_that_it_may_be_wrong(found: Finding, warns: bool) -> None:
+    text = message(raised(member("web", found)), site=replace(SITE, clock="it jumped by 100 days")).text
+    assert ("clock of this host is suspect, so that this may be wrong: it jumped by 100 days" in text) is warns
+    assert "suspect" not in message(raised(member("web", found))).text
+
+
+def test_no_problem_is_told_to_have_ended_before_it_began() -> None:
+    note = raised(member("web", EXPIRED, since=NOW + 1000))
+    early = message(replace(note, step=AlertStep.RESOLVED, members=(), alert=replace(note.alert, cleared_at=NOW))).text
+    assert "The problem lasted until 2027-01-15 08:00:00Z; it began while the clock of this host was ahead." in early
+
+
+def test_what_goes_dark_again_and_again_is_told_with_the_times_before() -> None:
+    dark = replace(member("web", UNREACHABLE, since=NOW - 1), went_dark=(NOW - 5000, NOW - 60, NOW - 30, NOW - 1))
+    assert "web went dark 3 times since 2027-01-15 07:59:00Z." in message(raised(dark)).text
+    once = replace(dark, went_dark=(NOW - 5000, NOW - 1))
+    assert "went dark" not in message(raised(once)).text
+
+
+@pytest.mark.parametrize(("left", "said"), [(20.9, "20 days are left."), (1.9, "45 hours are left."), (-1.0, "")])
+def test_what_is_left_of_a_certificate_is_said(left: float, said: str) -> None:
+    text = message(raised(replace(member("web", at(Severity.WARNING)), ends=int(NOW + left * 86400)))).text
+    assert said in text
+    assert ("are left" in text) is bool(said)

@@ -17,7 +17,7 @@ from config.model import FileTarget, PemBundle, TrustStore, Watch
 from config.vocabulary import Code, EntryKind, FileFormat, FileRole, UnreadableReason
 from monitor.lab.ca import Authority
 from probes.assess import FileContext, assess_file
-from probes.container.document import LARGEST
+from probes.container.document import LARGEST, is_kubeconfig
 from probes.container.registry import open_container, open_places
 from probes.file import look_at_file
 from probes.find import find
@@ -225,6 +225,12 @@ def test_what_cannot_be_read_there_says_where_and_why(
     assert failure is not None
     assert failure.reason is reason
     assert failure.detail.startswith(detail)
+
+
+def test_content_that_is_larger_than_a_document_is_no_kubeconfig() -> None:
+    written = json.dumps(kubeconfig(), indent=1).encode()
+    assert is_kubeconfig(written + b" " * (LARGEST - len(written)))
+    assert not is_kubeconfig(written + b" " * (LARGEST - len(written) + 1))
 
 
 def test_a_watch_gives_its_pointers_to_each_of_its_files(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,8 +34,9 @@ from probes.assess import FileContext, assess_file, is_worth_watching
 from probes.certificate import certificate
 from probes.container import registry
 from probes.container.blocks import NOTHING
+from probes.container.document import LARGEST
 from probes.container.registry import FORMATS, called, open_container, open_unsealed, recognise, trusted_in
-from probes.file import look_at_file
+from probes.file import SIZE_LIMIT, look_at_file
 from probes.finding import Finding
 from probes.observation import FileObservation, Unreadable
 from probes.store_content import read_store
@@ -234,6 +236,27 @@ def test_no_damage_makes_looking_fail(name: str, spoil: Callable[[bytes], bytes]
     data: bytes = next(each[name][0] for each in (LOOKED_INTO, WITHOUT_CERTIFICATE, KEYSTORES) if name in each)
     container = open_container(spoil(data), PASSWORD)
     assert isinstance(container.format, FileFormat)
+
+
+HOSTILE = (
+    *(b" ", b"\n", b"\n\t", b":", b'"', b"'", b"a", b"{", b"[", b"0", b"\0", b"-", b"ssh-rsa ", b"0\x80", b"0\x82\0\0"),
+    *(b"-----BEGIN ", b"-----END ", b"-----END " + b"A" * 60, b"clusters ", b"'clusters", b'{"kind" ', b"\n'kind' : "),
+    *(b"kind: Config ,", b"\nkind: Config x"),
+)
+"""Octets that some format's beginning is made of."""
+
+
+@pytest.mark.parametrize("name", [each.name for each in FORMATS if each.begins is not None])
+def test_no_file_takes_long_to_be_recognised(name: FileFormat) -> None:
+    """A file of 8 MiB takes less than a second."""
+    begins = next(each.begins for each in FORMATS if each.name is name)
+    assert begins is not None
+    for front in (b"", b"{Config clusters", b"0\x83\x0f\xff\xf0"):
+        for unit in HOSTILE:
+            data = (front + unit * (LARGEST // len(unit)))[:LARGEST]
+            before = time.process_time()
+            begins(data)
+            assert time.process_time() - before < LARGEST / SIZE_LIMIT, (front, unit)
 
 
 def test_every_format_is_in_the_table_once() -> None:

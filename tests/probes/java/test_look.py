@@ -89,7 +89,7 @@ def test_a_trust_store_is_read_with_its_aliases_and_opened_by_the_password_that_
     aliases = ("", ALIASES[0]) if form is FileFormat.PKCS12 else ALIASES
     assert sorted(entries(seen)) == [(EntryKind.TRUSTED, alias, 1) for alias in aliases]
     assert (seen.keystore.integrity, seen.keystore.default_password) == (Integrity.VERIFIED, True)
-    assert set(seen.certificates) == {certificate(each.der()) for each in made.roots}
+    assert set(seen.certificates) == set(map(certificate, made.roots))
     (found,) = [each for each in judged(seen, FileRole.LISTED) if each.code is Code.DEFAULT_STORE_PASSWORD]
     assert found.severity is Severity.WARNING
 
@@ -99,7 +99,7 @@ def test_a_trust_store_is_read_with_its_aliases_and_opened_by_the_password_that_
 def test_the_keystore_of_a_component_gives_chain_and_key(made: JavaStores, tmp_path: Path, name: str) -> None:
     seen = look(tmp_path, made.data[name], PASSWORD, FileRole.KEYSTORE)
     assert seen.failure is None
-    chain = tuple(certificate(each.der()) for each in made.leaf.chain)
+    chain = tuple(map(certificate, made.chain))
     assert set(chain) <= set(seen.certificates)
     assert seen.keys == (chain[0].public_key_sha256(),)
     assert seen.encrypted_keys == (name == "key.jks")

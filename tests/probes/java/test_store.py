@@ -57,12 +57,12 @@ def test_trusted_certificates_are_read_with_their_aliases_and_dates(
     assert not read.faults
     found = {str(each.alias): each for each in read.keystore.entries}
     assert {alias: found[alias].certificates for alias in ALIASES} == {
-        alias: (root.der(),) for alias, root in zip(ALIASES, made.roots, strict=True)
+        alias: (root,) for alias, root in zip(ALIASES, made.roots, strict=True)
     }
     assert {each.kind for each in found.values()} == {EntryKind.TRUSTED}
     assert all(each.created is not None and abs(each.created - time.time()) < 3600 for each in found.values())
     assert read.keystore.is_trust_store
-    assert set(read.keystore.served) == {each.der() for each in made.roots}
+    assert set(read.keystore.served) == set(made.roots)
     verified = Integrity.UNVERIFIED if password is None else Integrity.VERIFIED
     assert (read.keystore.integrity, read.keystore.default_password) == (verified, password is not None)
 
@@ -75,9 +75,9 @@ def test_a_private_key_is_opened_by_the_password_of_its_keystore(made: JavaStore
     assert (read.keystore.integrity, read.keystore.default_password) == (Integrity.VERIFIED, False)
     site = next(each for each in read.keystore.entries if each.alias == "site")
     assert site.kind is EntryKind.PRIVATE_KEY
-    assert site.certificates == tuple(each.der() for each in made.leaf.chain)
+    assert site.certificates == made.chain
     (key,) = read.keys
-    assert public_half(key) == made.leaf.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert public_half(key) == made.public_half
     assert key not in repr(read).encode()
 
 

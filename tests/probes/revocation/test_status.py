@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from cryptography import x509
 from config.vocabulary import RevocationReason, RevocationState
 from monitor.lab.ca import DAY, UNKNOWN_CRITICAL, Authority, Issued, KeyType, new_key
 from probes.certificate import Certificate, certificate
+from probes.ocsp import CLOCK_SKEW
 from probes.revocation.crl import lists_in, revocation_list
 from probes.revocation.evidence import NO_EVIDENCE, Evidence
 from probes.revocation.places import answer_key, delta_urls, list_urls
@@ -250,13 +252,62 @@ def test_an_answer_counts_beside_lists_and_the_worse_word_wins(
     lists: list[bytes], answer_of: dict[str, Any], state: RevocationState
 ) -> None:
     der = answer(answer_of.pop("ca", CA), LEAF, NOW, **answer_of)
-    evidence = Evidence(lists_in(lists), answers={value(LEAF).sha256: der})
+    evidence = Evidence(lists_in(lists), answers={value(LEAF).sha256: (der,)})
     status = status_of(value(LEAF), value(CA), evidence, NOW)
     assert status.state is state
     if "revoked" in answer_of:
         assert (status.at, status.reason) == (NOW - DAY, RevocationReason.SUPERSEDED)
     assert evidence.about([value(OTHER)]).answers == {}
     assert evidence.about([value(LEAF)]).answers == evidence.answers
+
+
+GOOD_ANSWER, ENDED_ANSWER = answer(CA, LEAF, NOW), answer(CA, LEAF, NOW, lasts=-1000)
+REVOKED_ANSWER = answer(CA, LEAF, NOW, NOW - DAY)
+
+
+@pytest.mark.parametrize(
+    ("fetched", "stapled", "state"),
+    [
+        (ENDED_ANSWER, GOOD_ANSWER, GOOD),
+        (GOOD_ANSWER, ENDED_ANSWER, GOOD),
+        (GOOD_ANSWER, REVOKED_ANSWER, REVOKED),
+        (REVOKED_ANSWER, GOOD_ANSWER, REVOKED),
+        (GOOD_ANSWER, answer(STRANGER, LEAF, NOW, NOW - DAY), GOOD),
+        (ENDED_ANSWER, b"<html>", UNKNOWN),
+    ],
+)
+def test_no_answer_hides_another_and_the_worst_one_that_is_valid_counts(
+    fetched: bytes, stapled: bytes, state: RevocationState
+) -> None:
+    about = value(LEAF).sha256
+    both = Evidence(answers={about: (fetched,)}).beside([(about, stapled), (about, stapled)])
+    assert both.answers == {about: (fetched, stapled)}
+    assert status_of(value(LEAF), value(CA), both, NOW).state is state
+
+
+def test_a_verdict_is_due_when_an_answer_begins_and_when_it_ends() -> None:
+    about = value(LEAF).sha256
+    evidence = NO_EVIDENCE.beside([(about, GOOD_ANSWER), (about, b"<html>")])
+    begin, end = sorted(evidence.boundaries())
+
+    def state(at: float) -> RevocationState:
+        return status_of(value(LEAF), value(CA), evidence, at).state
+
+    assert begin == NOW - HOUR - CLOCK_SKEW
+    assert [state(at) for at in (NOW, end - 1, end)] == [GOOD, GOOD, UNKNOWN]
+    assert NO_EVIDENCE.beside([]) is NO_EVIDENCE
+
+
+def test_what_is_awaited_counts_beyond_its_time_and_what_nobody_has_signed_does_not() -> None:
+    ended: dict[str, Any] = {"this_update": NOW - 9 * DAY, "next_update": NOW - DAY}
+    own, foreign = lists_in([crl(CA, NOW, GONE, **ended), crl(CA, NOW, signer=STRANGER, key_identifier=False, **ended)])
+    for known, awaited, state in ((own, True, REVOKED), (own, False, UNKNOWN), (foreign, True, UNKNOWN)):
+        evidence = Evidence((known,), awaited=frozenset([known.sha256] if awaited else []))
+        assert status_of(value(LEAF), value(CA), evidence.about([value(LEAF)]), NOW).state is state
+        assert not evidence.about([value(CA)]).awaited, "it is none of that certificate"
+    ended_answer = {value(LEAF).sha256: (ENDED_ANSWER,)}
+    awaited_answer = Evidence(answers=ended_answer, awaited=frozenset([hashlib.sha256(ENDED_ANSWER).hexdigest()]))
+    assert status_of(value(LEAF), value(CA), awaited_answer, NOW).state is GOOD
 
 
 def test_what_a_responder_did_not_give_is_unknown() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from config.vocabulary import ServerSoftware
 from probes.server_config.files import HostFiles
+from probes.server_config.lines import TOO_MUCH
 from probes.server_config.registry import READERS
 from probes.server_config.terms import ConfiguredSite, ServerReading
 
@@ -559,6 +562,50 @@ def test_a_file_that_others_may_change_is_noted(tmp_path: Path) -> None:
     files = HostFiles(str(tmp_path))
     READERS[S.NGINX](files)
     assert list(files.doubts) == [f"{tmp_path}/etc/nginx/nginx.conf"]
+
+
+GROWING: dict[str, tuple[ServerSoftware, str]] = {
+    "Define of Apache": (
+        S.APACHE,
+        "Define a0 aaaaaaaaaaaaaaaa\n"
+        + "".join(f"Define a{each} ${{a{each - 1}}}${{a{each - 1}}}\n" for each in range(1, 60))
+        + "LoadModule ssl_module x\nListen 443\nSSLEngine on\nSSLCertificateFile ${a59}\n",
+    ),
+    "a setting of Postfix that names itself": (S.POSTFIX, "smtpd_tls_cert_file = /a$a\na = $a$a$a$a$a\n"),
+    "settings of Postfix that are empty": (
+        S.POSTFIX,
+        "smtpd_tls_cert_file = /a$a9\na0 =\n" + "".join(f"a{n} = {f'$a{n - 1}' * 30}\n" for n in range(1, 10)),
+    ),
+    "macros of Exim that hold each other": (
+        S.EXIM,
+        "A0_ = aaaaaaaaaaaaaaaa\n"
+        + "".join(f"A{each}_ = {f'A{each - 1}_' * 40}\n" for each in range(1, 12))
+        + "tls_certificate = /A11_\n",
+    ),
+    "many macros of Exim": (S.EXIM, "".join(f"A{each}A=\n" for each in range(20_000)) + "tls_certificate = /A7A\n"),
+    "protocols of Dovecot": (
+        S.DOVECOT,
+        "ssl_cert = </a\nssl_key = </b\nprotocols = imap\n" + "protocols = $protocols $SET:protocols\n" * 60,
+    ),
+    "variables of lighttpd": (
+        S.LIGHTTPD,
+        'var.a = "aaaaaaaaaaaaaaaa"\n' + "var.a = var.a + var.a\n" * 60 + "ssl.pemfile = var.a\n",
+    ),
+    "a variable of lighttpd that is added to itself": (S.LIGHTTPD, 'var.a = "aaaa"\n' + "var.a += var.a\n" * 60),
+}
+"""Texts below 1 MiB that would make more than a server's memory, or take longer than anybody waits."""
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_no_configuration_makes_more_text_than_is_read(name: str, tmp_path: Path) -> None:
+    software, text = GROWING[name]
+    master = {"/etc/postfix/master.cf": "smtps inet n - y - - smtpd -o smtpd_tls_wrappermode=yes\n"}
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    reading = read(software, tmp_path, {MAIN_FILES[software]: text, **(master if software is S.POSTFIX else {})})
+    assert time.process_time() - began < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+    assert [each.why for each in reading.not_understood][-1] == TOO_MUCH
+    assert not reading.sites
 
 
 MAIN_FILES = {

@@ -13,7 +13,7 @@ from config.expected import ANY_MODERN, AllowedTLS
 from config.text import Printable
 from config.vocabulary import Code, Severity, TLSVersion
 from monitor.lab.ca import Authority, Issued, KeyType
-from probes.judge.tls import OFFERS, judge_offers
+from probes.judge.tls import SUPPORTED, judge_supported
 from probes.tls.hello import Choice, Chosen, Proposal, TurnedAway, Unclear
 from probes.tls.names import GROUPS, SUITES, SUITES_1_3, VERSIONS
 from probes.tls.support import Supported, SupportedVersion, questions
@@ -156,17 +156,17 @@ def takes(version: str = TLSVersion.TLS1_2, *suites: str, groups: tuple[str, ...
         (
             takes("SSLv3"),
             ANY_MODERN,
-            [(Code.OBSOLETE_PROTOCOL, Severity.WARNING, "192.0.2.1 offers SSLv3, allowed are TLSv1.2, TLSv1.3")],
+            [(Code.OBSOLETE_PROTOCOL, Severity.WARNING, "192.0.2.1 supports SSLv3, allowed are TLSv1.2, TLSv1.3")],
         ),
         (
             takes(TLSVersion.TLS1_2, "RC4-SHA"),
             ANY_MODERN,
-            [(Code.WEAK_CIPHER, Severity.NOTICE, "192.0.2.1 offers RC4-SHA")],
+            [(Code.WEAK_CIPHER, Severity.NOTICE, "192.0.2.1 supports RC4-SHA")],
         ),
         (
             takes(TLSVersion.TLS1_2, "AES128-SHA", "AES256-SHA"),
             AllowedTLS(ciphers=("AES256-*",)),
-            [(Code.WEAK_CIPHER, Severity.WARNING, "192.0.2.1 offers AES128-SHA, allowed are AES256-*")],
+            [(Code.WEAK_CIPHER, Severity.WARNING, "192.0.2.1 supports AES128-SHA, allowed are AES256-*")],
         ),
         (
             takes(TLSVersion.TLS1_2, "AECDH-AES128-SHA", "RC4-SHA"),
@@ -176,7 +176,7 @@ def takes(version: str = TLSVersion.TLS1_2, *suites: str, groups: tuple[str, ...
                     Code.WEAK_CIPHER,
                     Severity.WARNING,
                     (
-                        "192.0.2.1 offers AECDH-AES128-SHA, which protects nobody: it does not encrypt, or knows no "
+                        "192.0.2.1 supports AECDH-AES128-SHA, which protects nobody: it does not encrypt, or knows no "
                         "certificate; RC4-SHA"
                     ),
                 )
@@ -189,19 +189,19 @@ def takes(version: str = TLSVersion.TLS1_2, *suites: str, groups: tuple[str, ...
                 (
                     Code.WEAK_CIPHER,
                     Severity.NOTICE,
-                    "192.0.2.1 offers a Diffie-Hellman exchange with a prime of 1024 bits",
+                    "192.0.2.1 supports a Diffie-Hellman exchange with a prime of 1024 bits",
                 )
             ],
         ),
     ],
     ids=["modern", "version", "weak", "list", "anonymous", "prime"],
 )
-def test_what_is_offered_and_not_allowed_is_a_finding(
+def test_what_is_supported_and_not_allowed_is_a_finding(
     supported: Supported, allowed: AllowedTLS, expected: list[tuple[Code, Severity, str]]
 ) -> None:
-    found = list(judge_offers(supported, allowed))
+    found = list(judge_supported(supported, allowed))
     assert [(each.code, each.severity, each.detail) for each in found] == expected
-    assert {each.subject for each in found} <= {OFFERS}
+    assert {each.subject for each in found} <= {SUPPORTED}
 
 
 @pytest.mark.parametrize(
@@ -214,5 +214,7 @@ def test_what_is_offered_and_not_allowed_is_a_finding(
     ],
     ids=["both", "post-quantum alone", "classical alone", "tls 1.2"],
 )
-def test_whether_a_classical_fallback_is_offered(supported: Supported, hybrid: tuple[str, ...], fallback: bool) -> None:
+def test_whether_a_classical_fallback_is_supported(
+    supported: Supported, hybrid: tuple[str, ...], fallback: bool
+) -> None:
     assert (supported.hybrid_groups, supported.is_classical_fallback) == (hybrid, fallback)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from config.probing import ProbeTurn, is_simple, split_turns
+from config.probing import ProbeTurn, split_turns
 from probes.tls.preamble.dialogue import LONGEST_LINE, MOST_LINES, ProbeDialogue
 from probes.tls.preamble.talk import MOST_BYTES, Agreed, Declined
 
@@ -59,26 +59,6 @@ def test_a_line_is_compared_no_further_than_expressions_are_quick() -> None:
     dialogue = ProbeDialogue((ProbeTurn(expect="end$", send="heard"),))
     assert dialogue.receive(b"x" * LONGEST_LINE + b"end\n") == b""
     assert dialogue.receive(b"the end\n") == b"heard\n"
-
-
-@pytest.mark.parametrize(
-    ("pattern", "simple"),
-    [
-        ("^220 ([^ ]+) ESMTP (.+)$", True),
-        ("OK.*STARTTLS", True),
-        ("^SSH-2.0-([^ -]+)(?: (.*))?$", True),
-        (r"^\+OK", True),
-        ("^[*+{]", True),
-        ("a*b*", False),
-        ("^a*b*c*", False),
-        ("^(a+)+$", False),
-        ("^(a|b){2}", False),
-        (r"^(a)\1", False),
-        ("^(", False),
-    ],
-)
-def test_an_expression_that_may_take_long_is_not_simple(pattern: str, simple: bool) -> None:
-    assert is_simple(pattern) is simple
 
 
 def test_turns_are_split_where_tls_begins() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,13 +18,18 @@ from config.vocabulary import EndpointProtocol, ProxyKind, ProxyProtocolVersion,
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, Nginx, Site, write_site
+from probes.http.drive import fetch
+from probes.http.exchange import NoResponse, Response
 from probes.tls.preamble.chained import Chained
 from probes.tls.preamble.credentials import Credentials, NoCredentials, read_credentials
 from probes.tls.preamble.proxy import Socks5, http_connect
 from probes.tls.preamble.proxy_protocol import ProxyHeader
 from probes.tls.preamble.registry import preamble_of
 from probes.tls.preamble.talk import Agreed, Declined, Preamble
+from tests.kit.answering_server import AnsweringServer, page
 from tests.kit.drivers import DRIVERS
+from tests.kit.peers import Behaviour, HostilePeer
+from tests.kit.probe_requests import Resolver
 from tests.kit.proxies import PASSWORD, USER, started
 from tests.kit.starttls_servers import DOMAIN, server_of
 
@@ -55,6 +61,36 @@ def test_a_server_is_seen_through_a_proxy_that_resolves_its_name(
             (failure,) = by(closed).failures
             assert failure.reason is UnreachableReason.PROXY_FAILED
             assert failure.detail.startswith("the proxy ")
+
+
+@pytest.mark.server("microsocks")
+def test_whatever_is_asked_goes_by_the_first_address_of_a_proxy_that_answers(
+    tmp_path: Path, issuing_ca: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, local = write_site(str(tmp_path), issuing_ca.issue(DOMAIN)), ("127.0.0.1", free_address()[1])
+    with (
+        started(ProxyKind.SOCKS5, tmp_path) as proxy,
+        AnsweringServer(site, lambda _path: [page("200 OK")], local) as server,
+        closing("127.0.0.9", proxy.port) as first,
+    ):
+        Resolver(monkeypatch, [first, proxy.host])
+        through = Proxy(proxy.kind, "rebinding.example.com", proxy.port)
+        endpoint = Endpoint("it", server.host, server.port, DOMAIN, proxy=through)
+        for by in DRIVERS:
+            assert by(endpoint).failures == ()
+        fetched = asyncio.run(fetch(server.host, endpoint, "/", 5.0))
+        assert isinstance(fetched.answer, Response)
+        unresolved = replace(endpoint, proxy=replace(through, host="a..b"))
+        assert asyncio.run(fetch(server.host, unresolved, "/", 5.0)).answer == NoResponse("this is not a host name")
+
+
+@contextmanager
+def closing(host: str, port: int) -> Iterator[str]:
+    """Take connections there, and close them without a word."""
+    peer = HostilePeer(Behaviour.CLOSES)
+    peer.host, peer.port = host, port
+    with peer:
+        yield host
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="dovecot is started by root")

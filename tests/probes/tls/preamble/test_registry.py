@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from config.model import Endpoint
-from config.vocabulary import EndpointProtocol, UnreachableReason
+from config.vocabulary import STARTTLS_PORTS, EndpointProtocol, UnreachableReason
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
 from monitor.lab.servers import write_site
@@ -40,7 +40,7 @@ PROGRAMS = {
 
 def test_each_protocol_that_begins_in_the_clear_has_its_row() -> None:
     at_once = {EndpointProtocol.TLS, EndpointProtocol.POSTGRES_DIRECT}
-    assert {*PREAMBLES, *NAMED_PREAMBLES} == set(EndpointProtocol) - at_once
+    assert {*PREAMBLES, *NAMED_PREAMBLES} == set(STARTTLS_PORTS) == set(EndpointProtocol) - at_once
     assert all(preamble_of(each, DOMAIN) is None for each in at_once)
     assert set(PROGRAMS) == {*PREAMBLES, *NAMED_PREAMBLES} - {EndpointProtocol.NNTP}
 

@@ -14,7 +14,7 @@ from monitor.look.rounds import Rounds
 from monitor.state.endpoints import EndpointRegistry
 from probes.tls.inquire import inquire
 
-log: Log = logging.getLogger("certvigil.offers")
+log: Log = logging.getLogger("certvigil.supported")
 
 _AT_ONCE: Final = 4
 """Endpoints that are asked at once: each makes one connection after the other."""
@@ -24,7 +24,7 @@ _FIRST: Final = 2.0
 """Seconds after which it is seen again whether an endpoint was looked at for the first time."""
 
 
-class OffersMonitor:
+class SupportedMonitor:
     """Asks each endpoint that the configuration wants to be asked, in its own beat, the first time at the start."""
 
     def __init__(self, endpoints: EndpointRegistry, look_again: Callable[[Iterable[str]], None]) -> None:
@@ -38,10 +38,12 @@ class OffersMonitor:
 
     def reconfigure(self) -> None:
         """Ask the endpoints that the configuration names; at once, where one is new or another than before."""
-        wanted = {name: each for name, each in self._registry.config.endpoints.items() if each.offers_every is not None}
+        wanted = {
+            name: each for name, each in self._registry.config.endpoints.items() if each.supported_every is not None
+        }
         for name in self._asked.keys() - wanted.keys():
             self._rounds.forget(name)
-            self._endpoints.forget_offers(name)
+            self._endpoints.forget_supported(name)
         changed = [name for name, each in wanted.items() if self._asked.get(name) != each]
         for name in changed:
             self._rounds.give_up(name)
@@ -64,9 +66,9 @@ class OffersMonitor:
                 return
             async with self._room:
                 if await self._ask_at_once(endpoint):
-                    pause = endpoint.offers_every or _AGAIN
+                    pause = endpoint.supported_every or _AGAIN
         except Exception:
-            log.exception("asking %s for its offers failed for no foreseen reason", harmless(endpoint.name))
+            log.exception("asking %s for all that it takes failed for no foreseen reason", harmless(endpoint.name))
         finally:
             if self._rounds.is_current(endpoint.name):
                 self._rounds.hasten([endpoint.name], time.monotonic() + pause)

@@ -16,11 +16,12 @@ from config.vocabulary import Code, TargetKind, TLSVersion
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
-from monitor.look import offers
+from monitor.look import supported
 from monitor.state.events import FindingCleared, FindingRaised
 from monitor.state.target import Raised, TargetState
 from probes.finding import finding
-from probes.judge.tls import OFFERS
+from probes.judge.tls import SUPPORTED
+from probes.tls.inquire import inquire
 from probes.tls.support import Supported, SupportedVersion
 from tests.kit.monitors import keep_looking, until
 
@@ -33,8 +34,8 @@ ONLY_1_3 = AllowedTLS(frozenset({TLSVersion.TLS1_3}))
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offers, "_FIRST", 0.01)
-    monkeypatch.setattr(offers, "_AGAIN", 0.05)
+    monkeypatch.setattr(supported, "_FIRST", 0.01)
+    monkeypatch.setattr(supported, "_AGAIN", 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +46,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
 
 
 def asked(server: LocalServer, every: float | None = NEVER) -> Endpoint:
-    return Endpoint("web", server.host, server.port, NAME, NEVER, tls=ONLY_1_3, offers_every=every)
+    return Endpoint("web", server.host, server.port, NAME, NEVER, tls=ONLY_1_3, supported_every=every)
 
 
-def watching(endpoint: Endpoint) -> Config:
-    return Config(endpoints=MappingProxyType({endpoint.name: endpoint}))
+def watching(*endpoints: Endpoint) -> Config:
+    return Config(endpoints=MappingProxyType({each.name: each for each in endpoints}))
 
 
 def test_what_a_server_takes_beside_what_it_negotiates_is_found(server: LocalServer) -> None:
@@ -59,8 +60,8 @@ def test_what_a_server_takes_beside_what_it_negotiates_is_found(server: LocalSer
             state = kept.page.shown["web"]
             assert state.supported is not None
             assert [each.version for each in state.supported.versions] == [TLSVersion.TLS1_3, TLSVersion.TLS1_2]
-            found = state.findings[Code.OBSOLETE_PROTOCOL, OFFERS].finding
-            assert found.detail == f"{server.host} offers TLSv1.2, allowed are TLSv1.3"
+            found = state.findings[Code.OBSOLETE_PROTOCOL, SUPPORTED].finding
+            assert found.detail == f"{server.host} supports TLSv1.2, allowed are TLSv1.3"
             # A site that wants it no longer has the finding no longer.
             kept.configure(watching(asked(server, every=None)))
             await until(lambda: Code.OBSOLETE_PROTOCOL not in kept.codes("web"))
@@ -69,11 +70,24 @@ def test_what_a_server_takes_beside_what_it_negotiates_is_found(server: LocalSer
     asyncio.run(story())
 
 
-def test_nobody_is_asked_where_the_site_does_not_want_it(server: LocalServer) -> None:
+def test_nobody_is_asked_where_the_site_does_not_want_it(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    inquired: list[str] = []
+
+    async def noted(endpoint: Endpoint, address: str, now: float) -> Supported:
+        inquired.append(endpoint.name)
+        return await inquire(endpoint, address, now)
+
+    monkeypatch.setattr(supported, "inquire", noted)
+    unwanted = asked(server, every=None)
+    wanted = replace(asked(server), name="later")
+
     async def story() -> None:
-        async with keep_looking(watching(asked(server, every=None))) as kept:
+        async with keep_looking(watching(unwanted)) as kept:
             await until(lambda: bool(kept.looked_at("web")))
-            await asyncio.sleep(0.1)
+            # Whoever asked at all would have begun with the one that was there before.
+            kept.configure(watching(unwanted, wanted))
+            await until(lambda: "later" in kept.page.shown and kept.page.shown["later"].supported is not None, 30)
+            assert inquired == ["later"]
             assert kept.page.shown["web"].supported is None
 
     asyncio.run(story())
@@ -81,7 +95,7 @@ def test_nobody_is_asked_where_the_site_does_not_want_it(server: LocalServer) ->
 
 def test_what_was_found_before_a_restart_stands_until_the_server_was_asked_again(server: LocalServer) -> None:
     endpoint = asked(server)
-    said = finding(Code.OBSOLETE_PROTOCOL, Printable(f"{server.host} offers TLSv1.2, allowed are TLSv1.3"), OFFERS)
+    said = finding(Code.OBSOLETE_PROTOCOL, Printable(f"{server.host} supports TLSv1.2, allowed are TLSv1.3"), SUPPORTED)
     before = TargetState(
         "web",
         TargetKind.ENDPOINT,
@@ -95,7 +109,7 @@ def test_what_was_found_before_a_restart_stands_until_the_server_was_asked_again
             await until(lambda: len(kept.looked_at("web")) > 1)
             assert kept.page.shown["web"].findings[said.code, said.subject] == Raised(said, 5.0)
             told = [each for each in kept.events if isinstance(each, FindingRaised | FindingCleared)]
-            assert [each for each in told if each.finding.subject == OFFERS] == []
+            assert [each for each in told if each.finding.subject == SUPPORTED] == []
 
     asyncio.run(story())
 
@@ -108,8 +122,8 @@ def test_an_inquiry_that_is_not_complete_takes_nothing_back(server: LocalServer)
     async def story() -> None:
         async with keep_looking(watching(asked(server, every=None))) as kept:
             await until(lambda: bool(kept.looked_at("web")))
-            assert kept.offers is not None
-            take_up = kept.offers._endpoints.take_up
+            assert kept.supported is not None
+            take_up = kept.supported._endpoints.take_up
             assert [take_up("web", each) for each in (part, less, whole, less, replace(whole, at=3.0))] == [
                 *(False, True, True, False, False),
             ]
@@ -123,7 +137,7 @@ def test_a_server_that_is_away_is_asked_once_it_answers(
     server: LocalServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     host, port = free_address()
-    endpoint = Endpoint("late", host, port, NAME, 0.2, tls=ONLY_1_3, offers_every=NEVER)
+    endpoint = Endpoint("late", host, port, NAME, 0.2, tls=ONLY_1_3, supported_every=NEVER)
 
     async def story() -> None:
         async with keep_looking(watching(endpoint)) as kept:

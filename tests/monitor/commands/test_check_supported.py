@@ -1,4 +1,4 @@
-"""`certvigil check --offers`: every version, cipher and group that a server takes, and what is not allowed of it."""
+"""`certvigil check --supported`: every version, cipher and group that a server takes, and what is not allowed of it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ NAME = "www.example.com"
 
 
 @pytest.fixture(scope="module")
-def offering(
-    tmp_path_factory: pytest.TempPathFactory, issuing_ca: Authority, root_ca: Authority
-) -> Iterator[list[str]]:
+def asking(tmp_path_factory: pytest.TempPathFactory, issuing_ca: Authority, root_ca: Authority) -> Iterator[list[str]]:
     """Give the command for a server that takes too much."""
     directory = tmp_path_factory.mktemp("nginx")
     (directory / "root.pem").write_bytes(bundle([root_ca]))
@@ -30,7 +28,7 @@ def offering(
     ciphers = "ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-NULL-SHA:@SECLEVEL=0"
     settings = TLSSettings(minimum=TLSVersion.TLS1_1, ciphers=ciphers)
     with Nginx(str(directory), [site], settings) as server:
-        yield ["check", "--offers", "--name", NAME, "--ca-file", str(directory / "root.pem"), server.address]
+        yield ["check", "--supported", "--name", NAME, "--ca-file", str(directory / "root.pem"), server.address]
 
 
 def words(text: str) -> list[str]:
@@ -39,43 +37,43 @@ def words(text: str) -> list[str]:
 
 
 @pytest.mark.server("nginx")
-def test_each_version_has_what_is_taken_with_it_and_what_is_not_allowed_is_a_finding(offering: list[str]) -> None:
-    ran = certvigil(*offering, "--json")
+def test_each_version_has_what_is_taken_with_it_and_what_is_not_allowed_is_a_finding(asking: list[str]) -> None:
+    ran = certvigil(*asking, "--json")
     assert ran.returncode == 1, ran.stderr
     document = json.loads(ran.stdout)
     jsonschema.validate(document, json_schema("check"))
     (target,) = document["targets"]
     assert {(each["code"], each["severity"], each["subject"]) for each in target["findings"]} == {
-        ("obsolete_protocol", "warning", "offers"),
-        ("weak_cipher", "warning", "offers"),
+        ("obsolete_protocol", "warning", "supported"),
+        ("weak_cipher", "warning", "supported"),
     }
-    offers: dict[str, Any] = target["offers"]
-    assert [(each["version"], each["allowed"]) for each in offers["versions"]] == [
+    supported: dict[str, Any] = target["supported"]
+    assert [(each["version"], each["allowed"]) for each in supported["versions"]] == [
         *(("TLSv1.3", True), ("TLSv1.2", True), ("TLSv1.1", False)),
     ]
-    older = offers["versions"][1]
+    older = supported["versions"][1]
     assert {each["name"]: each["allowed"] for each in older["ciphers"]} == {
         "ECDHE-ECDSA-AES128-SHA": True,
         "ECDHE-ECDSA-NULL-SHA": False,
     }
     assert {"x25519", "secp256r1"} <= set(older["groups"])
-    assert [each["signatures"] for each in offers["versions"]] == [*[["ecdsa_secp256r1_sha256"]] * 2, []]
-    assert (offers["hybrid_groups"], offers["classical_fallback"], offers["unclear"]) == ([], True, [])
+    assert [each["signatures"] for each in supported["versions"]] == [*[["ecdsa_secp256r1_sha256"]] * 2, []]
+    assert (supported["hybrid_groups"], supported["classical_fallback"], supported["unclear"]) == ([], True, [])
 
 
 @pytest.mark.server("nginx")
-def test_a_pipe_has_a_line_for_each_row_and_a_terminal_of_any_width_the_same_words(offering: list[str]) -> None:
-    plain = certvigil(*offering).stdout
+def test_a_pipe_has_a_line_for_each_row_and_a_terminal_of_any_width_the_same_words(asking: list[str]) -> None:
+    plain = certvigil(*asking).stdout
     assert "TLSv1.2\tNO\tECDHE-ECDSA-NULL-SHA\n" in plain
     assert "TLSv1.2\tyes\tECDHE-ECDSA-AES128-SHA\n" in plain
     assert "no post-quantum group" in plain
     for columns in (60, 140):
-        shown = on_a_terminal(*offering, columns=columns).output
+        shown = on_a_terminal(*asking, columns=columns).output
         assert {"ECDHE-ECDSA-NULL-SHA", "x25519", "TLSv1.1"} <= set(words(shown))
 
 
-def test_offers_of_a_file_are_refused(tmp_path: Path) -> None:
+def test_what_a_file_supports_is_no_question(tmp_path: Path) -> None:
     (tmp_path / "site.crt").write_bytes(b"")
-    ran = certvigil("check", "--offers", str(tmp_path / "site.crt"))
+    ran = certvigil("check", "--supported", str(tmp_path / "site.crt"))
     assert ran.returncode == 3
-    assert ran.stderr == "certvigil check: --offers is about endpoints: give one, such as HOST:PORT\n"
+    assert ran.stderr == "certvigil check: --supported is about endpoints: give one, such as HOST:PORT\n"

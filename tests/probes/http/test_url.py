@@ -1,0 +1,26 @@
+"""URLs are taken apart, and what is none is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from probes.http.url import NoPlace, place_at
+
+
+@pytest.mark.parametrize(
+    ("url", "there"),
+    [
+        ("http://crl.example.com", "http://crl.example.com/"),
+        ("HTTP://CRL.example.com:80/a%20b?c#d", "http://crl.example.com/a%20b?c"),
+        ("https://[2001:db8::1]:8443/x", "https://[2001:db8::1]:8443/x"),
+        ("ldap:///cn=x", None),
+        ("http:///x", None),
+        ("http://a b/", None),
+        ("http://a/\r\nX: y", None),
+        ("http://ä/", None),
+        ("http://a/" + "x" * 9000, None),
+    ],
+)
+def test_a_url_is_taken_apart(url: str, there: str | None) -> None:
+    place = place_at(url)
+    assert (None if isinstance(place, NoPlace) else place.url) == there
