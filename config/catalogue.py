@@ -688,7 +688,7 @@ _SOURCE: Final = (
         cure="see whether the server runs and can be reached from this host",
         cures=MappingProxyType(
             {
-                NO_ACTOR: "start the actor (systemctl start certvigil-actor), or see in its log why it ended",
+                NO_ACTOR: "start the actor, or see in its log why it ended",
                 UnreachableReason.NAME_NOT_FOUND: "correct the name, or its entry in the DNS",
                 UnreachableReason.CONNECTION_REFUSED: "see whether the server runs and listens there",
                 UnreachableReason.NO_ROUTE: "see whether the network between this host and the server is up",
@@ -709,13 +709,17 @@ _SOURCE: Final = (
         hurts=MappingProxyType(
             {
                 TargetKind.ENDPOINT: "whoever connects there",
-                TargetKind.COMPONENT: "nobody; nothing is replaced meanwhile",
+                TargetKind.COMPONENT: "nobody, unless a transaction is open; nothing is replaced meanwhile",
             }
         ),
         by_itself="certvigil goes on looking, and tells when there is an answer again",
         steps=("at {where}: {cure}; to look again at once: certvigil {check}",),
         steps_of=MappingProxyType(
-            {TargetKind.COMPONENT: ("see why the actor does not run: systemctl status certvigil-actor",)}
+            {
+                TargetKind.COMPONENT: (
+                    "to have an actor again: {cure}; where systemd runs it: systemctl status certvigil-actor",
+                )
+            }
         ),
         scope=ProblemScope.CAUSE,
         seen_by_actor=False,
@@ -957,7 +961,7 @@ _ACTION: Final = (
             TargetKind.COMPONENT,
             "nobody, as far as is known; the fault that the transaction should cure is still there",
         ),
-        steps=("to see each attempt: certvigil history {target}, and certvigil audit",),
+        steps=("to settle it: {cure}; to see each attempt: certvigil history {target}, and certvigil audit",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
     ),

@@ -356,7 +356,7 @@ def _reason(member: Member) -> str:
 
 
 def _cure(member: Member) -> str:
-    return printable(cure(member.finding.code, member.finding.detail), 300)
+    return printable(cure(member.finding.code, member.finding.detail), 600)
 
 
 def _where(member: Member) -> str:
