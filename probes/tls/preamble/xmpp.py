@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from config.address import is_dns_name
-from probes.tls.preamble.talk import Agreed, Declined, agreed
+from probes.tls.preamble.talk import Agreed, Declined, agreed, declines
 
 CLIENT: Final = "jabber:client"
 SERVER: Final = "jabber:server"
@@ -54,14 +54,14 @@ class XMPP:
         self._received += data if self._received else data.lstrip()
         if self._received and not self._received.startswith(b"<"):
             self.outcome = Declined("does not speak XMPP")
-        # Whatever counts ends with a tag, and each tag is gone through once or twice, into how many bits it may come.
+        # Whatever counts ends with a tag: each is gone through once or twice, into however many pieces it comes.
         elif b">" in data:
             return self._take_tags(bytes(self._received[self._searched :]))
         return b""
 
     def _take_tags(self, new: bytes) -> bytes:
         if _ERROR.search(new):
-            self.outcome = Declined("answers with an error of the stream")
+            self.outcome = declines("answers with an error of the stream")
         elif self._asked:
             self._take_answer(new)
         elif (end := _FEATURES_END.search(new)) is not None:
@@ -77,7 +77,7 @@ class XMPP:
             self.outcome = Declined("does not speak XMPP")
             return b""
         if not _OFFER.search(features):
-            self.outcome = Declined("speaks XMPP, and does not offer STARTTLS")
+            self.outcome = declines("speaks XMPP, and does not offer STARTTLS")
             return b""
         self._asked = True
         self._received = bytearray(left.lstrip())
@@ -90,4 +90,4 @@ class XMPP:
         if (proceed := _PROCEED.search(received)) is not None:
             self.outcome = agreed(received[proceed.end() :])
         elif _FAILURE.search(received):
-            self.outcome = Declined("speaks XMPP, and takes no TLS")
+            self.outcome = declines("speaks XMPP, and takes no TLS")
