@@ -202,7 +202,7 @@ class AnswerSource:
         """Return the Unix time at which it is to be asked again; None where nothing is held."""
         if self.answer is None:
             return None
-        return _again(self.at, self.answer.next_update, every)
+        return _again(self.at, self.answer.end, every)
 
     def tells_of(self, certificate: Certificate) -> bool:
         """Whether what it holds may be about a certificate."""

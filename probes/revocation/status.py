@@ -73,7 +73,7 @@ def _by_answers(
     for der in evidence.answers.get(certificate.sha256, ()):
         told = ocsp_answer(der, certificate, (issuer,))
         if isinstance(told, OCSPAnswer):
-            yield _answered(told, evidence.moment_for(sha256_of(der), told.next_update, now))
+            yield _answered(told, evidence.moment_for(sha256_of(der), told.end, now))
         else:
             yield RevocationStatus(_UNKNOWN, sentence("the OCSP answer {}", told.why))
 
