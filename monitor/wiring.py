@@ -77,16 +77,18 @@ class Pools:
     judge: Executor
     sets: Executor
     probed: Executor
+    fetched: Executor
+    """For the answers of CAs' servers, so that none of them delays the verdict on an endpoint."""
 
     @classmethod
     def start(cls) -> Pools:
         """Return pools whose threads start when they are needed."""
-        sizes = {"files": 1, "judge": 1, "sets": 2, "probed": 1}
+        sizes = {"files": 1, "judge": 1, "sets": 2, "probed": 1, "fetched": 1}
         return cls(**{name: ThreadPoolExecutor(size, name) for name, size in sizes.items()})
 
     def shut_down(self) -> None:
         """Drop the work that waits; work that is under way ends by itself."""
-        for each in (self.files, self.judge, self.sets, self.probed):
+        for each in (self.files, self.judge, self.sets, self.probed, self.fetched):
             each.shutdown(wait=False, cancel_futures=True)
 
 
@@ -233,7 +235,7 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
     )
     prober = Prober(pools.judge, pools.probed, registry.config.settings.concurrency)
     revocation = RevocationFetcher(
-        registry, pools.judge, endpoints.hasten, counters.revocation_fetched, counters.revocation_sources
+        registry, pools.fetched, endpoints.hasten, counters.revocation_fetched, counters.revocation_sources
     )
     undeclared = UndeclaredPorts(registry, partial(state.own.report, "undeclared"), pools.judge)
     return LookParts(endpoints, supported, sets, files, prober, revocation, undeclared)

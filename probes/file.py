@@ -24,16 +24,13 @@ from probes.keystore import DEFAULT_PASSWORD, Keystore, KeystoreEntry, password_
 from probes.line.registry import read_line
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.opening import RefusedError, broken_link, open_plainly
-from probes.revocation.crl import RevocationList, revocation_list
+from probes.revocation.crl import MOST_LISTS, RevocationList, revocation_list
 
 SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes; no bundle in use comes near it."""
 
 MOST_KEYS: Final = 100
 """In one file; of more, none is decoded, which takes far longer than to read them."""
-
-MOST_LISTS: Final = 100
-"""Revocation lists in one file."""
 
 NOT_FOR_US: Final = frozenset(
     {

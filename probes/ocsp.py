@@ -33,6 +33,9 @@ MOST_CERTIFICATES: Final = 8
 """Of a response that are tried as its signer."""
 CLOCK_SKEW: Final = 300.0
 """Seconds by which the clocks of responder and host may differ, as OpenSSL allows."""
+LASTS: Final = 24 * 3600
+"""Seconds for which a response without nextUpdate proves something, as in Firefox: newer information is always there
+(RFC 6960, 2.4), and who replays an old one leaves no other trace."""
 
 
 class OCSPStatus(StrEnum):
@@ -69,13 +72,18 @@ class OCSPAnswer:
     doubt: Printable
     """Why there is no verified signature, a clause; empty where there is."""
 
+    @property
+    def end(self) -> int:
+        """Unix time until which it proves something."""
+        return _end(self.this_update, self.next_update)
+
     def why_no_proof(self, now: float) -> Printable:
         """Return why the answer proves nothing at Unix time `now`, a clause; empty where it does (RFC 6960, 3.2)."""
         if self.signer is None:
             return self.doubt
         if self.this_update > now + CLOCK_SKEW:
             return Printable("it is from the future")
-        if self.next_update is not None and self.next_update < now - CLOCK_SKEW:
+        if self.end < now - CLOCK_SKEW:
             return Printable("it is out of date")
         begin, end = self.signer.not_before, self.signer.not_after
         if begin is None or end is None or not begin <= now <= end:
@@ -121,8 +129,8 @@ def _answer(
         OCSPStatus(single.certificate_status.name.lower()),
         _unix(response.produced_at_utc),
         this_update,
-        None if single.next_update_utc is None else _unix(single.next_update_utc),
-        None if single.revocation_time_utc is None else _unix(single.revocation_time_utc),
+        _unix_or_none(single.next_update_utc),
+        _unix_or_none(single.revocation_time_utc),
         harmless(reason.value) if reason is not None else Printable(""),
         signer,
         doubt,
@@ -131,6 +139,14 @@ def _answer(
 
 def _unix(time: datetime) -> int:
     return int(time.timestamp())
+
+
+def _unix_or_none(time: datetime | None) -> int | None:
+    return None if time is None else _unix(time)
+
+
+def _end(this_update: int, next_update: int | None) -> int:
+    return this_update + LASTS if next_update is None else next_update
 
 
 def _about(
@@ -234,11 +250,10 @@ def answer_boundaries(der: bytes) -> tuple[float, ...]:
         return ()
     try:
         response = ocsp.load_der_ocsp_response(der)
-        begins = [_unix(each.this_update_utc) - CLOCK_SKEW for each in response.responses]
-        ends = [each.next_update_utc for each in response.responses]
+        told = [(_unix(each.this_update_utc), _unix_or_none(each.next_update_utc)) for each in response.responses]
     except Exception:  # noqa: BLE001 (as above)
         return ()
-    return (*begins, *(_unix(each) + CLOCK_SKEW + 1 for each in ends if each is not None))
+    return (*(begin - CLOCK_SKEW for begin, _ in told), *(_end(*each) + CLOCK_SKEW + 1 for each in told))
 
 
 def staple_of(presented: Presented, others: Iterable[Certificate] = ()) -> OCSPAnswer | OCSPFault | None:

@@ -32,7 +32,7 @@ from probes.judge.client import View
 from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.ocsp import OCSPAnswer, ocsp_answer
 from probes.opening import open_for_others
-from probes.revocation.crl import ListScope, RevocationList, lists_in
+from probes.revocation.crl import MOST_LISTS, ListScope, RevocationList, lists_in
 from probes.revocation.evidence import NO_EVIDENCE, Evidence, answers_about
 from probes.revocation.places import answer_file, answer_key, delta_urls, list_file, list_urls, responder_urls
 from probes.revocation.status import why_not
@@ -70,15 +70,21 @@ def evidence_about(
     pairs = dict.fromkeys(issued_pairs(chains, views, tuple(trust_context.trusts.values()), now))
     if not pairs:
         return NO_EVIDENCE
-    at_hand = tuple(dict.fromkeys((*_configured(settings.crls), *_of_the_daemon(trust_context.config, pairs))))
+    fetched = Evidence(tuple(dict.fromkeys(_of_the_daemon(trust_context.config, pairs))))
+    at_hand = fetched.with_lists(_configured(settings.crls))
+    issuers = dict.fromkeys(issuer for _, issuer in pairs)
+    for each in issuers:
+        if each.outline().subject in at_hand.crowded:
+            log.warning("the files of revocation.crls hold too many lists in the name of %s", each.subject)
+    # Verified before others have to wait.
+    valid = {issuer: [each for each in at_hand.lists if not why_not(each, issuer, now)] for issuer in issuers}
     counting: dict[RevocationList, None] = {}
     with _turn:
         seen = _Seen(world, trust_context.config.settings.actor.directory)
-        for issuer in dict.fromkeys(issuer for _, issuer in pairs):
-            valid = [each for each in at_hand if not why_not(each, issuer, now)]
-            for each in _newest(valid):
-                if seen.is_newest(each, issuer):
-                    counting[each] = None
+        for issuer in issuers:
+            for known in _newest(valid[issuer]):
+                if seen.is_newest(known, issuer):
+                    counting[known] = None
         answers = answers_about(
             (certificate.sha256, der)
             for (certificate, issuer), der, answer in _answers(trust_context.config, pairs)
@@ -100,10 +106,15 @@ def _kind(known: RevocationList) -> tuple[ListScope, bool]:
     return known.scope, known.base is None
 
 
-def _configured(patterns: tuple[str, ...]) -> Iterator[RevocationList]:
+def _configured(patterns: tuple[str, ...]) -> Iterator[tuple[RevocationList, ...]]:
+    """Yield the lists of each file that the configuration names; a file with more than `MOST_LISTS` has none."""
     if patterns:
         for target in find([Watch(patterns)]).targets[:_MOST_FILES]:
-            yield from lists_in(open_unsealed(_content(target.path, SIZE_LIMIT)).lists)
+            ders = open_unsealed(_content(target.path, SIZE_LIMIT)).lists
+            if len(ders) > MOST_LISTS:
+                log.warning("passed over %s: it has more than %d revocation lists", printable(target.path), MOST_LISTS)
+                continue
+            yield lists_in(ders)
 
 
 def _of_the_daemon(config: Config, pairs: Iterable[tuple[Certificate, Certificate]]) -> Iterator[RevocationList]:

@@ -21,7 +21,7 @@ from probes.file import SIZE_LIMIT, look_at_file, look_into, read_passwords
 from probes.judge.client import View
 from probes.judge.key import judge_match
 from probes.observation import FileObservation, Unreadable
-from probes.revocation.evidence import Evidence
+from probes.revocation.evidence import NO_EVIDENCE
 
 Observed = Mapping[str, FileObservation]
 """The observation of each file, by path, in the order of the arguments."""
@@ -58,7 +58,7 @@ def look_at(target: FileTarget, now: float) -> FileObservation:
 def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manner) -> Iterator[Checked]:
     """Yield the verdict on each file that holds, or may hold, a certificate, and on each file that was named."""
     targets = list(targets)
-    known = Evidence(tuple(dict.fromkeys(each for seen in observed.values() for each in seen.lists)))
+    known = NO_EVIDENCE.with_lists(seen.lists for seen in observed.values())
     paths = key_paths_in(observed)
     met = (each for each in targets if each.role is FileRole.FOUND)
     used = {key.where for key in _keys_used(met, observed, paths)}

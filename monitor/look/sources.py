@@ -23,7 +23,7 @@ from probes.container.registry import open_unsealed
 from probes.http.exchange import Request, Response
 from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.ocsp import OCSPAnswer, OCSPStatus, ocsp_answer
-from probes.revocation.crl import RevocationList, lists_in
+from probes.revocation.crl import MOST_LISTS, RevocationList, lists_in
 from probes.revocation.evidence import sha256_of
 from probes.revocation.places import answer_key, delta_urls, list_urls
 from probes.revocation.status import why_not
@@ -202,7 +202,7 @@ class AnswerSource:
         """Return the Unix time at which it is to be asked again; None where nothing is held."""
         if self.answer is None:
             return None
-        return _again(self.at, self.answer.next_update, every)
+        return _again(self.at, self.answer.end, every)
 
     def tells_of(self, certificate: Certificate) -> bool:
         """Whether what it holds may be about a certificate."""
@@ -222,7 +222,10 @@ def question(certificate: Certificate, issuer: Certificate) -> bytes:
 
 def newest_valid(body: bytes, issuers: Iterable[Certificate], now: float) -> RevocationList | Printable:
     """Return the newest list in the body of an answer that one of the CAs has signed and that is valid, or why not."""
-    found = lists_in(open_unsealed(body).lists)
+    ders = open_unsealed(body).lists
+    if len(ders) > MOST_LISTS:
+        return sentence("the answer holds {} revocation lists, at most {} are looked at", len(ders), MOST_LISTS)
+    found = lists_in(ders)
     if not found:
         return Printable("the answer is no revocation list")
     why = _NO_WHY

@@ -21,7 +21,7 @@ from probes.find import find
 from probes.judge.source import UNREACHABLE_AFTER
 from probes.judge.state import OnDisk
 from probes.observation import EndpointObservation
-from probes.revocation.evidence import Evidence
+from probes.revocation.evidence import NO_EVIDENCE, Evidence
 from probes.set import read_set, with_absence
 from probes.tls.drive import look
 
@@ -34,7 +34,7 @@ async def look_once(trust_context: TrustContext, now: float, seconds: float) -> 
     An endpoint gets at most so many seconds.
     """
     watched = _look_at_watches(trust_context, now)
-    known = Evidence(tuple(dict.fromkeys(each for state in watched.values() for each in state.lists)))
+    known = NO_EVIDENCE.with_lists(state.lists for state in watched.values())
     files = _look_at_components(trust_context, known, now) | watched
     return files | await _look_at_endpoints(trust_context, files, known, now, seconds)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise, product
 
+from config.text import Log, Printable
 from probes.certificate import Certificate
 from probes.judge.client import View, judge_chain, leaf_first
 from probes.revocation.crl import RevocationList
-from probes.revocation.evidence import NO_EVIDENCE, Evidence
+from probes.revocation.evidence import MOST_OF_ISSUER, NO_EVIDENCE, Evidence
 from probes.trust import Trust
+
+log: Log = logging.getLogger("certvigil.revocation")
 
 
 class KnownRevocations:
@@ -20,8 +23,21 @@ class KnownRevocations:
         self._in_files: dict[str, tuple[RevocationList, ...]] = {}
         """By target."""
         self._fetched = NO_EVIDENCE
-        self.all = NO_EVIDENCE
-        """Everything that is known."""
+        self._all: Evidence | None = NO_EVIDENCE
+        """None where it is to be joined anew."""
+        self._told: set[Printable] = set()
+        """Issuers in whose name there are too many lists."""
+
+    @property
+    def all(self) -> Evidence:
+        """Everything that is known, joined once for many files that change."""
+        if self._all is None:
+            self._all = self._fetched.with_lists(self._in_files.values())
+            crowded = {each.issuer for each in self._all.lists if each.issuer_name in self._all.crowded}
+            for each in crowded - self._told:
+                log.warning("files hold more than %d revocation lists in the name of %s", MOST_OF_ISSUER, each)
+            self._told = crowded
+        return self._all
 
     def note(self, target: str, lists: tuple[RevocationList, ...]) -> None:
         """Take up the lists that a file holds now."""
@@ -31,22 +47,18 @@ class KnownRevocations:
             self._in_files[target] = lists
         else:
             del self._in_files[target]
-        self._join()
+        self._all = None
 
     def take(self, fetched: Evidence) -> None:
         """Take up what was fetched, in the place of what was before."""
         self._fetched = fetched
-        self._join()
+        self._all = None
 
     def about(self, chains: Iterable[Collection[Certificate]]) -> Evidence:
         """Return what is known of the certificates in these chains."""
         if self.all.is_empty:
             return NO_EVIDENCE
         return self.all.about({each: None for chain in chains for each in chain})
-
-    def _join(self) -> None:
-        every = (*self._fetched.lists, *(each for lists in self._in_files.values() for each in lists))
-        self.all = replace(self._fetched, lists=tuple(dict.fromkeys(every)))
 
 
 def issued_pairs(

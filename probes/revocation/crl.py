@@ -19,6 +19,8 @@ from probes.revocation.places import point_names
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """Of a list; the largest ones of public CAs have some tens of MiB."""
+MOST_LISTS: Final = 100
+"""In one file, or in one answer of a server."""
 
 Fact = TypeVar("Fact")
 
@@ -153,7 +155,7 @@ def lists_in(ders: Iterable[bytes]) -> tuple[RevocationList, ...]:
     return tuple(found)
 
 
-_signed: Final = Remembered[bool](4096)
+_signed: Final = Remembered[bool](16_384)
 
 
 def signed_by(known: RevocationList, issuer: Certificate) -> bool:

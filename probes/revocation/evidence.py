@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Final
 
 from config.text import Printable
@@ -13,6 +14,10 @@ from probes.certificate import Certificate
 from probes.ocsp import answer_boundaries
 from probes.revocation.crl import RevocationList
 from probes.revocation.places import places_of
+
+MOST_OF_ISSUER: Final = 256
+"""Revocation lists in files in the name of one issuer; whoever writes a file can put any name into as many as he likes,
+and each costs the verification of a signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class Evidence:
     """OCSP responses in DER, by the SHA-256 of the certificate that each is about: of responders, and of handshakes."""
     awaited: frozenset[str] = frozenset()
     """SHA-256 of lists and answers whose next one is being asked for: they count beyond their time for so long."""
+    crowded: frozenset[bytes] = frozenset()
+    """DER of the names of issuers of more than `MOST_OF_ISSUER` lists in files; the others are left out."""
 
     @property
     def is_empty(self) -> bool:
@@ -43,7 +50,21 @@ class Evidence:
         answers = {each.sha256: self.answers[each.sha256] for each in certificates if each.sha256 in self.answers}
         own = {each.sha256 for each in lists}
         own |= {sha256_of(der) for der in chain.from_iterable(answers.values())}
-        return Evidence(lists, failed, answers, self.awaited & own)
+        return Evidence(lists, failed, answers, self.awaited & own, self.crowded & names)
+
+    def with_lists(self, files: Iterable[Sequence[RevocationList]]) -> Evidence:
+        """Return this and the lists in `files`, within `MOST_OF_ISSUER`: the first one of each file comes first."""
+        taken, crowded = dict.fromkeys(self.lists), set[bytes]()
+        counts = Counter[bytes]()
+        for each in chain.from_iterable(zip_longest(*files)):
+            if each is None or each in taken:
+                continue
+            if counts[each.issuer_name] == MOST_OF_ISSUER:
+                crowded.add(each.issuer_name)
+                continue
+            counts[each.issuer_name] += 1
+            taken[each] = None
+        return replace(self, lists=tuple(taken), crowded=frozenset(crowded))
 
     def moment_for(self, sha256: str, end: int | None, now: float) -> float:
         """Return the Unix time at which a list or an answer that is valid until `end` is judged."""

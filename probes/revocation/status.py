@@ -20,7 +20,7 @@ from probes.judge.time import moment
 from probes.lifetime import lifetime
 from probes.ocsp import OCSPAnswer, OCSPStatus, ocsp_answer
 from probes.revocation.crl import OddEntry, RevocationList, entry_of, is_of_another_key, signed_by
-from probes.revocation.evidence import Evidence, sha256_of
+from probes.revocation.evidence import MOST_OF_ISSUER, Evidence, sha256_of
 from probes.revocation.places import list_urls, places_of, points_of, responder_urls
 
 SHORT_LIVED: Final = ((1_773_532_800, 7), (1_710_460_800, 10))
@@ -73,7 +73,7 @@ def _by_answers(
     for der in evidence.answers.get(certificate.sha256, ()):
         told = ocsp_answer(der, certificate, (issuer,))
         if isinstance(told, OCSPAnswer):
-            yield _answered(told, evidence.moment_for(sha256_of(der), told.next_update, now))
+            yield _answered(told, evidence.moment_for(sha256_of(der), told.end, now))
         else:
             yield RevocationStatus(_UNKNOWN, sentence("the OCSP answer {}", told.why))
 
@@ -112,6 +112,12 @@ def _by_lists(certificate: Certificate, issuer: Certificate, evidence: Evidence,
         if told.state is not _UNKNOWN or not each.scope.some_reasons:
             return told
         why = why or told.why
+    if name in evidence.crowded:
+        why = sentence(
+            "files hold more than {} revocation lists in the name of {}, and no others are looked at",
+            MOST_OF_ISSUER,
+            certificate.issuer,
+        )
     if why is not None:
         return RevocationStatus(_UNKNOWN, why)
     return RevocationStatus(_UNCHECKED, sentence("no revocation list of {} is at hand", certificate.issuer))

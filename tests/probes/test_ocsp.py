@@ -19,7 +19,17 @@ from hypothesis import strategies as st
 
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, self_signed
 from probes.certificate import Certificate, certificate
-from probes.ocsp import CLOCK_SKEW, MOST_BYTES, OCSPAnswer, OCSPFault, OCSPStatus, ocsp_answer, possible_issuers
+from probes.ocsp import (
+    CLOCK_SKEW,
+    LASTS,
+    MOST_BYTES,
+    OCSPAnswer,
+    OCSPFault,
+    OCSPStatus,
+    answer_boundaries,
+    ocsp_answer,
+    possible_issuers,
+)
 
 NOW = 1_795_000_000
 HOUR = 3600
@@ -98,9 +108,20 @@ def test_the_issuer_itself_vouches(*, by_name: bool) -> None:
 
 @pytest.mark.parametrize("by_name", [True, False], ids=["by name", "by key"])
 def test_a_delegate_of_the_issuer_vouches_while_its_certificate_is_valid(*, by_name: bool) -> None:
-    found = answer(response(delegate(), by_name=by_name, next_update=None))
+    found = answer(response(delegate(), by_name=by_name, next_update=NOW + 9 * DAY))
     assert (found.signer, found.why_no_proof(NOW)) == (value(delegate()), "")
     assert found.why_no_proof(NOW + 2 * DAY) == "the certificate of its signer, CN=Responder, is not valid now"
+
+
+@pytest.mark.parametrize("status", [ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED])
+@pytest.mark.parametrize(
+    ("next_update", "end"), [(None, NOW - HOUR + LASTS), (NOW + 9 * DAY, NOW + 9 * DAY)], ids=["without end", "with"]
+)
+def test_every_answer_ends(status: ocsp.OCSPCertStatus, next_update: int | None, end: int) -> None:
+    der = response(status=status, next_update=next_update)
+    last = end + CLOCK_SKEW
+    assert [answer(der).why_no_proof(at) for at in (NOW, last, last + 1)] == ["", "", "it is out of date"]
+    assert answer_boundaries(der) == (NOW - HOUR - CLOCK_SKEW, last + 1)
 
 
 def test_a_revocation_has_its_time_and_its_reason() -> None:

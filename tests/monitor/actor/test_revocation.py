@@ -15,15 +15,18 @@ from cryptography import x509
 from actions.world import World
 from config.model import ActorSettings, Client, Config, PemBundle, Settings, TrustStore
 from config.revocation import RevocationSettings
+from monitor.actor import revocation
 from monitor.actor.request import Verb
 from monitor.actor.revocation import evidence_about
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key
 from monitor.lab.servers import replace_file
+from monitor.state.trust import TrustContext
 from probes.certificate import certificate
+from probes.revocation import evidence
 from probes.revocation.places import answer_file, answer_key, list_file
 from tests.kit.actor import ISSUER, PERSON
 from tests.kit.authority import ISSUING, ROOT, fresh
-from tests.kit.crl import LISTS_AT, Entry, crl, lists_at
+from tests.kit.crl import LISTS_AT, Entry, crl, crl_pem, lists_at
 from tests.kit.liar import REPLACE, Liar, lying
 from tests.kit.monitors import Kept, registry_of
 from tests.kit.openssl_client import presented
@@ -164,6 +167,19 @@ def test_a_revoked_candidate_is_refused_to_everybody() -> None:
         assert "; reason: key_compromise" in objection["detail"]
 
 
+def trust_context_of(directory: Path) -> TrustContext:
+    """Return the context of an actor whose lists are in that directory, beside all that is its own."""
+    config = Config(
+        Settings(
+            revocation=RevocationSettings(crls=(f"{directory}/*.crl",)), actor=ActorSettings(directory=str(directory))
+        ),
+        trust_stores={"lab": TrustStore("lab", PemBundle(f"{directory}/root.pem"))},
+        clients={"c": Client("c", "lab")},
+    )
+    (directory / "root.pem").write_bytes(ROOT.pem())
+    return registry_of(config, Kept()).trust_context
+
+
 def test_an_old_list_beside_a_new_one_is_passed_over_silently_and_one_that_was_given_back_is_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -171,15 +187,7 @@ def test_an_old_list_beside_a_new_one_is_passed_over_silently_and_one_that_was_g
     entries = [Entry(served, NOW - DAY)]
     old, new = (crl(ISSUING, NOW, *entries, number=each, this_update=NOW - 100 + each) for each in (1, 2))
     delta = crl(ISSUING, NOW, *entries, number=1, base=1, this_update=NOW - 99)
-    config = Config(
-        Settings(
-            revocation=RevocationSettings(crls=(f"{tmp_path}/*.crl",)), actor=ActorSettings(directory=str(tmp_path))
-        ),
-        trust_stores={"lab": TrustStore("lab", PemBundle(f"{tmp_path}/root.pem"))},
-        clients={"c": Client("c", "lab")},
-    )
-    (tmp_path / "root.pem").write_bytes(ROOT.pem())
-    trust_context = registry_of(config, Kept()).trust_context
+    trust_context = trust_context_of(tmp_path)
     path = (certificate(served.der()), certificate(ISSUING.der()))
 
     def counting() -> set[bytes]:
@@ -193,3 +201,21 @@ def test_an_old_list_beside_a_new_one_is_passed_over_silently_and_one_that_was_g
     (tmp_path / "new.crl").unlink()
     assert counting() == {delta}
     assert "is older than one before" in caplog.text
+
+
+def test_a_file_with_too_many_lists_has_none_and_too_many_in_one_name_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "MOST_OF_ISSUER", 2)
+    monkeypatch.setattr(revocation, "MOST_LISTS", 3)
+    served = fresh()
+    ders = [crl(ISSUING, NOW, number=each) for each in range(1, 8)]
+    for name, content in (("a", ders[:4]), ("b", ders[4:5]), ("c", ders[5:6]), ("d", ders[6:])):
+        (tmp_path / f"{name}.crl").write_bytes(b"".join(map(crl_pem, content)))
+    trust_context = trust_context_of(tmp_path)
+    path = (certificate(served.der()), certificate(ISSUING.der()))
+    found = evidence_about(trust_context, World(), [path], trust_context.views(("c",)), NOW)
+    (counting,) = found.lists
+    assert counting.der in ders[4:]
+    assert "a.crl: it has more than 3 revocation lists" in caplog.text
+    assert "hold too many lists in the name of CN=Lab Issuing CA" in caplog.text

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from monitor.lab.ca import DAY, Authority
+from monitor.look import sources
 from monitor.look.list_cache import FetchedFrom, FetchedList, ListCache
-from monitor.look.sources import AnswerSource, ListSource
+from monitor.look.sources import AnswerSource, ListSource, newest_valid
 from probes.certificate import certificate
 from probes.http.exchange import Response
-from probes.revocation.crl import lists_in
+from probes.revocation.crl import RevocationList, lists_in
 from probes.revocation.places import answer_file
-from tests.kit.crl import crl, lists_at
+from tests.kit.crl import crl, crl_pem, lists_at
 from tests.kit.responder import answer
 
 NOW = float(int(time.time()))
@@ -91,3 +92,14 @@ def test_an_answer_on_disk_counts_after_a_restart_while_it_proves_something(
     source.recall(NOW)
     assert source.held == (body if counts else b"")
     assert source.due(EVERY) == (NOW - 60 + 0.75 * (HOUR + 60) if counts else None)
+
+
+def test_an_answer_with_too_many_lists_is_none_and_none_of_them_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MOST_LISTS", 2)
+    ders = [crl(CA, NOW, number=each) for each in range(1, 4)]
+    own = (certificate(CA.der()),)
+    newest = newest_valid(b"".join(map(crl_pem, ders[:2])), own, NOW)
+    assert isinstance(newest, RevocationList)
+    assert newest.der == ders[1]
+    told = newest_valid(b"".join(map(crl_pem, ders)), own, NOW)
+    assert told == "the answer holds 3 revocation lists, at most 2 are looked at"

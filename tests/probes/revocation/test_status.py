@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from config.vocabulary import RevocationReason, RevocationState
 from monitor.lab.ca import DAY, UNKNOWN_CRITICAL, Authority, Issued, KeyType, new_key
 from probes.certificate import Certificate, certificate
 from probes.ocsp import CLOCK_SKEW
-from probes.revocation.crl import lists_in, revocation_list
-from probes.revocation.evidence import NO_EVIDENCE, Evidence
+from probes.revocation import status
+from probes.revocation.crl import RevocationList, lists_in, revocation_list, signed_by
+from probes.revocation.evidence import MOST_OF_ISSUER, NO_EVIDENCE, Evidence
 from probes.revocation.places import answer_key, delta_urls, list_urls
 from probes.revocation.status import RevocationStatus, is_revoked_by_nobody, status_of
 from tests.kit.crl import LISTS_AT, Entry, ListKnobs, crl, lists_at, point, uri
@@ -316,3 +318,26 @@ def test_what_a_responder_did_not_give_is_unknown() -> None:
     assert status_of(value(leaf), value(CA), failed, NOW).state is UNKNOWN
     assert failed.about([value(leaf)]) == failed
     assert status_of(value(OTHER), value(CA), failed, NOW).state is UNCHECKED
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first of its file", "behind others"])
+def test_who_floods_files_with_forged_lists_costs_few_signatures_and_hides_no_list_of_another_file(
+    *, first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified = list[str]()
+
+    def verify(known: RevocationList, issuer: Certificate) -> bool:
+        verified.append(known.sha256)
+        return signed_by(known, issuer)
+
+    monkeypatch.setattr(status, "signed_by", verify)
+    (template,) = lists_in([crl(CA, NOW, signer=STRANGER, key_identifier=False)])
+    forged = [replace(template, sha256=f"{number:064x}") for number in range(3 * MOST_OF_ISSUER)]
+    flood = [forged[each : each + 100] for each in range(0, len(forged), 100)]
+    (own,) = lists_in([crl(CA, NOW, GONE)])
+    evidence = NO_EVIDENCE.with_lists([*flood, (own,) if first else (*forged[:99], own)]).about([value(LEAF)])
+    known = status_of(value(LEAF), value(CA), evidence, NOW)
+    assert len(verified) <= MOST_OF_ISSUER
+    assert known.state is (REVOKED if first else UNKNOWN)
+    assert first or f"more than {MOST_OF_ISSUER} revocation lists in the name of CN=Issuing" in known.why
+    assert not evidence.about([value(CA)]).crowded, "that is the name of another issuer"
