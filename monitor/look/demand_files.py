@@ -10,7 +10,7 @@ from config.model import Config, FileTarget, Watch
 from config.text import Printable, printable, sentence
 from config.vocabulary import FileRole, ProbeKind, UnreadableReason
 from monitor.metrics.probed import FoundInFile
-from probes.container.document import LARGEST
+from probes.container.document import LARGEST, MOST_NODES
 from probes.file import look_at_file, read_whole
 from probes.find import find, is_pattern_of_paths
 from probes.kubeconfig import KubeconfigEntry, kubeconfig_entries
@@ -73,7 +73,7 @@ def _entries(path: str) -> tuple[KubeconfigEntry, ...] | Printable:
         return data.detail
     if len(data) > LARGEST:
         return Printable("it is larger than a kubeconfig may be")
-    document, _ = parse(data, "")
+    document, _ = parse(data, "", MOST_NODES)
     if document is None:
         return Printable("it is no YAML that can be read")
     return kubeconfig_entries(document.values, os.path.dirname(path))
