@@ -108,8 +108,8 @@ def parse(data: bytes, file: str, most_nodes: int | None = None) -> tuple[YAMLDo
 
     Plain scalars follow the core schema of YAML 1.2, so `10:30`, `yes` and `2027-03-31` are text. Keys are text as
     written. An alias repeats the value after its anchor, which stands above in the same file; the alias is marked where
-    it was written, and what is in the value where that was. Merge keys and tags are mistakes. With `most_nodes`, a document
-    of more keys and values is not used, since each of them costs time; aliases may stand for as many again.
+    it was written, and what is in the value where that was. Merge keys and tags are mistakes. With `most_nodes`, a
+    document of more keys and values is not used, since each of them costs time; aliases may stand for as many again.
     """
     builder = _Builder(file)
     events = _events(data)
