@@ -20,7 +20,7 @@ from monitor.discover.services import SERVES, FoundUnit, find_unit
 from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.file import look_at_file
-from probes.listening import Holder, ListeningSocket, OpenPorts, Place, likely_protocols, open_ports
+from probes.listening import MOST_LINES, Holder, ListeningSocket, OpenPorts, Place, likely_protocols, open_ports
 from probes.observation import Presented
 from probes.opening import open_for_others
 from probes.server_config.files import HostFiles
@@ -377,6 +377,7 @@ _WHY_NO_UNIT: Final = {
 def _unseen(opened: OpenPorts, files: HostFiles, scope: SurveyScope) -> list[Printable]:
     """Return what cannot be seen from here, as sentences."""
     told = [sentence("open ports, since {} cannot be read", printable(each)) for each in opened.unread]
+    told += (sentence("open ports behind the first {} lines of {}", MOST_LINES, printable(each)) for each in opened.cut)
     if opened.unseen_processes and os.geteuid():
         told.append(
             sentence(

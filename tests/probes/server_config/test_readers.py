@@ -620,7 +620,6 @@ HOSTILE: dict[str, tuple[ServerSoftware, str]] = {
         S.POSTGRESQL,
         "include 'postgresql.conf'\n" + "a=1\n" * 36_000,
     ),
-    "PostgreSQL's configuration includes a directory often": (S.POSTGRESQL, "include_dir '.'\n" * 15_000),
     "many services of stunnel": (
         S.STUNNEL,
         "".join(f"[{each}]\naccept = {each}\ncert = /a\nconnect = 1\n" for each in range(1, 12_000)),
