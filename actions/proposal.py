@@ -367,6 +367,8 @@ def remarks(proposal: ComponentProposal) -> Iterator[str]:
     candidate, component, installed = proposal.candidate, proposal.name, proposal.installed
     yield from candidate.put_right
     yield from _mended(proposal)
+    if silent := ", ".join(printable(each.endpoint.name) for each in proposal.site.stages if not each.served):
+        yield f"{component}: nobody answers there now, so what is served and who accepts it is not seen: {silent}"
     if dropped := dropped_names(candidate.certificate, installed):
         yield f"{component}: names that are no longer covered: {', '.join(dropped)}"
     if installed and (old := leaf_first(installed)[0].key).kind is not candidate.certificate.key.kind:

@@ -55,7 +55,7 @@ from actions.rollback import freeze_on_the_new, remain_on_the_new, undo, undo_ac
 from actions.set_worth import nobody_gains_by_the_old, old_set
 from actions.target import ThirdPartyError
 from actions.transaction_state import TransactionContext, TransactionState
-from actions.validate import live_view_to_json, watch
+from actions.validate import LiveView, live_view_to_json, watch
 from actions.verdict import Old
 from config.service import Activation
 from config.text import printable
@@ -251,12 +251,23 @@ def _validate(state: TransactionState) -> Failure | None:
         return Failure(Cause.CLIENT_LOST, f"clients that accepted {refuse}: {lost}")
     if (failure := changed(state)) is not None:
         return failure
-    if state.plan.kind is not Kind.TRUST and not any(each.chain for each in seen.live_view.served):
-        state.remark("no endpoint answered before or after: the change was not seen live")
     as_planned = sorted({each.client for each in state.baseline.accepted - seen.live_view.accepted})
     facts: dict[str, object] = {"lost": as_planned} if as_planned else {}
+    if state.plan.kind is not Kind.TRUST:
+        facts |= _unseen(state, seen.live_view)
     state.note(Event.VALIDATED, kind=state.plan.kind, accepted=sorted(seen.live_view.accepted), **facts)
     return None
+
+
+def _unseen(state: TransactionState, live_view: LiveView) -> dict[str, object]:
+    """Remark which endpoints the change was not seen at, and return that as facts of the validation."""
+    silent = live_view.silent
+    if not live_view.answering:
+        state.remark("no endpoint answered before or after: the change was not seen live")
+    elif silent:
+        names = ", ".join(map(printable, silent))
+        state.remark(f"not seen, since nobody answered there before or after: {names}")
+    return {"seen": bool(live_view.answering), **({"unseen": list(silent)} if silent else {})}
 
 
 def _attempt(state: TransactionState, step: Callable[[TransactionState], Failure | None]) -> Failure | None:

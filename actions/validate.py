@@ -66,6 +66,12 @@ class LiveView:
         """The ways of asking that were answered every time."""
         return self.answering - {each.way for each in self.served if not each.chain}
 
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """The names of the endpoints of which no way of asking was answered."""
+        answered = {name for name, _ in self.answering}
+        return tuple(sorted({each.endpoint for each in self.served} - answered))
+
 
 @dataclass(frozen=True, slots=True)
 class Worth:

@@ -688,30 +688,38 @@ _SOURCE: Final = (
         cure="see whether the server runs and can be reached from this host",
         cures=MappingProxyType(
             {
-                NO_ACTOR: "start the actor (systemctl start certvigil-actor), or see in its log why it ended",
+                NO_ACTOR: "start the actor, or see in its log why it ended",
                 UnreachableReason.NAME_NOT_FOUND: "correct the name, or its entry in the DNS",
                 UnreachableReason.CONNECTION_REFUSED: "see whether the server runs and listens there",
                 UnreachableReason.NO_ROUTE: "see whether the network between this host and the server is up",
                 UnreachableReason.TIMED_OUT: "see whether the server hangs, or a firewall is between",
                 UnreachableReason.CONNECTION_CLOSED: "see the server's log: it ended the handshake itself",
                 UnreachableReason.NOT_TLS: "correct the port, or the protocol of the endpoint",
+                UnreachableReason.TLS_DECLINED: (
+                    "see the server's log: TLS is off, or its certificate or key cannot be used; where it is on, see "
+                    "whether something between takes the offer of TLS away"
+                ),
                 UnreachableReason.PROTOCOL_VERSION: "allow TLS 1.2 or 1.3 in the server's configuration",
                 UnreachableReason.HANDSHAKE_FAILED: "see the server's log: it ended the handshake itself",
                 UnreachableReason.TOO_MUCH_DATA: "correct the port, or the protocol of the endpoint",
-                UnreachableReason.PROXY_FAILED: "see whether the proxy runs, and may connect there",
+                UnreachableReason.PROXY_FAILED: "see whether the proxy runs, may connect to the server, and reaches it",
                 UnreachableReason.UNFORESEEN: "report this fault of certvigil, with its log",
             }
         ),
         hurts=MappingProxyType(
             {
                 TargetKind.ENDPOINT: "whoever connects there",
-                TargetKind.COMPONENT: "nobody; nothing is replaced meanwhile",
+                TargetKind.COMPONENT: "nobody, unless a transaction is open; nothing is replaced meanwhile",
             }
         ),
         by_itself="certvigil goes on looking, and tells when there is an answer again",
         steps=("at {where}: {cure}; to look again at once: certvigil {check}",),
         steps_of=MappingProxyType(
-            {TargetKind.COMPONENT: ("see why the actor does not run: systemctl status certvigil-actor",)}
+            {
+                TargetKind.COMPONENT: (
+                    "to have an actor again: {cure}; where systemd runs it: systemctl status certvigil-actor",
+                )
+            }
         ),
         scope=ProblemScope.CAUSE,
         seen_by_actor=False,
@@ -726,7 +734,7 @@ _SOURCE: Final = (
         client_cure="configure a certificate",
         hurts=MappingProxyType(
             {
-                TargetKind.FILE: "nobody until the server is reloaded; then it may fail",
+                TargetKind.FILE: "nobody until the server reads the file again; then whoever connects",
                 TargetKind.ENDPOINT: "whoever connects there",
             }
         ),
@@ -893,7 +901,7 @@ _CLIENT: Final = (
         ),
         cure="turn validation on once the client accepts the server's certificate: certvigil trust enforce CLIENT",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; whoever comes between client and server can pose as the server"),
-        steps=("see first whether the client accepts: certvigil inventory; then: {cure}",),
+        steps=("see first whether the client accepts: certvigil trust enforce {subject} --dry-run; then: {cure}",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=True,
     ),
@@ -953,7 +961,7 @@ _ACTION: Final = (
             TargetKind.COMPONENT,
             "nobody, as far as is known; the fault that the transaction should cure is still there",
         ),
-        steps=("to see each attempt: certvigil history {target}, and certvigil audit",),
+        steps=("to settle it: {cure}; to see each attempt: certvigil history {target}, and certvigil audit",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
     ),

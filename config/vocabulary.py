@@ -387,6 +387,8 @@ class UnreachableReason(StrEnum):
     CONNECTION_CLOSED = "connection_closed"
     """The peer closed the connection in the middle of the handshake."""
     NOT_TLS = "not_tls"
+    TLS_DECLINED = "tls_declined"
+    """The server speaks the protocol of the endpoint, and does not begin TLS."""
     PROTOCOL_VERSION = "protocol_version"
     """No TLS version in common."""
     HANDSHAKE_FAILED = "handshake_failed"

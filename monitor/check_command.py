@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from config.address import join_address
-from config.model import Endpoint
-from config.vocabulary import AddressChoice, EndpointProtocol
+from config.model import Endpoint, PemBundle, TrustSource
+from config.vocabulary import AddressChoice, EndpointProtocol, VerifierName
 
 _TIMEOUT: Final = 10.0
 """Seconds for which `check` waits where it is not told."""
@@ -24,6 +24,15 @@ def check_words(endpoint: Endpoint, name: str | None = None) -> tuple[str, ...]:
     `name` is the name to verify, and to ask for; by default the server name, where the endpoint has one.
     """
     return tuple(_words(endpoint, name or endpoint.server_name))
+
+
+def judging_words(source: TrustSource, verifier: VerifierName) -> tuple[str, ...]:
+    """Return the further words by which `check` judges as a client with that trust store and those rules does.
+
+    Only PEM files are given: `check` takes no other.
+    """
+    trusts = ("--ca-file", source.path) if isinstance(source, PemBundle) else ()
+    return (*trusts, *(("--verifier", str(verifier)) if verifier is not VerifierName.OPENSSL else ()))
 
 
 def _words(endpoint: Endpoint, name: str | None) -> Iterator[str]:

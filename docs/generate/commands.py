@@ -88,7 +88,9 @@ def _row(parameter: Any, context: Any) -> tuple[str, str, str] | None:
 
 def _default(parameter: Any) -> str:
     default = parameter.default
-    if parameter.required or default is None or default in ("", [], False) or callable(default):
+    if parameter.required:
+        return "" if parameter.param_type_name == "argument" else "required"
+    if default is None or default in ("", [], False) or callable(default):
         return ""
     if default is True:
         return code(parameter.opts[0])

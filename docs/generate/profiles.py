@@ -74,6 +74,11 @@ def _config(profile: str, values: dict[str, str]) -> Config:
 
 def _of_host(config: Config) -> Iterator[str]:
     files = [(code(each.name), code(each.path)) for each in config.files]
+    kept = [
+        (code(component.name), ", ".join(code(f"{folder.directory}/{each}") for each in sorted(folder.names.values())))
+        for component in config.components.values()
+        if (folder := component.backup_folder) is not None
+    ]
     endpoints = [
         (code(each.name), code(join_address(each.host, each.port)), ", ".join(map(code, each.clients)))
         for each in config.endpoints.values()
@@ -92,6 +97,7 @@ def _of_host(config: Config) -> Iterator[str]:
     ]
     for head, rows in (
         (("file", "path"), files),
+        (("component", "backups that the product keeps, by date"), kept),
         (("port", "address", "clients"), endpoints),
         (("trust store", "file", "trusted by", "restart after a change"), stores),
     ):

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from actions.ending import Cause, Ground, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
+from config.catalogue import NO_ACTOR
 from config.text import Log, Printable, harmless, printable, sentence
 from config.vocabulary import Code, ComponentState, Mode, Severity, TargetKind, UnreachableReason
 from monitor.act.components import Components
@@ -131,14 +132,8 @@ class ActionFindings:
                 found, failure = [], (str(UnreachableReason.UNFORESEEN), UNFORESEEN)
             if journal.no_actor is not None:
                 failure = (str(UnreachableReason.CONNECTION_REFUSED), journal.no_actor)
-                found.append(
-                    finding(
-                        Code.UNREACHABLE,
-                        sentence("no actor: {}", harmless(journal.no_actor)),
-                        Printable("actor"),
-                        Severity.WARNING,
-                    )
-                )
+                is_open = any(map(journal.state.is_unfinished, component.components))
+                found.append(no_actor(journal.no_actor, is_open=is_open))
             config = self._registry.config
             waits = partial(
                 awaits_files,
@@ -159,6 +154,17 @@ class ActionFindings:
                 self._registry.about(target, found, now)
 
 
+def no_actor(why: str, *, is_open: bool) -> Finding:
+    """Return the finding that no actor is there; `is_open` says that a transaction of the component has no end."""
+    said = sentence("{}: {}", harmless(NO_ACTOR), harmless(why))
+    if is_open:
+        # It comes first: a long reason must not cut it off.
+        half = "a transaction of it has no end, so its files may be new in part, and its service between two sets"
+        said = sentence("{}: {}; {}", harmless(NO_ACTOR), harmless(half), harmless(why))
+        said = curable(said, Printable("start the actor, or run `certvigil recover`: either finishes or undoes it"))
+    return finding(Code.UNREACHABLE, said, Printable("actor"), Severity.WARNING)
+
+
 def _frozen(name: str, why: str) -> Finding:
     thaw = sentence("`certvigil recover --thaw {}`", printable(name))
     cure = sentence("once it is in order, {} releases it", thaw)
@@ -171,18 +177,17 @@ def findings_of(component: ComponentStatus) -> Iterator[Finding]:
     last = component.last
     # That a component is frozen says how its last transaction ended.
     if last is not None and component.frozen is None and not component.settled and (wrong := _went_wrong(last)):
-        yield finding(Code.ACTION_FAILED, sentence("{}; {}", wrong, _how_to_settle(component, last)))
+        yield finding(Code.ACTION_FAILED, curable(wrong, _how_to_settle(component, last)))
     if (failed := component.failed) is not None and failed.times >= FAILED_OFTEN:
         # No count and no time of the last failure: each would be another detail.
-        way = sentence("`certvigil {} {}` tries it now", failed.kind, printable(component.name))
+        way = sentence("try it now by `certvigil {} {}`", failed.kind, printable(component.name))
         detail = sentence(
-            "the {} cannot be begun, first tried at {}, and is tried again: {}; {}",
+            "the {} cannot be begun, first tried at {}, and is tried again: {}",
             failed.kind,
             moment(failed.since),
             failed.why,
-            way,
         )
-        yield finding(Code.ACTION_FAILED, detail, Printable("not begun"))
+        yield finding(Code.ACTION_FAILED, curable(detail, way), Printable("not begun"))
     yield from _of_its_candidate(component)
     yield from _of_its_plan(component)
 
@@ -229,13 +234,21 @@ def _of_its_plan(component: ComponentStatus) -> Iterator[Finding]:
 
 def _how_to_settle(component: ComponentStatus, last: RecordedEnding) -> Printable:
     """Say how this finding goes away."""
+    settling = _settling(component, last)
+    if last.cause is Cause.INTERRUPTED and not last.why:
+        # Nobody tries it again by itself, and nothing was wrong with it.
+        return sentence("ask for the {} again, since it was only interrupted; or {}", last.kind, settling)
+    return settling
+
+
+def _settling(component: ComponentStatus, last: RecordedEnding) -> Printable:
     thaw = _thaw(component)
     if result_of(last.outcome, last.cause) is Result.TRANSIENT and last.why:
         thaw = sentence("{}, which also ends the wait for the next attempt", thaw)
     if last.kind is Kind.REPLACE and not last.handed and last.outcome is not Outcome.FAILED_FORWARD:
         inbox = printable(component.inbox)
-        return sentence("another candidate clears this, and so do an empty inbox {} and {}", inbox, thaw)
-    return sentence("the next change that holds clears this, and so does {}", thaw)
+        return sentence("give another candidate, empty the inbox {}, or run {}", inbox, thaw)
+    return sentence("have another change of it hold, or run {}", thaw)
 
 
 def _thaw(component: ComponentStatus) -> Printable:

@@ -56,13 +56,16 @@ def step_document(record: Record) -> Document:
     """Return a step of a transaction for a reader who watches it.
 
     It says where no configuration was tested, and as "waited" that a command of an earlier transaction was waited for
-    or ended, a sentence. Of a validation, it has the kind of transaction, and the clients that were lost as planned.
+    or ended, a sentence. Of a validation, it has the kind of transaction, the clients that were lost as planned,
+    whether any endpoint answered ("seen"), and the names of the endpoints that did not ("unseen").
     """
     untested = {"tested": False} if record.data.get("tested") is False else {}
     waited = record.event is Event.COMMAND_OVER and record.data["fate"] != OrphanFate.GONE
     said = {"waited": printable(str(record.data["reason"]), 500)} if waited else {}
     proved = {
-        key: record.data[key] for key in ("kind", "lost") if record.event is Event.VALIDATED and key in record.data
+        key: record.data[key]
+        for key in ("kind", "lost", "seen", "unseen")
+        if record.event is Event.VALIDATED and key in record.data
     }
     return {"event": record.event, "at": iso(record.at), **untested, **said, **proved}
 

@@ -90,10 +90,18 @@ class StepDisplay:
 
 def _validated(step: Mapping[str, Any]) -> Printable:
     """Return the result of a validation: of a changed trust store, no endpoint serves another chain."""
+    if not step.get("seen", True):
+        return Printable("no endpoint answered: the served chain and the clients were not seen")
+    unseen = listed(harmless(str(each)) for each in step.get("unseen", ()))
     seen = "each client was asked again" if step.get("kind") == Kind.TRUST else "every endpoint serves the new chain"
-    if lost := listed(harmless(str(each)) for each in step.get("lost", ())):
-        return sentence("{}, and no client is lost but, as planned, {}", harmless(seen), lost)
-    return sentence("{}, and no client is lost", harmless(seen))
+    if unseen:
+        seen = "every endpoint that answers serves the new chain"
+    lost = listed(harmless(str(each)) for each in step.get("lost", ()))
+    planned = sentence(" but, as planned, {}", lost) if lost else Printable("")
+    beside = sentence("; not seen, since nobody answers there: {}", unseen) if unseen else Printable("")
+    return sentence(
+        "{}, and no client {}is lost{}{}", harmless(seen), Printable("of theirs " if unseen else ""), planned, beside
+    )
 
 
 def cannot(template: str, *parts: Shown) -> int:
@@ -214,7 +222,7 @@ def _when(at: str) -> Printable:
     return harmless(at.replace("T", " "))
 
 
-_VERDICTS: Final = {True: Printable("accepts"), False: Printable("rejects"), None: Printable("unknown")}
+_VERDICTS: Final = {True: Printable("accepts"), False: Printable("rejects"), None: Printable("not seen")}
 
 _UNVALIDATED: Final = Printable("connects without validation")
 

@@ -35,7 +35,7 @@ from config.guide import Fact, Facts, Item, Words
 from config.model import CertifiStore, Component, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.service import Service
 from config.vocabulary import LINE_ROLES, FileRole, VerifierName
-from monitor.check_command import check_words
+from monitor.check_command import check_words, judging_words
 from probes.certificate import Certificate, roots_in
 from probes.keystore import DEFAULT_PASSWORD
 from probes.trust import read_certificates
@@ -110,9 +110,7 @@ def _checks(endpoints: Iterable[Endpoint], config: Config, client: str | None = 
         for (trusts, verifier, name), clients in _alike(endpoint, config, client).items():
             store = config.trust_stores[trusts].source
             look = check_words(endpoint, name)
-            words = [*look]
-            words += ["--ca-file", store.path] if isinstance(store, PemBundle) else []
-            words += ["--verifier", verifier] if verifier is not VerifierName.OPENSSL else []
+            words = [*look, *judging_words(store, verifier)]
             yield {
                 "check": Words(words),
                 "look": Words(look),

@@ -43,6 +43,7 @@ _OF_A_START = frozenset(
         UnreachableReason.TIMED_OUT,
         UnreachableReason.HANDSHAKE_FAILED,
         UnreachableReason.NOT_TLS,
+        UnreachableReason.TLS_DECLINED,
     }
 )
 """How a server fails that is starting or stopping."""

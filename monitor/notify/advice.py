@@ -18,8 +18,8 @@ from actions.plan import Kind
 from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, CuringChange
 from config.model import Component, Config, Endpoint, Settings
 from config.text import printable
-from config.vocabulary import Code, FileRole, TargetKind, UnreadableReason
-from monitor.check_command import check_words
+from config.vocabulary import Code, FileRole, TargetKind, UnreachableReason, UnreadableReason
+from monitor.check_command import check_words, judging_words
 from monitor.notify.problem import Member
 from monitor.state.cure import cure, names_cure
 
@@ -46,12 +46,22 @@ class AdviceContext:
     """Why the clock of the host is suspect; empty where it is not."""
     mismatched: frozenset[str] = frozenset()
     """Components whose private key on disk does not belong to their certificate there: no service can load these."""
+    judging: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """By endpoint, the words by which `check` judges as its first client that validates."""
 
     @classmethod
     def of(cls, config: Config) -> AdviceContext:
         """Return the facts in `config`."""
         runbook, state_directory = config.notifications.runbook, config.settings.state_directory
-        return cls(config.host, config.components, runbook, state_directory, config.group_of, config.endpoints)
+        return cls(
+            config.host,
+            config.components,
+            runbook,
+            state_directory,
+            config.group_of,
+            config.endpoints,
+            judging=_judging(config),
+        )
 
     def component(self, member: Member) -> Component | None:
         """Return the component of a member; None where it has none that is declared."""
@@ -66,6 +76,27 @@ class AdviceContext:
     def subject(self, component: str | None) -> str | None:
         """Return what is changed with a component: its group, or itself."""
         return None if component is None else self.groups.get(component, component)
+
+
+def own_commands(members: Sequence[Member], site: AdviceContext) -> tuple[str, ...]:
+    """Return the commands in the advice on `members` that are made of the configuration alone, without `certvigil`."""
+    declared = (each for each in members if each.target in site.endpoints)
+    return tuple(dict.fromkeys(_check(each, site) for each in declared))
+
+
+def _judging(config: Config) -> Mapping[str, tuple[str, ...]]:
+    """Return the words by which `check` judges each endpoint as its first client that validates."""
+    first = {
+        endpoint.name: next((config.clients[each] for each in endpoint.clients if config.clients[each].validates), None)
+        for endpoint in config.endpoints.values()
+    }
+    return MappingProxyType(
+        {
+            name: judging_words(config.trust_stores[client.trusts].source, client.verifier)
+            for name, client in first.items()
+            if client is not None
+        }
+    )
 
 
 Remedy = Callable[[Sequence[Member], AdviceContext], Iterator[str]]
@@ -115,7 +146,7 @@ def _filled(step: str, member: Member, site: AdviceContext) -> str:
     """Return a step of the catalogue for one member."""
     return step.format(
         component=_word(member.component or member.target),
-        where=_word(_where(member)),
+        where=_word(_at_fault(member, site)),
         check=_check(member, site),
         target=_word(member.target),
         subject=_word(member.finding.subject),
@@ -129,6 +160,8 @@ def hurts(members: Sequence[Member]) -> str:
     code = members[0].finding.code
     if code is Code.COMPONENT_FROZEN and answers_nobody(members[0].finding.detail):
         return "whoever connects, unless its service was started since: it answered nobody"
+    if all(map(_failed_at_proxy, members)):
+        return "whoever connects through the proxy; of the server, nothing is known"
     # A fault that is served hurts more than the same fault on disk.
     served = (each for each in members if each.kind is TargetKind.ENDPOINT and each.finding.code is code)
     kind = next(served, members[0]).kind
@@ -323,7 +356,7 @@ def _reason(member: Member) -> str:
 
 
 def _cure(member: Member) -> str:
-    return printable(cure(member.finding.code, member.finding.detail), 300)
+    return printable(cure(member.finding.code, member.finding.detail), 600)
 
 
 def _where(member: Member) -> str:
@@ -331,10 +364,26 @@ def _where(member: Member) -> str:
     return member.location or member.target
 
 
+def _at_fault(member: Member, site: AdviceContext) -> str:
+    """Return the place at which the cure of a finding is: a proxy, or that of the target."""
+    endpoint = site.endpoints.get(member.target)
+    if endpoint is not None and endpoint.proxy is not None and _failed_at_proxy(member):
+        return endpoint.proxy.url
+    return _where(member)
+
+
+def _failed_at_proxy(member: Member) -> bool:
+    return member.finding.code is Code.UNREACHABLE and _reason(member) == UnreachableReason.PROXY_FAILED
+
+
 def _check(member: Member, site: AdviceContext) -> str:
     """Return the command that looks at the target as it is configured, without `certvigil`."""
     endpoint = site.endpoints.get(member.target)
-    words = ("check", _where(member)) if endpoint is None else check_words(endpoint)
+    words = (
+        ("check", _where(member))
+        if endpoint is None
+        else (*check_words(endpoint), *site.judging.get(endpoint.name, ()))
+    )
     return " ".join(map(_word, words))
 
 

@@ -32,6 +32,8 @@ STEADY_FOR: Final = 60.0
 """Seconds, two looks apart at least, after which another certificate in place of the one that was told is news."""
 MOST_CERTIFICATES: Final = 5
 """Certificates that a problem tells of, one after the other: of a peer that changes more often, no more is told."""
+_EVENTS: Final = frozenset({Code.ACTION_FAILED})
+"""Codes of which each beginning is an event: another one is news, though nobody was told of an end in between."""
 _ASK_AGAIN: Final = 10.0
 """Seconds until the next check whether the last message has been delivered."""
 _LOOK_AGAIN: Final = 30.0
@@ -154,6 +156,8 @@ class Note:
     """The findings now, the worst first; empty where the problem is resolved."""
     recovered: tuple[str, ...] = ()
     """Targets in earlier messages that are no longer part of it: without findings, or not watched any more."""
+    unwatched: frozenset[str] = frozenset()
+    """Those of them that are not watched any more: whether they are well is not known."""
     replaced: frozenset[str] = frozenset()
     """Targets that present another certificate than the messages before have named, at several looks."""
     restless: frozenset[str] = frozenset()
@@ -309,9 +313,19 @@ def _changes(alert: Alert, members: Sequence[Member]) -> list[Member]:
     return [
         each
         for each in members
-        if (each.finding.code not in alert.codes or each.target not in alert.targets or each.target in alert.gone)
+        if (
+            each.finding.code not in alert.codes
+            or each.target not in alert.targets
+            or each.target in alert.gone
+            or _began_anew(each, alert)
+        )
         and not _is_implied(each, alert, members)
     ]
+
+
+def _began_anew(member: Member, alert: Alert) -> bool:
+    """Whether it is an event since the last message, such as another failure of a transaction after a success."""
+    return member.finding.code in _EVENTS and not member.flaps and member.since > alert.told_at
 
 
 def _is_worse(alert: Alert, members: Sequence[Member]) -> bool:
@@ -326,7 +340,8 @@ def _is_worse(alert: Alert, members: Sequence[Member]) -> bool:
     if (flapping ^ alert.flapping.keys()) & present & alert.targets:
         return True
     more = {each.target for each in news} - alert.targets
-    return alert.acknowledged is None and bool(more or present & alert.gone.keys())
+    is_anew = any(_began_anew(each, alert) for each in news)
+    return alert.acknowledged is None and (is_anew or bool(more or present & alert.gone.keys()))
 
 
 def _is_implied(member: Member, alert: Alert, members: Sequence[Member]) -> bool:
@@ -421,7 +436,9 @@ def _tell(
         certificates=alert.certificates | named,
     )
     interval = _reminded_after(members, terms, now)
-    note = Note(step, alert, members, recovered, frozenset(others & steady), frozenset(others - steady))
+    note = Note(
+        step, alert, members, recovered, replaced=frozenset(others & steady), restless=frozenset(others - steady)
+    )
     times = [] if interval is None else [now + interval]
     return AlertUpdate(alert, note, min([*times, now + _LOOK_AGAIN] if others - steady else times, default=None))
 

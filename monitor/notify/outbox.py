@@ -298,7 +298,8 @@ class Outbox:
             if update.next_at is not None:
                 times.append(update.next_at)
             if update.note is not None:
-                yield update.note
+                gone = frozenset(each for each in update.note.recovered if each not in self._targets)
+                yield replace(update.note, unwatched=gone)
         if times:
             self._due[key] = min(times)
 

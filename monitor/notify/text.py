@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
+from config.catalogue import CATALOGUE
 from config.model import DAY
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import Code, Severity
-from monitor.notify.advice import AdviceContext, advice, by_itself, hurts
+from monitor.notify.advice import AdviceContext, advice, by_itself, hurts, own_commands
 from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, Note
 from monitor.notify.problem import CERTIFICATE, Member
+from monitor.state.cure import without_cure
 from monitor.state.pending import LATELY
 from probes.judge.time import moment
 
@@ -59,6 +61,15 @@ def shown(text: str, limit: int = _LONGEST) -> Printable:
         text = f"{text[: limit - 1]}…"
     text = _SCHEME.sub(r"\1: ", _LINK.sub(r"hxxp\1://", text))
     return harmless(_OPENING.sub(r"\g<0> ", text))
+
+
+def _runnable(text: str, own: Sequence[str]) -> Printable:
+    """Return advice for a plain message, in which the commands `own` stay as a shell takes them."""
+    for command in own:
+        before, found, after = text.partition(command)
+        if found:
+            return sentence("{}{}{}", shown(before, 1000), harmless(command), _runnable(after, own))
+    return shown(text, 1000)
 
 
 def escaped(text: str) -> str:
@@ -195,21 +206,18 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
     alert = note.alert
     if note.step is AlertStep.RESOLVED:
         cleared = now if alert.cleared_at is None else alert.cleared_at
-        yield _Line(
-            sentence(
-                "The problem lasted from {} until {}. There is nothing to do.", moment(alert.began), moment(cleared)
-            )
-            if alert.began <= cleared
-            else sentence(
-                "The problem lasted until {}; it began while the clock of this host was ahead. There is nothing to do.",
-                moment(cleared),
-            )
-        )
+        if note.unwatched:
+            yield from _not_watched(note)
+        else:
+            yield _Line(_how_long(alert.began, cleared))
         yield from _were_concerned(note.recovered, site.host)
         return
     members = note.members
     reasons = [each for each in members if each.finding.code is not Code.CLIENT_REJECTS] or list(members)
-    details = list(dict.fromkeys(sentence("{}: {}", each.finding.code, shown(each.finding.detail)) for each in reasons))
+    advised = members[0].finding.code
+    details = list(
+        dict.fromkeys(sentence("{}: {}", each.finding.code, shown(_detail(each, advised))) for each in reasons)
+    )
     for detail in details[:_DETAILS]:
         yield _Line(detail)
     if len(details) > _DETAILS:
@@ -228,12 +236,20 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
     sentences = list(dict.fromkeys(filter(None, map(outlook, members))))
     happens = listed((shown(each) for each in sentences[:3]), "; ")
     yield _Line(sentence("By itself: {}.", happens or harmless(by_itself(members[0]))))
-    yield from (_Line(sentence("To act: {}", shown(each, 1000))) for each in advice(members, site))
+    own = own_commands(members, site)
+    yield from (_Line(sentence("To act: {}", _runnable(each, own))) for each in advice(members, site))
     code = members[0].finding.code
     if site.runbook is not None:
         yield _Line(sentence("Runbook: {}{}", harmless(site.runbook), code))
     else:
         yield _Line(sentence("More: certvigil explain {}", code))
+
+
+def _detail(member: Member, advised: Code) -> str:
+    """Return the detail of a finding, without the cure that it names where the advice on the code `advised` has it."""
+    found = member.finding
+    has_cure = found.code is advised and any("{cure}" in step for step in CATALOGUE[advised].steps_on(member.kind))
+    return without_cure(found.detail) if has_cure else found.detail
 
 
 def _days(seconds: float) -> Printable:
@@ -287,6 +303,24 @@ def _at(member: Member) -> Printable:
         if not member.location or member.location in member.target
         else sentence(" ({})", shown(member.location))
     )
+
+
+def _how_long(began: float, cleared: float) -> Printable:
+    """Return how long a problem lasted that is over."""
+    if began <= cleared:
+        return sentence("The problem lasted from {} until {}. There is nothing to do.", moment(began), moment(cleared))
+    return sentence(
+        "The problem lasted until {}; it began while the clock of this host was ahead. There is nothing to do.",
+        moment(cleared),
+    )
+
+
+def _not_watched(note: Note) -> Iterator[_Line]:
+    """Yield that targets were removed rather than mended."""
+    names = sorted(note.unwatched)
+    which = listed(map(shown, names[:_DETAILS]))
+    more = sentence(" and {} more", len(names) - _DETAILS) if len(names) > _DETAILS else _NOTHING
+    yield _Line(sentence("Not watched any more, so whether all is well there is not known: {}{}.", which, more))
 
 
 def _were_concerned(targets: Sequence[str], host: str) -> Iterator[_Line]:

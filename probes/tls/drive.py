@@ -22,7 +22,7 @@ from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import AddressChoice, EndpointProtocol, UnreachableReason
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.tls.client_certificate import shown_beside
-from probes.tls.handshake import SAYS_NOTHING, Handshake
+from probes.tls.handshake import SAYS_NOTHING, SPEAKS_NOT_IN_THE_CLEAR, Handshake
 from probes.tls.own_files import OwnFiles, own_files, read_own_files
 from probes.tls.preamble.registry import begins_in_the_clear, preamble_to
 
@@ -459,9 +459,7 @@ def _of_proxy(proxy: Proxy, endpoint: Endpoint, failed: Unreachable) -> Unreacha
 def _outcome(handshake: Handshake, address: str, endpoint: Endpoint, error: OSError | None) -> EndpointOutcome:
     if error is None or (handshake.is_asked and not isinstance(error, TimeoutError)):
         return handshake.end()
-    return (
-        handshake.outcome or handshake.presented or _unreachable(address, endpoint, error, answered=handshake.answered)
-    )
+    return handshake.outcome or handshake.presented or _unreachable(address, endpoint, error, handshake)
 
 
 def _time_left(deadline: float) -> float:
@@ -471,14 +469,17 @@ def _time_left(deadline: float) -> float:
     return left
 
 
-def _unreachable(address: str, endpoint: Endpoint, error: OSError, *, answered: bool) -> Unreachable:
+def _unreachable(address: str, endpoint: Endpoint, error: OSError, handshake: Handshake) -> Unreachable:
     if isinstance(error, TimeoutError) and error.errno is None:
-        detail = sentence("no complete handshake within {:g} s", endpoint.timeout)
+        hint = f": the server said nothing; {SPEAKS_NOT_IN_THE_CLEAR}" if handshake.is_unheard else ""
+        detail = sentence("no complete handshake within {:g} s{}", endpoint.timeout, harmless(hint))
         return Unreachable(harmless(address), UnreachableReason.TIMED_OUT, detail)
     reason = _REASONS.get(error.errno or 0, UnreachableReason.IO_ERROR)
     detail = why_of(error)
     if error.errno == errno.EADDRNOTAVAIL and endpoint.source_address is not None:
         detail = sentence("this host does not have the source address {}", harmless(endpoint.source_address))
-    if reason is UnreachableReason.CONNECTION_RESET and not answered:
+    if reason is UnreachableReason.CONNECTION_RESET and handshake.is_unheard:
+        detail = sentence("{}: the server said nothing; {}", detail, harmless(SPEAKS_NOT_IN_THE_CLEAR))
+    elif reason is UnreachableReason.CONNECTION_RESET and not handshake.answered:
         detail = sentence("{}: the server took a TLS hello and said nothing; {}", detail, harmless(SAYS_NOTHING))
     return Unreachable(harmless(address), reason, detail)

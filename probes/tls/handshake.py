@@ -51,6 +51,8 @@ _FLIGHT: Final = 65_536
 """More than a client has to say at once."""
 SAYS_NOTHING: Final = "it may not speak TLS on this port, or want STARTTLS first"
 """Of a server that takes a ClientHello and goes away without a word."""
+SPEAKS_NOT_IN_THE_CLEAR: Final = "it may want TLS from the first byte (protocol tls, not STARTTLS)"
+"""Of a server that says nothing where it should speak in the clear before TLS."""
 
 _RECORD: Final = re.compile(rb"[\x14-\x17]\x03")
 _LAST_RECORD_IS_ALERT: Final = re.compile(rb"\x15\x03[\x00-\x04]\x00\x02[\x01\x02](.)\Z", re.DOTALL)
@@ -200,6 +202,7 @@ class Handshake:
         """Whether the server asked for a certificate."""
         self._own = own
         self._agrees = agrees
+        self._started = False
         identity = own if isinstance(own, Identity) else None
         self._connection = SSL.Connection(_context(minimum, key_type, identity), None)
         self._connection.set_connect_state()
@@ -211,6 +214,7 @@ class Handshake:
 
     def start(self) -> bytes:
         """Return the ClientHello, or what comes before it."""
+        self._started = True
         if self._preamble is None:
             return self._advance()
         return self._begin_after(self._preamble, self._preamble.start())
@@ -242,9 +246,9 @@ class Handshake:
                 self._preamble = None
                 return to_send + self._advance()
             case Declined(why, by_proxy=True):
-                return self._fail(UnreachableReason.PROXY_FAILED, f"the proxy {why}")
+                return self._fail(preamble.outcome.reason or UnreachableReason.PROXY_FAILED, f"the proxy {why}")
             case Declined(why):
-                return self._fail(UnreachableReason.NOT_TLS, f"the server {why}")
+                return self._fail(preamble.outcome.reason or UnreachableReason.NOT_TLS, f"the server {why}")
         if self._in_clear > MOST_IN_CLEAR:
             return self._fail(UnreachableReason.TOO_MUCH_DATA, f"no TLS within {MOST_IN_CLEAR} bytes in the clear")
         return to_send
@@ -261,7 +265,8 @@ class Handshake:
             self.outcome = self.presented or self._turned_away("without an alert")
         detail = Printable("the server closed the connection in the middle of the handshake")
         if self._preamble is not None:
-            detail = Printable("the server closed the connection before TLS began")
+            said = "" if self._in_clear else f", and said nothing: {SPEAKS_NOT_IN_THE_CLEAR}"
+            detail = sentence("the server closed the connection before TLS began{}", harmless(said))
         elif not self.answered:
             detail = sentence(
                 "the server closed the connection when it was sent a TLS hello, and said nothing: {}",
@@ -269,6 +274,11 @@ class Handshake:
             )
         self.outcome = self.outcome or Unreachable(harmless(self._address), UnreachableReason.CONNECTION_CLOSED, detail)
         return self.outcome
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether the server was connected to, and said nothing in the clear, where TLS begins behind that."""
+        return self._started and self._preamble is not None and not self._in_clear
 
     @property
     def answered(self) -> bool:

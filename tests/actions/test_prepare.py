@@ -358,6 +358,14 @@ def test_what_is_worth_knowing_is_remarked(disk: SiteDisk) -> None:
     )
 
 
+def test_an_endpoint_that_nobody_answers_at_is_named_in_the_plan(disk: SiteDisk) -> None:
+    dark = RehearsalStage(replace(ENDPOINT, name="web/mail"), (view(ROOT),))
+    one = site(disk.pair())
+    assert plan(replace(one, stages=(*one.stages, dark))).remarks == (
+        "web: nobody answers there now, so what is served and who accepts it is not seen: web/mail",
+    )
+
+
 def test_the_keys_that_a_component_has_are_at_hand(disk: SiteDisk) -> None:
     assert keys_at_hand(Component("web", disk.pair()), World()) == (PrivateKey(OLD.key),)
     assert keys_at_hand(Component("web", Artefacts(key=str(disk.path / "none"))), World()) == ()

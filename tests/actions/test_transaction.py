@@ -271,6 +271,26 @@ def test_what_did_not_answer_before_need_not_answer_after(room: Path) -> None:
     assert ended(ending) == (Outcome.ROLLED_BACK, Cause.NOT_SERVED)
 
 
+@pytest.mark.parametrize(
+    ("dark_only", "remark"),
+    [
+        (False, "not seen, since nobody answered there before or after: mail"),
+        (True, "no endpoint answered before or after: the change was not seen live"),
+    ],
+)
+def test_an_endpoint_that_never_answers_is_never_said_to_serve(room: Path, *, dark_only: bool, remark: str) -> None:
+    dead = Served("mail", "v4", (), "Connection refused")
+
+    def beside(live_view: LiveView) -> LiveView:
+        return LiveView((dead,)) if dark_only else replace(live_view, served=(*live_view.served, dead))
+
+    scene = seeing(beside)(f"{room}/s")
+    ending = scene.replace()
+    assert (ending.outcome, ending.remarks) == (Outcome.COMMITTED, (remark,))
+    (validated,) = (each.data for each in scene.records() if each.event is Event.VALIDATED)
+    assert (validated["seen"], validated["unseen"]) == (not dark_only, ["mail"])
+
+
 def test_a_look_that_raises_sees_nothing_and_undoes_what_it_cannot_see(room: Path) -> None:
     looks: Iterator[bool] = iter([False, True])
 

@@ -25,6 +25,15 @@ def test_every_metric_is_described_once() -> None:
     assert len(families) == len(set(families))
 
 
+def test_required_options_are_marked_and_a_profile_names_the_backups_of_its_product() -> None:
+    assert "| `--for DURATION` | How long, such as 2h. | required |" in PAGES["commands.md"]()
+    assert "| `console` | `/var/nexthink/console/certificates/backup/" in PAGES["profiles.md"]()
+
+
+def test_no_command_in_the_advice_on_a_finding_has_an_empty_word() -> None:
+    assert "''" not in PAGES["findings.md"]()
+
+
 def test_every_command_has_a_section() -> None:
     sections = {line for line in PAGES["commands.md"]().splitlines() if line.startswith("## ")}
     assert {"## certvigil check", "## certvigil config units", "## certvigil policy test"} <= sections

@@ -9,14 +9,35 @@ from dataclasses import replace
 import pytest
 
 from config.address import split_proxy
-from config.model import Client, ClientCertificate, Component, Config, Endpoint, Proxy, SystemStore, TrustStore
+from config.channel import Notifications
+from config.model import (
+    Client,
+    ClientCertificate,
+    Component,
+    Config,
+    Endpoint,
+    PemBundle,
+    Proxy,
+    SystemStore,
+    TrustStore,
+)
 from config.text import Printable
-from config.vocabulary import AddressChoice, Code, EndpointProtocol, KeyKind, ProxyProtocolVersion, TargetKind
+from config.vocabulary import (
+    AddressChoice,
+    Code,
+    EndpointProtocol,
+    KeyKind,
+    ProxyProtocolVersion,
+    TargetKind,
+    VerifierName,
+)
 from monitor.check_command import check_words
 from monitor.commands.given import read_given
 from monitor.guide.facts import facts_of_host
-from monitor.notify.advice import AdviceContext, advice
+from monitor.notify.advice import AdviceContext, advice, hurts
+from monitor.notify.lifecycle import next_note
 from monitor.notify.problem import Member
+from monitor.notify.text import compose
 from probes.finding import finding
 from tests.kit.outbox import WITH_SERVICE
 
@@ -78,8 +99,47 @@ def test_the_advice_on_a_server_that_does_not_answer_looks_as_the_daemon_does() 
     member = Member("mail", TargetKind.ENDPOINT, None, dark, 1.0, location="mail.example.com:25")
     (said,) = advice([member], AdviceContext("www1", endpoints={"mail": MAIL}))
     assert said.endswith(f"; to look again at once: certvigil {TOLD}")
+    note = next_note(("ops", "mail"), None, [member], terms=Notifications(), now=2.0).note
+    assert note is not None
+    told = compose(note, lambda _: "", AdviceContext("www1", endpoints={"mail": MAIL}), 2.0)
+    assert f"certvigil {TOLD}\n" in told.text
+    hostile = replace(member, finding=finding(Code.UNREACHABLE, Printable("timed_out: see smtp://evil.example")))
+    note = next_note(("ops", "mail"), None, [hostile], terms=Notifications(), now=2.0).note
+    assert note is not None
+    told = compose(note, lambda _: "", AdviceContext("www1", endpoints={"mail": MAIL}), 2.0)
+    assert "smtp://evil" not in told.text
     (unknown,) = advice([member], AdviceContext("www1"))
     assert shlex.split(unknown)[-2:] == ["check", "mail.example.com:25"]
+
+
+@pytest.mark.parametrize(
+    ("detail", "where", "whom"),
+    [
+        ("proxy_failed: no", "socks5://proxy.example.com:1080: see whether the proxy runs", "through the proxy"),
+        ("connection_refused: no", "mail.example.com:25: see whether the server runs", "whoever connects there"),
+    ],
+)
+def test_the_cure_is_at_the_proxy_only_where_the_proxy_failed(detail: str, where: str, whom: str) -> None:
+    dark = finding(Code.UNREACHABLE, Printable(detail))
+    member = Member("mail", TargetKind.ENDPOINT, None, dark, 1.0, location="mail.example.com:25")
+    (said,) = advice([member], AdviceContext("www1", endpoints={"mail": MAIL}))
+    assert said.startswith(f"at {where}")
+    assert whom in hurts([member])
+
+
+def test_the_advice_judges_as_the_first_client_that_validates() -> None:
+    config = Config(
+        endpoints={"mail": replace(MAIL, clients=("blind", "app"))},
+        clients={"blind": Client("blind", "system", validates=False), "app": Client("app", "own", VerifierName.WEBPKI)},
+        trust_stores={
+            "system": TrustStore("system", SystemStore()),
+            "own": TrustStore("own", PemBundle("/etc/own.pem")),
+        },
+    )
+    dark = finding(Code.UNREACHABLE, Printable("timed_out: no answer"))
+    member = Member("mail", TargetKind.ENDPOINT, None, dark, 1.0, location="mail.example.com:25")
+    (said,) = advice([member], AdviceContext.of(config))
+    assert said.endswith(f"certvigil {TOLD} --ca-file /etc/own.pem --verifier webpki")
 
 
 def test_a_runbook_looks_as_the_daemon_does() -> None:

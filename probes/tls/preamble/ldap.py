@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, agreed
+from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, agreed, declines
 
 _START_TLS: Final = b"1.3.6.1.4.1.1466.20037"
 _SEQUENCE, _INTEGER, _ENUMERATED = 0x30, 0x02, 0x0A
@@ -81,7 +81,7 @@ def _response(received: bytes) -> Agreed | Declined | None:
     code = _whole(response.content, _ENUMERATED).content
     if code == b"\0":
         return agreed(message.rest)
-    return Declined(f"speaks LDAP, and takes no TLS: result code {int.from_bytes(code[:2], 'big')}")
+    return declines(f"speaks LDAP, and takes no TLS: result code {int.from_bytes(code[:2], 'big')}")
 
 
 LDAP: Final = partial(OneAnswer, _REQUEST, _answer)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from probes.tls.preamble.talk import Agreed, Declined, agreed
+from probes.tls.preamble.talk import Agreed, Declined, agreed, declines
 
 _NAME: Final = b"certvigil.invalid"
 """Some servers want a whole domain name, and nobody may have this one (RFC 6761)."""
@@ -88,9 +88,9 @@ def _code(protocol: str, asked: str, *wanted: bytes, offers: bytes | None = None
         if first["more"] == b"-" and (last is None or last["more"] == b"-" or last["code"] != first["code"]):
             return None
         if first["code"] not in wanted:
-            return Declined(f"answers {asked} with the code {first['code'].decode()}")
+            return declines(f"answers {asked} with the code {first['code'].decode()}")
         if offers is not None and not any(line[4:].strip().upper() == offers for line in lines):
-            return Declined(f"speaks {protocol}, and does not offer {offers.decode()}")
+            return declines(f"speaks {protocol}, and does not offer {offers.decode()}")
         return Agreed()
 
     return read
@@ -135,9 +135,9 @@ def _imap_greeting(lines: Sequence[bytes]) -> Agreed | Declined:
             return Agreed()
         case b"PREAUTH":
             # Such a connection is logged in already, where STARTTLS is not valid (RFC 9051, 7.1.4).
-            return Declined("speaks IMAP, and takes no TLS: it is logged in from the beginning")
+            return declines("speaks IMAP, and takes no TLS: it is logged in from the beginning")
         case b"BYE":
-            return Declined("answers a connection with BYE")
+            return declines("answers a connection with BYE")
     return Declined("does not speak IMAP")
 
 
@@ -147,7 +147,7 @@ def _imap_result(lines: Sequence[bytes]) -> Agreed | Declined | None:
     result = _IMAP_RESULT.fullmatch(lines[-1])
     if result is None:
         return Declined("does not speak IMAP")
-    return Agreed() if result["word"].upper() == b"OK" else Declined("speaks IMAP, and takes no TLS")
+    return Agreed() if result["word"].upper() == b"OK" else declines("speaks IMAP, and takes no TLS")
 
 
 IMAP: Final = (
@@ -165,7 +165,7 @@ def _pop3(refused: str) -> Read:
             case b"+OK":
                 return Agreed()
             case b"-ERR":
-                return Declined(refused)
+                return declines(refused)
         return Declined("does not speak POP3")
 
     return read
@@ -186,17 +186,17 @@ def _sieve_greeting(lines: Sequence[bytes]) -> Agreed | Declined | None:
     if result is None:
         return None if lines[-1].startswith(b'"') else Declined("does not speak ManageSieve")
     if result["word"].upper() != b"OK":
-        return Declined(f"answers a connection with {result['word'].upper().decode()}")
+        return declines(f"answers a connection with {result['word'].upper().decode()}")
     if any(line.strip().upper() == b'"STARTTLS"' for line in lines):
         return Agreed()
-    return Declined("speaks ManageSieve, and does not offer STARTTLS")
+    return declines("speaks ManageSieve, and does not offer STARTTLS")
 
 
 def _sieve_result(lines: Sequence[bytes]) -> Agreed | Declined:
     result = _SIEVE_RESULT.fullmatch(lines[0])
     if result is None:
         return Declined("does not speak ManageSieve")
-    return Agreed() if result["word"].upper() == b"OK" else Declined("speaks ManageSieve, and takes no TLS")
+    return Agreed() if result["word"].upper() == b"OK" else declines("speaks ManageSieve, and takes no TLS")
 
 
 SIEVE: Final = (
@@ -217,12 +217,12 @@ def _irc(lines: Sequence[bytes]) -> Agreed | Declined | None:
         case b"670":
             return Agreed()
         case b"691":
-            return Declined("speaks IRC, and takes no TLS")
+            return declines("speaks IRC, and takes no TLS")
         case b"421" | b"451":
             # An unknown command; and a command that is not known before registration.
-            return Declined("speaks IRC, and does not offer STARTTLS")
+            return declines("speaks IRC, and does not offer STARTTLS")
         case b"ERROR":
-            return Declined("answers STARTTLS with an error")
+            return declines("answers STARTTLS with an error")
         # Notices while it looks the client's name up.
         case b"NOTICE" | b"PING" | b"020":
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from probes.tls.preamble.talk import Agreed, Declined, agreed
+from probes.tls.preamble.talk import Agreed, Declined, agreed, declines
 
 _HEADER: Final = 4
 """Bytes: the length of what follows in three, the packet's number in one."""
@@ -45,7 +45,7 @@ class MySQL:
             self.outcome = Declined("does not speak MySQL's protocol")
         elif len(self._received) >= end:
             body, left = bytes(self._received[_HEADER:end]), bytes(self._received[end:])
-            self.outcome = Declined("answers a connection with an error") if first == _ERROR else _offer(body, left)
+            self.outcome = declines("answers a connection with an error") if first == _ERROR else _offer(body, left)
         # No word of the server comes between the request and the ClientHello.
         return _REQUEST if isinstance(self.outcome, Agreed) else b""
 
@@ -57,5 +57,5 @@ def _offer(greeting: bytes, left: bytes) -> Agreed | Declined:
     if not ended or len(rest) < 4 + 8 + 1 + 2:
         return Declined("does not speak MySQL's protocol")
     if not int.from_bytes(rest[13:15], "little") & _SSL:
-        return Declined("speaks MySQL's protocol, and takes no TLS")
+        return declines("speaks MySQL's protocol, and takes no TLS")
     return agreed(left)

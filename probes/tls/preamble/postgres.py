@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, agreed
+from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, agreed, declines
 
 _REQUEST: Final = (8).to_bytes(4, "big") + (80_877_103).to_bytes(4, "big")
 """Length and code."""
@@ -18,9 +18,9 @@ def _answer(received: bytes) -> Agreed | Declined:
         case b"S":
             return agreed(received[1:])
         case b"N":
-            return Declined("speaks PostgreSQL's protocol, and takes no TLS")
+            return declines("speaks PostgreSQL's protocol, and takes no TLS")
         case b"E":
-            return Declined("answers the request for TLS with an error")
+            return declines("answers the request for TLS with an error")
     return Declined("does not speak PostgreSQL's protocol")
 
 

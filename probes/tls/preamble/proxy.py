@@ -14,7 +14,7 @@ from typing import Final
 
 from config.address import is_ip_address, join_address
 from config.model import Proxy
-from config.vocabulary import ProxyKind
+from config.vocabulary import ProxyKind, UnreachableReason
 from probes.tls.preamble.credentials import Credentials, NoCredentials, NotAsked
 from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, Preamble
 
@@ -47,7 +47,11 @@ def _connected(code: bytes, left: bytes, wanting: str) -> Agreed | Declined:
     if code.startswith(b"2"):
         return Agreed(left)
     # tinyproxy says 401 where the password is wrong.
-    return _declined(wanting if code in {b"407", b"401"} else f"answers CONNECT with the code {code.decode()}")
+    if code in {b"407", b"401"}:
+        return _declined(wanting)
+    # RFC 9110, 15.6.5. The other codes do not tell a fault of the proxy from one of the server.
+    reason = UnreachableReason.TIMED_OUT if code == b"504" else None
+    return _declined(f"answers CONNECT with the code {code.decode()}", reason)
 
 
 class _Awaits(Enum):
@@ -68,6 +72,8 @@ _REFUSALS: Final = {
     7: "does not connect for others",
     8: "does not know this type of address",
 }
+_OF_SERVER: Final = {5: UnreachableReason.CONNECTION_REFUSED, 6: UnreachableReason.TIMED_OUT}
+"""The refusals that are about the server alone (RFC 1928, 6)."""
 _IPV4, _NAME, _IPV6 = 1, 3, 4
 
 
@@ -126,7 +132,7 @@ class Socks5:
     def _take_reply(self, reply: bytes) -> None:
         """Take version, code, a reserved byte, type and value of an address, and a port."""
         if len(reply) >= 2 and reply[1] != 0:
-            self.outcome = _declined(_REFUSALS.get(reply[1], "failed"))
+            self.outcome = _declined(_REFUSALS.get(reply[1], "failed"), _OF_SERVER.get(reply[1]))
         elif len(reply) >= 5:
             length = {_IPV4: 4, _IPV6: 16, _NAME: 1 + reply[4]}.get(reply[3])
             if length is None:
@@ -143,8 +149,8 @@ def _place(host: str) -> bytes:
     return bytes((_IPV4 if address.version == 4 else _IPV6,)) + address.packed
 
 
-def _declined(why: str) -> Declined:
-    return Declined(why, by_proxy=True)
+def _declined(why: str, reason: UnreachableReason | None = None) -> Declined:
+    return Declined(why, by_proxy=True, reason=reason)
 
 
 def proxy_preamble(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, agreed
+from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, agreed, declines
 
 _TPKT: Final = 4
 """Bytes of the header: version 3, a reserved byte, the length of the whole in two."""
@@ -37,7 +37,7 @@ def _confirmed(confirm: bytes, left: bytes) -> Agreed | Declined:
     negotiation = confirm[_NEGOTIATION:]
     if len(negotiation) == 8 and negotiation[0] == _RESPONSE and negotiation[4] in {_TLS, _CREDSSP}:
         return agreed(left)
-    return Declined("speaks RDP, and takes no TLS")
+    return declines("speaks RDP, and takes no TLS")
 
 
 RDP: Final = partial(OneAnswer, _REQUEST, _answer)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from config.vocabulary import UnreachableReason
+
 MOST_BYTES: Final = 64 * 1024
 """That are taken from one server in the clear."""
 
@@ -25,7 +27,14 @@ class Declined:
     why: str
     """A clause without its subject that quotes nothing the other side said: that may hold the time, or be hostile."""
     by_proxy: bool = False
-    """Whether it is a proxy that it is about, and not the server."""
+    """Whether it is a proxy that says so, and not the server."""
+    reason: UnreachableReason | None = None
+    """None where the side that declines does not do what is asked of its kind: no proxy, or no TLS there."""
+
+
+def declines(why: str) -> Declined:
+    """Return the end of a conversation with a server that speaks the protocol, and does not begin TLS."""
+    return Declined(why, reason=UnreachableReason.TLS_DECLINED)
 
 
 class Preamble(Protocol):

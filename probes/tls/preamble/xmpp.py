@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from config.address import is_dns_name
-from probes.tls.preamble.talk import Agreed, Declined, agreed
+from probes.tls.preamble.talk import Agreed, Declined, agreed, declines
 
 CLIENT: Final = "jabber:client"
 SERVER: Final = "jabber:server"
@@ -53,7 +53,7 @@ class XMPP:
         if not _BEGINNING.match(received) and received.strip():
             self.outcome = Declined("does not speak XMPP")
         elif _ERROR.search(received):
-            self.outcome = Declined("answers with an error of the stream")
+            self.outcome = declines("answers with an error of the stream")
         elif self._asked:
             self._take_answer(received)
         elif (end := _FEATURES_END.search(received)) is not None:
@@ -65,7 +65,7 @@ class XMPP:
             self.outcome = Declined("does not speak XMPP")
             return b""
         if not _OFFER.search(features):
-            self.outcome = Declined("speaks XMPP, and does not offer STARTTLS")
+            self.outcome = declines("speaks XMPP, and does not offer STARTTLS")
             return b""
         self._asked = True
         self._received = bytearray(left)
@@ -75,4 +75,4 @@ class XMPP:
         if (proceed := _PROCEED.search(received)) is not None:
             self.outcome = agreed(received[proceed.end() :])
         elif _FAILURE.search(received):
-            self.outcome = Declined("speaks XMPP, and takes no TLS")
+            self.outcome = declines("speaks XMPP, and takes no TLS")

@@ -13,7 +13,7 @@ from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.text import Printable, printable
 from config.vocabulary import Code, ComponentState, Mode, Severity
-from monitor.act.findings import findings_of
+from monitor.act.findings import findings_of, no_actor
 from monitor.act.status import CandidateStatus, ComponentStatus, candidate_status
 from monitor.state.cure import cure, without_cure
 
@@ -73,6 +73,18 @@ def test_what_gave_way_to_somebody_elses_set_is_no_finding() -> None:
     assert list(findings_of(component)) == []
 
 
+def test_an_actor_that_is_gone_in_the_middle_of_a_transaction_is_told_with_the_way_to_end_it() -> None:
+    quiet, halfway = (no_actor("nobody answers on /run/a", is_open=is_open) for is_open in (False, True))
+    assert quiet.detail == "no actor: nobody answers on /run/a"
+    assert "start the actor" in cure(quiet.code, quiet.detail)
+    assert without_cure(halfway.detail) == (
+        "no actor: a transaction of it has no end, so its files may be new in part, and its service between two sets; "
+        "nobody answers on /run/a"
+    )
+    assert "`certvigil recover`" in cure(halfway.code, halfway.detail)
+    assert quiet.severity is halfway.severity is Severity.WARNING
+
+
 def test_that_a_component_is_frozen_is_one_finding_until_it_is_thawed() -> None:
     last = ended(Outcome.FROZEN, Cause.ACTIVATION, "web answers nobody")
     component = ComponentStatus(
@@ -114,8 +126,12 @@ def test_a_failure_that_passes_names_the_way_to_end_the_wait() -> None:
     )
     (found,) = findings_of(component)
     assert found.detail.endswith("`certvigil recover --thaw web`, which also ends the wait for the next attempt")
+    assert "again, since" not in found.detail, "a policy tries it again by itself"
     (found,) = findings_of(replace(component, last=replace(last, why="")))
-    assert found.detail.endswith("`certvigil recover --thaw web`")
+    assert cure(found.code, found.detail) == (
+        "ask for the replace again, since it was only interrupted; or give another candidate, empty the inbox /inbox, "
+        "or run `certvigil recover --thaw web`"
+    )
 
 
 @pytest.mark.parametrize("written", [2.0**45, -(2.0**60), math.inf, -math.inf, math.nan])

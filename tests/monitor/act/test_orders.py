@@ -175,7 +175,7 @@ def test_what_could_not_be_begun_is_in_status_and_after_the_second_time_told(tim
     assert ("tried once" in note) is (times == 1)
     said = list(findings_of(status))
     assert [each.code for each in said] == codes
-    assert all("No space left on device; `certvigil activate web` tries it now" in each.detail for each in said)
+    assert all(each.detail.endswith("device; to cure it, try it now by `certvigil activate web`") for each in said)
 
 
 def test_what_could_not_be_begun_is_no_concern_once_nobody_wants_it() -> None:

@@ -12,6 +12,8 @@ from actions.plan import Kind
 from monitor.actor.documents import step_document, waits_document
 from monitor.commands.outcome import StepDisplay
 
+SERVES = "serves the new chain, and no client of theirs is lost"
+
 
 def shown(*steps: dict[str, object]) -> list[str]:
     """Return the lines for these steps, without their times."""
@@ -43,6 +45,14 @@ def test_who_waits_sees_what_is_waited_for() -> None:
         (
             {"kind": Kind.ROLLBACK, "lost": ["browser", "portal"]},
             "every endpoint serves the new chain, and no client is lost but, as planned, browser, portal",
+        ),
+        (
+            {"kind": Kind.REPLACE, "seen": True, "unseen": ["mail", "mail:25"]},
+            f"every endpoint that answers {SERVES}; not seen, since nobody answers there: mail, mail:25",
+        ),
+        (
+            {"kind": Kind.REPLACE, "seen": False, "unseen": ["mail"]},
+            "no endpoint answered: the served chain and the clients were not seen",
         ),
         ({"kind": Kind.TRUST}, "each client was asked again, and no client is lost"),
     ],

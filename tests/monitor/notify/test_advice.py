@@ -124,6 +124,14 @@ def test_files_whose_key_is_another_ones_are_cured_before_a_service_loads_them()
         ),
         (
             Code.UNREACHABLE,
+            "tls_declined: 454",
+            (
+                "at /x.pem: see the server's log: TLS is off, or its certificate or key cannot be used; where it is "
+                f"on, see whether something between takes the offer of TLS away; {AGAIN}"
+            ),
+        ),
+        (
+            Code.UNREACHABLE,
             "connection_refused: no",
             f"at /x.pem: see whether the server runs and listens there; {AGAIN}",
         ),
@@ -141,6 +149,12 @@ def test_what_has_no_command_of_its_own_is_advised_on_in_the_words_of_its_cure()
         for sentence in advice([concerned(code)], SITE):
             if "certvigil history" in sentence:
                 assert sentence.startswith(f"{CATALOGUE[code].cure}; ")
+
+
+def test_whether_a_client_accepts_is_asked_by_a_command_that_tells_it() -> None:
+    blind = finding(Code.VALIDATION_DISABLED, harmless("portal does not validate"), harmless("portal"))
+    first = advice([replace(concerned(Code.VALIDATION_DISABLED), finding=blind)], SITE)[0]
+    assert first.startswith("see first whether the client accepts: certvigil trust enforce portal --dry-run; then: ")
 
 
 def test_before_an_approval_the_command_that_shows_that_very_plan_is_named() -> None:

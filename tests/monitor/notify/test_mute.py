@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 
 from config.channel import Notifications, Route
-from config.vocabulary import Severity, TargetKind
+from config.text import Printable
+from config.vocabulary import Code, Severity, TargetKind
+from monitor.notify.delivery import DeliveryFate
 from monitor.notify.mute import GRACE, LONGEST, SETTLE, ComponentTransaction, muted
 from monitor.state.target import TargetState
+from probes.finding import finding
 from tests.kit.outbox import CHAT, EXPIRED, OPS, UNREACHABLE, Office, at, known
 
 NOW = 1_800_000_000.0
@@ -110,6 +113,34 @@ def test_what_a_transaction_does_to_its_component_makes_nothing_flap() -> None:
     said += restart(1215.0) + office.at(1300.0)
     assert not [title for title in said if "flapping" in title]
     assert any("flapping" in title for title in restart(1400.0)), "the third of somebody else"
+
+
+@pytest.mark.parametrize(
+    ("again", "told"), [(1146.0, ["ops: [warning, worse than before] action_failed: web"]), (1000.0, [])]
+)
+def test_another_transaction_that_fails_is_told_though_the_first_failure_was_never_resolved(
+    again: float, told: list[str]
+) -> None:
+    """A success lay in between, but the second transaction began before anybody was told of it."""
+    office = Office()
+
+    def failed(since: float) -> TargetState:
+        said = finding(Code.ACTION_FAILED, Printable("the replace was rolled_back"))
+        return known("web", said, component="web", kind=TargetKind.COMPONENT, presented=(), since=since)
+
+    office.believe(failed(1000.0))
+    assert office.at(1000.5) == ["ops: [warning] action_failed: web"]
+    office.outbox.amend(replace(office.deliveries[-1], fate=DeliveryFate.DELIVERED))
+    office.transactions["web"] = ComponentTransaction(1050.0, 1053.0)
+    office.believe(known("web", component="web", kind=TargetKind.COMPONENT, presented=()))
+    assert office.at(1053.5) == office.at(1070.0) == []
+    office.transactions["web"] = ComponentTransaction(1075.0)
+    assert office.at(1076.0) == office.at(1101.0) == []
+    office.transactions["web"] = ComponentTransaction(1075.0, 1146.0)
+    office.believe(failed(again))
+    assert office.at(1146.5) == []
+    assert office.at(1150.0) == told
+    assert office.at(1170.0) == []
 
 
 # What must last

@@ -13,15 +13,16 @@ from markdown_it import MarkdownIt
 
 from config.channel import Notifications
 from config.text import Printable, harmless, printable, sentence
-from config.vocabulary import Code, Severity
+from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.advice import AdviceContext
 from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, AlertUpdate, Note, next_note
 from monitor.notify.problem import Member
 from monitor.notify.text import LISTED, compose, digest, escaped, notice, shown
 from monitor.notify.text import test_message as trial
+from monitor.state.cure import curable
 from probes.finding import Finding, finding
-from tests.kit.outbox import EXPIRED, REJECTED, UNREACHABLE, WITH_SERVICE, at, member, nothing_happens
+from tests.kit.outbox import EXPIRED, REJECTED, UNREACHABLE, WITH_SERVICE, Office, at, known, member, nothing_happens
 
 ABOUT = ("ops", "certificate ab")
 NOW = 1_800_000_000.0
@@ -90,6 +91,21 @@ def test_a_member_is_told_with_its_group_and_what_is_done_to_a_group_by_the_grou
     assert "certvigil replace primary --from" in body
 
 
+def test_the_cure_of_a_failed_transaction_is_never_cut_off_with_its_long_reason() -> None:
+    detail = curable(
+        harmless("the replace was rolled_back: " + "x" * 400), Printable("run `certvigil recover --thaw web`")
+    )
+    failed = replace(
+        member("web/actions", finding(Code.ACTION_FAILED, detail), component="web"), kind=TargetKind.COMPONENT
+    )
+    text = message(raised(failed)).text
+    assert (
+        "To act: to settle it: run `certvigil recover --thaw web`; to see each attempt: certvigil history web/actions"
+        in text
+    )
+    assert text.count("--thaw") == 1
+
+
 def test_by_default_a_message_names_the_command_that_explains_its_code() -> None:
     note = raised(member("web/127.0.0.1:443", EXPIRED))
     said = message(note, site=replace(SITE, runbook=Notifications().runbook))
@@ -123,6 +139,19 @@ def test_what_is_resolved_says_from_when_until_when_and_where_it_was() -> None:
         "  a",
         "  b",
     ]
+
+
+def test_a_target_that_was_removed_is_never_said_to_be_well() -> None:
+    office = Office()
+    office.believe(*(known(name, UNREACHABLE) for name in ("a", "b")))
+    office.at(1000.0)
+    office.forget(["a"])
+    office.believe(known("b", presented=()))
+    office.at(1001.0)
+    office.at(1100.0)
+    texts = [each.message.text for each in office.deliveries if "[resolved]" in each.message.title]
+    assert ["nothing to do" in each for each in texts] == [False], texts
+    assert "Not watched any more, so whether all is well there is not known: a.\n" in texts[0]
 
 
 def test_what_is_resolved_says_since_when_what_is_right_now_was_wrong() -> None:

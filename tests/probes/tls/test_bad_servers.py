@@ -93,6 +93,24 @@ SMTP = (b"220 it ESMTP\r\n", HELLO, b"250-it\r\n250 STARTTLS\r\n", HELLO)
             id="falls silent amid its greeting",
         ),
         pytest.param(
+            *(EndpointProtocol.SMTP, [HOLD], UnreachableReason.TIMED_OUT),
+            "no complete handshake within 0.3 s: the server said nothing; "
+            "it may want TLS from the first byte (protocol tls, not STARTTLS)",
+            id="waits for TLS where a greeting was expected",
+        ),
+        pytest.param(
+            *(EndpointProtocol.LDAP, [HELLO], UnreachableReason.CONNECTION_CLOSED),
+            "the server closed the connection before TLS began, and said nothing: "
+            "it may want TLS from the first byte (protocol tls, not STARTTLS)",
+            id="leaves without a word where LDAP was expected",
+        ),
+        pytest.param(
+            *(EndpointProtocol.LDAP, [HELLO, RESET], UnreachableReason.CONNECTION_RESET),
+            "Connection reset by peer: the server said nothing; "
+            "it may want TLS from the first byte (protocol tls, not STARTTLS)",
+            id="resets where LDAP was expected",
+        ),
+        pytest.param(
             *(EndpointProtocol.SMTP, [*SMTP, b"220 go ahead\r\n250 injected\r\n", HOLD], UnreachableReason.NOT_TLS),
             "the server sent more in the clear behind its agreement to begin TLS",
             id="injects text before TLS begins",

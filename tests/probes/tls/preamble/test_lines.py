@@ -111,6 +111,7 @@ def test_a_server_that_does_not_agree_is_said_and_never_quoted(
         dialogue.receive(each)
     assert isinstance(dialogue.outcome, Declined)
     assert dialogue.outcome.why.startswith(why)
+    assert dialogue.outcome.reason is (None if why.startswith(("does not", "sent")) else UnreachableReason.TLS_DECLINED)
 
 
 def handshake_behind(*said: bytes) -> tuple[Handshake, bytes]:
@@ -140,7 +141,7 @@ def test_bytes_may_arrive_one_at_a_time() -> None:
 def test_a_server_that_declines_is_a_typed_failure() -> None:
     handshake, _ = handshake_behind(b"554 no service\r\n")
     why = Printable("the server answers a connection with the code 554")
-    assert handshake.outcome == Unreachable(Printable("192.0.2.1"), UnreachableReason.NOT_TLS, why)
+    assert handshake.outcome == Unreachable(Printable("192.0.2.1"), UnreachableReason.TLS_DECLINED, why)
 
 
 def test_a_server_that_leaves_before_it_agreed_is_said() -> None:

@@ -59,7 +59,9 @@ def test_a_server_is_seen_through_a_proxy_that_resolves_its_name(
         closed = Endpoint("it", *free_address(), DOMAIN, proxy=proxy)
         for by in DRIVERS:
             (failure,) = by(closed).failures
-            assert failure.reason is UnreachableReason.PROXY_FAILED
+            by_server = kind is ProxyKind.SOCKS5
+            reason = UnreachableReason.CONNECTION_REFUSED if by_server else UnreachableReason.PROXY_FAILED
+            assert failure.reason is reason
             assert failure.detail.startswith("the proxy ")
 
 
@@ -273,6 +275,8 @@ def test_a_proxy_that_does_not_is_said(make: Callable[[], Preamble], said: bytes
     ("reply", "why"),
     [
         (b"\x05\x02", "does not permit this connection"),
+        (b"\x05\x05", "was refused the connection"),
+        (b"\x05\x06", "waited in vain for the connection"),
         (b"\x05\x63", "failed"),
         (b"\x05\x00\x00\x07\x00", "does not speak SOCKS 5"),
         (b"\x04\x00", "does not speak SOCKS 5"),
@@ -283,7 +287,9 @@ def test_a_socks_proxy_that_gives_no_connection_is_said(reply: bytes, why: str) 
     socks.start()
     socks.receive(b"\x05\x00")
     socks.receive(reply)
-    assert socks.outcome == Declined(why, by_proxy=True)
+    refused, late = UnreachableReason.CONNECTION_REFUSED, UnreachableReason.TIMED_OUT
+    reason = {b"\x05\x05": refused, b"\x05\x06": late}.get(reply)
+    assert socks.outcome == Declined(why, by_proxy=True, reason=reason)
 
 
 def chained(*before: Preamble, protocol: EndpointProtocol = EndpointProtocol.TLS) -> Chained:

@@ -100,10 +100,10 @@ def saying(first: bytes, then: bytes) -> Iterator[tuple[str, int]]:
         (
             b"220 it\r\n",
             b"250 it\r\n",
-            UnreachableReason.NOT_TLS,
+            UnreachableReason.TLS_DECLINED,
             "the server speaks SMTP, and does not offer STARTTLS",
         ),
-        (b"421 busy\r\n", b"", UnreachableReason.NOT_TLS, "the server answers a connection with the code 421"),
+        (b"421 busy\r\n", b"", UnreachableReason.TLS_DECLINED, "the server answers a connection with the code 421"),
     ],
 )
 def test_each_driver_says_why_tls_did_not_begin(
