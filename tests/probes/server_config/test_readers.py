@@ -616,10 +616,6 @@ HOSTILE: dict[str, tuple[ServerSoftware, str]] = {
         S.PROSODY,
         f'ssl = {{ certificate = "/a", key = "/b" }}\nVirtualHost "{"a." * 200_000}a"\n',
     ),
-    "PostgreSQL's configuration includes itself": (
-        S.POSTGRESQL,
-        "include 'postgresql.conf'\n" * 500 + f"a={'1' * 90}\n" * 5_000,
-    ),
     "many services of stunnel": (
         S.STUNNEL,
         "".join(f"[{each}]\naccept = {each}\ncert = /a\nconnect = 1\n" for each in range(1, 12_000)),
