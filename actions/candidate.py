@@ -36,6 +36,7 @@ _MOST_NAMED: Final = 3
 """Files that one sentence names."""
 MOST_PARTS: Final = 256
 """Of one file, each of which is opened."""
+_MAY_HOLD_KEY: Final = frozenset({FileFormat.PUTTY_KEY, FileFormat.KUBECONFIG})
 
 
 class PrivateKey:
@@ -221,13 +222,13 @@ def read_certificates(files: Sequence[Given]) -> tuple[Certificate, ...] | NoCan
 
 
 def holds_key(file: Given) -> bool:
-    """Whether a file holds a private key, or a keystore, which may hold one; nothing in it is opened."""
+    """Whether a file holds a private key, or a keystore or kubeconfig, which may hold one; nothing in it is opened."""
     data = _unmarked(file.data, _Found(file.name, None))
     if b"PRIVATE KEY-----" in data:
         return True
     for part in islice(parts_of(data), MOST_PARTS):
         form = recognise(part)
-        if form is not None and (form.is_keystore or form.name is FileFormat.PUTTY_KEY or open_unsealed(part).keys):
+        if form is not None and (form.is_keystore or form.name in _MAY_HOLD_KEY or open_unsealed(part).keys):
             return True
     return False
 
@@ -364,10 +365,12 @@ class _Found:
 
     def take(self, part: bytes) -> None:
         """Take the file, or a part of one that was joined from several."""
-        container = open_container(part, self._password)
-        if container.format is FileFormat.KUBECONFIG:
+        form = recognise(part)
+        if form is not None and form.name is FileFormat.KUBECONFIG:
+            # Reading YAML costs time, and nothing in it is used.
             self.put_right.append(f"{self.name} was passed over: it is a kubeconfig, whose certificates are of clients")
             return
+        container = open_container(part, self._password)
         self.encodings |= container.encodings
         for fault in container.blocks.faults:
             if fault.reason in SEALED:

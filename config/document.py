@@ -103,16 +103,21 @@ class _Refused(Exception):  # noqa: N818 (never leaves this module)
         self.problem = problem
 
 
-def parse(data: bytes, file: str) -> tuple[YAMLDocument | None, tuple[Mistake, ...]]:
+def parse(data: bytes, file: str, most_nodes: int | None = None) -> tuple[YAMLDocument | None, tuple[Mistake, ...]]:
     """Return the document in `data`, read from `file`, and every mistake in it; None where it cannot be used.
 
     Plain scalars follow the core schema of YAML 1.2, so `10:30`, `yes` and `2027-03-31` are text. Keys are text as
     written. An alias repeats the value after its anchor, which stands above in the same file; the alias is marked where
-    it was written, and what is in the value where that was. Merge keys and tags are mistakes.
+    it was written, and what is in the value where that was. Merge keys and tags are mistakes. With `most_nodes`, a
+    document of more keys and values is not used, since each of them costs time; aliases may stand for as many again.
     """
     builder = _Builder(file)
+    events = _events(data)
+    if most_nodes is not None:
+        builder.anchors.limit = min(ALIAS_LIMIT, most_nodes)
+        events = _bounded(events, most_nodes)
     try:
-        return YAMLDocument(builder.document(_events(data)), builder.marks), tuple(builder.mistakes)
+        return YAMLDocument(builder.document(events), builder.marks), tuple(builder.mistakes)
     except _Refused as refused:
         return None, (*builder.mistakes, Mistake(printable(file), refused.line, "", refused.problem))
 
@@ -134,6 +139,16 @@ def _events(data: bytes) -> Iterator[yaml.Event]:
         raise _Refused(line, f"{printable(error.reason)}, expected YAML") from None
     except yaml.YAMLError as error:
         raise _Refused(1, f"{printable(str(error))}, expected YAML") from None
+
+
+def _bounded(events: Iterator[yaml.Event], most: int) -> Iterator[yaml.Event]:
+    """Yield the events of a document with at most so many keys and values; raise _Refused at the next one."""
+    nodes = 0
+    for event in events:
+        nodes += isinstance(event, yaml.NodeEvent)
+        if nodes > most:
+            raise _Refused(_line(event), f"too many keys and values, expected at most {most}")
+        yield event
 
 
 _SYNTAX: Final = {
@@ -175,12 +190,13 @@ def _syntax(error: yaml.MarkedYAMLError) -> str:
 
 @dataclass(slots=True)
 class _Anchors:
-    """The anchors of a file, and how many more values aliases may repeat."""
+    """The anchors of a file, and how many values aliases repeat."""
 
     lines: dict[str, int] = field(default_factory=dict)
     events: dict[str, list[yaml.Event]] = field(default_factory=dict)
     """Of nodes that are complete: none holds itself."""
-    left: int = ALIAS_LIMIT
+    limit: int = ALIAS_LIMIT
+    repeated: int = 0
 
     def mark(self, name: str, line: int) -> None:
         """Note that an anchor stands in `line`."""
@@ -195,10 +211,10 @@ class _Anchors:
         if events is None:
             problem = f"there is no '&{printable(str(alias.anchor), 60)}' above"
             raise _Refused(_line(alias), f"{problem}, expected an anchor that stands in this file")
-        self.left -= len(events)
-        if self.left < 0:
+        self.repeated += len(events)
+        if self.repeated > self.limit:
             problem = f"'*{printable(str(within.anchor), 60)}' makes it too much"
-            raise _Refused(_line(within), f"{problem}, expected aliases for at most {ALIAS_LIMIT} values")
+            raise _Refused(_line(within), f"{problem}, expected aliases for at most {self.limit} values")
         return events
 
 

@@ -27,6 +27,13 @@ _SPECIAL: Final[tuple[Network, ...]] = tuple(
 """This host itself, its links and groups: services that listen there may trust their neighbours (RFC 6890)."""
 
 
+_NOBODY_S: Final[tuple[Network, ...]] = tuple(
+    map(ip_network, ("192.88.99.0/24", "fec0::/10", "3fff::/20", "5f00::/16"))
+)
+"""Special networks that `ipaddress` takes for global: relays of 6to4 (RFC 7526), site-local (RFC 3879), documentation
+(RFC 9637), segment routing (RFC 9602)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """Networks, and the ports at their addresses."""
@@ -67,4 +74,6 @@ def _lies_within(network: Network, other: Network) -> bool:
 def is_public(address: str) -> bool:
     """Whether an IP address, as a resolver gave it, is one of the Internet's, of nobody's own network."""
     plain = _plain(address)
-    return plain.is_global and not plain.is_multicast and not any(plain in network for network in _SPECIAL)
+    return (
+        plain.is_global and not plain.is_multicast and not any(plain in network for network in (*_SPECIAL, *_NOBODY_S))
+    )

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import Final, NamedTuple
 
 from config.text import Printable, printable
@@ -22,7 +23,9 @@ _TABLES: Final = {"tcp": socket.AF_INET, "tcp6": socket.AF_INET6}
 _LISTENS: Final = "0A"
 """The state of a socket that does, hexadecimal."""
 _MOST: Final = 10_000
-"""Sockets of a table, and processes, that are looked at."""
+"""Processes, and open files of each, that are looked at."""
+MOST_LINES: Final = 200_000
+"""Of a table of the kernel. Any user can open tens of thousands of sockets, and the kernel has them in no order."""
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 _UNIT: Final = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}\.service")
 _CONTAINERS: Final = ("docker", "libpod", "lxc", "kubepods", "machine.slice", "crio-", "containerd", "buildkit")
@@ -89,19 +92,24 @@ class OpenPorts:
     elsewhere: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """The ports that are open in other network namespaces, by one process of each."""
     unseen_processes: int = 0
-    """Those whose sockets this user may not see."""
+    """Those whose sockets this user may not see, or that are too many."""
     unread: tuple[str, ...] = ()
     """Tables that could not be read."""
+    cut: tuple[str, ...] = ()
+    """Tables of which only the first lines were read."""
 
 
-def open_ports(proc: str = PROC, *, with_holders: bool = True) -> OpenPorts:
+def open_ports(proc: str = PROC, *, with_holders: bool = True, most_lines: int = MOST_LINES) -> OpenPorts:
     """Return the open ports as this process sees them; never raises."""
     sockets: list[ListeningSocket] = []
     unread: list[str] = []
+    cut: list[str] = []
     for name in _TABLES:
         path = f"{proc}/self/net/{name}"
         try:
-            sockets += _read_table(path, _TABLES[name])
+            found, is_whole = _read_table(path, _TABLES[name], most_lines)
+            sockets += found
+            cut += () if is_whole else (path,)
         except FileNotFoundError:
             # A host without IPv6 has no such table.
             if name == "tcp":
@@ -112,22 +120,21 @@ def open_ports(proc: str = PROC, *, with_holders: bool = True) -> OpenPorts:
     # Workers may share a port by SO_REUSEPORT; the oldest socket counts.
     sockets = list({(each.address, each.port): each for each in sockets}.values())
     if not with_holders:
-        return OpenPorts(tuple(sockets), unread=tuple(unread))
-    found = _Processes(proc, frozenset(each.inode for each in sockets))
-    return OpenPorts(tuple(sockets), found.holders, found.elsewhere, found.unseen, tuple(unread))
+        return OpenPorts(tuple(sockets), unread=tuple(unread), cut=tuple(cut))
+    seen = _Processes(proc, frozenset(each.inode for each in sockets))
+    return OpenPorts(tuple(sockets), seen.holders, seen.elsewhere, seen.unseen, tuple(unread), tuple(cut))
 
 
-def _read_table(path: str, family: socket.AddressFamily) -> list[ListeningSocket]:
+def _read_table(path: str, family: socket.AddressFamily, most: int = MOST_LINES) -> tuple[list[ListeningSocket], bool]:
+    """Return the listening sockets in the first lines of a table, and whether these are all of its lines."""
     with open(path, encoding="ascii", errors="replace") as file:
-        return list(listening(file, family))
+        return list(listening(islice(file, most), family)), next(file, None) is None
 
 
 def listening(lines: Iterator[str], family: socket.AddressFamily) -> Iterator[ListeningSocket]:
     """Yield the listening sockets of a table of the kernel, its heading aside."""
-    for number, line in enumerate(lines):
+    for line in lines:
         fields = line.split()
-        if number > _MOST:
-            return
         if len(fields) < 10 or fields[3] != _LISTENS:
             continue
         host, _, port = fields[1].partition(":")
@@ -155,7 +162,9 @@ class _Processes:
         self._own = {name: self._namespace("self", name) for name in ("net", "pid", "user")}
         self._root = self._root_of("self")
         networks = {self._own["net"]}
-        for process in self._numbers()[:_MOST]:
+        numbers = self._numbers()
+        self.unseen += max(0, len(numbers) - _MOST)
+        for process in numbers[:_MOST]:
             network = self._namespace(str(process), "net")
             if network is None:
                 self.unseen += 1
@@ -208,7 +217,7 @@ class _Processes:
         ports: set[int] = set()
         for name, family in _TABLES.items():
             try:
-                ports |= {each.port for each in _read_table(f"{self._proc}/{process}/net/{name}", family)}
+                ports |= {each.port for each in _read_table(f"{self._proc}/{process}/net/{name}", family)[0]}
             except OSError:
                 continue
         return tuple(sorted(ports))

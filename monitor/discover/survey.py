@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -20,7 +21,7 @@ from monitor.discover.services import SERVES, FoundUnit, find_unit
 from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.file import look_at_file
-from probes.listening import Holder, ListeningSocket, OpenPorts, Place, likely_protocols, open_ports
+from probes.listening import MOST_LINES, Holder, ListeningSocket, OpenPorts, Place, likely_protocols, open_ports
 from probes.observation import Presented
 from probes.opening import open_for_others
 from probes.server_config.files import HostFiles
@@ -123,6 +124,8 @@ class SurveyScope:
     """Ports that are not looked at."""
     timeout: float = 2.0
     """Seconds for each handshake."""
+    patience: float = 60.0
+    """Seconds for all handshakes: any user can open ports that never answer."""
 
     def has(self, port: int) -> bool:
         """Whether a port is looked at."""
@@ -136,7 +139,7 @@ def survey(scope: SurveyScope, now: float) -> Survey:
     found_lineages = lineages(general)
     sites, not_understood, faults = _configured(scope.root, now, found_lineages)
     ports = [each for each in _with_sites(opened, sites) if scope.has(each.socket.port)]
-    looked, proof = asyncio.run(_prove(ports, scope.timeout, now))
+    looked, proof = asyncio.run(_prove(ports, scope, now))
     by_leaf = _files_by_leaf(sites, found_lineages, now)
     found_ports = tuple(
         replace(each, files=by_leaf.get(each.leaf.sha256, ())) if each.leaf is not None else each for each in looked
@@ -148,7 +151,7 @@ def survey(scope: SurveyScope, now: float) -> Survey:
         tuple(found_lineages),
         tuple(trusted_stores(general)),
         tuple(not_understood),
-        tuple(dict.fromkeys((*_unseen(opened, general, scope), *unread))),
+        tuple(dict.fromkeys((*_late(proof, scope), *_unseen(opened, general, scope), *unread))),
     )
 
 
@@ -205,19 +208,22 @@ def _files_by_leaf(sites: Iterable[FoundSite], known: Iterable[Lineage], now: fl
 
 def _with_sites(opened: OpenPorts, sites: Sequence[FoundSite]) -> list[_Port]:
     """Return the open ports, each with the listeners that a configuration means by it."""
+    by_port: dict[int, list[tuple[ConfiguredListener, FoundSite]]] = {}
+    for site in sites:
+        for listener in site.site.listeners:
+            by_port.setdefault(listener.port, []).append((listener, site))
     return [
         _Port(
             each,
             opened.holders.get(each.inode, _UNKNOWN),
-            tuple((listener, site) for site in sites for listener in site.site.listeners if _means(listener, each)),
+            tuple(one for one in by_port.get(each.port, ()) if _means(one[0], each)),
         )
         for each in opened.sockets
     ]
 
 
 def _means(listener: ConfiguredListener, opened: ListeningSocket) -> bool:
-    if listener.port != opened.port:
-        return False
+    """Whether a listener of this port may be at its address."""
     everywhere = opened.address in {"0.0.0.0", "::"}  # noqa: S104 (compared with)
     return everywhere or not is_ip_address(listener.host) or listener.host in {ANY_ADDRESS, opened.address}
 
@@ -233,6 +239,8 @@ class _Proof:
     def __init__(self) -> None:
         self.served: dict[int, list[ServedAt]] = {}
         self.differs: dict[int, list[ServedAt]] = {}
+        self.late: set[ListeningSocket] = set()
+        """Ports for which no time was left."""
 
     def noted(self, sites: Sequence[FoundSite]) -> list[FoundSite]:
         """Return the sites with the places."""
@@ -250,8 +258,9 @@ def _by_port(place: ServedAt) -> tuple[int, str]:
     return place.port, place.address
 
 
-async def _prove(ports: Sequence[_Port], patience: float, now: float) -> tuple[list[FoundPort], _Proof]:
+async def _prove(ports: Sequence[_Port], scope: SurveyScope, now: float) -> tuple[list[FoundPort], _Proof]:
     room, proof = asyncio.Semaphore(_AT_ONCE), _Proof()
+    end = time.monotonic() + scope.patience
 
     async def presented(port: _Port, how: _Look, name: str | None, key: KeyKind | None = None) -> Presented | None:
         endpoint = Endpoint(
@@ -259,12 +268,15 @@ async def _prove(ports: Sequence[_Port], patience: float, now: float) -> tuple[l
             host=port.socket.reachable,
             port=port.socket.port,
             server_name=name,
-            timeout=patience,
+            timeout=scope.timeout,
             key_types=() if key is None else (key,),
             protocol=how.protocol,
             proxy_protocol=ProxyProtocolVersion.V1 if how.proxied else None,
         )
         async with room:
+            if time.monotonic() >= end:
+                proof.late.add(port.socket)
+                return None
             seen = await look(endpoint, now)
         return next(iter(seen.presented), None)
 
@@ -298,9 +310,12 @@ async def _prove(ports: Sequence[_Port], patience: float, now: float) -> tuple[l
         )
         (proof.served if fits else proof.differs).setdefault(id(site), []).append(place)
 
-    found = await asyncio.gather(*map(one, ports))
+    # What nobody configured may be anybody's, and waits.
+    configured = await asyncio.gather(*(one(each) for each in ports if each.configured))
+    others = sorted((each for each in ports if not each.configured), key=lambda each: each.socket.user != 0)
+    found = [*configured, *await asyncio.gather(*map(one, others))]
     _pair(proof)
-    return list(found), proof
+    return sorted(found, key=lambda each: (each.socket.port, each.socket.address)), proof
 
 
 _BY_NAME: Final = frozenset({EndpointProtocol.XMPP, EndpointProtocol.XMPP_SERVER})
@@ -374,9 +389,22 @@ _WHY_NO_UNIT: Final = {
 }
 
 
+def _late(proof: _Proof, scope: SurveyScope) -> Iterator[Printable]:
+    if proof.late:
+        ports = listed([each.port for each in sorted(proof.late, key=lambda each: each.port)][:20])
+        yield sentence(
+            "what {} ports speak, for which no time was left within {} seconds (`--port` looks at one alone): {}{}",
+            len(proof.late),
+            round(scope.patience),
+            ports,
+            Printable(", ..." if len(proof.late) > 20 else ""),
+        )
+
+
 def _unseen(opened: OpenPorts, files: HostFiles, scope: SurveyScope) -> list[Printable]:
     """Return what cannot be seen from here, as sentences."""
     told = [sentence("open ports, since {} cannot be read", printable(each)) for each in opened.unread]
+    told += (sentence("open ports behind the first {} lines of {}", MOST_LINES, printable(each)) for each in opened.cut)
     if opened.unseen_processes and os.geteuid():
         told.append(
             sentence(

@@ -61,7 +61,7 @@ def draft(survey: Survey, files: HostFiles) -> ConfigurationDraft:
     watched: list[str] = []
     taken: dict[str, str] = {}
     for site in survey.sites:
-        paths = site.paths
+        paths = tuple(dict.fromkeys(artefacts(site).values()))
         if odd := _unwritable(paths):
             left_out.append(sentence("{}: its name cannot be written as a path", printable(odd, 500)))
         elif not site.served_at or site.place in _NOT_OURS:
@@ -109,6 +109,23 @@ def _leave(site: FoundSite, watched: list[str], left_out: list[Printable]) -> No
     left_out.append(sentence("{} of {} is no component: {}", printable(path, 500), site.software, why))
 
 
+def artefacts(site: FoundSite) -> dict[str, str]:
+    """Return the files of a site that are written, by their role.
+
+    Where others than root could have named them, it is the certificate alone, which was seen to be served: nobody shall
+    learn from findings and metrics of keys that are closed to them, nor keep files from other components.
+    """
+    files = site.site.files
+    found = {"certificate": files.certificate, "key": files.key, "chain": files.chain}
+    if files.is_keystore:
+        found = {"keystore": files.certificate}
+    elif site.untrusted:
+        found = {"certificate": files.certificate}
+    elif files.key == files.certificate:
+        found = {"combined": files.certificate, "chain": files.chain}
+    return {role: path for role, path in found.items() if path is not None}
+
+
 def why_watched(site: FoundSite) -> Iterator[Printable]:
     """Yield why certvigil may not change the files of a site: sentences."""
     if site.lineage is not None:
@@ -118,6 +135,8 @@ def why_watched(site: FoundSite) -> Iterator[Printable]:
             site.lineage.client,
         )
     yield from site.untrusted
+    if site.untrusted and not site.site.files.is_keystore:
+        yield Printable("neither its key nor its chain is written, since others than root could have named them")
     if site.site.files.is_keystore:
         yield Printable("it is a keystore, whose password is not known")
     if site.site.files.key is None:
@@ -184,17 +203,12 @@ def text_of(found: ConfigurationDraft) -> str:
 
 
 def _component(each: ComponentDraft) -> Iterator[str]:
-    site, files = each.site, each.site.site.files
+    site = each.site
     yield f"  {each.name}:"
     yield f"    # {site.software}: {printable(site.site.file, 500)} names it"
     for path in site.paths:
         yield f"    # {printable(path, 500)}: {_owner_and_mode(path)}"
-    artefacts = {"certificate": files.certificate, "key": files.key, "chain": files.chain}
-    if files.is_keystore:
-        artefacts = {"keystore": files.certificate}
-    elif files.key == files.certificate:
-        artefacts = {"combined": files.certificate, "chain": files.chain}
-    yield f"    artefacts: {_flow({role: path for role, path in artefacts.items() if path is not None})}"
+    yield f"    artefacts: {_flow(artefacts(site))}"
     yield "    endpoints:"
     yield from (f"      - {_flow(_endpoint(place))}" for place in site.served_at)
     for why in each.why_watched:

@@ -10,7 +10,8 @@ from config.model import Config, FileTarget, Watch
 from config.text import Printable, printable, sentence
 from config.vocabulary import FileRole, ProbeKind, UnreadableReason
 from monitor.metrics.probed import FoundInFile
-from probes.container.document import LARGEST
+from probes.certificate import Certificate
+from probes.container.document import LARGEST, MOST_NODES
 from probes.file import look_at_file, read_whole
 from probes.find import find, is_pattern_of_paths
 from probes.kubeconfig import KubeconfigEntry, kubeconfig_entries
@@ -32,7 +33,8 @@ def look_at_files(target: str, kind: ProbeKind, config: Config, now: float) -> t
     """
     targets = sorted(_targets(target, config), key=lambda each: each.path)[:MOST_FILES]
     if kind is ProbeKind.KUBECONFIG:
-        return tuple(found for each in targets for found in _in_kubeconfig(each, config, now)) or None
+        named = _NamedFiles(config, now)
+        return tuple(found for each in targets for found in _in_kubeconfig(each, named)) or None
     return tuple(_in_file(each, now) for each in targets) or None
 
 
@@ -57,13 +59,34 @@ def _in_file(target: FileTarget, now: float) -> FoundInFile:
     return FoundInFile({"file": target.name}, seen.certificates, fault, damaged)
 
 
-def _in_kubeconfig(target: FileTarget, config: Config, now: float) -> Iterator[FoundInFile]:
+class _NamedFiles:
+    """The files that kubeconfigs name, each read once for a request."""
+
+    def __init__(self, config: Config, now: float) -> None:
+        self._config = config
+        self._now = now
+        self._read: dict[str, tuple[Certificate, ...]] = {}
+
+    def certificates(self, path: str) -> tuple[Certificate, ...]:
+        """Return the certificates in one file; none where it may not be read, or is a directory.
+
+        What a kubeconfig names is no more allowed than what a request names, and it is no pattern.
+        """
+        if path not in self._read:
+            self._read[path] = ()
+            if len(self._read) <= MOST_FILES and not is_pattern_of_paths(path) and not os.path.isdir(path):
+                found = look_at_files(path, ProbeKind.FILE, self._config, self._now) or ()
+                self._read[path] = tuple(certificate for each in found for certificate in each.certificates)
+        return self._read[path]
+
+
+def _in_kubeconfig(target: FileTarget, named: _NamedFiles) -> Iterator[FoundInFile]:
     entries = _entries(target.path)
     if isinstance(entries, str):
         yield FoundInFile({"kubeconfig": target.name}, (), entries, damaged=True)
         return
     for each in entries:
-        yield _of_entry(each, {"kubeconfig": target.name, "name": each.name, "type": each.kind}, config, now)
+        yield _of_entry(each, {"kubeconfig": target.name, "name": each.name, "type": each.kind}, named)
 
 
 def _entries(path: str) -> tuple[KubeconfigEntry, ...] | Printable:
@@ -73,17 +96,15 @@ def _entries(path: str) -> tuple[KubeconfigEntry, ...] | Printable:
         return data.detail
     if len(data) > LARGEST:
         return Printable("it is larger than a kubeconfig may be")
-    document, _ = parse(data, "")
+    document, _ = parse(data, "", MOST_NODES)
     if document is None:
         return Printable("it is no YAML that can be read")
     return kubeconfig_entries(document.values, os.path.dirname(path))
 
 
-def _of_entry(entry: KubeconfigEntry, labels: dict[str, str], config: Config, now: float) -> FoundInFile:
+def _of_entry(entry: KubeconfigEntry, labels: dict[str, str], named: _NamedFiles) -> FoundInFile:
     if not entry.path:
         return FoundInFile(labels, entry.certificates, entry.fault, damaged=bool(entry.fault))
-    # What a kubeconfig names is no more allowed than what a request names.
-    elsewhere = look_at_files(entry.path, ProbeKind.FILE, config, now) or ()
-    certificates = tuple(certificate for each in elsewhere for certificate in each.certificates)
+    certificates = named.certificates(entry.path)
     fault = sentence("neither a watch nor probe.files has {}", printable(entry.path, 4096))
     return FoundInFile(labels, certificates, Printable("") if certificates else fault, damaged=not certificates)

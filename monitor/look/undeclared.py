@@ -82,8 +82,8 @@ class UndeclaredPorts:
 
     def _tell(self, config: Config) -> None:
         """Report what was found, as far as a configuration has it reported."""
-        reports = config.settings.undeclared.report
-        kept = {place: each for place, each in self._looked.items() if reports and not _is_known(place, config)}
+        reports, declared = config.settings.undeclared.report, DeclaredPorts(config)
+        kept = {place: each for place, each in self._looked.items() if reports and not declared.has(place)}
         self._looked = kept
         found = [each for _, each in kept.values() if each is not None]
         self._report(found[:_MOST])
@@ -92,7 +92,8 @@ class UndeclaredPorts:
         opened = await asyncio.get_running_loop().run_in_executor(
             self._threads, partial(open_ports, with_holders=False)
         )
-        sockets = {(each.address, each.port): each for each in opened.sockets if not is_declared(each, config)}
+        declared, places = DeclaredPorts(config), {(each.address, each.port): each for each in opened.sockets}
+        sockets = {place: each for place, each in places.items() if not declared.has(place)}
         self._looked = {each: looked for each, looked in self._looked.items() if each in sockets}
         for each in sockets:
             if (before := self._remembered.pop(_subject(each), None)) is not None:
@@ -127,26 +128,32 @@ def _subject(place: _Place) -> Printable:
     return printable(join_address(*place))
 
 
-def is_declared(opened: ListeningSocket, config: Config) -> bool:
-    """Whether a port is an endpoint of the configuration, one of certvigil's own, or left out."""
-    settings = config.settings
-    if opened.port in settings.undeclared.exclude_ports:
-        return True
-    own = (split_address(each) for each in settings.web.listen)
-    declared = [*own, *((each.host, each.port) for each in config.endpoints.values() if each.proxy is None)]
-    declared += [(each.host, each.port) for each in config.not_tls]
-    return any(port == opened.port and _is_here(host, opened) for host, port in declared)
+class DeclaredPorts:
+    """The ports that are endpoints of a configuration, certvigil's own, or left out."""
 
+    def __init__(self, config: Config) -> None:
+        settings = config.settings
+        own = (split_address(each) for each in settings.web.listen)
+        declared = [*own, *((each.host, each.port) for each in config.endpoints.values() if each.proxy is None)]
+        declared += [(each.host, each.port) for each in config.not_tls]
+        self._whole = set(settings.undeclared.exclude_ports)
+        """The ports that are declared at any address."""
+        self._hosts: dict[int, set[str]] = {}
+        """The declared IP addresses of each port, as they are written and without a zone."""
+        for host, port in declared:
+            # A name may be any address, and counts.
+            if not is_ip_address(host) or host in _EVERYWHERE:
+                self._whole.add(port)
+            else:
+                self._hosts.setdefault(port, set()).update((host, host.partition("%")[0]))
 
-def _is_known(place: _Place, config: Config) -> bool:
-    return is_declared(ListeningSocket(*place, user=0, inode=0), config)
-
-
-def _is_here(host: str, opened: ListeningSocket) -> bool:
-    """Whether a declared host may be this port of this host. A name may be any address, and counts."""
-    if not is_ip_address(host) or host in _EVERYWHERE:
-        return True
-    return host.partition("%")[0] == opened.address or (opened.address in _EVERYWHERE and _is_own(host))
+    def has(self, place: _Place) -> bool:
+        """Whether an open port is one of these."""
+        address, port = place
+        hosts = self._hosts.get(port, set())
+        if port in self._whole or address in hosts:
+            return True
+        return address in _EVERYWHERE and any(map(_is_own, hosts))
 
 
 def _is_own(address: str) -> bool:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from config.document import Value
 
 LARGEST: Final = 1024 * 1024
-"""Bytes of a document: what takes a second to read."""
+"""Bytes of a document."""
+MOST_NODES: Final = 20_000
+"""Keys and values of a document: what takes a second to read, however they are nested."""
 MOST_PLACES: Final = 1_000
 """Texts in one document that are looked at."""
 
@@ -90,7 +92,7 @@ def open_document(data: bytes, pointers: Sequence[str], password: Password, open
     if len(data) > LARGEST:
         why = f"it is a document of more than {LARGEST} bytes, which is not looked into"
         return Container(FileFormat.DOCUMENT, faulty(UnreadableReason.TOO_LARGE, why), _ENCODINGS)
-    document, mistakes = parse(data, "")
+    document, mistakes = parse(data, "", MOST_NODES)
     if document is None:
         where = f"line {mistakes[-1].line}: " if mistakes[-1].line else ""
         why = f"it is no YAML and no JSON that can be read: {where}{mistakes[-1].problem}"

@@ -114,9 +114,9 @@ def open_places(data: bytes, pointers: Sequence[str], password: Password = None)
 
 
 def open_unsealed(data: bytes) -> Blocks:
-    """Return the certificates, keys and faults in `data`; a keystore is not opened, since that may cost work."""
+    """Return the certificates, keys and faults in `data`; no keystore or kubeconfig is opened: that may cost work."""
     form = recognise(data)
-    return NOTHING if form is None or form.is_keystore else open_container(data).blocks
+    return NOTHING if form is None or form.is_keystore or form.shows_trusted else open_container(data).blocks
 
 
 def trusted_in(data: bytes) -> tuple[bytes, ...]:

@@ -17,7 +17,9 @@ from probes.opening import read_as_ourselves
 LARGEST: Final = 1024 * 1024
 """Bytes of a configuration file."""
 MOST_FILES: Final = 2_000
-"""That one search for servers reads."""
+"""And listings of directories, for which one search for servers asks."""
+MOST_BYTES: Final = 8 * 1024 * 1024
+"""That one search for servers reads: a file that is included again counts again."""
 _MOST_LINKS: Final = 10
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 
@@ -35,6 +37,8 @@ class HostFiles:
         self.doubts: dict[str, Printable] = {}
         """Why others than root could change a file that was read, or its way, by its path."""
         self._numbers = 0
+        self._bytes = 0
+        self._is_full = False
 
     def located(self, path: str, base: str = "/") -> str:
         """Return the path on this host of a path in a configuration file, which may be relative to `base`."""
@@ -46,9 +50,7 @@ class HostFiles:
     def read(self, path: str) -> str | None:
         """Return the text of a file, its bytes in UTF-8 with surrogates for others; None where it gives none."""
         path = self._followed(path)
-        self._numbers += 1
-        if self._numbers > MOST_FILES:
-            self.unread.setdefault(path, sentence("more than {} files were to be read", MOST_FILES))
+        if not self._may_ask(path):
             return None
         try:
             data = read_as_ourselves(path, LARGEST)
@@ -56,9 +58,21 @@ class HostFiles:
             if error.errno not in _NOT_THERE:
                 self.unread[path] = harmless(error.strerror or "it cannot be read")
             return None
+        self._bytes += len(data)
         if why := self.doubt(path):
             self.doubts[path] = why
         return data.decode("utf-8", "surrogateescape")
+
+    def _may_ask(self, path: str) -> bool:
+        """Whether there is room for one more file or directory; noted at the first for which there is none."""
+        self._numbers += 1
+        if self._numbers <= MOST_FILES and self._bytes <= MOST_BYTES:
+            return True
+        if not self._is_full:
+            self._is_full = True
+            what = sentence("more than {} files and directories, or {} bytes, were to be read", MOST_FILES, MOST_BYTES)
+            self.unread[path] = what
+        return False
 
     def exists(self, path: str) -> bool:
         """Whether a file or a directory is there, as far as this user sees."""
@@ -70,6 +84,8 @@ class HostFiles:
 
     def names(self, directory: str) -> list[str]:
         """Return the sorted paths of a directory's entries; none where it cannot be listed."""
+        if not self._may_ask(directory):
+            return []
         try:
             return sorted(os.path.join(directory, name) for name in os.listdir(directory))[:MOST_FILES]
         except (OSError, ValueError) as error:
@@ -85,6 +101,8 @@ class HostFiles:
         directory = os.path.dirname(pattern)
         if not glob.has_magic(directory):
             self.names(directory)  # notes why it cannot be listed
+        elif not self._may_ask(pattern):
+            return []
         try:
             return sorted(glob.glob(pattern))[:MOST_FILES]
         except (OSError, ValueError):

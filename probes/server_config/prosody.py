@@ -20,11 +20,15 @@ from probes.server_config.terms import CertificateFiles, ConfiguredListener, Ser
 
 _MAIN: Final = "/etc/prosody/prosody.cfg.lua"
 _TOKEN: Final = re.compile(
-    r"(?:\s|--\[\[.*?\]\]|--[^\n]*)*+"
-    r"""(?:"(?P<double>(?:\\.|[^"\\\n])*+)"|'(?P<single>(?:\\.|[^'\\\n])*+)'|\[\[(?P<long>.*?)\]\]"""
+    r"(?:\s++|--\[\[.*?(?:\]\]|\Z)|--[^\n]*+)*+"
+    r"""(?:"(?P<double>(?:\\.|[^"\\\n])*+)(?:"|(?=\n)|\\?\Z)|'(?P<single>(?:\\.|[^'\\\n])*+)(?:'|(?=\n)|\\?\Z)"""
+    r"|\[\[(?P<long>.*?)(?:\]\]|\Z)"
     r"|(?P<number>\d[\w.]*)|(?P<word>[A-Za-z_]\w*)|(?P<sign>\.\.|.)|\Z)",
     re.DOTALL,
 )
+"""A text or comment that nothing ends goes on to the end: no part of a file is read for several of them."""
+_LONGEST_NAME: Final = 253
+"""Characters of a host's name (RFC 1035, 2.3.4)."""
 _DEEPEST: Final = 10
 _NEST: Final = 50
 _HOSTS: Final = frozenset({"VirtualHost", "Host", "Component"})
@@ -133,7 +137,7 @@ class _Reader:
         """Return the files that prosody finds by the name of a host, or of the domain above it."""
         given = host.settings.get("certificates", self._hosts[0].settings.get("certificates", "certs"))
         directory = self._files.located(given if isinstance(given, str) else "certs", self._base)
-        name = host.name
+        name = host.name if len(host.name) <= _LONGEST_NAME else ""
         while "/" not in name and name not in {"", ".", ".."}:
             for certificate, key in ((f"{name}.crt", f"{name}.key"), (f"{name}/fullchain.pem", f"{name}/privkey.pem")):
                 paths = CertificateFiles(os.path.join(directory, certificate), os.path.join(directory, key))

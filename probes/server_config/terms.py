@@ -65,18 +65,21 @@ class ServerReading:
     not_understood: list[NotUnderstood] = field(default_factory=list)
     main: list[str] = field(default_factory=list)
     """The files with which the server begins, where they are there."""
+    _known: set[ConfiguredSite | NotUnderstood] = field(default_factory=set)
 
     def add(
         self, files: CertificateFiles, listeners: Iterable[ConfiguredListener], names: Iterable[str], file: str
     ) -> None:
         """Add a site, each once."""
         site = ConfiguredSite(files, tuple(dict.fromkeys(listeners)), tuple(dict.fromkeys(names)), file)
-        if site not in self.sites:
+        if site not in self._known:
+            self._known.add(site)
             self.sites.append(site)
 
     def puzzle(self, file: str, why: Printable) -> None:
         """Add a statement that is not understood, each once."""
-        if (each := NotUnderstood(file, why)) not in self.not_understood:
+        if (each := NotUnderstood(file, why)) not in self._known:
+            self._known.add(each)
             self.not_understood.append(each)
 
 

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from config.reach import Reach
+from config.reach import Reach, is_public
 
 
 def reach(*networks: str) -> Reach:
@@ -59,3 +59,15 @@ def test_a_proxy_is_asked_for_names_that_are_named_and_for_addresses_of_the_netw
         assert not named.covers_name(host, 8443)
     for host in ("example.org", "example.com", "www.example.com.example.net", "192.0.2.1"):
         assert not named.covers_name(host, 443)
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        *((each, True) for each in ("8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8", "192.88.98.1")),
+        *((each, False) for each in ("10.0.0.1", "100.64.0.1", "fd00::1", "2002:a00:1::", "::ffff:192.88.99.1")),
+        *((each, False) for each in ("192.88.99.1", "fec0::1", "feff::1%eth0", "3fff::1", "5f00::1")),
+    ],
+)
+def test_an_address_of_the_internet_is_no_special_one(address: str, public: bool) -> None:
+    assert is_public(address) is public

@@ -74,3 +74,15 @@ def test_an_open_port_is_found_with_its_holder_and_one_that_is_shared_is_one_por
 
 def test_a_host_without_such_tables_says_so(tmp_path: Path) -> None:
     assert open_ports(str(tmp_path)).unread == (f"{tmp_path}/self/net/tcp",)
+
+
+def test_no_port_is_hidden_by_those_that_somebody_else_opens(tmp_path: Path) -> None:
+    table = tmp_path / "self/net/tcp"
+    table.parent.mkdir(parents=True)
+    many = "".join(row(f"{number:04X}007F:{number:04X}") for number in range(1, 20_000))
+    table.write_text(HEADING + many + row("00000000:01BB", user=0))
+    opened = open_ports(str(tmp_path), with_holders=False)
+    assert ListeningSocket("0.0.0.0", 443, 0, 4711) in opened.sockets
+    assert not opened.cut
+    cut = open_ports(str(tmp_path), with_holders=False, most_lines=1_000)
+    assert (cut.cut, len(cut.sockets)) == ((str(table),), 999)

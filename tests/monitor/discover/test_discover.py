@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from socket import create_server
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -18,6 +20,7 @@ from config.load import load
 from config.model import Config
 from config.vocabulary import ServerSoftware
 from monitor.discover.services import SERVES
+from monitor.discover.survey import SurveyScope, survey
 from monitor.lab.ca import Authority
 from monitor.lab.servers import Nginx, write_site
 from tests.kit.daemon import CERTVIGIL, certvigil, on_a_terminal
@@ -132,6 +135,15 @@ def test_a_user_without_rights_and_a_container_are_told_what_is_not_seen(root: P
         f"{root}/etc/letsencrypt/live: Permission denied",
     ):
         assert told in errors
+
+
+def test_ports_that_never_answer_take_no_longer_than_the_survey_may(root: Path, cleanup: ExitStack) -> None:
+    silent = [cleanup.enter_context(create_server(("127.0.0.1", 0))) for _ in range(40)]
+    only = frozenset(each.getsockname()[1] for each in silent)
+    found = survey(SurveyScope(str(root), only, timeout=0.3, patience=0.2), time.time())
+    assert [each.socket.port for each in found.ports] == sorted(only)
+    (late,) = (each for each in found.unseen if "no time was left" in each)
+    assert late.startswith(f"what {40 - 16} ports speak")
 
 
 def test_a_profile_s_options_need_a_profile() -> None:

@@ -81,6 +81,21 @@ def test_what_certvigil_may_not_change_is_a_component_without_a_service(
     assert f"    # only watched: {why}" in text or why in text
 
 
+@pytest.mark.parametrize("key", ["/secret/other.key", "/etc/ssl/site.crt"], ids=["apart", "combined"])
+def test_no_key_is_written_that_others_than_root_could_have_named(key: str, tmp_path: Path) -> None:
+    """Metrics would tell them whether the file is there, and whether it is the key of a certificate of theirs."""
+    named = ConfiguredSite(CertificateFiles("/etc/ssl/site.crt", key, "/secret/chain"), (), (), "/x")
+    doubtful = site(site=named, untrusted=(Printable("belongs to user 33"),), software=ServerSoftware.POSTGRESQL)
+    own = ConfiguredSite(CertificateFiles("/own.crt", "/secret/other.key"), (), (), "/y")
+    config, text = written(tmp_path, doubtful, site(site=own))
+    assert [(each.component, each.path) for each in config.files] == [
+        ("postgresql", "/etc/ssl/site.crt"),
+        ("nginx", "/own.crt"),
+        ("nginx", "/secret/other.key"),
+    ]
+    assert "neither its key nor its chain is written" in text
+
+
 @pytest.mark.parametrize("place", [Place.USER, Place.ELSEWHERE])
 def test_what_is_elsewhere_is_reported_and_never_written(place: Place, tmp_path: Path) -> None:
     socket = ListeningSocket("127.0.0.1", 443, 0, 1)

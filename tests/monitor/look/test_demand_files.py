@@ -136,10 +136,12 @@ def test_a_kubeconfig_is_told_as_ssl_exporter_does_and_names_no_file_that_may_no
     told_of = {(each["name"], each["type"], each["cn"]) for each in entries(page)}
     assert told_of == {("one", "cluster", "Lab Root CA"), ("admin", "user", "admin")}
     assert {each["kubeconfig"] for each in entries(page)} == {str(path)}
-    written("../secret.pem")
-    page = told()
-    assert value(page, "ssl_probe_success") == 0
-    assert {each["name"] for each in entries(page)} == {"one"}
+    # As a pattern or a directory it would have many files read for each of its entries.
+    for elsewhere in ("../secret.pem", "'*'", "."):
+        written(elsewhere)
+        page = told()
+        assert value(page, "ssl_probe_success") == 0
+        assert {each["name"] for each in entries(page)} == {"one"}
     assert refused(watching, f"{tmp_path}/secret.pem", "kubeconfig") == NOT_ALLOWED
 
 

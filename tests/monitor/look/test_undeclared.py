@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from config.text import Printable, printable
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
-from monitor.look.undeclared import UndeclaredPorts, is_declared
+from monitor.look.undeclared import DeclaredPorts, UndeclaredPorts
 from monitor.state.own import SELF
 from monitor.state.target import TargetState
 from probes.finding import Finding, finding
@@ -117,7 +118,16 @@ def declares(*hosts: str, port: int = 443) -> Config:
     ],
 )
 def test_a_declared_port_is_known_by_its_address(socket: ListeningSocket, config: Config, declared: bool) -> None:
-    assert is_declared(socket, config) is declared
+    assert DeclaredPorts(config).has((socket.address, socket.port)) is declared
+
+
+def test_many_open_ports_and_many_endpoints_do_not_hold_up_the_daemon() -> None:
+    hosts = [f"10.0.{number // 250}.{number % 250}" for number in range(1_000)]
+    declared = DeclaredPorts(declares(*hosts))
+    began = time.process_time()
+    found = [declared.has((f"127.0.{number // 250}.{number % 250}", 443)) for number in range(10_000)]
+    assert time.process_time() - began < 0.5
+    assert not any(found)
 
 
 def test_a_finding_from_before_a_restart_stays_while_its_port_is_open(tmp_path: Path) -> None:

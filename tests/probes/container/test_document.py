@@ -12,13 +12,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actions.candidate import Given, NoCandidate, read_candidates
+from actions.candidate import Given, NoCandidate, holds_key, read_candidates
 from config.model import FileTarget, PemBundle, TrustStore, Watch
 from config.vocabulary import Code, EntryKind, FileFormat, FileRole, UnreadableReason
 from monitor.lab.ca import Authority
 from probes.assess import FileContext, assess_file
-from probes.container.document import LARGEST, is_kubeconfig
-from probes.container.registry import open_container, open_places
+from probes.container.blocks import NOTHING
+from probes.container.document import LARGEST, MOST_NODES, is_kubeconfig
+from probes.container.registry import open_container, open_places, open_unsealed
 from probes.file import look_at_file
 from probes.find import find
 from probes.observation import FileObservation
@@ -231,6 +232,35 @@ def test_content_that_is_larger_than_a_document_is_no_kubeconfig() -> None:
     written = json.dumps(kubeconfig(), indent=1).encode()
     assert is_kubeconfig(written + b" " * (LARGEST - len(written)))
     assert not is_kubeconfig(written + b" " * (LARGEST - len(written) + 1))
+
+
+LIKE_KUBECONFIGS = {
+    "deep lists": '"a": ' + "[" * 29 + "[]," * 330_000 + "]" * 29,
+    "numbers": '"a": [' + "1," * 520_000 + "]",
+    "one key again and again": "b: 1, " * 170_000,
+    "an alias for much": f"a: &a [{'1,' * 15_000}], b: [*a, *a]",
+}
+
+
+@pytest.mark.parametrize("name", LIKE_KUBECONFIGS)
+def test_a_document_of_too_many_values_is_refused_before_it_takes_long(name: str) -> None:
+    data = f'{{"kind": "Config", "clusters": [],\n{LIKE_KUBECONFIGS[name]}}}'.encode()
+    assert is_kubeconfig(data)
+    began = time.process_time()
+    read = open_container(data)
+    assert time.process_time() - began < 2
+    (fault,) = read.blocks.faults
+    assert "line 2" in fault.detail
+    assert f"expected at most {MOST_NODES}" in fault.detail or f"for at most {MOST_NODES} values" in fault.detail
+
+
+def test_where_no_certificate_of_a_kubeconfig_is_used_it_is_not_read() -> None:
+    assert open_unsealed(WRITTEN["YAML"]) == NOTHING
+    assert holds_key(Given("config", WRITTEN["YAML"]))
+    long = b'kind: Config\nclusters: [],\n"a": ' + b"[" * 29 + b"[]," * 18_000 + b"]" * 29
+    began = time.process_time()
+    assert isinstance(read_candidates([Given(f"{each}", long) for each in range(16)]), NoCandidate)
+    assert time.process_time() - began < 0.5
 
 
 def test_a_watch_gives_its_pointers_to_each_of_its_files(tmp_path: Path) -> None:

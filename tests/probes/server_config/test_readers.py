@@ -608,6 +608,30 @@ def test_no_configuration_makes_more_text_than_is_read(name: str, tmp_path: Path
     assert not reading.sites
 
 
+HOSTILE: dict[str, tuple[ServerSoftware, str]] = {
+    "texts of prosody without an end": (S.PROSODY, "[[" * 100_000),
+    "comments of prosody without an end": (S.PROSODY, "--[[\n" * 50_000),
+    "quotation marks of prosody without an end": (S.PROSODY, '"' + '\\"' * 100_000),
+    "a host of prosody with a name that is too long": (
+        S.PROSODY,
+        f'ssl = {{ certificate = "/a", key = "/b" }}\nVirtualHost "{"a." * 200_000}a"\n',
+    ),
+    "many services of stunnel": (
+        S.STUNNEL,
+        "".join(f"[{each}]\naccept = {each}\ncert = /a\nconnect = 1\n" for each in range(1, 12_000)),
+    ),
+}
+"""Texts below 1 MiB whose length would count by its square."""
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_configuration_takes_longer_than_its_length(name: str, tmp_path: Path) -> None:
+    software, text = HOSTILE[name]
+    began = time.process_time()
+    read(software, tmp_path, {MAIN_FILES[software]: text})
+    assert time.process_time() - began < 3
+
+
 MAIN_FILES = {
     software: next(path for _, each, files, _ in TABLE if each is software for path in files) for software in READERS
 }
