@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -143,7 +144,10 @@ def test_ports_that_never_answer_take_no_longer_than_the_survey_may(root: Path, 
     found = survey(SurveyScope(str(root), only, timeout=0.3, patience=0.2), time.time())
     assert [each.socket.port for each in found.ports] == sorted(only)
     (late,) = (each for each in found.unseen if "no time was left" in each)
-    assert late.startswith(f"what {40 - 16} ports speak")
+    number = re.match(r"what ([0-9]+) ports speak", late)
+    assert number is not None
+    # On a busy machine even the first ones start late.
+    assert int(number[1]) >= 40 - 16
 
 
 def test_a_profile_s_options_need_a_profile() -> None:
