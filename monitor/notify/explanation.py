@@ -121,12 +121,12 @@ def advice_lines(explained: Explanation) -> Sequence[str]:
 
 
 def _example(code: Code, kind: TargetKind) -> Member:
-    by_client = "CLIENT" if CATALOGUE[code].group is Group.CLIENT else ""
+    by_client = Printable("CLIENT") if CATALOGUE[code].group is Group.CLIENT else Printable("")
     return Member(
         target=_COMPONENT if kind is TargetKind.COMPONENT else "TARGET",
         kind=kind,
         component=None if kind is TargetKind.SELF else _COMPONENT,
-        finding=finding(code, Printable(""), Printable("CHANNEL" if kind is TargetKind.SELF else by_client)),
+        finding=finding(code, Printable(""), Printable("CHANNEL") if kind is TargetKind.SELF else by_client),
         since=0.0,
         location=_WHERE[kind],
     )

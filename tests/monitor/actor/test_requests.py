@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import stat
 import subprocess
 import time
@@ -124,13 +123,11 @@ def test_an_answer_of_a_ca_of_ones_own_comes_into_the_inbox_as_it_is(primary: Ap
 
 def test_the_lines_of_openssl_in_the_documents_make_an_answer(primary: Appliance) -> None:
     (lines,) = (each.text for each in blocks(REQUESTS) if each.language == "sh")
-    request_of, sign_of, replace_of = lines.strip().splitlines()
+    *of_openssl, replace_of = lines.strip().splitlines()
     replace_file(f"{primary.directory}/web.csr", request(primary).encode())
-    for each in (request_of, sign_of):
-        ran = subprocess.run(
-            shlex.split(each), cwd=primary.directory, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert ran.returncode == 0, ran.stderr
+    command = ["sh", "-ec", "\n".join(of_openssl)]
+    ran = subprocess.run(command, cwd=primary.directory, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
     root = Path(primary.directory, "ca.crt").read_bytes()
     replace_file(f"{primary.directory}/root.pem", ROOT.pem() + root)
     assert replace_of == "certvigil replace web --from web.crt"
