@@ -56,7 +56,7 @@ class ListeningSocket(NamedTuple):
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.address, self.address)  # noqa: S104 (compared with)
 
 
-class Place(StrEnum):
+class ProcessPlace(StrEnum):
     """Where a process runs."""
 
     SYSTEM = "system"
@@ -75,7 +75,7 @@ class Place(StrEnum):
 class Holder:
     """The process that holds a socket."""
 
-    place: Place
+    place: ProcessPlace
     process: int = 0
     program: Printable = Printable("")  # noqa: RUF009 (a text)
     unit: str | None = None
@@ -209,7 +209,7 @@ class _Processes:
         group = control_group(self._text(process, "cgroup"))
         here = all(self._namespace(str(process), each) == own for each, own in self._own.items())
         if not here or self._root_of(str(process)) != self._root:
-            return Holder(Place.ELSEWHERE, process, name)
+            return Holder(ProcessPlace.ELSEWHERE, process, name)
         place, unit = place_of(group)
         return Holder(place, process, name, unit)
 
@@ -254,14 +254,14 @@ def control_group(text: str) -> str:
     return paths.get("name=systemd") or paths.get("unified", "")
 
 
-def place_of(group: str) -> tuple[Place, str | None]:
+def place_of(group: str) -> tuple[ProcessPlace, str | None]:
     """Return where the path of a control group lies, and the unit of the system that it names."""
     if any(part in group for part in _CONTAINERS):
-        return Place.ELSEWHERE, None
+        return ProcessPlace.ELSEWHERE, None
     parts = [each for each in group.split("/") if each]
     if parts[:1] == ["user.slice"]:
-        return Place.USER, None
+        return ProcessPlace.USER, None
     unit = next((each for each in parts if _UNIT.fullmatch(each)), None)
     if unit is not None and (parts[0] == "system.slice" or parts[0].endswith(".slice")):
-        return Place.SYSTEM, unit
-    return Place.HOST, None
+        return ProcessPlace.SYSTEM, unit
+    return ProcessPlace.HOST, None

@@ -15,7 +15,7 @@ from monitor.commands.json_output import print_json
 from monitor.commands.new_file import why_not_new, write_new_file
 from monitor.commands.screen import Screen
 from monitor.dialect import iso
-from monitor.discover.survey import FoundPort, FoundSite, ServedAt, Survey, SurveyScope, survey
+from monitor.discover.survey import FoundPort, FoundSite, SeenAt, Survey, SurveyScope, survey
 from monitor.discover.write import ComponentDraft, ConfigurationDraft, draft, summary, text_of
 from probes.certificate import Certificate
 from probes.judge.time import moment
@@ -165,7 +165,7 @@ def _reason(site: FoundSite, component: ComponentDraft | None) -> Printable:
     return told
 
 
-def _place(place: ServedAt) -> Printable:
+def _place(place: SeenAt) -> Printable:
     return printable(join_address(place.address, place.port))
 
 

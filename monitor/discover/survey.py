@@ -21,7 +21,7 @@ from monitor.discover.services import SERVES, FoundUnit, find_unit
 from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.file import look_at_file
-from probes.listening import MOST_LINES, Holder, ListeningSocket, OpenPorts, Place, likely_protocols, open_ports
+from probes.listening import MOST_LINES, Holder, ListeningSocket, OpenPorts, ProcessPlace, likely_protocols, open_ports
 from probes.observation import Presented
 from probes.opening import open_for_others
 from probes.server_config.files import HostFiles
@@ -35,10 +35,10 @@ _MOST_SITES: Final = 500
 _RUNS: Final = "/run/systemd/system"
 _CONTAINER: Final = ("/.dockerenv", "/run/.containerenv", "/run/systemd/container")
 """Files that containers have."""
-_UNKNOWN: Final = Holder(Place.UNKNOWN)
+_UNKNOWN: Final = Holder(ProcessPlace.UNKNOWN)
 
 
-class ServedAt(NamedTuple):
+class SeenAt(NamedTuple):
     """An endpoint at which a site was seen."""
 
     address: str
@@ -61,14 +61,14 @@ class FoundSite:
     unit: FoundUnit
     main: str
     """The configuration file with which the server begins."""
-    served_at: tuple[ServedAt, ...] = ()
+    served_at: tuple[SeenAt, ...] = ()
     """Where a handshake has presented the certificate in the file."""
-    differs_at: tuple[ServedAt, ...] = ()
+    differs_at: tuple[SeenAt, ...] = ()
     """Where a handshake has presented another one."""
     lineage: Lineage | None = None
     untrusted: tuple[Printable, ...] = ()
     """Why its files, or those that name them, are not root's alone: sentences."""
-    place: Place = Place.UNKNOWN
+    place: ProcessPlace = ProcessPlace.UNKNOWN
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -237,8 +237,8 @@ class _Proof:
     """Where each site was seen, by its place in the list of sites."""
 
     def __init__(self) -> None:
-        self.served: dict[int, list[ServedAt]] = {}
-        self.differs: dict[int, list[ServedAt]] = {}
+        self.served: dict[int, list[SeenAt]] = {}
+        self.differs: dict[int, list[SeenAt]] = {}
         self.late: set[ListeningSocket] = set()
         """Ports for which no time was left."""
 
@@ -254,7 +254,7 @@ class _Proof:
         ]
 
 
-def _by_port(place: ServedAt) -> tuple[int, str]:
+def _by_port(place: SeenAt) -> tuple[int, str]:
     return place.port, place.address
 
 
@@ -305,9 +305,7 @@ async def _prove(ports: Sequence[_Port], scope: SurveyScope, now: float) -> tupl
         if seen is None:
             return
         fits = _is(seen, site)
-        place = ServedAt(
-            port.socket.reachable, port.socket.port, how.protocol, how.proxied, name, key if fits else None
-        )
+        place = SeenAt(port.socket.reachable, port.socket.port, how.protocol, how.proxied, name, key if fits else None)
         (proof.served if fits else proof.differs).setdefault(id(site), []).append(place)
 
     # What nobody configured may be anybody's, and waits.
@@ -372,8 +370,8 @@ def _with_unit(files: HostFiles, site: FoundSite, ports: Sequence[FoundPort]) ->
     holders = [each.holder for each in ports if (each.socket.reachable, each.socket.port) in at]
     places = {each.place for each in holders}
     units = {each.unit for each in holders if each.unit is not None}
-    place = next(iter(places)) if len(places) == 1 else Place.UNKNOWN
-    if place in {Place.SYSTEM, Place.HOST} and len(units) < 2:
+    place = next(iter(places)) if len(places) == 1 else ProcessPlace.UNKNOWN
+    if place in {ProcessPlace.SYSTEM, ProcessPlace.HOST} and len(units) < 2:
         told = next(iter(units), None)
         return replace(site, unit=find_unit(files, site.software, told, site.main), place=place)
     why = Printable("several processes hold its ports") if len(places | units) > 1 else _WHY_NO_UNIT[place]
@@ -381,11 +379,11 @@ def _with_unit(files: HostFiles, site: FoundSite, ports: Sequence[FoundPort]) ->
 
 
 _WHY_NO_UNIT: Final = {
-    Place.USER: Printable("its process belongs to a user's session or unit"),
-    Place.ELSEWHERE: Printable("its process runs in a container or in another namespace"),
-    Place.UNKNOWN: Printable("this user does not see which process serves it, or none does"),
-    Place.SYSTEM: Printable("several units hold its ports"),
-    Place.HOST: Printable("several processes hold its ports"),
+    ProcessPlace.USER: Printable("its process belongs to a user's session or unit"),
+    ProcessPlace.ELSEWHERE: Printable("its process runs in a container or in another namespace"),
+    ProcessPlace.UNKNOWN: Printable("this user does not see which process serves it, or none does"),
+    ProcessPlace.SYSTEM: Printable("several units hold its ports"),
+    ProcessPlace.HOST: Printable("several processes hold its ports"),
 }
 
 

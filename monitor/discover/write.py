@@ -19,13 +19,13 @@ from config.text import Printable, listed, printable, sentence
 from config.vocabulary import EndpointProtocol, KeyKind
 from monitor.discover.lineages import PASSED_OVER, certificate_directories
 from monitor.discover.services import SERVES, find_test
-from monitor.discover.survey import FoundPort, FoundSite, ServedAt, Survey, name_for
-from probes.listening import Place
+from monitor.discover.survey import FoundPort, FoundSite, SeenAt, Survey, name_for
+from probes.listening import ProcessPlace
 from probes.server_config.files import HostFiles
 
 _NOT_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 _PATTERN: Final = frozenset("*?[")
-_NOT_OURS: Final = frozenset({Place.USER, Place.ELSEWHERE})
+_NOT_OURS: Final = frozenset({ProcessPlace.USER, ProcessPlace.ELSEWHERE})
 """Where nothing is written about: it is only reported."""
 
 
@@ -151,7 +151,7 @@ def _is_more(port: FoundPort, shown: set[tuple[str, int]], left_out: list[Printa
         return False
     if port.holder.place in _NOT_OURS:
         whose = Printable("a process in another namespace")
-        if port.holder.place is Place.USER:
+        if port.holder.place is ProcessPlace.USER:
             whose = Printable("a user's process")
         address = join_address(port.socket.address, port.socket.port)
         left_out.append(sentence("{}: {} holds it", printable(address), whose))
@@ -231,7 +231,7 @@ def _service(each: ComponentDraft) -> dict[str, object]:
     return service
 
 
-def _endpoint(place: ServedAt) -> dict[str, object]:
+def _endpoint(place: SeenAt) -> dict[str, object]:
     found: dict[str, object] = {"address": join_address(place.address, place.port)}
     if place.protocol is not EndpointProtocol.TLS:
         found["protocol"] = str(place.protocol)
@@ -245,7 +245,7 @@ def _endpoint(place: ServedAt) -> dict[str, object]:
 
 
 def _endpoint_of(port: FoundPort) -> dict[str, object]:
-    place = ServedAt(
+    place = SeenAt(
         port.socket.reachable,
         port.socket.port,
         port.protocol or EndpointProtocol.TLS,

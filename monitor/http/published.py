@@ -49,7 +49,7 @@ from monitor.http.notifications import AlertAnswer, Notification, NotificationsA
 from monitor.http.rotation import RotationAnswer
 from monitor.notify.deliver import SendOutcome
 from monitor.notify.explanation import Explanation
-from probes.listening import Place
+from probes.listening import ProcessPlace
 
 
 class Published(Answer):
@@ -690,7 +690,7 @@ class DiscoveredPort(Published):
     process: int | None
     program: str
     unit: str | None
-    place: Place
+    place: ProcessPlace
     sha256: str | None
     """Of the certificate that it presents."""
     files: Sequence[str]

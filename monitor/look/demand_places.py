@@ -14,7 +14,7 @@ from config.vocabulary import ProbeKind
 from monitor.state.trust import TrustContext
 from probes.http.drive import Fetched
 from probes.http.exchange import Response
-from probes.http.url import REDIRECTS, NoPlace, place_at
+from probes.http.url import REDIRECTS, NoURL, url_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def place_of(target: str, module: ProbeModule, trust_context: TrustContext) -> P
 def _address(target: str, module: ProbeModule) -> tuple[str, int, str]:
     """Return host, port and path of a URL, of `host:port`, or of `host` where the module knows the port."""
     if "://" in target:
-        place = place_at(quote(target, _IN_URL))
-        if isinstance(place, NoPlace):
+        place = url_parts(quote(target, _IN_URL))
+        if isinstance(place, NoURL):
             raise ValueError(place.why)
         return place.host, place.port, place.target
     if module.default_port is not None:

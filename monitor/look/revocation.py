@@ -32,7 +32,7 @@ from monitor.state.revocation import issued_pairs
 from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
 from probes.certificate import Certificate
-from probes.http.download import Refused, Terms, download
+from probes.http.download import DownloadTerms, Refused, download
 from probes.http.exchange import Response
 from probes.judge.client import View
 from probes.revocation.evidence import Evidence, answers_about
@@ -322,7 +322,7 @@ def _recall_all(sources: Iterable[AnswerSource], now: float) -> None:
         each.recall(now)
 
 
-def terms_of(fetching: Fetching) -> Terms:
+def terms_of(fetching: Fetching) -> DownloadTerms:
     """Return the terms of each download: public addresses at the ports of the web, and those that are allowed."""
 
     def permits(address: str, port: int) -> bool:
@@ -330,7 +330,7 @@ def terms_of(fetching: Fetching) -> Terms:
             return True
         return any(each.covers(address, port) for each in fetching.allow)
 
-    return Terms(permits, fetching.largest * 1024 * 1024, fetching.timeout, fetching.proxy)
+    return DownloadTerms(permits, fetching.largest * 1024 * 1024, fetching.timeout, fetching.proxy)
 
 
 def _issuers(named: Iterable[Naming]) -> Mapping[str, tuple[Certificate, ...]]:

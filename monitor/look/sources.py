@@ -20,7 +20,7 @@ from config.text import Log, Printable, printable, sentence
 from monitor.look.list_cache import MOST_IN_ALL, FetchedFrom, FetchedList, ListCache
 from probes.certificate import Certificate
 from probes.container.registry import open_unsealed
-from probes.http.exchange import Request, Response
+from probes.http.exchange import HTTPRequest, Response
 from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.ocsp import OCSPAnswer, OCSPStatus, ocsp_answer
 from probes.revocation.crl import MOST_LISTS, RevocationList, lists_in
@@ -69,16 +69,16 @@ class ListSource:
         """Its name in sentences."""
         return sentence("the revocation list at {}", printable(self.url, 200))
 
-    def request(self) -> Request:
+    def request(self) -> HTTPRequest:
         """Return a request that is answered shortly where the list is the same as before (RFC 9110, 13)."""
         if self.held is None:
-            return Request()
+            return HTTPRequest()
         headers: list[tuple[str, str]] = []
         if self.held.origin.etag is not None:
             headers.append(("If-None-Match", self.held.origin.etag))
         if self.held.origin.modified is not None:
             headers.append(("If-Modified-Since", formatdate(self.held.origin.modified, usegmt=True)))
-        return Request(tuple(headers))
+        return HTTPRequest(tuple(headers))
 
     def read(self, answer: Response, now: float) -> FetchedList | Printable:
         """Return the list that an answer gives, or why it gives none; the list is on disk then."""
@@ -170,9 +170,9 @@ class AnswerSource:
         if isinstance(told, OCSPAnswer) and not told.why_no_proof(now) and told.status is not OCSPStatus.UNKNOWN:
             self.held, self.answer, self.at = der, told, min(at, now)
 
-    def request(self) -> Request:
+    def request(self) -> HTTPRequest:
         """Return the question, as a POST (RFC 6960, A.1)."""
-        return Request((("Content-Type", "application/ocsp-request"),), question(self.certificate, self.issuer))
+        return HTTPRequest((("Content-Type", "application/ocsp-request"),), question(self.certificate, self.issuer))
 
     def read(self, answer: Response, now: float) -> tuple[bytes, OCSPAnswer] | Printable:
         """Return the answer, or why there is none that proves anything."""

@@ -14,8 +14,8 @@ from config.address import is_ip_address
 from config.model import Endpoint, Proxy
 from config.text import Printable, printable, sentence
 from probes.http.drive import why_no_answer
-from probes.http.exchange import Exchange, NoResponse, Request, Response
-from probes.http.url import MOST_REDIRECTS, REDIRECTS, NoPlace, Place, place_at
+from probes.http.exchange import Exchange, HTTPRequest, NoResponse, Response
+from probes.http.url import MOST_REDIRECTS, REDIRECTS, NoURL, URLParts, url_parts
 from probes.observation import Unreachable
 from probes.tls.drive import MOST_ADDRESSES, converse, handshake_with, resolve
 from probes.tls.own_files import NOTHING
@@ -25,7 +25,7 @@ Permits = Callable[[str, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class DownloadTerms:
     """The terms of a download."""
 
     permits: Permits
@@ -44,7 +44,7 @@ class Refused:
     why: Printable
 
 
-async def download(url: str, terms: Terms, request: Request) -> Response | Refused:
+async def download(url: str, terms: DownloadTerms, request: HTTPRequest) -> Response | Refused:
     """Return the answer of the server at `url`, or why there is none.
 
     Redirects of a GET are followed, each under the terms; another host is not told the headers of the request.
@@ -55,8 +55,8 @@ async def download(url: str, terms: Terms, request: Request) -> Response | Refus
     deadline = loop.time() + terms.seconds
     request = replace(request, keeps=terms.most)
     for _ in range(MOST_REDIRECTS + 1):
-        place = place_at(url)
-        if isinstance(place, NoPlace):
+        place = url_parts(url)
+        if isinstance(place, NoURL):
             return Refused(place.why)
         answer = await _ask(place, terms, request, deadline)
         if isinstance(answer, NoResponse):
@@ -70,13 +70,15 @@ async def download(url: str, terms: Terms, request: Request) -> Response | Refus
             url = urljoin(place.url, answer.location)
         except ValueError:
             return Refused(sentence("{} redirects to no URL", printable(place.authority)))
-        if isinstance(next_place := place_at(url), Place) and next_place.host != place.host:
+        if isinstance(next_place := url_parts(url), URLParts) and next_place.host != place.host:
             # They are about what the other host has.
             request = replace(request, headers=())
     return Refused(sentence("{}: more than {} redirects", printable(url, 200), MOST_REDIRECTS))
 
 
-async def _ask(place: Place, terms: Terms, request: Request, deadline: float) -> Response | NoResponse | Refused:
+async def _ask(
+    place: URLParts, terms: DownloadTerms, request: HTTPRequest, deadline: float
+) -> Response | NoResponse | Refused:
     """Ask at the first address that answers."""
     through = terms.proxy
     if is_ip_address(place.host) and not terms.permits(place.host, place.port):
@@ -97,14 +99,14 @@ async def _ask(place: Place, terms: Terms, request: Request, deadline: float) ->
     return answer
 
 
-def _not_permitted(place: Place) -> Refused:
+def _not_permitted(place: URLParts) -> Refused:
     return Refused(
         sentence("{} is at an address that revocation.fetch.allow does not have", printable(place.authority))
     )
 
 
 async def _ask_at(  # noqa: PLR0917 (each is of one request)
-    address: str, port: int, place: Place, terms: Terms, request: Request, deadline: float
+    address: str, port: int, place: URLParts, terms: DownloadTerms, request: HTTPRequest, deadline: float
 ) -> Response | NoResponse:
     loop = asyncio.get_running_loop()
     handshake, target = None, place.target

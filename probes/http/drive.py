@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from config.model import Endpoint
-from probes.http.exchange import JUST_ASKING, MOST_BODY, Exchange, NoResponse, Request, Response, Times
+from probes.http.exchange import JUST_ASKING, MOST_BODY, Exchange, HTTPRequest, NoResponse, Response, Times
 from probes.http.url import authority
 from probes.observation import Presented
 from probes.tls.drive import converse_with, handshake_with, why_of
@@ -42,7 +42,7 @@ async def fetch(
     begun = loop.time()
     deadline = begun + max(0.0, seconds)
     own = await own_files(endpoint, deadline)
-    request = Request(keeps=MOST_BODY) if keeps_body else JUST_ASKING
+    request = HTTPRequest(keeps=MOST_BODY) if keeps_body else JUST_ASKING
 
     def begin() -> Exchange:
         handshake = handshake_with(endpoint, address, own, goes_on=True) if secured else None

@@ -69,7 +69,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HTTPRequest:
     """The things that a request asks for, beside its target."""
 
     headers: tuple[tuple[str, str], ...] = ()
@@ -80,7 +80,7 @@ class Request:
     """The most bytes of the answer's body, which is kept: with more, there is no answer. None where it is not kept."""
 
 
-JUST_ASKING: Final = Request()
+JUST_ASKING: Final = HTTPRequest()
 
 
 class Exchange:
@@ -92,7 +92,7 @@ class Exchange:
         host: str,
         target: str,
         clock: Callable[[], float],
-        request: Request = JUST_ASKING,
+        request: HTTPRequest = JUST_ASKING,
     ) -> None:
         """Ask `host`, as it stands in a Host header, for `target`: a path and perhaps a query, of a proxy a URL.
 

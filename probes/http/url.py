@@ -21,7 +21,7 @@ PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class URLParts:
     """The parts of a URL."""
 
     scheme: str
@@ -42,7 +42,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class NoPlace:
+class NoURL:
     """A text is no URL that may be asked, and why, a clause."""
 
     why: Printable
@@ -54,20 +54,20 @@ def authority(host: str, port: int, scheme: str) -> str:
     return bare if port == PORTS[scheme] else join_address(host, port)
 
 
-def place_at(url: str) -> Place | NoPlace:
+def url_parts(url: str) -> URLParts | NoURL:
     """Return the parts of an HTTP or HTTPS URL."""
     shown = printable(url, 200)
     if len(url) > LONGEST_URL or not url.isascii() or not url.isprintable() or " " in url:
-        return NoPlace(sentence("{} is no URL", shown))
+        return NoURL(sentence("{} is no URL", shown))
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return NoPlace(sentence("{} is no URL", shown))
+        return NoURL(sentence("{} is no URL", shown))
     host = parts.hostname or ""
     if parts.scheme not in PORTS:
-        return NoPlace(sentence("{} is not at http:// or https://", shown))
+        return NoURL(sentence("{} is not at http:// or https://", shown))
     if not (is_dns_name(host) or is_ip_address(host)) or "%" in host or "@" in parts.netloc:
-        return NoPlace(sentence("{} names no host", shown))
+        return NoURL(sentence("{} names no host", shown))
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Place(parts.scheme, host, PORTS[parts.scheme] if port is None else port, target)
+    return URLParts(parts.scheme, host, PORTS[parts.scheme] if port is None else port, target)

@@ -42,7 +42,7 @@ _RENEGOTIATION: Final = 0xFF01
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class ClientProposal:
     """What a ClientHello offers, by numbers."""
 
     version: str
@@ -84,7 +84,7 @@ class Unclear:
 Choice = Chosen | TurnedAway | Unclear
 
 
-def client_hello(proposal: Proposal, server_name: str, random: bytes, alpn: bytes = b"") -> bytes:
+def client_hello(proposal: ClientProposal, server_name: str, random: bytes, alpn: bytes = b"") -> bytes:
     """Return the record with a ClientHello; `random` are 32 bytes, `alpn` is the protocol that is offered (RFC 7301).
 
     For TLS 1.3 it has no key share, so that the server answers with the group that it wants (RFC 8446, 4.2.8).
@@ -100,7 +100,7 @@ def client_hello(proposal: Proposal, server_name: str, random: bytes, alpn: byte
     return bytes([_HANDSHAKE]) + _two(0x0300 if oldest else 0x0301) + _sized(2, message)
 
 
-def _extensions(proposal: Proposal, server_name: str, alpn: bytes, *, modern: bool) -> Iterator[bytes]:
+def _extensions(proposal: ClientProposal, server_name: str, alpn: bytes, *, modern: bool) -> Iterator[bytes]:
     if is_dns_name(server_name):
         yield _extension(_SERVER_NAME, _sized(2, b"\x00" + _sized(2, server_name.encode("ascii"))))
     if alpn:
@@ -132,7 +132,7 @@ def _extension(kind: int, content: bytes) -> bytes:
 class Hello:
     """The client's side of one conversation: a ClientHello, and the server's choice."""
 
-    def __init__(self, proposal: Proposal, server_name: str, random: bytes, alpn: bytes = b"") -> None:
+    def __init__(self, proposal: ClientProposal, server_name: str, random: bytes, alpn: bytes = b"") -> None:
         """`random` are 32 bytes, and `alpn` is the protocol that is offered."""
         self.outcome: Choice | None = None
         self._received = 0

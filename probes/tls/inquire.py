@@ -16,12 +16,12 @@ from config.vocabulary import TLSVersion
 from probes.tls.drive import ALPN, converse_with, why_of
 from probes.tls.hello import Choice, Hello, Unclear
 from probes.tls.own_files import OwnFiles, own_files
-from probes.tls.preamble.behind import Behind, Spoken
+from probes.tls.preamble.behind import Behind, TLSTalk
 from probes.tls.preamble.registry import preamble_to
 from probes.tls.signature import SignedHandshake
 from probes.tls.support import Supported, questions, with_signature
 
-T = TypeVar("T", bound=Spoken)
+T = TypeVar("T", bound=TLSTalk)
 
 _ENDED: Final = frozenset({errno.ECONNRESET, errno.EPIPE})
 """So some servers end a connection with a client from whom they take nothing."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from config.text import Printable, harmless, sentence
 from config.vocabulary import TLSVersion
-from probes.tls.hello import Choice, Chosen, Proposal, Unclear
+from probes.tls.hello import Choice, Chosen, ClientProposal, Unclear
 from probes.tls.names import (
     CURVES,
     GROUPS,
@@ -72,9 +72,9 @@ class Supported:
 
 _HYBRID: Final = frozenset(HYBRID_GROUPS.values())
 
-Questions = Generator[Proposal, Choice, tuple[tuple[SupportedVersion, ...], tuple[Printable, ...]]]
+Questions = Generator[ClientProposal, Choice, tuple[tuple[SupportedVersion, ...], tuple[Printable, ...]]]
 """Yields what is to be offered, takes the choice of the server, returns what it takes and why that may not be all."""
-_Part = Generator[Proposal, Choice, SupportedVersion | None]
+_Part = Generator[ClientProposal, Choice, SupportedVersion | None]
 
 
 def questions() -> Questions:
@@ -136,11 +136,11 @@ class _OneVersion:
             tuple(map(_scheme, dict.fromkeys(self._signatures))),
         )
 
-    def _ask_for_suites(self, batch: Sequence[int], groups: tuple[int, ...]) -> Generator[Proposal, Choice, bool]:
+    def _ask_for_suites(self, batch: Sequence[int], groups: tuple[int, ...]) -> Generator[ClientProposal, Choice, bool]:
         """Return whether nothing more can be said of the version."""
         left = list(batch)
         while left:
-            chosen = yield from self._ask(Proposal(self._version, tuple(left), groups))
+            chosen = yield from self._ask(ClientProposal(self._version, tuple(left), groups))
             if chosen is None:
                 return self.unclear is not None
             if chosen.suite not in left:
@@ -150,7 +150,7 @@ class _OneVersion:
             self._suites.append(chosen.suite)
         return False
 
-    def _ask_for_groups(self, groups: Sequence[int]) -> Generator[Proposal, Choice, None]:
+    def _ask_for_groups(self, groups: Sequence[int]) -> Generator[ClientProposal, Choice, None]:
         suites = tuple(each for each in self._suites if self._modern or is_on_curve(SUITES[each]))
         if not suites:
             return
@@ -159,7 +159,7 @@ class _OneVersion:
         while left and self.unclear is None:
             # An EC key is taken before TLS 1.3 only where its own curve is offered, too: so that stays, at the end.
             kept = tuple(found) if beside else ()
-            chosen = yield from self._ask(Proposal(self._version, suites, (*left, *kept)))
+            chosen = yield from self._ask(ClientProposal(self._version, suites, (*left, *kept)))
             group = None if chosen is None else chosen.group
             if group is not None and group in left:
                 left.remove(group)
@@ -169,7 +169,7 @@ class _OneVersion:
             else:
                 beside = True
 
-    def _ask(self, proposal: Proposal) -> Generator[Proposal, Choice, Chosen | None]:
+    def _ask(self, proposal: ClientProposal) -> Generator[ClientProposal, Choice, Chosen | None]:
         """Return the choice, where it is of this version, and note all that it says."""
         choice = yield proposal
         if isinstance(choice, Unclear):

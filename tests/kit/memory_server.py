@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
 from monitor.lab.ca import Issued
-from probes.tls.hello import Choice, Hello, Proposal
+from probes.tls.hello import Choice, ClientProposal, Hello
 from probes.tls.support import Supported, SupportedVersion, questions
 
 _FLIGHT: Final = 1 << 20
@@ -54,7 +54,7 @@ def with_ml_dsa() -> SSL.Context:
     return context
 
 
-def ask(context: SSL.Context, proposal: Proposal, server_name: str = "www.example.com") -> Choice:
+def ask(context: SSL.Context, proposal: ClientProposal, server_name: str = "www.example.com") -> Choice:
     """Return the choice of a server with that context."""
     hello = Hello(proposal, server_name, os.urandom(32))
     server = SSL.Connection(context, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.listening import ListeningSocket, Place, control_group, listening, open_ports, place_of
+from probes.listening import ListeningSocket, ProcessPlace, control_group, listening, open_ports, place_of
 
 HEADING = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
@@ -39,22 +39,22 @@ def test_a_table_of_the_kernel_is_read(family: socket.AddressFamily, text: str, 
 @pytest.mark.parametrize(
     ("text", "place", "unit"),
     [
-        ("0::/system.slice/nginx.service\n", Place.SYSTEM, "nginx.service"),
-        ("0::/system.slice/system-postfix.slice/postfix@-.service\n", Place.SYSTEM, "postfix@-.service"),
-        ("1:name=systemd:/system.slice/apache2.service\n0::/\n", Place.SYSTEM, "apache2.service"),
-        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service\n", Place.USER, None),
-        ("0::/user.slice/user-0.slice/session-1.scope\n", Place.USER, None),
-        ("0::/system.slice/docker-0123456789ab.scope\n", Place.ELSEWHERE, None),
-        ("0::/machine.slice/libpod-0123.scope/container\n", Place.ELSEWHERE, None),
-        ("0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-1.scope\n", Place.ELSEWHERE, None),
-        ("0::/lxc.payload.web/system.slice/nginx.service\n", Place.ELSEWHERE, None),
-        ("0::/\n", Place.HOST, None),
-        ("0::/init.scope\n", Place.HOST, None),
-        ("", Place.HOST, None),
+        ("0::/system.slice/nginx.service\n", ProcessPlace.SYSTEM, "nginx.service"),
+        ("0::/system.slice/system-postfix.slice/postfix@-.service\n", ProcessPlace.SYSTEM, "postfix@-.service"),
+        ("1:name=systemd:/system.slice/apache2.service\n0::/\n", ProcessPlace.SYSTEM, "apache2.service"),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service\n", ProcessPlace.USER, None),
+        ("0::/user.slice/user-0.slice/session-1.scope\n", ProcessPlace.USER, None),
+        ("0::/system.slice/docker-0123456789ab.scope\n", ProcessPlace.ELSEWHERE, None),
+        ("0::/machine.slice/libpod-0123.scope/container\n", ProcessPlace.ELSEWHERE, None),
+        ("0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-1.scope\n", ProcessPlace.ELSEWHERE, None),
+        ("0::/lxc.payload.web/system.slice/nginx.service\n", ProcessPlace.ELSEWHERE, None),
+        ("0::/\n", ProcessPlace.HOST, None),
+        ("0::/init.scope\n", ProcessPlace.HOST, None),
+        ("", ProcessPlace.HOST, None),
     ],
 )
 def test_a_control_group_tells_the_unit_of_the_system_and_what_is_elsewhere(
-    text: str, place: Place, unit: str | None
+    text: str, place: ProcessPlace, unit: str | None
 ) -> None:
     assert place_of(control_group(text)) == (place, unit)
 

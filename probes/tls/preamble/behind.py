@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from probes.tls.preamble.talk import MOST_BYTES, Agreed, Declined, Preamble
 
 
-class Spoken(Protocol):
+class TLSTalk(Protocol):
     """The client's side of a conversation in TLS."""
 
     @property
@@ -21,7 +21,7 @@ class Spoken(Protocol):
         """Take bytes from the server, return those for it."""
 
 
-T = TypeVar("T", bound=Spoken)
+T = TypeVar("T", bound=TLSTalk)
 
 
 class Behind(Generic[T]):

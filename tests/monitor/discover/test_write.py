@@ -15,18 +15,16 @@ from config.text import Printable
 from config.vocabulary import EndpointProtocol, KeyKind, ServerSoftware
 from monitor.discover.lineages import Lineage, LineageClient, lineage_of, lineages, trusted_stores
 from monitor.discover.services import SERVES, FoundUnit, find_test, find_unit
-from monitor.discover.survey import FoundPort, FoundSite, ServedAt, Survey
+from monitor.discover.survey import FoundPort, FoundSite, SeenAt, Survey
 from monitor.discover.write import draft, text_of
 from probes.certificate import certificate
-from probes.listening import Holder, ListeningSocket, Place
+from probes.listening import Holder, ListeningSocket, ProcessPlace
 from probes.server_config.files import HostFiles
 from probes.server_config.terms import CertificateFiles, ConfiguredListener, ConfiguredSite
 from tests.kit.authority import fresh
 
 LEAF = certificate(fresh().der())
-AT = ServedAt(
-    "127.0.0.1", 443, EndpointProtocol.TLS, proxy_protocol=False, server_name="www.example.com", key_type=None
-)
+AT = SeenAt("127.0.0.1", 443, EndpointProtocol.TLS, proxy_protocol=False, server_name="www.example.com", key_type=None)
 NGINX = ServerSoftware.NGINX
 
 
@@ -34,7 +32,7 @@ def site(path: str = "/etc/ssl/site", **other: object) -> FoundSite:
     files = CertificateFiles(f"{path}.crt", f"{path}.key")
     configured = ConfiguredSite(files, (ConfiguredListener("", 443),), (), "/etc/nginx/nginx.conf")
     found = FoundSite(
-        NGINX, configured, LEAF, FoundUnit("nginx.service"), "/etc/nginx/nginx.conf", (AT,), place=Place.SYSTEM
+        NGINX, configured, LEAF, FoundUnit("nginx.service"), "/etc/nginx/nginx.conf", (AT,), place=ProcessPlace.SYSTEM
     )
     return replace(found, **other)  # type: ignore[arg-type]
 
@@ -70,7 +68,7 @@ LINEAGE = Lineage(LineageClient.CERTBOT, CertificateFiles("/etc/letsencrypt/live
             site(site=ConfiguredSite(CertificateFiles("/a.jks", "/a.jks", is_keystore=True), (), (), "/x")),
             "it is a keystore, whose password is not known",
         ),
-        (site(place=Place.UNKNOWN, unit=FoundUnit(None, Printable("not seen"))), "not seen"),
+        (site(place=ProcessPlace.UNKNOWN, unit=FoundUnit(None, Printable("not seen"))), "not seen"),
     ],
 )
 def test_what_certvigil_may_not_change_is_a_component_without_a_service(
@@ -96,8 +94,8 @@ def test_no_key_is_written_that_others_than_root_could_have_named(key: str, tmp_
     assert "neither its key nor its chain is written" in text
 
 
-@pytest.mark.parametrize("place", [Place.USER, Place.ELSEWHERE])
-def test_what_is_elsewhere_is_reported_and_never_written(place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [ProcessPlace.USER, ProcessPlace.ELSEWHERE])
+def test_what_is_elsewhere_is_reported_and_never_written(place: ProcessPlace, tmp_path: Path) -> None:
     socket = ListeningSocket("127.0.0.1", 443, 0, 1)
     port = FoundPort(socket, Holder(place, 7), EndpointProtocol.TLS, leaf=LEAF)
     config, text = written(
@@ -115,7 +113,7 @@ def test_a_file_is_in_one_component_and_names_do_not_clash(tmp_path: Path) -> No
 
 
 def test_a_site_that_nobody_serves_is_watched_alone(tmp_path: Path) -> None:
-    config, text = written(tmp_path, site(served_at=(), place=Place.UNKNOWN))
+    config, text = written(tmp_path, site(served_at=(), place=ProcessPlace.UNKNOWN))
     assert not config.components
     assert [each.patterns for each in config.watches] == [("/etc/ssl/site.crt",)]
     assert "/etc/ssl/site.crt of nginx is no component: no open port was seen to serve it" in text

@@ -16,8 +16,8 @@ from config.vocabulary import ProxyKind
 from monitor.lab.ca import Authority
 from monitor.lab.servers import LocalServer, write_site
 from monitor.look.revocation import terms_of
-from probes.http.download import Refused, Terms, download
-from probes.http.exchange import Request, Response
+from probes.http.download import DownloadTerms, Refused, download
+from probes.http.exchange import HTTPRequest, Response
 from tests.kit.list_server import ListServer, drip, flood, list_server, redirect, response
 from tests.kit.start import StartServer
 
@@ -29,7 +29,7 @@ def anywhere(_address: str, _port: int) -> bool:
 
 
 def fetch(url: str, permits: Callable[[str, int], bool] = anywhere, seconds: float = 5.0) -> Response | Refused:
-    return asyncio.run(download(url, Terms(permits, MOST, seconds), Request()))
+    return asyncio.run(download(url, DownloadTerms(permits, MOST, seconds), HTTPRequest()))
 
 
 def fetched(
@@ -41,7 +41,7 @@ def fetched(
     async def story() -> tuple[Response | Refused, ListServer]:
         async with list_server() as server:
             server.answers.update(answers(server))  # type: ignore[arg-type]
-            return await download(server.url(path), Terms(permits, MOST, seconds), Request()), server
+            return await download(server.url(path), DownloadTerms(permits, MOST, seconds), HTTPRequest()), server
 
     return asyncio.run(story())
 
@@ -66,16 +66,16 @@ def test_a_redirect_is_followed_and_a_circle_is_not() -> None:
 
 
 def test_a_redirect_takes_no_question_along_and_no_header_to_another_host() -> None:
-    async def story(request: Request) -> tuple[Response | Refused, list[str], list[str]]:
+    async def story(request: HTTPRequest) -> tuple[Response | Refused, list[str], list[str]]:
         async with list_server() as server, list_server() as other:
             server.answers |= {"/a": redirect("/b"), "/b": redirect(other.url("/c"))}
             other.answers["/c"] = response(b"x")
-            terms = Terms(anywhere, MOST, 5.0)
+            terms = DownloadTerms(anywhere, MOST, 5.0)
             answer = await download(server.url("/a"), terms, request)
             heads, elsewhere = ([head.lower() for _, head in each.requests] for each in (server, other))
             return answer, heads, elsewhere
 
-    conditional = Request((("If-None-Match", '"one"'),))
+    conditional = HTTPRequest((("If-None-Match", '"one"'),))
     answer, heads, elsewhere = asyncio.run(story(conditional))
     assert isinstance(answer, Response)
     assert answer.status == 200
@@ -153,12 +153,14 @@ def test_a_proxy_is_asked_for_the_url_and_resolves_its_name() -> None:
         async with list_server() as proxy:
             url = "http://crl.example.invalid/a.crl?x"
             proxy.answers[url] = response(b"list")
-            terms = Terms(lambda _address, _port: False, MOST, 5.0, Proxy(ProxyKind.HTTP, proxy.host, proxy.port))
-            answer = await download(url, terms, Request())
+            terms = DownloadTerms(
+                lambda _address, _port: False, MOST, 5.0, Proxy(ProxyKind.HTTP, proxy.host, proxy.port)
+            )
+            answer = await download(url, terms, HTTPRequest())
             assert isinstance(answer, Response)
             assert answer.body == b"list"
             assert "crl.example.invalid\r\n" in proxy.requests[0][1]
-            direct = await download("http://127.0.0.1/secret", terms, Request())
+            direct = await download("http://127.0.0.1/secret", terms, HTTPRequest())
             assert isinstance(direct, Refused)
             assert len(proxy.requests) == 1
 

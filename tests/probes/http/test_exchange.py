@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from probes.http.exchange import MOST_CHUNKS, Exchange, NoResponse, Request, Response
+from probes.http.exchange import MOST_CHUNKS, Exchange, HTTPRequest, NoResponse, Response
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -14,7 +14,7 @@ def chunks(size: int, number: int) -> bytes:
 
 
 def asked(answer: bytes, keeps: int | None) -> Response | NoResponse | None:
-    exchange = Exchange(None, "www.example.com", "/", lambda: 0.0, Request(keeps=keeps))
+    exchange = Exchange(None, "www.example.com", "/", lambda: 0.0, HTTPRequest(keeps=keeps))
     exchange.start()
     exchange.receive(answer)
     return exchange.outcome

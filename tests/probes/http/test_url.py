@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from probes.http.url import NoPlace, place_at
+from probes.http.url import NoURL, url_parts
 
 
 @pytest.mark.parametrize(
@@ -22,5 +22,5 @@ from probes.http.url import NoPlace, place_at
     ],
 )
 def test_a_url_is_taken_apart(url: str, there: str | None) -> None:
-    place = place_at(url)
-    assert (None if isinstance(place, NoPlace) else place.url) == there
+    place = url_parts(url)
+    assert (None if isinstance(place, NoURL) else place.url) == there

@@ -11,7 +11,7 @@ from OpenSSL import SSL
 
 from config.vocabulary import TLSVersion
 from monitor.lab.ca import Authority, Issued, KeyType
-from probes.tls.hello import MOST_BYTES, Chosen, Hello, Proposal, TurnedAway, Unclear
+from probes.tls.hello import MOST_BYTES, Chosen, ClientProposal, Hello, TurnedAway, Unclear
 from probes.tls.names import CURVES, GROUPS, SIGNATURES, SUITES, SUITES_1_3
 from probes.tls.preamble.behind import Behind
 from probes.tls.preamble.talk import MOST_BYTES as MOST_IN_CLEAR
@@ -19,8 +19,8 @@ from probes.tls.preamble.talk import OneAnswer, agreed
 from tests.kit.memory_server import ask, context_of
 
 RANDOM = bytes(range(32))
-MODERN = Proposal(TLSVersion.TLS1_3, tuple(SUITES_1_3), tuple(GROUPS))
-OLDER = Proposal(TLSVersion.TLS1_2, tuple(SUITES), tuple(CURVES))
+MODERN = ClientProposal(TLSVersion.TLS1_3, tuple(SUITES_1_3), tuple(GROUPS))
+OLDER = ClientProposal(TLSVersion.TLS1_2, tuple(SUITES), tuple(CURVES))
 ALERT = bytes.fromhex("15030300020228")
 
 
@@ -29,7 +29,7 @@ def issued() -> Issued:
     return Authority.root("Root").issue("www.example.com", key=KeyType.P256)
 
 
-def hello(proposal: Proposal = OLDER) -> Hello:
+def hello(proposal: ClientProposal = OLDER) -> Hello:
     return Hello(proposal, "www.example.com", RANDOM)
 
 
@@ -87,7 +87,7 @@ def test_a_server_that_takes_nothing_of_it_turns_it_away_with_its_alert(issued: 
     context = context_of(issued)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     assert ask(context, OLDER) == TurnedAway(70)
-    nothing = Proposal(TLSVersion.TLS1_3, tuple(SUITES_1_3), (22,))
+    nothing = ClientProposal(TLSVersion.TLS1_3, tuple(SUITES_1_3), (22,))
     assert ask(context, nothing) == TurnedAway(40)
 
 

@@ -14,7 +14,7 @@ from config.text import Printable
 from config.vocabulary import Code, Severity, TLSVersion
 from monitor.lab.ca import Authority, Issued, KeyType
 from probes.judge.tls import SUPPORTED, judge_supported
-from probes.tls.hello import Choice, Chosen, Proposal, TurnedAway, Unclear
+from probes.tls.hello import Choice, Chosen, ClientProposal, TurnedAway, Unclear
 from probes.tls.names import GROUPS, SUITES, SUITES_1_3, VERSIONS
 from probes.tls.support import Supported, SupportedVersion, questions
 from tests.kit.memory_server import by_version, context_of, everything, with_ml_dsa
@@ -80,7 +80,7 @@ class Model:
         self.version, self.suites, self.groups = version, suites, groups
         self.asked = 0
 
-    def choose(self, proposal: Proposal) -> Choice:
+    def choose(self, proposal: ClientProposal) -> Choice:
         self.asked += 1
         suite = next((each for each in self.suites if each in proposal.suites), None)
         group = next((each for each in self.groups if each in proposal.groups), None)
@@ -123,7 +123,7 @@ def test_a_modelled_server_of_an_old_version_is_found_as_it_is(suites: list[int]
 @given(st.lists(st.integers(0, 0xFFFF), min_size=1), st.sampled_from(sorted(VERSIONS.values())))
 def test_no_server_makes_the_questions_endless(chosen: list[int], version: int) -> None:
     class Liar(Model):
-        def choose(self, proposal: Proposal) -> Choice:
+        def choose(self, proposal: ClientProposal) -> Choice:
             self.asked += 1
             number = chosen[self.asked % len(chosen)]
             suite = proposal.suites[number % len(proposal.suites)] if number & 1 else number
@@ -136,7 +136,7 @@ def test_no_server_makes_the_questions_endless(chosen: list[int], version: int) 
 
 def test_a_server_that_cannot_be_reached_meanwhile_is_unclear_and_not_said_to_take_less() -> None:
     class Fading(Model):
-        def choose(self, proposal: Proposal) -> Choice:
+        def choose(self, proposal: ClientProposal) -> Choice:
             return super().choose(proposal) if self.asked < 2 else Unclear(Printable("does not answer in time"))
 
     found, unclear = answers(Fading(TLSVersion.TLS1_3, (0x1301, 0x1302, 0x1303), (29,)))
