@@ -171,8 +171,7 @@ class RevocationFetcher:
     async def _go_by(self, named: Sequence[Naming], fetching: Fetching | None) -> None:
         """Ask exactly the sources that are named, and that the configuration lets be asked."""
         made: dict[str, Source] = {}
-        for each in named if fetching is not None else ():
-            source = self._source(each, fetching) if fetching is not None else None
+        for source in () if fetching is None else (self._source(each, fetching) for each in named):
             if source is not None:
                 made.setdefault(source.key, source)
         # Those that are asked already go on being asked.
@@ -259,8 +258,10 @@ class RevocationFetcher:
         if self._sources.get(source.key) is not source:
             return
         try:
-            self._learn(source, outcome)
+            changed = self._learn(source, outcome)
             self._show()
+            if changed:
+                self._hasten(self._concerned(source))
         finally:
             # Whatever happens, it is asked again.
             self._rounds.hasten([source.key], time.monotonic() + self._pause(source))
@@ -277,20 +278,20 @@ class RevocationFetcher:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._worker, _read, source, answer, time.time())
 
-    def _learn(self, source: Source, outcome: object) -> None:
+    def _learn(self, source: Source, outcome: object) -> bool:
+        """Take up the outcome of a request; return whether the source has something else to tell now."""
         if isinstance(outcome, str):
             source.failures, source.why = source.failures + 1, harmless(outcome)
             level = logging.WARNING if source.failures == TOLD_AFTER else logging.DEBUG
             log.log(level, "%s cannot be had: %s", source.shown, source.why)
             self._fetched(LookOutcome.FAILED)
-            return
+            return False
         source.failures, source.why = 0, Printable("")
         changed = source.keep(outcome)  # type: ignore[arg-type]
         self._fetched(LookOutcome.CHANGED if changed else LookOutcome.UNCHANGED)
         if changed:
             log.debug("fetched %s", source.shown)
-            self._show()
-            self._hasten(self._concerned(source))
+        return changed
 
     def _bytes_beside(self, source: Source) -> int:
         return sum(
