@@ -17,8 +17,8 @@ from probes.server_config.files import HostFiles
 from probes.server_config.lines import TOO_MUCH, Expansion, listener
 from probes.server_config.terms import CertificateFiles, ConfiguredListener, ServerReading
 
-_MAIN: Final = ("/etc/apache2/apache2.conf", "/etc/httpd/conf/httpd.conf")
 _ROOTS: Final = {"/etc/apache2/apache2.conf": "/etc/apache2", "/etc/httpd/conf/httpd.conf": "/etc/httpd"}
+"""The directory of relative paths, by the file with which Apache begins."""
 _ENVIRONMENT: Final = {"APACHE_CONFDIR": "/etc/apache2", "APACHE_LOG_DIR": "/var/log/apache2", "APACHE_RUN_DIR": ""}
 """What Debian's /etc/apache2/envvars sets."""
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
@@ -52,11 +52,9 @@ class _Host:
 def read(files: HostFiles) -> ServerReading:
     """Return all sites of Apache."""
     reading = ServerReading()
-    for given in _MAIN:
-        main = files.located(given)
-        if files.exists(main):
-            reading.main.append(main)
-            reader = _Reader(files, reading, _ROOTS[given], _Host(main))
+    for given, root in _ROOTS.items():
+        for main in reading.begins(files, [given]):
+            reader = _Reader(files, reading, root, _Host(main))
             reader.file(main, 0)
             reader.conclude()
     return reading

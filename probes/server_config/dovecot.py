@@ -57,13 +57,10 @@ _Path = tuple[str, ...]
 def read(files: HostFiles) -> ServerReading:
     """Return all sites of Dovecot."""
     reading = ServerReading()
-    main = files.located(_MAIN)
-    if not files.exists(main):
-        return reading
-    reading.main.append(main)
-    reader = _Reader(files, reading)
-    reader.file(main, (), 0)
-    reader.conclude(main)
+    for main in reading.begins(files, [_MAIN]):
+        reader = _Reader(files, reading)
+        reader.file(main, (), 0)
+        reader.conclude(main)
     return reading
 
 

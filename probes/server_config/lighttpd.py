@@ -51,9 +51,7 @@ class _Settings:
 def read(files: HostFiles) -> ServerReading:
     """Return all sites of lighttpd."""
     reading = ServerReading()
-    main = files.located(_MAIN)
-    if files.exists(main):
-        reading.main.append(main)
+    for main in reading.begins(files, [_MAIN]):
         reader = _Reader(files, reading, main)
         reader.file(main, _Scope(), 0)
         reader.conclude()

@@ -21,10 +21,8 @@ def read(files: HostFiles) -> ServerReading:
     reading = ServerReading()
     found: dict[str, str] = {}
     places: dict[str, str] = {}
-    for main in map(files.located, _MAIN):
-        if files.exists(main):
-            reading.main.append(main)
-            _take(files, main, found, places, 0)
+    for main in reading.begins(files, _MAIN):
+        _take(files, main, found, places, 0)
     if "ssl-cert" not in found or "ssl-key" not in found or "skip-networking" in found or "skip-ssl" in found:
         return reading
     data = found.get("datadir", "/var/lib/mysql")

@@ -44,10 +44,8 @@ class _Block:
 def read(files: HostFiles) -> ServerReading:
     """Return all sites of nginx."""
     reading = ServerReading()
-    for main in map(files.located, _MAIN):
-        if files.exists(main):
-            reading.main.append(main)
-            _Reader(files, reading, os.path.dirname(main)).file(main, [_Block("", main)], 0)
+    for main in reading.begins(files, _MAIN):
+        _Reader(files, reading, os.path.dirname(main)).file(main, [_Block("", main)], 0)
     return reading
 
 

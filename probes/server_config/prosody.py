@@ -71,13 +71,10 @@ class _Host:
 def read(files: HostFiles) -> ServerReading:
     """Return all sites of prosody."""
     reading = ServerReading()
-    main = files.located(_MAIN)
-    if not files.exists(main):
-        return reading
-    reading.main.append(main)
-    reader = _Reader(files, reading, main)
-    reader.file(main, 0)
-    reader.conclude()
+    for main in reading.begins(files, [_MAIN]):
+        reader = _Reader(files, reading, main)
+        reader.file(main, 0)
+        reader.conclude()
     return reading
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from config.text import Printable
 from config.vocabulary import EndpointProtocol
+from probes.server_config.files import HostFiles
 
 ANY_ADDRESS: Final = ""
 """The host of a listener on every address."""
@@ -66,6 +67,13 @@ class ServerReading:
     main: list[str] = field(default_factory=list)
     """The files with which the server begins, where they are there."""
     _known: set[ConfiguredSite | NotUnderstood] = field(default_factory=set)
+
+    def begins(self, files: HostFiles, paths: Iterable[str]) -> Iterator[str]:
+        """Yield the files at these paths of the host with which the server begins, where they are there."""
+        for main in map(files.located, paths):
+            if files.exists(main):
+                self.main.append(main)
+                yield main
 
     def add(
         self, files: CertificateFiles, listeners: Iterable[ConfiguredListener], names: Iterable[str], file: str
