@@ -6,12 +6,12 @@ import hashlib
 import ipaddress
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Final
 from weakref import WeakValueDictionary
 
 from cryptography import x509
@@ -34,6 +34,7 @@ from probes.algorithm import (
     signature_strength,
 )
 from probes.encoding import Outline, key_algorithm, outline, plain_name, signature_algorithm
+from probes.fields import Fields
 from probes.reencoding import Reencoded, extensions_in, reencode, signed_part, version_of, with_extensions, without_key
 
 # A serial number below 1 is a fact to report, not a reason to write to the log at every look.
@@ -46,8 +47,6 @@ MOST_BYTES: Final = 256 * 1024
 
 _MOST_TRIED: Final = 64
 """Extensions that are tried one by one, where one of them cannot be decoded."""
-
-Fact = TypeVar("Fact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,18 +343,8 @@ def _extensions(known: Certificate) -> Extensions:
         return _NO_EXTENSIONS
 
 
-class _Fields:
-    """Decodes field by field, so that one bad field costs that field alone."""
-
-    def __init__(self) -> None:
-        self.failures: list[Printable] = []
-
-    def get(self, name: str, decode: Callable[[], Fact], otherwise: Fact) -> Fact:
-        try:
-            return decode()
-        except Exception as error:  # noqa: BLE001 (the library raises KeyError and exceptions without a common base)
-            self.failures.append(sentence("{} cannot be decoded: {}", harmless(name), _why(error)))
-            return otherwise
+def _fault(name: str, error: Exception) -> Printable:
+    return sentence("{} cannot be decoded: {}", harmless(name), _why(error))
 
 
 def _why(error: Exception) -> Printable:
@@ -456,7 +445,7 @@ def _extensions_fault(der: bytes) -> Exception | None:
 
 def _facts(der: bytes, parsed: x509.Certificate, parts: Outline) -> Certificate:
     """Return the facts that the library reads in a certificate whose bytes are `der`."""
-    fields = _Fields()
+    fields = Fields(_fault)
     found = fields.get("extensions", lambda: parsed.extensions, _NO_EXTENSIONS)
     extensions = {type(each.value): each.value for each in found}
     self_issued = parts.issuer == parts.subject
@@ -477,7 +466,7 @@ def _facts(der: bytes, parsed: x509.Certificate, parts: Outline) -> Certificate:
         signature_hash=fields.get("signature algorithm", lambda: harmless(_signature_hash(parsed)), nothing),
         is_ca=_is_ca(extensions, parsed, self_issued=self_issued),
         self_issued=self_issued,
-        failures=tuple(fields.failures),
+        failures=tuple(fields.faults),
     )
 
 

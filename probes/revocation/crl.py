@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
@@ -14,6 +14,7 @@ from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import RevocationReason
 from probes.certificate import Certificate
 from probes.encoding import INTEGER, DERError, element_end, encoded, enter, plain_name
+from probes.fields import Fields
 from probes.remembered import Remembered
 from probes.revocation.places import point_names
 
@@ -21,8 +22,6 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 """Of a list; the largest ones of public CAs have some tens of MiB."""
 MOST_LISTS: Final = 100
 """In one file, or in one answer of a server."""
-
-Fact = TypeVar("Fact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ def revocation_list(der: bytes) -> RevocationList:
         parsed = x509.load_der_x509_crl(der)
     except (DERError, IndexError, ValueError, TypeError, x509.InvalidVersion):
         raise ValueError("it is no revocation list in DER") from None
-    fields = _Fields()
+    fields = Fields(_fault)
     extensions = fields.get("extensions", lambda: parsed.extensions, x509.Extensions([]))
     known = {type(each.value): each.value for each in extensions}
     unknown = [each.oid.dotted_string for each in extensions if each.critical and each.oid not in _UNDERSTOOD]
@@ -228,18 +227,8 @@ _UNDERSTOOD: Final = frozenset(
 _OF_ENTRY: Final = frozenset({CRLEntryExtensionOID.CRL_REASON, CRLEntryExtensionOID.INVALIDITY_DATE})
 
 
-class _Fields:
-    """Decodes field by field, so that one bad field costs that field alone."""
-
-    def __init__(self) -> None:
-        self.faults: list[Printable] = []
-
-    def get(self, name: str, decode: Callable[[], Fact], otherwise: Fact) -> Fact:
-        try:
-            return decode()
-        except Exception:  # noqa: BLE001 (the library raises exceptions without a common base)
-            self.faults.append(sentence("its {} cannot be decoded", harmless(name)))
-            return otherwise
+def _fault(name: str, _error: Exception) -> Printable:
+    return sentence("its {} cannot be decoded", harmless(name))
 
 
 def _text(name: x509.Name) -> str:
