@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -24,6 +24,7 @@ from probes.certificate import Certificate
 from probes.judge.tls import SUPPORTED
 from probes.observation import Presented
 from probes.ocsp import OCSPAnswer, staple_of
+from probes.tls.support import SupportedVersion
 
 SHARDS: Final = 128
 
@@ -125,19 +126,22 @@ def _negotiated_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
 
 
 def _supported(state: TargetState) -> Iterator[tuple[str, object]]:
-    if state.supported is not None:
-        target = _target(state)
-        for one in state.supported.versions:
-            for cipher in one.suites:
-                yield f'{target},protocol="{escape(one.version)}",cipher="{escape(cipher)}"', 1
+    return _taken(state, "cipher", lambda one: one.suites)
 
 
 def _supported_groups(state: TargetState) -> Iterator[tuple[str, object]]:
+    return _taken(state, "group", lambda one: one.groups)
+
+
+def _taken(
+    state: TargetState, label: str, taken: Callable[[SupportedVersion], Iterable[str]]
+) -> Iterator[tuple[str, object]]:
+    """Yield a series for each thing that a server takes with a version of TLS."""
     if state.supported is not None:
         target = _target(state)
         for one in state.supported.versions:
-            for group in one.groups:
-                yield f'{target},protocol="{escape(one.version)}",group="{escape(group)}"', 1
+            for each in taken(one):
+                yield f'{target},protocol="{escape(one.version)}",{label}="{escape(each)}"', 1
 
 
 def _supported_allowed(state: TargetState) -> Iterator[tuple[str, object]]:
