@@ -6,7 +6,8 @@ import socket
 import socketserver
 import struct
 import threading
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import Any, Final, Self
 
@@ -126,3 +127,44 @@ class _PeerHandler(socketserver.BaseRequestHandler):
                 connection.sendall(_HANDSHAKE_RECORD)
                 while not peer.ending.wait(0.01):
                     connection.sendall(b"\2")
+
+
+HELLO: bytes = b"hello"
+"""Stands for what the client says next."""
+RESET: bytes = b"reset"
+HOLD: bytes = b"hold"
+"""Stands for nothing at all until the client leaves."""
+
+
+@contextmanager
+def playing(steps: Sequence[bytes]) -> Iterator[tuple[str, int]]:
+    """Serve one who plays these steps with everybody, and then leaves."""
+    with socket.create_server(free_address()) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with suppress(OSError), connection:
+                        connection.settimeout(5)
+                        for step in steps:
+                            _play(step, connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def _play(step: bytes, connection: socket.socket) -> None:
+    if step is HELLO or step is HOLD:
+        while connection.recv(65_536) and step is HOLD:
+            pass
+    elif step is RESET:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+    else:
+        connection.sendall(step)

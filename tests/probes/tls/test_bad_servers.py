@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,54 +11,12 @@ from cryptography import x509
 from config.model import Endpoint
 from config.vocabulary import EndpointProtocol, UnreachableReason
 from monitor.lab.ca import Authority
-from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, Site, write_site
 from tests.kit.drivers import DRIVERS, Look, by_uvloop
-from tests.kit.peers import Behaviour, HostilePeer
+from tests.kit.peers import HELLO, HOLD, RESET, Behaviour, HostilePeer, playing
 
 NAME = "www.example.com"
 OID = x509.ObjectIdentifier("1.3.6.1.4.1.55555.2")
-HELLO: bytes = b"hello"
-"""Stands for what the client says next."""
-RESET: bytes = b"reset"
-HOLD: bytes = b"hold"
-"""Stands for nothing at all until the client leaves."""
-
-
-@contextmanager
-def playing(steps: Sequence[bytes]) -> Iterator[tuple[str, int]]:
-    """Serve one who plays these steps with everybody, and then leaves."""
-    with socket.create_server(free_address()) as listener:
-
-        def serve() -> None:
-            with suppress(OSError):
-                while True:
-                    connection, _ = listener.accept()
-                    with suppress(OSError), connection:
-                        connection.settimeout(5)
-                        for step in steps:
-                            _play(step, connection)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield listener.getsockname()
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-def _play(step: bytes, connection: socket.socket) -> None:
-    if step is HELLO or step is HOLD:
-        while connection.recv(65_536) and step is HOLD:
-            pass
-    elif step is RESET:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.close()
-    else:
-        connection.sendall(step)
-
-
 PART = bytes.fromhex("160303003a020000360303") + bytes(9)
 """The first bytes of a record with a ServerHello, whose rest does not come."""
 SMTP = (b"220 it ESMTP\r\n", HELLO, b"250-it\r\n250 STARTTLS\r\n", HELLO)

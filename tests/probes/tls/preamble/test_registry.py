@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -14,10 +11,10 @@ import pytest
 from config.model import Endpoint
 from config.vocabulary import STARTTLS_PORTS, EndpointProtocol, UnreachableReason
 from monitor.lab.ca import Authority
-from monitor.lab.process import free_address
 from monitor.lab.servers import write_site
 from probes.tls.preamble.registry import NAMED_PREAMBLES, PREAMBLES, preamble_of
 from tests.kit.drivers import DRIVERS, by_blocking
+from tests.kit.peers import HELLO, playing
 from tests.kit.starttls_servers import DOMAIN, server_of
 
 PROGRAMS = {
@@ -69,30 +66,6 @@ def test_a_server_that_begins_in_the_clear_is_seen_as_any_other(
     }
 
 
-@contextmanager
-def saying(first: bytes, then: bytes) -> Iterator[tuple[str, int]]:
-    """Serve one who says something, hears something, says something else and leaves."""
-    with socket.create_server(free_address()) as listener:
-
-        def serve() -> None:
-            with suppress(OSError):
-                while True:
-                    connection, _ = listener.accept()
-                    with suppress(OSError), connection:
-                        connection.settimeout(5)
-                        connection.sendall(first)
-                        connection.recv(65_536)
-                        connection.sendall(then)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield listener.getsockname()
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
 @pytest.mark.parametrize(
     ("first", "then", "reason", "detail"),
     [
@@ -109,7 +82,7 @@ def saying(first: bytes, then: bytes) -> Iterator[tuple[str, int]]:
 def test_each_driver_says_why_tls_did_not_begin(
     first: bytes, then: bytes, reason: UnreachableReason, detail: str
 ) -> None:
-    with saying(first, then) as (host, port):
+    with playing((first, HELLO, then)) as (host, port):
         for by in DRIVERS:
             (failure,) = by(Endpoint("it", host, port, DOMAIN, protocol=EndpointProtocol.SMTP)).failures
             assert (failure.reason, failure.detail) == (reason, detail)
