@@ -25,9 +25,10 @@ from monitor.lab.servers import LocalServer, Nginx, Site, TLSSettings, write_sit
 from probes.encoding import encoded
 from tests.kit.asking_servers import AskingHAProxy, Asks
 from tests.kit.odd_certificates import ODDITIES, Oddity, ends, odd_certificate
+from tests.kit.packaged_servers import CATALINA, Tomcat
 from tests.kit.peers import HELLO, HOLD, RESET, Behaviour, HostilePeer, playing
 from tests.kit.responder import answer
-from tests.kit.starttls_servers import DOMAIN, server_of
+from tests.kit.starttls_servers import DOMAIN, EXIM, Exim, server_of
 
 P = EndpointProtocol
 Address = tuple[str, int]
@@ -258,6 +259,26 @@ def _speaks(protocol: EndpointProtocol, program: str) -> Row:
     return Row(serve, protocol, programs=(program,))
 
 
+def _exim() -> Row:
+    @contextmanager
+    def serve(on: Ground) -> Iterator[Address]:
+        place = on.place()
+        with Exim(f"{place}/server", [write_site(place, ISSUING.issue(DOMAIN))]) as server:
+            yield server.host, server.port
+
+    return Row(serve, P.SMTP, programs=(EXIM,))
+
+
+def _tomcat() -> Row:
+    @contextmanager
+    def serve(on: Ground) -> Iterator[Address]:
+        place = on.place()
+        with Tomcat(f"{place}/server", [write_site(place, ISSUING.issue(DOMAIN))]) as server:
+            yield server.host, server.port
+
+    return Row(serve, programs=(CATALINA,))
+
+
 _PART: Final = bytes.fromhex("160303003a020000360303") + bytes(9)
 _SMTP: Final = (b"220 it ESMTP\r\n", HELLO, b"250-it\r\n250 STARTTLS\r\n", HELLO)
 _OID: Final = x509.ObjectIdentifier("1.3.6.1.4.1.55555.2")
@@ -392,6 +413,8 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         **_SESSIONS,
         **_FAULTS,
         **{f"speaks {protocol}": _speaks(protocol, program) for protocol, program in _PROTOCOLS.items()},
+        "speaks smtp, Exim": _exim(),
+        "Tomcat": _tomcat(),
     }
 )
 """By a name in words."""
