@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Site, TLSSettings
-from tests.kit import forks
+from tests.kit import examples, forks
 from tests.kit.long import dealt
 from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.prometheus import Prometheus
@@ -44,13 +43,9 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) + 2
 
 
-# A machine that is busy makes no test wrong.
-settings.register_profile("certvigil", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("certvigil")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: only with --all")
+    examples.play(everything=config.getoption("--all"))
     if _runs_everything(config) and not hasattr(config, "workerinput") and config.getoption("numprocesses", None):
         forks.share()
     for line in _HOSTILE_CERTIFICATES:
