@@ -472,10 +472,16 @@ _KEY: Final = (
         meaning=(
             "Servers of different names use the same private key, and the certificate does not carry the names of all "
             "of them. Whoever takes the key from one of them can pose as the others. Servers of one name, the members "
-            "of a group, and a certificate that names each of them are no fault."
+            "of a group, and a certificate that names each of them are no fault. Of files that are found, it is a "
+            "notice: valid certificates for one key, where each has names that the other one has not."
         ),
         cure="give each server a key and a certificate of its own, or one certificate with the names of all of them",
-        hurts=_on(TargetKind.ENDPOINT, "nobody yet; whoever takes the key from one server can pose as the others"),
+        hurts=MappingProxyType(
+            {
+                TargetKind.ENDPOINT: "nobody yet; whoever takes the key from one server can pose as the others",
+                TargetKind.FILE: "nobody yet; whoever takes the key can pose as the servers of each certificate",
+            }
+        ),
         change=CuringChange.CERTIFICATE,
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,

@@ -210,6 +210,7 @@ def _revocation(settings: RevocationSettings) -> dict[str, Any]:
         "crls": fetch.crls,
         "ocsp": fetch.ocsp,
         "proxy": None if fetch.proxy is None else f"http://{join_address(fetch.proxy.host, fetch.proxy.port)}",
+        "proxy_credentials_file": None if fetch.proxy is None else fetch.proxy.credentials_file,
         "allow": _reaches(fetch.allow),
         "every": duration_text(fetch.every),
         "timeout": duration_text(fetch.timeout),

@@ -366,6 +366,9 @@ class FileMonitor:
         at = time.monotonic()
         unrest = self._unrest_of(target, observation, now, at)
         outcome = self._files.learn(observation, context, assessment, now, at - unrest.since)
+        for other in self._files.concerned(context):
+            if other in self._paths:
+                self._agenda.hasten(other, at + SOON)
         until = self._files.until(target.name)
         if until is not None and until - now < self.config.settings.rescan:
             self._agenda.schedule(target.name, at + until - now)

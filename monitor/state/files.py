@@ -13,6 +13,7 @@ from monitor.state.target import failure_of, learn, waive
 from monitor.state.trust import TrustContext
 from probes.assess import FileContext, file_facts, is_told_by_certificates
 from probes.finding import Assessment
+from probes.judge.sharing import FileKeys, servers_leaf
 from probes.observation import FileIdentity, FileObservation
 
 
@@ -33,7 +34,10 @@ class FileRegistry:
     def __init__(self, registry: TargetRegistry) -> None:
         self.registry = registry
         self._judged: dict[str, _JudgedFile] = {}
+        self._keys = FileKeys()
+        """By the names of targets."""
         registry.on_removal(lambda target: self._judged.pop(target, None))
+        registry.on_removal(lambda target: self._keys.note(target, None))
 
     def context(self, target: FileTarget) -> FileContext:
         """Return the context for a verdict on a file now."""
@@ -43,7 +47,16 @@ class FileRegistry:
             view=self.registry.trust_context.store_view(target.trust_store),
             last_known=state.presented if state else (),
             revocation=self.registry.revocations.about([state.presented] if state else ()),
+            sharing=self._keys.sharing(target.name),
         )
+
+    def concerned(self, context: FileContext) -> tuple[str, ...]:
+        """Return the files whose verdict may be another because the key of one is, or is not, that of others now."""
+        name = context.target.name
+        sharing = self._keys.sharing(name)
+        if sharing == context.sharing:
+            return ()
+        return (name, *dict.fromkeys(each.path for each in (*context.sharing, *sharing)))
 
     def is_judged(self, context: FileContext, now: float) -> bool:
         """Whether the last verdict still holds in `context`."""
@@ -96,6 +109,7 @@ class FileRegistry:
             lists=observation.lists,
             waits=partial(awaits_rest, left_alone=left_alone, settle=registry.config.settings.settle, now=now),
         )
+        self._keys.note(target, servers_leaf(observation.content, new.presented))
         registry.update(new)
         registry.publish(events)
         if new.failure is not None:

@@ -1,15 +1,18 @@
-"""One key at two servers, as the daemon sees it at both."""
+"""One key at two servers, or in two files, as the daemon sees it at both."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
-from config.model import Config, Endpoint
-from monitor.lab.servers import LocalServer, write_site
+from config.model import Config, Endpoint, Watch
+from config.vocabulary import Code, Severity
+from monitor.lab.servers import LocalServer, replace_file, write_site
 from monitor.state.sharing import KeyIndex
 from probes.certificate import certificate
 from tests.kit.authority import ISSUING, ROOT
 from tests.kit.daemon import RunningDaemon
+from tests.kit.monitors import config_with, file_monitor, until
 
 NAMES = ("engine1.example.com", "engine2.example.com")
 
@@ -61,3 +64,22 @@ def test_a_key_that_many_present_is_compared_once_and_again_once_one_of_them_cha
     index.forget(names[2])
     index.note(names[1], (shared,))
     assert {each.endpoint for each in index.sharing(endpoints[names[0]], config)} == {names[1], *names[3:]}
+
+
+def test_a_key_of_two_files_is_told_of_both_and_no_more_once_one_has_another(tmp_path: Path) -> None:
+    one = ISSUING.issue(NAMES[0])
+    first, second = tmp_path / "1.pem", tmp_path / "2.pem"
+    first.write_bytes(one.pem())
+    second.write_bytes(ISSUING.issue(NAMES[1], key=one.key).pem())
+
+    async def story() -> None:
+        async with file_monitor(config_with(watches=(Watch((f"{tmp_path}/*.pem",)),))) as kept:
+            both = [str(first), str(second)]
+            await until(lambda: all(Code.KEY_SHARED in kept.codes(each) for each in both))
+            raised = kept.page.shown[both[0]].findings[Code.KEY_SHARED, ""].finding
+            assert raised.severity is Severity.NOTICE
+            assert raised.detail.startswith(f"{second} also has a certificate for the key of CN={NAMES[0]} (")
+            replace_file(both[1], ISSUING.issue(NAMES[1]).pem())
+            await until(lambda: not any(Code.KEY_SHARED in kept.codes(each) for each in both))
+
+    asyncio.run(story())
