@@ -16,7 +16,7 @@ from config.model import DAY
 from monitor.notify.outbox import Changes
 from monitor.state.events import (
     ActionEnded,
-    IdentityChanged,
+    FileJudged,
     PresentedChanged,
     StateEvent,
     TargetAdded,
@@ -227,7 +227,7 @@ def _days(connection: Connection, events: Iterable[StateEvent]) -> dict[Hashable
     }
 
 
-_NO_CHANGE: Final = (TargetAdded, TargetRemoved, IdentityChanged, ActionEnded)
+_NO_CHANGE: Final = (TargetAdded, TargetRemoved, FileJudged, ActionEnded)
 """Events that never end a row which began on the same day, or are few."""
 
 
