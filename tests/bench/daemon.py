@@ -20,7 +20,7 @@ from monitor.lab.process import free_address
 from monitor.store import RowCounts, counts, database_path
 from tests.bench.estate import configuration
 
-PATIENCE: Final = 120.0
+PATIENCE: Final = 300.0
 """Seconds after which whatever is waited for has failed."""
 
 
