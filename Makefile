@@ -59,7 +59,8 @@ pages: setup ## write the generated pages of the documentation
 bench: setup servers ## measure; one JSON line for each number
 	$(BIN)/python -m tests.bench
 
-bench-full: setup servers ## play rounds of kills, foreign writers and interrupted recoveries; ROUNDS=70 fewer
+bench-full: setup servers ## soak for 15 minutes; play rounds of kills, foreign writers, recoveries; ROUNDS=70 fewer
+	$(BIN)/python -m tests.bench.soak
 	$(BIN)/python -m tests.bench.unsafe $(if $(ROUNDS),--rounds $(ROUNDS))
 
 scene: setup servers ## live for ten minutes on a host of many services, and print what was said when (root)

@@ -134,7 +134,7 @@ class EndpointRegistry:
         leaves = tuple(dict.fromkeys(each.chain[0] for each in observation.presented if each.chain))
         # Where it does not answer, its last ones are believed.
         if leaves:
-            self._keys.note(endpoint.name, leaves)
+            self._keys.note(endpoint.name, leaves, self.registry.config)
         return self._keys.sharing(endpoint, self.registry.config)
 
     def _on_disk(self, endpoint: TargetState) -> OnDisk | None:
