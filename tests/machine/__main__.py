@@ -17,10 +17,12 @@ from random import SystemRandom
 from typing import Final
 
 from tests.machine import discovery, life, power, smoke, stores
-from tests.machine.emulator import MachineError, find_qemu
+from tests.machine.emulator import find_qemu
+from tests.machine.host import MachineError
 from tests.machine.house import MachineState, state
 from tests.machine.recipe import CannotBuildError
-from tests.machine.scenario import Play, ScenarioResult, Stage, say
+from tests.machine.say import say
+from tests.machine.scenario import Play, ScenarioResult, Stage
 
 SCENARIOS: Final[Mapping[str, Play]] = {
     "boot": life.boot,
@@ -62,7 +64,7 @@ def main() -> int:
             left = (options.rounds or ROUNDS.get(name, 1)) - sum(each.rounds for each in results if each.name == name)
             if left <= 0 or (name not in ROUNDS and any(each.name == name for each in results)):
                 continue
-            results.append(_played(Stage(made, directory, options.seed, left), name, play))
+            results.append(_played(Stage(made, directory, options.seed, left, options.emulate), name, play))
             if not options.smoke:
                 _keep(made, results)
     sys.stdout.write(f"{table(results)}\n")
@@ -75,6 +77,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="boot, one replacement and one cut of the power")
     parser.add_argument("--rounds", type=int, default=0, help="of the scenarios that are repeated")
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
+    parser.add_argument("--emulate", action="store_true", help="play everything on a machine, however slow it is")
     parser.add_argument("--again", action="store_true", help="pass over the results so far")
     return parser.parse_args()
 

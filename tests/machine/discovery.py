@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Final
 
 import yaml
 
 from monitor.lab.ca import Issued
-from tests.machine.emulator import Machine
+from tests.machine.host import Host
 from tests.machine.house import CONFIG, NAME, take_up
 from tests.machine.replace import bring
 from tests.machine.scenario import Stage
@@ -50,9 +51,9 @@ _POSTFIX: Final = (
 )
 
 
-def furnish(machine: Machine, issued: Issued) -> None:
+def furnish(machine: Host, issued: Issued) -> None:
     """Give the other servers a certificate, each in its own configuration, and start them."""
-    machine.sh("sed -i 's/^Listen 80$/Listen 8082/' /etc/apache2/ports.conf")
+    machine.put("/etc/apache2/ports.conf", "Listen 8082\n")
     machine.put("/etc/apache2/sites-enabled/tls.conf", _APACHE)
     machine.put("/etc/dovecot/conf.d/99-tls.conf", _DOVECOT)
     machine.put("/root/haproxy", _HAPROXY)
@@ -71,7 +72,7 @@ def furnish(machine: Machine, issued: Issued) -> None:
 def discover(stage: Stage) -> list[str]:
     """Have `discover` write a configuration of six of Debian's servers; by it each is replaced under its own unit."""
     found: list[str] = []
-    with stage.machine("discover") as machine:
+    with stage.host("discover") as machine:
         old = stage.state.ca.issue(machine)
         machine.sh("systemctl stop certvigil certvigil-actor")
         furnish(machine, old)
@@ -84,6 +85,7 @@ def discover(stage: Stage) -> list[str]:
         more = {
             "trust_stores": {"own": {"bundle": "/etc/certvigil/root.pem"}},
             "clients": {"default": {"trusts": "own"}},
+            "actor": {"require_synchronised_clock": machine.has_own_clock},
         }
         machine.put("/etc/certvigil/own.yaml", json.dumps(more))
         for command in (["certvigil", "config", "check"],):
@@ -122,13 +124,21 @@ def discover(stage: Stage) -> list[str]:
     return found
 
 
-def _hashes(machine: Machine) -> dict[str, str]:
+def _undeclared(machine: Host) -> list[str]:
+    """Return the ports that are told."""
+    targets = machine.run(["certvigil", "status", "--json"]).json["targets"]
+    return [
+        found["subject"] for each in targets for found in each["findings"] if found["code"] == "undeclared_endpoint"
+    ]
+
+
+def _hashes(machine: Host) -> dict[str, str]:
     """Return the hash of every file of the servers' configuration, but for certificates and keys."""
     lines = machine.sh(f"find {_CONFIGURED} -type f ! -path '*/tls/*' -exec sha256sum {{}} +").splitlines()
     return {path: data for data, _, path in (each.partition("  ") for each in lines)}
 
 
-def _served(machine: Machine, port: int, starttls: str) -> str:
+def _served(machine: Host, port: int, starttls: str) -> str:
     more = f"-starttls {starttls}" if starttls else ""
     script = (
         f"openssl s_client -connect 127.0.0.1:{port} -servername {NAME} {more} </dev/null 2>/dev/null"
@@ -145,7 +155,7 @@ def _serial(issued: Issued) -> str:
 def undeclared(stage: Stage) -> list[str]:
     """Open new ports: each is told; that of another namespace, or of a user's unit, is reported and not written."""
     found: list[str] = []
-    with stage.machine("undeclared") as machine:
+    with stage.host("undeclared") as machine:
         issued = stage.state.ca.issue(machine)
         machine.put("/srv/tls/it.crt", issued.chain_pem())
         machine.put("/srv/tls/it.key", issued.key_pem())
@@ -159,12 +169,12 @@ def undeclared(stage: Stage) -> list[str]:
         machine.wait_for("systemctl is-active user@$(id -u alice)", "alice's units can be started")
         machine.sh(f"systemd-run --user --machine=alice@ --unit=hers {serve}:12445")
         for port in (12443, 12444, 12445):
-            machine.wait_for(
-                f"certvigil status --json | grep -q 'undeclared.*{port}\\|{port}.*undeclared' || "
-                f"certvigil status --json | tr '{{' '\\n' | grep undeclared_endpoint | grep -q {port}",
-                f"the port {port} is told",
-                120,
-            )
+            deadline = time.monotonic() + 120
+            while not any(str(port) in subject for subject in _undeclared(machine)):
+                if time.monotonic() > deadline:
+                    found.append(f"the port {port} is not told: {_undeclared(machine)}")
+                    break
+                time.sleep(1)
         ran = machine.run(["certvigil", "discover", "--out", "/root/found.yaml"], 600)
         text = machine.read("/root/found.yaml")
         if ran.status != 0:

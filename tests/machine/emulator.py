@@ -16,48 +16,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
+from tests.machine.host import PATIENCE, Host, MachineError, PowerIsCutError, Ran
 from tests.machine.recipe import Image, cache
 
 _QEMU: Final = "qemu-system-x86_64"
 _MEMORY: Final = "1024"
 """MiB."""
-_STARTS_WITHIN: Final = 900.0
+STARTS_WITHIN: Final = 1800.0
 """Seconds until the guest answers, on a machine that emulates and is busy."""
 _PROBE: Final = 10.0
 """Seconds in which a kernel must say its first word where the processor runs it itself."""
-PATIENCE: Final = 300.0
-"""Seconds for a command in the guest, where nothing else is said."""
 _APPEND: Final = "root=/dev/vda rw console=ttyS0 quiet mitigations=off nokaslr no_timer_check systemd.show_status=0"
-
-
-class MachineError(Exception):
-    """The machine, or something in it, did not do what it should have done: a sentence."""
-
-
-class PowerIsCutError(MachineError):
-    """The power was cut while an answer was waited for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """What came of a command in the guest."""
-
-    argv: Sequence[str]
-    status: int | None
-    """None where its time was over."""
-    output: str
-
-    @property
-    def json(self) -> Any:
-        """The output, which is JSON; what comes before it, line by line, is passed over."""
-        text = self.output
-        for start in (0, *(at + 1 for at, each in enumerate(text) if each == "\n")):
-            if text[start : start + 1] in {"{", "["}:
-                return json.loads(text[start:])
-        raise MachineError(f"`{' '.join(self.argv)}` ended with {self.status}, and printed no JSON: {text[-500:]}")
 
 
 def find_qemu() -> str | None:
@@ -106,13 +77,13 @@ class Disk:
 
 
 def overlay(path: str, on: Disk) -> Disk:
-    """Make a disk that is another one, and keeps what changes for itself; return it."""
-    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", on.form, "-b", os.path.abspath(on.path), path]
+    """Make a disk that is another one, whose path is absolute or from `path` on, and keeps what changes for itself."""
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", on.form, "-b", on.path, path]
     subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)
     return Disk(path, "qcow2")
 
 
-class Machine:
+class Machine(Host):
     """A machine under power; leaving it cuts the power."""
 
     def __init__(self, directory: str, image: Image, disk: Disk, *, by: str, memory: str | None = None) -> None:
@@ -136,17 +107,11 @@ class Machine:
         try:
             self._port = self._connect("agent")
             threading.Thread(target=self._listen, args=(self._port,), daemon=True).start()
-            self.run(["true"], _STARTS_WITHIN)
+            self.run(["true"], STARTS_WITHIN)
         except BaseException:
             self.cut()
             raise
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Cut the power."""
-        self.cut()
 
     @property
     def has_power(self) -> bool:
@@ -174,36 +139,6 @@ class Machine:
             answer = self._answers.pop(number)
         output = base64.b64decode(answer["output"]).decode(errors="replace")
         return Ran(argv, answer["status"], output)
-
-    def sh(self, script: str, timeout: float = PATIENCE, given: bytes = b"") -> str:
-        """Run a script of the shell that must succeed; return what it printed."""
-        ran = self.run(["/bin/bash", "-euc", script], timeout, given)
-        if ran.status != 0:
-            raise MachineError(f"`{script[:300]}` ended with {ran.status}: {ran.output[-1500:]}")
-        return ran.output
-
-    def put(self, path: str, data: bytes | str, mode: int = 0o644) -> None:
-        """Write a file of root's, by a rename, with the directories on its way."""
-        script = 'mkdir -p "$(dirname "$0")" && umask 077 && cat >"$0.put" && chmod "$1" "$0.put" && mv "$0.put" "$0"'
-        given = data.encode() if isinstance(data, str) else data
-        ran = self.run(["/bin/sh", "-c", script, path, f"{mode:o}"], given=given)
-        if ran.status != 0:
-            raise MachineError(f"{path} could not be written: {ran.output}")
-
-    def read(self, path: str) -> str:
-        """Return the text of a file."""
-        return self.sh(f"cat {path}")
-
-    def wait_for(self, script: str, what: str, within: float = PATIENCE) -> str:
-        """Return what a script prints once it succeeds; raises MachineError after the given seconds."""
-        deadline = time.monotonic() + within
-        while True:
-            ran = self.run(["/bin/bash", "-euc", script])
-            if ran.status == 0:
-                return ran.output
-            if time.monotonic() > deadline:
-                raise MachineError(f"not within {within:.0f} s: {what}; last: {ran.output[-500:]}")
-            time.sleep(0.3)
 
     def cut(self) -> None:
         """Take the power away, at once."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +18,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
-from tests.machine.emulator import Disk, Machine, MachineError, accelerator, overlay
+from tests.machine.container import Container
+from tests.machine.emulator import STARTS_WITHIN, Disk, Machine, accelerator, overlay
+from tests.machine.host import Host, MachineError
 from tests.machine.recipe import ROOT, Image, cache, digest_of, image, recipe, wheel
+from tests.machine.say import say
 
 NAME: Final = "www.example.com"
 CONFIG: Final = "/etc/certvigil/certvigil.yaml"
@@ -50,9 +55,10 @@ $SERVER["socket"] == "127.0.0.1:8443" {
 """
 
 
-def configuration(**components: Mapping[str, Any]) -> str:
-    """Return certvigil's configuration, with more components where they are given."""
+def configuration(*, own_clock: bool = True) -> str:
+    """Return certvigil's configuration, for a machine whose own clock is synchronised, or for any clock."""
     document = {
+        "actor": {"require_synchronised_clock": own_clock},
         "host": "machine.example.com",
         "trust_stores": {"own": {"bundle": "/etc/certvigil/root.pem"}},
         "clients": {"browser": {"trusts": "own"}},
@@ -74,7 +80,6 @@ def configuration(**components: Mapping[str, Any]) -> str:
                 activate="restart",
                 test=["/usr/sbin/lighttpd", "-tt", "-f", "/etc/lighttpd/lighttpd.conf"],
             ),
-            **components,
         },
     }
     # JSON is YAML.
@@ -107,7 +112,7 @@ class OwnCA:
         root = Authority.root("Machine Root CA")
         return cls(root, root.intermediate("Machine Issuing CA"))
 
-    def issue(self, machine: Machine, *names: str) -> Issued:
+    def issue(self, machine: Host, *names: str) -> Issued:
         """Return a certificate with a key of its own that begins now, by the machine's clock."""
         now = float(machine.sh("date +%s"))
         more = {"not_before": now - 1, "not_after": now + 90 * 86_400}
@@ -170,6 +175,13 @@ class MachineState:
         """The file with the results so far."""
         return os.path.join(self.directory, "results.json")
 
+    def container(self, where: str) -> Container:
+        """Return the same without a machine, below `where`: its daemon starts anew."""
+        changed = Path(where, "upper", CONFIG.lstrip("/"))
+        changed.parent.mkdir(parents=True)
+        changed.write_text(configuration(own_clock=False))
+        return Container(where, os.path.join(self.directory, "installed"))
+
     def machine(self, where: str, *, cold: bool = False, log: str | None = None) -> Machine:
         """Return the machine with a disk of its own below `where`: where it was left, or off."""
         made = overlay(os.path.join(where, "disk"), self.disk)
@@ -198,10 +210,23 @@ def state() -> MachineState:
 def _make(into: str, made: Image, by: str) -> None:
     ca = OwnCA.made()
     ca.keep(os.path.join(into, "ca"))
-    disk = overlay(os.path.join(into, "disk"), Disk(made.disk, "raw"))
-    with Machine(into, made, disk, by=by) as machine, tempfile.TemporaryDirectory() as directory:
-        furnish(machine, ca)
-        install(machine, wheel(directory))
+    installed = os.path.join(into, "installed")
+    subprocess.run(["cp", "--sparse=always", made.disk, installed], check=True, timeout=300)
+    root = os.path.join(into, "root")
+    os.mkdir(root)
+    say("installing certvigil on the machine")
+    # Not by the emulated processor: the program runs from the disk all the same.
+    subprocess.run(["mount", "-t", "ext4", "-o", "loop", installed, root], check=True, timeout=60)
+    try:
+        _furnish(root, ca)
+        with tempfile.TemporaryDirectory() as directory:
+            _install(root, wheel(directory))
+    finally:
+        subprocess.run(["umount", root], check=True, timeout=60)
+    os.rmdir(root)
+    disk = overlay(os.path.join(into, "disk"), Disk("installed", "raw"))
+    say(f"starting the machine for the first time ({by})")
+    with Machine(into, made, disk, by=by) as machine:
         await_quiet(machine)
         machine.sh("sync")
         machine.save(os.path.join(into, "memory"))
@@ -211,34 +236,67 @@ def _make(into: str, made: Image, by: str) -> None:
             os.unlink(path)
 
 
-def furnish(machine: Machine, ca: OwnCA) -> None:
-    """Give the servers their certificates, and let those run that each scenario has."""
-    issued = ca.issue(machine)
-    machine.put("/etc/nginx/conf.d/tls.conf", _SITE_OF_NGINX)
-    machine.put("/etc/lighttpd/conf-enabled/10-tls.conf", _SITE_OF_LIGHTTPD)
+def _furnish(root: str, ca: OwnCA) -> None:
+    """Give the servers their certificates, and let those start that each scenario has."""
+
+    def put(path: str, data: bytes, mode: int = 0o644) -> None:
+        where = os.path.join(root, path.lstrip("/"))
+        os.makedirs(os.path.dirname(where), exist_ok=True)
+        Path(where).write_bytes(data)
+        os.chmod(where, mode)
+
+    issued = ca.issuing.issue(NAME)
+    put("/etc/machine-id", f"{os.urandom(16).hex()}\n".encode())
+    put("/etc/nginx/conf.d/tls.conf", _SITE_OF_NGINX.encode())
+    put("/etc/lighttpd/conf-enabled/10-tls.conf", _SITE_OF_LIGHTTPD.encode())
     for name in FILES:
         for path, data in contents(name, issued).items():
-            machine.put(path, data, 0o644 if path.endswith(".crt") else 0o600)
-    machine.put("/etc/certvigil/root.pem", ca.root.pem())
+            put(path, data, 0o644 if path.endswith(".crt") else 0o600)
+    put("/etc/certvigil/root.pem", ca.root.pem())
+    put(CONFIG, configuration().encode())
     # All of Debian's web servers want port 80.
-    machine.sh("sed -i 's/^server.port.*/server.port = 8081/' /etc/lighttpd/lighttpd.conf")
-    machine.sh(f"systemctl disable --now {' '.join(_NOT_YET)} && systemctl reset-failed")
-    machine.sh("systemctl restart nginx lighttpd && systemctl is-active nginx lighttpd")
+    main = Path(root, "etc/lighttpd/lighttpd.conf")
+    main.write_text(re.sub(r"(?m)^server\.port.*", "server.port = 8081", main.read_text()))
+    _inside(root, "systemctl", "disable", *_NOT_YET)
 
 
-def install(machine: Machine, path_of_wheel: str) -> None:
-    """Install certvigil as docs/operate.md says."""
+def _install(root: str, path_of_wheel: str) -> None:
+    """Install certvigil as docs/operate.md says, in a machine that does not run: its services begin at its boot."""
     inside = f"/root/{os.path.basename(path_of_wheel)}"
-    machine.put(inside, Path(path_of_wheel).read_bytes())
-    machine.put(CONFIG, configuration())
-    machine.sh("python3 -m venv /opt/certvigil")
-    machine.sh(f"/opt/certvigil/bin/pip install --no-index {inside}", 1200)
-    machine.sh("ln -s /opt/certvigil/bin/certvigil /usr/local/bin/certvigil")
-    machine.sh("certvigil config check --config /etc/certvigil")
-    take_up(machine)
+    shutil.copyfile(path_of_wheel, f"{root}{inside}")
+    _inside(root, "python3", "-m", "venv", "/opt/certvigil")
+    _inside(root, "/opt/certvigil/bin/pip", "install", "--quiet", "--no-index", inside)
+    _inside(root, "ln", "-s", "/opt/certvigil/bin/certvigil", "/usr/local/bin/certvigil")
+    _inside(root, "certvigil", "config", "check", "--config", "/etc/certvigil")
+    _inside(root, "certvigil", "config", "units", "--config", "/etc/certvigil", "--out", "/etc")
+    _inside(root, "systemd-sysusers")
+    _inside(root, "systemctl", "enable", "certvigil-recover", "certvigil-actor", "certvigil")
 
 
-def take_up(machine: Machine) -> None:
+def _inside(root: str, *command: str) -> None:
+    """Run a command of the machine's own below its root, with its /proc and /dev."""
+    script = 'mount -t proc proc "$0/proc" && mount --bind /dev "$0/dev" && exec chroot "$0" "$@"'
+    argv = [
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--propagation",
+        "private",
+        "/bin/sh",
+        "-c",
+        script,
+        root,
+        *command,
+    ]
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    environment = {"PATH": path, "HOME": "/root", "LC_ALL": "C.UTF-8"}
+    ran = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=900, env=environment)
+    if ran.returncode:
+        raise MachineError(f"`{' '.join(command)}` ended with {ran.returncode}: {(ran.stdout + ran.stderr)[-1500:]}")
+
+
+def take_up(machine: Host) -> None:
     """Make the units of the configuration, and have daemon and actor run by them."""
     machine.sh("certvigil config units --config /etc/certvigil --out /etc")
     machine.sh("systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload")
@@ -246,11 +304,11 @@ def take_up(machine: Machine) -> None:
     machine.sh("systemctl enable --now certvigil-actor certvigil")
 
 
-def await_quiet(machine: Machine) -> None:
+def await_quiet(machine: Host) -> None:
     """Return once everything runs, has been looked at and is well; raises MachineError."""
-    machine.wait_for("curl() { :; }; certvigil status --healthy", "the daemon is healthy")
+    machine.wait_for("certvigil status --healthy", "the daemon is healthy", STARTS_WITHIN)
     try:
-        machine.wait_for("certvigil status", "that status has no problem")
+        machine.wait_for("certvigil status", "that status has no problem", STARTS_WITHIN)
     except MachineError as error:
         problems = machine.run(["certvigil", "status", "--problems"]).output
         raise MachineError(f"{error}\n{problems}") from None

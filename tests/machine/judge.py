@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from monitor.lab.ca import Issued
-from tests.machine.emulator import Machine
+from tests.machine.host import Host
 from tests.machine.house import FILES, NAME, PORTS, contents, fingerprint
 
 _LOOK: Final = (Path(__file__).parent / "guest/look.py").read_bytes()
@@ -40,7 +40,7 @@ class Seen:
         return self.served[str(PORTS[name])] == fingerprint(issued)
 
 
-def look(machine: Machine, names: Sequence[str] = tuple(FILES)) -> Seen:
+def look(machine: Host, names: Sequence[str] = tuple(FILES)) -> Seen:
     """Look at the files and the ports of components, from inside."""
     files = [path for name in names for path in FILES[name].values()]
     asked = json.dumps({"files": files, "ports": [PORTS[name] for name in names], "name": NAME})
@@ -48,7 +48,7 @@ def look(machine: Machine, names: Sequence[str] = tuple(FILES)) -> Seen:
     return Seen(found["files"], found["beside"], found["served"])
 
 
-def wrong(machine: Machine, allowed: Mapping[str, Sequence[Issued]], *, within: float = _SERVES_WITHIN) -> list[str]:
+def wrong(machine: Host, allowed: Mapping[str, Sequence[Issued]], *, within: float = _SERVES_WITHIN) -> list[str]:
     """Return what is wrong, as sentences: `allowed` has for each component the sets of which one is to be live."""
     deadline = time.monotonic() + within
     while found := list(unsafe(look(machine, tuple(allowed)), allowed)):
@@ -78,7 +78,7 @@ def _shown(seen: Seen, name: str) -> str:
     return ", ".join(f"{path} {(seen.files[path] or {}).get('sha256', 'gone')}" for path in FILES[name].values())
 
 
-def recorded(machine: Machine) -> list[str]:
+def recorded(machine: Host) -> list[str]:
     """Return what journal and audit do not say as they should, as sentences."""
     found: list[str] = []
     ran = machine.run(["certvigil", "recover", "--json"])
@@ -90,3 +90,9 @@ def recorded(machine: Machine) -> list[str]:
     if audit.status != 0:
         found.append(f"certvigil audit --verify ends with {audit.status}: {audit.output[-500:]}")
     return found
+
+
+def told(machine: Host) -> set[tuple[str, str]]:
+    """Return the findings that people are told, by target and code: not those that are only pending."""
+    targets = machine.run(["certvigil", "status", "--json"]).json["targets"]
+    return {(each["target"], found["code"]) for each in targets for found in each["findings"]}

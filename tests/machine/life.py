@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from monitor.lab.ca import Issued
-from tests.machine.emulator import Machine
-from tests.machine.house import CONFIG, FILES, LIGHTTPD, NGINX, UNITS, await_quiet, configuration, take_up
+from tests.machine.host import Host
+from tests.machine.house import CONFIG, FILES, LIGHTTPD, NGINX, UNITS, await_quiet, take_up
 from tests.machine.judge import look, recorded, wrong
 from tests.machine.replace import drop, events, replace
 from tests.machine.scenario import Stage
@@ -23,7 +23,7 @@ def boot(stage: Stage) -> list[str]:
         return after_boot(stage, machine)
 
 
-def after_boot(stage: Stage, machine: Machine) -> list[str]:
+def after_boot(stage: Stage, machine: Host) -> list[str]:
     """Return what is wrong with a machine that has just been started."""
     machine.wait_for("systemctl is-system-running --wait || true; systemctl is-active " + " ".join(UNITS), "all is up")
     await_quiet(machine)
@@ -50,13 +50,13 @@ def after_boot(stage: Stage, machine: Machine) -> list[str]:
     return [*found, *recorded(machine)]
 
 
-def _times(machine: Machine, unit: str) -> dict[str, int]:
+def _times(machine: Host, unit: str) -> dict[str, int]:
     names = ("ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic", "ActiveEnterTimestampMonotonic")
     lines = machine.sh(f"systemctl show -p {','.join(names)} {unit}").splitlines()
     return {name: int(value) for name, _, value in (each.partition("=") for each in lines)}
 
 
-def _furniture(machine: Machine) -> list[str]:
+def _furniture(machine: Host) -> list[str]:
     """Return what users and directories are not as sysusers and tmpfiles should have made them."""
     wanted = {
         "/run/certvigil": "755 certvigil",
@@ -77,7 +77,7 @@ def _furniture(machine: Machine) -> list[str]:
     return found
 
 
-def _exposure(stage: Stage, machine: Machine) -> list[str]:
+def _exposure(stage: Stage, machine: Host) -> list[str]:
     found: list[str] = []
     units = ("certvigil.service", "certvigil-actor.service", "certvigil-recover.service")
     verified = machine.run(
@@ -94,7 +94,7 @@ def _exposure(stage: Stage, machine: Machine) -> list[str]:
 def ready(stage: Stage) -> list[str]:
     """Start the daemon several times: from its start to READY, against an interpreter with its libraries."""
     stage.played = 3
-    with stage.machine("ready") as machine:
+    with stage.host("ready") as machine:
         floors, starts = [], []
         for _ in range(stage.played):
             begun = float(machine.sh(f"cut -d' ' -f1 /proc/uptime; /opt/certvigil/bin/python -c '{_FLOOR}'").split()[0])
@@ -111,7 +111,7 @@ def by_command(stage: Stage) -> list[str]:
     """`certvigil replace` changes nginx's pair and lighttpd's combined file; each is served at its end."""
     found: list[str] = []
     stage.played = len(FILES)
-    with stage.machine("by-command") as machine:
+    with stage.host("by-command") as machine:
         for name in FILES:
             issued = stage.state.ca.issue(machine)
             ran = replace(machine, name, issued)
@@ -126,8 +126,9 @@ def by_inbox(stage: Stage) -> list[str]:
     """Put a candidate into the inbox of each: it is installed without a person, and removed from there."""
     found: list[str] = []
     stage.played = len(FILES)
-    with stage.machine("by-inbox") as machine:
-        machine.wait_for("chronyc tracking | grep -q 'Leap status.*Normal'", "the clock is synchronised")
+    with stage.host("by-inbox") as machine:
+        if machine.has_own_clock:
+            machine.wait_for("chronyc tracking | grep -q 'Leap status.*Normal'", "the clock is synchronised")
         issued = {name: stage.state.ca.issue(machine) for name in FILES}
         for name, each in issued.items():
             drop(machine, name, each)
@@ -143,7 +144,7 @@ def failing_reload(stage: Stage) -> list[str]:
     """Have a reload and a restart fail with the new files: the old set is on disk and served again."""
     found: list[str] = []
     stage.played = 2
-    with stage.machine("failing") as machine:
+    with stage.host("failing") as machine:
         old = _replaced(stage, machine, NGINX, found)
         drop_in(machine, NGINX, "ExecReload=", "ExecReload=/bin/false")
         found += _undone(stage, machine, NGINX, old)
@@ -159,7 +160,7 @@ def failing_reload(stage: Stage) -> list[str]:
 def start_limit(stage: Stage) -> list[str]:
     """Have systemd refuse another start, since there were too many: undone, and the unit's failures are forgotten."""
     found: list[str] = []
-    with stage.machine("limit") as machine:
+    with stage.host("limit") as machine:
         drop_in(machine, LIGHTTPD, unit="StartLimitIntervalSec=1h\nStartLimitBurst=3\n")
         machine.sh("systemctl reset-failed lighttpd")
         old = None
@@ -185,11 +186,11 @@ def slow_unit(stage: Stage) -> list[str]:
     """Have a unit take 40 s to start: it is waited for, and where its command has only 20 s, one set is live."""
     found: list[str] = []
     stage.played = 2
-    with stage.machine("slow") as machine:
+    with stage.host("slow") as machine:
         drop_in(machine, LIGHTTPD, "ExecStartPre=/bin/sleep 40")
         old = _replaced(stage, machine, LIGHTTPD, found)
         found += wrong(machine, {LIGHTTPD: [old]})
-        section = json.loads(configuration())
+        section = json.loads(machine.read(CONFIG))
         section["components"][LIGHTTPD]["service"]["timeout"] = "20s"
         machine.put(CONFIG, json.dumps(section))
         take_up(machine)
@@ -212,7 +213,7 @@ _BACK: Final = ("rolling_back", "rolled_back")
 def killed_actor(stage: Stage) -> list[str]:
     """Kill the actor after each record of a transaction; systemd starts it anew, and it ends what was begun."""
     found: list[str] = []
-    with stage.machine("killed") as machine:
+    with stage.host("killed") as machine:
         old = stage.state.ca.issue(machine)
         if replace(machine, NGINX, old).status != 0:
             return ["the first replacement failed"]
@@ -238,7 +239,7 @@ def killed_actor(stage: Stage) -> list[str]:
     return found
 
 
-def _replaced(stage: Stage, machine: Machine, name: str, found: list[str]) -> Issued:
+def _replaced(stage: Stage, machine: Host, name: str, found: list[str]) -> Issued:
     issued = stage.state.ca.issue(machine)
     ran = replace(machine, name, issued)
     if ran.status != 0:
@@ -246,7 +247,7 @@ def _replaced(stage: Stage, machine: Machine, name: str, found: list[str]) -> Is
     return issued
 
 
-def _undone(stage: Stage, machine: Machine, name: str, old: Issued) -> list[str]:
+def _undone(stage: Stage, machine: Host, name: str, old: Issued) -> list[str]:
     found: list[str] = []
     new = stage.state.ca.issue(machine)
     ran = replace(machine, name, new)
@@ -257,7 +258,7 @@ def _undone(stage: Stage, machine: Machine, name: str, old: Issued) -> list[str]
     return [*found, *wrong(machine, {name: [old]})]
 
 
-def drop_in(machine: Machine, name: str, *lines: str, unit: str = "") -> None:
+def drop_in(machine: Host, name: str, *lines: str, unit: str = "") -> None:
     """Change Debian's unit by a drop-in, as an administrator does."""
     text = (f"[Unit]\n{unit}" if unit else "") + "[Service]\n" + "".join(f"{each}\n" for each in lines)
     machine.put(f"/etc/systemd/system/{name}.service.d/machine.conf", text)

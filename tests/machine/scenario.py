@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
 from tests.machine.emulator import Machine
+from tests.machine.host import Host
 from tests.machine.house import MachineState, overlay_directory
 
 NUMBERS: Final = (
@@ -30,6 +29,8 @@ class Stage:
     seed: int
     rounds: int
     """How often a scenario that can be repeated is to be."""
+    emulate: bool = False
+    """Whether everything is played on an emulated machine, however long that takes."""
     numbers: dict[str, float] = field(default_factory=dict)
     """What was measured, by its name."""
     played: int = 1
@@ -42,6 +43,12 @@ class Stage:
     def place(self, name: str) -> str:
         """Return an empty directory."""
         return overlay_directory(self.directory, name)
+
+    def host(self, name: str) -> Host:
+        """Return what a scenario of services needs: a container where a machine could only be emulated."""
+        if self.state.by == "tcg" and not self.emulate:
+            return self.state.container(self.place(name))
+        return self.machine(name)
 
     def machine(self, name: str, *, cold: bool = False, log: bool = False) -> Machine:
         """Return the machine with a disk of its own, ready to be started: where it was left, or off."""
@@ -63,9 +70,3 @@ class ScenarioResult:
     seconds: float
     seed: int
     numbers: Mapping[str, float] = field(default_factory=dict)
-
-
-def say(what: str) -> None:
-    """Tell whoever waits."""
-    sys.stderr.write(f"{time.strftime('%H:%M:%S', time.gmtime())} {what}\n")
-    sys.stderr.flush()
