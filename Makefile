@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-all capabilities lint format dashboards docs pages bench bench-full scene clean
+.PHONY: help setup servers demo test test-all capabilities lint format dashboards docs pages bench bench-full scene test-machine test-machine-smoke clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,14 @@ bench-full: setup servers ## soak for 15 minutes; play rounds of kills, foreign 
 scene: setup servers ## live for ten minutes on a host of many services, and print what was said when (root)
 	@./tests/kit/install scene
 	$(BIN)/python -m tests.scene
+
+test-machine: setup ## play scenarios on a Debian machine in QEMU (root); it goes on where it was; ARGS="boot discover"
+	@./tests/kit/install machine
+	$(BIN)/python -m tests.machine $(ARGS) || [ $$? -eq 3 ]
+
+test-machine-smoke: setup ## boot that machine, replace a certificate on it and cut its power once (root)
+	@./tests/kit/install machine
+	$(BIN)/python -m tests.machine --smoke || [ $$? -eq 3 ]
 
 clean: ## remove everything that is made
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
