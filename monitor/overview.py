@@ -8,14 +8,16 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from actions.journal import Record
 from config.document import Mistake
 from config.expected import ANY_MODERN, AllowedTLS
-from config.text import sentence
+from config.model import Config, Thresholds
+from config.text import printable, sentence
 from config.version import own_version
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
 from monitor.decide.situation import Situation
-from monitor.http import DaemonStatus
+from monitor.http import DaemonStatus, UnderWay
 from monitor.inventory import inventory
 from monitor.look.demand import ProbeRequest
 from monitor.look.demand_places import RefusedProbe
@@ -23,6 +25,7 @@ from monitor.metrics import Piece, piece
 from monitor.metrics.probed import Probed, ProbedFiles
 from monitor.notify.notifier import Notifier
 from monitor.rotation_facts import declared_roots, rotation
+from monitor.state.feed import EventFeed
 from monitor.state.target import TargetState
 from monitor.store import Degraded, HistoryEntry
 from monitor.store import history as read_history
@@ -59,6 +62,11 @@ class Overview:
         """The notifier."""
         return self._parts.notify.notifier
 
+    @property
+    def feed(self) -> EventFeed:
+        """The events, for readers."""
+        return self._parts.state.feed
+
     def targets(self) -> Mapping[str, TargetState]:
         """Return the state of every target, by name."""
         return self._parts.state.registry.targets
@@ -67,6 +75,22 @@ class Overview:
         """Return what an endpoint may negotiate without a finding."""
         endpoint = self._parts.state.registry.config.endpoints.get(target)
         return ANY_MODERN if endpoint is None else endpoint.tls
+
+    def config(self) -> Config:
+        """Return the configuration in force."""
+        return self._parts.state.registry.config
+
+    def thresholds(self, target: str) -> Thresholds | None:
+        """Return the configured thresholds of a target, None for the usual ones; on whichever thread."""
+        endpoint = self._parts.state.registry.config.endpoints.get(target)
+        return self._parts.look.files.thresholds(target) if endpoint is None else endpoint.thresholds
+
+    def under_way(self) -> Sequence[UnderWay]:
+        """Return the transactions that are being carried out, oldest first."""
+        journal = self._parts.act.journal
+        if journal.no_actor is not None:
+            return []
+        return [_under_way(begin) for begin in journal.state.under_way.values()]
 
     def components(self) -> Sequence[ComponentStatus]:
         """Return the status of each component that certvigil may change."""
@@ -160,3 +184,14 @@ class Overview:
     async def reload(self, who: str) -> Sequence[Mistake]:
         """Read the configuration again because `who` asked; where it has mistakes, return them and keep the old one."""
         return await self._reload(who)
+
+
+def _under_way(begin: Record) -> UnderWay:
+    plan = begin.data.get("plan", {})
+    return UnderWay(
+        begin.transaction,
+        tuple(printable(str(each)) for each in plan.get("components", ())),
+        printable(str(plan.get("kind", ""))),
+        begin.at,
+        printable(str(begin.data.get("by", ""))),
+    )

@@ -6,21 +6,26 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeVar
 
-from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import AwareDatetime, BaseModel
 from starlette.routing import Route
 
 from config.text import Log
 from config.vocabulary import Code, Severity, Verdict
 from monitor.http import answers
-from monitor.http.answers import API
+from monitor.http.answers import API, Limit, Offset
+from monitor.http.coding import accepts_gzip
+from monitor.http.console.routes import add_console
+from monitor.http.console.switch import ConsoleSwitch
+from monitor.http.events import add_events
 from monitor.http.guard import ASGIMessage, ASGIScope, Receive, Send
 from monitor.http.inventory import add_inventory
+from monitor.http.landing import landing
 from monitor.http.notifications import add_notifications, who_asks
 from monitor.http.plans import add_plans
 from monitor.http.probe import add_probe
@@ -40,26 +45,6 @@ Item = TypeVar("Item")
 BREATH: Final = 200
 """Items of one step; after it, other requests have their turn."""
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
-
-LANDING: Final = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>certvigil</title>
-<style>body{font-family:system-ui,sans-serif;margin:3em auto;max-width:40em;line-height:1.6}</style>
-<h1>certvigil</h1>
-<p>Keeps vigil over certificates.</p>
-<ul>
-<li><a href="/metrics">Metrics</a> for Prometheus, and
-<code>/probe?target=</code> for those who have dashboards of blackbox_exporter or ssl_exporter</li>
-<li>API: <a href="/api/v1/status">status</a>, <a href="/api/v1/targets">targets</a>,
-<a href="/api/v1/inventory">inventory</a>,
-<a href="/api/v1/certificates">certificates</a>, <a href="/api/v1/findings">findings</a>,
-<a href="/api/v1/history">history</a>, described by <a href="/api/v1/openapi.json">OpenAPI</a></li>
-<li><a href="/healthz">Alive?</a> <a href="/readyz">Ready?</a></li>
-</ul>
-</html>
-"""
-
-Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
-Offset = Annotated[int, Query(ge=0, description="Leave out so many before.")]
 
 
 class Metrics:
@@ -90,17 +75,6 @@ class Metrics:
             chunk = next(chunks, None)
             await asyncio.sleep(0)
         return chunk
-
-
-def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether these request headers allow gzip (RFC 9110, 12.5.3)."""
-    for name, value in headers:
-        if name == b"accept-encoding":
-            for coding in value.decode("latin-1").lower().split(","):
-                word, _, weight = coding.replace(" ", "").partition(";q=")
-                if word == "gzip":
-                    return weight.rstrip("0.") != "" if weight else True
-    return False
 
 
 async def _unhurried(items: Sequence[Item]) -> AsyncIterator[Item]:
@@ -137,8 +111,8 @@ def _or_bare(
         return None if bare is None else bare(item)
 
 
-def create_app(view: DaemonView, version: str) -> FastAPI:
-    """Return the application that shows `view`."""
+def create_app(view: DaemonView, version: str, switch: ConsoleSwitch) -> FastAPI:
+    """Return the application that shows `view`, with the console unless it is switched off."""
     app = FastAPI(
         title="certvigil",
         version=version,
@@ -148,6 +122,7 @@ def create_app(view: DaemonView, version: str) -> FastAPI:
         redoc_url=None,
     )
     app.router.routes.append(Route("/metrics", Metrics(view), methods=["GET"], include_in_schema=False))
+    add_console(app, view, switch, landing)
     _add_health(app, view)
     add_probe(app, view)
     _add_targets(app, view)
@@ -157,6 +132,7 @@ def create_app(view: DaemonView, version: str) -> FastAPI:
     add_rotation(app, view)
     add_notifications(app, view.notifier)
     add_plans(app, view)
+    add_events(app, view.feed)
     add_situations(app, view)
     _add_description(app)
     return app
@@ -170,10 +146,6 @@ def _add_description(app: FastAPI) -> None:
 
 
 def _add_health(app: FastAPI, view: DaemonView) -> None:
-    @app.get("/", include_in_schema=False)
-    async def landing() -> HTMLResponse:
-        return HTMLResponse(LANDING)
-
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> PlainTextResponse:
         return PlainTextResponse("ok\n")

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from config.channel import FindingMatch
 from config.document import Mistake
 from config.expected import AllowedTLS, NotTLS
-from config.model import Waiver
+from config.model import Config, Thresholds, Waiver
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
 from monitor.decide.situation import Situation
@@ -19,7 +19,9 @@ from monitor.metrics import Piece
 from monitor.metrics.probed import Probed, ProbedFiles
 from monitor.notify.delivery import Delivery
 from monitor.notify.lifecycle import Alert
+from monitor.notify.open_problem import OpenProblem
 from monitor.notify.outbox import RequestedSilence
+from monitor.state.feed import EventFeed
 from monitor.state.target import TargetState
 from monitor.store import Degraded, HistoryEntry
 
@@ -57,11 +59,28 @@ class DaemonStatus:
     """Ports that are listed, and never looked at."""
 
 
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A transaction that is being carried out."""
+
+    transaction: str
+    components: tuple[str, ...]
+    action: str
+    """Of `Kind`."""
+    since: float
+    """Unix time."""
+    by: str
+    """On whose behalf; printable."""
+
+
 class NotifierView(Protocol):
     """The notifier, as the web server sees it."""
 
     def alerts(self) -> Sequence[Alert]:
         """Return the problems that a channel was told of and that are not resolved."""
+
+    def problems(self, offset: int, limit: int) -> tuple[int, Sequence[OpenProblem]]:
+        """Return how many problems are open, and some of them, the worst first, whether or not they were told."""
 
     def undelivered(self) -> Sequence[Delivery]:
         """Return the messages that wait for delivery or were given up, oldest first."""
@@ -92,11 +111,24 @@ class DaemonView(Protocol):
     def notifier(self) -> NotifierView:
         """The notifier."""
 
+    @property
+    def feed(self) -> EventFeed:
+        """The events, for readers."""
+
     def targets(self) -> Mapping[str, TargetState]:
         """Return the state of every target, by name."""
 
     def allowed_tls(self, target: str) -> AllowedTLS:
         """Return what an endpoint may negotiate without a finding."""
+
+    def config(self) -> Config:
+        """Return the configuration in force."""
+
+    def thresholds(self, target: str) -> Thresholds | None:
+        """Return the configured thresholds of a target, None for the usual ones; on whichever thread."""
+
+    def under_way(self) -> Sequence[UnderWay]:
+        """Return the transactions that are being carried out, oldest first."""
 
     def components(self) -> Sequence[ComponentStatus]:
         """Return the status of each component that certvigil may change."""
