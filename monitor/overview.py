@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from actions.journal import Record
 from config.document import Mistake
 from config.expected import ANY_MODERN, AllowedTLS
+from config.load import Marked, load_marked
 from config.model import Config, Thresholds
 from config.text import printable, sentence
 from config.version import own_version
+from monitor.act.record import read_audit
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
+from monitor.audit import AuditEntry
 from monitor.decide.situation import Situation
-from monitor.http import DaemonStatus, UnderWay
+from monitor.http import DaemonStatus, SubjectActs, UnderWay
 from monitor.inventory import inventory
 from monitor.look.demand import ProbeRequest
 from monitor.look.demand_places import RefusedProbe
@@ -49,12 +54,18 @@ class Overview:
     """All that the web server can show or ask for: it implements `monitor.http.view.DaemonView`."""
 
     def __init__(
-        self, parts: Parts, run: RunState, database: str, reload: Callable[[str], Awaitable[Sequence[Mistake]]]
+        self,
+        parts: Parts,
+        run: RunState,
+        database: str,
+        path: str,
+        reload: Callable[[str], Awaitable[Sequence[Mistake]]],
     ) -> None:
-        """`database` is the path of the history; `reload` has the configuration read again."""
+        """`database` is the path of the history, `path` that of the configuration, which `reload` reads again."""
         self._parts = parts
         self._run = run
         self._database = database
+        self._path = path
         self._reload = reload
 
     @property
@@ -91,6 +102,33 @@ class Overview:
         if journal.no_actor is not None:
             return []
         return [_under_way(begin) for begin in journal.state.under_way.values()]
+
+    def acts(self, subject: str) -> SubjectActs:
+        """Return what the actor has told about a group, or a component of none."""
+        act, config = self._parts.act, self._parts.state.registry.config
+        journal, members = act.journal.state, config.members_of(subject)
+        endings = {each.transaction: each for name in members for each in journal.recent.get(name, ())}
+        return SubjectActs(
+            answer=act.inboxes.answer(subject),
+            requests=tuple(each for each in journal.requests.values() if each.subject in {subject, *members}),
+            recent=tuple(sorted(endings.values(), key=lambda each: each.at)),
+        )
+
+    async def audit(self) -> Sequence[AuditEntry] | str:
+        """Return the newest records of the actor, the newest first, without single steps; or why there are none."""
+        journal = self._parts.act.journal
+        if journal.no_actor is not None:
+            return journal.no_actor
+        return await read_audit(self._parts.state.registry.config.settings.actor.socket)
+
+    async def configured_anew(self) -> Marked | None:
+        """Return the configuration as it lies on disk, with the place of each value and without secrets.
+
+        None where it has mistakes.
+        """
+        read = partial(load_marked, self._path, os.environ, secrets=False)
+        found = await asyncio.get_running_loop().run_in_executor(None, read)
+        return found if isinstance(found, Marked) else None
 
     def components(self) -> Sequence[ComponentStatus]:
         """Return the status of each component that certvigil may change."""

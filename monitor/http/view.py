@@ -6,12 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from actions.csr import WaitingRequest
+from actions.journal_state import RecordedEnding
 from config.channel import FindingMatch
 from config.document import Mistake
 from config.expected import AllowedTLS, NotTLS
+from config.load import Marked
 from config.model import Config, Thresholds, Waiver
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
+from monitor.audit import AuditEntry
 from monitor.decide.situation import Situation
 from monitor.look.demand import ProbeRequest
 from monitor.look.demand_places import RefusedProbe
@@ -73,6 +77,18 @@ class UnderWay:
     """On whose behalf; printable."""
 
 
+@dataclass(frozen=True, slots=True)
+class SubjectActs:
+    """What the actor has told about a group or a component."""
+
+    answer: Mapping[str, Any] | None
+    """Its last answer about the inbox, as `certvigil plan --json` prints it; None where it has told nothing."""
+    requests: tuple[WaitingRequest, ...]
+    """For certificates, that wait for their answer."""
+    recent: tuple[RecordedEnding, ...]
+    """Of transactions, oldest first."""
+
+
 class NotifierView(Protocol):
     """The notifier, as the web server sees it."""
 
@@ -129,6 +145,18 @@ class DaemonView(Protocol):
 
     def under_way(self) -> Sequence[UnderWay]:
         """Return the transactions that are being carried out, oldest first."""
+
+    def acts(self, subject: str) -> SubjectActs:
+        """Return what the actor has told about a group, or a component of none."""
+
+    async def audit(self) -> Sequence[AuditEntry] | str:
+        """Return the newest records of the actor, the newest first, without single steps; or why there are none."""
+
+    async def configured_anew(self) -> Marked | None:
+        """Return the configuration as it lies on disk, with the place of each value and without secrets.
+
+        None where it has mistakes.
+        """
 
     def components(self) -> Sequence[ComponentStatus]:
         """Return the status of each component that certvigil may change."""

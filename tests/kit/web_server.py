@@ -16,11 +16,13 @@ import uvloop
 from config.channel import FindingMatch, Silence
 from config.document import Mistake
 from config.expected import ANY_MODERN, AllowedTLS
+from config.load import Marked
 from config.model import Config, Settings, Thresholds
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
+from monitor.audit import AuditEntry
 from monitor.decide.situation import Situation
-from monitor.http import DaemonStatus, UnderWay, WebServer
+from monitor.http import DaemonStatus, SubjectActs, UnderWay, WebServer
 from monitor.look.demand import ProbeRequest
 from monitor.look.demand_places import RefusedProbe
 from monitor.metrics import Page, Piece
@@ -124,6 +126,8 @@ class FakeView:
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
     configured: Config = Config()  # noqa: RUF009 (it is frozen)
     acting: Sequence[UnderWay] = ()
+    told_by_actor: Mapping[str, SubjectActs] = field(default_factory=dict)
+    audited: Sequence[AuditEntry] | str = "nobody answers"
     feed: EventFeed = field(default_factory=lambda: EventFeed(1_795_000_000.0))
     allowed: Mapping[str, AllowedTLS] = field(default_factory=dict)
 
@@ -147,6 +151,15 @@ class FakeView:
 
     def under_way(self) -> Sequence[UnderWay]:
         return self.acting
+
+    def acts(self, subject: str) -> SubjectActs:
+        return self.told_by_actor.get(subject, SubjectActs(None, (), ()))
+
+    async def audit(self) -> Sequence[AuditEntry] | str:
+        return self.audited
+
+    async def configured_anew(self) -> Marked | None:
+        return None
 
     def situations(self) -> Sequence[Situation]:
         return self.decided_by

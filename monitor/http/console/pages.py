@@ -11,12 +11,17 @@ from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
-from monitor.http.answers import ComponentAnswer
-from monitor.http.console import now, table
-from monitor.http.console.render import render
+from monitor.http.answers import ComponentAnswer, StatusAnswer
+from monitor.http.console import certificate, now, record, table, timeline
+from monitor.http.console.matrix import matrix_page
+from monitor.http.console.render import render, segment
 from monitor.http.console.routes import ShownPage
+from monitor.http.console.settings import settings_page
+from monitor.http.console.subject import subject_page
 from monitor.http.notifications import notifications_answer, problems_answer
 from monitor.http.view import DaemonView
+from monitor.state.own import SELF
+from monitor.store import Degraded
 
 T = TypeVar("T")
 
@@ -65,9 +70,102 @@ class Pages:
         """Answer with the same rows as JSON."""
         return await self._export(request, lambda page: table.listed(page).model_dump_json(), _JSON)
 
+    async def certificate(self, request: Request) -> ShownPage:
+        """Answer with one certificate."""
+        view, facts = self._view, self._facts()
+        found = await self._apart(partial(certificate.holders, request.path_params["sha256"].lower(), facts.targets))
+        if found is None:
+            return await self._refused(request, "No target presents such a certificate now.", 404)
+        known, those = found
+        traced = [await view.history(each.target, 0.0, None, 50) for each in those[: certificate.TRACED]]
+        entries = [entry for each in traced if not isinstance(each, Degraded) for entry in each]
+        entries.sort(key=lambda each: -each.at)
+        made = partial(certificate.certificate_page, known, those, entries, facts)
+        return await self._page(request, "certificate.html", made)
+
+    async def component(self, request: Request) -> ShownPage:
+        """Answer with a component."""
+        name = request.path_params["name"]
+        if name not in self._view.config().components:
+            return await self._refused(request, "There is no such component.", 404)
+        return await self._subject(request, name)
+
+    async def group(self, request: Request) -> ShownPage:
+        """Answer with a group."""
+        name = request.path_params["name"]
+        if name not in self._view.config().groups:
+            return await self._refused(request, "There is no such group.", 404)
+        return await self._subject(request, name)
+
+    async def _subject(self, request: Request, name: str) -> ShownPage:
+        view, config = self._view, self._view.config()
+        subject = name if name in config.groups else config.subject_of(name)
+        statuses = [ComponentAnswer.of(each) for each in view.components() if each.name == subject]
+        made = partial(subject_page, name, self._facts(), statuses, view.acts(subject))
+        return await self._page(request, "subject.html", made)
+
+    async def target(self, request: Request) -> ShownPage:
+        """Lead to the page about a target: that of its component, or of its certificate, or the table."""
+        name = request.path_params["name"]
+        state, root = self._view.targets().get(name), "../" * (request.url.path.count("/") - 1)
+        config = self._view.config()
+        if state is None:
+            return await self._refused(request, "There is no such target.", 404)
+        component = state.component or ""
+        if component in config.components:
+            where = f"components/{segment(component)}"
+        elif component in config.groups:
+            where = f"groups/{segment(component)}"
+        elif state.presented:
+            where = f"certificates/{table.chief(state.presented).sha256}"
+        else:
+            where = f"history?target={segment(name)}"
+        return ShownPage(b"", location=f"{root}{where}")
+
+    async def clients(self, request: Request) -> ShownPage:
+        """Answer with the clients and servers."""
+        q, only = (request.query_params.get(name, "").strip()[:300] for name in ("q", "only"))
+        made = partial(matrix_page, self._view.config(), dict(self._view.targets()), q, only)
+        return await self._page(request, "matrix.html", made)
+
+    async def timeline(self, request: Request) -> ShownPage:
+        """Answer with the timeline."""
+        view = self._view
+        situations = tuple(view.situations())
+        made = partial(timeline.timeline_page, view.config(), dict(view.targets()), situations, time.time())
+        return await self._page(request, "timeline.html", made)
+
+    async def timeline_ics(self, _request: Request) -> ShownPage:
+        """Answer with the ends as a calendar."""
+        targets, host, at = dict(self._view.targets()), self._view.status().host, time.time()
+        body = await self._apart(lambda: timeline.as_calendar(timeline.ends_of(targets, at), host, at))
+        return ShownPage(body.encode(errors="replace"), media_type="text/calendar; charset=utf-8")
+
+    async def history(self, request: Request) -> ShownPage:
+        """Answer with history and audit."""
+        try:
+            query = record.RecordQuery.of(request.query_params)
+        except table.QueryError as error:
+            return await self._refused(request, str(error))
+        found = await self._view.history(query.target or None, 0.0, query.before, record.ENTRIES)
+        made = partial(record.record_page, query, found, await self._view.audit())
+        return await self._page(request, "history.html", made)
+
+    async def settings(self, request: Request) -> ShownPage:
+        """Answer with the settings."""
+        view = self._view
+        own = view.targets().get(SELF)
+        status = StatusAnswer.of(view.status(), view.not_ready(), {}, own)
+        on_disk = await view.configured_anew()
+        made = partial(settings_page, view.config(), on_disk, status, notifications_answer(view.notifier))
+        return await self._page(request, "settings.html", made)
+
     def _table(self, request: Request) -> Callable[[], table.TablePage]:
-        view, query = self._view, table.TableQuery.of(request.query_params)
-        return partial(table.table, view.config(), dict(view.targets()), view.thresholds, query, time.time())
+        return partial(table.table, self._facts(), table.TableQuery.of(request.query_params))
+
+    def _facts(self) -> table.PageFacts:
+        view = self._view
+        return table.PageFacts(view.config(), dict(view.targets()), view.thresholds, time.time())
 
     async def _export(self, request: Request, write: Callable[[table.TablePage], str], media_type: str) -> ShownPage:
         try:

@@ -37,7 +37,7 @@ def _environment() -> Environment:
         cache_size=-1,
     )
     environment.filters.update(
-        moment=_moment, iso=_iso, ago=_ago, short=_short, segment=_segment, left=_left, plural=_plural
+        moment=_moment, iso=_iso, ago=_ago, short=_short, segment=segment, left=_left, plural=_plural
     )
     return environment
 
@@ -68,7 +68,7 @@ def _short(sha256: str) -> str:
     return sha256[:_SHORT]
 
 
-def _segment(name: str) -> str:
+def segment(name: str) -> str:
     """Return a name as one segment of a path, which a slash in it must not end."""
     return quote(name, safe="", errors="replace")
 

@@ -33,6 +33,15 @@ PAGES: Final[Mapping[str, str]] = {
     "/certificates": "certificates",
     "/certificates.csv": "certificates_csv",
     "/certificates.json": "certificates_json",
+    "/certificates/{sha256}": "certificate",
+    "/components/{name}": "component",
+    "/groups/{name}": "group",
+    "/targets/{name:path}": "target",
+    "/clients": "clients",
+    "/timeline": "timeline",
+    "/timeline.ics": "timeline_ics",
+    "/history": "history",
+    "/settings": "settings",
 }
 """By address: the method of `Pages` that answers it."""
 _ASSETS: Final[Mapping[str, str]] = {

@@ -41,6 +41,17 @@ ThresholdsOf = Callable[[str], Thresholds | None]
 """Gives the thresholds of a target; None for the usual ones."""
 
 
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """What a page is made of: the daemon's state at one moment."""
+
+    config: Config
+    targets: Targets
+    thresholds: ThresholdsOf
+    now: float
+    """Unix time."""
+
+
 class SortKey(StrEnum):
     """By what the rows are sorted."""
 
@@ -211,8 +222,9 @@ class _Place:
     component: Component | None = None
 
 
-def table(config: Config, targets: Targets, thresholds: ThresholdsOf, query: TableQuery, now: float) -> TablePage:
-    """Return the page that `query` asks for at Unix time `now`."""
+def table(known: PageFacts, query: TableQuery) -> TablePage:
+    """Return the page that `query` asks for."""
+    config, targets, thresholds, now = known.config, known.targets, known.thresholds, known.now
     places = list(_places(config, targets))
     chosen = [each for each in places if _is_meant(each, query, config, targets)]
     chosen.sort(key=_sorting(query.sort, targets), reverse=query.descending)
