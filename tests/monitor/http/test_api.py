@@ -415,6 +415,8 @@ def test_the_api_describes_itself_without_loading_anything(client: httpx.Client)
     described = client.get("/api/v1/openapi.json").json()
     assert set(described["paths"]) == {
         "/api/v1/targets",
+        "/api/v1/problems",
+        "/api/v1/events",
         "/api/v1/targets/{name}",
         "/api/v1/findings",
         "/api/v1/inventory",
