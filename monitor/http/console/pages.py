@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
+from config.model import Config
 from monitor.http.answers import ComponentAnswer, StatusAnswer
 from monitor.http.console import certificate, now, record, table, timeline
 from monitor.http.console.matrix import matrix_page
@@ -25,8 +27,23 @@ from monitor.store import Degraded
 
 T = TypeVar("T")
 
+INDEX_FOR: Final = 10.0
+"""Seconds for which an index is used again: what no event tells, such as labels, is as old at most."""
+FORGOTTEN_AFTER: Final = 15.0
 _CSV: Final = "text/csv; charset=utf-8; header=present"
 _JSON: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Indexed:
+    """The rows of the table, and how long they are those of now."""
+
+    config: Config
+    position: str
+    """In the feed of events."""
+    until: float
+    """Monotonic time."""
+    index: table.TableIndex
 
 
 class Pages:
@@ -37,6 +54,7 @@ class Pages:
         self._view = view
         self._assets = assets
         # One after the other, so that many readers take no more than one processor from the looks.
+        self._indexed: _Indexed | None = None
         self._makers = ThreadPoolExecutor(1, "console")
 
     async def now(self, request: Request) -> ShownPage:
@@ -132,13 +150,15 @@ class Pages:
         """Answer with the timeline."""
         view = self._view
         situations = tuple(view.situations())
-        made = partial(timeline.timeline_page, view.config(), dict(view.targets()), situations, time.time())
-        return await self._page(request, "timeline.html", made)
+        config, index, at = view.config(), self._index(), time.time()
+        return await self._page(
+            request, "timeline.html", lambda: timeline.timeline_page(config, index(), situations, at)
+        )
 
     async def timeline_ics(self, _request: Request) -> ShownPage:
         """Answer with the ends as a calendar."""
-        targets, host, at = dict(self._view.targets()), self._view.status().host, time.time()
-        body = await self._apart(lambda: timeline.as_calendar(timeline.ends_of(targets, at), host, at))
+        index, host, at = self._index(), self._view.status().host, time.time()
+        body = await self._apart(lambda: timeline.as_calendar(timeline.ends_of(index(), at)[0], host, at))
         return ShownPage(body.encode(errors="replace"), media_type="text/calendar; charset=utf-8")
 
     async def history(self, request: Request) -> ShownPage:
@@ -161,7 +181,29 @@ class Pages:
         return await self._page(request, "settings.html", made)
 
     def _table(self, request: Request) -> Callable[[], table.TablePage]:
-        return partial(table.table, self._facts(), table.TableQuery.of(request.query_params))
+        query, facts, index = table.TableQuery.of(request.query_params), self._facts(), self._index()
+        return lambda: table.table(facts, index(), query)
+
+    def _index(self) -> Callable[[], table.TableIndex]:
+        """Return what gives the index of now, as long as nothing has changed the one before."""
+        config, targets, position = self._view.config(), dict(self._view.targets()), self._view.feed.position
+        at, now = self._indexed, time.monotonic()
+        if at is not None and at.config is config and at.position == position and now < at.until:
+            kept = at.index
+            return lambda: kept
+
+        def made() -> table.TableIndex:
+            index = table.TableIndex(config, targets)
+            self._indexed = _Indexed(config, position, now + INDEX_FOR, index)
+            return index
+
+        asyncio.get_running_loop().call_later(FORGOTTEN_AFTER, self._forget)
+        return made
+
+    def _forget(self) -> None:
+        """Keep no index that nobody asks for."""
+        if self._indexed is not None and time.monotonic() >= self._indexed.until:
+            self._indexed = None
 
     def _facts(self) -> table.PageFacts:
         view = self._view

@@ -31,7 +31,8 @@ _CHOICES: Final = 200
 """The most values that a filter offers."""
 _LONGEST_QUERY: Final = 300
 _WORST_FIRST: Final = {Verdict.CRITICAL: 0, Verdict.WARNING: 1, Verdict.UNKNOWN: 2, Verdict.OK: 3}
-_NEVER: Final = 1 << 62
+NEVER: Final = 1 << 62
+"""In place of an end that is not known: Unix time, later than any."""
 _FAILS_TO_LOAD: Final = (Code.KEY_MISMATCH, Code.UNREADABLE)
 """Findings on the files of a component with which no service loads them."""
 
@@ -98,6 +99,11 @@ class TableQuery:
             descending=order == "down",
             page=int(page),
         )
+
+    @property
+    def is_filter(self) -> bool:
+        """Whether it admits some rows only."""
+        return bool(self.q or self.group or self.label or self.issuer or self.state is not None)
 
     def address(self, **changed: Any) -> str:
         """Return the query part of the address of this page, with some fields changed; defaults are left out."""
@@ -212,7 +218,7 @@ class Listed(Answer):
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class TablePlace:
     """What a row is made of."""
 
     name: str
@@ -222,27 +228,50 @@ class _Place:
     component: Component | None = None
 
 
-def table(known: PageFacts, query: TableQuery) -> TablePage:
+class TableIndex:
+    """All rows, put in order once for the readers of some seconds in which nothing changes."""
+
+    def __init__(self, config: Config, targets: Targets) -> None:
+        self._targets = targets
+        self.places = tuple(_places(config, targets))
+        self.groups = tuple(sorted(config.groups))
+        self.labels = tuple(_labels(targets))
+        issuers = Counter(each.leaf.issuer for each in self.places).most_common(_CHOICES)
+        self.issuers = tuple(sorted(name for name, _ in issuers))
+        self._ordered: dict[SortKey, Sequence[TablePlace]] = {}
+
+    def ordered(self, key: SortKey) -> Sequence[TablePlace]:
+        """Return all rows, sorted by `key`."""
+        if key not in self._ordered:
+            self._ordered[key] = sorted(self.places, key=_sorting(key, self._targets))
+        return self._ordered[key]
+
+
+def table(known: PageFacts, index: TableIndex, query: TableQuery) -> TablePage:
     """Return the page that `query` asks for."""
-    config, targets, thresholds, now = known.config, known.targets, known.thresholds, known.now
-    places = list(_places(config, targets))
-    chosen = [each for each in places if _is_meant(each, query, config, targets)]
-    chosen.sort(key=_sorting(query.sort, targets), reverse=query.descending)
+    config, targets = known.config, known.targets
+    chosen = index.ordered(query.sort)
+    if query.is_filter:
+        chosen = [each for each in chosen if _is_meant(each, query, config, targets)]
     begin = (query.page - 1) * ROWS
-    shown = chosen[begin : begin + ROWS]
+    if query.descending:
+        shown = chosen[max(0, len(chosen) - begin - ROWS) : max(0, len(chosen) - begin)][::-1]
+    else:
+        shown = chosen[begin : begin + ROWS]
     where = _where({each.leaf.sha256 for each in shown if each.component is None}, targets)
-    issuers = Counter(each.leaf.issuer for each in places)
     return TablePage(
         query=query,
         total=len(chosen),
-        known=len(places),
+        known=len(index.places),
         rows=tuple(
-            ShownRow(_row(each, config, targets, where), life_bar(each.leaf, thresholds(each.state.target), now))
+            ShownRow(
+                _row(each, config, targets, where), life_bar(each.leaf, known.thresholds(each.state.target), known.now)
+            )
             for each in shown
         ),
-        groups=tuple(sorted(config.groups)),
-        labels=tuple(_labels(targets)),
-        issuers=tuple(sorted(name for name, _ in issuers.most_common(_CHOICES))),
+        groups=index.groups,
+        labels=index.labels,
+        issuers=index.issuers,
     )
 
 
@@ -274,21 +303,21 @@ def _cell(value: Any) -> str:
     return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text
 
 
-def _places(config: Config, targets: Targets) -> Iterator[_Place]:
+def _places(config: Config, targets: Targets) -> Iterator[TablePlace]:
     for component in config.components.values():
         place = _of_component(component, targets)
         if place is not None:
             yield place
     for state in targets.values():
         if state.component is None and state.presented:
-            yield _Place(state.target, chief(state.presented), state)
+            yield TablePlace(state.target, chief(state.presented), state)
 
 
-def _of_component(component: Component, targets: Targets) -> _Place | None:
+def _of_component(component: Component, targets: Targets) -> TablePlace | None:
     """Return the place of a component: its leaf on disk, or else the first one that is served."""
     names = [f"{component.name}/{role}" for role in WITH_LEAF] + list(component.endpoints)
     state = next((targets[name] for name in names if name in targets and targets[name].presented), None)
-    return None if state is None else _Place(component.name, leaf_first(state.presented)[0], state, component)
+    return None if state is None else TablePlace(component.name, leaf_first(state.presented)[0], state, component)
 
 
 def chief(presented: Sequence[Certificate]) -> Certificate:
@@ -296,11 +325,11 @@ def chief(presented: Sequence[Certificate]) -> Certificate:
     if len(presented) == 1:
         return presented[0]
     if are_anchors(presented):
-        return min(presented, key=lambda each: _NEVER if each.not_after is None else each.not_after)
+        return min(presented, key=lambda each: NEVER if each.not_after is None else each.not_after)
     return leaf_first(presented)[0]
 
 
-def _is_meant(place: _Place, query: TableQuery, config: Config, targets: Targets) -> bool:
+def _is_meant(place: TablePlace, query: TableQuery, config: Config, targets: Targets) -> bool:
     if query.group and (place.component is None or config.group_of.get(place.component.name) != query.group):
         return False
     if query.label:
@@ -311,19 +340,20 @@ def _is_meant(place: _Place, query: TableQuery, config: Config, targets: Targets
         return False
     if query.state is not None and _state(place, targets) is not query.state:
         return False
-    return not query.q or query.q.casefold() in _haystack(place)
+    return not query.q or query.q.casefold() in _text(place)
 
 
-def _haystack(place: _Place) -> str:
+def _text(place: TablePlace) -> str:
+    """Return all that the search looks at."""
     leaf, state = place.leaf, place.state
-    texts = (place.name, state.location, leaf.subject, leaf.issuer, *leaf.names, leaf.sha256)
-    return "\n".join(texts).casefold()
+    where = "" if state.location == place.name else state.location
+    return "\n".join((place.name, where, leaf.subject, leaf.issuer, *leaf.names, leaf.sha256)).casefold()
 
 
-def _sorting(key: SortKey, targets: Targets) -> Callable[[_Place], Any]:
+def _sorting(key: SortKey, targets: Targets) -> Callable[[TablePlace], Any]:
     match key:
         case SortKey.END:
-            return lambda each: (_NEVER if each.leaf.not_after is None else each.leaf.not_after, each.name)
+            return lambda each: (NEVER if each.leaf.not_after is None else each.leaf.not_after, each.name)
         case SortKey.NAME:
             return lambda each: each.name
         case SortKey.SUBJECT:
@@ -331,10 +361,10 @@ def _sorting(key: SortKey, targets: Targets) -> Callable[[_Place], Any]:
         case SortKey.ISSUER:
             return lambda each: (each.leaf.issuer, each.name)
         case SortKey.STATE:
-            return lambda each: (_WORST_FIRST[_state(each, targets)], each.leaf.not_after or _NEVER, each.name)
+            return lambda each: (_WORST_FIRST[_state(each, targets)], each.leaf.not_after or NEVER, each.name)
 
 
-def _of(place: _Place, targets: Targets) -> Iterable[TargetState]:
+def _of(place: TablePlace, targets: Targets) -> Iterable[TargetState]:
     """Return the targets that a row is about."""
     component = place.component
     if component is None:
@@ -348,7 +378,9 @@ def verdict_of(state: TargetState) -> Verdict:
     return state.verdict if state.findings or state.last_look is None else Verdict.OK
 
 
-def _state(place: _Place, targets: Targets) -> Verdict:
+def _state(place: TablePlace, targets: Targets) -> Verdict:
+    if place.component is None:
+        return verdict_of(place.state)
     return min(map(verdict_of, _of(place, targets)), key=_WORST_FIRST.__getitem__, default=Verdict.UNKNOWN)
 
 
@@ -368,7 +400,7 @@ def _where(wanted: set[str], targets: Targets) -> Mapping[str, tuple[tuple[str, 
 
 
 def _row(
-    place: _Place,
+    place: TablePlace,
     config: Config,
     targets: Targets,
     where: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -14,8 +15,7 @@ from monitor.decide.decision import action_name
 from monitor.decide.foresee import ForeseenMessage, Recipients
 from monitor.decide.simulate import Happening, timeline
 from monitor.decide.situation import Situation
-from monitor.http.console.table import Targets, chief
-from probes.certificate import Certificate
+from monitor.http.console.table import NEVER, SortKey, TableIndex, TablePlace
 from probes.judge.time import calendar, moment
 
 DAYS: Final = 365
@@ -101,35 +101,46 @@ class TimelinePage:
     """The number of all subjects with a certificate."""
 
 
-def ends_of(targets: Targets, now: float) -> tuple[CertificateEnd, ...]:
-    """Return the ends within a year from Unix time `now`, the earliest first."""
-    latest = now + DAYS * DAY
-    found: dict[Certificate, list[str]] = {}
-    for state in targets.values():
-        if state.presented:
-            leaf = chief(state.presented)
-            if leaf.not_after is not None and now <= leaf.not_after < latest:
-                found.setdefault(leaf, []).append(state.component or state.target)
-    ordered = sorted(found.items(), key=lambda each: (each[0].not_after or 0, each[0].sha256))
-    return tuple(
-        CertificateEnd(leaf.not_after or 0, leaf.title, leaf.sha256, tuple(dict.fromkeys(names))[:5], len(names))
-        for leaf, names in ordered
-    )
+def ends_of(index: TableIndex, now: float) -> tuple[Sequence[CertificateEnd], Counter[int]]:
+    """Return the first ends within a year from Unix time `now`, and how many come in each week."""
+    ordered = index.ordered(SortKey.END)
+    begin = bisect_left(ordered, now, key=_end)
+    coming = ordered[begin : bisect_left(ordered, now + DAYS * DAY, lo=begin, key=_end)]
+    first: dict[str, list[TablePlace]] = {}
+    seen: set[str] = set()
+    weeks: Counter[int] = Counter()
+    for each in coming:
+        sha256 = each.leaf.sha256
+        if sha256 not in seen:
+            seen.add(sha256)
+            weeks[int((_end(each) - now) // (7 * DAY))] += 1
+        if sha256 in first or len(first) < ENDS:
+            first.setdefault(sha256, []).append(each)
+    return [_one_end(those) for those in first.values()], weeks
 
 
-def timeline_page(config: Config, targets: Targets, situations: Sequence[Situation], now: float) -> TimelinePage:
+def _end(place: TablePlace) -> float:
+    return NEVER if place.leaf.not_after is None else place.leaf.not_after
+
+
+def _one_end(those: Sequence[TablePlace]) -> CertificateEnd:
+    leaf, names = those[0].leaf, tuple(dict.fromkeys(each.name for each in those))
+    return CertificateEnd(leaf.not_after or 0, leaf.title, leaf.sha256, names[:5], len(names))
+
+
+def timeline_page(config: Config, index: TableIndex, situations: Sequence[Situation], now: float) -> TimelinePage:
     """Return the page at Unix time `now`."""
-    ends = ends_of(targets, now)
+    ends, weeks = ends_of(index, now)
     dated = sorted(
         (each for each in situations if each.certificate is not None and each.certificate.not_after >= now),
         key=lambda each: (not each.is_component, each.certificate.not_after if each.certificate else 0, each.subject),
     )
     chosen = dated[:SIMULATED]
     return TimelinePage(
-        ends=ends[:ENDS],
-        total=len(ends),
+        ends=tuple(ends),
+        total=weeks.total(),
         months=tuple(_months(now)),
-        bars=tuple(_bars(ends, now)),
+        bars=tuple(_bars(weeks, now)),
         windows=tuple(_windows(config, now))[:WINDOWS],
         foreseen=tuple(_foreseen(config, chosen, now)),
         simulated=len(chosen),
@@ -150,8 +161,7 @@ def _months(now: float) -> Iterator[MonthMark]:
         yield MonthMark(_x(at.timestamp(), now), f"{at:%b}" if month > 1 else f"{at:%b %Y}")
 
 
-def _bars(ends: Iterable[CertificateEnd], now: float) -> Iterator[EndBar]:
-    weeks = Counter(int((each.at - now) // (7 * DAY)) for each in ends)
+def _bars(weeks: Mapping[int, int], now: float) -> Iterator[EndBar]:
     most = max(weeks.values(), default=1)
     for week, count in sorted(weeks.items()):
         begin = now + week * 7 * DAY
@@ -188,7 +198,7 @@ def _step(each: Happening | ForeseenMessage) -> ForeseenStep:
 def as_calendar(ends: Sequence[CertificateEnd], host: str, now: float) -> str:
     """Return the ends as a calendar (RFC 5545)."""
     lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//certvigil//ends of certificates//EN", "METHOD:PUBLISH"]
-    for each in ends[:ENDS]:
+    for each in ends:
         more = each.places - len(each.names)
         where = ", ".join(each.names) + (f" and {more} more" if more > 0 else "")
         lines += [

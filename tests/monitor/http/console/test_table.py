@@ -12,7 +12,17 @@ from config.model import DAY, Artefacts, Component, ComponentGroup, Config, Endp
 from config.text import Printable, harmless
 from config.vocabulary import Code, Severity, TargetKind, Verdict
 from monitor.http.console.drawing import left, life_bar, span
-from monitor.http.console.table import ROWS, PageFacts, QueryError, TableQuery, as_csv, listed, table
+from monitor.http.console.table import (
+    ROWS,
+    PageFacts,
+    QueryError,
+    TableIndex,
+    TablePage,
+    TableQuery,
+    as_csv,
+    listed,
+    table,
+)
 from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate
 from probes.finding import Edge, Finding, finding
@@ -52,8 +62,12 @@ def of_web(on_disk: Certificate, *served: Certificate | None, edges: tuple[Edge,
     ]
 
 
+def page_of(known: PageFacts, query: TableQuery) -> TablePage:
+    return table(known, TableIndex(known.config, known.targets), query)
+
+
 def names(known: PageFacts, **query: str) -> list[str]:
-    return [each.facts.name for each in table(known, TableQuery.of(query)).rows]
+    return [each.facts.name for each in page_of(known, TableQuery.of(query)).rows]
 
 
 FILES: Final = site(
@@ -90,7 +104,7 @@ def test_a_table_has_the_rows_that_its_address_asks_for(query: dict[str, str], e
 def test_a_table_has_pages() -> None:
     many = site(*(some_file(f"/{number:04}", certificate(str(number))) for number in range(ROWS + 5)))
     assert len(names(many, sort="name")) == ROWS
-    page = table(many, TableQuery.of({"sort": "name", "page": "2"}))
+    page = page_of(many, TableQuery.of({"sort": "name", "page": "2"}))
     assert [each.facts.name for each in page.rows] == [f"/{number:04}" for number in range(ROWS, ROWS + 5)]
     assert (page.total, page.pages, page.first) == (ROWS + 5, 2, ROWS + 1)
     assert (listed(page).total, len(listed(page).items)) == (ROWS + 5, 5)
@@ -117,7 +131,7 @@ def test_a_component_is_one_row_with_what_is_on_disk_and_what_is_served() -> Non
         endpoints=ENDPOINTS,
         groups=MappingProxyType({"site": ComponentGroup("site", ("web",))}),
     )
-    (row,) = table(known, TableQuery.of({"group": "site"})).rows
+    (row,) = page_of(known, TableQuery.of({"group": "site"})).rows
     facts = row.facts
     assert (facts.name, facts.kind, facts.group) == ("web", "component", "site")
     assert (facts.on_disk, facts.served) == (new.sha256, [old.sha256, new.sha256])
@@ -133,24 +147,24 @@ def test_a_reload_that_would_fail_or_change_nothing_is_told() -> None:
     old, new = certificate("old", 5), certificate("new")
     file, *served = of_web(new, old)
     config: dict[str, Any] = {"components": COMPONENTS, "endpoints": ENDPOINTS}
-    (row,) = table(site(wrong(file, Code.KEY_MISMATCH), *served, **config), TableQuery()).rows
+    (row,) = page_of(site(wrong(file, Code.KEY_MISMATCH), *served, **config), TableQuery()).rows
     assert row.facts.next_reload == "fails: key_mismatch"
-    (row,) = table(site(*of_web(new, new), **config), TableQuery()).rows
+    (row,) = page_of(site(*of_web(new, new), **config), TableQuery()).rows
     assert row.facts.next_reload == ""
-    (row,) = table(site(*of_web(new, None), **config), TableQuery()).rows
+    (row,) = page_of(site(*of_web(new, None), **config), TableQuery()).rows
     assert (row.facts.served, row.facts.next_reload) == ([], "")
 
 
 def test_a_file_of_no_component_says_where_it_is_served() -> None:
     one = certificate("one")
     served = TargetState("live", TargetKind.ENDPOINT, "a:443", presented=(one,), last_look=NOW)
-    on_disk, live = table(site(some_file("/one", one), served), TableQuery.of({"sort": "name"})).rows
+    on_disk, live = page_of(site(some_file("/one", one), served), TableQuery.of({"sort": "name"})).rows
     assert (on_disk.facts.on_disk, on_disk.facts.served) == (one.sha256, [one.sha256])
     assert (live.facts.name, live.facts.on_disk) == ("live", one.sha256)
 
 
 def test_a_cell_that_a_spreadsheet_would_compute_is_text() -> None:
-    page = table(site(some_file("=cmd|' /C calc'!A0", certificate('"quoted", and\\x0a'))), TableQuery())
+    page = page_of(site(some_file("=cmd|' /C calc'!A0", certificate('"quoted", and\\x0a'))), TableQuery())
     (row,) = csv.DictReader(io.StringIO(as_csv(page)))
     assert row["name"] == "'=cmd|' /C calc'!A0"
     assert row["names"] == 'DNS:"quoted", and\\x0a'
@@ -188,5 +202,5 @@ def test_a_span_has_at_least_two_of_its_unit(seconds: float, said: str) -> None:
 def test_the_state_of_a_row_is_the_worst_of_its_targets() -> None:
     file, served = of_web(certificate("a"), certificate("a"))
     known = site(file, wrong(served, Code.EXPIRING), components=COMPONENTS, endpoints=ENDPOINTS)
-    (row,) = table(known, TableQuery()).rows
+    (row,) = page_of(known, TableQuery()).rows
     assert (row.facts.state, row.facts.findings) == (Verdict.WARNING, [Code.EXPIRING])
