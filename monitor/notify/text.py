@@ -238,6 +238,8 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
         yield _Line(sentence("Runbook: {}{}", harmless(site.runbook), code))
     else:
         yield _Line(sentence("More: certvigil explain {}", code))
+    if site.console is not None:
+        yield _Line(sentence("Page: {}/#problem-{}", harmless(site.console), harmless(alert.problem)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from config.text import Log
+from config.text import Log, harmless
 from monitor.http.coding import accepts_gzip
 from monitor.http.console.switch import ConsoleSwitch
 from monitor.http.view import DaemonView
@@ -97,6 +97,9 @@ class _Console:
             self._waiting += 1
             try:
                 page: ShownPage = await getattr(await self._loaded(), name)(request)
+            except Exception:
+                log.exception("the page %s cannot be shown, for no foreseen reason", harmless(name))
+                return PlainTextResponse("not shown, by a fault of certvigil; its log tells more\n", 500)
             finally:
                 self._waiting -= 1
             return _answer(page, request)
