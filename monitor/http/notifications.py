@@ -144,7 +144,7 @@ class ProblemAnswer(Answer):
         return cls(
             problem=problem.id,
             severity=problem.severity,
-            headline=printable(problem.headline),
+            headline=harmless(problem.headline),
             since=calendar(text.since),
             details=[ProblemDetail(code=code, detail=harmless(detail)) for code, detail in text.details[:LISTED]],
             ends=None if text.ends is None else calendar(text.ends),
