@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-all capabilities lint format dashboards docs pages bench bench-full scene test-machine test-machine-smoke clean
+.PHONY: help setup servers browser demo test test-all capabilities lint format dashboards docs pages bench bench-full scene test-machine test-machine-smoke clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,13 +20,16 @@ setup: .venv/.ready ## make the virtual environment in .venv with everything in 
 servers:
 	@./tests/kit/install servers
 
+browser:
+	@./tests/kit/install browser
+
 demo: setup servers ## build a small appliance on loopback and watch it
 	$(BIN)/certvigil demo
 
-test: setup servers ## run the tests, in parallel; SLOW=SEED adds a tenth of the slow ones
+test: setup servers $(if $(SLOW),browser) ## run the tests, in parallel; SLOW=SEED adds a tenth of the slow ones
 	$(BIN)/pytest $(if $(SLOW),--slow-tenth '$(SLOW)')
 
-test-all: setup servers ## run every test, the slow ones too
+test-all: setup servers browser ## run every test, the slow ones too
 	$(BIN)/pytest --all
 
 capabilities: setup servers ## run the tests of each capability on an appliance, and print the table

@@ -436,6 +436,10 @@ class Web:
     allowed_hosts: tuple[str, ...] = ()
     """Host header values accepted beside the listening addresses and the host's own names."""
     tokens: tuple[Token, ...] = ()
+    console: bool | None = None
+    """Whether the console is shown; None where only those who may come in can reach it."""
+    external_url: str | None = None
+    """How browsers reach it, without a slash at the end; None where messages have no links."""
 
 
 @dataclass(frozen=True, slots=True)

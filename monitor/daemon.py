@@ -122,7 +122,7 @@ class Daemon:
         )
         self.parts.state.own.report("trust", findings)
         self.parts.state.own.report("life", () if life is None else life.findings(now))
-        self.web = WebServer(Overview(self.parts, self._run_state, database, self.reload), config.settings)
+        self.web = WebServer(Overview(self.parts, self._run_state, database, path, self.reload), config.settings)
 
     @property
     def config(self) -> Config:

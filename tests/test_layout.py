@@ -30,7 +30,11 @@ def imported(module: Path) -> Iterator[str]:
 
 
 def test_each_folder_of_tests_is_one_of_the_tree() -> None:
-    folders = {each.parent for each in modules() if each.name.startswith("test_")} - {Path("."), Path("bench"), Path("machine")}
+    folders = {each.parent for each in modules() if each.name.startswith("test_")} - {
+        Path("."),
+        Path("bench"),
+        Path("machine"),
+    }
     assert [str(each) for each in sorted(folders) if not (ROOT / each / "__init__.py").exists()] == []
 
 

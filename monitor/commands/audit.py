@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -22,6 +22,7 @@ from config.text import Printable, printable
 from monitor.actor.client import NoActor, talking
 from monitor.actor.context import audit_directory, journal_path
 from monitor.actor.request import Document, Request, Verb
+from monitor.audit import AuditEntry, entries
 from monitor.commands.choice import unknown, with_members
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
@@ -62,24 +63,6 @@ class AuditQuery:
     since: str | None = None
     until: str | None = None
     as_json: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """A record, with facts that only earlier records have."""
-
-    record: Mapping[str, Any]
-    kind: str
-    components: tuple[str, ...]
-    by: str
-    """On whose behalf; empty where it is not recorded."""
-    group: str
-    """The group of which the components are; empty where they make none."""
-
-    @property
-    def at(self) -> float:
-        """Unix time."""
-        return float(self.record["at"])
 
 
 def audit(config_path: str, query: AuditQuery) -> int:
@@ -145,25 +128,6 @@ def verify(config_path: str, holds: str) -> int:
     else:
         Screen().say("the chain holds: entries: 0")
     return 0
-
-
-def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[AuditEntry]:
-    """Yield each of `records`, oldest first, with the facts that earlier records have of its transaction or plan."""
-    about: dict[str, AuditEntry] = {}
-    for record in records:
-        data = record["data"]
-        names = [str(each) for each in (record["transaction"], data.get("hash"), data.get("candidate")) if each]
-        before = next((about[each] for each in names if each in about), None)
-        what = next((each for each in (data.get("plan"), data.get("action")) if isinstance(each, dict)), data)
-        entry = AuditEntry(
-            record,
-            str(what.get("kind") or (before.kind if before else "")),
-            tuple(map(str, what.get("components") or (before.components if before else ()))),
-            str(data.get("by") or (before.by if before and record["transaction"] else "")),
-            str(what.get("group") or data.get("group") or (before.group if before else "")),
-        )
-        about.update(dict.fromkeys(names, entry))
-        yield entry
 
 
 def _failed(why: Printable) -> int:

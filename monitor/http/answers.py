@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Final, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict
 
 from actions.ending import Cause, Outcome
@@ -47,6 +48,8 @@ API: Final = "/api/v1"
 _NOT_SHOWN: Final = "not all that is known of it can be shown, by a fault of certvigil; its log tells more"
 
 Item = TypeVar("Item")
+Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
+Offset = Annotated[int, Query(ge=0, description="Leave out so many before.")]
 
 
 def not_found(why: str) -> dict[int | str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from config.model import Config, FileTarget, Watch
+from config.model import Config, FileTarget, Thresholds, Watch
 from config.text import Log, harmless, printable
 from config.vocabulary import FileRole, LookOutcome, TargetKind, UnreadableReason
 from monitor.batched import batched
@@ -122,6 +122,11 @@ class FileMonitor:
     def config(self) -> Config:
         """The configuration in force."""
         return self._registry.config
+
+    def thresholds(self, target: str) -> Thresholds | None:
+        """Return the configured thresholds of a file that is looked at, by its name; None for the usual ones."""
+        found = self._targets.get(self._paths.get(target, ""))
+        return None if found is None else found.thresholds
 
     @property
     def watch_state(self) -> WatchState:

@@ -46,6 +46,8 @@ class AdviceContext:
     """Why the clock of the host is suspect; empty where it is not."""
     mismatched: frozenset[str] = frozenset()
     """Components whose private key on disk does not belong to their certificate there: no service can load these."""
+    console: str | None = None
+    """How browsers reach the pages of this daemon, without a slash at the end; None for no link."""
     judging: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """By endpoint, the words by which `check` judges as its first client that validates."""
 
@@ -60,6 +62,7 @@ class AdviceContext:
             state_directory,
             config.group_of,
             config.endpoints,
+            console=config.settings.web.external_url,
             judging=_judging(config),
         )
 

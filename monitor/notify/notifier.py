@@ -22,6 +22,7 @@ from monitor.notify.deliver import SendOutcome, Tone
 from monitor.notify.delivery import Delivery, DeliveryFate, attempted, deliverable, pause, waiting
 from monitor.notify.lifecycle import Alert
 from monitor.notify.liveness import Liveness
+from monitor.notify.open_problem import OpenProblem
 from monitor.notify.outbox import Changes, Outbox, OutboxState, RequestedSilence, no_changes
 from monitor.notify.text import notice
 from monitor.notify.workers import DeliveryWorkers
@@ -510,6 +511,10 @@ class Notifier:
     def alerts(self) -> Sequence[Alert]:
         """Return all open problems, as each channel was told of them."""
         return self._outbox.alerts()
+
+    def problems(self, offset: int, limit: int) -> tuple[int, Sequence[OpenProblem]]:
+        """Return how many problems are open, and some of them, the worst first, whether or not they were told."""
+        return self._outbox.problems(offset, limit, time.time())
 
     def undelivered(self) -> Sequence[Delivery]:
         """Return the messages that are to be delivered or were given up, oldest first."""

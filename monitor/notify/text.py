@@ -28,6 +28,7 @@ LISTED: Final = 50
 """Targets that a message lists; the rest is counted."""
 _NOTHING: Final = Printable("")
 _DETAILS: Final = 5
+_FOLLOWING: Final = 3
 _BY_CLOCK: Final = frozenset({Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.CLIENT_REJECTS, Code.CRL_STALE})
 """Findings that a wrong clock may cause."""
 _PROBLEMS: Final = 50
@@ -213,36 +214,65 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
         yield from _were_concerned(note.recovered, site.host)
         return
     members = note.members
-    reasons = [each for each in members if each.finding.code is not Code.CLIENT_REJECTS] or list(members)
-    advised = members[0].finding.code
-    details = list(
-        dict.fromkeys(sentence("{}: {}", each.finding.code, shown(_detail(each, advised))) for each in reasons)
-    )
-    for detail in details[:_DETAILS]:
-        yield _Line(detail)
-    if len(details) > _DETAILS:
-        yield _Line(sentence("and {} more like these", len(details) - _DETAILS))
-    ends = min((each.ends for each in members if each.ends is not None), default=None)
+    told = problem_text(members, outlook, site)
+    for code, detail in told.details[:_DETAILS]:
+        yield _Line(sentence("{}: {}", code, shown(detail)))
+    if len(told.details) > _DETAILS:
+        yield _Line(sentence("and {} more like these", len(told.details) - _DETAILS))
+    ends = told.ends
     if ends is not None and ends > now:
         yield _Line(sentence("{} are left.", _days(ends - now)))
-    yield _Line(sentence("Since {}.", moment(min(each.since for each in members))))
+    yield _Line(sentence("Since {}.", moment(told.since)))
     yield from _often_dark(members, now)
     if site.clock and any(each.finding.code in _BY_CLOCK for each in members):
         yield _Line(sentence("The clock of this host is suspect, so that this may be wrong: {}.", shown(site.clock)))
     yield from _other_certificates(note)
     yield from _concerned([each for each in members if each.target in alert.wrong], site)
     yield from _recovered(note.recovered)
-    yield _Line(sentence("Whom it hurts: {}.", _clients(members) or harmless(hurts(members))))
-    sentences = list(dict.fromkeys(filter(None, map(outlook, members))))
-    happens = listed((shown(each) for each in sentences[:3]), "; ")
-    yield _Line(sentence("By itself: {}.", happens or harmless(by_itself(members[0]))))
+    yield _Line(sentence("Whom it hurts: {}.", told.hurts))
+    yield _Line(sentence("By itself: {}.", listed((shown(each) for each in told.by_itself), "; ")))
     own = own_commands(members, site)
-    yield from (_Line(sentence("To act: {}", _runnable(each, own))) for each in advice(members, site))
+    yield from (_Line(sentence("To act: {}", _runnable(each, own))) for each in told.to_act)
     code = members[0].finding.code
     if site.runbook is not None:
         yield _Line(sentence("Runbook: {}{}", harmless(site.runbook), code))
     else:
         yield _Line(sentence("More: certvigil explain {}", code))
+    if site.console is not None:
+        yield _Line(sentence("Page: {}/#problem-{}", harmless(site.console), harmless(alert.problem)))
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemText:
+    """What people are told of an open problem, whichever way: printable, and not yet escaped for a chat."""
+
+    details: tuple[tuple[Code, str], ...]
+    """The code and the sentence of each finding, the worst first; without the rejections that follow from others."""
+    ends: int | None
+    """Unix time of the earliest end of a certificate that is expiring."""
+    since: float
+    """Unix time."""
+    hurts: Printable
+    """Whom it hurts, a phrase."""
+    by_itself: tuple[str, ...]
+    """What happens without a person, and when: phrases."""
+    to_act: tuple[str, ...]
+    """What cures it, sentences with commands in them."""
+
+
+def problem_text(members: Sequence[Member], outlook: FindingOutlook, site: AdviceContext) -> ProblemText:
+    """Return the text of a problem with these members, the worst first."""
+    reasons = [each for each in members if each.finding.code is not Code.CLIENT_REJECTS] or list(members)
+    advised = members[0].finding.code
+    follows = list(dict.fromkeys(filter(None, map(outlook, members))))[:_FOLLOWING]
+    return ProblemText(
+        details=tuple(dict.fromkeys((each.finding.code, _detail(each, advised)) for each in reasons)),
+        ends=min((each.ends for each in members if each.ends is not None), default=None),
+        since=min(each.since for each in members),
+        hurts=_clients(members) or harmless(hurts(members)),
+        by_itself=tuple(follows or [by_itself(members[0])]),
+        to_act=tuple(advice(members, site)),
+    )
 
 
 def _detail(member: Member, advised: Code) -> str:
