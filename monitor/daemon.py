@@ -25,6 +25,7 @@ from config.text import Log, harmless, printable, sentence
 from config.vocabulary import Code
 from monitor import wiring
 from monitor.act.journal import installed
+from monitor.command_reach import CommandReach
 from monitor.decide.decision import ORDERED
 from monitor.host import systemd
 from monitor.host.life import ALREADY_RUNNING, Life, StateTaken, begin, own_files
@@ -122,7 +123,8 @@ class Daemon:
         )
         self.parts.state.own.report("trust", findings)
         self.parts.state.own.report("life", () if life is None else life.findings(now))
-        self.web = WebServer(Overview(self.parts, self._run_state, database, self.reload), config.settings)
+        overview = Overview(self.parts, self._run_state, database, self.reload)
+        self.web = WebServer(overview, config.settings, CommandReach.of(config))
 
     @property
     def config(self) -> Config:

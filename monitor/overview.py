@@ -112,6 +112,7 @@ class Overview:
             version=own_version(),
             host=config.host,
             started=self._run.started,
+            given=config.given,
             sources=config.sources,
             digest=config.digest,
             loaded=self._run.loaded,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import CertificateOrigin, Sending
+from monitor.commands import here
 from monitor.commands.choice import unknown
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
@@ -60,6 +61,7 @@ class InventoryQuery:
 
 def show_inventory(query: InventoryQuery) -> int:
     """Print the inventory; return 0, or 3 where it cannot be told."""
+    here.about(query.config, query.socket)
     found = ask(query.socket, "/api/v1/inventory")
     itself = isinstance(found, NoDaemonAnswer)
     if isinstance(found, NoDaemonAnswer):

@@ -14,8 +14,10 @@ from uvicorn.server import ServerState
 from config.address import join_address
 from config.model import Settings, Token
 from config.version import own_version
+from monitor.command_reach import CommandReach
 from monitor.host.sockets import ListenError, listen_tcp, listen_unix
 from monitor.http.app import create_app
+from monitor.http.completing import Completing
 from monitor.http.guard import Guard, HostNames
 from monitor.http.protocol import KEEP_ALIVE_SECONDS, Connection
 from monitor.http.view import DaemonView
@@ -27,9 +29,11 @@ HANDSHAKE_SECONDS = 10.0
 class WebServer:
     """Answers for a daemon at `settings.web.listen` and `settings.socket`."""
 
-    def __init__(self, view: DaemonView, settings: Settings) -> None:
+    def __init__(self, view: DaemonView, settings: Settings, reach: CommandReach | None = None) -> None:
+        """Show `view`; commands in its answers are completed by `reach`."""
         self._settings = settings
-        self._guard = Guard(create_app(view, own_version()), HostNames(settings.web.listen, settings.web.allowed_hosts))
+        application = Completing(create_app(view, own_version()), reach or CommandReach())
+        self._guard = Guard(application, HostNames(settings.web.listen, settings.web.allowed_hosts))
         self._config = Config(
             self._guard,
             http=Connection,

@@ -20,6 +20,7 @@ from config.model import Component, Config, Endpoint, Settings
 from config.text import printable
 from config.vocabulary import Code, FileRole, TargetKind, UnreachableReason, UnreadableReason
 from monitor.check_command import check_words, judging_words
+from monitor.command_reach import CommandReach
 from monitor.notify.problem import Member
 from monitor.state.cure import cure, names_cure
 
@@ -46,12 +47,16 @@ class AdviceContext:
     """Why the clock of the host is suspect; empty where it is not."""
     mismatched: frozenset[str] = frozenset()
     """Components whose private key on disk does not belong to their certificate there: no service can load these."""
+    reach: CommandReach = field(default_factory=CommandReach)
+    """The options of each command that a message names."""
+    has_systemd: bool = False
+    """Whether systemd runs on this host."""
     judging: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """By endpoint, the words by which `check` judges as its first client that validates."""
 
     @classmethod
-    def of(cls, config: Config) -> AdviceContext:
-        """Return the facts in `config`."""
+    def of(cls, config: Config, *, has_systemd: bool = False) -> AdviceContext:
+        """Return the facts in `config`, of a host with or without systemd."""
         runbook, state_directory = config.notifications.runbook, config.settings.state_directory
         return cls(
             config.host,
@@ -60,6 +65,8 @@ class AdviceContext:
             state_directory,
             config.group_of,
             config.endpoints,
+            reach=CommandReach.of(config),
+            has_systemd=has_systemd,
             judging=_judging(config),
         )
 
@@ -98,6 +105,20 @@ def _judging(config: Config) -> Mapping[str, tuple[str, ...]]:
         }
     )
 
+
+_OF_HOST: Final = {
+    True: {
+        "actor_log": "systemctl status certvigil-actor",
+        "daemon_log": "journalctl -u certvigil",
+        "clock_state": "timedatectl",
+    },
+    False: {
+        "actor_log": "in the log of `certvigil actor`",
+        "daemon_log": "in the log of `certvigil run`",
+        "clock_state": "date -u, and the state of the service that sets it",
+    },
+}
+"""With systemd and without it: where to look, for the steps of the catalogue."""
 
 Remedy = Callable[[Sequence[Member], AdviceContext], Iterator[str]]
 """Yields the advice on members that all have the same remedy: sentences, printable."""
@@ -152,6 +173,7 @@ def _filled(step: str, member: Member, site: AdviceContext) -> str:
         subject=_word(member.finding.subject),
         cure=_cure(member),
         state_directory=_word(site.state_directory),
+        **_OF_HOST[site.has_systemd],
     )
 
 
@@ -294,9 +316,12 @@ def _show_plan(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
             yield f"the way to do it by hand instead: certvigil guide {_word(topic)}"
 
 
-def _have_read(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
+def _have_read(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
     detail = members[0].finding.detail
-    yield from (cure(Code.KEYS_UNREAD, detail),) if names_cure(detail) else CATALOGUE[Code.KEYS_UNREAD].steps
+    if names_cure(detail):
+        yield cure(Code.KEYS_UNREAD, detail)
+    else:
+        yield from (_filled(each, members[0], site) for each in CATALOGUE[Code.KEYS_UNREAD].steps)
 
 
 def _do_as_named(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:

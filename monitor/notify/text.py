@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final
 
@@ -13,6 +13,7 @@ from config.catalogue import CATALOGUE
 from config.model import DAY
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import Code, Severity
+from monitor.command_reach import CommandReach
 from monitor.notify.advice import AdviceContext, advice, by_itself, hurts, own_commands
 from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, Note
@@ -27,6 +28,7 @@ FindingOutlook = Callable[[Member], str]
 LISTED: Final = 50
 """Targets that a message lists; the rest is counted."""
 _NOTHING: Final = Printable("")
+_USUAL: Final = CommandReach()
 _DETAILS: Final = 5
 _BY_CLOCK: Final = frozenset({Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.CLIENT_REJECTS, Code.CRL_STALE})
 """Findings that a wrong clock may cause."""
@@ -103,10 +105,10 @@ def compose(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float
     """Return the message for `note` about a `site` at Unix time `now`."""
     title = _title(note, site.host)
     lines = [_Line(title, heading=True), *_body(note, outlook, site, now), _signature(note, site.host)]
-    return _message(title, lines, note.alert.message_id, _tone(note))
+    return _message(title, lines, note.alert.message_id, _tone(note), site.reach)
 
 
-def digest(notes: Sequence[Note], host: str, now: float) -> tuple[str, Message]:
+def digest(notes: Sequence[Note], host: str, now: float, reach: CommandReach = _USUAL) -> tuple[str, Message]:
     """Return one message, and its id, for many `notes` on different problems at Unix time `now`."""
     name = blake2b("".join(note.alert.message_id for note in notes).encode(), digest_size=8).hexdigest()
     worst = max((note.alert.severity for note in notes if note.step is not AlertStep.RESOLVED), default=None, key=_rank)
@@ -133,19 +135,25 @@ def digest(notes: Sequence[Note], host: str, now: float) -> tuple[str, Message]:
     ]
     tones = [_tone(note) for note in notes]
     tone = next((each for each in (Tone.FAILURE, Tone.WARNING, Tone.INFO) if each in tones), Tone.SUCCESS)
-    return name, _message(title, lines, name, tone)
+    return name, _message(title, lines, name, tone, reach)
 
 
 def notice(
-    name: str, channel: str, title: str, sentences: Iterable[str], *, host: str, tone: Tone
+    name: str,
+    channel: str,
+    title: str,
+    sentences: Iterable[str],
+    *,
+    host: str,
+    tone: Tone,
+    reach: CommandReach = _USUAL,
 ) -> tuple[str, Message]:
     """Return a message about an event, and its id; `name` tells the event from every other one for that channel."""
     identifier = blake2b(f"{channel}\0{name}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
     heading = sentence("[{}] {}{}", _WORD[tone], _of(host), shown(title, 200))
     lines = [_Line(heading, heading=True), *(_Line(shown(each, 1000)) for each in sentences)]
-    return identifier, _message(
-        heading, [*lines, _Line(sentence("message {}", harmless(identifier)))], identifier, tone
-    )
+    lines.append(_Line(sentence("message {}", harmless(identifier))))
+    return identifier, _message(heading, lines, identifier, tone, reach)
 
 
 _WORD: Final = {
@@ -168,9 +176,10 @@ def test_message(channel: str, host: str, name: str, now: float) -> Message:
     )
 
 
-def _message(title: Printable, lines: Sequence[_Line], name: str, tone: Tone) -> Message:
+def _message(title: Printable, lines: Sequence[_Line], name: str, tone: Tone, reach: CommandReach = _USUAL) -> Message:
     brief = f"{title if len(title) <= _LONGEST_BRIEF else title[: _LONGEST_BRIEF - 1] + '…'} (message {name})"
     # In plain text, each service shows the title itself; in Markdown, some do not.
+    lines = [replace(line, text=harmless(reach.completed(line.text))) for line in lines]
     text = "\n".join(line.plain for line in lines if not line.heading)
     return Message(title, text, "\n".join(line.markdown for line in lines), brief, tone)
 

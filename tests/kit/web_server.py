@@ -19,6 +19,7 @@ from config.expected import ANY_MODERN, AllowedTLS
 from config.model import Settings
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
+from monitor.command_reach import CommandReach
 from monitor.decide.situation import Situation
 from monitor.http import DaemonStatus, WebServer
 from monitor.look.demand import ProbeRequest
@@ -117,6 +118,7 @@ class FakeView:
     inventoried: Mapping[str, Any] = field(default_factory=lambda: NOTHING_INVENTORIED)
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
     allowed: Mapping[str, AllowedTLS] = field(default_factory=dict)
+    given: str = ""
 
     def add(self, *believed: TargetState) -> None:
         for each in believed:
@@ -157,6 +159,7 @@ class FakeView:
             polled_because="",
             waivers=(),
             no_actor="nobody answers",
+            given=self.given,
         )
 
     async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
@@ -214,12 +217,12 @@ class RunningServer:
 
 
 @contextmanager
-def running(view: FakeView, settings: Settings) -> Iterator[RunningServer]:
+def running(view: FakeView, settings: Settings, reach: CommandReach | None = None) -> Iterator[RunningServer]:
     """Run a server in the loop that the daemon uses, too."""
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server = RunningServer(WebServer(view, settings), settings, loop)
+    server = RunningServer(WebServer(view, settings, reach), settings, loop)
     try:
         server.problems = server.run(server.server.start())
         yield server
