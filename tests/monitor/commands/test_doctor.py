@@ -108,11 +108,6 @@ def test_a_mistake_is_a_problem_of_the_configuration(text: str, said: str, tmp_p
     assert code == 1
     way = f"correct it, then: certvigil config check --config {file}"
     assert found[0] == ("configuration", "problem", f"{file}:{said}", way)
-        "configuration",
-        "problem",
-        f"{file}:{said}",
-        f"correct it, then: certvigil config check --config {file}",
-    )
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="runs as another user")
