@@ -18,7 +18,7 @@ from config.vocabulary import Code, ComponentState, Mode, Severity, TargetKind, 
 from monitor.act.components import Components
 from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
-from monitor.act.status import ComponentStatus, action_target, subjects_of
+from monitor.act.status import SHOWN, ComponentStatus, action_target, subjects_of
 from monitor.decide.decision import DecisionStatus, kind_of_decision
 from monitor.decide.situation import Result, result_of
 from monitor.look.job import UNFORESEEN
@@ -223,13 +223,17 @@ def _of_its_plan(component: ComponentStatus) -> Iterator[Finding]:
     plan, kind = printable(component.plan[:16]), kind_of_decision(component.decision)
     # The notifier tells the fault that an activation would mend.
     subject = sentence("{}", kind) if kind is Kind.ACTIVATE else _NOTHING
+    shown = next((each.shown for each in component.waiting if each.plan == component.plan), _NOTHING)
+    if not shown and component.plan == component.candidate.plan:
+        shown = component.candidate.about
+    about = sentence(": {}", printable(shown, SHOWN)) if shown else _NOTHING
     if component.decision.status is DecisionStatus.AWAIT_APPROVAL:
-        waits = sentence("the {} by plan {} waits for approval", kind, plan)
+        waits = sentence("the {} by plan {} waits for approval{}", kind, plan, about)
         by = sentence("`certvigil approve {0}` or `certvigil reject {0}`", plan)
         yield finding(Code.APPROVAL_PENDING, curable(waits, by), subject)
     elif component.decision.status is DecisionStatus.PLAN:
         by = sentence("`certvigil {} {} --plan {}`", kind, printable(component.name), printable(component.plan))
-        yield finding(Code.APPROVAL_PENDING, curable(sentence("the plan {} is ready", plan), by), subject)
+        yield finding(Code.APPROVAL_PENDING, curable(sentence("the plan {} is ready{}", plan, about), by), subject)
 
 
 def _how_to_settle(component: ComponentStatus, last: RecordedEnding) -> Printable:

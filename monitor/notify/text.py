@@ -34,6 +34,8 @@ _BY_CLOCK: Final = frozenset({Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, C
 """Findings that a wrong clock may cause."""
 _PROBLEMS: Final = 50
 _LONGEST: Final = 300
+_LONGEST_DETAIL: Final = 800
+"""Who offered a certificate, and what it is, needs room."""
 _LONGEST_BRIEF: Final = 150
 
 _SPECIAL: Final = re.compile(r"([\\`*_\[\]|~>])|^(?:([#+=-])|(\d{1,9})([.)]))")
@@ -225,7 +227,9 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
     reasons = [each for each in members if each.finding.code is not Code.CLIENT_REJECTS] or list(members)
     advised = members[0].finding.code
     details = list(
-        dict.fromkeys(sentence("{}: {}", each.finding.code, shown(_detail(each, advised))) for each in reasons)
+        dict.fromkeys(
+            sentence("{}: {}", each.finding.code, shown(_detail(each, advised), _LONGEST_DETAIL)) for each in reasons
+        )
     )
     for detail in details[:_DETAILS]:
         yield _Line(detail)
@@ -306,10 +310,13 @@ def _belonging(component: str | None, site: AdviceContext) -> Printable:
 
 
 def _at(member: Member) -> Printable:
-    """Return the path or the address of a target, where its name does not contain it."""
+    """Return the path or the address of a target, where its name does not contain it.
+
+    A plan that waits need not come from the inbox, which is the place of actions: its detail says where it is from.
+    """
     return (
         _NOTHING
-        if not member.location or member.location in member.target
+        if not member.location or member.location in member.target or member.finding.code is Code.APPROVAL_PENDING
         else sentence(" ({})", shown(member.location))
     )
 

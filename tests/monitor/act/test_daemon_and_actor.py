@@ -30,11 +30,12 @@ from monitor.lab.ca import DAY, bundle, self_signed
 from monitor.lab.servers import replace_file
 from monitor.state.trust import read_trust_context
 from tests.kit.actor import ISSUER, ActorHouse, StartedActor, house
-from tests.kit.authority import NAME, fresh
+from tests.kit.authority import ISSUING, NAME, fresh
 from tests.kit.daemon import RunningDaemon, certvigil
 from tests.kit.metrics import series
 from tests.kit.openssl_client import presented
 from tests.kit.receivers import MessageReceiver
+from tests.kit.requests import answer_of
 
 SECRET = "32 random bytes"
 
@@ -152,7 +153,7 @@ def cpu_seconds(pid: int) -> float:
 
 def test_requests_and_offers_that_wait_show_in_the_metrics(web: ActorHouse, tmp_path: Path) -> None:
     brought = tmp_path / "offer.pem"
-    brought.write_bytes(fresh().pem())
+    brought.write_bytes(answer_of(ISSUING.issue(NAME, key=web.old.key)))
     with both(web, {"mode": "approve"}) as (daemon, _):
         for of, command in (("requests", ("csr", "web")), ("offers", ("offer", "web", str(brought)))):
             waiting, since = (
@@ -162,6 +163,12 @@ def test_requests_and_offers_that_wait_show_in_the_metrics(web: ActorHouse, tmp_
             assert certvigil(*command, "--config", daemon.config_file).returncode == 0
             daemon.wait_for(lambda waiting=waiting: daemon.metrics()[waiting] == 1, "one")
             assert abs(daemon.metrics()[since] - time.time()) < 60
+        daemon.wait_for(lambda: "approval_pending" in daemon.findings("web/actions"), "the finding")
+        told = daemon.ask("/api/v1/targets/web/actions")["findings"]
+        (said,) = (each["detail"] for each in told if each["code"] == "approval_pending")
+        assert ": web: CN=www.example.com for DNS:www.example.com, until " in said
+        assert "; offered by root (uid 0) at " in said
+        assert ", over the socket; to cure it, `certvigil approve " in said
 
 
 def test_with_mode_auto_nobody_is_asked(web: ActorHouse) -> None:
