@@ -134,6 +134,37 @@ def test_the_default_that_waits_for_approval_is_certvigil_s_own(right: Right, li
     assert liar.ask_for(Request(Verb.APPROVE, plan=plan[:16])).get("approved") == plan
 
 
+def test_a_person_who_names_a_date_and_each_client_that_is_lost_gets_a_set_without_the_names(liar: Liar) -> None:
+    liar.replaced()
+    keep(liar.web, DATE, made := self_signed("appliance"))
+    answer = liar.ask(BY_DATE, PERSON)
+    assert [each["ground"] for each in answer["refused"]["objections"]] == ["client_lost"]
+    assert "`--lose CLIENT` for each of these clients gives it back all the same" in answer["remarks"]
+    for right in (ALONE, APPROVED):
+        assert "only an operator's own command" in refused(liar, replace(BY_DATE, losses=("browser",)), right)
+    said = done(liar.ask(replace(BY_DATE, losses=("browser",)), PERSON))
+    assert "names_missing, which the person who asks accepts: " in said
+    assert presented(liar.web.server)[0] == made.der()
+
+
+def test_a_refusal_for_an_early_end_names_the_option_that_helps(liar: Liar) -> None:
+    keep(liar.web, DATE, short := fresh(not_before=time.time() - 80 * DAY, not_after=time.time() + 2 * DAY))
+    answer = liar.ask(BY_DATE, PERSON)
+    assert [each["ground"] for each in answer["refused"]["objections"]] == ["too_short"]
+    assert any(each.startswith("`--allow-shorter` gives it back all the same") for each in answer["remarks"])
+    done(liar.ask(replace(BY_DATE, allow_shorter=True), PERSON))
+    assert presented(liar.web.server)[0] == short.der()
+
+
+def test_a_set_without_the_names_is_never_the_default_for_what_a_person_might_waive(liar: Liar) -> None:
+    keep(liar.web, DATE, self_signed("appliance"))
+    liar.replaced()
+    os.chmod(folder_of(liar.web), 0o777)
+    assert [each["set"] for each in sets(liar)["sets"] if each["default"]] != [DATE]
+    done(liar.ask(replace(DEFAULT, losses=("browser",)), PERSON))
+    assert presented(liar.web.server)[0] == liar.web.old.der()
+
+
 def test_plan_journal_and_audit_say_that_another_program_keeps_the_files(liar: Liar) -> None:
     keep(liar.web, DATE, fresh())
     said = done(liar.ask(BY_DATE, PERSON))
