@@ -130,7 +130,8 @@ def test_an_offer_that_answers_no_request_waits_for_a_person(primary: Appliance)
     assert code == 4, said
     assert f"certvigil: {why}" in said
     planned = plan(primary)["plan"]["hash"]
-    assert f": look at the plan, and name it: --plan {planned}" in said
+    names = f"`certvigil replace --config {primary.directory}/certvigil.yaml primary --plan {planned}`"
+    assert f", and name it: {names}" in said
     assert primary.serves(primary.old)
     waiting = primary.ask(REPLACE, ALONE, Verb.PROPOSE)
     assert waiting["plan"]["hash"] == planned
