@@ -52,7 +52,7 @@ def status(socket: str, query: StatusQuery, *, healthy: bool) -> int:
     told = _ask_all(socket)
     if isinstance(told, NoDaemonAnswer):
         return _failed(told.why, _NOBODY)
-    here.about_daemon(socket, told.own["configuration"]["path"] or None)
+    here.about_daemon(socket, str(told.own["configuration"].get("path") or "") or None)
     targets, components = told.targets, told.components
     names = {name for each in targets for name in (each["target"], each["component"]) if name is not None}
     query = replace(query, names=with_members(query.names, {each["component"]: each["members"] for each in components}))

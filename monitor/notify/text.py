@@ -19,7 +19,7 @@ from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, Note
 from monitor.notify.problem import CERTIFICATE, Member
 from monitor.state.cure import without_cure
-from monitor.state.pending import LATELY
+from monitor.state.pending import BY_CLOCK, LATELY
 from probes.judge.time import moment
 
 FindingOutlook = Callable[[Member], str]
@@ -30,8 +30,6 @@ LISTED: Final = 50
 _NOTHING: Final = Printable("")
 _USUAL: Final = CommandReach()
 _DETAILS: Final = 5
-_BY_CLOCK: Final = frozenset({Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.CLIENT_REJECTS, Code.CRL_STALE})
-"""Findings that a wrong clock may cause."""
 _PROBLEMS: Final = 50
 _LONGEST: Final = 300
 _LONGEST_DETAIL: Final = 800
@@ -240,7 +238,7 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
         yield _Line(sentence("{} are left.", _days(ends - now)))
     yield _Line(sentence("Since {}.", moment(min(each.since for each in members))))
     yield from _often_dark(members, now)
-    if site.clock and any(each.finding.code in _BY_CLOCK for each in members):
+    if site.clock and any(each.finding.code in BY_CLOCK for each in members):
         yield _Line(sentence("The clock of this host is suspect, so that this may be wrong: {}.", shown(site.clock)))
     yield from _other_certificates(note)
     yield from _concerned([each for each in members if each.target in alert.wrong], site)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from config.model import FileTarget
 from config.vocabulary import LookOutcome
@@ -44,6 +43,10 @@ class FileRegistry:
             last_known=state.presented if state else (),
             revocation=self.registry.revocations.about([state.presented] if state else ()),
         )
+
+    def forget_verdicts(self) -> None:
+        """Judge every file again, since the verdicts were by another clock."""
+        self._judged.clear()
 
     def is_judged(self, context: FileContext, now: float) -> bool:
         """Whether the last verdict still holds in `context`."""
@@ -94,7 +97,10 @@ class FileRegistry:
             keystore=observation.keystore,
             file_format=observation.format,
             lists=observation.lists,
-            waits=partial(awaits_rest, left_alone=left_alone, settle=registry.config.settings.settle, now=now),
+            waits=lambda raised: (
+                registry.clock.awaits(raised.finding)
+                or awaits_rest(raised, left_alone, registry.config.settings.settle, now)
+            ),
         )
         registry.update(new)
         registry.publish(events)
