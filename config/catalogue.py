@@ -26,6 +26,10 @@ NAMED_CURE: Final = "; to cure it, "
 """The text before the cure in the detail of a finding that names its cure itself."""
 NO_ACTOR: Final = "no actor"
 """The reason with which `unreachable` of a component begins."""
+OPEN_TRANSACTION: Final = (
+    "a transaction of it has no end, so its files may be new in part, and its service between two sets"
+)
+"""The fault in the detail of `unreachable` of a component whose actor ended in the middle of a transaction."""
 
 
 class ProblemScope(StrEnum):

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from actions.ending import Cause, Ground, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
-from config.catalogue import NO_ACTOR
+from config.catalogue import NO_ACTOR, OPEN_TRANSACTION
 from config.text import Log, Printable, harmless, printable, sentence
 from config.vocabulary import Code, ComponentState, Mode, Severity, TargetKind, UnreachableReason
 from monitor.act.components import Components
@@ -159,8 +159,7 @@ def no_actor(why: str, *, is_open: bool) -> Finding:
     said = sentence("{}: {}", harmless(NO_ACTOR), harmless(why))
     if is_open:
         # It comes first: a long reason must not cut it off.
-        half = "a transaction of it has no end, so its files may be new in part, and its service between two sets"
-        said = sentence("{}: {}; {}", harmless(NO_ACTOR), harmless(half), harmless(why))
+        said = sentence("{}: {}; {}", harmless(NO_ACTOR), harmless(OPEN_TRANSACTION), harmless(why))
         said = curable(said, Printable("start the actor, or run `certvigil recover`: either finishes or undoes it"))
     return finding(Code.UNREACHABLE, said, Printable("actor"), Severity.WARNING)
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from actions.ending import answers_nobody
 from actions.plan import Kind
-from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, CuringChange
+from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, OPEN_TRANSACTION, CuringChange
 from config.model import Component, Config, Endpoint, Settings
 from config.text import printable
 from config.vocabulary import Code, FileRole, TargetKind, UnreachableReason, UnreadableReason
@@ -47,6 +47,8 @@ class AdviceContext:
     """Why the clock of the host is suspect; empty where it is not."""
     mismatched: frozenset[str] = frozenset()
     """Components whose private key on disk does not belong to their certificate there: no service can load these."""
+    validating: frozenset[str] = frozenset()
+    """The declared clients that validate, by name."""
     reach: CommandReach = field(default_factory=CommandReach)
     """The options of each command that a message names."""
     has_systemd: bool = False
@@ -65,6 +67,7 @@ class AdviceContext:
             state_directory,
             config.group_of,
             config.endpoints,
+            validating=frozenset(each.name for each in config.clients.values() if each.validates),
             reach=CommandReach.of(config),
             has_systemd=has_systemd,
             judging=_judging(config),
@@ -177,9 +180,11 @@ def _filled(step: str, member: Member, site: AdviceContext) -> str:
     )
 
 
-def hurts(members: Sequence[Member]) -> str:
+def hurts(members: Sequence[Member], site: AdviceContext) -> str:
     """Return whom a problem hurts, where no client was seen to reject; its worst member comes first."""
     code = members[0].finding.code
+    if code is Code.UNREACHABLE and OPEN_TRANSACTION in members[0].finding.detail:
+        return "whoever connects, where the service is between two sets of files; nothing is replaced meanwhile"
     if code is Code.COMPONENT_FROZEN and answers_nobody(members[0].finding.detail):
         return "whoever connects, unless its service was started since: it answered nobody"
     if all(map(_failed_at_proxy, members)):
@@ -187,7 +192,23 @@ def hurts(members: Sequence[Member]) -> str:
     # A fault that is served hurts more than the same fault on disk.
     served = (each for each in members if each.kind is TargetKind.ENDPOINT and each.finding.code is code)
     kind = next(served, members[0]).kind
-    return CATALOGUE[code].hurts.get(kind, IN_USE_STAYS if kind is TargetKind.COMPONENT else NOBODY_YET)
+    whom = CATALOGUE[code].hurts.get(kind, IN_USE_STAYS if kind is TargetKind.COMPONENT else NOBODY_YET)
+    # Of a certificate that has ended, the clients that reject it are seen.
+    return f"{whom}{_declared_clients(members, site)}" if code is Code.EXPIRING else whom
+
+
+def _declared_clients(members: Sequence[Member], site: AdviceContext) -> str:
+    """Return the declared clients that validate what these members serve, the end of a sentence."""
+    names: dict[str, None] = {}
+    for each in members:
+        component = site.component(each)
+        served = [each.target] if each.target in site.endpoints else component.endpoints if component else ()
+        for name in served:
+            endpoint = site.endpoints.get(name)
+            names.update(dict.fromkeys(endpoint.clients if endpoint is not None else ()))
+    told = sorted(names.keys() & site.validating)
+    more = f" and {len(told) - _AT_ONCE} more" if len(told) > _AT_ONCE else ""
+    return f"; of the declared clients: {', '.join(map(printable, told[:_AT_ONCE]))}{more}" if told else ""
 
 
 def by_itself(member: Member) -> str:
