@@ -18,13 +18,13 @@ from typing import Any, Final
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from actions.journal_state import installed
 from config.document import Mistake
 from config.load import digest_on_disk, load
 from config.model import DAY, Config
 from config.text import Log, harmless, printable, sentence
 from config.vocabulary import Code
 from monitor import wiring
-from monitor.act.journal import installed
 from monitor.command_reach import CommandReach
 from monitor.decide.decision import ORDERED
 from monitor.host import systemd

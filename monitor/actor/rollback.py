@@ -15,7 +15,7 @@ from actions import backup
 from actions.backup import BackupSet
 from actions.backup_folder import DatedSets, dates_in_folders, is_date, sets_of_date
 from actions.ending import Ground
-from actions.journal_state import ActionRequest
+from actions.journal_state import ActionRequest, installed
 from actions.plan import candidate_of
 from actions.plan_rollback import plan_rollback
 from actions.precheck import Objection
@@ -206,8 +206,10 @@ def _why_not_of_installation(context: ActorContext, sets: DatedSets) -> Printabl
     Nobody but root can have written them: no directory on the way and no file is another user's to change. And each
     certificate is told as the product's own default one.
     """
+    own = installed(context.journal_state())
     for name, of in sets.items():
         declared = context.config.components[name].default_certificate or _SIGNED_BY_ITSELF
+        declared = declared.but_for(own.get(name, ()))
         chain = certificates_in(context, of)
         if not chain or not is_default(chain[0], declared):
             return sentence("the certificate of {} in it is not the product's own default one", printable(name))

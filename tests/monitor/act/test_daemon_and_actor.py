@@ -503,13 +503,14 @@ def test_an_own_certificate_that_signed_itself_is_no_default_one_once_it_was_bro
     signs = {"default_certificate": {"self_signed": True}}
     served, own = f"web/{web.server.address}", self_signed(NAME)
     Path(web.directory, "root.pem").write_bytes(bundle([own]))
-    with both(web, signs) as (daemon, _):
+    with both(web, signs) as (daemon, actor):
         web.site.install(self_signed(NAME))
         web.server.reload()
         daemon.wait_for(lambda: "default_certificate" in daemon.findings(served), "that nobody chose")
         file = tmp_path / "own.pem"
         file.write_bytes(own.pem() + own.key_pem())
         file.chmod(0o600)
+        assert origin(daemon.config_file, tmp_path) == "default"
         ran = certvigil("replace", "web", "--from", str(file), "--config", daemon.config_file)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         daemon.wait_for(lambda: daemon.findings(served) == set(), "that somebody chose")
@@ -519,3 +520,14 @@ def test_an_own_certificate_that_signed_itself_is_no_default_one_once_it_was_bro
         daemon.start()
         daemon.wait_for(lambda: daemon.metrics().get(series("target_up", target=served)) == 1, "a look")
         assert not [each for each in daemon.happened("raised")[before:] if each.get("code") == "default_certificate"]
+        assert origin(daemon.config_file, tmp_path) != "default", "as the actor tells"
+        actor.stop()
+        assert origin(daemon.config_file, tmp_path) != "default", "as the journal on disk tells"
+
+
+def origin(config_file: str, nowhere: Path) -> str:
+    """Return whose the certificate of the component is, by looks without a daemon."""
+    ran = certvigil("inventory", "--config", config_file, "--socket", f"{nowhere}/none.sock", "--json")
+    assert ran.returncode == 0, ran.stderr
+    (component,) = json.loads(ran.stdout)["components"]
+    return str(component["origin"])

@@ -21,7 +21,7 @@ from actions.world import World
 from config.load import load
 from config.model import Config
 from monitor.actor.request import Document, Request, Verb
-from monitor.lab.ca import DAY, Authority, Issued, self_signed
+from monitor.lab.ca import DAY, Authority, Issued, bundle, self_signed
 from monitor.lab.servers import replace_file
 from tests.kit.actor import ALONE, APPROVED, ISSUER, PERSON, ActorHouse, Right
 from tests.kit.authority import NAME, fresh
@@ -361,6 +361,22 @@ def test_the_default_is_what_the_product_made_itself_where_only_root_can_have_pu
     said = done(liar.ask(replace(DEFAULT, losses=("browser",)), PERSON))
     assert f"the default is set {DATE} of {folder_of(liar.web)}, which " in said
     assert presented(liar.web.server)[0] == made.der()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the folder is root's")
+def test_a_set_that_certvigil_installed_once_is_not_what_the_product_made_though_it_signed_itself(liar: Liar) -> None:
+    configured(liar, default_certificate={"self_signed": True})
+    own = self_signed(NAME)
+    keep(liar.web, DATE, own)
+    store = Path(liar.web.directory, "root.pem")
+    before = store.read_bytes()
+    store.write_bytes(before + bundle([own]))
+    for issued in (own, fresh()):
+        liar.web.put(issued)
+        code, said = liar.web.command("replace", "web")
+        assert code == 0, said
+    store.write_bytes(before)
+    assert [each["set"] for each in sets(liar)["sets"] if each["default"]] != [DATE]
 
 
 def _by_another(folder: Path) -> None:
