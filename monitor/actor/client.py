@@ -26,7 +26,8 @@ def longest_act(config: Config) -> float:
     Each step has its own time limit: the `timeout` of a service for its command, and then the `deadline` of the
     validation for the handshakes. Nobody gives up before the actor does.
     """
-    services = [each.service for each in (*config.components.values(), *config.trust_stores.values())]
+    services = [each.service for each in config.components.values()]
+    services += [each.service for each in config.trust_stores.values()]
     command = max((each.timeout for each in services if each is not None), default=0.0)
     return LONGEST_ACT + command + config.settings.validation.deadline
 
