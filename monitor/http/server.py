@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from uvicorn import Config
 from uvicorn.server import ServerState
@@ -16,14 +17,20 @@ from config.model import Settings, Token
 from config.version import own_version
 from monitor.command_reach import CommandReach
 from monitor.host.sockets import ListenError, listen_tcp, listen_unix
-from monitor.http.app import create_app
 from monitor.http.completing import Completing
-from monitor.http.guard import Guard, HostNames
+from monitor.http.front import Front
+from monitor.http.guard import Application, Guard, HostNames
 from monitor.http.protocol import KEEP_ALIVE_SECONDS, Connection
 from monitor.http.view import DaemonView
 from monitor.http.webconfig import WebConfig, read_web_config
 
 HANDSHAKE_SECONDS = 10.0
+
+
+def _load(view: DaemonView) -> Application:
+    from monitor.http.app import create_app  # noqa: PLC0415 (dear, and few daemons are asked for more than metrics)
+
+    return create_app(view, own_version())
 
 
 class WebServer:
@@ -32,7 +39,7 @@ class WebServer:
     def __init__(self, view: DaemonView, settings: Settings, reach: CommandReach | None = None) -> None:
         """Show `view`; commands in its answers are completed by `reach`."""
         self._settings = settings
-        application = Completing(create_app(view, own_version()), reach or CommandReach())
+        application = Completing(Front(view, partial(_load, view)), reach or CommandReach())
         self._guard = Guard(application, HostNames(settings.web.listen, settings.web.allowed_hosts))
         self._config = Config(
             self._guard,
