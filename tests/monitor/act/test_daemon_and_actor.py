@@ -363,7 +363,7 @@ def test_where_another_tool_reverts_it_twice_it_stops_and_names_the_other_writer
         daemon.wait_for(lambda: (component_of(daemon)["decision"] or {}).get("status") == "held", "being held back")
         assert presented(web.server)[0] == new.der(), "it was not activated once more"
         (note,) = component_of(daemon)["notes"]
-        for word in ("twice", web.site.certificate, pwd.getpwuid(os.getuid()).pw_name, "recover --thaw web"):
+        for word in ("twice", web.site.certificate, pwd.getpwuid(os.getuid()).pw_name, "--thaw web"):
             assert word in note
         assert "reverted" not in certvigil("status", "--socket", daemon.socket).stderr
         assert certvigil("recover", "--thaw", "web", "--config", daemon.config_file).returncode == 0

@@ -351,7 +351,7 @@ def test_a_waiting_plan_is_the_groups_and_is_approved_or_rejected_as_one(primary
     answer = primary.ask(REPLACE, PERSON, Verb.PROPOSE)
     proposed = primary.last("proposed")
     assert proposed["group"] == "primary"
-    assert proposed["shown"].startswith("primary: console: ")
+    assert proposed["shown"].startswith("primary: console, portal: ")
     code, said = primary.command("reject", answer["plan"]["hash"], "--json")
     assert code == 0, said
     assert json.loads(said)["rejected"] == answer["plan"]["hash"]
