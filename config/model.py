@@ -584,6 +584,8 @@ class Config:
     """The files of the configuration, to notice that they differ from the loaded configuration."""
     digest: str = ""
     """SHA-256 over those files, hexadecimal."""
+    given: str = field(default="", compare=False)
+    """The path, absolute, by which the configuration was named: a file or a directory."""
     group_of: Mapping[str, str] = field(init=False, repr=False, compare=False)
     """By component: the name of its group; a component of no group is not in it."""
 

@@ -174,6 +174,7 @@ class Overview:
             version=own_version(),
             host=config.host,
             started=self._run.started,
+            given=config.given,
             sources=config.sources,
             digest=config.digest,
             loaded=self._run.loaded,
@@ -208,10 +209,13 @@ class Overview:
         """Return how far the declared rotation is, made beside the loop as the inventory is."""
         registry, loop = self._parts.state.registry, asyncio.get_running_loop()
         targets, confirmed = dict(registry.targets), dict(self._parts.act.journal.state.confirmed)
+        # By its hash the plan of an offer is carried out, too.
+        brought = {each.name: each.candidate.plan for each in self.components() if each.candidate.plan}
+        ways = {name: ("replace", name, "--plan", plan) for name, plan in brought.items()}
 
         def made() -> Mapping[str, Any]:
             roots = declared_roots(registry.config)
-            return rotation(registry.trust_context, targets, confirmed, roots, time.time())
+            return rotation(registry.trust_context, targets, confirmed, roots, time.time(), ways=ways)
 
         return await loop.run_in_executor(None, made)
 

@@ -30,6 +30,7 @@ from monitor.decide.loop import Decider
 from monitor.decide.notices import PolicyNotices
 from monitor.decide.outlook import outlook
 from monitor.decide.table import DecisionTable
+from monitor.look.clock import ClockMonitor
 from monitor.look.demand import Prober
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
@@ -52,6 +53,7 @@ from monitor.state.log import event_log
 from monitor.state.messages import (
     ArtefactsChanged,
     CandidateConsidered,
+    ClockStepped,
     ComponentsChanged,
     DatabaseHealthChanged,
     DecisionInputsChanged,
@@ -112,6 +114,7 @@ class StateParts:
 class LookParts:
     """The parts that look at files, sets and endpoints."""
 
+    clock: ClockMonitor
     endpoints: EndpointMonitor
     supported: SupportedMonitor
     sets: SetMonitor
@@ -244,7 +247,9 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         registry, pools.fetched, endpoints.hasten, counters.revocation_fetched, counters.revocation_sources
     )
     undeclared = UndeclaredPorts(registry, partial(state.own.report, "undeclared"), pools.judge)
-    return LookParts(endpoints, supported, sets, files, prober, revocation, undeclared)
+    return LookParts(
+        ClockMonitor(registry.clock, bus), endpoints, supported, sets, files, prober, revocation, undeclared
+    )
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
@@ -275,6 +280,8 @@ def routes_of(
         route(Looked, state.counters.looked, notify.notifier.looked, decide.decider.looked),
         route(ArtefactsChanged, look.endpoints.component_touched),  # -> another look at its endpoints
         route(ReadingDue, look.sets.look_again),  # -> another look at its files
+        # -> all is looked at and judged again
+        route(ClockStepped, look.files.clock_stepped, look.endpoints.clock_stepped),
         route(TrustFilesChanged, read_trust_again),  # -> all is judged by the trust stores as they are now
         # Acting
         # -> the site's own certificates are known, inboxes, decisions
@@ -330,6 +337,7 @@ def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
     """Return the work that goes on until the daemon ends, beside the following of the journal."""
     look, act, decide, notify = parts.look, parts.act, parts.decide, parts.notify
     going_on = (
+        look.clock,
         look.files,
         look.sets,
         look.endpoints,

@@ -14,6 +14,7 @@ from typing import Any, Final
 from actions.audit import STEPS, Break, ChainEntry, Segment, chain, read, summary
 from actions.ending import titled
 from actions.journal import Event, Journal, JournalError, birth
+from actions.journal_state import JournalState
 from actions.plan import Kind
 from actions.world import World
 from config.model import Config
@@ -21,6 +22,7 @@ from config.pattern import is_one_of
 from config.text import Printable, printable
 from monitor.actor.client import NoActor, talking
 from monitor.actor.context import audit_directory, journal_path
+from monitor.actor.follow import Follower
 from monitor.actor.request import Document, Request, Verb
 from monitor.audit import AuditEntry, entries
 from monitor.commands.choice import unknown, with_members
@@ -192,6 +194,21 @@ def journal_records(config: Config) -> Iterator[Mapping[str, Any]]:
     except NoActor:
         with closing(Journal(World(), journal_path(config))) as journal:
             yield from ({**summary(record), "data": dict(record.data)} for record in journal.records())
+
+
+def journal_state_of(config: Config) -> JournalState:
+    """Return what the records of the journal make, as far as this user may read them; raises JournalError, OSError."""
+    follower = Follower()
+    try:
+        for each in _told(config, follower.begin(), "here"):
+            follower.take(each)
+    except NoActor:
+        state = JournalState()
+        with closing(Journal(World(), journal_path(config))) as journal:
+            for record in journal.records():
+                state.take(record)
+        return state
+    return follower.journal_state
 
 
 def _named(data: Mapping[str, Any]) -> str:

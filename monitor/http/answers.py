@@ -582,6 +582,8 @@ class History(Answer):
 class Configuration(Answer):
     """The configuration in force."""
 
+    path: str
+    """The file or directory by which it was named."""
     sources: Sequence[str]
     sha256: str
     loaded: datetime
@@ -662,7 +664,11 @@ class StatusAnswer(Answer):
             not_ready=not_ready,
             targets=targets,
             configuration=Configuration(
-                sources=status.sources, sha256=status.digest, loaded=calendar(status.loaded), stale=status.stale
+                path=printable(status.given),
+                sources=status.sources,
+                sha256=status.digest,
+                loaded=calendar(status.loaded),
+                stale=status.stale,
             ),
             watch=WatchAnswer(
                 files_looked_at=status.files_looked_at,

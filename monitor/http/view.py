@@ -59,6 +59,8 @@ class DaemonStatus:
     """In force."""
     no_actor: str
     """Why there is no actor, a sentence; empty where an actor answers."""
+    given: str = ""
+    """The path by which the configuration was named; empty for the usual one."""
     not_tls: tuple[NotTLS, ...] = ()
     """Ports that are listed, and never looked at."""
 

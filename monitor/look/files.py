@@ -23,7 +23,7 @@ from monitor.look.sets import SetMonitor
 from monitor.look.unread import UnreadFiles, is_beneath
 from monitor.state.bus import Bus
 from monitor.state.files import FileRegistry
-from monitor.state.messages import Looked, TrustFilesChanged
+from monitor.state.messages import ClockStepped, Looked, TrustFilesChanged
 from monitor.state.target import TargetState
 from monitor.watch.watcher import FileChange, Watcher, WatchState
 from probes.assess import FileContext, is_denied, is_worth_watching
@@ -152,6 +152,12 @@ class FileMonitor:
     def _lost(self, reason: str) -> None:
         log.warning("looking at everything again: %s", harmless(reason))
         self._overflowed()
+        self.rescan()
+
+    def clock_stepped(self, _: ClockStepped) -> None:
+        """Judge all files again: the verdicts were by another clock."""
+        self._files.forget_verdicts()
+        self._sets.clock_stepped()
         self.rescan()
 
     def rescan(self) -> None:

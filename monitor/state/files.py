@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 from config.model import FileTarget
 from config.vocabulary import FileContent, FileRole, LookOutcome
@@ -62,6 +61,10 @@ class FileRegistry:
         if sharing == context.sharing:
             return ()
         return (name, *dict.fromkeys(each.path for each in (*context.sharing, *sharing)))
+
+    def forget_verdicts(self) -> None:
+        """Judge every file again, since the verdicts were by another clock."""
+        self._judged.clear()
 
     def is_judged(self, context: FileContext, now: float) -> bool:
         """Whether the last verdict still holds in `context`."""
@@ -138,7 +141,10 @@ class FileRegistry:
             keystore=observation.keystore,
             file_format=observation.format,
             lists=observation.lists,
-            waits=partial(awaits_rest, left_alone=left_alone, settle=registry.config.settings.settle, now=now),
+            waits=lambda raised: (
+                registry.clock.awaits(raised.finding)
+                or awaits_rest(raised, left_alone, registry.config.settings.settle, now)
+            ),
         )
         self._keys.note(target, servers_leaf(observation.content, new.presented))
         registry.update(new)

@@ -21,6 +21,7 @@ from config.model import Config, Settings, Thresholds
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
 from monitor.audit import AuditEntry
+from monitor.command_reach import CommandReach
 from monitor.decide.situation import Situation
 from monitor.http import DaemonStatus, SubjectActs, UnderWay, WebServer
 from monitor.look.demand import ProbeRequest
@@ -130,6 +131,7 @@ class FakeView:
     audited: Sequence[AuditEntry] | str = "nobody answers"
     feed: EventFeed = field(default_factory=lambda: EventFeed(1_795_000_000.0))
     allowed: Mapping[str, AllowedTLS] = field(default_factory=dict)
+    given: str = ""
 
     def add(self, *believed: TargetState) -> None:
         for each in believed:
@@ -189,6 +191,7 @@ class FakeView:
             polled_because="",
             waivers=(),
             no_actor="nobody answers",
+            given=self.given,
         )
 
     async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
@@ -252,12 +255,12 @@ class RunningServer:
 
 
 @contextmanager
-def running(view: FakeView, settings: Settings) -> Iterator[RunningServer]:
+def running(view: FakeView, settings: Settings, reach: CommandReach | None = None) -> Iterator[RunningServer]:
     """Run a server in the loop that the daemon uses, too."""
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server = RunningServer(WebServer(view, settings), settings, loop)
+    server = RunningServer(WebServer(view, settings, reach), settings, loop)
     try:
         server.problems = server.run(server.server.start())
         yield server
