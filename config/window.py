@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice, pairwise
@@ -12,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from apscheduler.triggers.cron import CronTrigger
 
+from config.immutable import immutable
 from config.policy import Window
 from config.text import printable
 
@@ -25,7 +25,7 @@ _COMPARED: Final = 300
 _REFERENCE: Final = datetime(2027, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Opening:
     """Whether a window is open, and until when."""
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from actions.journal_state import Confirmations
+from config.immutable import immutable
 from config.model import Config, PemBundle, TrustStore
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import CertificateOrigin, Machine, RotationDeed, StepProgress
@@ -38,7 +38,7 @@ from probes.trust import Trust, TrustUnreadable, read_certificates, read_trust, 
 Document = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Roots:
     """The roots of a rotation, and the file of the new one."""
 
@@ -239,7 +239,7 @@ class _Gathered:
                 yield StoreFacts(name, keeper, holds, _how(store))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Chain:
     """A chain, where it is, and who connects there."""
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from actions.audit import STEPS, Break, ChainEntry, Segment, chain, read, summary
@@ -16,6 +16,7 @@ from actions.ending import titled
 from actions.journal import Event, Journal, JournalError, birth
 from actions.plan import Kind
 from actions.world import World
+from config.immutable import immutable
 from config.model import Config
 from config.pattern import is_one_of
 from config.text import Printable, printable
@@ -49,7 +50,7 @@ _BROKEN: Final = 2
 """The chain of the audit does not hold."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AuditQuery:
     """The entries that are to be shown. An empty field admits all."""
 
@@ -64,7 +65,7 @@ class AuditQuery:
     as_json: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AuditEntry:
     """A record, with facts that only earlier records have."""
 

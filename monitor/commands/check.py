@@ -6,12 +6,13 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
 from config.address import is_ip_address, split_proxy
 from config.expected import AllowedTLS
+from config.immutable import immutable
 from config.model import Client, ClientCertificate, Endpoint, FileTarget, PemBundle, Proxy, SystemStore, TrustStore
 from config.pointer import is_pointer
 from config.text import Printable, harmless, listed, printable, sentence
@@ -85,7 +86,7 @@ _CALLED: Final[Mapping[EntryKind, Printable]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CheckOptions:
     """How to look and to judge."""
 
@@ -111,7 +112,7 @@ class CheckOptions:
     as_json: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Task:
     """The targets, and the terms by which they are judged."""
 

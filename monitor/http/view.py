@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from config.channel import FindingMatch
 from config.document import Mistake
 from config.expected import AllowedTLS, NotTLS
+from config.immutable import immutable
 from config.model import Waiver
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
@@ -24,7 +24,7 @@ from monitor.state.target import TargetState
 from monitor.store import Degraded, HistoryEntry
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DaemonStatus:
     """The status of the daemon; its problems are findings of the target `certvigil`."""
 

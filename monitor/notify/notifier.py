@@ -7,10 +7,11 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 from config.channel import FindingMatch, Silence
+from config.immutable import immutable
 from config.model import Config
 from config.policy import Window
 from config.text import Log, Printable, harmless, printable, sentence
@@ -71,7 +72,7 @@ _READ_SOON: Final = 0.5
 _TELLING_OF: Final = (FindingRaised, FindingChanged, FindingCleared, TargetRemoved)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Unread:
     """Messages of transactions whose files were not read since: they wait, to name the certificate in use."""
 

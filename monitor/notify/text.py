@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 from config.catalogue import CATALOGUE
+from config.immutable import immutable
 from config.model import DAY
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import Code, Severity
@@ -80,7 +80,7 @@ def escaped(text: str) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Line:
     """A line of a message: a heading, an item of a list, or a sentence."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.vocabulary import LookOutcome
 from monitor.state.pending import awaits_rest
@@ -16,7 +16,7 @@ from probes.finding import Assessment
 from probes.observation import FileIdentity, FileObservation
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _JudgedFile:
     """The context of the last verdict on a file, so that an equal look costs nothing."""
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from config.address import is_ip_address
+from config.immutable import immutable
 from config.model import Config, Endpoint
 from monitor.state.target import TargetState
 from probes.certificate import Certificate
 from probes.judge.sharing import SharingServer
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Answer:
     """The servers that share a key with an endpoint, and what they were found by: the same again is no work."""
 

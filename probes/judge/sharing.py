@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code, VerifierName
 from probes.finding import Finding, finding
@@ -16,7 +16,7 @@ _SHOWN: Final = 5
 """Servers that a finding names: a key that a product ships may be at very many."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SharingServer:
     """Another server that presents a certificate for the same key."""
 
