@@ -95,11 +95,9 @@ Labels = Annotated[dict[LabelName, LabelValue], AfterValidator(_few)]
 
 
 class Section(BaseModel):
-    """A mapping in the document, with no other keys than its fields."""
+    """A mapping in the document, with no other keys than its fields; the docstring below a field describes it."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
 def _cron(text: str) -> str:

@@ -346,7 +346,9 @@ class Notifier:
             return
 
     async def _gather(self) -> None:
-        """Wait while more news comes."""
+        """Wait while more news comes; what delivers is made ready meanwhile, since there will be something to say."""
+        if self._touched and self._config.channels:
+            self._workers.make_ready()
         while self._touched:
             now = time.monotonic()
             rest = gathering(now - self._first_news, now - self._last_news, len(self._touched))
@@ -389,12 +391,8 @@ class Notifier:
         self._post.set()
 
     async def _deliver(self) -> None:
-        prepared = False
         while True:
             self._post.clear()
-            if self._config.channels and not prepared:
-                await self._workers.prepare()
-                prepared = True
             self._complete()
             now = time.monotonic()
             later = [at for at in map(self._start, deliverable(self._outbox.pending())) if at is not None]
