@@ -137,7 +137,7 @@ def _create(path: str) -> None:
     with open(_TABLES, encoding="utf-8") as file:
         tables = file.read()
     with closing(writing(path)) as connection:
-        revision = f"INSERT INTO alembic_version VALUES ('{REVISIONS[-1]}');"  # noqa: S608 (our own)
+        revision = f"INSERT INTO alembic_version VALUES ('{REVISIONS[-1]}');"  # noqa: S608 (our own text)
         connection.executescript(f"BEGIN IMMEDIATE; {tables} {revision} COMMIT;")
 
 

@@ -146,9 +146,8 @@ def _prepare_application() -> None:
     monitor.http.app.create_app = give  # type: ignore[assignment]
 
 
-def main(address: str) -> None:
-    """Fork until standard input ends."""
-    _load()
+def serve(address: str) -> Any:
+    """Listen at an address, and return what is asked for in each process that is forked; here, end with the input."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{address}.new")
     # Other users are those whom the daemon is started as: what they ask for is done as them.
@@ -157,7 +156,13 @@ def main(address: str) -> None:
     os.rename(f"{address}.new", address)
     # What the collector does not look at is not copied for a process that was forked.
     gc.freeze()
-    given = _Server(listener).serve()
+    return _Server(listener).serve()
+
+
+def main(address: str) -> None:
+    """Fork until standard input ends."""
+    _load()
+    given = serve(address)
     Popen.address = address
     subprocess.Popen = Popen  # type: ignore[assignment, misc]
     _end(_code_of(given))
