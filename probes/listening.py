@@ -10,11 +10,12 @@ import re
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from itertools import islice
 from typing import Final, NamedTuple
 
+from config.immutable import immutable
 from config.text import Printable, printable
 from config.vocabulary import STARTTLS_PORTS, EndpointProtocol
 
@@ -73,18 +74,18 @@ class ProcessPlace(StrEnum):
     """This user may not see it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Holder:
     """The process that holds a socket."""
 
     place: ProcessPlace
     process: int = 0
-    program: Printable = Printable("")  # noqa: RUF009 (a text)
+    program: Printable = Printable("")
     unit: str | None = None
     """The unit of systemd in which it runs."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OpenPorts:
     """The open ports of this host."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.vocabulary import FileContent, FileRole, LookOutcome
 from monitor.state.events import KeptVerdict
@@ -18,7 +19,7 @@ from probes.judge.sharing import FileKeys, servers_leaf
 from probes.observation import FileIdentity, FileObservation
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _JudgedFile:
     """The context of the last verdict on a file, so that an equal look costs nothing."""
 

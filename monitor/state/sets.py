@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import printable
 from config.vocabulary import Code, FileRole
@@ -35,7 +36,7 @@ _DURING_UNREST: Final = frozenset({Code.UNSETTLED, Code.KEY_EXPOSED})
 """Findings about a set to which somebody writes without a pause."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _JudgedSet:
     """The last reading of a set that was judged, and the context of the verdict."""
 

@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
+from config.immutable import immutable
 from config.model import Config
 from monitor.http.answers import ComponentAnswer, StatusAnswer
 from monitor.http.console import certificate, now, record, table, timeline
@@ -34,7 +34,7 @@ _CSV: Final = "text/csv; charset=utf-8; header=present"
 _JSON: Final = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Indexed:
     """The rows of the table, and how long they are those of now."""
 

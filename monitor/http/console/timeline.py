@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from config.immutable import immutable
 from config.model import DAY, Config
 from config.window import opening
 from monitor.decide.decision import action_name
@@ -31,7 +31,7 @@ _LINE: Final = 75
 """Octets of a line of a calendar (RFC 5545, 3.1)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CertificateEnd:
     """The end of a certificate."""
 
@@ -44,7 +44,7 @@ class CertificateEnd:
     places: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class MonthMark:
     """The begin of a month on the drawing."""
 
@@ -52,7 +52,7 @@ class MonthMark:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class EndBar:
     """The ends of one week on the drawing."""
 
@@ -62,7 +62,7 @@ class EndBar:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OpenWindow:
     """The next time at which a policy may act."""
 
@@ -73,7 +73,7 @@ class OpenWindow:
     until: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ForeseenStep:
     """A decision or a message of the simulated future."""
 
@@ -85,7 +85,7 @@ class ForeseenStep:
     is_message: bool
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TimelinePage:
     """All that the page shows."""
 
