@@ -16,7 +16,7 @@ import pytest
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Site, TLSSettings
-from tests.kit import examples, forks
+from tests.kit import examples, forks, huge_pages
 from tests.kit.long import dealt
 from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.prometheus import Prometheus
@@ -87,6 +87,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Have the collector look no more at what is there by now; what it does not touch a fork need not copy."""
     gc.freeze()
     gc.enable()
+    if hasattr(session.config, "workerinput"):
+        huge_pages.gather()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
