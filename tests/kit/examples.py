@@ -24,4 +24,4 @@ def play(*, everything: bool) -> None:
 
 def examples(number: int) -> int:
     """Return the number of examples to play of so many."""
-    return max(1, number * settings.default.max_examples // _ALL)
+    return max(1, number * settings().max_examples // _ALL)

@@ -39,7 +39,7 @@ import monitor.actor
 import monitor.commands
 import monitor.daemon
 import monitor.demo
-import monitor.http.server
+import monitor.http.app
 import monitor.main
 import monitor.store
 from config.load import load
@@ -144,7 +144,7 @@ def _prepare_application() -> None:
         view.there, notifier.there = real, real.notifier
         return prepared
 
-    monitor.http.server.create_app = give  # type: ignore[assignment, attr-defined]
+    monitor.http.app.create_app = give  # type: ignore[assignment]
 
 
 def serve(address: str) -> Any:

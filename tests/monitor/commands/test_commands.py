@@ -489,16 +489,16 @@ def test_every_command_helps(run: Run, command: str, option: str) -> None:
     assert "Usage: certvigil" in ran.output
 
 
-@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize("columns", [60, 80])
 def test_the_help_has_each_command_in_its_panel_and_the_panels_in_their_order(
     run: Run, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     shown = run("--help").output
-    assert re.findall("^╭─ (.*?) ─+╮$", shown, re.MULTILINE) == ["Options", *Panel]
-    commands = re.findall(r"^│ ([a-z][a-z-]*) +\S", shown, re.MULTILINE)
+    assert re.findall("^(\\S.*):$", shown, re.MULTILINE) == ["Options", *Panel]
+    commands = re.findall(r"^  ([a-z][a-z-]*) +\S", shown.partition("\nWatch:\n")[2], re.MULTILINE)
     assert sorted(commands) == sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    assert max(map(len, shown.splitlines())) == columns
+    assert max(map(len, shown.splitlines())) <= columns
 
 
 def write_config(directory: Path, text: str) -> str:
