@@ -14,8 +14,6 @@ WITH_PARTS: Final = frozenset({"kit", "bench", "scene"})
 """Folders of modules that are no tests: helpers, and programs of their own."""
 _NAMES_A_TEST: Final = re.compile(r"\btests\b(?:[^\n(]|\([^)]*\))*?\b(?:test_\w+|conftest)\b")
 """What may import from a test."""
-_A_TEST: Final = re.compile(r"\btests\b.*\b(?:test_\w+|conftest)\b")
-"""A line that may import from a test."""
 _A_TEST: Final = re.compile(r"\btests\.(?:\w+\.)*(?:test_\w+|conftest)\b")
 
 
