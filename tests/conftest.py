@@ -50,10 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: only with --all")
     examples.play(everything=config.getoption("--all"))
     if _runs_everything(config) and not hasattr(config, "workerinput") and config.getoption("numprocesses", None):
+        # All reports are kept, which the collector would walk again and again.
+        gc.disable()
         forks.share()
-        config.stash[_WORKERS] = forks.Parent(
-            "tests.kit.worker_server", *(["--all"] if config.getoption("--all") else [])
-        )
+        options = ["--all"] if config.getoption("--all") else []
+        config.stash[_WORKERS] = forks.Parent("tests.kit.worker_server", *options)
     for line in _HOSTILE_CERTIFICATES:
         config.addinivalue_line("filterwarnings", line)
 
