@@ -20,6 +20,8 @@ from config.vocabulary import STARTTLS_PORTS, EndpointProtocol
 
 PROC: Final = "/proc"
 _TABLES: Final = {"tcp": socket.AF_INET, "tcp6": socket.AF_INET6}
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+"""Before an IPv4 address that is written as one of IPv6 (RFC 4291, 2.5.5.2)."""
 _LISTENS: Final = "0A"
 """The state of a socket that does, hexadecimal."""
 _MOST: Final = 10_000
@@ -145,10 +147,16 @@ def listening(lines: Iterator[str], family: socket.AddressFamily) -> Iterator[Li
 
 
 def _address(text: str, family: socket.AddressFamily) -> str:
-    """Return an address that the kernel prints as words in its own order of bytes."""
+    """Return an address that the kernel prints as words in its own order of bytes.
+
+    Java listens at an IPv4 address by a socket of IPv6: the clients, and the configurations, name the IPv4 address.
+    """
     raw = bytes.fromhex(text)
     words = struct.unpack(f"={len(raw) // 4}I", raw)
-    return socket.inet_ntop(family, struct.pack(f">{len(words)}I", *words))
+    packed = struct.pack(f">{len(words)}I", *words)
+    if len(packed) == 16 and packed.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, packed.removeprefix(_MAPPED))
+    return socket.inet_ntop(family, packed)
 
 
 class _Processes:

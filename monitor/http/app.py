@@ -1,4 +1,4 @@
-"""The web application: metrics, health, and the API."""
+"""The web application: the API, and probes. `monitor.http.front` loads it when somebody asks for it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import AwareDatetime, BaseModel
-from starlette.routing import Route
 
 from config.text import Log
 from config.vocabulary import Code, Severity, Verdict
 from monitor.http import answers
 from monitor.http.answers import API, Limit, Offset
-from monitor.http.coding import accepts_gzip
 from monitor.http.console.routes import add_console
 from monitor.http.console.switch import ConsoleSwitch
 from monitor.http.events import add_events
-from monitor.http.guard import ASGIMessage, ASGIScope, Receive, Send
 from monitor.http.inventory import add_inventory
 from monitor.http.landing import landing
 from monitor.http.notifications import add_notifications, who_asks
@@ -32,7 +29,6 @@ from monitor.http.probe import add_probe
 from monitor.http.rotation import add_rotation
 from monitor.http.situations import add_situations
 from monitor.http.view import DaemonView
-from monitor.metrics import gzipped, plain_text
 from monitor.state.own import SELF
 from monitor.state.target import TargetState
 from monitor.store import Degraded
@@ -44,37 +40,6 @@ Item = TypeVar("Item")
 
 BREATH: Final = 200
 """Items of one step; after it, other requests have their turn."""
-CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
-
-
-class Metrics:
-    """`/metrics`: sent in chunks, between which the daemon goes on with its work."""
-
-    def __init__(self, view: DaemonView) -> None:
-        self._view = view
-        self._turn = asyncio.Lock()
-
-    async def __call__(self, scope: ASGIScope, _receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
-        compressed = accepts_gzip(scope["headers"])
-        headers = [(b"content-type", CONTENT_TYPE), (b"vary", b"accept-encoding")]
-        if compressed:
-            headers.append((b"content-encoding", b"gzip"))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        if scope["method"] != "HEAD":
-            chunks = iter((gzipped if compressed else plain_text)(self._view.metrics()))
-            while (chunk := await self._next(chunks)) is not None:
-                if chunk:
-                    part: ASGIMessage = {"type": "http.response.body", "body": chunk, "more_body": True}
-                    await send(part)
-        await send({"type": "http.response.body", "body": b""})
-
-    async def _next(self, chunks: Iterator[bytes]) -> bytes | None:
-        """Make one chunk in each round of the event loop, however many clients ask at once."""
-        async with self._turn:
-            chunk = next(chunks, None)
-            await asyncio.sleep(0)
-        return chunk
 
 
 async def _unhurried(items: Sequence[Item]) -> AsyncIterator[Item]:
@@ -121,9 +86,7 @@ def create_app(view: DaemonView, version: str, switch: ConsoleSwitch) -> FastAPI
         docs_url=None,
         redoc_url=None,
     )
-    app.router.routes.append(Route("/metrics", Metrics(view), methods=["GET"], include_in_schema=False))
     add_console(app, view, switch, landing)
-    _add_health(app, view)
     add_probe(app, view)
     _add_targets(app, view)
     _add_certificates(app, view)
@@ -143,19 +106,6 @@ def _add_description(app: FastAPI) -> None:
     def described() -> JSONResponse:
         # Made on a thread, since it takes longer than a request should hold up the rest.
         return JSONResponse(app.openapi())
-
-
-def _add_health(app: FastAPI, view: DaemonView) -> None:
-    @app.get("/healthz", include_in_schema=False)
-    async def healthz() -> PlainTextResponse:
-        return PlainTextResponse("ok\n")
-
-    @app.get("/readyz", include_in_schema=False)
-    async def readyz() -> PlainTextResponse:
-        reasons = view.not_ready()
-        if reasons:
-            return PlainTextResponse("".join(f"{reason}\n" for reason in reasons), 503)
-        return PlainTextResponse("ready\n")
 
 
 def _add_targets(app: FastAPI, view: DaemonView) -> None:

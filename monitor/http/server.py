@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 from uvicorn import Config
@@ -18,9 +19,9 @@ from config.model import Settings, Token
 from config.text import Log, Printable
 from config.version import own_version
 from monitor.host.sockets import ListenError, listen_tcp, listen_unix
-from monitor.http.app import create_app
 from monitor.http.console.switch import ConsoleSwitch, why_off
-from monitor.http.guard import Guard, HostNames
+from monitor.http.front import Front
+from monitor.http.guard import Application, Guard, HostNames
 from monitor.http.protocol import KEEP_ALIVE_SECONDS, Connection
 from monitor.http.view import DaemonView
 from monitor.http.webconfig import WebConfig, read_web_config
@@ -30,6 +31,12 @@ log: Log = logging.getLogger("certvigil.http")
 HANDSHAKE_SECONDS = 10.0
 
 
+def _load(view: DaemonView, switch: ConsoleSwitch) -> Application:
+    from monitor.http.app import create_app  # noqa: PLC0415 (dear, and few daemons are asked for more than metrics)
+
+    return create_app(view, own_version(), switch)
+
+
 class WebServer:
     """Answers for a daemon at `settings.web.listen` and `settings.socket`."""
 
@@ -37,7 +44,7 @@ class WebServer:
         self._settings = settings
         self._feed = view.feed
         self._console = ConsoleSwitch(why_off(settings.web, WebConfig()))
-        application = create_app(view, own_version(), self._console)
+        application = Front(view, partial(_load, view, self._console))
         outside = [urlsplit(each).hostname or "" for each in [settings.web.external_url] if each]
         self._guard = Guard(application, HostNames(settings.web.listen, [*settings.web.allowed_hosts, *outside]))
         self._config = Config(

@@ -19,8 +19,8 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from config.text import Log, harmless
-from monitor.http.coding import accepts_gzip
 from monitor.http.console.switch import ConsoleSwitch
+from monitor.http.front import accepts_gzip
 from monitor.http.view import DaemonView
 
 if TYPE_CHECKING:
