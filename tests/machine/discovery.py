@@ -166,8 +166,9 @@ def undeclared(stage: Stage) -> list[str]:
         machine.sh(f"systemd-run --unit=plain {serve}:12443")
         machine.sh(f"systemd-run --unit=elsewhere unshare --mount --pid --fork --mount-proc {serve}:12444")
         machine.sh("useradd --create-home alice")
-        unit = "/home/alice/.config/systemd/user/default.target.wants/hers.service"
-        machine.put(unit, f"[Service]\nExecStart=/usr/bin/{serve}:12445\n")
+        units = "/home/alice/.config/systemd/user"
+        machine.put(f"{units}/hers.service", f"[Service]\nExecStart=/usr/bin/{serve}:12445\n")
+        machine.sh(f"mkdir {units}/default.target.wants && ln -s ../hers.service {units}/default.target.wants/")
         machine.sh("chown -R alice: /home/alice && loginctl enable-linger alice")
         for port in (12443, 12444, 12445):
             deadline = time.monotonic() + 120
