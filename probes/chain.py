@@ -143,10 +143,15 @@ def _extend(
         yield Path(so_far, End.BAD_SIGNATURE if any(_same_key_named(each, last) for each in named) else End.MISSING)
 
 
-@lru_cache(maxsize=1024)
 def signed(issuer: Certificate, subject: Certificate) -> bool:
     """Whether the key of `issuer` made the signature of `subject`, and the names agree; no costly key is tried."""
-    if subject.outline().issuer != issuer.outline().subject or issuer.is_costly:
+    return subject.outline().issuer == issuer.outline().subject and made_signature(issuer, subject)
+
+
+@lru_cache(maxsize=1024)
+def made_signature(issuer: Certificate, subject: Certificate) -> bool:
+    """Whether the key of `issuer` made the signature of `subject`, whatever the names; no costly key is tried."""
+    if issuer.is_costly:
         return False
     child = subject.decoded()
     try:
@@ -161,7 +166,8 @@ def signed(issuer: Certificate, subject: Certificate) -> bool:
 
 def _verify(issuer: Certificate, subject: Certificate, child: x509.Certificate) -> None:
     """Verify a signature over the bytes as they are written; raises what the library does."""
-    if subject.reencoded is None and issuer.is_strict:
+    same_name = subject.outline().issuer == issuer.outline().subject
+    if subject.reencoded is None and issuer.is_strict and same_name:
         child.verify_directly_issued_by(issuer.x509())
         return
     key, algorithm = issuer.decoded().public_key(), child.signature_algorithm_parameters

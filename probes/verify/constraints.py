@@ -1,0 +1,122 @@
+"""Name constraints (RFC 5280, 4.2.1.10), by the rules of a family."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from probes.certificate import Certificate
+from probes.verify.facts import Facts, folded
+from probes.verify.family import CommonName, Family, NameRules
+
+MOST_COMPARED: Final = 1 << 16
+"""Pairs of a name and a constraint on names; verifiers give up as well (Go: 250,000; OpenSSL: 1 << 20)."""
+
+
+class TooManyNamesError(Exception):
+    """There are more names and constraints than anybody compares."""
+
+
+def names_of(certificate: Certificate, facts: Facts, family: Family, *, leaf: bool) -> list[x509.GeneralName]:
+    """Return the names of a certificate that constraints apply to."""
+    found = list(facts.names or ())
+    rules = family.constraints
+    if rules.directory_names and not facts.empty_subject:
+        subject = certificate.decoded().subject
+        found.append(x509.DirectoryName(subject))
+        found += [
+            x509.RFC822Name(str(each.value))
+            for each in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
+            if str(each.value).isascii()
+        ]
+    if leaf and rules.common_name and _common_name_counts(facts, family.names):
+        found += [x509.DNSName(each) for each in facts.common_names if each.isascii() and _looks_like_host(each)]
+    return found
+
+
+def _common_name_counts(facts: Facts, rules: NameRules) -> bool:
+    names = facts.names or ()
+    if rules.common_name is CommonName.NEVER:
+        return False
+    return not any(isinstance(each, x509.DNSName) for each in names)
+
+
+def _looks_like_host(name: str) -> bool:
+    """Whether OpenSSL takes a common name for the name of a host (`cn2dnsid`), with a dot somewhere in it."""
+    return "." in name and all(each.isalnum() or each in "-._*" for each in name)
+
+
+def violated(names: Sequence[x509.GeneralName], authority: Facts, family: Family) -> Iterator[x509.GeneralName]:
+    """Yield each of `names` that the constraints of `authority` do not allow; raises TooManyNamesError."""
+    if len(names) * (len(authority.permitted) + len(authority.excluded)) > MOST_COMPARED:
+        raise TooManyNamesError
+    for name in names:
+        same_kind = [each for each in authority.permitted if type(each) is type(name)]
+        if same_kind and not any(within(name, each, family) for each in same_kind):
+            yield name
+        elif any(type(each) is type(name) and within(name, each, family) for each in authority.excluded):
+            yield name
+
+
+FORMS: Final = {
+    x509.DNSName: "dns",
+    x509.IPAddress: "address",
+    x509.RFC822Name: "email",
+    x509.UniformResourceIdentifier: "uri",
+    x509.DirectoryName: "directory",
+}
+
+
+def unknown_forms(names: Sequence[x509.GeneralName], authority: Facts, family: Family) -> bool:
+    """Whether `authority` has constraints of a form that this family does not know, and refuses for it."""
+    rules = family.constraints
+    for tree in (*authority.permitted, *authority.excluded):
+        if FORMS.get(type(tree), "other") in rules.forms or not rules.refuses_unknown_forms:
+            continue
+        if not rules.name_of_that_form_only or any(type(each) is type(tree) for each in names):
+            return True
+    return False
+
+
+def within(name: x509.GeneralName, tree: x509.GeneralName, family: Family) -> bool:
+    """Whether `name` lies in a subtree of the same form."""
+    match name, tree:
+        case x509.DNSName(), x509.DNSName():
+            return _dns_within(name.value.lower().rstrip("."), tree.value.lower(), family)
+        case x509.IPAddress(), x509.IPAddress():
+            network, address = tree.value, name.value
+            if not isinstance(network, ipaddress.IPv4Network | ipaddress.IPv6Network):
+                return False
+            return isinstance(address, ipaddress.IPv4Address | ipaddress.IPv6Address) and address in network
+        case x509.RFC822Name(), x509.RFC822Name():
+            return _email_within(name.value, tree.value)
+        case x509.UniformResourceIdentifier(), x509.UniformResourceIdentifier():
+            host = (urlsplit(name.value).hostname or "").lower()
+            base = tree.value.lower()
+            return host.endswith(base) if base.startswith(".") else host == base
+        case x509.DirectoryName(), x509.DirectoryName():
+            own, base = folded(name.value.public_bytes()), folded(tree.value.public_bytes())
+            return own == base or not base or own.startswith(base + b"\x00")
+        case _:
+            return False
+
+
+def _dns_within(host: str, base: str, family: Family) -> bool:
+    if not base:
+        return True
+    if base.startswith("."):
+        return family.constraints.leading_dot and host.endswith(base)
+    return host == base or host.endswith("." + base)
+
+
+def _email_within(address: str, base: str) -> bool:
+    local, _, host = address.rpartition("@")
+    if "@" in base:
+        own_local, _, own_host = base.rpartition("@")
+        return local == own_local and host.lower() == own_host.lower()
+    return host.lower().endswith(base.lower()) if base.startswith(".") else host.lower() == base.lower()

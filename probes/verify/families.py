@@ -1,0 +1,174 @@
+"""The families of clients, one row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
+from probes.verify.facts import KNOWN_CRITICAL
+from probes.verify.family import (
+    ANY_PURPOSE,
+    MICROSOFT_GATED,
+    NETSCAPE_GATED,
+    SERVER_AUTH,
+    AlgorithmRules,
+    CommonName,
+    ConstraintRules,
+    Family,
+    KeyIdentifiers,
+    NameRules,
+    PinnedLeaf,
+    Search,
+    Wildcards,
+)
+
+_GATED: Final = frozenset({SERVER_AUTH, NETSCAPE_GATED, MICROSOFT_GATED})
+
+_SERVER_OR_ANY: Final = frozenset({SERVER_AUTH, ANY_PURPOSE})
+_CRL_POINTS: Final = "2.5.29.31"
+_NIST: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+_SHA2: Final = frozenset({"sha224", "sha256", "sha384", "sha512"})
+
+OPENSSL: Final = Family(
+    name="openssl",
+    title="OpenSSL",
+    versions="3.0 to 3.4",
+    search=Search.ONE_TRUSTED_FIRST,
+    partial_chain=False,
+    pinned_leaf=PinnedLeaf.IF_SELF_SIGNED,
+    signatures_guide=False,
+    folds_names=True,
+    key_identifiers=KeyIdentifiers.ALL,
+    issuer_needs_usage=True,
+    most_issuers=100,
+    anchor_without_constraints=True,
+    leaf_usages=frozenset({"digital_signature", "key_encipherment", "key_agreement"}),
+    purposes=_GATED,
+    issuer_purposes=_GATED,
+    known_critical=KNOWN_CRITICAL | {_CRL_POINTS, "1.3.6.1.5.5.7.1.7", "1.3.6.1.5.5.7.1.8", "1.3.6.1.5.5.7.1.14"},
+    names=NameRules(
+        common_name=CommonName.WITHOUT_DNS_NAMES, wildcards=Wildcards.PART_OF_LABEL, underscore_under_wildcard=False
+    ),
+    constraints=ConstraintRules(common_name=True),
+    algorithms=AlgorithmRules(
+        level=2,
+        hashes=frozenset({"md5", "sha1", *_SHA2}),
+        curves=frozenset({*_NIST, "secp224r1", "secp256k1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"}),
+    ),
+    sources=MappingProxyType(
+        {
+            "search": "`build_chain` in crypto/x509/x509_vfy.c",
+            "partial_chain": "X509_V_FLAG_PARTIAL_CHAIN in X509_VERIFY_PARAM_set_flags(3)",
+            "key_identifiers": "`X509_check_akid` in crypto/x509/v3_purp.c",
+            "issuer_needs_usage": "`ossl_x509_signing_allowed` in crypto/x509/v3_purp.c",
+            "leaf_usages": "`check_purpose_ssl_server` in crypto/x509/v3_purp.c",
+            "purposes": "`check_purpose_ssl_server` in crypto/x509/v3_purp.c",
+            "known_critical": "`X509_supported_extension` in crypto/x509/v3_purp.c",
+            "names": "X509_check_host(3)",
+            "constraints": "crypto/x509/v3_ncons.c",
+            "algorithms": "SSL_CTX_set_security_level(3)",
+        }
+    ),
+)
+
+PYTHON: Final = replace(
+    OPENSSL,
+    name="python",
+    title="Python",
+    versions="3.7 to 3.12",
+    names=replace(OPENSSL.names, wildcards=Wildcards.WHOLE_LABEL),
+    sources=MappingProxyType({**OPENSSL.sources, "names": "X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS in Modules/_ssl.c"}),
+)
+
+PYTHON_3_13: Final = replace(
+    PYTHON,
+    name="python-3.13",
+    versions="3.13 and later",
+    partial_chain=True,
+    strict=True,
+    sources=MappingProxyType({**PYTHON.sources, "strict": "ssl.create_default_context, changed in 3.13"}),
+)
+
+CURL: Final = replace(
+    OPENSSL,
+    name="curl",
+    title="curl",
+    versions="7.87 and later, with OpenSSL",
+    partial_chain=True,
+    names=NameRules(
+        common_name=CommonName.WITHOUT_SERVER_NAMES,
+        last_common_name=True,
+        address_in_common_name=True,
+        trailing_dot=True,
+    ),
+    sources=MappingProxyType({**OPENSSL.sources, "names": "lib/vtls/hostcheck.c and `ossl_verifyhost`"}),
+)
+
+GO: Final = Family(
+    name="go",
+    title="Go",
+    versions="1.24 and later",
+    pinned_leaf=PinnedLeaf.CHECKED,
+    self_issued_counts=True,
+    purposes=_SERVER_OR_ANY,
+    issuer_purposes=_SERVER_OR_ANY,
+    known_critical=KNOWN_CRITICAL,
+    negative_serials=False,
+    reads_all=True,
+    strict_encoding=True,
+    explicit_policy=True,
+    names=NameRules(labels_below_wildcard=0),
+    constraints=ConstraintRules(
+        directory_names=False, forms=frozenset({"dns", "address", "email", "uri"}), name_of_that_form_only=False
+    ),
+    algorithms=AlgorithmRules(least_rsa=1024, hashes=_SHA2, curves=_NIST | {"secp224r1"}),
+    sources=MappingProxyType({"search": "`Certificate.Verify` in crypto/x509"}),
+)
+
+JAVA: Final = Family(
+    name="java-17",
+    title="Java",
+    versions="17 to 25",
+    search=Search.AS_PRESENTED_THEN_EVERY,
+    pinned_leaf=PinnedLeaf.UNCHECKED,
+    folds_names=True,
+    most_issuers=6,
+    anchor_times=False,
+    anchor_path_length=False,
+    anchor_purposes=False,
+    anchor_critical=False,
+    leaf_usages=frozenset({"digital_signature"}),
+    purposes=_GATED | {ANY_PURPOSE},
+    known_critical=KNOWN_CRITICAL,
+    explicit_policy=True,
+    names=NameRules(
+        common_name=CommonName.WITHOUT_DNS_NAMES, wildcards=Wildcards.ANY_LABEL, labels_below_wildcard=1, std3_alone=True
+    ),
+    constraints=ConstraintRules(of_anchors=False, common_name=True, leading_dot=False),
+    algorithms=AlgorithmRules(
+        least_rsa=1024, hashes=frozenset({"sha1", *_SHA2}), curves=_NIST | {"secp224r1"}, leaf_curves=_NIST
+    ),
+    sources=MappingProxyType({"search": "sun.security.validator.PKIXValidator"}),
+)
+
+GNUTLS: Final = Family(
+    name="gnutls",
+    title="GnuTLS",
+    versions="3.7",
+    search=Search.ONE_AS_SORTED,
+    pinned_leaf=PinnedLeaf.UNCHECKED,
+    anchor_without_constraints=True,
+    key_identifiers=KeyIdentifiers.KEY,
+    known_critical=KNOWN_CRITICAL,
+    leaf_usages=frozenset({"digital_signature"}),
+    names=NameRules(common_name=CommonName.WITHOUT_DNS_NAMES, one_common_name=True, address_in_dns_name=True),
+    constraints=ConstraintRules(common_name=True, to_issuers=False),
+    algorithms=AlgorithmRules(level=2, hashes=_SHA2),
+    sources=MappingProxyType({"search": "lib/x509/verify-high.c"}),
+)
+
+FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
+    {each.name: each for each in (OPENSSL, PYTHON, PYTHON_3_13, CURL, GO, JAVA, GNUTLS)}
+)

@@ -1,0 +1,104 @@
+"""Whether a certificate names a server, by the rules of a family (RFC 9525; X509_check_host(3))."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+
+from cryptography import x509
+
+from config.address import is_dns_name, is_ip_address
+from probes.verify.facts import Facts
+from probes.verify.family import CommonName, NameRules, Wildcards
+
+_STD3 = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+_LABELS = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+
+
+def names_server(facts: Facts, name: str, rules: NameRules) -> bool:
+    """Whether a certificate covers `name`, a DNS name or an IP address, by these rules."""
+    if is_ip_address(name):
+        return _names_address(facts, name, rules)
+    host = name.lower().rstrip(".")
+    if rules.std3_alone and _STD3.fullmatch(host) is None:
+        return False
+    return any(fits(pattern, host, rules) for pattern in host_patterns(facts, rules))
+
+
+def host_patterns(facts: Facts, rules: NameRules) -> Sequence[str]:
+    """Return the names that count as a server's, perhaps with wildcards."""
+    names = facts.names or ()
+    dns = [each.value for each in names if isinstance(each, x509.DNSName)]
+    has_address = any(isinstance(each, x509.IPAddress) for each in names)
+    match rules.common_name:
+        case CommonName.WITHOUT_DNS_NAMES if not dns:
+            return tuple(_common_names(facts, rules))
+        case CommonName.WITHOUT_SERVER_NAMES if not dns and not has_address:
+            return tuple(_common_names(facts, rules))
+        case _:
+            return tuple(dns)
+
+
+def _common_names(facts: Facts, rules: NameRules) -> Iterator[str]:
+    names = facts.common_names
+    if rules.one_common_name and len(names) > 1:
+        return
+    yield from names[-1:] if rules.last_common_name else names
+
+
+def _names_address(facts: Facts, name: str, rules: NameRules) -> bool:
+    wanted = ipaddress.ip_address(name)
+    names = facts.names or ()
+    if any(isinstance(each, x509.IPAddress) and each.value == wanted for each in names):
+        return True
+    if rules.address_in_dns_name and name in host_patterns(facts, rules):
+        return True
+    return rules.address_in_common_name and not any(
+        isinstance(each, x509.DNSName | x509.IPAddress) for each in names
+    ) and name in tuple(_common_names(facts, rules))
+
+
+def fits(pattern: str, host: str, rules: NameRules) -> bool:
+    """Whether a name in a certificate covers `host`, which is in lower case and ends with no dot."""
+    pattern = pattern.lower()
+    if rules.trailing_dot:
+        pattern = pattern.rstrip(".")
+    if pattern == host:
+        return True
+    if rules.leading_dot and pattern.startswith(".") and host.endswith(pattern):
+        return True
+    if "*" not in pattern or not pattern.isascii():
+        return False
+    theirs, ours = pattern.split("."), host.split(".")
+    if len(theirs) != len(ours):
+        return False
+    if rules.wildcards is Wildcards.ANY_LABEL:
+        return len(theirs) - 1 >= rules.labels_below_wildcard and all(map(_fits_label, theirs, ours))
+    first, *rest = theirs
+    if "*" in "".join(rest) or rest != ours[1:] or len(rest) < rules.labels_below_wildcard:
+        return False
+    if first == "*":
+        return _LABELS.fullmatch(host) is not None and (rules.underscore_under_wildcard or "_" not in ours[0])
+    return rules.wildcards is Wildcards.PART_OF_LABEL and _fits_part(first, ours[0])
+
+
+def _fits_label(pattern: str, label: str) -> bool:
+    """Whether a label with any number of wildcards covers another."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), label) is not None
+
+
+def _fits_part(pattern: str, label: str) -> bool:
+    """Whether a label with one wildcard at its begin or its end covers another (`valid_star`, `wildcard_match`)."""
+    before, _, after = pattern.partition("*")
+    if (before and after) or "*" in after or len(label) < len(before) + len(after):
+        return False
+    # The letters of an A-label are not those of the name (RFC 6125, 6.4.3).
+    if label.startswith("xn--") or pattern.startswith("xn--"):
+        return False
+    return label.startswith(before) and label.endswith(after)
+
+
+def is_host(name: str) -> bool:
+    """Whether a text can be the name of a host, or an address."""
+    return is_ip_address(name) or is_dns_name(name)

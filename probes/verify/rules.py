@@ -1,0 +1,253 @@
+"""The rules that a path must keep, by the row of a family: each that one of its certificates breaks is an objection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+from config.vocabulary import KeyKind
+from probes.algorithm import ALGORITHMS, POST_QUANTUM, STRENGTHS
+from probes.certificate import Certificate
+from probes.chain import End, made_signature
+from probes.lifetime import has_ended
+from probes.verify.building import TriedPath
+from probes.verify.constraints import TooManyNamesError, names_of, unknown_forms, violated
+from probes.verify.facts import Facts, facts_of
+from probes.verify.family import Family, PinnedLeaf
+from probes.verify.naming import names_server
+from probes.verify.policy import has_no_policy
+
+
+class Rule(StrEnum):
+    """What a path must keep."""
+
+    ENCODING = "encoding"
+    VERSION = "version"
+    SERIAL = "serial"
+    ANCHOR = "anchor"
+    """It ends at a certificate of the store."""
+    SIGNATURE = "signature"
+    BEGIN = "begin"
+    END = "end"
+    CA = "ca"
+    """Who signed another is a CA by its basic constraints."""
+    SIGNING_USAGE = "signing_usage"
+    """Its key usage allows to sign certificates."""
+    PATH_LENGTH = "path_length"
+    LEAF_IS_CA = "leaf_is_ca"
+    KEY_USAGE = "key_usage"
+    PURPOSE = "purpose"
+    CRITICAL = "critical"
+    CONSTRAINTS = "constraints"
+    POLICY = "policy"
+    KEY = "key"
+    SIGNATURE_ALGORITHM = "signature_algorithm"
+    PROFILE = "profile"
+    """What X509_V_FLAG_X509_STRICT asks for, beside the others."""
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """A rule that a certificate of a path breaks."""
+
+    rule: Rule
+    index: int
+    """Of the certificate in the path; 0 is the leaf."""
+    detail: str = ""
+    """Of rules that are several: which one."""
+
+
+def objections(path: TriedPath, family: Family, name: str | None, now: float) -> Iterator[Objection]:
+    """Yield each rule of `family` that `path` breaks for a client that asks for `name`, the most telling first.
+
+    Without a name, names are not judged.
+    """
+    facts = [facts_of(each) for each in path.certificates]
+    if name is not None and not names_server(facts[0], name, family.names):
+        yield Objection(Rule.NAME, 0)
+    if path.end is not End.ANCHOR:
+        yield Objection(Rule.ANCHOR, len(facts) - 1, path.end.value)
+    if path.pinned and family.pinned_leaf is PinnedLeaf.UNCHECKED:
+        return
+    yield from _of_signatures(path, family)
+    for index, (certificate, known) in enumerate(zip(path.certificates, facts, strict=True)):
+        is_anchor = path.end is End.ANCHOR and index == len(facts) - 1
+        yield from _of_each(certificate, known, index, family, now, is_anchor=is_anchor)
+        if index:
+            yield from _of_issuers(facts, index, family, is_anchor=is_anchor)
+    yield from _of_leaf(facts[0], family)
+    yield from _of_constraints(path, facts, family)
+    if family.explicit_policy and path.end is End.ANCHOR and has_no_policy(facts[:-1] or facts):
+        yield Objection(Rule.POLICY, 0)
+
+
+def _of_signatures(path: TriedPath, family: Family) -> Iterator[Objection]:
+    if family.signatures_guide:
+        return
+    for index, (subject, issuer) in enumerate(pairwise(path.certificates)):
+        if not made_signature(issuer, subject):
+            yield Objection(Rule.SIGNATURE, index)
+
+
+def _of_each(
+    certificate: Certificate, facts: Facts, index: int, family: Family, now: float, *, is_anchor: bool
+) -> Iterator[Objection]:
+    """Yield the rules that hold for every certificate."""
+    if family.strict_encoding and certificate.encoding_faults:
+        yield Objection(Rule.ENCODING, index, str(certificate.encoding_faults[0]))
+    if family.version_3_alone and facts.version != 3 and not is_anchor:
+        yield Objection(Rule.VERSION, index)
+    if not family.negative_serials and facts.serial < 0:
+        yield Objection(Rule.SERIAL, index)
+    if not is_anchor or family.anchor_times:
+        if certificate.not_before is None or now < certificate.not_before:
+            yield Objection(Rule.BEGIN, index)
+        if certificate.not_after is None or has_ended(certificate, now):
+            yield Objection(Rule.END, index)
+    if not is_anchor or family.anchor_critical:
+        unknown = facts.critical - family.known_critical
+        if unknown:
+            yield Objection(Rule.CRITICAL, index, min(unknown))
+    if not is_anchor or family.algorithms.of_anchors:
+        yield from _of_key(certificate, facts, index, family)
+    if not is_anchor:
+        yield from _of_algorithm(certificate, index, family)
+    if family.strict:
+        yield from _of_profile(facts, index, is_last=is_anchor)
+
+
+def _of_key(certificate: Certificate, facts: Facts, index: int, family: Family) -> Iterator[Objection]:
+    key, rules = certificate.key, family.algorithms
+    match key.kind:
+        case KeyKind.RSA:
+            fits = rules.least_rsa <= key.bits <= rules.most_rsa
+        case KeyKind.EC:
+            fits = facts.curve in (rules.curves if index else rules.leaf_curves)
+        case KeyKind.ED25519:
+            fits = rules.ed25519
+        case KeyKind.ED448:
+            fits = rules.level > 0
+        case KeyKind.DSA:
+            fits = bool(index) and rules.level > 0
+        case _:
+            fits = key.kind in POST_QUANTUM and key.kind is not KeyKind.COMPOSITE and rules.post_quantum
+            fits = fits and not (index == 0 and key.kind is KeyKind.SLH_DSA)
+    if fits and rules.level:
+        fits = (key.strength or 0) >= STRENGTHS[rules.level - 1]
+    if not fits:
+        yield Objection(Rule.KEY, index)
+
+
+def _of_algorithm(certificate: Certificate, index: int, family: Family) -> Iterator[Objection]:
+    rules, hashed = family.algorithms, certificate.signature_hash
+    known = ALGORITHMS.get(certificate.signature_oid)
+    if known is not None:
+        fits = rules.post_quantum and known.kind is not KeyKind.COMPOSITE
+    else:
+        fits = certificate.signature_strength is not None and (not hashed or hashed in rules.hashes)
+    if fits and rules.level:
+        fits = (certificate.signature_strength or 0) >= STRENGTHS[rules.level - 1]
+    if not fits:
+        yield Objection(Rule.SIGNATURE_ALGORITHM, index)
+
+
+def _of_issuers(facts: Sequence[Facts], index: int, family: Family, *, is_anchor: bool) -> Iterator[Objection]:
+    """Yield the rules for the certificate at `index`, which signed the one before it."""
+    known = facts[index]
+    if (not is_anchor or family.anchor_is_checked_as_ca) and not _is_ca(known, family, is_anchor=is_anchor):
+        yield Objection(Rule.CA, index)
+    if not is_anchor or family.anchor_is_checked_as_ca:
+        if known.usage is not None and "key_cert_sign" not in known.usage:
+            yield Objection(Rule.SIGNING_USAGE, index)
+    if known.path_length is not None and (not is_anchor or family.anchor_path_length):
+        below = sum(family.self_issued_counts or not each.self_issued for each in facts[1:index])
+        if below > known.path_length:
+            yield Objection(Rule.PATH_LENGTH, index)
+    if not is_anchor or family.anchor_purposes:
+        yield from _of_purposes(known, family.issuer_purposes, index)
+
+
+def _is_ca(facts: Facts, family: Family, *, is_anchor: bool) -> bool:
+    if facts.has_constraints:
+        return facts.ca
+    if not is_anchor:
+        return False
+    if facts.version != 3:
+        return family.anchor_of_version_1
+    return family.anchor_without_constraints and facts.usage is not None
+
+
+def _of_purposes(facts: Facts, wanted: frozenset[str] | None, index: int) -> Iterator[Objection]:
+    if wanted is not None and facts.purposes is not None and not facts.purposes & wanted:
+        yield Objection(Rule.PURPOSE, index)
+
+
+def _of_leaf(facts: Facts, family: Family) -> Iterator[Objection]:
+    if facts.ca and not family.leaf_may_be_ca:
+        yield Objection(Rule.LEAF_IS_CA, 0)
+    if family.leaf_usages is not None and facts.usage is not None and not facts.usage & family.leaf_usages:
+        yield Objection(Rule.KEY_USAGE, 0)
+    yield from _of_purposes(facts, family.purposes, 0)
+
+
+def _of_constraints(path: TriedPath, facts: Sequence[Facts], family: Family) -> Iterator[Objection]:
+    """Yield each certificate whose name constraints exclude a name below it."""
+    rules = family.constraints
+    for index in range(1, len(facts)):
+        is_anchor = path.end is End.ANCHOR and index == len(facts) - 1
+        if not facts[index].limits_names or (is_anchor and not rules.of_anchors):
+            continue
+        below = range(index) if rules.to_issuers else range(1)
+        try:
+            for other in below:
+                if other and facts[other].self_issued:
+                    continue
+                names = names_of(path.certificates[other], facts[other], family, leaf=other == 0)
+                if next(violated(names, facts[index], family), None) is not None:
+                    yield Objection(Rule.CONSTRAINTS, index, "names")
+                elif unknown_forms(names, facts[index], family):
+                    yield Objection(Rule.CONSTRAINTS, index, "form")
+        except TooManyNamesError:
+            yield Objection(Rule.CONSTRAINTS, index, "too many")
+
+
+def _of_profile(facts: Facts, index: int, *, is_last: bool) -> Iterator[Objection]:
+    """Yield what X509_V_FLAG_X509_STRICT objects to (`check_extensions` in OpenSSL's crypto/x509/x509_vfy.c)."""
+    usage = facts.usage
+    # A version 1 certificate has none of it.
+    signs = usage is None or "key_cert_sign" in usage
+    if facts.path_length is not None and not facts.ca:
+        yield Objection(Rule.PROFILE, index, "path length of no CA")
+    if facts.path_length is not None and not signs:
+        yield Objection(Rule.PROFILE, index, "path length without usage")
+    if facts.ca and "2.5.29.19" not in facts.critical:
+        yield Objection(Rule.PROFILE, index, "basic constraints not critical")
+    if facts.ca and usage is None:
+        yield Objection(Rule.PROFILE, index, "CA without usage")
+    if not facts.ca and usage is not None and "key_cert_sign" in usage:
+        yield Objection(Rule.PROFILE, index, "usage of a CA")
+    if facts.empty_issuer:
+        yield Objection(Rule.PROFILE, index, "empty issuer")
+    if facts.empty_subject and (facts.ca or (usage is not None and "crl_sign" in usage) or facts.names is None):
+        yield Objection(Rule.PROFILE, index, "empty subject")
+    if facts.empty_subject and facts.names is not None and "2.5.29.17" not in facts.critical:
+        yield Objection(Rule.PROFILE, index, "names not critical")
+    if facts.names is not None and not facts.names:
+        yield Objection(Rule.PROFILE, index, "no names")
+    if "2.5.29.35" in facts.critical:
+        yield Objection(Rule.PROFILE, index, "authority key identifier critical")
+    if "2.5.29.14" in facts.critical:
+        yield Objection(Rule.PROFILE, index, "subject key identifier critical")
+    if facts.version >= 3:
+        if not is_last and facts.issuer_identifier is None:
+            yield Objection(Rule.PROFILE, index, "no authority key identifier")
+        if facts.ca and facts.own_identifier is None:
+            yield Objection(Rule.PROFILE, index, "no subject key identifier")
+    elif facts.extensions:
+        yield Objection(Rule.PROFILE, index, "extensions of version 3")
+
+
+
