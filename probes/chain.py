@@ -21,7 +21,9 @@ from cryptography.x509.oid import SignatureAlgorithmOID
 from probes.certificate import Certificate
 from probes.trust import Trust
 
-_LEGACY_RSA: Final = frozenset({SignatureAlgorithmOID.RSA_WITH_SHA1, SignatureAlgorithmOID.RSA_WITH_MD5})
+_LEGACY: Final = frozenset(
+    {SignatureAlgorithmOID.RSA_WITH_SHA1, SignatureAlgorithmOID.RSA_WITH_MD5, SignatureAlgorithmOID.ECDSA_WITH_SHA1}
+)
 
 MAX_DEPTH: Final = 10
 MAX_PATHS: Final = 64
@@ -155,7 +157,7 @@ def made_signature(issuer: Certificate, subject: Certificate) -> bool:
         return False
     child = subject.decoded()
     try:
-        if child.signature_algorithm_oid in _LEGACY_RSA:
+        if child.signature_algorithm_oid in _LEGACY:
             _verify_legacy(issuer.decoded().public_key(), child, subject.signed_part())
         else:
             _verify(issuer, subject, child)
@@ -183,14 +185,18 @@ def _verify(issuer: Certificate, subject: Certificate, child: x509.Certificate) 
 
 
 def _verify_legacy(key: object, child: x509.Certificate, signed_part: bytes) -> None:
-    """Verify an RSA signature with a hash that the library refuses on certificates: weak is not the same as wrong.
+    """Verify a signature with a hash that the library refuses on certificates: weak is not the same as wrong.
 
     Raises InvalidSignature, or the library's exception for an unknown hash.
     """
     algorithm = child.signature_hash_algorithm
-    if not isinstance(key, rsa.RSAPublicKey) or algorithm is None:
-        raise InvalidSignature
-    key.verify(child.signature, signed_part, padding.PKCS1v15(), algorithm)
+    match key:
+        case rsa.RSAPublicKey() if algorithm is not None:
+            key.verify(child.signature, signed_part, padding.PKCS1v15(), algorithm)
+        case ec.EllipticCurvePublicKey() if algorithm is not None:
+            key.verify(child.signature, signed_part, ec.ECDSA(algorithm))
+        case _:
+            raise InvalidSignature
 
 
 def _same_key_named(issuer: Certificate, subject: Certificate) -> bool:

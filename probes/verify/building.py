@@ -10,8 +10,8 @@ from typing import Final
 from probes.certificate import Certificate
 from probes.chain import End, made_signature
 from probes.trust import Trust
-from probes.verify.facts import facts_of, folded
-from probes.verify.family import Family, KeyIdentifiers, PinnedLeaf, Search
+from probes.verify.facts import facts_of, folded, text_of
+from probes.verify.family import Comparison, Family, KeyIdentifiers, PinnedLeaf, Search
 
 MOST_PATHS: Final = 64
 """Paths compared at most: cross-signing may offer many, an attacker may offer exponentially many."""
@@ -48,7 +48,7 @@ class _Web:
 
     def name(self, name: bytes) -> bytes:
         """Return a name as the family compares it."""
-        return folded(name) if self.family.folds_names else name
+        return compared(name, self.family.comparison)
 
     def issued_by(self, issuer: Certificate, subject: Certificate) -> bool:
         """Whether the family takes `issuer`, which has the right name, for the issuer of `subject`."""
@@ -63,6 +63,17 @@ class _Web:
         """Yield the presented certificates that may have issued a certificate."""
         named = self.pool.get(self.name(certificate.outline().issuer), ())
         return (each for each in named if self.issued_by(each, certificate))
+
+
+def compared(name: bytes, comparison: Comparison) -> bytes:
+    """Return a DER Name such that those are equal that a family takes for equal."""
+    match comparison:
+        case Comparison.BYTES:
+            return name
+        case Comparison.TEXT:
+            return text_of(name)
+        case Comparison.FOLDED:
+            return folded(name)
 
 
 def may_have_issued(issuer: Certificate, subject: Certificate, family: Family) -> bool:
@@ -94,7 +105,7 @@ def tried_paths(
 ) -> Iterator[TriedPath]:
     """Yield the paths that `family` tries from the first of `presented`, at most `MOST_PATHS`."""
     pool: dict[bytes, list[Certificate]] = {}
-    web = _Web(presented, trust, family, now, pool, _anchors_by_name(trust, family.folds_names))
+    web = _Web(presented, trust, family, now, pool, _anchors_by_name(trust, family.comparison))
     for each in dict.fromkeys(presented[1:]):
         pool.setdefault(web.name(each.outline().subject), []).append(each)
     match family.search:
@@ -113,12 +124,12 @@ def tried_paths(
 
 
 @lru_cache(maxsize=64)
-def _anchors_by_name(trust: Trust, folds: bool) -> Mapping[bytes, Sequence[Certificate]]:  # noqa: FBT001
-    if not folds:
+def _anchors_by_name(trust: Trust, comparison: Comparison) -> Mapping[bytes, Sequence[Certificate]]:
+    if comparison is Comparison.BYTES:
         return trust.by_subject
     found: dict[bytes, list[Certificate]] = {}
     for each in trust.anchors:
-        found.setdefault(folded(each.outline().subject), []).append(each)
+        found.setdefault(compared(each.outline().subject, comparison), []).append(each)
     return found
 
 
@@ -174,7 +185,10 @@ def _is_self_issued_by_itself(certificate: Certificate, family: Family) -> bool:
 
 
 def _one_as_sorted(web: _Web) -> Iterator[TriedPath]:
-    """Yield the path that GnuTLS builds (lib/x509/common.c, lib/x509/verify-high.c)."""
+    """Yield the path that GnuTLS builds (lib/x509/common.c, lib/x509/verify-high.c).
+
+    Anchors are looked up by the bytes of the last issuer's name, and then of the last subject's.
+    """
     path = [web.presented[0]]
     while len(path) < web.family.most_issuers + 1:
         issuer = next((each for each in web.presented_named(path[-1]) if each not in path), None)
@@ -183,17 +197,26 @@ def _one_as_sorted(web: _Web) -> Iterator[TriedPath]:
         path.append(issuer)
     if len(path) > 1 and _is_self_issued_by_itself(path[-1], web.family):
         path.pop()
+    last = path[-1].outline()
+    tried = 0
+    for name in dict.fromkeys((last.issuer, last.subject)):
+        for each in _onto_trusted(path, web.trust.by_subject.get(name, ()), web):
+            tried += 1
+            yield each
+    if not tried:
+        yield TriedPath(tuple(path), _end_of(path[-1], web.trust.by_subject.get(last.issuer, ())))
+
+
+def _onto_trusted(path: Sequence[Certificate], anchors: Sequence[Certificate], web: _Web) -> Iterator[TriedPath]:
+    """Yield the paths onto some anchors, cut where one of these, or its key under its name, is presented."""
     for index, each in enumerate(path):
-        # A trusted leaf is looked up by its own name where nothing else is presented, else by that of the last issuer.
-        if web.trust.holds(each) and (index or len(path) == 1):
-            yield TriedPath(tuple(path[: index + 1]), End.ANCHOR, pinned=index == 0)
-            return
-    found = list(web.anchors_named(path[-1]))
-    signers = [each for each in found if made_signature(each, path[-1])]
-    for anchor in signers:
-        yield TriedPath((*path, anchor), End.ANCHOR)
-    if not signers:
-        yield TriedPath(tuple(path), _end_of(path[-1], found))
+        for anchor in anchors:
+            if anchor == each or (index and _stands_for(anchor, each)):
+                yield TriedPath((*path[:index], anchor), End.ANCHOR, pinned=not index)
+                return
+    for anchor in anchors:
+        if web.issued_by(anchor, path[-1]) and made_signature(anchor, path[-1]):
+            yield TriedPath((*path, anchor), End.ANCHOR)
 
 
 def _end_of(last: Certificate, named: Sequence[Certificate]) -> End:
@@ -225,8 +248,20 @@ def _as_presented(web: _Web) -> Iterator[TriedPath]:
 
 
 def _onto_anchors(path: Sequence[Certificate], web: _Web) -> Iterator[TriedPath]:
-    for anchor in web.anchors_named(path[-1]):
+    found = [each for each in web.anchors_named(path[-1]) if _is_identified_anchor(each, path[-1], web.family)]
+    for anchor in found:
         yield TriedPath((*path, anchor), End.ANCHOR)
+    if not found:
+        yield TriedPath(tuple(path), End.MISSING)
+
+
+def _is_identified_anchor(anchor: Certificate, certificate: Certificate, family: Family) -> bool:
+    if not family.anchor_identifiers:
+        return True
+    theirs, own = facts_of(anchor), facts_of(certificate)
+    if own.issuer_serial not in {None, theirs.serial}:
+        return False
+    return None in {own.issuer_identifier, theirs.own_identifier} or own.issuer_identifier == theirs.own_identifier
 
 
 def _from_leaf(web: _Web) -> Iterator[TriedPath]:

@@ -59,8 +59,16 @@ def violated(names: Sequence[x509.GeneralName], authority: Facts, family: Family
         same_kind = [each for each in authority.permitted if type(each) is type(name)]
         if same_kind and not any(within(name, each, family) for each in same_kind):
             yield name
-        elif any(type(each) is type(name) and within(name, each, family) for each in authority.excluded):
+        elif any(type(each) is type(name) and _is_excluded(name, each, family) for each in authority.excluded):
             yield name
+
+
+def _is_excluded(name: x509.GeneralName, tree: x509.GeneralName, family: Family) -> bool:
+    if within(name, tree, family):
+        return True
+    if not (family.constraints.wildcards_expand and isinstance(name, x509.DNSName) and isinstance(tree, x509.DNSName)):
+        return False
+    return name.value.startswith("*.") and tree.value.lower().partition(".")[2] == name.value.lower()[2:]
 
 
 FORMS: Final = {
@@ -76,6 +84,8 @@ def unknown_forms(names: Sequence[x509.GeneralName], authority: Facts, family: F
     """Whether `authority` has constraints of a form that this family does not know, and refuses for it."""
     rules = family.constraints
     for tree in (*authority.permitted, *authority.excluded):
+        if not rules.empty_dns and isinstance(tree, x509.DNSName) and not tree.value:
+            return True
         if FORMS.get(type(tree), "other") in rules.forms or not rules.refuses_unknown_forms:
             continue
         if not rules.name_of_that_form_only or any(type(each) is type(tree) for each in names):

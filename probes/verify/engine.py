@@ -9,8 +9,9 @@ from probes.certificate import Certificate
 from probes.chain import End
 from probes.trust import Trust
 from probes.verify.building import TriedPath, tried_paths
+from probes.verify.facts import facts_of
 from probes.verify.family import Family
-from probes.verify.rules import Objection, Rule, objections
+from probes.verify.rules import Objection, Rule, objections, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,5 +61,5 @@ def _unreadable(presented: Sequence[Certificate], family: Family) -> tuple[Objec
     """Return that the handshake ends since a certificate cannot be read, wherever it stands."""
     if not family.reads_all:
         return ()
-    broken = [each for each in presented if each.encoding_faults]
-    return (Objection(Rule.ENCODING, 0, str(broken[0].encoding_faults[0])),) if broken else ()
+    found = (unreadable(each, facts_of(each), family) for each in presented)
+    return tuple(Objection(Rule.ENCODING, 0, why) for why in found if why)[:1]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, TypeVar
 
@@ -122,6 +122,34 @@ def facts_of(certificate: Certificate) -> Facts:
     )
 
 
+def without_extensions(facts: Facts) -> Facts:
+    """Return facts as if there were no extensions."""
+    nothing: frozenset[str] = frozenset()
+    return replace(
+        facts,
+        has_constraints=False,
+        ca=False,
+        path_length=None,
+        usage=None,
+        purposes=None,
+        names=None,
+        permitted=(),
+        excluded=(),
+        own_identifier=None,
+        issuer_identifier=None,
+        issuer_names=None,
+        issuer_serial=None,
+        has_issuer_identifier=False,
+        policies=nothing,
+        policy_mappings=(),
+        explicit_policy=None,
+        inhibit_mapping=None,
+        inhibit_any=None,
+        critical=nothing,
+        extensions=(),
+    )
+
+
 def _serial(certificate: Certificate) -> int:
     try:
         return certificate.decoded().serial_number
@@ -159,19 +187,29 @@ def folded(name: bytes) -> bytes:
 
     What is no Name is returned as it is.
     """
+    return _compared(name, _folded_text)
+
+
+@lru_cache(maxsize=2048)
+def text_of(name: bytes) -> bytes:
+    """Return a DER Name such that two are equal whose text is, of whatever type."""
+    return _compared(name, str)
+
+
+def _compared(name: bytes, change: Callable[[str], str]) -> bytes:
     try:
-        return b"\x00".join(_folded_rdns(name))
+        return b"\x00".join(_rdns(name, change))
     except (DERError, IndexError, UnicodeDecodeError):
         return name
 
 
-def _folded_rdns(name: bytes) -> Iterator[bytes]:
+def _rdns(name: bytes, change: Callable[[str], str]) -> Iterator[bytes]:
     for rdn in elements(first_element(name).content):
         parts: list[bytes] = []
         for attribute in elements(rdn.content):
             kind, value = elements(attribute.content)[:2]
             encoding = _TEXT.get(value.tag)
-            text = value.whole if encoding is None else _folded_text(value.content.decode(encoding)).encode()
+            text = value.whole if encoding is None else change(value.content.decode(encoding)).encode()
             parts.append(kind.content + b"\x01" + text)
         yield b"\x02".join(sorted(parts))
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from probes.reencoding import EXTENSION_TWICE, LONG_LENGTH, ODD_TEXT, ODD_TIME, TRUE_NOT_FF
 from probes.verify.facts import KNOWN_CRITICAL
 from probes.verify.family import (
     ANY_PURPOSE,
@@ -14,7 +15,9 @@ from probes.verify.family import (
     NETSCAPE_GATED,
     SERVER_AUTH,
     AlgorithmRules,
+    BareAnchor,
     CommonName,
+    Comparison,
     ConstraintRules,
     Family,
     KeyIdentifiers,
@@ -38,12 +41,12 @@ OPENSSL: Final = Family(
     search=Search.ONE_TRUSTED_FIRST,
     partial_chain=False,
     pinned_leaf=PinnedLeaf.IF_SELF_SIGNED,
-    signatures_guide=False,
-    folds_names=True,
+    comparison=Comparison.FOLDED,
     key_identifiers=KeyIdentifiers.ALL,
     issuer_needs_usage=True,
     most_issuers=100,
-    anchor_without_constraints=True,
+    bare_anchor=BareAnchor.IF_USED_SO,
+    refused_encodings=frozenset({ODD_TIME, EXTENSION_TWICE}),
     leaf_usages=frozenset({"digital_signature", "key_encipherment", "key_agreement"}),
     purposes=_GATED,
     issuer_purposes=_GATED,
@@ -88,6 +91,8 @@ PYTHON_3_13: Final = replace(
     versions="3.13 and later",
     partial_chain=True,
     strict=True,
+    bare_anchor=BareAnchor.NEVER,
+    anchor_of_version_1=False,
     sources=MappingProxyType({**PYTHON.sources, "strict": "ssl.create_default_context, changed in 3.13"}),
 )
 
@@ -114,14 +119,16 @@ GO: Final = Family(
     self_issued_counts=True,
     purposes=_SERVER_OR_ANY,
     issuer_purposes=_SERVER_OR_ANY,
-    known_critical=KNOWN_CRITICAL,
+    known_critical=KNOWN_CRITICAL | {_CRL_POINTS},
     negative_serials=False,
     reads_all=True,
-    strict_encoding=True,
+    refused_encodings=frozenset({TRUE_NOT_FF, LONG_LENGTH, ODD_TEXT, EXTENSION_TWICE}),
+    versions_read=frozenset({1, 2, 3}),
+    extensions_of_version_3_alone=True,
     explicit_policy=True,
     names=NameRules(labels_below_wildcard=0),
     constraints=ConstraintRules(
-        directory_names=False, forms=frozenset({"dns", "address", "email", "uri"}), name_of_that_form_only=False
+        directory_names=False, forms=frozenset({"dns", "address", "email", "uri"}), name_of_that_form_only=False, wildcards_expand=True
     ),
     algorithms=AlgorithmRules(least_rsa=1024, hashes=_SHA2, curves=_NIST | {"secp224r1"}),
     sources=MappingProxyType({"search": "`Certificate.Verify` in crypto/x509"}),
@@ -133,12 +140,18 @@ JAVA: Final = Family(
     versions="17 to 25",
     search=Search.AS_PRESENTED_THEN_EVERY,
     pinned_leaf=PinnedLeaf.UNCHECKED,
-    folds_names=True,
+    comparison=Comparison.FOLDED,
     most_issuers=6,
     anchor_times=False,
     anchor_path_length=False,
     anchor_purposes=False,
     anchor_critical=False,
+    anchor_identifiers=True,
+    reads_all=True,
+    refused_encodings=frozenset({EXTENSION_TWICE}),
+    versions_read=frozenset({1, 2, 3}),
+    extensions_of_version_2=False,
+    empty_subject_needs_critical_names=True,
     leaf_usages=frozenset({"digital_signature"}),
     purposes=_GATED | {ANY_PURPOSE},
     known_critical=KNOWN_CRITICAL,
@@ -146,9 +159,9 @@ JAVA: Final = Family(
     names=NameRules(
         common_name=CommonName.WITHOUT_DNS_NAMES, wildcards=Wildcards.ANY_LABEL, labels_below_wildcard=1, std3_alone=True
     ),
-    constraints=ConstraintRules(of_anchors=False, common_name=True, leading_dot=False),
+    constraints=ConstraintRules(of_anchors=False, common_name=True, empty_dns=False),
     algorithms=AlgorithmRules(
-        least_rsa=1024, hashes=frozenset({"sha1", *_SHA2}), curves=_NIST | {"secp224r1"}, leaf_curves=_NIST
+        least_rsa=1024, hashes=frozenset({"sha1", *_SHA2}), curves=_NIST
     ),
     sources=MappingProxyType({"search": "sun.security.validator.PKIXValidator"}),
 )
@@ -158,14 +171,26 @@ GNUTLS: Final = Family(
     title="GnuTLS",
     versions="3.7",
     search=Search.ONE_AS_SORTED,
+    comparison=Comparison.TEXT,
     pinned_leaf=PinnedLeaf.UNCHECKED,
-    anchor_without_constraints=True,
+    bare_anchor=BareAnchor.ALWAYS,
     key_identifiers=KeyIdentifiers.KEY,
-    known_critical=KNOWN_CRITICAL,
+    self_issued_counts=True,
+    known_critical=(KNOWN_CRITICAL - {"2.5.29.36", "2.5.29.33"}) | {_CRL_POINTS, "2.5.29.35", "1.3.6.1.5.5.7.1.24"},
+    refused_encodings=frozenset({ODD_TIME, EXTENSION_TWICE}),
+    extensions_of_version_2=False,
     leaf_usages=frozenset({"digital_signature"}),
-    names=NameRules(common_name=CommonName.WITHOUT_DNS_NAMES, one_common_name=True, address_in_dns_name=True),
-    constraints=ConstraintRules(common_name=True, to_issuers=False),
-    algorithms=AlgorithmRules(level=2, hashes=_SHA2),
+    must_staple=True,
+    names=NameRules(
+        common_name=CommonName.WITHOUT_DNS_NAMES,
+        one_common_name=True,
+        address_in_dns_name=True,
+        wildcards=Wildcards.BEGIN_OF_LABEL,
+    ),
+    constraints=ConstraintRules(
+        common_name=True, to_issuers=False, directory_names=False, refuses_unknown_forms=False
+    ),
+    algorithms=AlgorithmRules(least_rsa=1024, hashes=_SHA2, curves=_NIST | {"secp224r1"}),
     sources=MappingProxyType({"search": "lib/x509/verify-high.c"}),
 )
 

@@ -55,8 +55,30 @@ class CommonName(StrEnum):
     """Where none is a DNS name or an address."""
 
 
+class Comparison(StrEnum):
+    """How the names of issuers and subjects are compared."""
+
+    BYTES = "bytes"
+    TEXT = "text"
+    """By their text, whatever its type."""
+    FOLDED = "folded"
+    """By their text without regard to case, types and more spaces (RFC 5280, 7.1)."""
+
+
+class BareAnchor(StrEnum):
+    """Whether an anchor of version 3 without basic constraints is a CA."""
+
+    NEVER = "never"
+    IF_USED_SO = "if_used_so"
+    """Where its key usage allows to sign certificates."""
+    ALWAYS = "always"
+
+
 class Wildcards(StrEnum):
     """Which wildcards count."""
+
+    BEGIN_OF_LABEL = "begin_of_label"
+    """At the begin of the left-most label."""
 
     WHOLE_LABEL = "whole_label"
     """As the whole left-most label."""
@@ -76,6 +98,7 @@ class NameRules:
     """At least so many labels must follow."""
     address_in_common_name: bool = False
     address_in_dns_name: bool = False
+    """Where no alternative name is an address, DNS names, or the common name, are compared with it."""
     trailing_dot: bool = False
     """A dot at the end of a DNS name in the certificate is passed over."""
     underscore_under_wildcard: bool = True
@@ -108,6 +131,10 @@ class ConstraintRules:
     """A critical constraint of another form refuses the path."""
     name_of_that_form_only: bool = True
     """And so only where a name of that form is there."""
+    wildcards_expand: bool = False
+    """A name with a wildcard is excluded where one that it stands for is."""
+    empty_dns: bool = True
+    """An empty constraint on DNS names is one on all; else the path is refused for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +173,19 @@ class Family:
     partial_chain: bool = True
     """An anchor that is not self-signed ends a path."""
     pinned_leaf: PinnedLeaf = PinnedLeaf.CHECKED
-    signatures_guide: bool = True
-    """An issuer is passed over whose key did not make the signature; else the path is refused for it."""
-    folds_names: bool = False
-    """Issuer and subject are compared without regard to case, spaces and types of text (RFC 5280, 7.1)."""
+    comparison: Comparison = Comparison.BYTES
     key_identifiers: KeyIdentifiers = KeyIdentifiers.IGNORED
+    anchor_identifiers: bool = False
+    """In the presented order, an anchor must fit key identifier and serial number of an authority key identifier."""
     issuer_needs_usage: bool = False
     """An issuer is passed over whose key usage does not allow to sign certificates."""
-    ended_last: bool = False
-    """Of several issuers, one within its validity is taken."""
     most_issuers: int = 16
     """Certificates above the leaf."""
     anchor_times: bool = True
     anchor_is_checked_as_ca: bool = True
     anchor_path_length: bool = True
     anchor_of_version_1: bool = True
-    anchor_without_constraints: bool = False
-    """An anchor of version 3 without basic constraints is a CA where its key usage allows to sign certificates."""
+    bare_anchor: BareAnchor = BareAnchor.NEVER
     self_issued_counts: bool = False
     """For path lengths, self-issued certificates count as others."""
     leaf_may_be_ca: bool = True
@@ -178,12 +201,19 @@ class Family:
     """Critical extensions of anchors count."""
     strict: bool = False
     """It asks for all that X509_V_FLAG_X509_STRICT does."""
-    strict_encoding: bool = False
-    """It reads strict DER alone."""
+    refused_encodings: frozenset[str] = frozenset()
+    """The rules of encoding, as `probes.reencoding` words them, for which it reads no certificate that breaks one."""
     reads_all: bool = False
     """A presented certificate that it cannot read ends the handshake, wherever it stands."""
-    version_3_alone: bool = False
+    versions_read: frozenset[int] = frozenset({1, 2, 3, 4})
+    extensions_of_version_2: bool = True
+    """It reads certificates of version 2 that have extensions."""
+    extensions_of_version_3_alone: bool = False
+    """Extensions of a certificate of an older version are passed over."""
+    empty_subject_needs_critical_names: bool = False
     negative_serials: bool = True
+    must_staple: bool = False
+    """It refuses a server that sends no OCSP response where a certificate promises one (RFC 7633)."""
     explicit_policy: bool = False
     """It does as policy constraints ask (RFC 5280, 6.1.3 d)."""
     names: NameRules = NameRules()

@@ -52,7 +52,8 @@ def _names_address(facts: Facts, name: str, rules: NameRules) -> bool:
     names = facts.names or ()
     if any(isinstance(each, x509.IPAddress) and each.value == wanted for each in names):
         return True
-    if rules.address_in_dns_name and name in host_patterns(facts, rules):
+    has_address = any(isinstance(each, x509.IPAddress) for each in names)
+    if rules.address_in_dns_name and not has_address and name in host_patterns(facts, rules):
         return True
     return rules.address_in_common_name and not any(
         isinstance(each, x509.DNSName | x509.IPAddress) for each in names
@@ -74,12 +75,15 @@ def fits(pattern: str, host: str, rules: NameRules) -> bool:
     if len(theirs) != len(ours):
         return False
     if rules.wildcards is Wildcards.ANY_LABEL:
-        return len(theirs) - 1 >= rules.labels_below_wildcard and all(map(_fits_label, theirs, ours))
+        last = max(index for index, each in enumerate(theirs) if "*" in each)
+        return len(theirs) - 1 - last >= rules.labels_below_wildcard and all(map(_fits_label, theirs, ours))
     first, *rest = theirs
     if "*" in "".join(rest) or rest != ours[1:] or len(rest) < rules.labels_below_wildcard:
         return False
     if first == "*":
         return _LABELS.fullmatch(host) is not None and (rules.underscore_under_wildcard or "_" not in ours[0])
+    if rules.wildcards is Wildcards.BEGIN_OF_LABEL:
+        return first.startswith("*") and first.count("*") == 1 and ours[0].endswith(first[1:])
     return rules.wildcards is Wildcards.PART_OF_LABEL and _fits_part(first, ours[0])
 
 

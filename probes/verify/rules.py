@@ -14,8 +14,8 @@ from probes.chain import End, made_signature
 from probes.lifetime import has_ended
 from probes.verify.building import TriedPath
 from probes.verify.constraints import TooManyNamesError, names_of, unknown_forms, violated
-from probes.verify.facts import Facts, facts_of
-from probes.verify.family import Family, PinnedLeaf
+from probes.verify.facts import Facts, facts_of, without_extensions
+from probes.verify.family import BareAnchor, Family, PinnedLeaf
 from probes.verify.naming import names_server
 from probes.verify.policy import has_no_policy
 
@@ -46,6 +46,8 @@ class Rule(StrEnum):
     SIGNATURE_ALGORITHM = "signature_algorithm"
     PROFILE = "profile"
     """What X509_V_FLAG_X509_STRICT asks for, beside the others."""
+    STAPLE = "staple"
+    """A promised OCSP response is sent in the handshake."""
     NAME = "name"
 
 
@@ -65,17 +67,21 @@ def objections(path: TriedPath, family: Family, name: str | None, now: float) ->
 
     Without a name, names are not judged.
     """
-    facts = [facts_of(each) for each in path.certificates]
+    facts = [known_to(each, family) for each in path.certificates]
     if name is not None and not names_server(facts[0], name, family.names):
         yield Objection(Rule.NAME, 0)
     if path.end is not End.ANCHOR:
         yield Objection(Rule.ANCHOR, len(facts) - 1, path.end.value)
     if path.pinned and family.pinned_leaf is PinnedLeaf.UNCHECKED:
         return
-    yield from _of_signatures(path, family)
+    yield from _of_signatures(path)
     for index, (certificate, known) in enumerate(zip(path.certificates, facts, strict=True)):
         is_anchor = path.end is End.ANCHOR and index == len(facts) - 1
         yield from _of_each(certificate, known, index, family, now, is_anchor=is_anchor)
+        if family.strict and len(facts) > 1:
+            yield from _of_profile(known, index, is_last=is_anchor)
+        if family.must_staple and not is_anchor and "1.3.6.1.5.5.7.1.24" in known.extensions:
+            yield Objection(Rule.STAPLE, index)
         if index:
             yield from _of_issuers(facts, index, family, is_anchor=is_anchor)
     yield from _of_leaf(facts[0], family)
@@ -84,22 +90,40 @@ def objections(path: TriedPath, family: Family, name: str | None, now: float) ->
         yield Objection(Rule.POLICY, 0)
 
 
-def _of_signatures(path: TriedPath, family: Family) -> Iterator[Objection]:
-    if family.signatures_guide:
-        return
+def known_to(certificate: Certificate, family: Family) -> Facts:
+    """Return the facts of a certificate that a family sees."""
+    facts = facts_of(certificate)
+    if family.extensions_of_version_3_alone and facts.version < 3 and facts.extensions:
+        return without_extensions(facts)
+    return facts
+
+
+def _of_signatures(path: TriedPath) -> Iterator[Objection]:
     for index, (subject, issuer) in enumerate(pairwise(path.certificates)):
         if not made_signature(issuer, subject):
             yield Objection(Rule.SIGNATURE, index)
+
+
+def unreadable(certificate: Certificate, facts: Facts, family: Family) -> str:
+    """Return why a family cannot read a certificate, a rule; empty where it can."""
+    for each in certificate.encoding_faults:
+        if each in family.refused_encodings:
+            return each
+    if facts.version not in family.versions_read:
+        return f"version {facts.version}"
+    if facts.version == 2 and facts.extensions and not family.extensions_of_version_2:
+        return "extensions of version 2"
+    if family.empty_subject_needs_critical_names and facts.empty_subject and "2.5.29.17" not in facts.critical:
+        return "an empty subject without critical names"
+    return ""
 
 
 def _of_each(
     certificate: Certificate, facts: Facts, index: int, family: Family, now: float, *, is_anchor: bool
 ) -> Iterator[Objection]:
     """Yield the rules that hold for every certificate."""
-    if family.strict_encoding and certificate.encoding_faults:
-        yield Objection(Rule.ENCODING, index, str(certificate.encoding_faults[0]))
-    if family.version_3_alone and facts.version != 3 and not is_anchor:
-        yield Objection(Rule.VERSION, index)
+    if why := unreadable(certificate, facts, family):
+        yield Objection(Rule.ENCODING, index, why)
     if not family.negative_serials and facts.serial < 0:
         yield Objection(Rule.SERIAL, index)
     if not is_anchor or family.anchor_times:
@@ -115,8 +139,6 @@ def _of_each(
         yield from _of_key(certificate, facts, index, family)
     if not is_anchor:
         yield from _of_algorithm(certificate, index, family)
-    if family.strict:
-        yield from _of_profile(facts, index, is_last=is_anchor)
 
 
 def _of_key(certificate: Certificate, facts: Facts, index: int, family: Family) -> Iterator[Objection]:
@@ -177,7 +199,8 @@ def _is_ca(facts: Facts, family: Family, *, is_anchor: bool) -> bool:
         return False
     if facts.version != 3:
         return family.anchor_of_version_1
-    return family.anchor_without_constraints and facts.usage is not None
+    used_so = facts.usage is not None and family.bare_anchor is BareAnchor.IF_USED_SO
+    return used_so or family.bare_anchor is BareAnchor.ALWAYS
 
 
 def _of_purposes(facts: Facts, wanted: frozenset[str] | None, index: int) -> Iterator[Objection]:
@@ -190,6 +213,8 @@ def _of_leaf(facts: Facts, family: Family) -> Iterator[Objection]:
         yield Objection(Rule.LEAF_IS_CA, 0)
     if family.leaf_usages is not None and facts.usage is not None and not facts.usage & family.leaf_usages:
         yield Objection(Rule.KEY_USAGE, 0)
+    if family.strict and not facts.has_constraints and facts.usage is not None and "key_cert_sign" in facts.usage:
+        yield Objection(Rule.PROFILE, 0, "usage of a CA")
     yield from _of_purposes(facts, family.purposes, 0)
 
 
