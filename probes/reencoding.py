@@ -29,7 +29,11 @@ DEFAULT_VALUE: Final = Printable("X.690 11.5: a default value must not be writte
 TRUE_NOT_FF: Final = Printable("X.690 11.1: a BOOLEAN that is true must be FF")
 LONG_LENGTH: Final = Printable("X.690 10.1: a length must be written in the fewest octets")
 SET_ORDER: Final = Printable("X.690 11.6: the elements of a SET OF must be in order")
-ODD_TIME: Final = Printable("RFC 5280 4.1.2.5: a time must have seconds without a fraction, and end with Z")
+NO_TIME: Final = Printable("RFC 5280 4.1.2.5: a validity must have two times")
+WITHOUT_SECONDS: Final = Printable("RFC 5280 4.1.2.5: a time must have seconds")
+WITH_FRACTION: Final = Printable("RFC 5280 4.1.2.5: a time must have no fraction of a second")
+OTHER_ZONE: Final = Printable("RFC 5280 4.1.2.5: a time must end with Z")
+LATE_FORM: Final = Printable("RFC 5280 4.1.2.5: a time must be of the type of its year")
 ODD_TEXT: Final = Printable("X.680 41: text must be of the characters of its type")
 _EMPTY_RDN: Final = Printable("X.501 9.3: a relative distinguished name must have an attribute")
 _TWICE_IN_RDN: Final = Printable("X.501 9.3: a relative distinguished name must have each type of attribute once")
@@ -171,10 +175,11 @@ class _Reencoding:
         right = _time_in_utc(time) if time.tag in TIMES else None
         self.without_times.append(right is None)
         if right is None:
-            self._breaks(ODD_TIME)
+            self._breaks(NO_TIME)
             return _ANY_TIME
         if right != time.whole:
-            self._breaks(ODD_TIME)
+            for rule in _broken_by_time(time):
+                self._breaks(rule)
         return right
 
     def _name(self, name: Element) -> bytes:
@@ -249,6 +254,16 @@ def _parameters(name: bytes, given: bytes) -> bytes:
     if name == _PSS and given[:1] != bytes([SEQUENCE]):
         return b""
     return b"" if name.startswith(_WITHOUT) or name in _EDWARDS else given
+
+
+def _broken_by_time(time: Element) -> Sequence[Printable]:
+    """Return the rules that a time breaks that is not written as RFC 5280, 4.1.2.5, has it."""
+    digits = re.match(rb"\d*", time.content)
+    count = len(digits[0]) if digits is not None else 0
+    broken = [WITHOUT_SECONDS] if count < (12 if time.tag == _UTC else 14) else []
+    broken += [WITH_FRACTION] if b"." in time.content or b"," in time.content else []
+    broken += [OTHER_ZONE] if not time.content.endswith(b"Z") else []
+    return broken or [LATE_FORM]
 
 
 def _time_in_utc(time: Element) -> bytes | None:

@@ -11,12 +11,12 @@ from probes.certificate import Certificate
 from probes.chain import End, made_signature
 from probes.trust import Trust
 from probes.verify.facts import facts_of, folded, text_of
-from probes.verify.family import Comparison, Family, KeyIdentifiers, PinnedLeaf, Search
+from probes.verify.family import Comparison, Family, KeyIdentifiers, Search
 
 MOST_PATHS: Final = 64
 """Paths compared at most: cross-signing may offer many, an attacker may offer exponentially many."""
-MOST_STEPS: Final = 512
-"""Issuers considered at most."""
+MOST_SIGNATURES: Final = 128
+"""Signatures that are verified at most (Go: 100; webpki of Rust: 100)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class _Web:
     now: float
     pool: dict[bytes, list[Certificate]]
     anchors: Mapping[bytes, Sequence[Certificate]]
-    steps: int = MOST_STEPS
+    left: int = MOST_SIGNATURES
 
     def name(self, name: bytes) -> bytes:
         """Return a name as the family compares it."""
@@ -100,9 +100,7 @@ def is_identified(issuer: Certificate, subject: Certificate, family: Family) -> 
     return True
 
 
-def tried_paths(
-    presented: Sequence[Certificate], trust: Trust, family: Family, now: float
-) -> Iterator[TriedPath]:
+def tried_paths(presented: Sequence[Certificate], trust: Trust, family: Family, now: float) -> Iterator[TriedPath]:
     """Yield the paths that `family` tries from the first of `presented`, at most `MOST_PATHS`."""
     pool: dict[bytes, list[Certificate]] = {}
     web = _Web(presented, trust, family, now, pool, _anchors_by_name(trust, family.comparison))
@@ -200,18 +198,23 @@ def _one_as_sorted(web: _Web) -> Iterator[TriedPath]:
     last = path[-1].outline()
     tried = 0
     for name in dict.fromkeys((last.issuer, last.subject)):
-        for each in _onto_trusted(path, web.trust.by_subject.get(name, ()), web):
+        by_issuer = name == last.issuer
+        for each in _onto_trusted(path, web.trust.by_subject.get(name, ()), web, by_issuer=by_issuer):
             tried += 1
             yield each
     if not tried:
         yield TriedPath(tuple(path), _end_of(path[-1], web.trust.by_subject.get(last.issuer, ())))
 
 
-def _onto_trusted(path: Sequence[Certificate], anchors: Sequence[Certificate], web: _Web) -> Iterator[TriedPath]:
+def _onto_trusted(
+    path: Sequence[Certificate], anchors: Sequence[Certificate], web: _Web, *, by_issuer: bool
+) -> Iterator[TriedPath]:
     """Yield the paths onto some anchors, cut where one of these, or its key under its name, is presented."""
     for index, each in enumerate(path):
         for anchor in anchors:
-            if anchor == each or (index and _stands_for(anchor, each)):
+            # A trusted leaf is found under its own name where it is alone.
+            found = by_issuer or len(web.presented) == 1
+            if (index and _stands_for(anchor, each)) or (not index and found and anchor == each):
                 yield TriedPath((*path[:index], anchor), End.ANCHOR, pinned=not index)
                 return
     for anchor in anchors:
@@ -234,10 +237,10 @@ def _as_presented(web: _Web) -> Iterator[TriedPath]:
             yield from _from_leaf(web)
             return
         same = (anchor.outline().public_key == each.outline().public_key for anchor in web.anchors.get(name, ()))
-        if web.trust.holds(each) or any(same):
-            if not path:
-                yield TriedPath((each,), End.ANCHOR, pinned=True)
-                return
+        if not path and web.trust.holds(each):
+            yield TriedPath((each,), End.ANCHOR, pinned=True)
+            return
+        if path and any(same):
             yield from _onto_anchors(path, web)
             return
         path.append(each)
@@ -266,7 +269,7 @@ def _is_identified_anchor(anchor: Certificate, certificate: Certificate, family:
 
 def _from_leaf(web: _Web) -> Iterator[TriedPath]:
     leaf = web.presented[0]
-    if web.trust.holds(leaf) and web.family.pinned_leaf is not PinnedLeaf.AS_ISSUER:
+    if web.trust.holds(leaf):
         yield TriedPath((leaf,), End.ANCHOR, pinned=True)
         return
     yield from _every((leaf,), web)
@@ -279,15 +282,17 @@ def _every(path: tuple[Certificate, ...], web: _Web) -> Iterator[TriedPath]:
     named: list[Certificate] = []
     for anchor in web.anchors_named(last):
         named.append(anchor)
-        web.steps -= 1
+        if web.family.built_anchor_times and not _is_within(anchor, web.now):
+            continue
+        web.left -= 1
         if made_signature(anchor, last):
             ends = False
             yield TriedPath((*path, anchor), End.ANCHOR)
     if len(path) <= web.family.most_issuers:
         for issuer in web.presented_named(last):
-            if web.steps <= 0:
+            if web.left <= 0:
                 break
-            web.steps -= 1
+            web.left -= 1
             named.append(issuer)
             if any(_stands_for(issuer, each) for each in path) or not made_signature(issuer, last):
                 continue

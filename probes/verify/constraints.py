@@ -12,7 +12,8 @@ from cryptography.x509.oid import NameOID
 
 from probes.certificate import Certificate
 from probes.verify.facts import Facts, folded
-from probes.verify.family import CommonName, Family, NameRules
+from probes.verify.family import Family
+from probes.verify.naming import counts_common_name
 
 MOST_COMPARED: Final = 1 << 16
 """Pairs of a name and a constraint on names; verifiers give up as well (Go: 250,000; OpenSSL: 1 << 20)."""
@@ -34,16 +35,9 @@ def names_of(certificate: Certificate, facts: Facts, family: Family, *, leaf: bo
             for each in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
             if str(each.value).isascii()
         ]
-    if leaf and rules.common_name and _common_name_counts(facts, family.names):
+    if leaf and counts_common_name(facts, rules.common_name):
         found += [x509.DNSName(each) for each in facts.common_names if each.isascii() and _looks_like_host(each)]
     return found
-
-
-def _common_name_counts(facts: Facts, rules: NameRules) -> bool:
-    names = facts.names or ()
-    if rules.common_name is CommonName.NEVER:
-        return False
-    return not any(isinstance(each, x509.DNSName) for each in names)
 
 
 def _looks_like_host(name: str) -> bool:
@@ -56,10 +50,10 @@ def violated(names: Sequence[x509.GeneralName], authority: Facts, family: Family
     if len(names) * (len(authority.permitted) + len(authority.excluded)) > MOST_COMPARED:
         raise TooManyNamesError
     for name in names:
-        same_kind = [each for each in authority.permitted if type(each) is type(name)]
-        if same_kind and not any(within(name, each, family) for each in same_kind):
-            yield name
-        elif any(type(each) is type(name) and _is_excluded(name, each, family) for each in authority.excluded):
+        permitted = [each for each in authority.permitted if type(each) is type(name)]
+        excluded = (each for each in authority.excluded if type(each) is type(name))
+        allowed = not permitted or any(within(name, each, family) for each in permitted)
+        if not allowed or any(_is_excluded(name, each, family) for each in excluded):
             yield name
 
 
@@ -83,6 +77,8 @@ FORMS: Final = {
 def unknown_forms(names: Sequence[x509.GeneralName], authority: Facts, family: Family) -> bool:
     """Whether `authority` has constraints of a form that this family does not know, and refuses for it."""
     rules = family.constraints
+    if any(FORMS.get(type(tree), "other") in rules.refused_if_excluded for tree in authority.excluded):
+        return True
     for tree in (*authority.permitted, *authority.excluded):
         if not rules.empty_dns and isinstance(tree, x509.DNSName) and not tree.value:
             return True
@@ -110,8 +106,8 @@ def within(name: x509.GeneralName, tree: x509.GeneralName, family: Family) -> bo
             base = tree.value.lower()
             return host.endswith(base) if base.startswith(".") else host == base
         case x509.DirectoryName(), x509.DirectoryName():
-            own, base = folded(name.value.public_bytes()), folded(tree.value.public_bytes())
-            return own == base or not base or own.startswith(base + b"\x00")
+            own, top = folded(name.value.public_bytes()), folded(tree.value.public_bytes())
+            return own == top or not top or own.startswith(top + b"\x00")
         case _:
             return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from probes.certificate import Certificate
 from probes.chain import End
@@ -12,6 +13,9 @@ from probes.verify.building import TriedPath, tried_paths
 from probes.verify.facts import facts_of
 from probes.verify.family import Family
 from probes.verify.rules import Objection, Rule, objections, unreadable
+
+MOST_ASTRAY: Final = 8
+"""Paths that lead to no anchor and are judged all the same, to say why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +44,20 @@ def _merit(attempt: Attempt) -> tuple[bool, int, int]:
     return (attempt.path.end is not End.ANCHOR, len(attempt.objections), -len(attempt.path.certificates))
 
 
-def verify(
-    presented: Sequence[Certificate], trust: Trust, family: Family, name: str | None, now: float
-) -> Judgement:
+def verify(presented: Sequence[Certificate], trust: Trust, family: Family, name: str | None, now: float) -> Judgement:
     """Return the verdict of `family` on the chain (not empty) at Unix time `now`, for a client that asks for `name`.
 
     The leaf is the first of it, as in TLS. Without a name, names are not judged.
     """
     attempts: list[Attempt] = []
-    unreadable = _unreadable(presented, family)
+    broken = _unreadable(presented, family)
+    astray = 0
     for path in tried_paths(presented, trust, family, now):
-        against = (*unreadable, *objections(path, family, name, now))
+        if path.end is not End.ANCHOR:
+            astray += 1
+            if astray > MOST_ASTRAY:
+                continue
+        against = (*broken, *objections(path, family, name, now))
         attempts.append(Attempt(path, against))
         if not against:
             return Judgement(True, tuple(attempts))

@@ -7,7 +7,16 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from probes.reencoding import EXTENSION_TWICE, LONG_LENGTH, ODD_TEXT, ODD_TIME, TRUE_NOT_FF
+from probes.reencoding import (
+    EXTENSION_TWICE,
+    LONG_LENGTH,
+    NO_TIME,
+    ODD_TEXT,
+    OTHER_ZONE,
+    TRUE_NOT_FF,
+    WITH_FRACTION,
+    WITHOUT_SECONDS,
+)
 from probes.verify.facts import KNOWN_CRITICAL
 from probes.verify.family import (
     ANY_PURPOSE,
@@ -31,6 +40,7 @@ _GATED: Final = frozenset({SERVER_AUTH, NETSCAPE_GATED, MICROSOFT_GATED})
 
 _SERVER_OR_ANY: Final = frozenset({SERVER_AUTH, ANY_PURPOSE})
 _CRL_POINTS: Final = "2.5.29.31"
+_AUTHORITY_ACCESS: Final = "1.3.6.1.5.5.7.1.1"
 _NIST: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _SHA2: Final = frozenset({"sha224", "sha256", "sha384", "sha512"})
 
@@ -46,7 +56,7 @@ OPENSSL: Final = Family(
     issuer_needs_usage=True,
     most_issuers=100,
     bare_anchor=BareAnchor.IF_USED_SO,
-    refused_encodings=frozenset({ODD_TIME, EXTENSION_TWICE}),
+    refused_encodings=frozenset({NO_TIME, WITHOUT_SECONDS, WITH_FRACTION, OTHER_ZONE, EXTENSION_TWICE}),
     leaf_usages=frozenset({"digital_signature", "key_encipherment", "key_agreement"}),
     purposes=_GATED,
     issuer_purposes=_GATED,
@@ -54,7 +64,7 @@ OPENSSL: Final = Family(
     names=NameRules(
         common_name=CommonName.WITHOUT_DNS_NAMES, wildcards=Wildcards.PART_OF_LABEL, underscore_under_wildcard=False
     ),
-    constraints=ConstraintRules(common_name=True),
+    constraints=ConstraintRules(common_name=CommonName.WITHOUT_DNS_NAMES),
     algorithms=AlgorithmRules(
         level=2,
         hashes=frozenset({"md5", "sha1", *_SHA2}),
@@ -101,6 +111,7 @@ CURL: Final = replace(
     name="curl",
     title="curl",
     versions="7.87 and later, with OpenSSL",
+    empty_issuers=False,
     partial_chain=True,
     names=NameRules(
         common_name=CommonName.WITHOUT_SERVER_NAMES,
@@ -122,13 +133,16 @@ GO: Final = Family(
     known_critical=KNOWN_CRITICAL | {_CRL_POINTS},
     negative_serials=False,
     reads_all=True,
-    refused_encodings=frozenset({TRUE_NOT_FF, LONG_LENGTH, ODD_TEXT, EXTENSION_TWICE}),
+    refused_encodings=frozenset({TRUE_NOT_FF, LONG_LENGTH, ODD_TEXT, NO_TIME, WITH_FRACTION, EXTENSION_TWICE}),
     versions_read=frozenset({1, 2, 3}),
     extensions_of_version_3_alone=True,
     explicit_policy=True,
     names=NameRules(labels_below_wildcard=0),
     constraints=ConstraintRules(
-        directory_names=False, forms=frozenset({"dns", "address", "email", "uri"}), name_of_that_form_only=False, wildcards_expand=True
+        directory_names=False,
+        forms=frozenset({"dns", "address", "email", "uri"}),
+        name_of_that_form_only=False,
+        wildcards_expand=True,
     ),
     algorithms=AlgorithmRules(least_rsa=1024, hashes=_SHA2, curves=_NIST | {"secp224r1"}),
     sources=MappingProxyType({"search": "`Certificate.Verify` in crypto/x509"}),
@@ -148,7 +162,7 @@ JAVA: Final = Family(
     anchor_critical=False,
     anchor_identifiers=True,
     reads_all=True,
-    refused_encodings=frozenset({EXTENSION_TWICE}),
+    refused_encodings=frozenset({NO_TIME, EXTENSION_TWICE}),
     versions_read=frozenset({1, 2, 3}),
     extensions_of_version_2=False,
     empty_subject_needs_critical_names=True,
@@ -157,12 +171,13 @@ JAVA: Final = Family(
     known_critical=KNOWN_CRITICAL,
     explicit_policy=True,
     names=NameRules(
-        common_name=CommonName.WITHOUT_DNS_NAMES, wildcards=Wildcards.ANY_LABEL, labels_below_wildcard=1, std3_alone=True
+        common_name=CommonName.WITHOUT_DNS_NAMES,
+        wildcards=Wildcards.ANY_LABEL,
+        labels_below_wildcard=1,
+        std3_alone=True,
     ),
-    constraints=ConstraintRules(of_anchors=False, common_name=True, empty_dns=False),
-    algorithms=AlgorithmRules(
-        least_rsa=1024, hashes=frozenset({"sha1", *_SHA2}), curves=_NIST
-    ),
+    constraints=ConstraintRules(of_anchors=False, common_name=CommonName.WITHOUT_NAMES, empty_dns=False),
+    algorithms=AlgorithmRules(least_rsa=1024, hashes=frozenset({"sha1", *_SHA2}), curves=_NIST),
     sources=MappingProxyType({"search": "sun.security.validator.PKIXValidator"}),
 )
 
@@ -172,23 +187,28 @@ GNUTLS: Final = Family(
     versions="3.7",
     search=Search.ONE_AS_SORTED,
     comparison=Comparison.TEXT,
-    pinned_leaf=PinnedLeaf.UNCHECKED,
+    pinned_leaf=PinnedLeaf.WITHIN_TIME,
     bare_anchor=BareAnchor.ALWAYS,
     key_identifiers=KeyIdentifiers.KEY,
     self_issued_counts=True,
-    known_critical=(KNOWN_CRITICAL - {"2.5.29.36", "2.5.29.33"}) | {_CRL_POINTS, "2.5.29.35", "1.3.6.1.5.5.7.1.24"},
-    refused_encodings=frozenset({ODD_TIME, EXTENSION_TWICE}),
+    known_critical=(KNOWN_CRITICAL - {"2.5.29.36", "2.5.29.33"})
+    | {_CRL_POINTS, "2.5.29.35", "1.3.6.1.5.5.7.1.24", _AUTHORITY_ACCESS},
+    refused_encodings=frozenset({NO_TIME, WITH_FRACTION, OTHER_ZONE, EXTENSION_TWICE}),
     extensions_of_version_2=False,
     leaf_usages=frozenset({"digital_signature"}),
     must_staple=True,
     names=NameRules(
-        common_name=CommonName.WITHOUT_DNS_NAMES,
+        common_name=CommonName.WITHOUT_SERVER_NAMES,
         one_common_name=True,
         address_in_dns_name=True,
         wildcards=Wildcards.BEGIN_OF_LABEL,
     ),
     constraints=ConstraintRules(
-        common_name=True, to_issuers=False, directory_names=False, refuses_unknown_forms=False
+        common_name=CommonName.WITHOUT_DNS_NAMES,
+        to_issuers=False,
+        directory_names=False,
+        refuses_unknown_forms=False,
+        refused_if_excluded=frozenset({"directory"}),
     ),
     algorithms=AlgorithmRules(least_rsa=1024, hashes=_SHA2, curves=_NIST | {"secp224r1"}),
     sources=MappingProxyType({"search": "lib/x509/verify-high.c"}),

@@ -30,9 +30,9 @@ class PinnedLeaf(StrEnum):
     CHECKED = "checked"
     """It ends the path, and is checked as a leaf."""
     UNCHECKED = "unchecked"
-    """It is accepted without any other rule but that of names."""
-    AS_ISSUER = "as_issuer"
-    """It is a path of two, itself below itself, and must keep the rules of both."""
+    """It is accepted without any other rule but those of names and of the handshake."""
+    WITHIN_TIME = "within_time"
+    """The same, but for its times."""
 
 
 class KeyIdentifiers(StrEnum):
@@ -53,6 +53,8 @@ class CommonName(StrEnum):
     """Where no alternative name is a DNS name."""
     WITHOUT_SERVER_NAMES = "without_server_names"
     """Where none is a DNS name or an address."""
+    WITHOUT_NAMES = "without_names"
+    """Where there are no alternative names."""
 
 
 class Comparison(StrEnum):
@@ -98,7 +100,7 @@ class NameRules:
     """At least so many labels must follow."""
     address_in_common_name: bool = False
     address_in_dns_name: bool = False
-    """Where no alternative name is an address, DNS names, or the common name, are compared with it."""
+    """Where no alternative name is an address, DNS names are compared with it."""
     trailing_dot: bool = False
     """A dot at the end of a DNS name in the certificate is passed over."""
     underscore_under_wildcard: bool = True
@@ -117,8 +119,8 @@ class ConstraintRules:
     """How a family applies name constraints (RFC 5280, 4.2.1.10)."""
 
     of_anchors: bool = True
-    common_name: bool = False
-    """They apply to a common name that counts as a server's."""
+    common_name: CommonName = CommonName.NEVER
+    """When they apply to the common name."""
     leading_dot: bool = True
     """`.example.com` is taken for all below `example.com`; else nothing fits it."""
     to_issuers: bool = True
@@ -131,6 +133,8 @@ class ConstraintRules:
     """A critical constraint of another form refuses the path."""
     name_of_that_form_only: bool = True
     """And so only where a name of that form is there."""
+    refused_if_excluded: frozenset[str] = frozenset()
+    """Forms of which no constraint is compared, and for which the path is refused where one is excluded."""
     wildcards_expand: bool = False
     """A name with a wildcard is excluded where one that it stands for is."""
     empty_dns: bool = True
@@ -182,6 +186,8 @@ class Family:
     most_issuers: int = 16
     """Certificates above the leaf."""
     anchor_times: bool = True
+    built_anchor_times: bool = True
+    """Where every path is built, anchors outside their validity are passed over."""
     anchor_is_checked_as_ca: bool = True
     anchor_path_length: bool = True
     anchor_of_version_1: bool = True
@@ -212,6 +218,8 @@ class Family:
     """Extensions of a certificate of an older version are passed over."""
     empty_subject_needs_critical_names: bool = False
     negative_serials: bool = True
+    empty_issuers: bool = True
+    """It takes certificates whose issuer has no name."""
     must_staple: bool = False
     """It refuses a server that sends no OCSP response where a certificate promises one (RFC 7633)."""
     explicit_policy: bool = False

@@ -28,16 +28,23 @@ def names_server(facts: Facts, name: str, rules: NameRules) -> bool:
 
 def host_patterns(facts: Facts, rules: NameRules) -> Sequence[str]:
     """Return the names that count as a server's, perhaps with wildcards."""
+    if counts_common_name(facts, rules.common_name):
+        return tuple(_common_names(facts, rules))
+    return tuple(each.value for each in facts.names or () if isinstance(each, x509.DNSName))
+
+
+def counts_common_name(facts: Facts, when: CommonName) -> bool:
+    """Whether the common name counts as the name of a server."""
     names = facts.names or ()
-    dns = [each.value for each in names if isinstance(each, x509.DNSName)]
-    has_address = any(isinstance(each, x509.IPAddress) for each in names)
-    match rules.common_name:
-        case CommonName.WITHOUT_DNS_NAMES if not dns:
-            return tuple(_common_names(facts, rules))
-        case CommonName.WITHOUT_SERVER_NAMES if not dns and not has_address:
-            return tuple(_common_names(facts, rules))
-        case _:
-            return tuple(dns)
+    match when:
+        case CommonName.NEVER:
+            return False
+        case CommonName.WITHOUT_DNS_NAMES:
+            return not any(isinstance(each, x509.DNSName) for each in names)
+        case CommonName.WITHOUT_SERVER_NAMES:
+            return not any(isinstance(each, x509.DNSName | x509.IPAddress) for each in names)
+        case CommonName.WITHOUT_NAMES:
+            return facts.names is None
 
 
 def _common_names(facts: Facts, rules: NameRules) -> Iterator[str]:
@@ -53,11 +60,14 @@ def _names_address(facts: Facts, name: str, rules: NameRules) -> bool:
     if any(isinstance(each, x509.IPAddress) and each.value == wanted for each in names):
         return True
     has_address = any(isinstance(each, x509.IPAddress) for each in names)
-    if rules.address_in_dns_name and not has_address and name in host_patterns(facts, rules):
+    in_dns_names = any(isinstance(each, x509.DNSName) and each.value == name for each in names)
+    if rules.address_in_dns_name and not has_address and in_dns_names:
         return True
-    return rules.address_in_common_name and not any(
-        isinstance(each, x509.DNSName | x509.IPAddress) for each in names
-    ) and name in tuple(_common_names(facts, rules))
+    return (
+        rules.address_in_common_name
+        and not any(isinstance(each, x509.DNSName | x509.IPAddress) for each in names)
+        and name in tuple(_common_names(facts, rules))
+    )
 
 
 def fits(pattern: str, host: str, rules: NameRules) -> bool:
@@ -88,8 +98,17 @@ def fits(pattern: str, host: str, rules: NameRules) -> bool:
 
 
 def _fits_label(pattern: str, label: str) -> bool:
-    """Whether a label with any number of wildcards covers another."""
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), label) is not None
+    """Whether a label with any number of wildcards covers another; the letters of an A-label are those of its name."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), _letters(label)) is not None
+
+
+def _letters(label: str) -> str:
+    if not label.startswith("xn--"):
+        return label
+    try:
+        return label.removeprefix("xn--").encode().decode("punycode")
+    except UnicodeError:
+        return label
 
 
 def _fits_part(pattern: str, label: str) -> bool:

@@ -49,9 +49,7 @@ def _kept(valid: frozenset[str] | None, own: frozenset[str], *, takes_any: bool)
     return found
 
 
-def _mapped(
-    valid: frozenset[str], mappings: Sequence[tuple[str, str]], *, allowed: bool
-) -> frozenset[str]:
+def _mapped(valid: frozenset[str], mappings: Sequence[tuple[str, str]], *, allowed: bool) -> frozenset[str]:
     """Return the policies by the names that the subject's domain gives them (RFC 5280, 6.1.4 b)."""
     if not mappings:
         return valid

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from typing import Final
 
 from config.vocabulary import KeyKind
 from probes.algorithm import ALGORITHMS, POST_QUANTUM, STRENGTHS
@@ -18,6 +19,13 @@ from probes.verify.facts import Facts, facts_of, without_extensions
 from probes.verify.family import BareAnchor, Family, PinnedLeaf
 from probes.verify.naming import names_server
 from probes.verify.policy import has_no_policy
+
+_BASIC_CONSTRAINTS: Final = "2.5.29.19"
+_ALTERNATIVE_NAMES: Final = "2.5.29.17"
+_AUTHORITY_KEY: Final = "2.5.29.35"
+_SUBJECT_KEY: Final = "2.5.29.14"
+_TLS_FEATURE: Final = "1.3.6.1.5.5.7.1.24"
+"""RFC 7633; of the features, nobody promises another one than an OCSP response."""
 
 
 class Rule(StrEnum):
@@ -72,7 +80,11 @@ def objections(path: TriedPath, family: Family, name: str | None, now: float) ->
         yield Objection(Rule.NAME, 0)
     if path.end is not End.ANCHOR:
         yield Objection(Rule.ANCHOR, len(facts) - 1, path.end.value)
-    if path.pinned and family.pinned_leaf is PinnedLeaf.UNCHECKED:
+    if path.pinned and family.pinned_leaf in {PinnedLeaf.UNCHECKED, PinnedLeaf.WITHIN_TIME}:
+        yield from _of_key(path.certificates[0], facts[0], 0, family)
+        yield from _of_staple(facts[0], 0, family)
+        if family.pinned_leaf is PinnedLeaf.WITHIN_TIME:
+            yield from _of_times(path.certificates[0], 0, now)
         return
     yield from _of_signatures(path)
     for index, (certificate, known) in enumerate(zip(path.certificates, facts, strict=True)):
@@ -80,8 +92,8 @@ def objections(path: TriedPath, family: Family, name: str | None, now: float) ->
         yield from _of_each(certificate, known, index, family, now, is_anchor=is_anchor)
         if family.strict and len(facts) > 1:
             yield from _of_profile(known, index, is_last=is_anchor)
-        if family.must_staple and not is_anchor and "1.3.6.1.5.5.7.1.24" in known.extensions:
-            yield Objection(Rule.STAPLE, index)
+        if not is_anchor:
+            yield from _of_staple(known, index, family)
         if index:
             yield from _of_issuers(facts, index, family, is_anchor=is_anchor)
     yield from _of_leaf(facts[0], family)
@@ -113,7 +125,7 @@ def unreadable(certificate: Certificate, facts: Facts, family: Family) -> str:
         return f"version {facts.version}"
     if facts.version == 2 and facts.extensions and not family.extensions_of_version_2:
         return "extensions of version 2"
-    if family.empty_subject_needs_critical_names and facts.empty_subject and "2.5.29.17" not in facts.critical:
+    if family.empty_subject_needs_critical_names and facts.empty_subject and _ALTERNATIVE_NAMES not in facts.critical:
         return "an empty subject without critical names"
     return ""
 
@@ -124,13 +136,12 @@ def _of_each(
     """Yield the rules that hold for every certificate."""
     if why := unreadable(certificate, facts, family):
         yield Objection(Rule.ENCODING, index, why)
+    if not family.empty_issuers and facts.empty_issuer:
+        yield Objection(Rule.ENCODING, index, "an empty issuer")
     if not family.negative_serials and facts.serial < 0:
         yield Objection(Rule.SERIAL, index)
     if not is_anchor or family.anchor_times:
-        if certificate.not_before is None or now < certificate.not_before:
-            yield Objection(Rule.BEGIN, index)
-        if certificate.not_after is None or has_ended(certificate, now):
-            yield Objection(Rule.END, index)
+        yield from _of_times(certificate, index, now)
     if not is_anchor or family.anchor_critical:
         unknown = facts.critical - family.known_critical
         if unknown:
@@ -139,6 +150,18 @@ def _of_each(
         yield from _of_key(certificate, facts, index, family)
     if not is_anchor:
         yield from _of_algorithm(certificate, index, family)
+
+
+def _of_times(certificate: Certificate, index: int, now: float) -> Iterator[Objection]:
+    if certificate.not_before is None or now < certificate.not_before:
+        yield Objection(Rule.BEGIN, index)
+    if certificate.not_after is None or has_ended(certificate, now):
+        yield Objection(Rule.END, index)
+
+
+def _of_staple(facts: Facts, index: int, family: Family) -> Iterator[Objection]:
+    if family.must_staple and _TLS_FEATURE in facts.extensions:
+        yield Objection(Rule.STAPLE, index)
 
 
 def _of_key(certificate: Certificate, facts: Facts, index: int, family: Family) -> Iterator[Objection]:
@@ -181,9 +204,8 @@ def _of_issuers(facts: Sequence[Facts], index: int, family: Family, *, is_anchor
     known = facts[index]
     if (not is_anchor or family.anchor_is_checked_as_ca) and not _is_ca(known, family, is_anchor=is_anchor):
         yield Objection(Rule.CA, index)
-    if not is_anchor or family.anchor_is_checked_as_ca:
-        if known.usage is not None and "key_cert_sign" not in known.usage:
-            yield Objection(Rule.SIGNING_USAGE, index)
+    if (not is_anchor or family.anchor_is_checked_as_ca) and known.usage is not None and not _signs(known):
+        yield Objection(Rule.SIGNING_USAGE, index)
     if known.path_length is not None and (not is_anchor or family.anchor_path_length):
         below = sum(family.self_issued_counts or not each.self_issued for each in facts[1:index])
         if below > known.path_length:
@@ -214,7 +236,7 @@ def _of_leaf(facts: Facts, family: Family) -> Iterator[Objection]:
     if family.leaf_usages is not None and facts.usage is not None and not facts.usage & family.leaf_usages:
         yield Objection(Rule.KEY_USAGE, 0)
     if family.strict and not facts.has_constraints and facts.usage is not None and "key_cert_sign" in facts.usage:
-        yield Objection(Rule.PROFILE, 0, "usage of a CA")
+        yield Objection(Rule.PROFILE, 0, "only a CA may have the key usage to sign certificates")
     yield from _of_purposes(facts, family.purposes, 0)
 
 
@@ -240,39 +262,47 @@ def _of_constraints(path: TriedPath, facts: Sequence[Facts], family: Family) -> 
 
 
 def _of_profile(facts: Facts, index: int, *, is_last: bool) -> Iterator[Objection]:
-    """Yield what X509_V_FLAG_X509_STRICT objects to (`check_extensions` in OpenSSL's crypto/x509/x509_vfy.c)."""
-    usage = facts.usage
-    # A version 1 certificate has none of it.
-    signs = usage is None or "key_cert_sign" in usage
-    if facts.path_length is not None and not facts.ca:
-        yield Objection(Rule.PROFILE, index, "path length of no CA")
-    if facts.path_length is not None and not signs:
-        yield Objection(Rule.PROFILE, index, "path length without usage")
-    if facts.ca and "2.5.29.19" not in facts.critical:
-        yield Objection(Rule.PROFILE, index, "basic constraints not critical")
-    if facts.ca and usage is None:
-        yield Objection(Rule.PROFILE, index, "CA without usage")
-    if not facts.ca and usage is not None and "key_cert_sign" in usage:
-        yield Objection(Rule.PROFILE, index, "usage of a CA")
-    if facts.empty_issuer:
-        yield Objection(Rule.PROFILE, index, "empty issuer")
-    if facts.empty_subject and (facts.ca or (usage is not None and "crl_sign" in usage) or facts.names is None):
-        yield Objection(Rule.PROFILE, index, "empty subject")
-    if facts.empty_subject and facts.names is not None and "2.5.29.17" not in facts.critical:
-        yield Objection(Rule.PROFILE, index, "names not critical")
-    if facts.names is not None and not facts.names:
-        yield Objection(Rule.PROFILE, index, "no names")
-    if "2.5.29.35" in facts.critical:
-        yield Objection(Rule.PROFILE, index, "authority key identifier critical")
-    if "2.5.29.14" in facts.critical:
-        yield Objection(Rule.PROFILE, index, "subject key identifier critical")
-    if facts.version >= 3:
-        if not is_last and facts.issuer_identifier is None:
-            yield Objection(Rule.PROFILE, index, "no authority key identifier")
-        if facts.ca and facts.own_identifier is None:
-            yield Objection(Rule.PROFILE, index, "no subject key identifier")
-    elif facts.extensions:
-        yield Objection(Rule.PROFILE, index, "extensions of version 3")
+    for text, breaks in _PROFILE:
+        if breaks(facts, is_last):
+            yield Objection(Rule.PROFILE, index, text)
 
 
+def _signs(facts: Facts) -> bool:
+    return facts.usage is not None and "key_cert_sign" in facts.usage
 
+
+_PROFILE: Final[Sequence[tuple[str, Callable[[Facts, bool], bool]]]] = (
+    ("a path length must stand beside a CA alone", lambda it, _: it.path_length is not None and not it.ca),
+    (
+        "a path length must stand beside a key usage to sign certificates",
+        lambda it, _: it.path_length is not None and it.usage is not None and not _signs(it),
+    ),
+    ("the basic constraints of a CA must be critical", lambda it, _: it.ca and _BASIC_CONSTRAINTS not in it.critical),
+    ("a CA must have a key usage", lambda it, _: it.ca and it.usage is None),
+    ("only a CA may have the key usage to sign certificates", lambda it, _: not it.ca and _signs(it)),
+    ("the issuer must have a name", lambda it, _: it.empty_issuer),
+    (
+        "a CA, and whoever has no alternative names, must have a subject",
+        lambda it, _: it.empty_subject and (it.ca or it.names is None or "crl_sign" in (it.usage or ())),
+    ),
+    (
+        "alternative names beside an empty subject must be critical",
+        lambda it, _: it.empty_subject and it.names is not None and _ALTERNATIVE_NAMES not in it.critical,
+    ),
+    ("alternative names must have one at least", lambda it, _: it.names is not None and not it.names),
+    ("an authority key identifier must not be critical", lambda it, _: _AUTHORITY_KEY in it.critical),
+    ("a subject key identifier must not be critical", lambda it, _: _SUBJECT_KEY in it.critical),
+    (
+        "a certificate must have an authority key identifier",
+        lambda it, is_last: it.version >= 3 and not is_last and it.issuer_identifier is None,
+    ),
+    (
+        "a CA must have a subject key identifier",
+        lambda it, _: it.version >= 3 and it.ca and it.own_identifier is None,
+    ),
+    ("extensions must stand in a certificate of version 3", lambda it, _: it.version < 3 and bool(it.extensions)),
+)
+"""What X509_V_FLAG_X509_STRICT asks for (`check_extensions` in OpenSSL's crypto/x509/x509_vfy.c), and what breaks it.
+
+The second argument says whether it is the last of the path.
+"""

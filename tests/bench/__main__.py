@@ -24,6 +24,7 @@ from tests.bench import (
     scan,
     show,
     steady,
+    verdicts,
 )
 from tests.bench.estate import build
 from tests.bench.report import Measurement
@@ -36,6 +37,7 @@ def measurements(directory: str) -> Iterator[Measurement]:
     estate = build(os.path.join(directory, "files"))
     yield from commands.measure(estate.files[0])
     yield from deciding.measure()
+    yield from verdicts.measure()
     yield from discover.measure()
     yield from scan.measure(directory, estate)
     yield from steady.measure_rows(directory, estate)

@@ -1,53 +1,76 @@
-"""How often a model and a real verifier agree on drawn chains, and on which they do not."""
+"""How often the rows of families and the real verifiers agree on drawn chains, and why they do not elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from probes.certificate import Certificate, certificate
 from probes.trust import Trust
 from probes.verify.engine import Judgement, verify
 from probes.verify.families import FAMILIES
 from tests.kit.chains import DrawnChain
-from tests.kit.verifiers import Answer, Question
+from tests.kit.verifiers import Answer, Question, RealVerifier, ask_all
 
-Model = Callable[[tuple[Certificate, ...], Trust, str, float], bool]
-"""Whether the presented chain is accepted by who trusts the store, asks for the name, at that time."""
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a family and its real verifier may differ on chains that have a deviation, and it is left so."""
+
+    family: str
+    deviation: str
+    why: str
+
+
+REASONS: Final[tuple[Reason, ...]] = ()
+"""Each disagreement that is known and left as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A chain on which a model and a real verifier differ."""
+    """A chain on which a row and the real verifier differ."""
 
+    family: str
     chain: DrawnChain
     answer: Answer
-    judged: Judgement | None = None
+    judged: Judgement | None
 
     @property
-    def shown(self) -> str:
-        """What developers need in order to see why."""
-        why = [] if self.judged is None else [f"{each.rule}@{each.index} {each.detail}" for each in self.judged.best.objections]
-        return f"{self.chain.number} {', '.join(self.chain.deviations)}: real {self.answer}, model {why}"
+    def reason(self) -> Reason | None:
+        """Why it is left so; None where nobody knows."""
+        found = (each for each in REASONS if each.family == self.family and each.deviation in self.chain.deviations)
+        return next(found, None)
+
+    def __str__(self) -> str:
+        said = [] if self.judged is None else [f"{each.rule} at {each.index}" for each in self.judged.best.objections]
+        return f"{self.family} {self.chain.number} {self.chain.deviations}: really {self.answer}, by its row {said}"
+
+
+def disagreements(
+    verifiers: Sequence[RealVerifier], chains: Sequence[DrawnChain], now: float | None = None
+) -> list[Disagreement]:
+    """Return each chain on which a row and its real verifier differ, in the order of the chains."""
+    answers = ask_all(verifiers, [each.question for each in chains])
+    return list(compared(answers, chains, time.time() if now is None else now))
+
+
+def compared(
+    answers: Mapping[str, Sequence[Answer]], chains: Sequence[DrawnChain], now: float
+) -> Iterator[Disagreement]:
+    """Yield where the `answers` of real verifiers, by the names of their families, differ from the rows."""
+    for number, chain in enumerate(chains):
+        known = read(chain.question)
+        for family, given in answers.items():
+            judged = None if known is None else verify(*known, FAMILIES[family], chain.question.name, now)
+            if (judged is not None and judged.accepted) != given[number].accepts:
+                yield Disagreement(family, chain, given[number], judged)
 
 
 def read(question: Question) -> tuple[tuple[Certificate, ...], Trust] | None:
     """Return the chain and the store of a question; None where a certificate cannot be read at all."""
     try:
-        chain = tuple(map(certificate, question.chain))
-        return chain, Trust("drawn", tuple(map(certificate, question.anchors)))
+        return tuple(map(certificate, question.chain)), Trust("drawn", tuple(map(certificate, question.anchors)))
     except ValueError:
         return None
-
-
-def disagreements(
-    family: str, chains: Sequence[DrawnChain], answers: Sequence[Answer], now: float | None = None
-) -> Iterator[Disagreement]:
-    """Yield each chain on which the row of that family and the answers of its real verifier differ."""
-    at = time.time() if now is None else now
-    for chain, answer in zip(chains, answers, strict=True):
-        known = read(chain.question)
-        judged = None if known is None else verify(*known, FAMILIES[family], chain.question.name, at)
-        if (judged is not None and judged.accepted) != answer.accepts:
-            yield Disagreement(chain, answer, judged)

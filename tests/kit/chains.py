@@ -24,6 +24,7 @@ from tests.kit.odd_certificates import ODDITIES, oddly
 from tests.kit.verifiers import Question
 
 NAME: Final = "www.example.com"
+HASHES: Final[tuple[HashName, ...]] = ("md5", "sha1", "sha1", "sha384", "sha512")
 Random = random.Random
 
 
@@ -130,9 +131,9 @@ def _without_doubles(knobs: Knobs, names: Sequence[object]) -> Knobs:
 def _made(draft: Draft, rng: Random) -> Question:
     draft.cas = [_without_doubles(each, ()) for each in draft.cas]
     draft.leaf = _without_doubles(draft.leaf, draft.names)
-    cas = [Authority.root(**draft.cas[0])]  # type: ignore[misc]
+    cas = [Authority.root(**draft.cas[0])]
     for knobs in draft.cas[1:]:
-        cas.append(cas[-1].intermediate(**knobs))  # type: ignore[misc]
+        cas.append(cas[-1].intermediate(**knobs))
     leaf = cas[-1].issue(*draft.names, **draft.leaf)
     chain = [leaf.der(), *(each.der() for each in reversed(cas[1:]))]
     made = Made(draft.now, cas, leaf, chain, [cas[0].der()], rng)
@@ -141,12 +142,17 @@ def _made(draft: Draft, rng: Random) -> Question:
     return Question(draft.asked, tuple(made.anchors), tuple(made.chain), made.leaf.key)
 
 
-def _usage(*set_bits: str) -> x509.KeyUsage:
-    bits = (
-        "digital_signature content_commitment key_encipherment data_encipherment key_agreement "
-        "key_cert_sign crl_sign encipher_only decipher_only"
-    ).split()
-    return x509.KeyUsage(**{each: each in set_bits for each in bits})
+_NO_USAGE: Final = dict.fromkeys(
+    (
+        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+        *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+    ),
+    False,
+)
+
+
+def _usage(*bits: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**{**_NO_USAGE, **dict.fromkeys(bits, True)})
 
 
 # Keys and signatures.
@@ -185,12 +191,12 @@ def rsa_and_hash(draft: Draft, rng: Random) -> None:
     draft.cas[number]["key"] = _kept("rsa2048", number + 1)
     below = [draft.cas[number + 1]] if number + 1 < len(draft.cas) else [draft.leaf]
     signed = rng.choice([*below, *below, *([draft.cas[0]] if number == 0 else [])])
-    signed["signature_hash"] = cast("HashName", rng.choice(("md5", "sha1", "sha1", "sha384", "sha512")))
+    signed["signature_hash"] = rng.choice(HASHES)
 
 
 @_way()
 def ecdsa_and_hash(draft: Draft, rng: Random) -> None:
-    draft.anyone(rng)["signature_hash"] = cast("HashName", rng.choice(("sha1", "sha384", "sha512")))
+    draft.anyone(rng)["signature_hash"] = rng.choice(HASHES[1:])
 
 
 @_way()
@@ -247,7 +253,7 @@ def name_of_other_form(draft: Draft, rng: Random) -> None:
 
 @_way(3)
 def address(draft: Draft, rng: Random) -> None:
-    draft.names, draft.asked = rng.choice(
+    names, draft.asked = rng.choice(
         (
             (["10.9.9.9"], "10.9.9.9"),
             (["10.9.9.8"], "10.9.9.9"),
@@ -257,6 +263,7 @@ def address(draft: Draft, rng: Random) -> None:
             (["10.9.9.9"], NAME),
         )
     )
+    draft.names = [*names]
     draft.leaf["subject"] = rng.choice((NAME, "10.9.9.9", "site"))
 
 
@@ -617,7 +624,7 @@ def twin(draft: Draft, rng: Random) -> None:
     at = rng.randrange(1, len(draft.cas)) if len(draft.cas) > 1 else 0
 
     def change(made: Made) -> None:
-        if not at:
+        if not 0 < at < len(made.cas):
             return
         good, issuer = made.cas[at], made.cas[at - 1]
         more: Knobs = {
@@ -677,6 +684,7 @@ def self_signed(draft: Draft, rng: Random) -> None:
 def odd_encoding(draft: Draft, rng: Random) -> None:
     """Have the leaf break a rule of encoding."""
     name = rng.choice(sorted(ODDITIES))
+    draft.deviations.append(name)
 
     def change(made: Made) -> None:
         signer = made.cas[-1]
@@ -699,6 +707,8 @@ def name_encodings(draft: Draft, rng: Random) -> None:
     kind = rng.choice(("printable", "case", "spaces"))
 
     def change(made: Made) -> None:
+        if at >= len(made.cas):
+            return
         issuer = made.cas[at]
         common = issuer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         text = str(common[0].value) if common else "Root"
@@ -713,7 +723,8 @@ def name_encodings(draft: Draft, rng: Random) -> None:
             other = named.cross_sign(below, **_shape(draft.cas[at + 1]))
             made.chain = [other.der() if each == below.der() else each for each in made.chain]
         else:
-            again = named.issue(*draft.names, **{**draft.leaf, "key": made.leaf.key})
+            knobs: Knobs = {**draft.leaf, "key": made.leaf.key}
+            again = named.issue(*draft.names, **knobs)
             made.chain = [again.der() if each == made.leaf.der() else each for each in made.chain]
             made.leaf = again
 

@@ -36,8 +36,8 @@ from tests.kit.authority import ISSUING, NAME, ROOT
 from tests.kit.drivers import DRIVERS
 from tests.kit.odd_certificates import (
     DEFAULT_RULE,
+    NO_TIME_RULE,
     ODDITIES,
-    TIME_RULE,
     VERSION_RULE,
     Oddity,
     ends,
@@ -175,7 +175,7 @@ def test_a_time_that_nobody_can_read_is_unknown_and_the_rest_is_known(written: b
     assert (held.not_after, held.names) == (None, (f"DNS:{NAME}",))
     assert held.not_before == 1_577_836_800
     assert held.failures == ("notAfter cannot be decoded: it is no time",)
-    assert held.encoding_faults == (TIME_RULE,)
+    assert held.encoding_faults == (NO_TIME_RULE,)
 
 
 def test_a_key_that_nobody_can_read_is_unknown_and_the_rest_is_known() -> None:

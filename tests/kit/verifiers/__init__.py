@@ -111,11 +111,18 @@ def _go() -> Sequence[str]:
         with tempfile.TemporaryDirectory(dir=_CACHE) as directory:
             shutil.copy(source, Path(directory) / "main.go")
             built = Path(directory) / "program"
-            environment = {**os.environ, "GO111MODULE": "off", "CGO_ENABLED": "0", "GOFLAGS": ""}
-            build = ("go", "build", "-o", str(built), "main.go")
+            # A program without a module has the defaults of an old version.
+            (Path(directory) / "go.mod").write_text(f"module verify\n\ngo {_go_version(version)}\n")
+            environment = {**os.environ, "GO111MODULE": "on", "CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local"}
+            build = ("go", "build", "-o", str(built), ".")
             subprocess.run(build, cwd=directory, env=environment, check=True, capture_output=True)
             built.rename(program)
     return (str(program),)
+
+
+def _go_version(said: bytes) -> str:
+    """Return such as 1.26 of `go version go1.26.8 linux/amd64`."""
+    return ".".join(said.split()[2].decode().removeprefix("go").split(".")[:2])
 
 
 def _java() -> Sequence[str]:
@@ -137,7 +144,7 @@ GNUTLS: Final = RealVerifier("gnutls", "gnutls-cli", _handshakes("gnutls"))
 """`gnutls_session_set_verify_cert`, as wget has it."""
 GO: Final = RealVerifier("go", "go", _go)
 """`crypto/tls`."""
-JAVA: Final = RealVerifier("java", "java", _java)
+JAVA: Final = RealVerifier("java-17", "java", _java)
 """`SSLEngine` with the endpoint identification of HTTPS."""
 
 ALL: Final = (OPENSSL, PYTHON, PYTHON_3_13, CURL, GNUTLS, GO, JAVA)
