@@ -15,14 +15,21 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from probes.certificate import Certificate
 from probes.trust import Trust
 
 _LEGACY: Final = frozenset(
-    {SignatureAlgorithmOID.RSA_WITH_SHA1, SignatureAlgorithmOID.RSA_WITH_MD5, SignatureAlgorithmOID.ECDSA_WITH_SHA1}
+    {
+        SignatureAlgorithmOID.RSA_WITH_SHA1,
+        SignatureAlgorithmOID.RSA_WITH_MD5,
+        SignatureAlgorithmOID.ECDSA_WITH_SHA1,
+        SignatureAlgorithmOID.DSA_WITH_SHA1,
+        SignatureAlgorithmOID.DSA_WITH_SHA224,
+        SignatureAlgorithmOID.DSA_WITH_SHA256,
+    }
 )
 
 MAX_DEPTH: Final = 10
@@ -185,7 +192,7 @@ def _verify(issuer: Certificate, subject: Certificate, child: x509.Certificate) 
 
 
 def _verify_legacy(key: object, child: x509.Certificate, signed_part: bytes) -> None:
-    """Verify a signature with a hash that the library refuses on certificates: weak is not the same as wrong.
+    """Verify a signature with an algorithm that the library refuses on certificates: weak is not the same as wrong.
 
     Raises InvalidSignature, or the library's exception for an unknown hash.
     """
@@ -195,6 +202,8 @@ def _verify_legacy(key: object, child: x509.Certificate, signed_part: bytes) -> 
             key.verify(child.signature, signed_part, padding.PKCS1v15(), algorithm)
         case ec.EllipticCurvePublicKey() if algorithm is not None:
             key.verify(child.signature, signed_part, ec.ECDSA(algorithm))
+        case dsa.DSAPublicKey() if algorithm is not None:
+            key.verify(child.signature, signed_part, algorithm)
         case _:
             raise InvalidSignature
 

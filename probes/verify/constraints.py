@@ -27,8 +27,8 @@ def names_of(certificate: Certificate, facts: Facts, family: Family, *, leaf: bo
     """Return the names of a certificate that constraints apply to."""
     found = list(facts.names or ())
     rules = family.constraints
-    if rules.directory_names and not facts.empty_subject:
-        subject = certificate.decoded().subject
+    subject = _subject(certificate) if rules.directory_names and not facts.empty_subject else None
+    if subject is not None:
         found.append(x509.DirectoryName(subject))
         found += [
             x509.RFC822Name(str(each.value))
@@ -38,6 +38,13 @@ def names_of(certificate: Certificate, facts: Facts, family: Family, *, leaf: bo
     if leaf and counts_common_name(facts, rules.common_name):
         found += [x509.DNSName(each) for each in facts.common_names if each.isascii() and _looks_like_host(each)]
     return found
+
+
+def _subject(certificate: Certificate) -> x509.Name | None:
+    try:
+        return certificate.decoded().subject
+    except Exception:  # noqa: BLE001 (why is among the failures already)
+        return None
 
 
 def _looks_like_host(name: str) -> bool:

@@ -79,12 +79,11 @@ def facts_of(certificate: Certificate) -> Facts:
     """Return the facts of a certificate; what cannot be decoded is as if it were not there."""
     extensions = certificate.extensions()
     outline = certificate.outline()
+    values = {type(each.value): each.value for each in extensions}
 
     def get(kind: type[Value]) -> Value | None:
-        try:
-            return extensions.get_extension_for_class(kind).value
-        except x509.ExtensionNotFound:
-            return None
+        value = values.get(kind)
+        return value if isinstance(value, kind) else None
 
     basic, usage, purposes = get(x509.BasicConstraints), get(x509.KeyUsage), get(x509.ExtendedKeyUsage)
     names, limits = get(x509.SubjectAlternativeName), get(x509.NameConstraints)

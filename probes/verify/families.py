@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+from config.model import Client
+from config.vocabulary import VerifierName
 from probes.reencoding import (
     EXTENSION_TWICE,
     LONG_LENGTH,
@@ -67,6 +70,8 @@ OPENSSL: Final = Family(
     constraints=ConstraintRules(common_name=CommonName.WITHOUT_DNS_NAMES),
     algorithms=AlgorithmRules(
         level=2,
+        ed448=True,
+        dsa=True,
         hashes=frozenset({"md5", "sha1", *_SHA2}),
         curves=frozenset({*_NIST, "secp224r1", "secp256k1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"}),
     ),
@@ -214,6 +219,33 @@ GNUTLS: Final = Family(
     sources=MappingProxyType({"search": "lib/x509/verify-high.c"}),
 )
 
-FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
-    {each.name: each for each in (OPENSSL, PYTHON, PYTHON_3_13, CURL, GO, JAVA, GNUTLS)}
+WEBPKI: Final = Family(
+    name="webpki",
+    title="the web PKI",
+    versions="RFC 5280 and the Baseline Requirements",
+    is_run=False,
+    key_identifiers=KeyIdentifiers.KEY,
+    most_issuers=9,
+    leaf_usages=OPENSSL.leaf_usages,
+    purposes=frozenset({SERVER_AUTH}),
+    issuer_purposes=_SERVER_OR_ANY,
+    known_critical=KNOWN_CRITICAL | {_CRL_POINTS},
+    reads_all=True,
+    names=NameRules(underscore_under_wildcard=False),
+    algorithms=AlgorithmRules(least_rsa=2048, most_rsa=8192, hashes=_SHA2 - {"sha224"}, ed25519=False),
 )
+"""To say why `probes.verifier.verify_webpki` refuses, which alone decides for it."""
+
+FAMILIES: Final[Mapping[VerifierName, Family]] = MappingProxyType(
+    {VerifierName(each.name): each for each in (OPENSSL, CURL, PYTHON, PYTHON_3_13, GO, JAVA, GNUTLS, WEBPKI)}
+)
+
+
+@lru_cache(maxsize=64)
+def family_of(client: Client) -> Family:
+    """Return the row by which a client judges, with what its configuration says of its OpenSSL."""
+    row = FAMILIES[client.verifier]
+    if client.verifier is not VerifierName.OPENSSL:
+        return row
+    rules = replace(row.algorithms, level=client.security_level, post_quantum=client.post_quantum)
+    return replace(row, algorithms=rules)

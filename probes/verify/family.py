@@ -156,11 +156,12 @@ class AlgorithmRules:
     leaf_curves: frozenset[str] = frozenset({"secp256r1", "secp384r1", "secp521r1"})
     """Of the keys of servers, by what is offered in the handshake."""
     ed25519: bool = True
+    ed448: bool = False
+    dsa: bool = False
+    """Of CAs; no server has one by today's TLS."""
     post_quantum: bool = False
     of_anchors: bool = True
     """The keys of anchors count, too."""
-    pairs: frozenset[tuple[str, str]] = frozenset()
-    """Curves with their hash, where no other pair is taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from cryptography import x509
 
-from config.address import is_dns_name, is_ip_address
+from config.address import is_ip_address
 from probes.verify.facts import Facts
 from probes.verify.family import CommonName, NameRules, Wildcards
 
@@ -21,6 +21,8 @@ def names_server(facts: Facts, name: str, rules: NameRules) -> bool:
     if is_ip_address(name):
         return _names_address(facts, name, rules)
     host = name.lower().rstrip(".")
+    if "*" in host or host.startswith("."):
+        return False
     if rules.std3_alone and _STD3.fullmatch(host) is None:
         return False
     return any(fits(pattern, host, rules) for pattern in host_patterns(facts, rules))
@@ -120,8 +122,3 @@ def _fits_part(pattern: str, label: str) -> bool:
     if label.startswith("xn--") or pattern.startswith("xn--"):
         return False
     return label.startswith(before) and label.endswith(after)
-
-
-def is_host(name: str) -> bool:
-    """Whether a text can be the name of a host, or an address."""
-    return is_ip_address(name) or is_dns_name(name)

@@ -24,6 +24,8 @@ _BASIC_CONSTRAINTS: Final = "2.5.29.19"
 _ALTERNATIVE_NAMES: Final = "2.5.29.17"
 _AUTHORITY_KEY: Final = "2.5.29.35"
 _SUBJECT_KEY: Final = "2.5.29.14"
+_JUDGED_ELSEWHERE: Final = ("public key", "signature algorithm", "notBefore", "notAfter", "serial number")
+"""Fields that other rules ask for, where they cannot be decoded."""
 _TLS_FEATURE: Final = "1.3.6.1.5.5.7.1.24"
 """RFC 7633; of the features, nobody promises another one than an OCSP response."""
 
@@ -121,6 +123,9 @@ def unreadable(certificate: Certificate, facts: Facts, family: Family) -> str:
     for each in certificate.encoding_faults:
         if each in family.refused_encodings:
             return each
+    for each in certificate.failures:
+        if not each.startswith(_JUDGED_ELSEWHERE):
+            return each
     if facts.version not in family.versions_read:
         return f"version {facts.version}"
     if facts.version == 2 and facts.extensions and not family.extensions_of_version_2:
@@ -174,9 +179,9 @@ def _of_key(certificate: Certificate, facts: Facts, index: int, family: Family) 
         case KeyKind.ED25519:
             fits = rules.ed25519
         case KeyKind.ED448:
-            fits = rules.level > 0
+            fits = rules.ed448
         case KeyKind.DSA:
-            fits = bool(index) and rules.level > 0
+            fits = bool(index) and rules.dsa
         case _:
             fits = key.kind in POST_QUANTUM and key.kind is not KeyKind.COMPOSITE and rules.post_quantum
             fits = fits and not (index == 0 and key.kind is KeyKind.SLH_DSA)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from config.vocabulary import VerifierName
 from probes.certificate import Certificate, certificate
 from probes.trust import Trust
 from probes.verify.engine import Judgement, verify
@@ -63,7 +64,7 @@ def compared(
     for number, chain in enumerate(chains):
         known = read(chain.question)
         for family, given in answers.items():
-            judged = None if known is None else verify(*known, FAMILIES[family], chain.question.name, now)
+            judged = None if known is None else verify(*known, FAMILIES[VerifierName(family)], chain.question.name, now)
             if (judged is not None and judged.accepted) != given[number].accepts:
                 yield Disagreement(family, chain, given[number], judged)
 

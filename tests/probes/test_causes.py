@@ -32,7 +32,7 @@ ISSUING: Final = ROOT.intermediate("Issuing")
 LOWER: Final = ISSUING.intermediate("Lower")
 STRANGER: Final = Authority.root("Stranger")
 REKEYED: Final = Authority.root("Root", key=new_key(KeyType.P256))
-BOTH: Final = pytest.mark.parametrize("verifier", VerifierName)
+BOTH: Final = pytest.mark.parametrize("verifier", [VerifierName.OPENSSL, VerifierName.WEBPKI])
 
 _FOR_DEVELOPERS: Final = re.compile(r"[{}]|::|PhantomData|ParseError")
 
@@ -316,7 +316,7 @@ def test_names_that_a_ca_may_not_certify_are_laid_to_its_constraints() -> None:
     limited = ROOT.intermediate("Limited", extensions=[_constraints()])
     leaf = limited.issue(x509.RFC822Name("ops@example.com"), NAME)
     found = cause(judge((leaf, limited), trust(ROOT), VerifierName.OPENSSL))
-    assert "it has name constraints, of CN=Limited" in found.detail
+    assert found.detail == "the name constraints of CN=Limited exclude a name of CN=ops@example.com"
     assert cure_of(found) == "have the certificate issued for names that these allow"
 
 
