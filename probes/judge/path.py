@@ -39,11 +39,25 @@ def judge_attempt(
 
     An issuer that is an anchor `elsewhere` is a root that this store lacks, not an intermediate that the server forgot.
     """
-    scene = _Scene(attempt.path.certificates, attempt.path.end, trust, client, now, subject_of, elsewhere)
-    told: dict[Finding, None] = {}
+    found: dict[Finding, None] = {}
     for each in attempt.objections:
-        told.update(dict.fromkeys(scene.told(each)))
-    yield from told
+        found.update(dict.fromkeys(told(each, attempt, trust, client, now, subject_of, elsewhere=elsewhere)))
+    yield from found
+
+
+def told(  # noqa: PLR0917 (each is a fact of the finding)
+    objection: Objection,
+    attempt: Attempt,
+    trust: Trust,
+    client: Client,
+    now: float,
+    subject_of: SubjectOf,
+    *,
+    elsewhere: Sequence[Trust] = (),
+) -> tuple[Finding, ...]:
+    """Return one objection to a path in the words of findings."""
+    path = attempt.path
+    return tuple(_Scene(path.certificates, path.end, trust, client, now, subject_of, elsewhere).told(objection))
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,16 @@ GO: Final = Family(
         wildcards_expand=True,
     ),
     algorithms=AlgorithmRules(least_rsa=1024, hashes=_SHA2, curves=_NIST | {"secp224r1"}),
-    sources=MappingProxyType({"search": "`Certificate.Verify` in crypto/x509"}),
+    sources=MappingProxyType(
+        {
+            "search": "`Certificate.Verify` in crypto/x509",
+            "purposes": "`VerifyOptions.KeyUsages` in crypto/x509",
+            "constraints": "crypto/x509/constraints.go",
+            "explicit_policy": "`policiesValid` in crypto/x509/verify.go",
+            "names": "`Certificate.VerifyHostname` in crypto/x509",
+            "algorithms": "`InsecureAlgorithmError` in crypto/x509; crypto/rsa, GODEBUG=rsa1024min",
+        }
+    ),
 )
 
 JAVA: Final = Family(
@@ -183,7 +192,17 @@ JAVA: Final = Family(
     ),
     constraints=ConstraintRules(of_anchors=False, common_name=CommonName.WITHOUT_NAMES, empty_dns=False),
     algorithms=AlgorithmRules(least_rsa=1024, hashes=frozenset({"sha1", *_SHA2}), curves=_NIST),
-    sources=MappingProxyType({"search": "sun.security.validator.PKIXValidator"}),
+    sources=MappingProxyType(
+        {
+            "search": "sun.security.validator.PKIXValidator",
+            "leaf_usages": "`checkTLSServer` of sun.security.validator.EndEntityChecker",
+            "purposes": "`checkTLSServer` of sun.security.validator.EndEntityChecker",
+            "constraints": "sun.security.provider.certpath.ConstraintsChecker",
+            "explicit_policy": "sun.security.provider.certpath.PolicyChecker",
+            "names": "sun.security.util.HostnameChecker",
+            "algorithms": "jdk.certpath.disabledAlgorithms in java.security",
+        }
+    ),
 )
 
 GNUTLS: Final = Family(
@@ -216,7 +235,17 @@ GNUTLS: Final = Family(
         refused_if_excluded=frozenset({"directory"}),
     ),
     algorithms=AlgorithmRules(least_rsa=1024, hashes=_SHA2, curves=_NIST | {"secp224r1"}),
-    sources=MappingProxyType({"search": "lib/x509/verify-high.c"}),
+    sources=MappingProxyType(
+        {
+            "search": "lib/x509/verify-high.c",
+            "leaf_usages": "`_gnutls_check_key_usage_for_sig` in lib/tls-sig.c",
+            "known_critical": "`is_ext_oid_supported` in lib/x509/verify.c",
+            "constraints": "lib/x509/name_constraints.c",
+            "must_staple": "lib/cert-session.c",
+            "names": "lib/x509/hostname-verify.c",
+            "algorithms": "the profile `low` of gnutls_priority_init(3)",
+        }
+    ),
 )
 
 WEBPKI: Final = Family(

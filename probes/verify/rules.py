@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Final
 
 from config.vocabulary import KeyKind
@@ -34,7 +35,6 @@ class Rule(StrEnum):
     """What a path must keep."""
 
     ENCODING = "encoding"
-    VERSION = "version"
     SERIAL = "serial"
     ANCHOR = "anchor"
     """It ends at a certificate of the store."""
@@ -59,6 +59,54 @@ class Rule(StrEnum):
     STAPLE = "staple"
     """A promised OCSP response is sent in the handshake."""
     NAME = "name"
+
+
+_SOURCES: Final[Mapping[Rule, str]] = MappingProxyType(
+    {
+        Rule.ENCODING: "RFC 5280, 4.1",
+        Rule.SERIAL: "RFC 5280, 4.1.2.2",
+        Rule.ANCHOR: "RFC 5280, 6.1",
+        Rule.SIGNATURE: "RFC 5280, 6.1.3 (a)(1)",
+        Rule.BEGIN: "RFC 5280, 6.1.3 (a)(2)",
+        Rule.END: "RFC 5280, 6.1.3 (a)(2)",
+        Rule.CA: "RFC 5280, 6.1.4 (k)",
+        Rule.SIGNING_USAGE: "RFC 5280, 6.1.4 (n)",
+        Rule.PATH_LENGTH: "RFC 5280, 6.1.4 (l) and (m)",
+        Rule.LEAF_IS_CA: "RFC 5280, 4.2.1.9",
+        Rule.KEY_USAGE: "RFC 5280, 4.2.1.3",
+        Rule.PURPOSE: "RFC 5280, 4.2.1.12",
+        Rule.CRITICAL: "RFC 5280, 4.2",
+        Rule.CONSTRAINTS: "RFC 5280, 4.2.1.10",
+        Rule.POLICY: "RFC 5280, 6.1.5 (g)",
+        Rule.KEY: "RFC 8446, 4.4.2.2",
+        Rule.SIGNATURE_ALGORITHM: "RFC 8446, 4.4.2.4",
+        Rule.PROFILE: "RFC 5280, 4.2",
+        Rule.STAPLE: "RFC 7633, 4.2.3",
+        Rule.NAME: "RFC 9525, 6",
+    }
+)
+_FIELDS: Final[Mapping[Rule, str]] = MappingProxyType(
+    {
+        Rule.ANCHOR: "search",
+        Rule.KEY_USAGE: "leaf_usages",
+        Rule.PURPOSE: "purposes",
+        Rule.CRITICAL: "known_critical",
+        Rule.CONSTRAINTS: "constraints",
+        Rule.POLICY: "explicit_policy",
+        Rule.KEY: "algorithms",
+        Rule.SIGNATURE_ALGORITHM: "algorithms",
+        Rule.PROFILE: "strict",
+        Rule.STAPLE: "must_staple",
+        Rule.NAME: "names",
+    }
+)
+"""The field of a row that decides."""
+
+
+def sources_of(rule: Rule, family: Family) -> tuple[str, ...]:
+    """Return where a rule is written down: for all, and for the family."""
+    own = family.sources.get(_FIELDS.get(rule, ""))
+    return (_SOURCES[rule],) if own is None else (_SOURCES[rule], own)
 
 
 @dataclass(frozen=True, slots=True)
