@@ -415,7 +415,6 @@ class VerifierName(StrEnum):
     """Python from 3.13 on."""
     GO = "go"
     JAVA_17 = "java-17"
-    """Java from 17 on."""
     GNUTLS = "gnutls"
     WEBPKI = "webpki"
     """The profile of the web PKI: a strict reference, and no program."""

@@ -92,9 +92,10 @@ class _Scene:
                     "the name constraints of {} exclude a name of {}", certificate.title, self.path[0].title
                 )
                 yield finding(Code.PATH_REJECTED, detail, subject, cure=_FOR_OTHER_NAMES)
+            case Rule.CA | Rule.SIGNING_USAGE | Rule.PATH_LENGTH:
+                yield finding(Code.INVALID_CA, self._of_ca(objection, certificate), subject)
             case _:
-                code, detail = self._in_words(objection, certificate)
-                yield finding(code, detail, subject)
+                yield finding(Code.PATH_REJECTED, self._in_words(objection, certificate), subject)
 
     def _at(self, certificate: Certificate) -> _PathEnd:
         namesakes = self.trust.by_subject.get(certificate.outline().issuer, ())
@@ -118,38 +119,41 @@ class _Scene:
             case _:
                 yield at.lacks_its_issuer(alone=alone)
 
-    def _in_words(self, objection: Objection, certificate: Certificate) -> tuple[Code, Printable]:
-        """Return an objection that one sentence says."""
-        title, index, detail = certificate.title, objection.index, harmless(objection.detail)
-        below = self.path[max(index - 1, 0)].title
-        who = harmless(family_of(self.client).title)
+    def _of_ca(self, objection: Objection, certificate: Certificate) -> Printable:
+        """Say why a certificate may not have signed the one before it."""
+        title, below = certificate.title, self.path[max(objection.index - 1, 0)].title
         match objection.rule:
             case Rule.CA:
-                return Code.INVALID_CA, sentence("{} signed {}, but is no CA", title, below)
+                return sentence("{} signed {}, but is no CA", title, below)
             case Rule.SIGNING_USAGE:
-                return Code.INVALID_CA, sentence("{} signed {}, but its key usage excludes that", title, below)
-            case Rule.PATH_LENGTH:
-                allowed, found = facts_of(certificate).path_length or 0, index - 1
-                detail = sentence("{} allows {} CAs below itself, the path has {}", title, allowed, found)
-                return Code.INVALID_CA, detail
-            case Rule.PURPOSE:
-                return Code.PATH_REJECTED, sentence("the extended key usage of {} excludes TLS servers", title)
-            case Rule.KEY_USAGE:
-                return Code.PATH_REJECTED, sentence("the key usage of {} excludes TLS servers", title)
-            case Rule.LEAF_IS_CA:
-                return Code.PATH_REJECTED, sentence("{} is a CA, and {} takes none for a server", title, who)
-            case Rule.CRITICAL:
-                detail = sentence("{} has the critical extension {}, which is not known", title, detail)
-                return Code.PATH_REJECTED, detail
-            case Rule.POLICY:
-                return Code.PATH_REJECTED, sentence("a CA above {} demands a policy, and none is left", title)
-            case Rule.STAPLE:
-                promise = sentence("{} promises an OCSP answer with each handshake, and {} demands it", title, who)
-                return Code.PATH_REJECTED, promise
-            case Rule.SERIAL:
-                return Code.PATH_REJECTED, sentence("the serial number of {} is negative", title)
+                return sentence("{} signed {}, but its key usage excludes that", title, below)
             case _:
-                return Code.PATH_REJECTED, sentence("{} refuses {}: {}", who, title, detail)
+                facts = [facts_of(each) for each in self.path[1 : objection.index]]
+                counts_all = family_of(self.client).self_issued_counts
+                found = sum(counts_all or not each.self_issued for each in facts)
+                allowed = facts_of(certificate).path_length or 0
+                return sentence("{} allows {} CAs below itself, the path has {}", title, allowed, found)
+
+    def _in_words(self, objection: Objection, certificate: Certificate) -> Printable:
+        """Return an objection that one sentence says."""
+        title, detail, who = certificate.title, harmless(objection.detail), harmless(family_of(self.client).title)
+        match objection.rule:
+            case Rule.PURPOSE:
+                return sentence("the extended key usage of {} excludes TLS servers", title)
+            case Rule.KEY_USAGE:
+                return sentence("the key usage of {} excludes TLS servers", title)
+            case Rule.LEAF_IS_CA:
+                return sentence("{} is a CA, and {} takes none for a server", title, who)
+            case Rule.CRITICAL:
+                return sentence("{} has the critical extension {}, which is not known", title, detail)
+            case Rule.POLICY:
+                return sentence("a CA above {} demands a policy, and none is left", title)
+            case Rule.STAPLE:
+                return sentence("{} promises an OCSP answer with each handshake, and {} demands it", title, who)
+            case Rule.SERIAL:
+                return sentence("the serial number of {} is negative", title)
+            case _:
+                return sentence("{} refuses {}: {}", who, title, detail)
 
 
 @dataclass(frozen=True, slots=True)
