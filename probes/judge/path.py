@@ -12,7 +12,7 @@ from config.model import Client
 from config.text import Printable, harmless, sentence
 from config.vocabulary import Code
 from probes.certificate import Certificate
-from probes.chain import End, signed
+from probes.chain import End, made_signature, signed
 from probes.finding import Finding, finding
 from probes.judge.algorithm import key_finding, signature_finding
 from probes.judge.subject import SubjectOf
@@ -112,6 +112,8 @@ class _Scene:
                 yield at.is_a_strange_root(alone=alone)
             case _ if signers := [(each, other) for other in self.elsewhere for each in _signers(last, other)]:
                 yield at.leads_to_another_store(*signers[0])
+            case End.MISSING if any(made_signature(each, last) for each in at.namesakes):
+                yield at.names_another_key()
             case End.MISSING if at.namesakes:
                 yield at.is_signed_with_another_key()
             case End.BAD_SIGNATURE:
@@ -212,6 +214,16 @@ class _PathEnd:
         may_lack = not (self.namesakes or is_root)
         return finding(Code.UNTRUSTED_ISSUER, detail, self.subject, cure=cure, may_lack_in_chain=may_lack)
 
+    def names_another_key(self) -> Finding:
+        """Return that the issuer is in the store, and the certificate names another key as its issuer's."""
+        detail = sentence(
+            "{} was signed by {} in the store {}, but its authority key identifier names another certificate",
+            self.last.title,
+            self.last.issuer,
+            self.store,
+        )
+        return finding(Code.UNTRUSTED_ISSUER, detail, self.subject, cure=_IDENTIFIED_ANEW)
+
     def is_signed_with_another_key(self) -> Finding:
         """Return that the store holds the name of the issuer with another key."""
         detail = sentence(
@@ -245,6 +257,7 @@ class _PathEnd:
         return finding(code, detail, self.subject, cure=_either(self.last), may_lack_in_chain=True)
 
 
+_IDENTIFIED_ANEW: Final = Printable("have it issued anew, with the key identifier of its issuer")
 _FOR_OTHER_NAMES: Final = Printable("have the certificate issued for names that these allow")
 _NOTHING: Final = Printable("")
 _NAMESAKE: Final = Printable(", which holds another of that name, with another key")

@@ -311,6 +311,15 @@ def test_a_wildcard_outside_the_left_most_label_is_named_as_such(name: str) -> N
     assert "a whole label" not in found.detail
 
 
+def test_an_issuer_in_the_store_that_the_certificate_does_not_name_is_not_said_to_lack() -> None:
+    other = x509.AuthorityKeyIdentifier(b"\x01" * 20, None, None)
+    leaf = ROOT.issue(NAME, authority_key_identifier=False, extensions=[x509.Extension(other.oid, False, other)])
+    for verifier in (VerifierName.OPENSSL, VerifierName.JAVA_17):
+        found = cause(judge((leaf,), trust(ROOT), verifier))
+        assert "its authority key identifier names another certificate" in found.detail
+    assert judge((leaf,), trust(ROOT), VerifierName.GO).accepted
+
+
 def test_names_that_a_ca_may_not_certify_are_laid_to_its_constraints() -> None:
     """OpenSSL's own words for it, `excluded subtree violation`, help nobody."""
     limited = ROOT.intermediate("Limited", extensions=[_constraints()])

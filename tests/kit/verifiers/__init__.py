@@ -66,11 +66,13 @@ class RealVerifier:
     """The command without which it cannot be had."""
     command: Callable[[], Sequence[str]]
     """Builds what has to be built, and gives the command."""
+    fits: Callable[[], bool] = lambda: True
+    """Whether that command is of a version that the row of the family is about."""
 
     @property
     def is_there(self) -> bool:
         """Whether this machine has it."""
-        return find_command(self.needs) is not None
+        return find_command(self.needs) is not None and self.fits()
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """Return its answers, in order."""
@@ -112,7 +114,8 @@ def _go() -> Sequence[str]:
             shutil.copy(source, Path(directory) / "main.go")
             built = Path(directory) / "program"
             # A program without a module has the defaults of an old version.
-            (Path(directory) / "go.mod").write_text(f"module verify\n\ngo {_go_version(version)}\n")
+            number = ".".join(map(str, _go_version()))
+            (Path(directory) / "go.mod").write_text(f"module verify\n\ngo {number}\n")
             environment = {**os.environ, "GO111MODULE": "on", "CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local"}
             build = ("go", "build", "-o", str(built), ".")
             subprocess.run(build, cwd=directory, env=environment, check=True, capture_output=True)
@@ -120,9 +123,11 @@ def _go() -> Sequence[str]:
     return (str(program),)
 
 
-def _go_version(said: bytes) -> str:
-    """Return such as 1.26 of `go version go1.26.8 linux/amd64`."""
-    return ".".join(said.split()[2].decode().removeprefix("go").split(".")[:2])
+def _go_version() -> tuple[int, int]:
+    """Return (1, 26) of `go version go1.26.8 linux/amd64`."""
+    said = subprocess.run(["go", "version"], capture_output=True, check=True, text=True).stdout
+    major, minor = said.split()[2].removeprefix("go").split(".")[:2]
+    return int(major), int(minor)
 
 
 def _java() -> Sequence[str]:
@@ -142,8 +147,8 @@ PYTHON_3_13: Final = RealVerifier("python-3.13", "openssl", _handshakes("python-
 CURL: Final = RealVerifier("curl", "curl", _curl)
 GNUTLS: Final = RealVerifier("gnutls", "gnutls-cli", _handshakes("gnutls"))
 """`gnutls_session_set_verify_cert`, as wget has it."""
-GO: Final = RealVerifier("go", "go", _go)
-"""`crypto/tls`."""
+GO: Final = RealVerifier("go", "go", _go, lambda: _go_version() >= (1, 24))
+"""`crypto/tls`. Debian 12 has one that is older than the row."""
 JAVA: Final = RealVerifier("java-17", "java", _java)
 """`SSLEngine` with the endpoint identification of HTTPS."""
 

@@ -35,12 +35,18 @@ def test_the_rows_of_python_judge_as_it_does() -> None:
     assert unexplained((PYTHON, PYTHON_3_13), DRAWN // 2) == []
 
 
-# They take seconds to build and to start.
+# It takes seconds to start.
 @pytest.mark.slow
 @pytest.mark.server("java")
-@pytest.mark.server("go")
-def test_the_rows_of_java_and_go_judge_as_these_do() -> None:
-    assert unexplained((JAVA, GO), DRAWN) == []
+def test_the_row_of_java_judges_as_it_does() -> None:
+    assert unexplained((JAVA,), DRAWN) == []
+
+
+# It takes seconds to build.
+@pytest.mark.slow
+@pytest.mark.skipif(not GO.is_there, reason="no Go that is new enough")
+def test_the_row_of_go_judges_as_it_does() -> None:
+    assert unexplained((GO,), DRAWN) == []
 
 
 def test_each_real_verifier_has_a_row_that_says_it_is_run() -> None:
