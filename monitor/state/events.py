@@ -11,6 +11,7 @@ from config.vocabulary import TargetKind
 from probes.certificate import Certificate
 from probes.finding import Finding
 from probes.observation import FileIdentity
+from probes.tls.support import Supported
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,16 @@ class IdentityChanged:
     target: str
     at: float
     identity: FileIdentity | None
+
+
+@dataclass(frozen=True, slots=True)
+class SupportedChanged:
+    """An endpoint was asked for everything that it takes, with the same result or another."""
+
+    target: str
+    at: float
+    supported: Supported | None
+    """None where nobody asks any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +154,7 @@ StateEvent = (
     | TargetRemoved
     | PresentedChanged
     | IdentityChanged
+    | SupportedChanged
     | FindingRaised
     | FindingChanged
     | FindingCleared

@@ -19,12 +19,13 @@ from config.vocabulary import Code, KeyKind, Severity, TargetKind
 from monitor.state.target import NO_FINDINGS, FindingKey, Raised, TargetState
 from monitor.store.database import reading
 from monitor.store.health import Degraded, DegradedReason, UnusableError, degraded
-from monitor.store.text import restored
+from monitor.store.text import restored, restored_supported
 from probes.certificate import Certificate, Key, remember, restored_key
 from probes.finding import Finding
 from probes.observation import FileIdentity
 
-_TARGETS: Final = "SELECT id, name, kind, location, component, identity FROM targets WHERE removed_at IS NULL"
+_TARGETS: Final = """
+    SELECT id, name, kind, location, component, identity, supported FROM targets WHERE removed_at IS NULL"""
 _PRESENTATIONS: Final = "SELECT target, certificates, since FROM presentations WHERE until IS NULL"
 _CERTIFICATES: Final = """
     SELECT id, der, sha256, subject, issuer, serial, not_before, not_after, names, key_kind, key_bits, signature_hash,
@@ -131,8 +132,8 @@ def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certific
     failures = {target: (reason, detail) for target, reason, detail in connection.execute(_FAILED_LOOKS)}
     targets = {}
     found = connection.execute(_TARGETS).fetchall()
-    identities = _documents(identity or "null" for *_, identity in found)
-    for (row, name, kind, location, component, _), identity in zip(found, identities, strict=True):
+    identities = _documents(identity or "null" for *_, identity, _ in found)
+    for (row, name, kind, location, component, _, supported), identity in zip(found, identities, strict=True):
         target = restored(name)
         chain, since = presented.get(row, ((), 0.0))
         targets[target] = TargetState(
@@ -145,6 +146,7 @@ def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certific
             findings=findings.get(row, NO_FINDINGS),
             identity=FileIdentity(*identity) if identity else None,
             failure=failures.get(row),
+            supported=restored_supported(supported),
         )
     return targets
 

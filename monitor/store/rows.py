@@ -19,10 +19,11 @@ from monitor.state.events import (
     LookRecovered,
     PresentedChanged,
     StateEvent,
+    SupportedChanged,
     TargetAdded,
     TargetRemoved,
 )
-from monitor.store.text import restored, stored
+from monitor.store.text import restored, stored, supported_text
 from probes.certificate import Certificate
 from probes.finding import Finding
 from probes.observation import FileIdentity
@@ -127,6 +128,8 @@ class Rows:
                 self.targets.end(name, removed_at=event.at)
             case IdentityChanged():
                 self.targets.amend(name, identity=_identity(event.identity))
+            case SupportedChanged():
+                self.targets.amend(name, supported=supported_text(event.supported))
             case PresentedChanged():
                 self._presented(name, target, event)
             case FindingRaised() | FindingChanged():
@@ -170,9 +173,8 @@ class Rows:
         if name in self.targets.current:
             self.targets.amend(name, **columns)
         else:
-            self.targets.begin(
-                name, {"name": name, **columns, "identity": None, "added_at": event.at, "removed_at": None}
-            )
+            row = {"identity": None, "added_at": event.at, "removed_at": None, "supported": None}
+            self.targets.begin(name, {"name": name, **columns, **row})
 
     def _presented(self, name: str | bytes, target: int, event: PresentedChanged) -> None:
         certificates = json.dumps([self._certificate(each) for each in event.after])

@@ -48,6 +48,8 @@ class TargetRow(SQLModel, table=True):
     """JSON array of device, inode, mtime_ns, ctime_ns, size: unsigned 64-bit numbers do not fit into SQLite's own."""
     added_at: float
     removed_at: float | None
+    supported: str | None
+    """JSON of all that an endpoint takes (`monitor.store.text.supported_text`); NULL where it was not asked."""
 
 
 class PresentationRow(SQLModel, table=True):

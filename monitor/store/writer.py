@@ -19,6 +19,7 @@ from monitor.state.events import (
     IdentityChanged,
     PresentedChanged,
     StateEvent,
+    SupportedChanged,
     TargetAdded,
     TargetRemoved,
 )
@@ -227,7 +228,7 @@ def _days(connection: Connection, events: Iterable[StateEvent]) -> dict[Hashable
     }
 
 
-_NO_CHANGE: Final = (TargetAdded, TargetRemoved, IdentityChanged, ActionEnded)
+_NO_CHANGE: Final = (TargetAdded, TargetRemoved, IdentityChanged, SupportedChanged, ActionEnded)
 """Events that never end a row which began on the same day, or are few."""
 
 

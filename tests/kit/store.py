@@ -18,6 +18,7 @@ from monitor.state.events import (
     LookRecovered,
     PresentedChanged,
     StateEvent,
+    SupportedChanged,
     TargetAdded,
     TargetRemoved,
 )
@@ -101,6 +102,8 @@ def _changed(known: TargetState, event: StateEvent) -> TargetState:
             return replace(known, presented=event.after, since=event.at)
         case IdentityChanged():
             return replace(known, identity=event.identity)
+        case SupportedChanged():
+            return replace(known, supported=event.supported)
         case FindingRaised() | FindingChanged():
             key = (event.finding.code, event.finding.subject)
             since = known.findings[key].since if key in known.findings else event.at
