@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from actions.world import Metadata, World, remove, write_all, write_new
@@ -24,6 +25,8 @@ from actions.world import Metadata, World, remove, write_all, write_new
 _RESERVE: Final = 64 * 1024
 _CHECK: Final = b',"crc32":"%08x"}'
 _CHECK_LENGTH: Final = len(_CHECK % 0)
+_REMEMBERED: Final = 512
+"""Lines of which the records are remembered: a process opens the journal for one request after the other."""
 
 
 class Event(StrEnum):
@@ -196,14 +199,19 @@ def _decode_line(line: bytes, number: int) -> Record:
     if not _intact(line):
         raise JournalError(f"line {number} of the journal is not what was written: its checksum is wrong")
     try:
-        plain = json.loads(line)
-        del plain["crc32"]
-        at, host = float(plain.pop("at")), str(plain.pop("host", ""))
-        epoch, sequence = str(plain.pop("epoch", "")), int(plain.pop("sequence", 0))
-        transaction, event = str(plain.pop("transaction")), Event(plain.pop("event"))
-        return Record(at, transaction, event, plain, host=host, epoch=epoch, sequence=sequence)
+        return _record(line)
     except (ValueError, KeyError, TypeError) as error:
         raise JournalError(f"line {number} of the journal is of a kind this version does not know") from error
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _record(line: bytes) -> Record:
+    plain = json.loads(line)
+    del plain["crc32"]
+    at, host = float(plain.pop("at")), str(plain.pop("host", ""))
+    epoch, sequence = str(plain.pop("epoch", "")), int(plain.pop("sequence", 0))
+    transaction, event = str(plain.pop("transaction")), Event(plain.pop("event"))
+    return Record(at, transaction, event, plain, host=host, epoch=epoch, sequence=sequence)
 
 
 class Journal:

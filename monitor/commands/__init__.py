@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import signal
-from importlib.metadata import version
 from typing import Annotated, Literal
 
 import typer
@@ -35,6 +34,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Rich takes longer to draw boxes around the help than all else that the help needs.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 config_app = typer.Typer(no_args_is_help=True, help="Check, describe or show the configuration.")
@@ -61,7 +62,9 @@ DEFAULT_SOCKET = "/run/certvigil/certvigil.sock"
 def top(show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Take the options before any command."""
     if show_version:
-        typer.echo(f"certvigil {version('certvigil')}")
+        from config.version import own_version
+
+        typer.echo(f"certvigil {own_version()}")
         raise typer.Exit
 
 

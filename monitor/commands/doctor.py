@@ -371,5 +371,6 @@ def _of_status(told: dict[str, Any], *, with_actor: bool) -> Iterator[Checkup]:
     for each in told["findings"]:
         code = Code(each["code"])
         if not CATALOGUE[code].informational:
-            what = sentence("{}: {}", code, printable(str(each["detail"]), 1024))
-            yield _problem(Area.DAEMON, what, printable(str(each["cure"])))
+            what = sentence("the daemon tells {}: {}", code, printable(str(each["detail"]), 1024))
+            # The cure is our own text: whoever runs this as root carries out no words of a daemon.
+            yield _problem(Area.DAEMON, what, harmless(CATALOGUE[code].cure))

@@ -1,4 +1,4 @@
-"""The web application: metrics, health, and the API."""
+"""The web application: the API, and probes. `monitor.http.front` loads it when somebody asks for it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Final, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import AwareDatetime, BaseModel
-from starlette.routing import Route
 
 from config.text import Log
 from config.vocabulary import Code, Severity, Verdict
 from monitor.http import answers
 from monitor.http.answers import API
-from monitor.http.guard import ASGIMessage, ASGIScope, Receive, Send
 from monitor.http.inventory import add_inventory
 from monitor.http.notifications import add_notifications, who_asks
 from monitor.http.plans import add_plans
@@ -27,7 +25,6 @@ from monitor.http.probe import add_probe
 from monitor.http.rotation import add_rotation
 from monitor.http.situations import add_situations
 from monitor.http.view import DaemonView
-from monitor.metrics import gzipped, plain_text
 from monitor.state.own import SELF
 from monitor.state.target import TargetState
 from monitor.store import Degraded
@@ -39,7 +36,6 @@ Item = TypeVar("Item")
 
 BREATH: Final = 200
 """Items of one step; after it, other requests have their turn."""
-CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 LANDING: Final = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>certvigil</title>
@@ -60,47 +56,6 @@ LANDING: Final = """<!doctype html>
 
 Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
 Offset = Annotated[int, Query(ge=0, description="Leave out so many before.")]
-
-
-class Metrics:
-    """`/metrics`: sent in chunks, between which the daemon goes on with its work."""
-
-    def __init__(self, view: DaemonView) -> None:
-        self._view = view
-        self._turn = asyncio.Lock()
-
-    async def __call__(self, scope: ASGIScope, _receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
-        compressed = accepts_gzip(scope["headers"])
-        headers = [(b"content-type", CONTENT_TYPE), (b"vary", b"accept-encoding")]
-        if compressed:
-            headers.append((b"content-encoding", b"gzip"))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        if scope["method"] != "HEAD":
-            chunks = iter((gzipped if compressed else plain_text)(self._view.metrics()))
-            while (chunk := await self._next(chunks)) is not None:
-                if chunk:
-                    part: ASGIMessage = {"type": "http.response.body", "body": chunk, "more_body": True}
-                    await send(part)
-        await send({"type": "http.response.body", "body": b""})
-
-    async def _next(self, chunks: Iterator[bytes]) -> bytes | None:
-        """Make one chunk in each round of the event loop, however many clients ask at once."""
-        async with self._turn:
-            chunk = next(chunks, None)
-            await asyncio.sleep(0)
-        return chunk
-
-
-def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether these request headers allow gzip (RFC 9110, 12.5.3)."""
-    for name, value in headers:
-        if name == b"accept-encoding":
-            for coding in value.decode("latin-1").lower().split(","):
-                word, _, weight = coding.replace(" ", "").partition(";q=")
-                if word == "gzip":
-                    return weight.rstrip("0.") != "" if weight else True
-    return False
 
 
 async def _unhurried(items: Sequence[Item]) -> AsyncIterator[Item]:
@@ -147,8 +102,7 @@ def create_app(view: DaemonView, version: str) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.router.routes.append(Route("/metrics", Metrics(view), methods=["GET"], include_in_schema=False))
-    _add_health(app, view)
+    _add_landing(app)
     add_probe(app, view)
     _add_targets(app, view)
     _add_certificates(app, view)
@@ -169,21 +123,10 @@ def _add_description(app: FastAPI) -> None:
         return JSONResponse(app.openapi())
 
 
-def _add_health(app: FastAPI, view: DaemonView) -> None:
+def _add_landing(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def landing() -> HTMLResponse:
         return HTMLResponse(LANDING)
-
-    @app.get("/healthz", include_in_schema=False)
-    async def healthz() -> PlainTextResponse:
-        return PlainTextResponse("ok\n")
-
-    @app.get("/readyz", include_in_schema=False)
-    async def readyz() -> PlainTextResponse:
-        reasons = view.not_ready()
-        if reasons:
-            return PlainTextResponse("".join(f"{reason}\n" for reason in reasons), 503)
-        return PlainTextResponse("ready\n")
 
 
 def _add_targets(app: FastAPI, view: DaemonView) -> None:

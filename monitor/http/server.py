@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from uvicorn import Config
 from uvicorn.server import ServerState
@@ -15,8 +16,8 @@ from config.address import join_address
 from config.model import Settings, Token
 from config.version import own_version
 from monitor.host.sockets import ListenError, listen_tcp, listen_unix
-from monitor.http.app import create_app
-from monitor.http.guard import Guard, HostNames
+from monitor.http.front import Front
+from monitor.http.guard import Application, Guard, HostNames
 from monitor.http.protocol import KEEP_ALIVE_SECONDS, Connection
 from monitor.http.view import DaemonView
 from monitor.http.webconfig import WebConfig, read_web_config
@@ -24,12 +25,19 @@ from monitor.http.webconfig import WebConfig, read_web_config
 HANDSHAKE_SECONDS = 10.0
 
 
+def _load(view: DaemonView) -> Application:
+    from monitor.http.app import create_app  # noqa: PLC0415 (dear, and few daemons are asked for more than metrics)
+
+    return create_app(view, own_version())
+
+
 class WebServer:
     """Answers for a daemon at `settings.web.listen` and `settings.socket`."""
 
     def __init__(self, view: DaemonView, settings: Settings) -> None:
         self._settings = settings
-        self._guard = Guard(create_app(view, own_version()), HostNames(settings.web.listen, settings.web.allowed_hosts))
+        application = Front(view, partial(_load, view))
+        self._guard = Guard(application, HostNames(settings.web.listen, settings.web.allowed_hosts))
         self._config = Config(
             self._guard,
             http=Connection,

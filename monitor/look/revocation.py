@@ -138,7 +138,12 @@ class RevocationFetcher:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await self._see()
+            try:
+                await self._see()
+            except Exception:
+                log.exception("finding the named revocation lists failed for no foreseen reason; it is tried again")
+                self.reconfigure()
+                await asyncio.sleep(FIRST_AGAIN)
             await asyncio.sleep(_SETTLE)
 
     async def _see(self) -> None:

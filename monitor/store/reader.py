@@ -1,6 +1,6 @@
 """Reads the memory back, beside whoever writes to it.
 
-Plain SQL over sqlite3: a restart and the command line would pay half a second for SQLModel, and have nothing to map.
+Plain SQL over sqlite3: a daemon and the command line would pay half a second for SQLModel, and have nothing to map.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The tables. Times are Unix seconds; a row whose end is NULL is true now.
 
-A new table or column needs a revision in `migrations/versions`, named in `database.REVISIONS`.
+A new table or column needs a revision in `migrations/versions`, named in `database.REVISIONS`, and its line in
+`tables.sql`, from which a new database is made without loading this module.
 """
 
 from __future__ import annotations

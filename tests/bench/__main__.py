@@ -23,6 +23,7 @@ from tests.bench import (
     rogue,
     scan,
     show,
+    start,
     steady,
 )
 from tests.bench.estate import build
@@ -35,6 +36,7 @@ def measurements(directory: str) -> Iterator[Measurement]:
     yield from appliance.measure(os.path.join(directory, "appliance"))
     estate = build(os.path.join(directory, "files"))
     yield from commands.measure(estate.files[0])
+    yield from start.measure(directory, estate)
     yield from deciding.measure()
     yield from discover.measure()
     yield from scan.measure(directory, estate)

@@ -60,6 +60,7 @@ class MeasuredDaemon:
                 env={**os.environ, "NOTIFY_SOCKET": address},
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
             try:
                 # The daemon's first word, once its code is loaded, is that it reads what it remembers.
@@ -98,6 +99,11 @@ class MeasuredDaemon:
             raise
         if status and error is None:
             raise RuntimeError(f"the daemon ended with status {status}, see {self.log_file}")
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is that of its session, too."""
+        return self._process.pid
 
     def scrape(self) -> tuple[float, int]:
         """Ask for the metrics as Prometheus does; return the seconds that took, and the bytes that came."""

@@ -39,7 +39,7 @@ import monitor.actor
 import monitor.commands
 import monitor.daemon
 import monitor.demo
-import monitor.http.server
+import monitor.http.app
 import monitor.main
 import monitor.store
 from config.load import load
@@ -143,12 +143,11 @@ def _prepare_application() -> None:
         view.there, notifier.there = real, real.notifier
         return prepared
 
-    monitor.http.server.create_app = give  # type: ignore[assignment, attr-defined]
+    monitor.http.app.create_app = give  # type: ignore[assignment]
 
 
-def main(address: str) -> None:
-    """Fork until standard input ends."""
-    _load()
+def serve(address: str) -> Any:
+    """Listen at an address, and return what is asked for in each process that is forked; here, end with the input."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{address}.new")
     # Other users are those whom the daemon is started as: what they ask for is done as them.
@@ -157,7 +156,13 @@ def main(address: str) -> None:
     os.rename(f"{address}.new", address)
     # What the collector does not look at is not copied for a process that was forked.
     gc.freeze()
-    given = _Server(listener).serve()
+    return _Server(listener).serve()
+
+
+def main(address: str) -> None:
+    """Fork until standard input ends."""
+    _load()
+    given = serve(address)
     Popen.address = address
     subprocess.Popen = Popen  # type: ignore[assignment, misc]
     _end(_code_of(given))

@@ -184,6 +184,10 @@ class FakeView:
         return self.mistakes
 
 
+PATIENCE: Final = 60.0
+"""Seconds: the first request for more than metrics has the application loaded, beside all other tests."""
+
+
 class RunningServer:
     """A server that answers."""
 
@@ -206,11 +210,13 @@ class RunningServer:
     def tcp(self, **options: Any) -> httpx.Client:
         scheme = "https" if "verify" in options else "http"
         # Without TLS, too, it would read the certificates of all public CAs, which takes longer than a test.
-        return httpx.Client(base_url=f"{scheme}://{self.server.addresses[0]}", **{"verify": False} | options)
+        return httpx.Client(
+            base_url=f"{scheme}://{self.server.addresses[0]}", **{"verify": False, "timeout": PATIENCE} | options
+        )
 
     def unix(self) -> httpx.Client:
         transport = httpx.HTTPTransport(verify=False, uds=self.settings.socket)
-        return httpx.Client(transport=transport, base_url="http://certvigil")
+        return httpx.Client(transport=transport, base_url="http://certvigil", timeout=PATIENCE)
 
 
 @contextmanager

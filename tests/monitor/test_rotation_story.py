@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
-from monitor.http.published import json_schema
 from monitor.lab.ca import Authority, Issued, bundle
 from monitor.lab.servers import Nginx, replace_file, write_site
 from tests.kit.authority import NAME, ROOT, fresh
 from tests.kit.daemon import RunningDaemon, certvigil
+from tests.kit.dialect import validate
 from tests.kit.java_keystore import CHANGEIT, keytool, trust_store
 from tests.kit.openssl_client import presented
 
@@ -91,7 +90,7 @@ class Site:
         ran = certvigil("rotate", "--json", "--config", self.config)
         assert ran.returncode in {0, 1}, ran.stderr
         document: Mapping[str, Any] = json.loads(ran.stdout)
-        jsonschema.validate(document, json_schema("rotate"))
+        validate(document, "rotate")
         assert (ran.returncode == 0) is (document["done"] == len(document["steps"]))
         return document
 

@@ -51,6 +51,7 @@ from probes.line.syntax import LineReading
 from probes.observation import FileObservation, Unreadable
 from probes.set import SetReading, read_set
 from tests.kit import java_keystore
+from tests.kit.examples import examples
 from tests.kit.keystore import PASSWORD, keystore, sealed
 
 ISSUING: Final = Authority.root().intermediate()
@@ -740,7 +741,7 @@ JSON: Final = st.recursive(
 
 
 @given(name=st.sampled_from(sorted(PLAIN["files"][0])), value=JSON)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_whatever_is_said_is_facts_or_refused(name: str, value: object) -> None:
     with suppress(NotFactsError):
         from_document({**PLAIN, "files": [{**PLAIN["files"][0], name: value}]})

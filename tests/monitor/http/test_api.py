@@ -16,7 +16,7 @@ from config.expected import AllowedTLS
 from config.model import Settings, Web
 from config.text import Printable, harmless
 from config.vocabulary import Code, EntryKind, Integrity, TargetKind, TLSVersion
-from monitor.http.app import accepts_gzip
+from monitor.http.front import accepts_gzip
 from monitor.look.demand import ProbeRequest
 from monitor.look.demand_places import RefusedProbe
 from monitor.state.own import SELF

@@ -14,7 +14,7 @@ import pytest
 
 from config.model import Settings, Web
 from monitor.http import protocol
-from monitor.http.app import Metrics
+from monitor.http.front import Metrics
 from monitor.http.guard import ASGIMessage, HostNames
 from monitor.metrics.piece import PAUSE, Piece, piece
 from tests.kit.metrics import some_certificate, some_file

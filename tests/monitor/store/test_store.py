@@ -38,6 +38,7 @@ from monitor.store.writer import RowWriter
 from probes.certificate import Certificate, Key
 from probes.observation import FileIdentity
 from probes.tls.support import Supported, SupportedVersion
+from tests.kit.examples import examples
 from tests.kit.store import (
     EXPIRING,
     EXPIRING_SOON,
@@ -117,7 +118,7 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "state" / "certvigil.db")
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=BATCHES)
 def test_what_is_loaded_equals_a_simple_model_of_the_events(empty: str, batches: list[list[StateEvent]]) -> None:
     model: dict[str, TargetState] = {}
@@ -130,7 +131,7 @@ def test_what_is_loaded_equals_a_simple_model_of_the_events(empty: str, batches:
         assert loaded(path) == model
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(recorded=BATCHES, believed=BATCHES)
 def test_catching_up_makes_any_database_say_what_is_believed(
     empty: str, recorded: list[list[StateEvent]], believed: list[list[StateEvent]]
@@ -377,7 +378,9 @@ def test_a_row_that_makes_no_sense_is_corruption(path: str) -> None:
     assert result.reason is DegradedReason.CORRUPT
 
 
-def test_importing_the_package_loads_no_database_library() -> None:
-    script = "import monitor.store, sys; print(sorted({'sqlmodel', 'sqlalchemy', 'alembic'} & sys.modules.keys()))"
+def test_reading_and_writing_load_no_database_library() -> None:
+    script = (
+        "import monitor.store.writer, sys; print(sorted({'sqlmodel', 'sqlalchemy', 'alembic'} & sys.modules.keys()))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
