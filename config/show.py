@@ -140,6 +140,8 @@ def _settings(settings: Settings) -> dict[str, Any]:
                 "listen": list(settings.web.listen),
                 "config_file": settings.web.config_file,
                 "allowed_hosts": list(settings.web.allowed_hosts),
+                "console": settings.web.console,
+                "external_url": settings.web.external_url,
                 # A hash of so many random bits tells nothing.
                 "tokens": {
                     each.name: {"sha256": each.sha256, "scopes": sorted(map(str, each.scopes))}

@@ -99,8 +99,8 @@ def file_facts(observation: FileObservation, last_known: tuple[Certificate, ...]
 
 def is_told_by_certificates(observation: FileObservation) -> bool:
     """Whether a file of no component can be judged by its certificates alone: nothing else in it has a say."""
-    more = observation.keys or observation.encrypted_keys or observation.keystore or observation.failure
-    return not more and observation.content in {FileContent.LEAF, FileContent.ANCHOR}
+    more = observation.keys or observation.encrypted_keys or observation.keystore or observation.lists
+    return not more and observation.failure is None and observation.content in {FileContent.LEAF, FileContent.ANCHOR}
 
 
 def is_faulty(observation: FileObservation) -> bool:

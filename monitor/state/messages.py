@@ -25,6 +25,11 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockStepped:
+    """The wall clock was put forward or back, or has stood for long enough since: verdicts by it are void."""
+
+
+@dataclass(frozen=True, slots=True)
 class ArtefactsChanged:
     """The files of a component hold something else than before, so its endpoints may serve something else."""
 

@@ -14,6 +14,7 @@ from config.model import Config
 from config.vocabulary import Code, Severity
 from monitor.state.bus import Bus
 from monitor.state.events import StateEvent, TargetAdded, TargetRemoved
+from monitor.state.pending import ClockSteps
 from monitor.state.revocation import KnownRevocations
 from monitor.state.target import Raised, TargetState, learn, waive
 from monitor.state.trust import TrustContext
@@ -41,6 +42,7 @@ class TargetRegistry:
         self._bus = bus
         self._page = page
         self.revocations = KnownRevocations(self._anchors)
+        self.clock = ClockSteps()
         self._forgets: list[Callable[[str], object]] = []
 
     @property

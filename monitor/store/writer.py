@@ -14,7 +14,7 @@ from config.model import DAY
 from monitor.notify.outbox import Changes
 from monitor.state.events import (
     ActionEnded,
-    IdentityChanged,
+    FileJudged,
     PresentedChanged,
     StateEvent,
     SupportedChanged,
@@ -247,7 +247,7 @@ def _days(connection: sqlite3.Connection, events: Iterable[StateEvent]) -> dict[
     return {(row["name"], row["day"]): row for row in found}
 
 
-_NO_CHANGE: Final = (TargetAdded, TargetRemoved, IdentityChanged, SupportedChanged, ActionEnded)
+_NO_CHANGE: Final = (TargetAdded, TargetRemoved, FileJudged, SupportedChanged, ActionEnded)
 """Events that never end a row which began on the same day, or are few."""
 
 

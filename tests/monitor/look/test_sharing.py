@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from config.model import Config, Endpoint, Watch
@@ -54,15 +55,15 @@ def test_a_key_that_many_present_is_compared_once_and_again_once_one_of_them_cha
     shared, other = certificate(ISSUING.issue("*.example.com").der()), certificate(ISSUING.issue(names[1]).der())
     index = KeyIndex()
     for name in names:
-        index.note(name, (shared,))
+        index.note(name, (shared,), config)
     first = index.sharing(endpoints[names[0]], config)
     assert {each.endpoint for each in first} == set(names[1:])
-    index.note(names[1], (shared,))
+    index.note(names[1], (shared,), config)
     assert index.sharing(endpoints[names[0]], config) is first
-    index.note(names[1], (other,))
+    index.note(names[1], (other,), config)
     assert {each.endpoint for each in index.sharing(endpoints[names[0]], config)} == set(names[2:])
     index.forget(names[2])
-    index.note(names[1], (shared,))
+    index.note(names[1], (shared,), config)
     assert {each.endpoint for each in index.sharing(endpoints[names[0]], config)} == {names[1], *names[3:]}
 
 
@@ -83,3 +84,25 @@ def test_a_key_of_two_files_is_told_of_both_and_no_more_once_one_has_another(tmp
             await until(lambda: not any(Code.KEY_SHARED in kept.codes(each) for each in both))
 
     asyncio.run(story())
+
+
+def test_who_is_apart_from_whom_goes_by_the_configuration_in_force() -> None:
+    shared = certificate(ISSUING.issue("*.example.com").der())
+    one, two = Endpoint("one", "a.example.com", 443), Endpoint("two", "b.example.com", 443)
+    index = KeyIndex()
+
+    def sharing(*endpoints: Endpoint) -> set[str]:
+        config = Config(endpoints={each.name: each for each in endpoints})
+        for each in endpoints:
+            index.note(each.name, (shared,), config)
+        return {each.endpoint for each in index.sharing(one, config)}
+
+    assert sharing(one, two) == {"two"}
+    # The nodes behind one name, another port of one host, and an address of which nobody knows the name.
+    assert sharing(one, replace(two, server_name="A.example.com")) == set()
+    assert sharing(one, replace(two, host="A.example.com", port=444, server_name="c.example.com")) == set()
+    assert sharing(one, replace(two, host="192.0.2.1")) == set()
+    assert sharing(one) == set()
+    assert sharing(one, two) == {"two"}
+    index.forget("two")
+    assert sharing(one) == set()
