@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from config.immutable import immutable
 from config.text import printable
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _as_it_is(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CommandReach:
     """The places by which commands reach a certvigil."""
 

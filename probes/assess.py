@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from config.immutable import immutable
 from config.model import Endpoint, FileTarget
 from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, EntryKind, FileContent, FileFormat, FileRole, Integrity, UnreadableReason
@@ -48,7 +49,7 @@ _SERVERS_OWN = frozenset({FileRole.CERTIFICATE, FileRole.COMBINED, FileRole.KEYS
 _ARTEFACTS = frozenset({FileRole.CERTIFICATE, FileRole.CHAIN, FileRole.COMBINED, FileRole.KEYSTORE})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileContext:
     """The terms by which a file is judged."""
 
@@ -69,7 +70,7 @@ class FileContext:
     """Other files with a certificate for the key of that in the file."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class EndpointContext:
     """The terms by which an endpoint is judged."""
 

@@ -6,7 +6,6 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -17,6 +16,7 @@ from cryptography.x509 import verification
 from OpenSSL import crypto
 from OpenSSL._util import lib as openssl
 
+from config.immutable import immutable
 from config.text import Printable, harmless, listed, printable, sentence
 from probes.certificate import Certificate, NameKind, certificate, folded_name
 from probes.trust import Trust
@@ -25,7 +25,7 @@ WEBPKI_MAX_DEPTH: Final = 8
 _SMALL_STORE: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Accepted:
     """The verifier found a path."""
 
@@ -33,7 +33,7 @@ class Accepted:
     """Leaf first, anchor last."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RefusedChain:
     """The verifier found no path that it accepts."""
 

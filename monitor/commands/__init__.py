@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from typing import Annotated, Literal
 
@@ -197,6 +198,8 @@ def run(
     """Run the daemon in the foreground until SIGTERM. SIGHUP makes it read its configuration again."""
     # A request to reload must not kill the daemon before it can reload.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # What is loaded stays: the collector would walk it again and again meanwhile.
+    gc.disable()
     from monitor.commands.run import run as start
 
     raise typer.Exit(start(config, log_format, log_level))

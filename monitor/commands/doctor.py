@@ -6,13 +6,13 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from actions.world import World
 from config.catalogue import CATALOGUE
 from config.document import KeyPath, Mistake, YAMLDocument
+from config.immutable import immutable
 from config.load import examine
 from config.model import Config
 from config.text import Printable, harmless, listed, printable, sentence
@@ -60,7 +60,7 @@ class Health(StrEnum):
     """This user cannot see it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Checkup:
     """One check with its result."""
 

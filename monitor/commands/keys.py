@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import harmless, printable
 from config.vocabulary import FileRole
@@ -18,7 +18,7 @@ from probes.observation import FileObservation
 LookAt = Callable[[FileTarget], FileObservation]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KeyFile:
     """A private key that should belong to a certificate."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache, partial
 from types import MappingProxyType
 from typing import Final
@@ -16,6 +16,7 @@ from typing import Final
 from actions.ending import answers_nobody
 from actions.plan import Kind
 from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, OPEN_TRANSACTION, CuringChange
+from config.immutable import immutable
 from config.model import Component, Config, Endpoint, Settings
 from config.text import printable
 from config.vocabulary import Code, FileRole, TargetKind, UnreachableReason, UnreadableReason
@@ -30,7 +31,7 @@ _AT_ONCE: Final = 10
 """Components in one command."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AdviceContext:
     """The facts for messages beside the problem: the host, its components, the place of its runbook."""
 
@@ -222,7 +223,7 @@ def by_itself(member: Member) -> str:
 # Remedies
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Renewal:
     """Advice to give components other files: by `certvigil replace` where it is possible, else by hand."""
 

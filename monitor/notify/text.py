@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Final
 
 from config.catalogue import CATALOGUE
+from config.immutable import immutable
 from config.model import DAY
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import Code, Severity
@@ -83,7 +84,7 @@ def escaped(text: str) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Line:
     """A line of a message: a heading, an item of a list, or a sentence."""
 
@@ -251,7 +252,7 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
         yield _Line(sentence("Page: {}/#problem-{}", harmless(site.console), harmless(alert.problem)))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ProblemText:
     """What people are told of an open problem, whichever way: printable, and not yet escaped for a chat."""
 

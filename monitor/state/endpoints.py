@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
+from config.immutable import immutable
 from config.model import Endpoint
 from config.text import harmless
 from config.vocabulary import Code, LookOutcome
@@ -31,7 +32,7 @@ from probes.ocsp import possible_issuers
 from probes.tls.support import Supported
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _JudgedEndpoint:
     """The last look that was judged, and the context of the verdict, so that an equal look costs nothing."""
 
@@ -41,7 +42,7 @@ class _JudgedEndpoint:
     until: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Drift:
     """An endpoint serves another certificate than the one on disk."""
 

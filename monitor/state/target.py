@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Final
 
+from config.immutable import immutable
 from config.label import Labels
 from config.model import Waiver
 from config.text import harmless, sentence
@@ -33,7 +34,7 @@ from probes.tls.support import Supported
 FindingKey = tuple[Code, str]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Raised:
     """A finding, and since when it is known."""
 
@@ -45,7 +46,7 @@ class Raised:
 NO_FINDINGS: Final[Mapping[FindingKey, Raised]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TargetState:
     """Everything that is known of one target."""
 

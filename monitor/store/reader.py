@@ -11,9 +11,9 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
+from config.immutable import immutable
 from config.text import harmless
 from config.vocabulary import Code, KeyKind, Severity, TargetKind
 from monitor.state.events import KeptVerdict
@@ -48,7 +48,7 @@ _DECISIONS: Final = "SELECT subject, identity, status FROM decisions ORDER BY id
 _NEWEST_ACTION: Final = "SELECT max(ended_at) FROM actions"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RowCounts:
     """How many rows each table has."""
 

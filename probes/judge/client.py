@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -11,6 +11,7 @@ from cryptography import x509
 
 from config.catalogue import CATALOGUE, NAMED_CURE
 from config.expected import DefaultCertificate
+from config.immutable import immutable
 from config.model import Client, Endpoint
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code, Sending, Severity, VerifierName
@@ -30,7 +31,7 @@ from probes.verifier import Accepted, verify_openssl, verify_webpki
 _NONE: Final = Printable("")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class View:
     """The terms by which one client judges a chain."""
 
@@ -49,7 +50,7 @@ class View:
         return self.disabled or Printable("the configuration says `validates: false`")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Circumstances:
     """What a site says of a server: it changes the words and the severity of findings, and no client's verdict."""
 
@@ -62,7 +63,7 @@ class Circumstances:
 NO_CIRCUMSTANCES: Final = Circumstances()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ChainVerdict:
     """The verdict of a verifier on a chain, names aside, with the causes."""
 

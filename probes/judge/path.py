@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import Final, TypeVar
@@ -12,6 +11,7 @@ from typing import Final, TypeVar
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
+from config.immutable import immutable
 from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, VerifierName
 from probes.certificate import Certificate
@@ -104,7 +104,7 @@ def _judge_end(
             yield at.lacks_its_issuer(alone=alone)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _PathEnd:
     """The end of a path, for the findings about it."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code, FileContent, Severity, VerifierName
 from probes.certificate import Certificate
@@ -22,7 +22,7 @@ _SHOWN: Final = 5
 """Servers that a finding names: a key that a product ships may be at very many."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SharingServer:
     """Another server that presents a certificate for the same key."""
 
@@ -34,7 +34,7 @@ class SharingServer:
     """SHA-256 of the public keys of the certificates that it presents, hexadecimal."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SharingFile:
     """Another file with a certificate for the same key."""
 

@@ -12,6 +12,7 @@ from tests.bench import (
     appliance,
     clean_install,
     commands,
+    console,
     deciding,
     discover,
     events,
@@ -45,6 +46,7 @@ def measurements(directory: str) -> Iterator[Measurement]:
     yield from steady.measure_rows(directory, estate)
     yield from steady.measure_scrapes(directory, estate)
     yield from show.measure(directory, estate)
+    yield from console.measure(directory, estate)
     # From here on, the estate is another.
     yield from events.measure(directory, estate)
     yield from look_cpu.measure()

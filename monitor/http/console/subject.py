@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -15,6 +14,7 @@ from actions.ending import Outcome
 from actions.journal_state import IN_USE, RecordedEnding
 from actions.plan import Kind
 from config.address import join_address
+from config.immutable import immutable
 from config.model import Component, Config
 from config.text import Log, harmless
 from config.vocabulary import FileRole, Verdict
@@ -23,7 +23,7 @@ from monitor.http.console.certificate import ClientVerdict
 from monitor.http.console.drawing import LifeBar, life_bar
 from monitor.http.console.now import WaitingHere, waiting_here
 from monitor.http.console.table import PageFacts, next_reload, verdict_of
-from monitor.http.published import EffectObject, PlanObject
+from monitor.http.planned import EffectObject, PlanObject
 from monitor.http.view import SubjectActs
 from monitor.inventory import installed_chain
 from monitor.state.target import TargetState
@@ -43,7 +43,7 @@ _TITLES: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OnDisk:
     """A file of a component."""
 
@@ -57,7 +57,7 @@ class OnDisk:
     """Unix time since when it holds these."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ServedThere:
     """What an endpoint presents."""
 
@@ -73,7 +73,7 @@ class ServedThere:
     last_look: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class MemberHere:
     """A component with its sets."""
 
@@ -93,7 +93,7 @@ class MemberHere:
     """Its unit, or the command that reloads it; empty where certvigil may not change it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ReturnPoint:
     """A replacement that can be undone: the set that was in use before it."""
 
@@ -105,7 +105,7 @@ class ReturnPoint:
     command: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HostCommand:
     """A command for the host, and what it does."""
 
@@ -113,7 +113,7 @@ class HostCommand:
     command: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SubjectPage:
     """All that the page shows."""
 
