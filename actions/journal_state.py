@@ -561,3 +561,14 @@ class TakenIn(Generic[T]):
 def frozen(records: Sequence[Record]) -> Mapping[str, str]:
     """Return the reason of each frozen component, by component."""
     return JournalState.of(records).frozen
+
+
+def installed(state: JournalState) -> Mapping[str, frozenset[str]]:
+    """Return the server's certificates that replacements put into use, by component, by SHA-256: people chose them."""
+    recent = {name: [*state.recent.get(name, ()), last] for name, last in state.last.items()}
+    return {
+        name: frozenset(
+            each.leaf for each in those if each.kind is Kind.REPLACE and each.outcome in IN_USE and each.leaf
+        )
+        for name, those in recent.items()
+    }

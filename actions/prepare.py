@@ -40,6 +40,7 @@ class Remainder:
         return not self.open or (not held & self.open and bool(held & self.spent))
 
 
+_NOWHERE: Final = Printable("")
 _NOTHING_LEFT: Final = Remainder()
 
 
@@ -59,6 +60,8 @@ class Prepared:
     """The requests that its certificates answer, by the SHA-256 of their keys."""
     offer: Offer | None = None
     """The offer that its certificate is from; None where it is from an inbox, or a person handed it over."""
+    origin: Printable = _NOWHERE
+    """Where its candidate is from, the end of a sentence; empty of what needs none."""
     folders: tuple[Printable, ...] = ()
     """The folders of other programs that its files are from."""
     backup_sets: Mapping[str, str] = field(default_factory=dict)

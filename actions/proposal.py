@@ -226,7 +226,7 @@ def _unwritable(proposal: ComponentProposal, kind: Kind) -> Iterator[Objection]:
         if role is FileRole.KEYSTORE and rewritten and (lost := _loss(proposal, file)):
             yield Objection(Ground.KEYSTORE_WOULD_BE_LOST, f"{printable(file.given)} {lost}")
         if role in WITH_KEY and file.state is not None and not file.private_keys():
-            for found in judge_exposure(file.state.mode, printable(file.given)):
+            for found in judge_exposure(file.state.mode, printable(file.given), file.state.owner):
                 yield Objection(Ground.KEY_WOULD_BE_EXPOSED, found.detail)
     if (
         elsewhere := key_is_elsewhere(proposal.site, proposal.files, proposal.installed, proposal.candidate)

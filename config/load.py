@@ -118,7 +118,7 @@ def examine(path: str, environ: Mapping[str, str], *, secrets: bool = True) -> E
     told = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
     mistakes.extend(each for each in more if (each.file, each.line, each.key) not in told)
-    return Examined(Marked(_config(validated.root, declared, notified, files), document), _in_order(mistakes))
+    return Examined(Marked(_config(validated.root, declared, notified, files, path), document), _in_order(mistakes))
 
 
 def _parse_all(
@@ -136,7 +136,7 @@ def _parse_all(
     return documents, mistakes
 
 
-def _config(root: RootSection, declared: _Declared, notified: _Notified, files: Iterable[_File]) -> Config:
+def _config(root: RootSection, declared: _Declared, notified: _Notified, files: Iterable[_File], path: str) -> Config:
     stores = {name: each.build(name) for name, each in root.trust_stores.items()}
     clients = {name: each.build(name) for name, each in root.clients.items()}
     groups = _groups(root)
@@ -161,6 +161,7 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
         guides=root.guides,
         sources=tuple(file.path for file in files),
         digest=_digest(files),
+        given=os.path.abspath(path),
     )
 
 

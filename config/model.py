@@ -437,6 +437,10 @@ class Web:
     allowed_hosts: tuple[str, ...] = ()
     """Host header values accepted beside the listening addresses and the host's own names."""
     tokens: tuple[Token, ...] = ()
+    console: bool | None = None
+    """Whether the console is shown; None where only those who may come in can reach it."""
+    external_url: str | None = None
+    """How browsers reach it, without a slash at the end; None where messages have no links."""
 
 
 @immutable
@@ -581,6 +585,8 @@ class Config:
     """The files of the configuration, to notice that they differ from the loaded configuration."""
     digest: str = ""
     """SHA-256 over those files, hexadecimal."""
+    given: str = field(default="", compare=False)
+    """The path, absolute, by which the configuration was named: a file or a directory."""
     group_of: Mapping[str, str] = field(init=False, repr=False, compare=False)
     """By component: the name of its group; a component of no group is not in it."""
 

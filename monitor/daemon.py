@@ -16,13 +16,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from actions.journal_state import installed
 from config.document import Mistake
 from config.load import digest_on_disk, load
 from config.model import DAY, Config, Watch
 from config.text import Log, harmless, printable, sentence
 from config.vocabulary import Code
 from monitor import wiring
-from monitor.act.journal import installed
+from monitor.command_reach import CommandReach
 from monitor.decide.decision import ORDERED
 from monitor.host import systemd
 from monitor.host.life import ALREADY_RUNNING, Life, StateTaken, begin, own_files
@@ -139,7 +140,8 @@ class Daemon:
         )
         self.parts.state.own.report("trust", findings)
         self.parts.state.own.report("life", () if life is None else life.findings(now))
-        self.web = WebServer(Overview(self.parts, self._run_state, database, self.reload), config.settings)
+        overview = Overview(self.parts, self._run_state, database, path, self.reload)
+        self.web = WebServer(overview, config.settings, CommandReach.of(config))
 
     @property
     def config(self) -> Config:

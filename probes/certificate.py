@@ -345,12 +345,12 @@ def _extensions(known: Certificate) -> Extensions:
 
 
 def _fault(name: str, error: Exception) -> Printable:
-    return sentence("{} cannot be decoded: {}", harmless(name), _why(error))
+    return sentence("{} cannot be decoded: {}", harmless(name), why_undecodable(error))
 
 
-def _why(error: Exception) -> Printable:
-    """Return the text of `error`, unless it is the library's text for its own developers."""
-    said = str(error)
+def why_undecodable(error: Exception) -> Printable:
+    """Return why the library cannot decode something, in its words unless these are for its own developers."""
+    said = str(error) or "it is not well-formed"
     if _FOR_DEVELOPERS.search(said) is None:
         return printable(said, 200)
     fields = _FIELD.findall(said)
@@ -380,13 +380,13 @@ def _decode_anew(der: bytes, parts: Outline, refused: Exception) -> Certificate:
     try:
         anew = reencode(der)
     except (ValueError, IndexError):
-        raise ValueError(_why(refused)) from None
+        raise ValueError(why_undecodable(refused)) from None
     with suppress(x509.InvalidVersion, ValueError, IndexError):
         return replace(_facts_anew(der, anew, parts), is_strict=False)
     try:
         known = _facts_anew(der, replace(anew, der=without_key(anew.der)), parts)
     except (x509.InvalidVersion, ValueError, IndexError):
-        raise ValueError(_why(refused)) from None
+        raise ValueError(why_undecodable(refused)) from None
     others = (each for each in known.failures if not each.startswith(_KEY))
     keyless = sentence("{} cannot be decoded: it is not well-formed", harmless(_KEY))
     return replace(known, failures=(*others, keyless), is_strict=False)
@@ -428,7 +428,7 @@ def _decodable_extensions(der: bytes) -> tuple[bytes, tuple[Printable, ...]]:
         return der, ()
     faults = {each: _extensions_fault(with_extensions(der, [each])) for each in extensions}
     left_out = tuple(
-        sentence("the extension {} cannot be decoded: {}", harmless(each.identifier), _why(error))
+        sentence("the extension {} cannot be decoded: {}", harmless(each.identifier), why_undecodable(error))
         for each, error in faults.items()
         if error is not None
     )

@@ -20,8 +20,8 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from config.immutable import immutable
-from config.text import Printable, harmless, printable, sentence
-from probes.certificate import Certificate, certificate
+from config.text import Printable, harmless, sentence
+from probes.certificate import Certificate, certificate, why_undecodable
 from probes.chain import signed
 from probes.encoding import DERError, elements, first_element
 from probes.observation import Presented
@@ -117,7 +117,7 @@ def _read_answer(der: bytes, subject: Certificate, issuers: Sequence[Certificate
             return OCSPFault(Printable("is about another certificate"))
         return _answer(response, single, *_signer(response, issuer))
     except Exception as error:  # noqa: BLE001 (the library raises KeyError and exceptions without a common base)
-        return OCSPFault(sentence("cannot be decoded: {}", printable(str(error) or type(error).__name__, 200)))
+        return OCSPFault(sentence("cannot be decoded: {}", why_undecodable(error)))
 
 
 def _answer(

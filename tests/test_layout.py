@@ -10,7 +10,7 @@ from typing import Final
 
 TESTS: Final = Path(__file__).parent
 ROOT: Final = TESTS.parent
-WITH_PARTS: Final = frozenset({"kit", "bench", "scene"})
+WITH_PARTS: Final = frozenset({"kit", "bench", "scene", "machine"})
 """Folders of modules that are no tests: helpers, and programs of their own."""
 _A_TEST: Final = re.compile(r"\btests\.(?:\w+\.)*(?:test_\w+|conftest)\b")
 
@@ -30,7 +30,11 @@ def imported(module: Path) -> Iterator[str]:
 
 
 def test_each_folder_of_tests_is_one_of_the_tree() -> None:
-    folders = {each.parent for each in modules() if each.name.startswith("test_")} - {Path("."), Path("bench")}
+    folders = {each.parent for each in modules() if each.name.startswith("test_")} - {
+        Path("."),
+        Path("bench"),
+        Path("machine"),
+    }
     assert [str(each) for each in sorted(folders) if not (ROOT / each / "__init__.py").exists()] == []
 
 

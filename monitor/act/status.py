@@ -25,6 +25,8 @@ from monitor.state.target import TargetState
 from probes.judge.time import moment
 
 _NOTHING: Final = Printable("")
+SHOWN: Final = 800
+"""Characters of what is told of a plan."""
 _NONE_YET: Final = frozenset({Ground.EMPTY_INBOX, Ground.NOTHING_TO_DO})
 _LACKS_A_FILE: Final = frozenset({Flaw.NO_CERTIFICATE, Flaw.NO_KEY, Flaw.UNDECODABLE})
 """Flaws that the next file, or the rest of one, may mend."""
@@ -90,6 +92,8 @@ class CandidateStatus:
     """The hash of its plan."""
     since: float = 0.0
     """Unix time."""
+    about: Printable = _NOTHING
+    """What its plan gives to whom, and who brought it; as `Waiting.shown`."""
     not_after: float | None = None
     objections: tuple[tuple[Printable, Printable], ...] = ()
     """Ground and detail of each objection."""
@@ -207,7 +211,8 @@ def _of_the_inbox(answer: Document, before: CandidateStatus, now: float) -> Cand
         ends = [unix(end) for each in plan["certificates"] if (end := each["after"]["not_after"]) is not None]
         since = before.since if before.candidate == candidate else now
         remarks = tuple(str(each) for each in answer.get("remarks", ()))
-        return CandidateStatus(candidate, str(plan["hash"]), since, min(ends, default=None), remarks=remarks)
+        about = printable(str(plan["about"]), SHOWN)
+        return CandidateStatus(candidate, str(plan["hash"]), since, about, min(ends, default=None), remarks=remarks)
     if "refused" in answer:
         objections: Sequence[Mapping[str, str]] = answer["refused"]["objections"]
         wrong = [each for each in objections if each["ground"] not in _NONE_YET]

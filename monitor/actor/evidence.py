@@ -88,10 +88,12 @@ def look_at(context: ActorContext, name: str) -> Look:
     if chain:
         on_disk = OnDisk((leaf_first(chain)[0],), changed, component.not_served_after, f"{name} on disk")
     seen = {endpoint: look_blocking(endpoint, now) for endpoint in endpoints_of(config, component)}
-    chains = (chain, *(each.chain for observation in seen.values() for each in observation.presented))
+    presented = [each for observation in seen.values() for each in observation.presented if each.chain]
+    chains = (chain, *(each.chain for each in presented))
     clients = (*component.clients, *(client for endpoint in seen for client in endpoint.clients))
     views = context.trust_context.views(dict.fromkeys(clients))
-    revocation = evidence_about(context.trust_context, context.world, chains, views, now)
+    staples = [(find_leaf(each.chain), each.staple) for each in presented if each.staple]
+    revocation = evidence_about(context.trust_context, context.world, chains, views, now, staples=staples)
     endpoints: dict[str, tuple[EndpointObservation, Assessment]] = {}
     for endpoint, observation in seen.items():
         judged_in = EndpointContext(

@@ -24,9 +24,8 @@ from config.vocabulary import (
     Scenario,
     VerifierName,
 )
+from monitor.command_reach import DEFAULT_CONFIG, DEFAULT_SOCKET
 from monitor.commands.panel import Panel, PanelGroup
-
-DEFAULT_CONFIG = "/etc/certvigil"
 
 app = typer.Typer(
     name="certvigil",
@@ -56,7 +55,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Socket = Annotated[
     str, typer.Option("--socket", help="The daemon's Unix socket.", envvar="CERTVIGIL_SOCKET", show_default=True)
 ]
-DEFAULT_SOCKET = "/run/certvigil/certvigil.sock"
 
 
 @app.callback(invoke_without_command=True)

@@ -24,7 +24,7 @@ from config.model import Config
 from config.text import Printable, harmless, listed, printable, sentence
 from monitor.actor.authority import STRANGER, ourselves
 from monitor.actor.backup_sets import DEFAULT_SET
-from monitor.actor.client import NoActor, ask
+from monitor.actor.client import NoActor, ask, longest_act
 from monitor.actor.context import actor_context
 from monitor.actor.documents import step_document, waits_document
 from monitor.actor.handed import CandidateFiles
@@ -240,7 +240,7 @@ def _answer(
     """
     if services_run:
         try:
-            return ask(config.settings.actor.socket, request, progress.hear, handed=handed)
+            return ask(config.settings.actor.socket, request, progress.hear, longest_act(config), handed=handed)
         except NoActor as error:
             _see_that_it_can_be_done_here(
                 config, f"{error}, and only its owner may do this without it: start the actor, or ask root"

@@ -63,7 +63,7 @@ def ask(
         return json.loads(body)
     except (FileNotFoundError, ConnectionRefusedError):
         return NoDaemonAnswer(
-            sentence("no daemon listens on {}; is it running? (certvigil run, or --socket for another one)", where)
+            sentence("no daemon listens on {}; is it running? (`certvigil run`, or --socket for another one)", where)
         )
     except PermissionError:
         return NoDaemonAnswer(

@@ -12,6 +12,7 @@ from config.model import Config
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, printable, sentence
 from monitor.act.status import actions_of
+from monitor.commands import here
 from monitor.commands.choice import unknown, with_members
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
@@ -47,6 +48,7 @@ def history(query: HistoryQuery, config_path: str, database: str | None) -> int:
         return _failed(harmless(str(error)))
     known: Mapping[str, str | None] = {}
     wanted = query.names
+    here.about(config_path)
     if database is None:
         config = loaded(config_path)
         if config is None:

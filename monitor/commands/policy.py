@@ -12,6 +12,7 @@ from config.fields import duration
 from config.immutable import immutable
 from config.model import DAY, Config
 from config.text import Printable, harmless, printable
+from monitor.commands import here
 from monitor.commands.choice import unknown
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
@@ -210,6 +211,7 @@ def _config(source: Source) -> Config:
     config = loaded(source.config)
     if config is None:
         raise UsageError(f"{printable(source.config)} has mistakes, see above")
+    here.about_config(config, source.socket)
     return config
 
 

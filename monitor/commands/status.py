@@ -12,6 +12,7 @@ from config.immutable import immutable
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import ComponentState, Severity, StepProgress, Verdict
+from monitor.commands import here
 from monitor.commands.checked import BY_BADNESS, exit_code
 from monitor.commands.choice import unknown, with_members
 from monitor.commands.client import NoDaemonAnswer, ask
@@ -48,9 +49,11 @@ def status(socket: str, query: StatusQuery, *, healthy: bool) -> int:
     """
     if healthy:
         return 0 if is_ready(socket) else 1
+    here.about_daemon(socket)
     told = _ask_all(socket)
     if isinstance(told, NoDaemonAnswer):
         return _failed(told.why, _NOBODY)
+    here.about_daemon(socket, str(told.own["configuration"].get("path") or "") or None)
     targets, components = told.targets, told.components
     names = {name for each in targets for name in (each["target"], each["component"]) if name is not None}
     query = replace(query, names=with_members(query.names, {each["component"]: each["members"] for each in components}))

@@ -133,6 +133,7 @@ _READ_BY_DAEMON: Final = (
     ("watch", ANY, "password_files", ANY),
     *(("endpoints", ANY, each) for each in _OF_ENDPOINT),
     *(("components", ANY, "endpoints", ANY, each) for each in _OF_ENDPOINT),
+    ("revocation", "fetch", "proxy_credentials_file"),
 )
 """Keys of files that the daemon opens by itself; those of components are opened by the actor's reader."""
 

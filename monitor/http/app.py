@@ -8,17 +8,21 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeVar
 
-from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse, Response
 from pydantic import AwareDatetime, BaseModel
 
 from config.text import Log
 from config.vocabulary import Code, Severity, Verdict
 from monitor.http import answers
-from monitor.http.answers import API
+from monitor.http.answers import API, Limit, Offset
+from monitor.http.console.routes import add_console
+from monitor.http.console.switch import ConsoleSwitch
+from monitor.http.events import add_events
 from monitor.http.inventory import add_inventory
+from monitor.http.landing import landing
 from monitor.http.notifications import add_notifications, who_asks
 from monitor.http.plans import add_plans
 from monitor.http.probe import add_probe
@@ -36,26 +40,6 @@ Item = TypeVar("Item")
 
 BREATH: Final = 200
 """Items of one step; after it, other requests have their turn."""
-
-LANDING: Final = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>certvigil</title>
-<style>body{font-family:system-ui,sans-serif;margin:3em auto;max-width:40em;line-height:1.6}</style>
-<h1>certvigil</h1>
-<p>Keeps vigil over certificates.</p>
-<ul>
-<li><a href="/metrics">Metrics</a> for Prometheus, and
-<code>/probe?target=</code> for those who have dashboards of blackbox_exporter or ssl_exporter</li>
-<li>API: <a href="/api/v1/status">status</a>, <a href="/api/v1/targets">targets</a>,
-<a href="/api/v1/inventory">inventory</a>,
-<a href="/api/v1/certificates">certificates</a>, <a href="/api/v1/findings">findings</a>,
-<a href="/api/v1/history">history</a>, described by <a href="/api/v1/openapi.json">OpenAPI</a></li>
-<li><a href="/healthz">Alive?</a> <a href="/readyz">Ready?</a></li>
-</ul>
-</html>
-"""
-
-Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
-Offset = Annotated[int, Query(ge=0, description="Leave out so many before.")]
 
 
 async def _unhurried(items: Sequence[Item]) -> AsyncIterator[Item]:
@@ -92,8 +76,8 @@ def _or_bare(
         return None if bare is None else bare(item)
 
 
-def create_app(view: DaemonView, version: str) -> FastAPI:
-    """Return the application that shows `view`."""
+def create_app(view: DaemonView, version: str, switch: ConsoleSwitch) -> FastAPI:
+    """Return the application that shows `view`, with the console unless it is switched off."""
     app = FastAPI(
         title="certvigil",
         version=version,
@@ -102,7 +86,7 @@ def create_app(view: DaemonView, version: str) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    _add_landing(app)
+    add_console(app, view, switch, landing)
     add_probe(app, view)
     _add_targets(app, view)
     _add_certificates(app, view)
@@ -111,6 +95,7 @@ def create_app(view: DaemonView, version: str) -> FastAPI:
     add_rotation(app, view)
     add_notifications(app, view.notifier)
     add_plans(app, view)
+    add_events(app, view.feed)
     add_situations(app, view)
     _add_description(app)
     return app
@@ -121,12 +106,6 @@ def _add_description(app: FastAPI) -> None:
     def described() -> JSONResponse:
         # Made on a thread, since it takes longer than a request should hold up the rest.
         return JSONResponse(app.openapi())
-
-
-def _add_landing(app: FastAPI) -> None:
-    @app.get("/", include_in_schema=False)
-    async def landing() -> HTMLResponse:
-        return HTMLResponse(LANDING)
 
 
 def _add_targets(app: FastAPI, view: DaemonView) -> None:

@@ -7,9 +7,10 @@ page or for the API.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
+from monitor.http.coding import accepts_gzip
 from monitor.http.guard import Application, ASGIMessage, ASGIScope, Receive, Send
 from monitor.http.view import DaemonView
 from monitor.metrics import gzipped, plain_text
@@ -91,14 +92,3 @@ class Metrics:
             chunk = next(chunks, None)
             await asyncio.sleep(0)
         return chunk
-
-
-def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether these request headers allow gzip (RFC 9110, 12.5.3)."""
-    for name, value in headers:
-        if name == b"accept-encoding":
-            for coding in value.decode("latin-1").lower().split(","):
-                word, _, weight = coding.replace(" ", "").partition(";q=")
-                if word == "gzip":
-                    return weight.rstrip("0.") != "" if weight else True
-    return False

@@ -184,6 +184,8 @@ class PlanObject(Published):
     """A plan."""
 
     hash: str
+    about: str
+    """What it gives to which components, and who brought it."""
     candidate: str
     kind: Kind
     components: Sequence[str]

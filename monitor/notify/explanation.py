@@ -29,7 +29,8 @@ _SITE: Final = AdviceContext(
             Artefacts(certificate="CERTIFICATE", key="KEY"),
             service=Service(("/usr/bin/systemctl", "restart", "SERVICE")),
         )
-    }
+    },
+    has_systemd=True,
 )
 _BY_CERTIFICATE: Final = "one problem for each certificate, wherever it is and whatever else is wrong with it"
 _GROUPING: Final[Mapping[ProblemScope, str]] = {

@@ -17,12 +17,15 @@ from config.policy import Window
 from config.text import Log, Printable, harmless, printable, sentence
 from config.vocabulary import Code, DeliveryOutcome, Severity
 from config.window import opening
+from monitor.command_reach import CommandReach
+from monitor.host.systemd import runs
 from monitor.notify import news
 from monitor.notify.advice import AdviceContext
 from monitor.notify.deliver import SendOutcome, Tone
 from monitor.notify.delivery import Delivery, DeliveryFate, attempted, deliverable, pause, waiting
 from monitor.notify.lifecycle import Alert
 from monitor.notify.liveness import Liveness
+from monitor.notify.open_problem import OpenProblem
 from monitor.notify.outbox import Changes, Outbox, OutboxState, RequestedSilence, no_changes
 from monitor.notify.text import notice
 from monitor.notify.workers import DeliveryWorkers
@@ -194,7 +197,9 @@ class Notifier:
         deliveries = []
         for channel in channels:
             if channel in self._config.channels:
-                identifier, message = notice(name, channel, title, sentences, host=self._config.host, tone=tone)
+                identifier, message = notice(
+                    name, channel, title, sentences, host=self._config.host, tone=tone, reach=self._reach
+                )
                 deliveries.append(
                     Delivery(id=identifier, channel=channel, problems=(), message=message, at=time.time())
                 )
@@ -243,7 +248,13 @@ class Notifier:
         terms = self._config.notifications
         for told in news.committed(unread.ended, unread.component_of, terms, self._labels(), read):
             identifier, message = notice(
-                told.name, told.channel, told.title, told.sentences, host=self._config.host, tone=Tone.SUCCESS
+                told.name,
+                told.channel,
+                told.title,
+                told.sentences,
+                host=self._config.host,
+                tone=Tone.SUCCESS,
+                reach=self._reach,
             )
             if identifier in deliveries:
                 self._outbox.amend(replace(deliveries[identifier], message=message))
@@ -270,12 +281,19 @@ class Notifier:
         if digest is not None:
             self.announce(f"digest {since:.0f}", wanted.channels, *digest, Tone.INFO)
 
+    @property
+    def _reach(self) -> CommandReach:
+        return CommandReach.of(self._config)
+
     def _labels(self) -> Mapping[str, Mapping[str, str]]:
         return self._config.labels
 
     def _reconfigure_outbox(self) -> None:
         self._outbox.reconfigure(
-            self._config.channels, self._config.notifications, self._labels(), AdviceContext.of(self._config)
+            self._config.channels,
+            self._config.notifications,
+            self._labels(),
+            AdviceContext.of(self._config, has_systemd=runs()),
         )
         self._say_counts()
 
@@ -509,6 +527,10 @@ class Notifier:
     def alerts(self) -> Sequence[Alert]:
         """Return all open problems, as each channel was told of them."""
         return self._outbox.alerts()
+
+    def problems(self, offset: int, limit: int) -> tuple[int, Sequence[OpenProblem]]:
+        """Return how many problems are open, and some of them, the worst first, whether or not they were told."""
+        return self._outbox.problems(offset, limit, time.time())
 
     def undelivered(self) -> Sequence[Delivery]:
         """Return the messages that are to be delivered or were given up, oldest first."""

@@ -43,12 +43,35 @@ class PresentedChanged:
 
 
 @immutable
-class IdentityChanged:
-    """A file was touched: after a restart it is read again unless it has this identity."""
+class KeptVerdict:
+    """A verdict on a file that needs not be given again as long as the file has the same identity."""
+
+    rules: str
+    """The digest of the rules by which it was given, as `monitor.state.rules.rules_of` has it."""
+    since: float
+    """Unix time from which on it holds."""
+    until: float | None
+    """Unix time before which it holds; None where time changes nothing."""
+    expiry: int | None
+    """Earliest end of a certificate, as `Assessment` has it."""
+
+    def holds(self, rules: str, now: float) -> bool:
+        """Whether the same would be found by these rules at Unix time `now`."""
+        return self.rules == rules and self.since <= now and (self.until is None or now < self.until)
+
+
+@immutable
+class FileJudged:
+    """A file has another identity, or its verdict holds on other terms: it comes after all that was found in it.
+
+    After a restart the file is read again unless it has this identity, and judged again unless the verdict holds.
+    """
 
     target: str
     at: float
     identity: FileIdentity | None
+    verdict: KeptVerdict | None
+    """None where it is to be judged again."""
 
 
 @immutable
@@ -141,12 +164,12 @@ StateEvent = (
     TargetAdded
     | TargetRemoved
     | PresentedChanged
-    | IdentityChanged
     | FindingRaised
     | FindingChanged
     | FindingCleared
     | LookFailed
     | LookRecovered
+    | FileJudged
     | ActionEnded
     | Decided
 )

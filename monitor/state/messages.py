@@ -24,6 +24,11 @@ class Looked:
 
 
 @immutable
+class ClockStepped:
+    """The wall clock was put forward or back, or has stood for long enough since: verdicts by it are void."""
+
+
+@immutable
 class ArtefactsChanged:
     """The files of a component hold something else than before, so its endpoints may serve something else."""
 

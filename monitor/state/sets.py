@@ -117,6 +117,10 @@ class SetRegistry:
         judged = self._judged.get(component)
         return judged if judged is not None and judged.trust_context is self.registry.trust_context else None
 
+    def forget_verdicts(self) -> None:
+        """Judge every set again, since the verdicts were by another clock."""
+        self._judged.clear()
+
     def pending_until(self, component: str) -> float | None:
         """Return the Unix time at which a pending finding about a component is told, None without any."""
         patience = self.registry.config.settings.pending
@@ -207,7 +211,7 @@ class SetRegistry:
         faulty = {each.target for each in reading.observations if is_faulty(each)}
         outdated = leaf is not None and leaf.name in faulty
         (self._outdated.add if outdated else self._outdated.discard)(component)
-        waits = _never if restless else self._waits(component, now)
+        waits = self._awaits_clock if restless else self._waits(component, now)
         was_whole = self.is_whole(component)
         events: list[StateEvent] = []
         for observation in reading.observations:
@@ -271,6 +275,9 @@ class SetRegistry:
             events += changed
         self.registry.publish(events)
 
+    def _awaits_clock(self, raised: Raised) -> bool:
+        return self.registry.clock.awaits(raised.finding)
+
     def _waits(self, component: str, now: float) -> Callable[[Raised], bool]:
         config = self.registry.config
         endpoints = [
@@ -278,22 +285,15 @@ class SetRegistry:
             for name in config.components[component].endpoints
             if name in self.registry.targets
         ]
-        return partial(
-            awaits_writers,
-            endpoints=endpoints,
-            now=now,
-            patience=config.settings.pending,
-            last_whole=self._last_whole.get(component),
+        patience, last_whole = config.settings.pending, self._last_whole.get(component)
+        return lambda raised: (
+            self.registry.clock.awaits(raised.finding) or awaits_writers(raised, endpoints, now, patience, last_whole)
         )
 
     def _note_whole(self, component: str) -> None:
         on_disk = self.leaf_on_disk(component)
         if on_disk is not None and on_disk.presented:
             self._last_whole[component] = find_leaf(on_disk.presented)
-
-
-def _never(_raised: Raised) -> bool:
-    return False
 
 
 def _upheld(state: TargetState, assessment: Assessment, *, sure: bool) -> Assessment:

@@ -16,6 +16,7 @@ CREATE TABLE certificates (
     is_ca BOOLEAN NOT NULL,
     self_issued BOOLEAN NOT NULL,
     failures VARCHAR NOT NULL,
+    is_whole BOOLEAN,
     PRIMARY KEY (id),
     UNIQUE (sha256)
 );
@@ -28,6 +29,7 @@ CREATE TABLE targets (
     identity VARCHAR,
     added_at FLOAT NOT NULL,
     removed_at FLOAT,
+    verdict VARCHAR,
     PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX ix_targets_watched ON targets (name) WHERE removed_at IS NULL;

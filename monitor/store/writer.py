@@ -14,7 +14,7 @@ from config.model import DAY
 from monitor.notify.outbox import Changes
 from monitor.state.events import (
     ActionEnded,
-    IdentityChanged,
+    FileJudged,
     PresentedChanged,
     StateEvent,
     TargetAdded,
@@ -246,7 +246,7 @@ def _days(connection: sqlite3.Connection, events: Iterable[StateEvent]) -> dict[
     return {(row["name"], row["day"]): row for row in found}
 
 
-_NO_CHANGE: Final = (TargetAdded, TargetRemoved, IdentityChanged, ActionEnded)
+_NO_CHANGE: Final = (TargetAdded, TargetRemoved, FileJudged, ActionEnded)
 """Events that never end a row which began on the same day, or are few."""
 
 

@@ -24,7 +24,9 @@ from tests.bench import (
     scan,
     show,
     start,
+    starttls,
     steady,
+    sustained,
 )
 from tests.bench.estate import build
 from tests.bench.report import Measurement
@@ -46,6 +48,8 @@ def measurements(directory: str) -> Iterator[Measurement]:
     # From here on, the estate is another.
     yield from events.measure(directory, estate)
     yield from look_cpu.measure()
+    yield from starttls.measure()
+    yield from sustained.measure(directory)
     yield from notify.measure(directory)
     yield from outage.measure(directory)
     yield from renewals.measure(directory)

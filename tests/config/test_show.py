@@ -80,7 +80,12 @@ DOCUMENTS = {
     "where revocation is learnt": """
         revocation:
           crls: [/etc/pki/crl, "/srv/*.crl"]
-          fetch: {ocsp: true, proxy: "http://proxy:3128", allow: [{networks: [10.0.0.0/8], ports: [8080]}], every: 1h}
+          fetch:
+            ocsp: true
+            proxy: "http://proxy:3128"
+            proxy_credentials_file: /etc/proxy.credentials
+            allow: [{networks: [10.0.0.0/8], ports: [8080]}]
+            every: 1h
         clients: {bank: {trusts: system, revocation: hard_fail}}
         """,
     "nothing but that it is fetched": "revocation: {fetch: {}}",

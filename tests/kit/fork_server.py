@@ -47,6 +47,7 @@ from config.model import Config
 from config.schema.root import json_schema
 from config.version import own_version
 from monitor.http.app import create_app
+from monitor.http.console.switch import ConsoleSwitch
 from monitor.http.view import DaemonView
 from tests.kit.forks import Piped
 
@@ -67,6 +68,7 @@ _LATE: Final = (
     *("apscheduler.executors.asyncio", "cryptography.hazmat.backends.openssl", "pydantic.v1"),
     *("encodings.ascii", "encodings.idna", "encodings.utf_8_sig"),
     *("multiprocessing.popen_fork", "multiprocessing.synchronize", "uvicorn.lifespan.off", "uvloop"),
+    "monitor.http.console.pages",
 )
 """What libraries load only when a daemon is under way. Another user might not even enter where they lie."""
 
@@ -135,12 +137,12 @@ class _Later:
 
 def _prepare_application() -> None:
     """Have the web application be made by now: a daemon, which has one, gives its view to it."""
-    view, notifier = _Later(), _Later()
-    vars(view)["notifier"] = notifier
-    prepared = create_app(cast("DaemonView", view), own_version())
+    view, notifier, feed, switch = _Later(), _Later(), _Later(), _Later()
+    vars(view).update(notifier=notifier, feed=feed)
+    prepared = create_app(cast("DaemonView", view), own_version(), cast("ConsoleSwitch", switch))
 
-    def give(real: DaemonView, _version: str) -> FastAPI:
-        view.there, notifier.there = real, real.notifier
+    def give(real: DaemonView, _version: str, real_switch: ConsoleSwitch) -> FastAPI:
+        view.there, notifier.there, feed.there, switch.there = real, real.notifier, real.feed, real_switch
         return prepared
 
     monitor.http.app.create_app = give  # type: ignore[assignment]

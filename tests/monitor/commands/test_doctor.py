@@ -126,7 +126,8 @@ def test_a_mistake_is_a_problem_of_the_configuration(text: str, said: str, tmp_p
     file.chmod(0o600)
     code, found = checks("--config", str(file))
     assert code == 1
-    assert found[0] == ("configuration", "problem", f"{file}:{said}", "correct it, then: certvigil config check")
+    way = f"correct it, then: certvigil config check --config {file}"
+    assert found[0] == ("configuration", "problem", f"{file}:{said}", way)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="runs as another user")
