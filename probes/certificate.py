@@ -168,7 +168,9 @@ class Certificate:
         """Whether it names servers: by a DNS name or address, or as servers' certificates did by the common name."""
         if self.has_server_names:
             return True
-        return any(map(_is_host, self.common_names())) and _serves(self)
+        # Nearly no CA has a dot or a colon in its name; to take a name apart, the certificate is parsed anew.
+        may_name_host = "." in self.subject or ":" in self.subject
+        return may_name_host and any(map(_is_host, self.common_names())) and _serves(self)
 
     @property
     def has_server_names(self) -> bool:

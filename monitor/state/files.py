@@ -127,7 +127,9 @@ class FileRegistry:
         assessment = waive(assessment, target, registry.config.waivers, now)
         # A file without certificates keeps the last known ones: it is read again, never judged by these.
         identity = observation.identity if observation.certificates else None
-        self._judged[target] = _JudgedFile(registry.trust_context, context, assessment.until, identity)
+        # What the file held before has no part in it, and would be held for as long as the file is watched.
+        terms = replace(context, last_known=())
+        self._judged[target] = _JudgedFile(registry.trust_context, terms, assessment.until, identity)
         state = registry.targets[target]
         # Whoever judges it anew has only its certificates: where more was in it, it is read again.
         told = identity if is_told_by_certificates(observation) else None

@@ -205,7 +205,8 @@ class SetRegistry:
         until = min((each.until for each in assessments.values() if each.until is not None), default=None)
         self._judged.pop(component, None)
         if not restless:
-            self._judged[component] = _JudgedSet(reading, self.registry.trust_context, context, until)
+            terms = replace(context, last_known={})
+            self._judged[component] = _JudgedSet(reading, self.registry.trust_context, terms, until)
         (self._unsure.add if reading.unsure else self._unsure.discard)(component)
         leaf = leaf_target(context.targets)
         faulty = {each.target for each in reading.observations if is_faulty(each)}

@@ -23,7 +23,7 @@ from monitor.http.console.certificate import ClientVerdict
 from monitor.http.console.drawing import LifeBar, life_bar
 from monitor.http.console.now import WaitingHere, waiting_here
 from monitor.http.console.table import PageFacts, next_reload, verdict_of
-from monitor.http.published import EffectObject, PlanObject
+from monitor.http.planned import EffectObject, PlanObject
 from monitor.http.view import SubjectActs
 from monitor.inventory import installed_chain
 from monitor.state.target import TargetState

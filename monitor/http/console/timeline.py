@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 
 from config.immutable import immutable
@@ -128,23 +129,40 @@ def _one_end(those: Sequence[TablePlace]) -> CertificateEnd:
     return CertificateEnd(leaf.not_after or 0, leaf.title, leaf.sha256, names[:5], len(names))
 
 
-def timeline_page(config: Config, index: TableIndex, situations: Sequence[Situation], now: float) -> TimelinePage:
-    """Return the page at Unix time `now`."""
-    ends, weeks = ends_of(index, now)
+@immutable
+class ForeseenYear:
+    """What policies would do and tell in a year, if nothing changes but the time."""
+
+    steps: tuple[ForeseenStep, ...]
+    simulated: int
+    """The number of subjects that were simulated."""
+    subjects: int
+    """The number of all subjects with a certificate."""
+
+
+def foresee(config: Config, situations: Sequence[Situation], now: float) -> ForeseenYear:
+    """Return what would happen from Unix time `now` on."""
     dated = sorted(
         (each for each in situations if each.certificate is not None and each.certificate.not_after >= now),
         key=lambda each: (not each.is_component, each.certificate.not_after if each.certificate else 0, each.subject),
     )
     chosen = dated[:SIMULATED]
+    steps = timeline(chosen, config.policies, (now, now + DAYS * DAY), audience=Recipients(config))
+    return ForeseenYear(tuple(map(_step, islice(steps, FORESEEN))), len(chosen), len(dated))
+
+
+def timeline_page(config: Config, index: TableIndex, foreseen: ForeseenYear, now: float) -> TimelinePage:
+    """Return the page at Unix time `now`."""
+    ends, weeks = ends_of(index, now)
     return TimelinePage(
         ends=tuple(ends),
         total=weeks.total(),
         months=tuple(_months(now)),
         bars=tuple(_bars(weeks, now)),
-        windows=tuple(_windows(config, now))[:WINDOWS],
-        foreseen=tuple(_foreseen(config, chosen, now)),
-        simulated=len(chosen),
-        subjects=len(dated),
+        windows=tuple(islice(_windows(config, now), WINDOWS)),
+        foreseen=foreseen.steps,
+        simulated=foreseen.simulated,
+        subjects=foreseen.subjects,
     )
 
 
@@ -175,15 +193,6 @@ def _windows(config: Config, now: float) -> Iterator[OpenWindow]:
         for window in policy.windows:
             state = opening(window, now)
             yield OpenWindow(policy.name, window.cron, window.timezone, state.since, state.until)
-
-
-def _foreseen(config: Config, situations: Sequence[Situation], now: float) -> Iterator[ForeseenStep]:
-    span = (now, now + DAYS * DAY)
-    steps = timeline(situations, config.policies, span, audience=Recipients(config))
-    for number, each in enumerate(steps):
-        if number >= FORESEEN:
-            return
-        yield _step(each)
 
 
 def _step(each: Happening | ForeseenMessage) -> ForeseenStep:
@@ -225,6 +234,8 @@ def _escaped(text: str) -> str:
 
 def _folded(line: str) -> str:
     """Return a line in parts of at most 75 octets, none of which ends within a character."""
+    if line.isascii() and len(line) <= _LINE:
+        return line
     parts, part, size = [], "", 0
     for character in line:
         octets = len(character.encode(errors="replace"))
