@@ -50,10 +50,15 @@ class DeliveryWorkers:
             (self._doubtful.discard if receipt.outcome is SendOutcome.DELIVERED else self._doubtful.add)(url)
             return receipt
 
+    @property
+    def processes(self) -> int:
+        """How many processes there are for deliveries."""
+        return sum(worker.pid is not None for worker in self._all)
+
     def make_ready(self) -> None:
         """Have one worker load its modules meanwhile, where none has: something will soon be delivered."""
         idle = self._preparing is None or self._preparing.done()
-        if idle and not any(worker.pid for worker in self._all):
+        if idle and not self.processes:
             self._preparing = asyncio.get_running_loop().create_task(
                 self._send(lambda worker: worker.prepare(_STARTING))
             )
@@ -87,6 +92,10 @@ class DeliveryWorkers:
         self._tidying = asyncio.get_running_loop().call_later(_IDLE, self._tidy)
 
     async def _free(self) -> DeliveryWorker:
+        preparing = self._preparing
+        if preparing is not None and preparing is not asyncio.current_task():
+            # The one that loads its modules will be free before another would have loaded them.
+            await asyncio.wait([preparing])
         if self._all:
             try:
                 async with asyncio.timeout(_SOON):

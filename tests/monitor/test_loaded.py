@@ -20,6 +20,7 @@ FRAMEWORKS: Final = (
     "apprise",
     "apscheduler",
     "rich.console",
+    "jinja2",
 )
 LIBRARIES: Final = (
     *FRAMEWORKS,

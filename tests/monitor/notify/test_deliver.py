@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -14,9 +15,11 @@ from pathlib import Path
 import pytest
 
 import monitor.notify.worker
+import monitor.notify.workers
 from monitor.lab.process import free_address, wait_for
 from monitor.notify.deliver import Message, Receipt, SendOutcome, Tone
 from monitor.notify.worker import DeliveryWorker
+from monitor.notify.workers import DeliveryWorkers
 from tests.kit.receivers import MailServer, MessageReceiver, ReceiverManner
 
 PATIENCE = 60.0
@@ -55,6 +58,31 @@ def test_a_message_arrives_as_it_was_written(worker: DeliveryWorker, receiver: M
     assert worker.deliver(MESSAGE, receiver.url(), PATIENCE) == Receipt(SendOutcome.DELIVERED)
     (got,) = receiver.accepted
     assert (got.title, got.text, got.id) == (MESSAGE.title, MESSAGE.text, "0123456789abcdef")
+
+
+def test_there_is_no_process_before_there_is_something_to_say_nor_long_after(
+    receiver: MessageReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor.notify.workers, "_IDLE", 0.2)
+
+    async def life() -> None:
+        workers = DeliveryWorkers()
+        try:
+            assert workers.processes == 0
+            for _ in range(2):
+                workers.make_ready()
+            sent = await asyncio.gather(*(workers.deliver(MESSAGE, receiver.url(str(each))) for each in range(2)))
+            assert [each.outcome for each in sent] == [SendOutcome.DELIVERED] * 2
+            assert workers.processes in {1, 2}
+            async with asyncio.timeout(PATIENCE):
+                while workers.processes:  # noqa: ASYNC110 (nobody is told of it)
+                    await asyncio.sleep(0.05)
+            assert (await workers.deliver(MESSAGE, receiver.url())).outcome is SendOutcome.DELIVERED
+        finally:
+            workers.end()
+
+    asyncio.run(life())
+    assert len(receiver.accepted) == 3
 
 
 @pytest.mark.parametrize("form", ["text", "html"])
