@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -18,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.x509.oid import SignatureAlgorithmOID
 
+from config.immutable import immutable
 from probes.certificate import Certificate
 from probes.trust import Trust
 
@@ -49,7 +49,7 @@ class End(StrEnum):
     """At a certificate whose issuer, by name, is at hand but did not sign it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Path:
     """Certificates, each signed by the next one, and the kind of end."""
 

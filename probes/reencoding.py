@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Printable
 from probes.encoding import (
     CONTEXT_0,
@@ -68,7 +68,7 @@ _UNKNOWN_KEY: Final = bytes.fromhex("3009300406028837030100")
 _DEEPEST: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reencoded:
     """A certificate in strict DER."""
 
@@ -291,7 +291,7 @@ def _time_in_utc(time: Element) -> bytes | None:
     return encoded(_GENERALIZED, f"{at.year:04}{at:%m%d%H%M%S}Z".encode())
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Extension:
     """One extension of a certificate."""
 

@@ -6,7 +6,6 @@ import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -15,14 +14,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 
-from config.text import Printable, listed, printable, sentence
+from config.immutable import immutable
+from config.text import Printable, harmless, listed, printable, sentence
 from probes.certificate import Certificate, NameKind, certificate
 from probes.trust import Trust
 
 WEBPKI_MAX_DEPTH: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Accepted:
     """The verifier found a path."""
 
@@ -30,7 +30,7 @@ class Accepted:
     """Leaf first, anchor last."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RefusedChain:
     """The verifier found no path that it accepts."""
 
@@ -79,12 +79,25 @@ def verify_webpki(leaf: Certificate, intermediates: Sequence[Certificate], trust
 def _in_words(said: str) -> Printable:
     """Return the library's reason to refuse, without its texts for its own developers."""
     reason = _PREFIXES.sub("", said.partition(" (encountered processing")[0])
+    if (extension := _OF_EXTENSION.fullmatch(reason)) is not None and extension[2] in _ILLS:
+        name = x509.ObjectIdentifier(extension[1])._name
+        called = harmless(extension[1] if name == "Unknown OID" else name)
+        return sentence("a certificate of the path, or its anchor, {} {}", _ILLS[extension[2]], called)
+    if reason == _NO_PATH:
+        return Printable("it finds no path to an anchor that it accepts")
     if _FOR_DEVELOPERS.search(reason):
         return Printable("for a reason that it does not put into words")
     return printable(reason)
 
 
 _PREFIXES: Final = re.compile(r"\A(validation failed: |candidates exhausted: )*")
+_OF_EXTENSION: Final = re.compile(r"invalid extension: ([0-9.]+): (.*)")
+_ILLS: Final = {
+    "Certificate is missing required extension": Printable("lacks the extension"),
+    "Certificate contains prohibited extension": Printable("must not have the extension"),
+    "Certificate extension has incorrect criticality": Printable("has with the wrong criticality the extension"),
+}
+_NO_PATH: Final = "all candidates exhausted with no interior errors"
 _FOR_DEVELOPERS: Final = re.compile(r"[{}<>]|::|\w\(|\A\s*\Z")
 
 

@@ -6,9 +6,9 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from config.immutable import immutable
 from config.load import load
 from config.model import Config, Endpoint, FileTarget
 from config.text import Printable, harmless, listed, printable, sentence
@@ -37,7 +37,7 @@ REFUSED: Final = 2
 UNKNOWN: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class WhyQuery:
     """Which client is asked about which target."""
 
@@ -50,7 +50,7 @@ class WhyQuery:
     as_json: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Asked:
     """A chain, and who judges it by which name."""
 
@@ -191,7 +191,7 @@ def _document(asked: _Asked, judgement: Judgement) -> dict[str, Any]:
         "trust_store": asked.view.trust.name,
         "verifier": str(asked.view.client.verifier),
         "is_run": family.is_run,
-        "accepts": judgement.accepted,
+        "accepted": judgement.accepted,
         "paths": [
             {
                 "accepted": judgement.accepted and attempt is judgement.attempts[-1],

@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from actions.ending import Cause, Ground, Outcome
 from actions.journal import Event
@@ -47,17 +47,12 @@ from monitor.http.answers import (
 )
 from monitor.http.inventory import InventoryAnswer
 from monitor.http.notifications import AlertAnswer, Notification, NotificationsAnswer, SilenceAnswer
+from monitor.http.planned import EffectObject, PlanObject, Published
 from monitor.http.rotation import RotationAnswer
 from monitor.notify.deliver import SendOutcome
 from monitor.notify.explanation import Explanation
 from probes.listening import ProcessPlace
 from probes.verify.rules import Rule
-
-
-class Published(Answer):
-    """Part of a document, which has nothing else."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, extra="forbid")
 
 
 class PublishedDocument(Published):
@@ -138,77 +133,6 @@ class CheckDocument(PublishedDocument):
     at: datetime
     targets: Sequence[CheckedTarget]
     passed_over: Sequence[PassedOver]
-
-
-class FileStateObject(Published):
-    """A file as it is or shall be."""
-
-    sha256: str
-    """Empty where it may be a key and the daemon asks."""
-    mode: int
-    owner: int
-    group: int
-
-
-class ChangeObject(Published):
-    """A file of a plan."""
-
-    component: str
-    path: str
-    given: str
-    """As it is configured, where symbolic links lead elsewhere."""
-    before: FileStateObject | None
-    after: FileStateObject | None
-    """None where the file is removed."""
-    in_place: bool
-    """Written over rather than renamed onto."""
-    says: str
-    """Identifies the content of a keystore: its bytes are others in each plan."""
-    changes: bool
-
-
-class PlanCertificates(Published):
-    """The server's certificate of a component, before and after."""
-
-    component: str
-    before: CertificateAnswer | None
-    after: CertificateAnswer | None
-
-
-class PlanCommand(Published):
-    """A command that a plan runs."""
-
-    component: str
-    command: Sequence[str]
-
-
-class PlanObject(Published):
-    """A plan."""
-
-    hash: str
-    candidate: str
-    kind: Kind
-    components: Sequence[str]
-    group: str | None
-    """The group that is changed; none where components are that make no group."""
-    changes: Sequence[ChangeObject]
-    certificates: Sequence[PlanCertificates]
-    commands: Sequence[PlanCommand]
-    expected_losses: Sequence[str]
-
-
-class EffectObject(Published):
-    """A client's verdicts on the chain of a plan, and on the chain that is served now."""
-
-    client: str
-    target: str
-    accepts: bool | None
-    why: str
-    accepted_before: bool | None
-    unvalidated: bool
-    """It connects without validation."""
-    unvalidated_before: bool
-    lost: bool
 
 
 class PlanObjection(ObjectionAnswer):
@@ -577,7 +501,7 @@ class WhyDocument(PublishedDocument):
     verifier: VerifierName
     is_run: bool
     """Tests hold the rules to the real program; else they are modelled alone."""
-    accepts: bool
+    accepted: bool
     paths: Sequence[TriedPathObject]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
 from config.catalogue import CATALOGUE, NAMED_CURE
 from config.expected import DefaultCertificate
+from config.immutable import immutable
 from config.model import Client, Endpoint
 from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, Sending, Severity, VerifierName
@@ -31,7 +32,7 @@ from probes.verify.rules import Rule
 _NONE: Final = Printable("")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class View:
     """The terms by which one client judges a chain."""
 
@@ -50,7 +51,7 @@ class View:
         return self.disabled or Printable("the configuration says `validates: false`")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Circumstances:
     """What a site says of a server: it changes the words and the severity of findings, and no client's verdict."""
 
@@ -63,7 +64,7 @@ class Circumstances:
 NO_CIRCUMSTANCES: Final = Circumstances()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ChainVerdict:
     """The verdict of a verifier on a chain, names aside, with the causes."""
 

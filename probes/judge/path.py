@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from cryptography import x509
 
+from config.immutable import immutable
 from config.model import Client
 from config.text import Printable, harmless, sentence
 from config.vocabulary import Code
@@ -60,7 +60,7 @@ def told(  # noqa: PLR0917 (each is a fact of the finding)
     return tuple(_Scene(path.certificates, path.end, trust, client, now, subject_of, elsewhere).told(objection))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Scene:
     """A path, and for whom it is judged."""
 
@@ -158,7 +158,7 @@ class _Scene:
                 return sentence("{} refuses {}: {}", who, title, detail)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _PathEnd:
     """The end of a path, for the findings about it."""
 

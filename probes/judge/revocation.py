@@ -9,6 +9,7 @@ from typing import Final
 
 from cryptography import x509
 
+from config.immutable import immutable
 from config.model import DAY, Client
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code, RevocationCheck, RevocationState, Severity
@@ -29,7 +30,7 @@ NEAR_DAYS: Final = 2
 """At most."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SeenPath:
     """The path that a client builds from a presented chain, each certificate signed by the next one."""
 

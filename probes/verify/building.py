@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from config.immutable import immutable
 from probes.certificate import Certificate
 from probes.chain import End, made_signature
 from probes.trust import Trust
@@ -19,7 +20,7 @@ MOST_SIGNATURES: Final = 128
 """Signatures that are verified at most (Go: 100; webpki of Rust: 100)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TriedPath:
     """Certificates, leaf first, each the issuer of the one before, and how they end."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from config.immutable import immutable
 from probes.certificate import Certificate
 from probes.chain import End
 from probes.trust import Trust
@@ -18,7 +18,7 @@ MOST_ASTRAY: Final = 8
 """Paths that lead to no anchor and are judged all the same, to say why."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Attempt:
     """A path that was tried, and why it was refused."""
 
@@ -26,7 +26,7 @@ class Attempt:
     objections: tuple[Objection, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Judgement:
     """The verdict of a family on a chain."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
+
+from config.immutable import immutable
 
 
 class Search(StrEnum):
@@ -90,7 +92,7 @@ class Wildcards(StrEnum):
     """Also in other labels, and several."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NameRules:
     """How a family compares the names of a certificate with that of the server (RFC 9525)."""
 
@@ -114,7 +116,7 @@ class NameRules:
     """It asks for no name whose labels have other than letters, digits and inner hyphens."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ConstraintRules:
     """How a family applies name constraints (RFC 5280, 4.2.1.10)."""
 
@@ -141,7 +143,7 @@ class ConstraintRules:
     """An empty constraint on DNS names is one on all; else the path is refused for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AlgorithmRules:
     """The keys and signatures that a family takes."""
 
@@ -164,7 +166,7 @@ class AlgorithmRules:
     """The keys of anchors count, too."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Family:
     """Clients that judge alike: the rules in which they differ from others."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
+from config.immutable import immutable
 from config.vocabulary import KeyKind
 from probes.algorithm import ALGORITHMS, POST_QUANTUM, STRENGTHS
 from probes.certificate import Certificate
@@ -109,7 +109,7 @@ def sources_of(rule: Rule, family: Family) -> tuple[str, ...]:
     return (_SOURCES[rule],) if own is None else (_SOURCES[rule], own)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Objection:
     """A rule that a certificate of a path breaks."""
 

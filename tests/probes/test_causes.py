@@ -34,7 +34,7 @@ STRANGER: Final = Authority.root("Stranger")
 REKEYED: Final = Authority.root("Root", key=new_key(KeyType.P256))
 BOTH: Final = pytest.mark.parametrize("verifier", [VerifierName.OPENSSL, VerifierName.WEBPKI])
 
-_FOR_DEVELOPERS: Final = re.compile(r"[{}]|::|PhantomData|ParseError")
+_FOR_DEVELOPERS: Final = re.compile(r"[{}]|::|PhantomData|ParseError|candidates exhausted|invalid extension: ")
 
 
 def value(each: Issued | bytes) -> Certificate:
@@ -281,6 +281,17 @@ def test_a_signature_that_nobody_knows_is_named_by_its_identifier(verifier: Veri
     )
     found = judge((unknown.der, ISSUING), trust(ROOT), verifier).causes
     assert any("1.2.840.10045.4.3.127, an algorithm that most clients do not know" in each.detail for each in found)
+
+
+@BOTH
+def test_a_root_without_a_key_usage_is_named_with_the_rule_in_no_words_of_a_library(verifier: VerifierName) -> None:
+    root = Authority.root("Old root", key_usage=None)
+    verdict = judge((root.issue(NAME),), trust(root), verifier)
+    assert verdict.accepted is (verifier is VerifierName.OPENSSL)
+    (found,) = verdict.causes
+    assert found.detail == (
+        "a verifier of the web PKI refuses it: CN=Old root breaks RFC 5280 4.2.1.3: a CA must have a key usage"
+    )
 
 
 RULES: Final[dict[str, Knobs]] = {

@@ -25,6 +25,7 @@ from probes.judge.client import View
 from probes.observation import EndpointObservation, FileObservation, Presented
 from probes.tls.drive import look
 from probes.trust import Trust
+from tests.kit.examples import examples
 from tests.kit.start import StartServer
 
 NOW = float(int(time.time()))
@@ -93,7 +94,7 @@ def test_a_file_and_a_socket_get_the_same_verdict(chain: str, verifier: Verifier
     assert in_file(CHAINS[chain], seen) == over_a_socket(CHAINS[chain], seen)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     chain=st.lists(st.sampled_from([LEAF, LOWER.issue(NAME), LOWER, ISSUING, ROOT, STRANGER]), min_size=1, max_size=5),
     verifier=st.sampled_from(VerifierName),

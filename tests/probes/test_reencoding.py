@@ -34,6 +34,7 @@ from probes.tls.handshake import Handshake
 from probes.trust import Trust
 from tests.kit.authority import ISSUING, NAME, ROOT
 from tests.kit.drivers import DRIVERS
+from tests.kit.examples import examples
 from tests.kit.odd_certificates import (
     DEFAULT_RULE,
     NO_TIME_RULE,
@@ -199,7 +200,7 @@ def test_one_extension_that_cannot_be_decoded_hides_no_other() -> None:
     assert signed(certificate(ISSUING.der()), held)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.sampled_from(sorted(ODDITIES)), st.data())
 def test_no_damage_to_it_raises_anything_but_value_error(name: str, data: st.DataObject) -> None:
     der = bytearray(ODD[name].der())
