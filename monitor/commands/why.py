@@ -191,7 +191,8 @@ def _document(asked: _Asked, judgement: Judgement) -> dict[str, Any]:
         "trust_store": asked.view.trust.name,
         "verifier": str(asked.view.client.verifier),
         "is_run": family.is_run,
-        "accepted": judgement.accepted,
+        "accepts": judgement.accepted,
+        "why": next((detail for _, detail in asked.words(judgement.best)), ""),
         "paths": [
             {
                 "accepted": judgement.accepted and attempt is judgement.attempts[-1],

@@ -501,7 +501,9 @@ class WhyDocument(PublishedDocument):
     verifier: VerifierName
     is_run: bool
     """Tests hold the rules to the real program; else they are modelled alone."""
-    accepted: bool
+    accepts: bool
+    why: str
+    """The first objection to the best path; empty where it accepts."""
     paths: Sequence[TriedPathObject]
 
 

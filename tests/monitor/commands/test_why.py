@@ -45,7 +45,7 @@ def test_each_client_has_its_own_reason(configuration: Path, tmp_path: Path) -> 
     site.write_bytes(bundle((ISSUING.issue(subject=NAME), ISSUING)))
     assert why("openssl", str(site), configuration)[0] == 0
     code, document = why("go", str(site), configuration)
-    assert (code, document["accepted"]) == (2, False)
+    assert (code, document["accepts"]) == (2, False)
     (path,) = document["paths"]
     assert [each["place"] for each in path["certificates"]] == ["presented", "presented", "in the store corporate"]
     (objection,) = path["objections"]
