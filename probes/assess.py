@@ -123,7 +123,7 @@ def is_worth_watching(observation: FileObservation, context: FileContext) -> boo
     found = observation.certificates or observation.lists or context.last_known
     if context.target.role is not FileRole.FOUND or found:
         return True
-    if observation.content is FileContent.KEY and any(judge_exposure(observation.mode, Printable("it"), 0)):
+    if observation.content is FileContent.KEY and any(_judge_key(observation)):
         return True
     if observation.failure is None or is_denied(observation, context):
         return False
@@ -199,7 +199,7 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
     findings += judge_lists(observation.lists, now, found=target.role is FileRole.FOUND)
     times += list_boundaries(observation.lists)
     if _holds_open_key(observation, target.role):
-        findings += judge_exposure(observation.mode, Printable("the file"), observation.owner)
+        findings += _judge_key(observation)
     held = (certificate for entry in trusted for certificate in entry.certificates)
     times += boundaries(dict.fromkeys((*certificates, *held)), target.thresholds)
     return _assessment(findings, (), expiry, times, now)
@@ -212,6 +212,10 @@ def _judge_sharing(
     own = servers_leaf(observation.content, certificates) if sharing else None
     if own is not None:
         yield from judge_shared_files(own, sharing, now)
+
+
+def _judge_key(observation: FileObservation) -> Iterator[Finding]:
+    return judge_exposure(observation.mode, Printable("the file"), observation.owner, observation.directory_owner)
 
 
 def _holds_open_key(observation: FileObservation, role: FileRole) -> bool:

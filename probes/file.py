@@ -108,9 +108,11 @@ def look_at_file(
         most_certificates=most_certificates,
     )
     has_key = bool(seen.keys) or seen.content is FileContent.KEY
-    if target.role is FileRole.FOUND and has_key and mode & _OF_OTHERS and _is_sheltered(target.path):
-        return replace(seen, mode=mode & ~_OF_OTHERS)
-    return seen
+    if target.role is not FileRole.FOUND or not has_key:
+        return seen
+    if mode & _OF_OTHERS and _is_sheltered(target.path):
+        mode &= ~_OF_OTHERS
+    return replace(seen, mode=mode, directory_owner=_directory_owner(target.path))
 
 
 def look_into(
@@ -256,6 +258,13 @@ def _asks_for_password(container: Container) -> bool:
 def _faulty(container: Container, reason: UnreadableReason, detail: str) -> Container:
     """Return the container with this fault in place of all others; what could be read is kept."""
     return replace(container, blocks=replace(container.blocks, faults=(EncodingFault(reason, detail),)))
+
+
+def _directory_owner(path: str) -> int | None:
+    try:
+        return os.stat(os.path.dirname(os.path.realpath(path))).st_uid
+    except OSError:
+        return None
 
 
 def _is_sheltered(path: str) -> bool:

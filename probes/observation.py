@@ -69,6 +69,8 @@ class FileObservation:
     """Whether it names the chain, where it is a configuration file that could be read."""
     lists: tuple[RevocationList, ...] = ()
     """The certificate revocation lists in it, in file order."""
+    directory_owner: int | None = None
+    """Of the directory of a key that a pattern found."""
 
 
 @immutable

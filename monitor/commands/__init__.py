@@ -150,7 +150,7 @@ def check(
         bool,
         typer.Option(
             "--supported",
-            help="Ask each endpoint for every version, cipher and group that it takes: about a hundred connections.",
+            help="Ask each address for every version, cipher and group that it takes: about a hundred connections.",
         ),
     ] = False,
     as_json: Json = False,

@@ -45,7 +45,7 @@ from probes.judge.client import View
 from probes.judge.key import judge_match
 from probes.judge.source import UNREACHABLE_AFTER
 from probes.judge.time import moment
-from probes.judge.tls import cipher_fault
+from probes.judge.tls import cipher_fault, judge_supported
 from probes.keystore import Keystore
 from probes.observation import EndpointObservation
 from probes.ocsp import OCSPAnswer, OCSPFault, staple_of
@@ -297,8 +297,9 @@ async def _look_at_endpoints(task: _Task, view: View) -> list[Checked]:
             observation: EndpointObservation = await look(endpoint, now)
             supported = await _supported(endpoint, observation, now) if task.supported else None
         # There is no second look that could be awaited.
-        context = EndpointContext(endpoint, (view,), failures_in_a_row=UNREACHABLE_AFTER, supported=supported)
+        context = EndpointContext(endpoint, (view,), failures_in_a_row=UNREACHABLE_AFTER)
         findings = [*assess_endpoint(observation, context, now).findings, *(key.exposed if key else ())]
+        findings += [found for each in supported or () for found in judge_supported(each, endpoint.tls)]
         chain = observation.presented[0].chain if observation.presented else ()
         if key is not None and chain:
             findings += judge_match(chain[0], key.public, harmless(key.where))
@@ -317,11 +318,12 @@ async def _look_at_endpoints(task: _Task, view: View) -> list[Checked]:
     return list(await asyncio.gather(*map(one, endpoints)))
 
 
-async def _supported(endpoint: Endpoint, observation: EndpointObservation, now: float) -> Supported | None:
-    """Return what the first address that answered takes; None where none did."""
+async def _supported(endpoint: Endpoint, observation: EndpointObservation, now: float) -> tuple[Supported, ...]:
+    """Return what each address takes that answered, asked one after the other."""
     from probes.tls.inquire import inquire  # noqa: PLC0415 (only this option needs it)
 
-    return await inquire(endpoint, observation.presented[0].address, now) if observation.presented else None
+    addresses = dict.fromkeys(each.address for each in observation.presented)
+    return tuple([await inquire(endpoint, each, now) for each in addresses])
 
 
 def _unsearched(directory: Directory) -> Iterator[Checked]:
@@ -339,8 +341,8 @@ def _show(
 ) -> None:
     for each in checked:
         screen.target(harmless(each.target), each.verdict, each.findings, _notes(each, task.anchors))
-        if each.supported is not None:
-            _show_supported(screen, each.supported, each.tls)
+        for supported in each.supported or ():
+            _show_supported(screen, supported, each.tls)
         shown = list(_certificates(each))
         for position, (certificate, alias) in enumerate(shown[:_BUNDLE]):
             issuer = issuing_key(certificate, (*each.chain, *task.anchors))

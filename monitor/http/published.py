@@ -116,8 +116,8 @@ class CheckedTarget(Published):
     keystore: KeystoreAnswer | None
     revocation_lists: Sequence[CheckedRevocationList]
     key: CheckedKey | None
-    supported: SupportedAnswer | None
-    """Null where it was not asked (`--supported`)."""
+    supported: Sequence[SupportedAnswer] | None
+    """Of each address; null where they were not asked (`--supported`)."""
 
 
 class PassedOver(Published):

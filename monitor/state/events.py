@@ -10,6 +10,7 @@ from config.vocabulary import TargetKind
 from probes.certificate import Certificate
 from probes.finding import Finding
 from probes.observation import FileIdentity
+from probes.tls.support import Supported
 
 
 @immutable
@@ -72,6 +73,16 @@ class FileJudged:
     identity: FileIdentity | None
     verdict: KeptVerdict | None
     """None where it is to be judged again."""
+
+
+@immutable
+class SupportedChanged:
+    """An endpoint was asked for everything that it takes, with the same result or another."""
+
+    target: str
+    at: float
+    supported: Supported | None
+    """None where nobody asks any more."""
 
 
 @immutable
@@ -164,6 +175,7 @@ StateEvent = (
     TargetAdded
     | TargetRemoved
     | PresentedChanged
+    | SupportedChanged
     | FindingRaised
     | FindingChanged
     | FindingCleared

@@ -81,7 +81,7 @@ class TargetState:
     keystore: Keystore[Certificate] | None = None
     """Of a file that is one: its entries at the last look that could read them, in this run."""
     supported: Supported | None = None
-    """Of an endpoint: everything that it takes, where it was asked for that in this run."""
+    """Of an endpoint: everything that it takes, where it was asked for that."""
     lists: tuple[RevocationList, ...] = ()
     """Of a file: the revocation lists that it held at the last look that could read it, in this run."""
     labels: Labels = ()
