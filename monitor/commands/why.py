@@ -192,6 +192,7 @@ def _document(asked: _Asked, judgement: Judgement) -> dict[str, Any]:
         "verifier": str(asked.view.client.verifier),
         "is_run": family.is_run,
         "accepts": judgement.accepted,
+        "why": next((detail for _, detail in asked.words(judgement.best)), ""),
         "paths": [
             {
                 "accepted": judgement.accepted and attempt is judgement.attempts[-1],

@@ -502,6 +502,8 @@ class WhyDocument(PublishedDocument):
     is_run: bool
     """Tests hold the rules to the real program; else they are modelled alone."""
     accepts: bool
+    why: str
+    """The first objection to the best path; empty where it accepts."""
     paths: Sequence[TriedPathObject]
 
 

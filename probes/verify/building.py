@@ -57,12 +57,12 @@ class _Web:
 
     def anchors_named(self, certificate: Certificate) -> Iterator[Certificate]:
         """Yield the anchors that may have issued a certificate."""
-        named = self.anchors.get(self.name(certificate.outline().issuer), ())
+        named = self.anchors.get(self.name(facts_of(certificate).outline.issuer), ())
         return (each for each in named if self.issued_by(each, certificate))
 
     def presented_named(self, certificate: Certificate) -> Iterator[Certificate]:
         """Yield the presented certificates that may have issued a certificate."""
-        named = self.pool.get(self.name(certificate.outline().issuer), ())
+        named = self.pool.get(self.name(facts_of(certificate).outline.issuer), ())
         return (each for each in named if self.issued_by(each, certificate))
 
 
@@ -96,7 +96,7 @@ def is_identified(issuer: Certificate, subject: Certificate, family: Family) -> 
         if own.issuer_serial is not None and own.issuer_serial != theirs.serial:
             return False
         directories = [each for each in own.issuer_names or () if hasattr(each.value, "public_bytes")]
-        if directories and folded(directories[0].value.public_bytes()) != folded(issuer.outline().issuer):
+        if directories and folded(directories[0].value.public_bytes()) != folded(facts_of(issuer).outline.issuer):
             return False
     return True
 
@@ -106,7 +106,7 @@ def tried_paths(presented: Sequence[Certificate], trust: Trust, family: Family, 
     pool: dict[bytes, list[Certificate]] = {}
     web = _Web(presented, trust, family, now, pool, _anchors_by_name(trust, family.comparison))
     for each in dict.fromkeys(presented[1:]):
-        pool.setdefault(web.name(each.outline().subject), []).append(each)
+        pool.setdefault(web.name(facts_of(each).outline.subject), []).append(each)
     match family.search:
         case Search.ONE_TRUSTED_FIRST:
             found = _one_trusted_first(web)
@@ -128,7 +128,7 @@ def _anchors_by_name(trust: Trust, comparison: Comparison) -> Mapping[bytes, Seq
         return trust.by_subject
     found: dict[bytes, list[Certificate]] = {}
     for each in trust.anchors:
-        found.setdefault(compared(each.outline().subject, comparison), []).append(each)
+        found.setdefault(compared(facts_of(each).outline.subject, comparison), []).append(each)
     return found
 
 
@@ -194,28 +194,26 @@ def _one_as_sorted(web: _Web) -> Iterator[TriedPath]:
         if issuer is None:
             break
         path.append(issuer)
+    chained = len(path)
     if len(path) > 1 and _is_self_issued_by_itself(path[-1], web.family):
         path.pop()
-    last = path[-1].outline()
+    last = facts_of(path[-1]).outline
     tried = 0
-    for name in dict.fromkeys((last.issuer, last.subject)):
-        by_issuer = name == last.issuer
-        for each in _onto_trusted(path, web.trust.by_subject.get(name, ()), web, by_issuer=by_issuer):
+    # By its subject, the last presented certificate is looked up, be it of the path or not.
+    names = (last.issuer, *((last.subject,) if chained == len(web.presented) else ()))
+    for name in dict.fromkeys(names):
+        for each in _onto_trusted(path, web.trust.by_subject.get(name, ()), web):
             tried += 1
             yield each
     if not tried:
         yield TriedPath(tuple(path), _end_of(path[-1], web.trust.by_subject.get(last.issuer, ())))
 
 
-def _onto_trusted(
-    path: Sequence[Certificate], anchors: Sequence[Certificate], web: _Web, *, by_issuer: bool
-) -> Iterator[TriedPath]:
+def _onto_trusted(path: Sequence[Certificate], anchors: Sequence[Certificate], web: _Web) -> Iterator[TriedPath]:
     """Yield the paths onto some anchors, cut where one of these, or its key under its name, is presented."""
     for index, each in enumerate(path):
         for anchor in anchors:
-            # A trusted leaf is found under its own name where it is alone.
-            found = by_issuer or len(web.presented) == 1
-            if (index and _stands_for(anchor, each)) or (not index and found and anchor == each):
+            if _stands_for(anchor, each) if index else anchor == each:
                 yield TriedPath((*path[:index], anchor), End.ANCHOR, pinned=not index)
                 return
     for anchor in anchors:
@@ -233,11 +231,11 @@ def _as_presented(web: _Web) -> Iterator[TriedPath]:
     """Yield the paths of Java: `engineValidate` of sun.security.validator.PKIXValidator."""
     path: list[Certificate] = []
     for each in web.presented:
-        name = web.name(each.outline().subject)
-        if path and name != web.name(path[-1].outline().issuer):
+        name = web.name(facts_of(each).outline.subject)
+        if path and name != web.name(facts_of(path[-1]).outline.issuer):
             yield from _from_leaf(web)
             return
-        same = (anchor.outline().public_key == each.outline().public_key for anchor in web.anchors.get(name, ()))
+        same = (_key_of(anchor) == _key_of(each) for anchor in web.anchors.get(name, ()))
         if not path and web.trust.holds(each):
             yield TriedPath((each,), End.ANCHOR, pinned=True)
             return
@@ -305,4 +303,8 @@ def _every(path: tuple[Certificate, ...], web: _Web) -> Iterator[TriedPath]:
 
 def _stands_for(one: Certificate, other: Certificate) -> bool:
     """Whether two certificates have the same name and key, so that a path needs no more than one of them."""
-    return (one.outline().subject, one.outline().public_key) == (other.outline().subject, other.outline().public_key)
+    return facts_of(one).outline.subject == facts_of(other).outline.subject and _key_of(one) == _key_of(other)
+
+
+def _key_of(certificate: Certificate) -> bytes:
+    return facts_of(certificate).outline.public_key

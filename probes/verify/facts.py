@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 
 from config.vocabulary import KeyKind
 from probes.certificate import Certificate
-from probes.encoding import DERError, elements, first_element, object_identifier
+from probes.encoding import DERError, Outline, elements, first_element, object_identifier
 
 Value = TypeVar("Value", bound=x509.ExtensionType)
 
@@ -34,6 +34,7 @@ USAGES: Final = (
 class Facts:
     """What a certificate says, as far as verifiers ask."""
 
+    outline: Outline
     version: int
     serial: int
     has_constraints: bool
@@ -91,6 +92,7 @@ def facts_of(certificate: Certificate) -> Facts:
     policies = get(x509.CertificatePolicies)
     policy_limits, inhibit = get(x509.PolicyConstraints), get(x509.InhibitAnyPolicy)
     return Facts(
+        outline=outline,
         version=certificate.version,
         serial=_serial(certificate),
         has_constraints=basic is not None,

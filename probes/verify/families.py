@@ -191,7 +191,7 @@ JAVA: Final = Family(
         labels_below_wildcard=1,
         std3_alone=True,
     ),
-    constraints=ConstraintRules(of_anchors=False, common_name=CommonName.WITHOUT_NAMES, empty_dns=False),
+    constraints=ConstraintRules(of_anchors=False, common_name=CommonName.WITHOUT_SERVER_NAMES, empty_dns=False),
     algorithms=AlgorithmRules(least_rsa=1024, hashes=frozenset({"sha1", *_SHA2}), curves=_NIST),
     sources=MappingProxyType(
         {
@@ -223,7 +223,7 @@ GNUTLS: Final = Family(
     leaf_usages=frozenset({"digital_signature"}),
     must_staple=True,
     names=NameRules(
-        common_name=CommonName.WITHOUT_SERVER_NAMES,
+        common_name=CommonName.WITHOUT_PLACES,
         one_common_name=True,
         address_in_dns_name=True,
         wildcards=Wildcards.BEGIN_OF_LABEL,

@@ -55,8 +55,8 @@ class CommonName(StrEnum):
     """Where no alternative name is a DNS name."""
     WITHOUT_SERVER_NAMES = "without_server_names"
     """Where none is a DNS name or an address."""
-    WITHOUT_NAMES = "without_names"
-    """Where there are no alternative names."""
+    WITHOUT_PLACES = "without_places"
+    """Where none is a DNS name, an address or a URI."""
 
 
 class Comparison(StrEnum):

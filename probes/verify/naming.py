@@ -45,8 +45,9 @@ def counts_common_name(facts: Facts, when: CommonName) -> bool:
             return not any(isinstance(each, x509.DNSName) for each in names)
         case CommonName.WITHOUT_SERVER_NAMES:
             return not any(isinstance(each, x509.DNSName | x509.IPAddress) for each in names)
-        case CommonName.WITHOUT_NAMES:
-            return facts.names is None
+        case CommonName.WITHOUT_PLACES:
+            places = x509.DNSName | x509.IPAddress | x509.UniformResourceIdentifier
+            return not any(isinstance(each, places) for each in names)
 
 
 def _common_names(facts: Facts, rules: NameRules) -> Iterator[str]:

@@ -288,7 +288,7 @@ def _of_leaf(facts: Facts, family: Family) -> Iterator[Objection]:
         yield Objection(Rule.LEAF_IS_CA, 0)
     if family.leaf_usages is not None and facts.usage is not None and not facts.usage & family.leaf_usages:
         yield Objection(Rule.KEY_USAGE, 0)
-    if family.strict and not facts.has_constraints and facts.usage is not None and "key_cert_sign" in facts.usage:
+    if family.strict and not facts.has_constraints and (_signs(facts) or _is_root_of_version_1(facts)):
         yield Objection(Rule.PROFILE, 0, "only a CA may have the key usage to sign certificates")
     yield from _of_purposes(facts, family.purposes, 0)
 
@@ -318,6 +318,10 @@ def _of_profile(facts: Facts, index: int, *, is_last: bool) -> Iterator[Objectio
     for text, breaks in _PROFILE:
         if breaks(facts, is_last):
             yield Objection(Rule.PROFILE, index, text)
+
+
+def _is_root_of_version_1(facts: Facts) -> bool:
+    return facts.version == 1 and facts.self_issued
 
 
 def _signs(facts: Facts) -> bool:

@@ -352,7 +352,7 @@ def test_a_file_is_judged_as_a_chain_where_a_ca_file_is_given(run: Run, lab: dic
         (["--at", "yesterday", "{ok.pem}"], "yesterday"),
         (["--ca-file", "/no/such/ca.pem", "{ok.pem}"], "/no/such/ca.pem"),
         (["--ca-file", "{text}", "{ok.pem}"], "text"),
-        (["--verifier", "gnutls", "{ok.pem}"], "gnutls"),
+        (["--verifier", "nss", "{ok.pem}"], "nss"),
         (["--timeout", "0", "{ok.pem}"], "--timeout"),
         (["--proxy", "ftp://proxy:1", "host:443"], "--proxy ftp://proxy:1"),
         (["--proxy", "http://proxy", "host:443"], "http://HOST:PORT"),
