@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-all capabilities lint format dashboards docs pages bench bench-full scene test-machine test-machine-smoke clean
+.PHONY: help setup servers browser demo test test-all capabilities lint format dashboards docs pages bench bench-full scene test-machine test-machine-smoke clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,13 +20,16 @@ setup: .venv/.ready ## make the virtual environment in .venv with everything in 
 servers:
 	@./tests/kit/install servers
 
+browser:
+	@./tests/kit/install browser
+
 demo: setup servers ## build a small appliance on loopback and watch it
 	$(BIN)/certvigil demo
 
-test: setup servers ## run the tests, in parallel; SLOW=SEED adds a tenth of the slow ones
+test: setup servers $(if $(SLOW),browser) ## run the tests, in parallel; SLOW=SEED adds a tenth of the slow ones
 	$(BIN)/pytest $(if $(SLOW),--slow-tenth '$(SLOW)')
 
-test-all: setup servers ## run every test, the slow ones too
+test-all: setup servers browser ## run every test, the slow ones too
 	$(BIN)/pytest --all
 
 capabilities: setup servers ## run the tests of each capability on an appliance, and print the table
@@ -59,8 +62,10 @@ pages: setup ## write the generated pages of the documentation
 bench: setup servers ## measure; one JSON line for each number
 	$(BIN)/python -m tests.bench
 
-bench-full: setup servers ## play rounds of kills, foreign writers and interrupted recoveries; ROUNDS=70 fewer
+bench-full: setup servers ## soak for 15 minutes; play rounds of kills, foreign writers, recoveries; ROUNDS=70 fewer; judge 5,000 chains
+	$(BIN)/python -m tests.bench.soak
 	$(BIN)/python -m tests.bench.unsafe $(if $(ROUNDS),--rounds $(ROUNDS))
+	$(BIN)/python -m tests.bench.verdicts
 
 scene: setup servers ## live for ten minutes on a host of many services, and print what was said when (root)
 	@./tests/kit/install scene

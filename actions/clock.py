@@ -7,6 +7,7 @@ from typing import Final
 
 from actions.journal import Record
 from actions.world import World
+from probes.judge.time import moment
 
 JUMP: Final = 60.0
 """Seconds by which the wall clock may differ from the monotonic clock: more than any daemon slews at once."""
@@ -39,7 +40,8 @@ class ClockWatch:
         if self._jumped_at is not None and self._world.monotonic() - self._jumped_at < DISTRUST:
             return f"the clock has jumped by {self._by:+.0f} s within the last {DISTRUST / 60:.0f} minutes"
         if last > self._world.now() + JUMP:
-            return f"the clock stands {last - self._world.now():.0f} s before an entry of the journal"
+            # No difference of times: it would be another one with each second.
+            return f"the clock stands before an entry of the journal, of {moment(last)}"
         if required and self._world.synchronised() is False:
             return "the kernel does not count the clock as synchronised"
         return None

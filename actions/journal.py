@@ -15,15 +15,19 @@ import secrets
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from actions.world import Metadata, World, remove, write_all, write_new
+from config.immutable import immutable
 
 _RESERVE: Final = 64 * 1024
 _CHECK: Final = b',"crc32":"%08x"}'
 _CHECK_LENGTH: Final = len(_CHECK % 0)
+_REMEMBERED: Final = 512
+"""Lines of which the records are remembered: a process opens the journal for one request after the other."""
 
 
 class Event(StrEnum):
@@ -104,7 +108,7 @@ class JournalError(Exception):
     """A record could not be written, or the journal cannot be trusted; the message is a sentence, printable."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Record:
     """One line of the journal."""
 
@@ -122,7 +126,7 @@ class Record:
     """Its number, from 1 on; no number is given twice."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Decoded:
     """The content of a journal's bytes."""
 
@@ -133,7 +137,7 @@ class Decoded:
     """Behind `end` lies a record that a crash interrupted: its writer never learnt that it was kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Shorter:
     """The records that replace all records of a journal."""
 
@@ -196,14 +200,19 @@ def _decode_line(line: bytes, number: int) -> Record:
     if not _intact(line):
         raise JournalError(f"line {number} of the journal is not what was written: its checksum is wrong")
     try:
-        plain = json.loads(line)
-        del plain["crc32"]
-        at, host = float(plain.pop("at")), str(plain.pop("host", ""))
-        epoch, sequence = str(plain.pop("epoch", "")), int(plain.pop("sequence", 0))
-        transaction, event = str(plain.pop("transaction")), Event(plain.pop("event"))
-        return Record(at, transaction, event, plain, host=host, epoch=epoch, sequence=sequence)
+        return _record(line)
     except (ValueError, KeyError, TypeError) as error:
         raise JournalError(f"line {number} of the journal is of a kind this version does not know") from error
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _record(line: bytes) -> Record:
+    plain = json.loads(line)
+    del plain["crc32"]
+    at, host = float(plain.pop("at")), str(plain.pop("host", ""))
+    epoch, sequence = str(plain.pop("epoch", "")), int(plain.pop("sequence", 0))
+    transaction, event = str(plain.pop("transaction")), Event(plain.pop("event"))
+    return Record(at, transaction, event, plain, host=host, epoch=epoch, sequence=sequence)
 
 
 class Journal:

@@ -41,6 +41,7 @@ from actions.rehearse import CannotBeServed, Effect, RehearsalStage, rehearse
 from actions.soundness import faults_in, ill_of
 from actions.unseen import lost_unseen
 from config.address import is_ip_address
+from config.immutable import immutable
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import Code, FileRole, WriteMode
 from probes.assess_set import SetFault
@@ -53,7 +54,7 @@ from probes.judge.roots import LackingClient, lacking
 from probes.observation import Presented
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FilesCondition:
     """The condition of a component's files before a change."""
 
@@ -125,7 +126,7 @@ class ComponentProposal:
         return before, leaf_first(self.candidate.presented)[0]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ProposalVerdict:
     """Everything against a proposal, and its effect on each client."""
 
@@ -225,7 +226,7 @@ def _unwritable(proposal: ComponentProposal, kind: Kind) -> Iterator[Objection]:
         if role is FileRole.KEYSTORE and rewritten and (lost := _loss(proposal, file)):
             yield Objection(Ground.KEYSTORE_WOULD_BE_LOST, f"{printable(file.given)} {lost}")
         if role in WITH_KEY and file.state is not None and not file.private_keys():
-            for found in judge_exposure(file.state.mode, printable(file.given)):
+            for found in judge_exposure(file.state.mode, printable(file.given), file.state.owner):
                 yield Objection(Ground.KEY_WOULD_BE_EXPOSED, found.detail)
     if (
         elsewhere := key_is_elsewhere(proposal.site, proposal.files, proposal.installed, proposal.candidate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Final
 
 from config.vocabulary import ProxyKind
@@ -13,6 +14,7 @@ _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORE
 _ZONE: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 
 
+@lru_cache(maxsize=1024)
 def is_ip_address(host: str) -> bool:
     """Whether `host` is an IPv4 or IPv6 address, the latter without brackets, perhaps with a zone."""
     try:

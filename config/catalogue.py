@@ -26,6 +26,10 @@ NAMED_CURE: Final = "; to cure it, "
 """The text before the cure in the detail of a finding that names its cure itself."""
 NO_ACTOR: Final = "no actor"
 """The reason with which `unreachable` of a component begins."""
+OPEN_TRANSACTION: Final = (
+    "a transaction of it has no end, so its files may be new in part, and its service between two sets"
+)
+"""The fault in the detail of `unreachable` of a component whose actor ended in the middle of a transaction."""
 
 
 class ProblemScope(StrEnum):
@@ -62,7 +66,8 @@ class CatalogueEntry:
 
     `meaning` and `otherwise` are sentences. The other texts are phrases that end a sentence, without a full stop.
     Placeholders in `steps`: `{component}`, `{where}` (a path or an address), `{target}`, `{subject}`, `{cure}`,
-    `{state_directory}`.
+    `{state_directory}`; and where to look on a host with or without systemd: `{actor_log}`, `{daemon_log}`,
+    `{clock_state}`.
     """
 
     code: Code
@@ -472,10 +477,16 @@ _KEY: Final = (
         meaning=(
             "Servers of different names use the same private key, and the certificate does not carry the names of all "
             "of them. Whoever takes the key from one of them can pose as the others. Servers of one name, the members "
-            "of a group, and a certificate that names each of them are no fault."
+            "of a group, and a certificate that names each of them are no fault. Of files that are found, it is a "
+            "notice: valid certificates for one key, where each has names that the other one has not."
         ),
         cure="give each server a key and a certificate of its own, or one certificate with the names of all of them",
-        hurts=_on(TargetKind.ENDPOINT, "nobody yet; whoever takes the key from one server can pose as the others"),
+        hurts=MappingProxyType(
+            {
+                TargetKind.ENDPOINT: "nobody yet; whoever takes the key from one server can pose as the others",
+                TargetKind.FILE: "nobody yet; whoever takes the key can pose as the servers of each certificate",
+            }
+        ),
         change=CuringChange.CERTIFICATE,
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
@@ -715,11 +726,7 @@ _SOURCE: Final = (
         by_itself="certvigil goes on looking, and tells when there is an answer again",
         steps=("at {where}: {cure}; to look again at once: certvigil {check}",),
         steps_of=MappingProxyType(
-            {
-                TargetKind.COMPONENT: (
-                    "to have an actor again: {cure}; where systemd runs it: systemctl status certvigil-actor",
-                )
-            }
+            {TargetKind.COMPONENT: ("to have an actor again: {cure}; to see why it does not run: {actor_log}",)}
         ),
         scope=ProblemScope.CAUSE,
         seen_by_actor=False,
@@ -1024,7 +1031,7 @@ _SELF: Final = (
             TargetKind.SELF, "nobody; meanwhile nothing is replaced without a person, and nothing proposed for approval"
         ),
         by_itself="certvigil goes on once the clock can be believed again",
-        steps=("see whether the clock is right and synchronised: timedatectl",),
+        steps=("see whether the clock is right and synchronised: {clock_state}",),
         scope=ProblemScope.SUBJECT,
         seen_by_actor=False,
     ),
@@ -1040,9 +1047,7 @@ _SELF: Final = (
         cure="run the actor, which has the right to read keys, or set `keys: unread` for the component",
         hurts=_on(TargetKind.FILE, "nobody; a key that does not match would not be noticed"),
         by_itself="the files are read as soon as an actor answers",
-        steps=(
-            "see why the actor does not run: systemctl status certvigil-actor; without an actor, set `keys: unread`",
-        ),
+        steps=("see why the actor does not run: {actor_log}; without an actor, set `keys: unread`",),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=False,
     ),
@@ -1054,7 +1059,7 @@ _SELF: Final = (
         cure="see in the last lines of the log why the daemon ended",
         hurts=_on(TargetKind.SELF, "people who would have been notified meanwhile"),
         by_itself="the service manager starts the daemon again each time",
-        steps=("see why the daemon ended: journalctl -u certvigil",),
+        steps=("see why the daemon ended: {daemon_log}",),
         scope=ProblemScope.SUBJECT,
         seen_by_actor=False,
     ),

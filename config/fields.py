@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_network
 from math import isclose
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
@@ -270,6 +271,16 @@ def _path_expression(text: str) -> str:
     return text
 
 
+def _is_web_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    plain = re.fullmatch(r"[!-~]+", text) is not None and not re.search(r"[?#@<>\"'\\]", text)
+    return plain and parts.scheme in {"http", "https"} and _is_host(host) and port != 0
+
+
 Host = _text("a DNS name or an IP address", _is_host)
 HostPattern = _text(
     "a DNS name such as www.example.com, or *.example.com for all below it",
@@ -290,6 +301,7 @@ ListenAddress = _text("host:port, such as 127.0.0.1:9790 or [::]:9790", lambda t
 ChannelURL = Annotated[str, AfterValidator(channel_url), WithJsonSchema({"type": "string", "format": "uri"})]
 HeartbeatURL = Annotated[str, AfterValidator(heartbeat_url), WithJsonSchema({"type": "string", "format": "uri"})]
 RunbookURL = HeartbeatURL
+WebURL = _text("http:// or https://, a host, and perhaps a port and a path", _is_web_url)
 PathExpression = Annotated[str, AfterValidator(_path_expression), WithJsonSchema({"type": "string", "format": "regex"})]
 Pointer = _text(
     f"a JSON pointer such as /tls/certificate or /clusters/*/ca, of at most {MOST_STEPS} steps", is_pointer, "/.*"

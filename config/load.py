@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -15,6 +15,7 @@ from config.channel import Channel, FindingMatch, Notifications
 from config.document import KeyPath, Mistake, YAMLDocument, join, parse, shown, substitute
 from config.fields import RESERVED_NAMES, channel_url, duration_text, heartbeat_url
 from config.host import own_name
+from config.immutable import immutable
 from config.label import labels_of
 from config.model import (
     DEFAULT_CLIENT,
@@ -53,7 +54,7 @@ _IMPLICIT_STORES: Final = MappingProxyType(
 _IMPLICIT_CLIENTS: Final = MappingProxyType({DEFAULT_CLIENT: Client(DEFAULT_CLIENT, "system")})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _File:
     path: str
     data: bytes
@@ -117,7 +118,7 @@ def examine(path: str, environ: Mapping[str, str], *, secrets: bool = True) -> E
     told = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
     mistakes.extend(each for each in more if (each.file, each.line, each.key) not in told)
-    return Examined(Marked(_config(validated.root, declared, notified, files), document), _in_order(mistakes))
+    return Examined(Marked(_config(validated.root, declared, notified, files, path), document), _in_order(mistakes))
 
 
 def _parse_all(
@@ -135,7 +136,7 @@ def _parse_all(
     return documents, mistakes
 
 
-def _config(root: RootSection, declared: _Declared, notified: _Notified, files: Iterable[_File]) -> Config:
+def _config(root: RootSection, declared: _Declared, notified: _Notified, files: Iterable[_File], path: str) -> Config:
     stores = {name: each.build(name) for name, each in root.trust_stores.items()}
     clients = {name: each.build(name) for name, each in root.clients.items()}
     groups = _groups(root)
@@ -160,6 +161,7 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
         guides=root.guides,
         sources=tuple(file.path for file in files),
         digest=_digest(files),
+        given=os.path.abspath(path),
     )
 
 
@@ -324,7 +326,7 @@ def _names(document: YAMLDocument) -> DeclaredNames:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Declared:
     """The targets of a document, and the origin of each."""
 
@@ -386,7 +388,7 @@ def _declare(document: YAMLDocument, validated: Validated) -> _Declared:
     return declared
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Notified:
     """Channels and notifications, with the secrets from files of their own."""
 
@@ -428,7 +430,7 @@ def _notify(validated: Validated, read: _Reads) -> _Notified:
     return _Notified(channels, section.build(url), problems)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _KnownTargets:
     """The names that targets have, or may have, by a document of which some parts are not sound."""
 

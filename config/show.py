@@ -140,6 +140,8 @@ def _settings(settings: Settings) -> dict[str, Any]:
                 "listen": list(settings.web.listen),
                 "config_file": settings.web.config_file,
                 "allowed_hosts": list(settings.web.allowed_hosts),
+                "console": settings.web.console,
+                "external_url": settings.web.external_url,
                 # A hash of so many random bits tells nothing.
                 "tokens": {
                     each.name: {"sha256": each.sha256, "scopes": sorted(map(str, each.scopes))}
@@ -210,6 +212,7 @@ def _revocation(settings: RevocationSettings) -> dict[str, Any]:
         "crls": fetch.crls,
         "ocsp": fetch.ocsp,
         "proxy": None if fetch.proxy is None else f"http://{join_address(fetch.proxy.host, fetch.proxy.port)}",
+        "proxy_credentials_file": None if fetch.proxy is None else fetch.proxy.credentials_file,
         "allow": _reaches(fetch.allow),
         "every": duration_text(fetch.every),
         "timeout": duration_text(fetch.timeout),

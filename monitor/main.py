@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
@@ -18,7 +17,9 @@ UNUSABLE: Final = 3
 def main() -> None:
     """Run the command line; `--version` alone answers without loading the rest."""
     if sys.argv[1:] == ["--version"]:
-        sys.stdout.write(f"certvigil {version('certvigil')}\n")
+        from config.version import own_version  # noqa: PLC0415 (the metadata of packages are seldom needed)
+
+        sys.stdout.write(f"certvigil {own_version()}\n")
         return
     from config.text import printable  # noqa: PLC0415 (the modules of a command are loaded when it is called)
     from monitor.commands import app  # noqa: PLC0415
@@ -39,9 +40,11 @@ def main() -> None:
         # Which package click's exceptions come from depends on the version of Typer.
         if not hasattr(error, "format_message"):
             raise
-        # Called with nothing at all, it has shown its help instead.
-        if message := error.format_message():
-            sys.stderr.write(f"certvigil: {printable(message)}\n")
+        if type(error).__name__ == "NoArgsIsHelpError":
+            # Called with nothing at all, a group of commands shows its help: text of our own, in lines.
+            sys.stdout.write(f"{error.format_message()}\n")
+        else:
+            sys.stderr.write(f"certvigil: {printable(error.format_message())}\n")
         code = UNUSABLE
     finally:
         for stream in (sys.stdout, sys.stderr):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from actions.journal_state import Confirmations
+from config.immutable import immutable
 from config.model import Config, PemBundle, TrustStore
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import CertificateOrigin, Machine, RotationDeed, StepProgress
@@ -36,9 +37,13 @@ from probes.judge.roots import origin_of, root_of
 from probes.trust import Trust, TrustUnreadable, read_certificates, read_trust, way_into
 
 Document = dict[str, Any]
+Words = tuple[str, ...]
+"""Of a command, without `certvigil`."""
+
+_NO_WAYS: Final[Mapping[str, Words]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Roots:
     """The roots of a rotation, and the file of the new one."""
 
@@ -72,15 +77,20 @@ def rotation(
     confirmations: Confirmations,
     roots: Roots | Printable | None,
     now: float,
+    *,
+    ways: Mapping[str, Words] = _NO_WAYS,
 ) -> Document:
-    """Return how far a rotation is, at Unix time `now`; of no rotation, or of one without its roots, no steps."""
+    """Return how far a rotation is, at Unix time `now`; of no rotation, or of one without its roots, no steps.
+
+    `ways` are the words, by component or group, of the command that installs the certificate that was brought for it.
+    """
     if not isinstance(roots, Roots):
         notes = [] if roots is None else [roots]
         return _document(trust_context.config, now, None, (), (), notes)
     gathered = _Gathered(trust_context, targets, roots)
     facts = gathered.facts(confirmations)
     notes = [] if facts.old else [Printable("no old root is known: name it, so that it can go at the end")]
-    return _document(trust_context.config, now, roots, gathered.old, steps(facts), notes)
+    return _document(trust_context.config, now, roots, gathered.old, steps(facts), notes, ways)
 
 
 def _document(  # noqa: PLR0917 (the parts of the document)
@@ -90,6 +100,7 @@ def _document(  # noqa: PLR0917 (the parts of the document)
     old: Sequence[Certificate],
     of: Sequence[Step],
     notes: Sequence[Printable],
+    ways: Mapping[str, Words] = _NO_WAYS,
 ) -> Document:
     file = "" if roots is None else roots.file
     return {
@@ -99,12 +110,12 @@ def _document(  # noqa: PLR0917 (the parts of the document)
         "new": None if roots is None else certificate_object(roots.new),
         "old": [certificate_object(each) for each in old],
         "done": done(of),
-        "steps": [_step(each, config, file) for each in of],
+        "steps": [_step(each, config, file, ways) for each in of],
         "notes": list(notes),
     }
 
 
-def _step(step: Step, config: Config, file: str) -> Document:
+def _step(step: Step, config: Config, file: str, ways: Mapping[str, Words]) -> Document:
     is_next = step.progress is StepProgress.NEXT
     return {
         "deed": step.deed,
@@ -113,18 +124,21 @@ def _step(step: Step, config: Config, file: str) -> Document:
         "title": step.root.title,
         "progress": step.progress,
         "reason": step.reason,
-        "commands": [printable(shlex.join(each), 4096) for each in _commands(step, config, file)] if is_next else [],
+        "commands": [printable(shlex.join(each), 4096) for each in _commands(step, config, file, ways)]
+        if is_next
+        else [],
         "guide": _guide(step, config) if is_next else None,
     }
 
 
-def _commands(step: Step, config: Config, file: str) -> Iterator[tuple[str, ...]]:
+def _commands(step: Step, config: Config, file: str, ways: Mapping[str, Words]) -> Iterator[Words]:
     """Yield the commands that do a step."""
     name, sha256 = step.about, step.root.sha256
     if step.deed is RotationDeed.SWITCH:
         if any(config.components[each].service is None for each in config.members_of(name)):
             return
-        yield ("certvigil", "activate", name) if step.activates else ("certvigil", "replace", name)
+        installs = ways.get(name, ("replace", name))
+        yield ("certvigil", "activate", name) if step.activates else ("certvigil", *installs)
     elif step.keeper is Keeper.PERSON:
         is_new = step.deed is RotationDeed.ADD
         if is_new and (machine := _machine(config.trust_stores[name])) is not None:
@@ -239,7 +253,7 @@ class _Gathered:
                 yield StoreFacts(name, keeper, holds, _how(store))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Chain:
     """A chain, where it is, and who connects there."""
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from config.immutable import immutable
 from config.model import Config
 from config.version import own_version
 from monitor.act.components import Components
@@ -30,6 +30,7 @@ from monitor.decide.loop import Decider
 from monitor.decide.notices import PolicyNotices
 from monitor.decide.outlook import outlook
 from monitor.decide.table import DecisionTable
+from monitor.look.clock import ClockMonitor
 from monitor.look.demand import Prober
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
@@ -46,11 +47,13 @@ from monitor.notify.outbox import Outbox
 from monitor.notify.problem import Member
 from monitor.state.bus import Bus, MessageRoute, Subscriber, route
 from monitor.state.endpoints import EndpointRegistry
+from monitor.state.feed import EventFeed
 from monitor.state.files import FileRegistry
 from monitor.state.log import event_log
 from monitor.state.messages import (
     ArtefactsChanged,
     CandidateConsidered,
+    ClockStepped,
     ComponentsChanged,
     DatabaseHealthChanged,
     DecisionInputsChanged,
@@ -69,7 +72,7 @@ from monitor.store import Degraded, Store
 from probes.finding import Finding
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Pools:
     """Threads beside the event loop: judging must not wait for a file on a file system that hangs."""
 
@@ -92,7 +95,7 @@ class Pools:
             each.shutdown(wait=False, cancel_futures=True)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StateParts:
     """The state of all targets, and the parts that hear of each change of it."""
 
@@ -101,14 +104,17 @@ class StateParts:
     page: Page
     registry: TargetRegistry
     own: OwnFindings
+    feed: EventFeed
+    """For readers of events over HTTP."""
     sources: Sources | None
     """Of the certificates in files, where these are counted for x509-certificate-exporter's rules."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LookParts:
     """The parts that look at files, sets and endpoints."""
 
+    clock: ClockMonitor
     endpoints: EndpointMonitor
     supported: SupportedMonitor
     sets: SetMonitor
@@ -118,7 +124,7 @@ class LookParts:
     undeclared: UndeclaredPorts
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ActParts:
     """The parts that ask the actor."""
 
@@ -129,7 +135,7 @@ class ActParts:
     findings: ActionFindings
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DecideParts:
     """The parts that decide by policies."""
 
@@ -137,7 +143,7 @@ class DecideParts:
     decider: Decider
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NotifyParts:
     """The parts that record events, and that tell people of them."""
 
@@ -147,7 +153,7 @@ class NotifyParts:
     notices: PolicyNotices
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Parts:
     """All parts of a daemon, grouped as the folders of `monitor/` are."""
 
@@ -177,7 +183,10 @@ def _build_state(trust_context: TrustContext, now: float) -> StateParts:
     x509_cert = _x509_cert(config, counters)
     page = Page(x509_cert=x509_cert, interval=_intervals(config))
     registry = TargetRegistry(trust_context, bus, page)
-    return StateParts(bus, counters, page, registry, OwnFindings(registry), x509_cert.sources if x509_cert else None)
+    feed = EventFeed(now)
+    return StateParts(
+        bus, counters, page, registry, OwnFindings(registry), feed, x509_cert.sources if x509_cert else None
+    )
 
 
 def _x509_cert(config: Config, counters: Counters) -> FileCertificates | None:
@@ -238,7 +247,9 @@ def _build_look(state: StateParts, pools: Pools, helpers: Executor | None) -> Lo
         registry, pools.fetched, endpoints.hasten, counters.revocation_fetched, counters.revocation_sources
     )
     undeclared = UndeclaredPorts(registry, partial(state.own.report, "undeclared"), pools.judge)
-    return LookParts(endpoints, supported, sets, files, prober, revocation, undeclared)
+    return LookParts(
+        ClockMonitor(registry.clock, bus), endpoints, supported, sets, files, prober, revocation, undeclared
+    )
 
 
 def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
@@ -251,6 +262,7 @@ def subscribers_of(parts: Parts) -> tuple[Subscriber, ...]:
         decide.decider.take,  # -> decisions about the target or its component
         look.sets.take,  # an endpoint changed -> its component's files
         look.revocation.take,  # other certificates -> other revocation lists
+        state.feed.take,  # -> browsers and other readers over HTTP
         act.inboxes.take,  # files present something else -> the actor is asked who changed them
     )
 
@@ -268,15 +280,23 @@ def routes_of(
         route(Looked, state.counters.looked, notify.notifier.looked, decide.decider.looked),
         route(ArtefactsChanged, look.endpoints.component_touched),  # -> another look at its endpoints
         route(ReadingDue, look.sets.look_again),  # -> another look at its files
+        # -> all is looked at and judged again
+        route(ClockStepped, look.files.clock_stepped, look.endpoints.clock_stepped),
         route(TrustFilesChanged, read_trust_again),  # -> all is judged by the trust stores as they are now
         # Acting
         # -> the site's own certificates are known, inboxes, decisions
-        route(JournalNews, learn_own, act.inboxes.journal_news, decide.decider.inputs_changed),
+        route(JournalNews, learn_own, act.inboxes.journal_news, decide.decider.inputs_changed, state.feed.acting),
         # -> looks at its files and endpoints
         route(ServiceTouched, look.sets.look_again, look.endpoints.component_touched),
         # -> plans that wait for approval are proposed once more; decisions
-        route(CandidateConsidered, act.orders.candidate_considered, decide.decider.candidate_considered),
-        route(ComponentsChanged, act.findings.components_changed),  # -> findings and metrics of components
+        route(
+            CandidateConsidered,
+            act.orders.candidate_considered,
+            decide.decider.candidate_considered,
+            state.feed.acting,
+        ),
+        # -> findings and metrics of components
+        route(ComponentsChanged, act.findings.components_changed, state.feed.acting),
         # Deciding
         route(DecisionInputsChanged, decide.decider.inputs_changed),  # -> decisions once more
         # -> a count, a message to people, an order to the actor
@@ -317,6 +337,7 @@ def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
     """Return the work that goes on until the daemon ends, beside the following of the journal."""
     look, act, decide, notify = parts.look, parts.act, parts.decide, parts.notify
     going_on = (
+        look.clock,
         look.files,
         look.sets,
         look.endpoints,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from config.immutable import immutable
 from config.model import Endpoint, FileTarget
 from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, EntryKind, FileContent, FileFormat, FileRole, Integrity, UnreadableReason
@@ -23,7 +24,14 @@ from probes.judge.keystore import judge_store_password, judge_trusted
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.presented import Audience, earliest_end, judge_presented
 from probes.judge.revocation import SeenPath, judge_lists, judge_revocation, judge_staple, list_boundaries
-from probes.judge.sharing import SharingServer, judge_shared
+from probes.judge.sharing import (
+    SharingFile,
+    SharingServer,
+    judge_shared,
+    judge_shared_files,
+    servers_leaf,
+    validity_boundaries,
+)
 from probes.judge.source import judge_endpoint_source, judge_file_source
 from probes.judge.state import OnDisk, judge_agreement, judge_served
 from probes.judge.time import boundaries, judge_time
@@ -41,7 +49,7 @@ _SERVERS_OWN = frozenset({FileRole.CERTIFICATE, FileRole.COMBINED, FileRole.KEYS
 _ARTEFACTS = frozenset({FileRole.CERTIFICATE, FileRole.CHAIN, FileRole.COMBINED, FileRole.KEYSTORE})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileContext:
     """The terms by which a file is judged."""
 
@@ -58,9 +66,11 @@ class FileContext:
     elsewhere: tuple[Trust, ...] = ()
     """Trust stores by which a root is told from an intermediate; they grant no trust."""
     revocation: Evidence = NO_EVIDENCE
+    sharing: tuple[SharingFile, ...] = ()
+    """Other files with a certificate for the key of that in the file."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class EndpointContext:
     """The terms by which an endpoint is judged."""
 
@@ -90,8 +100,8 @@ def file_facts(observation: FileObservation, last_known: tuple[Certificate, ...]
 
 def is_told_by_certificates(observation: FileObservation) -> bool:
     """Whether a file of no component can be judged by its certificates alone: nothing else in it has a say."""
-    more = observation.keys or observation.encrypted_keys or observation.keystore or observation.failure
-    return not more and observation.content in {FileContent.LEAF, FileContent.ANCHOR}
+    more = observation.keys or observation.encrypted_keys or observation.keystore or observation.lists
+    return not more and observation.failure is None and observation.content in {FileContent.LEAF, FileContent.ANCHOR}
 
 
 def is_faulty(observation: FileObservation) -> bool:
@@ -113,7 +123,7 @@ def is_worth_watching(observation: FileObservation, context: FileContext) -> boo
     found = observation.certificates or observation.lists or context.last_known
     if context.target.role is not FileRole.FOUND or found:
         return True
-    if observation.content is FileContent.KEY and any(judge_exposure(observation.mode, Printable("it"))):
+    if observation.content is FileContent.KEY and any(judge_exposure(observation.mode, Printable("it"), 0)):
         return True
     if observation.failure is None or is_denied(observation, context):
         return False
@@ -184,13 +194,24 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
         if certificates is observation.certificates:
             # A last known certificate and a key that was read later prove nothing together.
             findings += judge_match(leaf, context.keys, harmless(context.keys_where))
+    findings += _judge_sharing(observation, certificates, context.sharing, now)
+    times += validity_boundaries(each.leaf for each in context.sharing)
     findings += judge_lists(observation.lists, now, found=target.role is FileRole.FOUND)
     times += list_boundaries(observation.lists)
     if _holds_open_key(observation, target.role):
-        findings += judge_exposure(observation.mode, Printable("the file"))
+        findings += judge_exposure(observation.mode, Printable("the file"), observation.owner)
     held = (certificate for entry in trusted for certificate in entry.certificates)
     times += boundaries(dict.fromkeys((*certificates, *held)), target.thresholds)
     return _assessment(findings, (), expiry, times, now)
+
+
+def _judge_sharing(
+    observation: FileObservation, certificates: Sequence[Certificate], sharing: Sequence[SharingFile], now: float
+) -> Iterator[Finding]:
+    """Yield that the key of the server's certificate in a file is that of others, in files of other names."""
+    own = servers_leaf(observation.content, certificates) if sharing else None
+    if own is not None:
+        yield from judge_shared_files(own, sharing, now)
 
 
 def _holds_open_key(observation: FileObservation, role: FileRole) -> bool:

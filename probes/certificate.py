@@ -22,6 +22,7 @@ from cryptography.x509 import Extensions
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from config.address import is_dns_name, is_ip_address
+from config.immutable import immutable
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import KeyKind
 from probes.algorithm import (
@@ -49,7 +50,7 @@ _MOST_TRIED: Final = 64
 """Extensions that are tried one by one, where one of them cannot be decoded."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Key:
     """A public key, as far as judging its strength needs it."""
 
@@ -90,7 +91,7 @@ class NameKind(StrEnum):
     """Written without a name."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AlternativeName:
     """A subject alternative name (RFC 5280, 4.2.1.6)."""
 
@@ -167,7 +168,9 @@ class Certificate:
         """Whether it names servers: by a DNS name or address, or as servers' certificates did by the common name."""
         if self.has_server_names:
             return True
-        return any(map(_is_host, self.common_names())) and _serves(self)
+        # Nearly no CA has a dot or a colon in its name; to take a name apart, the certificate is parsed anew.
+        may_name_host = "." in self.subject or ":" in self.subject
+        return may_name_host and any(map(_is_host, self.common_names())) and _serves(self)
 
     @property
     def has_server_names(self) -> bool:
@@ -344,12 +347,12 @@ def _extensions(known: Certificate) -> Extensions:
 
 
 def _fault(name: str, error: Exception) -> Printable:
-    return sentence("{} cannot be decoded: {}", harmless(name), _why(error))
+    return sentence("{} cannot be decoded: {}", harmless(name), why_undecodable(error))
 
 
-def _why(error: Exception) -> Printable:
-    """Return the text of `error`, unless it is the library's text for its own developers."""
-    said = str(error)
+def why_undecodable(error: Exception) -> Printable:
+    """Return why the library cannot decode something, in its words unless these are for its own developers."""
+    said = str(error) or "it is not well-formed"
     if _FOR_DEVELOPERS.search(said) is None:
         return printable(said, 200)
     fields = _FIELD.findall(said)
@@ -379,13 +382,13 @@ def _decode_anew(der: bytes, parts: Outline, refused: Exception) -> Certificate:
     try:
         anew = reencode(der)
     except (ValueError, IndexError):
-        raise ValueError(_why(refused)) from None
+        raise ValueError(why_undecodable(refused)) from None
     with suppress(x509.InvalidVersion, ValueError, IndexError):
         return replace(_facts_anew(der, anew, parts), is_strict=False)
     try:
         known = _facts_anew(der, replace(anew, der=without_key(anew.der)), parts)
     except (x509.InvalidVersion, ValueError, IndexError):
-        raise ValueError(_why(refused)) from None
+        raise ValueError(why_undecodable(refused)) from None
     others = (each for each in known.failures if not each.startswith(_KEY))
     keyless = sentence("{} cannot be decoded: it is not well-formed", harmless(_KEY))
     return replace(known, failures=(*others, keyless), is_strict=False)
@@ -427,7 +430,7 @@ def _decodable_extensions(der: bytes) -> tuple[bytes, tuple[Printable, ...]]:
         return der, ()
     faults = {each: _extensions_fault(with_extensions(der, [each])) for each in extensions}
     left_out = tuple(
-        sentence("the extension {} cannot be decoded: {}", harmless(each.identifier), _why(error))
+        sentence("the extension {} cannot be decoded: {}", harmless(each.identifier), why_undecodable(error))
         for each, error in faults.items()
         if error is not None
     )

@@ -7,11 +7,12 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import FileContent, FileFormat, FileRole, Integrity, UnreadableReason
@@ -270,7 +271,7 @@ def _is_sheltered(path: str) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Read:
     status: os.stat_result
     data: bytes | Unreadable
@@ -368,7 +369,7 @@ def _decoded(
     return decoded, tuple(failures[:1])
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Keys:
     sha256: tuple[str, ...]
     encrypted: int

@@ -10,16 +10,19 @@ import re
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from itertools import islice
 from typing import Final, NamedTuple
 
+from config.immutable import immutable
 from config.text import Printable, printable
 from config.vocabulary import STARTTLS_PORTS, EndpointProtocol
 
 PROC: Final = "/proc"
 _TABLES: Final = {"tcp": socket.AF_INET, "tcp6": socket.AF_INET6}
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+"""Before an IPv4 address that is written as one of IPv6 (RFC 4291, 2.5.5.2)."""
 _LISTENS: Final = "0A"
 """The state of a socket that does, hexadecimal."""
 _MOST: Final = 10_000
@@ -74,18 +77,18 @@ class ProcessPlace(StrEnum):
     """This user may not see it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Holder:
     """The process that holds a socket."""
 
     place: ProcessPlace
     process: int = 0
-    program: Printable = Printable("")  # noqa: RUF009 (a text)
+    program: Printable = Printable("")
     unit: str | None = None
     """The unit of systemd in which it runs."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OpenPorts:
     """The open ports of this host."""
 
@@ -148,10 +151,16 @@ def listening(lines: Iterator[str], family: socket.AddressFamily) -> Iterator[Li
 
 
 def _address(text: str, family: socket.AddressFamily) -> str:
-    """Return an address that the kernel prints as words in its own order of bytes."""
+    """Return an address that the kernel prints as words in its own order of bytes.
+
+    Java listens at an IPv4 address by a socket of IPv6: the clients, and the configurations, name the IPv4 address.
+    """
     raw = bytes.fromhex(text)
     words = struct.unpack(f"={len(raw) // 4}I", raw)
-    return socket.inet_ntop(family, struct.pack(f">{len(words)}I", *words))
+    packed = struct.pack(f">{len(words)}I", *words)
+    if len(packed) == 16 and packed.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, packed.removeprefix(_MAPPED))
+    return socket.inet_ntop(family, packed)
 
 
 class _Processes:

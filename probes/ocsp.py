@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -20,8 +19,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from config.text import Printable, harmless, printable, sentence
-from probes.certificate import Certificate, certificate
+from config.immutable import immutable
+from config.text import Printable, harmless, sentence
+from probes.certificate import Certificate, certificate, why_undecodable
 from probes.chain import signed
 from probes.encoding import DERError, elements, first_element
 from probes.observation import Presented
@@ -47,7 +47,7 @@ class OCSPStatus(StrEnum):
     """The responder does not know the certificate."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OCSPFault:
     """A response says nothing of the certificate."""
 
@@ -55,7 +55,7 @@ class OCSPFault:
     """A clause, whose subject is the response."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OCSPAnswer:
     """What a response says of one certificate; all times are Unix times."""
 
@@ -117,7 +117,7 @@ def _read_answer(der: bytes, subject: Certificate, issuers: Sequence[Certificate
             return OCSPFault(Printable("is about another certificate"))
         return _answer(response, single, *_signer(response, issuer))
     except Exception as error:  # noqa: BLE001 (the library raises KeyError and exceptions without a common base)
-        return OCSPFault(sentence("cannot be decoded: {}", printable(str(error) or type(error).__name__, 200)))
+        return OCSPFault(sentence("cannot be decoded: {}", why_undecodable(error)))
 
 
 def _answer(

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Site, TLSSettings
-from tests.kit import forks
+from tests.kit import examples, forks, huge_pages
 from tests.kit.long import dealt
 from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.prometheus import Prometheus
@@ -27,6 +26,9 @@ from tests.kit.tenth import drawn
 from tests.kit.workers import Workers
 
 _TLS: Final = TLSSettings()
+
+_WORKERS: Final = pytest.StashKey[forks.Parent]()
+"""What the workers of a whole run are forked off from."""
 
 # pytest resets the filters that probes.certificate sets, and then makes each warning an error.
 _HOSTILE_CERTIFICATES: Final = ("ignore:Parsed a serial number", "ignore:Attribute's length must be:UserWarning")
@@ -44,15 +46,15 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) + 2
 
 
-# A machine that is busy makes no test wrong.
-settings.register_profile("certvigil", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("certvigil")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: only with --all")
+    examples.play(everything=config.getoption("--all"))
     if _runs_everything(config) and not hasattr(config, "workerinput") and config.getoption("numprocesses", None):
+        # All reports are kept, which the collector would walk again and again.
+        gc.disable()
         forks.share()
+        options = ["--all"] if config.getoption("--all") else []
+        config.stash[_WORKERS] = forks.Parent("tests.kit.worker_server", *options)
     for line in _HOSTILE_CERTIFICATES:
         config.addinivalue_line("filterwarnings", line)
 
@@ -61,20 +63,18 @@ def _runs_everything(config: pytest.Config) -> bool:
     return config.args_source is config.ArgsSource.TESTPATHS
 
 
+def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
+    """Have the workers be forked off, where there are any for a whole run."""
+    workers = config.stash.get(_WORKERS, None)
+    if workers is not None:
+        for each in specs:
+            each.python = shlex.join([sys.executable, "-m", "tests.kit.worker", workers.address])
+
+
 def pytest_collection(session: pytest.Session) -> None:
-    """Import all tests, each worker in another order: what one has compiled, the others need not."""
-    worker = getattr(session.config, "workerinput", None)
-    if worker is None or not _runs_everything(session.config):
-        return
-    # What is imported and collected stays to the end: the collector need not walk it before.
-    gc.disable()
-    root = session.config.rootpath
-    modules = sorted((root / "tests").rglob("test_*.py"))
-    first = len(modules) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
-    for each in (*modules[first:], *modules[:first]):
-        # Why one cannot be imported is said when it is collected.
-        with suppress(Exception):
-            importlib.import_module(".".join(each.relative_to(root).with_suffix("").parts))
+    """Have the collector not walk all that is collected, which stays to the end."""
+    if hasattr(session.config, "workerinput"):
+        gc.disable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -88,6 +88,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Have the collector look no more at what is there by now; what it does not touch a fork need not copy."""
     gc.freeze()
     gc.enable()
+    if hasattr(session.config, "workerinput"):
+        huge_pages.gather()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Self
+
+from pydantic import model_validator
 
 from config import revocation
 from config.address import split_proxy
 from config.fields import AbsolutePath, HTTPProxyURL, Interval, Mebibytes, default_duration
 from config.model import Proxy
 from config.schema.export import ReachSection
-from config.schema.section import Section
+from config.schema.section import Section, broken_rule
 
 _FETCHING: Final = revocation.Fetching()
 
@@ -23,6 +25,8 @@ class FetchSection(Section):
     """Whether CAs are asked by OCSP. Each question tells the CA who looks at which certificate."""
     proxy: HTTPProxyURL | None = None
     """The proxy for all requests: http://HOST:PORT. It resolves the names, and decides which of them may be asked."""
+    proxy_credentials_file: AbsolutePath | None = None
+    """A file with the user and the password for the proxy, as USER:PASSWORD in one line."""
     allow: list[ReachSection] = []
     """Further addresses; all public ones are allowed, at the ports 80 and 443."""
     every: Interval = default_duration(_FETCHING.every)
@@ -32,12 +36,20 @@ class FetchSection(Section):
     largest: Mebibytes = _FETCHING.largest
     """The largest list, in MiB."""
 
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.proxy_credentials_file is not None and self.proxy is None:
+            raise broken_rule(
+                "'proxy_credentials_file' without 'proxy', expected it beside", "proxy_credentials_file", "proxy"
+            )
+        return self
+
     def build(self) -> revocation.Fetching:
         """Return how it is fetched."""
         return revocation.Fetching(
             self.crls,
             self.ocsp,
-            None if self.proxy is None else Proxy(*split_proxy(self.proxy)),
+            None if self.proxy is None else Proxy(*split_proxy(self.proxy), self.proxy_credentials_file),
             tuple(each.build() for each in self.allow),
             self.every,
             self.timeout,

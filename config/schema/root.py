@@ -24,6 +24,7 @@ from config.fields import (
     Sentence,
     Sha256,
     Successes,
+    WebURL,
     default_duration,
 )
 from config.probing import MODULES
@@ -83,11 +84,17 @@ class WebSection(Section):
     """Host header values accepted beside the listening addresses and the host's own names."""
     tokens: dict[PlainName, TokenSection] = {}
     """Tokens for more than reading, each by a name for the audit."""
+    console: bool | None = None
+    """Whether the console is shown. Without it, where every address of `listen` is loopback, or a user or a client
+    certificate is asked for."""
+    external_url: WebURL | None = None
+    """How browsers reach it, such as https://web1.example.com/certvigil; messages then link to the page about them."""
 
     def build(self) -> model.Web:
         """Return the settings of the web server."""
         tokens = tuple(each.build(name) for name, each in self.tokens.items())
-        return model.Web(tuple(self.listen), self.config_file, tuple(self.allowed_hosts), tokens)
+        url = self.external_url and self.external_url.rstrip("/")
+        return model.Web(tuple(self.listen), self.config_file, tuple(self.allowed_hosts), tokens, self.console, url)
 
 
 class ValidationSection(Section):

@@ -13,7 +13,16 @@ from config.vocabulary import ComponentState, Mode
 from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
 from monitor.act.orders import Orders
-from monitor.act.status import CandidateStatus, ComponentStatus, Subject, Waiting, inbox_of, subject_named, subjects_of
+from monitor.act.status import (
+    SHOWN,
+    CandidateStatus,
+    ComponentStatus,
+    Subject,
+    Waiting,
+    inbox_of,
+    subject_named,
+    subjects_of,
+)
 from monitor.decide.decision import PENDING, Decision
 from monitor.decide.gather import ComponentRecord
 from monitor.decide.history import attempts_of_all
@@ -138,7 +147,7 @@ class Components:
         """Yield the plans for a group or component that wait for a person, oldest first."""
         for plan, each in self._journal.state.proposals.items():
             if not set(subject.members).isdisjoint(each.action.components):
-                until, shown = self._approved_until(plan, now), printable(each.shown, 500)
+                until, shown = self._approved_until(plan, now), printable(each.shown, SHOWN)
                 yield Waiting(plan, each.action.kind, each.action.components, each.at, until, shown, each.group)
 
     def _is_settled(self, name: str, last: RecordedEnding) -> bool:

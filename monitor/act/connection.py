@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import Final
 
 from config.text import Log, printable
-from monitor.actor.client import LONGEST_ACT
+from monitor.actor.client import longest_act
 from monitor.actor.request import Document, Request, Verb, encode
 from monitor.state.registry import TargetRegistry
 
@@ -54,14 +54,15 @@ class ActorConnection:
 
     async def ask(self, request: Request) -> Document | None:
         """Return the last document of the actor's answer; None where it gives none."""
-        answer = None
+        answer, acts = None, request.verb is Verb.CARRY_OUT
+        patience = longest_act(self._registry.config) if acts else LONGEST_ANSWER_AFTER
         try:
-            async with (
-                asyncio.timeout(LONGEST_ACT if request.verb is Verb.CARRY_OUT else LONGEST_ANSWER_AFTER),
-                aclosing(talk(self.socket, request)) as documents,
-            ):
+            async with asyncio.timeout(patience) as limit, aclosing(talk(self.socket, request)) as documents:
                 async for document in documents:
                     answer = document
+                    if acts:
+                        # Of a transaction, each step has its time.
+                        limit.reschedule(asyncio.get_running_loop().time() + patience)
         except (OSError, ValueError) as error:
             log.warning("the actor gave no answer: %s", printable(str(error)))
         return answer

@@ -12,13 +12,13 @@ from typing import Final, Protocol
 from actions.ending import Cause, Ground, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
-from config.catalogue import NO_ACTOR
+from config.catalogue import NO_ACTOR, OPEN_TRANSACTION
 from config.text import Log, Printable, harmless, printable, sentence
 from config.vocabulary import Code, ComponentState, Mode, Severity, TargetKind, UnreachableReason
 from monitor.act.components import Components
 from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
-from monitor.act.status import ComponentStatus, action_target, subjects_of
+from monitor.act.status import SHOWN, ComponentStatus, action_target, subjects_of
 from monitor.decide.decision import DecisionStatus, kind_of_decision
 from monitor.decide.situation import Result, result_of
 from monitor.look.job import UNFORESEEN
@@ -159,8 +159,7 @@ def no_actor(why: str, *, is_open: bool) -> Finding:
     said = sentence("{}: {}", harmless(NO_ACTOR), harmless(why))
     if is_open:
         # It comes first: a long reason must not cut it off.
-        half = "a transaction of it has no end, so its files may be new in part, and its service between two sets"
-        said = sentence("{}: {}; {}", harmless(NO_ACTOR), harmless(half), harmless(why))
+        said = sentence("{}: {}; {}", harmless(NO_ACTOR), harmless(OPEN_TRANSACTION), harmless(why))
         said = curable(said, Printable("start the actor, or run `certvigil recover`: either finishes or undoes it"))
     return finding(Code.UNREACHABLE, said, Printable("actor"), Severity.WARNING)
 
@@ -223,13 +222,17 @@ def _of_its_plan(component: ComponentStatus) -> Iterator[Finding]:
     plan, kind = printable(component.plan[:16]), kind_of_decision(component.decision)
     # The notifier tells the fault that an activation would mend.
     subject = sentence("{}", kind) if kind is Kind.ACTIVATE else _NOTHING
+    shown = next((each.shown for each in component.waiting if each.plan == component.plan), _NOTHING)
+    if not shown and component.plan == component.candidate.plan:
+        shown = component.candidate.about
+    about = sentence(": {}", printable(shown, SHOWN)) if shown else _NOTHING
     if component.decision.status is DecisionStatus.AWAIT_APPROVAL:
-        waits = sentence("the {} by plan {} waits for approval", kind, plan)
+        waits = sentence("the {} by plan {} waits for approval{}", kind, plan, about)
         by = sentence("`certvigil approve {0}` or `certvigil reject {0}`", plan)
         yield finding(Code.APPROVAL_PENDING, curable(waits, by), subject)
     elif component.decision.status is DecisionStatus.PLAN:
         by = sentence("`certvigil {} {} --plan {}`", kind, printable(component.name), printable(component.plan))
-        yield finding(Code.APPROVAL_PENDING, curable(sentence("the plan {} is ready", plan), by), subject)
+        yield finding(Code.APPROVAL_PENDING, curable(sentence("the plan {} is ready{}", plan, about), by), subject)
 
 
 def _how_to_settle(component: ComponentStatus, last: RecordedEnding) -> Printable:

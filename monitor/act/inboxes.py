@@ -21,7 +21,7 @@ from monitor.act.connection import ActorConnection
 from monitor.act.contests import Contests
 from monitor.act.journal import JournalFollower
 from monitor.act.status import CandidateStatus, Subject, candidate_status, inbox_of, subject_named, subjects_of
-from monitor.actor.request import Request, Verb
+from monitor.actor.request import Document, Request, Verb
 from monitor.host.schedule import Agenda
 from monitor.state.bus import Bus
 from monitor.state.events import PresentedChanged, StateEvent
@@ -47,6 +47,8 @@ class Inboxes:
         self._bus = bus
         self.contests = Contests()
         self._candidates: dict[str, CandidateStatus] = {}
+        self._answers: dict[str, Document] = {}
+        """The actor's last answer about each inbox."""
         self._touched: dict[str, float] = {}
         """Unix time at which each inbox last changed, in this run."""
         self._put_off: frozenset[str] = frozenset()
@@ -59,6 +61,10 @@ class Inboxes:
     def candidate(self, subject: str) -> CandidateStatus:
         """Return the status of the candidate in the inbox of a group or component."""
         return self._candidates.get(subject, CandidateStatus())
+
+    def answer(self, subject: str) -> Document | None:
+        """Return the actor's last answer about an inbox; None where it has given none."""
+        return self._answers.get(subject)
 
     def was_considered(self, subject: str) -> bool:
         """Whether the actor has told the content of the inbox."""
@@ -113,6 +119,7 @@ class Inboxes:
         subjects = subjects_of(self._registry.config)
         for name in self._candidates.keys() - subjects.keys():
             del self._candidates[name]
+            self._answers.pop(name, None)
             self._touched.pop(name, None)
             self._agenda.forget(name)
         self.contests.forget_all_but(subjects)
@@ -175,6 +182,7 @@ class Inboxes:
             return
         if self._journal.no_actor is not None or subject.mode is Mode.OBSERVE:
             self._candidates.pop(name, None)
+            self._answers.pop(name, None)
         elif not await self._ask(subject):
             return
         self._bus.send(CandidateConsidered(name))
@@ -191,6 +199,7 @@ class Inboxes:
             return False
         self.contests.take(name, subject.members, answer)
         before = self.candidate(name)
+        self._answers[name] = answer
         candidate = self._candidates[name] = candidate_status(answer, before, time.time())
         if candidate.objections != before.objections:
             inbox = printable(inbox_of(name, self._registry.config))

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Final
 
 from actions.journal import Event, Record
-from actions.journal_state import IN_USE, JournalState, RecordedEnding
-from actions.plan import Kind
+from actions.journal_state import JournalState, RecordedEnding
 from config.text import Log, harmless, printable
 from config.vocabulary import TargetKind
 from monitor.act.connection import ActorConnection, talk
@@ -168,17 +166,6 @@ class JournalFollower:
         for name in names:
             self._registry.watch(action_target(name, config), ended.at)
         self._bus.publish([ActionEnded(actions_of(name), ended) for name in names])
-
-
-def installed(state: JournalState) -> Mapping[str, frozenset[str]]:
-    """Return the server's certificates that replacements put into use, by component, by SHA-256: people chose them."""
-    recent = {name: [*state.recent.get(name, ()), last] for name, last in state.last.items()}
-    return {
-        name: frozenset(
-            each.leaf for each in those if each.kind is Kind.REPLACE and each.outcome in IN_USE and each.leaf
-        )
-        for name, those in recent.items()
-    }
 
 
 def concerned(record: Record, ended: RecordedEnding | None, state: JournalState) -> frozenset[str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from actions.aside import Late
@@ -12,6 +12,7 @@ from actions.candidate import Flaw
 from actions.ending import Ground
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
+from config.immutable import immutable
 from config.label import labels_of
 from config.model import Config
 from config.text import Printable, harmless, printable, sentence
@@ -24,12 +25,14 @@ from monitor.state.target import TargetState
 from probes.judge.time import moment
 
 _NOTHING: Final = Printable("")
+SHOWN: Final = 800
+"""Characters of what is told of a plan."""
 _NONE_YET: Final = frozenset({Ground.EMPTY_INBOX, Ground.NOTHING_TO_DO})
 _LACKS_A_FILE: Final = frozenset({Flaw.NO_CERTIFICATE, Flaw.NO_KEY, Flaw.UNDECODABLE})
 """Flaws that the next file, or the rest of one, may mend."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Subject:
     """Components that certvigil changes as one: the members of a group, or one component of no group."""
 
@@ -79,7 +82,7 @@ def action_target(subject: str, config: Config) -> TargetState:
     return TargetState(actions_of(subject), TargetKind.COMPONENT, location, subject, labels=labels)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CandidateStatus:
     """The actor's answer about the content of an inbox."""
 
@@ -89,6 +92,8 @@ class CandidateStatus:
     """The hash of its plan."""
     since: float = 0.0
     """Unix time."""
+    about: Printable = _NOTHING
+    """What its plan gives to whom, and who brought it; as `Waiting.shown`."""
     not_after: float | None = None
     objections: tuple[tuple[Printable, Printable], ...] = ()
     """Ground and detail of each objection."""
@@ -111,7 +116,7 @@ def _is_lack(ground: str, detail: str) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FailedOrder:
     """An order of the daemon's that failed before anything was begun, once or several times in a row."""
 
@@ -134,7 +139,7 @@ class FailedOrder:
         return sentence("the {} could not be begun, tried {}, last at {}: {}", self.kind, often, last, self.why)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Waiting:
     """A plan that waits for a person, or for its window."""
 
@@ -151,7 +156,7 @@ class Waiting:
     """The group of which the components are; empty where they make none."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ComponentStatus:
     """The status of one component, or one group of components, that certvigil may change."""
 
@@ -206,7 +211,8 @@ def _of_the_inbox(answer: Document, before: CandidateStatus, now: float) -> Cand
         ends = [unix(end) for each in plan["certificates"] if (end := each["after"]["not_after"]) is not None]
         since = before.since if before.candidate == candidate else now
         remarks = tuple(str(each) for each in answer.get("remarks", ()))
-        return CandidateStatus(candidate, str(plan["hash"]), since, min(ends, default=None), remarks=remarks)
+        about = printable(str(plan["about"]), SHOWN)
+        return CandidateStatus(candidate, str(plan["hash"]), since, about, min(ends, default=None), remarks=remarks)
     if "refused" in answer:
         objections: Sequence[Mapping[str, str]] = answer["refused"]["objections"]
         wrong = [each for each in objections if each["ground"] not in _NONE_YET]

@@ -10,7 +10,7 @@ from actions.ending import Outcome
 from actions.journal import Event
 from actions.journal_state import ActionRequest
 from actions.offered import Offer
-from actions.plan import Kind
+from actions.plan import Kind, Plan
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
 from actions.transaction import transact
@@ -84,7 +84,7 @@ def _try(work: Work, request: Request) -> Answered:
         since = listed((harmless(each.detail) for each in _changed_meanwhile(work, action, made)), "; ")
         return preparation.declined(cannot(listed(filter(None, (why, since)), ". ")))
     if made.offer is not None and made.offer.why_not_alone and work.attended and not request.plan:
-        by_its_hash = cannot(_by_its_hash(made.offer, made.order.plan.hash))
+        by_its_hash = cannot(_by_its_hash(work, made.offer, made.order.plan))
         return preparation.declined({**plan_document(work, made), **by_its_hash})
     # 4
     asked = {**transaction.asked, **_on_behalf(work, planned.policy), **_of_plan(made)}
@@ -102,9 +102,16 @@ def _of_plan(made: Prepared) -> dict[str, object]:
     return {"begins": begins(made), "answers": sorted(made.answers), **offered, **folders}
 
 
-def _by_its_hash(offer: Offer, plan: str) -> Printable:
+def _by_its_hash(work: Work, offer: Offer, plan: Plan) -> Printable:
     """Say that an offer is carried out by the hash of its plan alone: a person with an inbox in mind expects none."""
-    return sentence("{}: look at the plan, and name it: --plan {}", harmless(offer.why_not_alone), printable(plan))
+    names = listed(map(printable, work.context.config.subjects_of(plan.components)), " ")
+    return sentence(
+        "{}: look at the plan (`certvigil plan {}`), and name it: `certvigil replace {} --plan {}`",
+        harmless(offer.why_not_alone),
+        names,
+        names,
+        printable(plan.hash),
+    )
 
 
 def _changed_meanwhile(work: Work, action: ActionRequest, _made: Prepared) -> Iterator[Objection]:

@@ -9,14 +9,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import IO, Any, Final
 
+from config.model import Config
 from config.text import printable
 from monitor.actor.handed import CandidateFiles, announce
 from monitor.actor.request import Document, Request, encode
 
 LONGEST_ACT: Final = 3600.0
-"""Seconds between two steps of a transaction: each has time limits of its own."""
+"""Seconds at least for which the next step of a transaction is waited for."""
 _LONGEST_QUEUE: Final = 10
 """Whole seconds to wait for until the actor takes the connection."""
+
+
+def longest_act(config: Config) -> float:
+    """Return for how many seconds the next step of a transaction is waited for.
+
+    Each step has its own time limit: the `timeout` of a service for its command, and then the `deadline` of the
+    validation for the handshakes. Nobody gives up before the actor does.
+    """
+    services = [each.service for each in config.components.values()]
+    services += [each.service for each in config.trust_stores.values()]
+    command = max((each.timeout for each in services if each is not None), default=0.0)
+    return LONGEST_ACT + command + config.settings.validation.deadline
 
 
 class NoActor(Exception):  # noqa: N818 (that there is none is no error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -23,7 +23,7 @@ from actions.rehearse import Effect
 from actions.service import commands_of
 from config.model import Config
 from config.service import Service
-from config.text import Printable, printable
+from config.text import Printable, listed, printable, sentence
 from config.vocabulary import Code
 from monitor.actor.context import ActorContext
 from monitor.actor.follow import for_daemon
@@ -33,6 +33,7 @@ from monitor.actor.work import Work
 from monitor.dialect import CertificateObject, certificate_object, dated, iso, iso_exactly, verdict_object
 from probes.certificate import Certificate
 from probes.finding import Edge
+from probes.judge.time import moment
 
 WAITS: Final = "waits"
 """Told like a step of a transaction, before its first."""
@@ -85,6 +86,7 @@ def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service])
     return {
         "plan": {
             "hash": plan.hash,
+            "about": about(made),
             "candidate": candidate_of(plan.changes),
             "kind": plan.kind,
             "components": list(plan.components),
@@ -106,6 +108,39 @@ def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service])
         **({} if made.offer is None else {"offered": provenance_document(made.offer.provenance)}),
         **({"folders": list(made.folders)} if made.folders else {}),
     }
+
+
+_TITLE: Final = 120
+"""Characters of a subject."""
+
+
+def about(made: Prepared) -> Printable:
+    """Return what a plan gives to which components, from whom, and what is lost: a sentence without an end."""
+    plan = made.order.plan
+    given: dict[Certificate, list[str]] = {}
+    for name, (_, new) in made.leaves.items():
+        given.setdefault(new, []).append(name)
+    said = [_gives(names, new) for new, names in given.items()]
+    said += [made.origin] if made.origin else []
+    sets = dict.fromkeys(made.backup_sets.values())
+    said += [sentence("of the set {}", listed(map(printable, sets)))] if sets else []
+    lost = listed(map(printable, plan.expected_losses))
+    said += [sentence("loses {}", lost)] if lost else []
+    return listed(said, "; ")
+
+
+def _gives(names: Sequence[str], new: Certificate) -> Printable:
+    ends = Printable("an unknown time") if new.not_after is None else moment(new.not_after)
+    named = listed(printable(each, 80) for each in new.names[:3])
+    return sentence(
+        "{}: {}{}, until {}, issued by {}, sha256 {}",
+        listed(map(printable, names)),
+        printable(new.title, _TITLE),
+        sentence(" for {}", named) if named else Printable(""),
+        ends,
+        printable(new.issuer, _TITLE),
+        new.short_sha256,
+    )
 
 
 def provenance_document(of: Provenance) -> Document:

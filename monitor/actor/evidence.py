@@ -6,13 +6,13 @@ import hashlib
 import ipaddress
 import socket
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from actions.component_files import chain_on_disk, set_on_disk
 from actions.journal import Event
 from actions.plan import Plan, plan_from_json
+from config.immutable import immutable
 from config.model import Component, Config, Thresholds
 from config.text import printable
 from config.vocabulary import Code
@@ -44,7 +44,7 @@ NOT_ASKED: Final = "it was not asked about"
 """Why nothing is evidence against a replacement where nobody wants to undo it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Look:
     """One look at a component."""
 
@@ -88,10 +88,12 @@ def look_at(context: ActorContext, name: str) -> Look:
     if chain:
         on_disk = OnDisk((leaf_first(chain)[0],), changed, component.not_served_after, f"{name} on disk")
     seen = {endpoint: look_blocking(endpoint, now) for endpoint in endpoints_of(config, component)}
-    chains = (chain, *(each.chain for observation in seen.values() for each in observation.presented))
+    presented = [each for observation in seen.values() for each in observation.presented if each.chain]
+    chains = (chain, *(each.chain for each in presented))
     clients = (*component.clients, *(client for endpoint in seen for client in endpoint.clients))
     views = context.trust_context.views(dict.fromkeys(clients))
-    revocation = evidence_about(context.trust_context, context.world, chains, views, now)
+    staples = [(find_leaf(each.chain), each.staple) for each in presented if each.staple]
+    revocation = evidence_about(context.trust_context, context.world, chains, views, now, staples=staples)
     endpoints: dict[str, tuple[EndpointObservation, Assessment]] = {}
     for endpoint, observation in seen.items():
         judged_in = EndpointContext(

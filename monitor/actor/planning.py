@@ -15,14 +15,14 @@ from actions.csr import WaitingRequest
 from actions.ending import Ground
 from actions.inbox import Inbox, InboxUnsafe, open_inbox
 from actions.journal_state import ActionRequest, GivenUp, JournalState
-from actions.offered import Provenance
+from actions.offered import Offer, Provenance
 from actions.plan import Kind
 from actions.plan_activation import plan_activation
 from actions.plan_replacement import plan_replacement
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
 from config.policy import Policy
-from config.text import Printable, printable, sentence
+from config.text import Printable, harmless, listed, printable, sentence
 from monitor.actor.answers import answered_by, answering, keys_of, requests_of
 from monitor.actor.contested import newest_in
 from monitor.actor.context import ActorContext
@@ -127,10 +127,20 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
         offer = offer_of(context, made, candidates, taken.brought, requests)
         said = () if offer is None else (sentence("it was offered {}", offer.provenance.sentence),)
         remarks = (*made.remarks, *_to_do_first(context, action), *said, *taken.remarks, *_by_hand(context, action))
-        made = replace(made, remarks=remarks, answers=answered, offer=offer)
+        made = replace(made, remarks=remarks, answers=answered, offer=offer, origin=_origin(work, action, offer))
     elif isinstance(made, RefusedPlan):
         made = replace(made, remarks=(*made.remarks, *taken.remarks))
     return Planned(made, inboxes)
+
+
+def _origin(work: Work, action: ActionRequest, offer: Offer | None) -> Printable:
+    """Return who brought a candidate, and how, the end of a sentence."""
+    if offer is not None:
+        return sentence("offered {}", offer.provenance.sentence)
+    if work.files is not None:
+        return sentence("handed over by {}", harmless(work.by))
+    inboxes = (work.context.inbox(name) for name in work.context.config.subjects_of(action.components))
+    return sentence("from the inbox {}", listed(map(printable, inboxes)))
 
 
 def _to_do_first(context: ActorContext, action: ActionRequest) -> tuple[Printable, ...]:

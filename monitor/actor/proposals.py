@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Final
@@ -12,24 +12,25 @@ from actions.ending import Ground
 from actions.inbox import Inbox, empty
 from actions.journal import Event
 from actions.journal_state import ActionRequest, JournalState, Proposal
-from actions.plan import Kind, Plan
+from actions.plan import Plan
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan, Remainder
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.contested import contested
 from monitor.actor.context import ActorContext
 from monitor.actor.declined import note_declined
-from monitor.actor.documents import cannot, plan_document, waiting_document
+from monitor.actor.documents import about, cannot, plan_document, waiting_document
 from monitor.actor.hindrances import case_of, held_back, served_already
 from monitor.actor.planning import Made, checked, make
 from monitor.actor.request import Document, Request
 from monitor.actor.unattended import see
 from monitor.actor.work import Work
 from monitor.dialect import iso
-from probes.judge.time import moment
 
 MOST_PLANS: Final = 8
 """Plans of one kind that wait for a person, for one component."""
+_SHOWN: Final = 800
+"""Characters of what is told of a plan that waits."""
 _GONE: Final = frozenset({Ground.NOTHING_TO_DO, Ground.EMPTY_INBOX, Ground.MEMBER_INBOX})
 """Grounds on which a plan that waits is no longer wanted."""
 
@@ -126,7 +127,7 @@ def _put_up(work: Work, action: ActionRequest, made: Prepared) -> Prepared | Ref
         action=action.to_json(),
         by=work.by,
         case=case,
-        shown=_told_apart(made, case),
+        shown=_told_apart(made),
         **({"group": plan.group} if plan.group else {}),
     )
     return made
@@ -209,16 +210,7 @@ def contested_document(context: ActorContext, action: ActionRequest) -> Document
     return {"contested": found} if found else {}
 
 
-def _told_apart(made: Prepared, case: Mapping[str, str]) -> str:
+def _told_apart(made: Prepared) -> str:
     """Return the difference of a plan from others for the same components, a sentence without an end."""
-    plan = made.order.plan
-    said: list[str] = []
-    for name, (_, new) in made.leaves.items():
-        ends = "an unknown time" if new.not_after is None else moment(new.not_after)
-        names = ", ".join(new.names[:3]) or new.subject
-        of = f", of the set {case[name]}" if plan.kind is Kind.ROLLBACK else ""
-        said.append(f"{name}: {names}, until {ends}, sha256 {new.sha256[:16]}{of}")
-    lost = f"; loses {', '.join(plan.expected_losses)}" if plan.expected_losses else ""
-    of_group = f"{plan.group}: " if plan.group else ""
-    offered = "" if made.offer is None else f"; offered {made.offer.provenance.sentence}"
-    return printable(of_group + "; ".join(said) + lost + offered, 500)
+    group = made.order.plan.group
+    return printable(f"{group}: {about(made)}" if group else about(made), _SHOWN)

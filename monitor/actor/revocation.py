@@ -7,6 +7,9 @@ follows from the certificate, so that the daemon's word for it is not needed. Wh
 - its dates fit the actor's own clock,
 - it is not older than the newest list of this CA and scope that the actor has ever gone by: a daemon that was taken
   over could give back an earlier list, in which a certificate was on hold.
+
+OCSP answers, of the daemon and of handshakes, count alike: by their signer, their dates, and the newest one about that
+certificate. Whoever stands between the actor and a server could staple an earlier one.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from actions.world import World, write_all
+from config.immutable import immutable
 from config.model import Config, Watch
 from config.text import Log, printable
 from monitor.state.revocation import issued_pairs
@@ -32,24 +36,30 @@ from probes.judge.client import View
 from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.ocsp import OCSPAnswer, ocsp_answer
 from probes.opening import open_for_others
-from probes.revocation.crl import MOST_LISTS, ListScope, RevocationList, lists_in
-from probes.revocation.evidence import NO_EVIDENCE, Evidence, answers_about
+from probes.revocation.crl import MOST_LISTS, ListScope, RevocationList, lists_in, signed_by
+from probes.revocation.evidence import NO_EVIDENCE, Evidence, answers_about, sha256_of
 from probes.revocation.places import answer_file, answer_key, delta_urls, list_file, list_urls, responder_urls
 from probes.revocation.status import why_not
 
 log: Log = logging.getLogger("certvigil.actor")
 
-_MOST_FILES: Final = 256
-"""Of the configuration, and as many of the daemon."""
+_MOST_FILES: Final = 10_000
+"""Of the configuration."""
+_MOST_FETCHED: Final = 256
+"""Lists of the daemon."""
+_MOST_REMEMBERED: Final = 1000
+"""Files of the configuration that are read first, because a list in them counted before."""
 _MOST_RESPONDERS: Final = 4
 """Of one certificate."""
 _MOST_SEEN: Final = 10_000
-"""CAs and scopes whose newest list is remembered."""
+"""CAs and scopes whose newest list is remembered, and certificates about whom the newest answer is."""
 _FILE: Final = "lists.json"
 
 AgeOrder = tuple[int, int]
 _turn: Final = threading.Lock()
 """Held from reading what was seen until it is written."""
+_useful: Final[dict[str, None]] = {}
+"""Paths of those files, the one that was useful last at the end."""
 
 
 def evidence_about(
@@ -58,26 +68,28 @@ def evidence_about(
     chains: Iterable[Sequence[Certificate]],
     views: Iterable[View],
     now: float,
+    *,
+    staples: Iterable[tuple[Certificate, bytes]] = (),
 ) -> Evidence:
-    """Return the lists about the certificates of these chains that the actor goes by at Unix time `now`.
+    """Return the lists and answers about the certificates of these chains that the actor goes by at Unix time `now`.
 
-    Each of them proves itself, as the module says; the newest ones are remembered. Raises nothing: a list that cannot
-    be had is none.
+    Each of them proves itself, as the module says; the newest ones are remembered. `staples` are OCSP responses of
+    handshakes, each with its certificate: those that are older than an answer before are told as outdated. Raises
+    nothing: what cannot be had is not there.
     """
     settings = trust_context.config.settings.revocation
-    if settings.fetch is None and not settings.crls:
+    stapled = tuple(dict.fromkeys(staples))
+    if settings.fetch is None and not settings.crls and not stapled:
         return NO_EVIDENCE
     pairs = dict.fromkeys(issued_pairs(chains, views, tuple(trust_context.trusts.values()), now))
     if not pairs:
         return NO_EVIDENCE
-    fetched = Evidence(tuple(dict.fromkeys(_of_the_daemon(trust_context.config, pairs))))
-    at_hand = fetched.with_lists(_configured(settings.crls))
-    issuers = dict.fromkeys(issuer for _, issuer in pairs)
-    for each in issuers:
-        if each.outline().subject in at_hand.crowded:
-            log.warning("the files of revocation.crls hold too many lists in the name of %s", each.subject)
+    issuers = tuple(dict.fromkeys(issuer for _, issuer in pairs))
+    at_hand = dict.fromkeys((*_of_the_daemon(trust_context.config, pairs), *_configured(settings.crls, issuers)))
     # Verified before others have to wait.
-    valid = {issuer: [each for each in at_hand.lists if not why_not(each, issuer, now)] for issuer in issuers}
+    valid = {issuer: [each for each in at_hand if not why_not(each, issuer, now)] for issuer in issuers}
+    fetched = [each for each in _answers(trust_context.config, pairs) if not each.told.why_no_proof(now)]
+    shown = [each for each in _of_handshakes(stapled, pairs) if not each.told.why_no_proof(now)]
     counting: dict[RevocationList, None] = {}
     with _turn:
         seen = _Seen(world, trust_context.config.settings.actor.directory)
@@ -85,13 +97,28 @@ def evidence_about(
             for known in _newest(valid[issuer]):
                 if seen.is_newest(known, issuer):
                     counting[known] = None
-        answers = answers_about(
-            (certificate.sha256, der)
-            for (certificate, issuer), der, answer in _answers(trust_context.config, pairs)
-            if not answer.why_no_proof(now) and seen.is_newest_answer(certificate, issuer, answer)
-        )
+        # The newest of one look counts, whichever it is.
+        newest = {each: seen.is_newest_answer(each) for each in sorted((*fetched, *shown), key=_age, reverse=True)}
         seen.keep()
-    return Evidence(tuple(counting), answers=answers)
+    return Evidence(
+        tuple(counting),
+        answers=answers_about((each.about.sha256, each.der) for each in fetched if newest[each]),
+        outdated=frozenset(sha256_of(each.der) for each in shown if not newest[each]),
+    )
+
+
+@immutable
+class _Answer:
+    """An OCSP response that its issuer stands behind."""
+
+    about: Certificate
+    issuer: Certificate
+    der: bytes
+    told: OCSPAnswer
+
+
+def _age(answer: _Answer) -> AgeOrder:
+    return answer.told.this_update, answer.told.produced_at
 
 
 def _newest(valid: Sequence[RevocationList]) -> Iterator[RevocationList]:
@@ -106,15 +133,31 @@ def _kind(known: RevocationList) -> tuple[ListScope, bool]:
     return known.scope, known.base is None
 
 
-def _configured(patterns: tuple[str, ...]) -> Iterator[tuple[RevocationList, ...]]:
-    """Yield the lists of each file that the configuration names; a file with more than `MOST_LISTS` has none."""
-    if patterns:
-        for target in find([Watch(patterns)]).targets[:_MOST_FILES]:
-            ders = open_unsealed(_content(target.path, SIZE_LIMIT)).lists
-            if len(ders) > MOST_LISTS:
-                log.warning("passed over %s: it has more than %d revocation lists", printable(target.path), MOST_LISTS)
-                continue
-            yield lists_in(ders)
+def _configured(patterns: tuple[str, ...], issuers: Collection[Certificate]) -> Iterator[RevocationList]:
+    """Yield the lists that these issuers have signed, of each file that the configuration names.
+
+    Lists that nobody has signed keep no other out, however many there are. A file with more than `MOST_LISTS` has none.
+    """
+    if not patterns:
+        return
+    found = {each.path: None for each in find([Watch(patterns)]).targets}
+    first = [path for path in reversed(_useful) if path in found]
+    for path in list(dict.fromkeys((*first, *found)))[:_MOST_FILES]:
+        ders = open_unsealed(_content(path, SIZE_LIMIT)).lists
+        if len(ders) > MOST_LISTS:
+            log.warning("passed over %s: it has more than %d revocation lists", printable(path), MOST_LISTS)
+            continue
+        signed = [each for each in lists_in(ders) if any(signed_by(each, issuer) for issuer in issuers)]
+        if signed:
+            _note_useful(path)
+        yield from signed
+
+
+def _note_useful(path: str) -> None:
+    _useful.pop(path, None)
+    _useful[path] = None
+    if len(_useful) > _MOST_REMEMBERED:
+        del _useful[next(iter(_useful))]
 
 
 def _of_the_daemon(config: Config, pairs: Iterable[tuple[Certificate, Certificate]]) -> Iterator[RevocationList]:
@@ -123,25 +166,38 @@ def _of_the_daemon(config: Config, pairs: Iterable[tuple[Certificate, Certificat
     if fetch is None:
         return
     urls = dict.fromkeys(url for each, _ in pairs for url in (*list_urls(each), *delta_urls(each)))
-    for url in list(urls)[:_MOST_FILES]:
+    for url in list(urls)[:_MOST_FETCHED]:
         data = _content(list_file(config.settings.state_directory, url), fetch.largest * 1024 * 1024)
         yield from lists_in([data] if data else [])
 
 
-def _answers(
-    config: Config, pairs: Iterable[tuple[Certificate, Certificate]]
-) -> Iterator[tuple[tuple[Certificate, Certificate], bytes, OCSPAnswer]]:
+def _answers(config: Config, pairs: Iterable[tuple[Certificate, Certificate]]) -> Iterator[_Answer]:
     """Yield the OCSP responses about certificates that the daemon was given by the responders that these name."""
     fetch = config.settings.revocation.fetch
     if fetch is None or not fetch.ocsp:
         return
-    for pair in pairs:
-        for url in responder_urls(pair[0])[:_MOST_RESPONDERS]:
-            path = answer_file(config.settings.state_directory, answer_key(url, pair[0]))
-            der = _content(path, MOST_OF_ANSWER)
-            told = ocsp_answer(der, pair[0], (pair[1],)) if der else None
-            if isinstance(told, OCSPAnswer):
-                yield pair, der, told
+    for about, issuer in pairs:
+        for url in responder_urls(about)[:_MOST_RESPONDERS]:
+            path = answer_file(config.settings.state_directory, answer_key(url, about))
+            yield from _told(_content(path, MOST_OF_ANSWER), about, issuer)
+
+
+def _of_handshakes(
+    staples: Iterable[tuple[Certificate, bytes]], pairs: Iterable[tuple[Certificate, Certificate]]
+) -> Iterator[_Answer]:
+    """Yield the OCSP responses of handshakes, by the issuers on the actor's own paths."""
+    issuers: dict[Certificate, list[Certificate]] = {}
+    for about, issuer in pairs:
+        issuers.setdefault(about, []).append(issuer)
+    for about, der in staples:
+        for issuer in issuers.get(about, ()):
+            yield from _told(der, about, issuer)
+
+
+def _told(der: bytes, about: Certificate, issuer: Certificate) -> Iterator[_Answer]:
+    told = ocsp_answer(der, about, (issuer,)) if der else None
+    if isinstance(told, OCSPAnswer):
+        yield _Answer(about, issuer, der, told)
 
 
 def _content(path: str, most: int) -> bytes:
@@ -155,7 +211,10 @@ def _content(path: str, most: int) -> bytes:
 
 
 class _Seen:
-    """The newest list of each CA and scope that the actor has gone by, in a file of its directory."""
+    """The newest list of each CA and scope that the actor has gone by, and the newest answer about each certificate.
+
+    They are in a file of its directory.
+    """
 
     def __init__(self, world: World, directory: str) -> None:
         self._world = world
@@ -172,10 +231,13 @@ class _Seen:
             return False
         return True
 
-    def is_newest_answer(self, certificate: Certificate, issuer: Certificate, answer: OCSPAnswer) -> bool:
+    def is_newest_answer(self, answer: _Answer) -> bool:
         """Whether no newer answer about a certificate was gone by; it is remembered then."""
-        kind = hashlib.sha256(repr((issuer.public_key_sha256(), certificate.serial)).encode()).hexdigest()
-        return self._is_newest(kind, (answer.this_update, answer.produced_at))
+        kind = hashlib.sha256(repr((answer.issuer.public_key_sha256(), answer.about.serial)).encode()).hexdigest()
+        if not self._is_newest(kind, _age(answer)):
+            log.info("passed over an OCSP answer about %s that is older than one before", answer.about.title)
+            return False
+        return True
 
     def _is_newest(self, kind: str, order: AgeOrder) -> bool:
         before = self._newest.get(kind)

@@ -6,8 +6,8 @@ The one place that decides whether a set of a folder counts: only where a person
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -15,12 +15,13 @@ from actions import backup
 from actions.backup import BackupSet
 from actions.backup_folder import DatedSets, dates_in_folders, is_date, sets_of_date
 from actions.ending import Ground
-from actions.journal_state import ActionRequest
+from actions.journal_state import ActionRequest, installed
 from actions.plan import candidate_of
 from actions.plan_rollback import plan_rollback
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
 from config.expected import DefaultCertificate
+from config.immutable import immutable
 from config.model import Component
 from config.text import Printable, harmless, listed, printable, sentence
 from config.trusted import changeable, unsafe
@@ -36,7 +37,9 @@ _NOTHING: Final = Printable("")
 _MOST_DATES: Final = 16
 """Dates of a folder, the oldest first, that may be the default."""
 _WAIVED: Final = frozenset({Ground.NAMES_MISSING, Ground.NO_CLIENT_ACCEPTS, Ground.INCOMPLETE_CHAIN})
-"""Objections to certvigil's own set that a person waives who names the set and every client that it loses."""
+"""Objections to a set that a person waives who names the set and every client that it loses."""
+_OVERRULED: Final = frozenset({Ground.TOO_SHORT, Ground.CLIENT_LOST})
+"""Objections to a set of a folder that an option of the command overrules."""
 _MOST_TRIED: Final = 5
 """Sets of certvigil that a rollback without a name tries, the newest first."""
 _NONE_READ: Final[Mapping[str, DatedSets]] = MappingProxyType({})
@@ -45,7 +48,7 @@ _MOST_TOLD: Final = 4
 """Sets of a folder, the oldest first, about which is said why they are not the default."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FolderDefault:
     """The default of a rollback among the sets of folders."""
 
@@ -204,8 +207,10 @@ def _why_not_of_installation(context: ActorContext, sets: DatedSets) -> Printabl
     Nobody but root can have written them: no directory on the way and no file is another user's to change. And each
     certificate is told as the product's own default one.
     """
+    own = installed(context.journal_state())
     for name, of in sets.items():
         declared = context.config.components[name].default_certificate or _SIGNED_BY_ITSELF
+        declared = declared.but_for(own.get(name, ()))
         chain = certificates_in(context, of)
         if not chain or not is_default(chain[0], declared):
             return sentence("the certificate of {} in it is not the product's own default one", printable(name))
@@ -289,7 +294,12 @@ def _why_refused(work: Work, sets: DatedSets, action: ActionRequest) -> Printabl
 
 
 def _plan_of(work: Work, chosen: Mapping[str, ChosenSets], action: ActionRequest) -> Prepared | RefusedPlan:
-    """Return the plan that gives these sets back; a set of a folder must be as good as a candidate."""
+    """Return the plan that gives these sets back; raises BackupError, OSError.
+
+    The rule by which a set is judged, its own or of a folder: a person who names the set gets it, though names or an
+    issuer are missing, once the command names each client that it loses. A set of a folder is a candidate in all else:
+    its issuer and how long it lasts. It is never the default for what a person waives, as nobody has named it then.
+    """
     context = work.context
     content: dict[str, bytes | None] = {}
     for of in (each for sets in chosen.values() for each in sets.sets):
@@ -310,17 +320,26 @@ def _plan_of(work: Work, chosen: Mapping[str, ChosenSets], action: ActionRequest
         losses=action.losses,
         as_candidates=foreign.keys(),
         go_on=limit(work),
-        waived=_WAIVED if action.backup_set and work.is_own_command and not foreign else (),
+        waived=_WAIVED if _is_named(work, action, foreign) else (),
     )
     if not isinstance(made, Prepared):
-        return replace(made, remarks=(*_all_the_same(work, made, chosen, action), *made.remarks))
+        return replace(made, remarks=(*_all_the_same(work, made, chosen, action, foreign), *made.remarks))
     folders = tuple(dict.fromkeys(printable(of.folder) for of in of_folders.values()))
     names = {name: sets.sets[-1].transaction for name, sets in chosen.items()}
     return replace(made, backup_sets=names, folders=folders, remarks=(*_whose(foreign), *made.remarks))
 
 
+def _is_named(work: Work, action: ActionRequest, foreign: Collection[str]) -> bool:
+    """Whether a person's own command names the sets that it gives back; `foreign` components get those of a folder."""
+    return work.is_own_command and (is_date(action.backup_set) if foreign else bool(action.backup_set))
+
+
 def _all_the_same(
-    work: Work, refused: RefusedPlan, chosen: Mapping[str, ChosenSets], action: ActionRequest
+    work: Work,
+    refused: RefusedPlan,
+    chosen: Mapping[str, ChosenSets],
+    action: ActionRequest,
+    foreign: Collection[str],
 ) -> Iterator[Printable]:
     """Yield what gives a set back all the same, where only the loss of clients, or what a person waives, is against it.
 
@@ -330,6 +349,9 @@ def _all_the_same(
     names = {of.transaction for sets in chosen.values() for of in sets.sets if not of.folder}
     if grounds == {Ground.CLIENT_LOST}:
         yield Printable("`--lose CLIENT` for each of these clients gives it back all the same")
+    elif foreign and _is_named(work, action, foreign) and Ground.TOO_SHORT in grounds <= {*_OVERRULED}:
+        lost = Printable(", with `--lose CLIENT` for each client that it loses") if len(grounds) > 1 else _NOTHING
+        yield sentence("`--allow-shorter` gives it back all the same, where it does not end within an hour{}", lost)
     elif (
         not action.backup_set and work.is_own_command and len(names) == 1 and grounds <= {Ground.CLIENT_LOST, *_WAIVED}
     ):

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import gc
 import signal
-from importlib.metadata import version
 from typing import Annotated, Literal
 
 import typer
@@ -24,9 +24,8 @@ from config.vocabulary import (
     Scenario,
     VerifierName,
 )
+from monitor.command_reach import DEFAULT_CONFIG, DEFAULT_SOCKET
 from monitor.commands.panel import Panel, PanelGroup
-
-DEFAULT_CONFIG = "/etc/certvigil"
 
 app = typer.Typer(
     name="certvigil",
@@ -35,6 +34,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Rich takes longer to draw boxes around the help than all else that the help needs.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 config_app = typer.Typer(no_args_is_help=True, help="Check, describe or show the configuration.")
@@ -54,14 +55,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Socket = Annotated[
     str, typer.Option("--socket", help="The daemon's Unix socket.", envvar="CERTVIGIL_SOCKET", show_default=True)
 ]
-DEFAULT_SOCKET = "/run/certvigil/certvigil.sock"
 
 
 @app.callback(invoke_without_command=True)
 def top(show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Take the options before any command."""
     if show_version:
-        typer.echo(f"certvigil {version('certvigil')}")
+        from config.version import own_version
+
+        typer.echo(f"certvigil {own_version()}")
         raise typer.Exit
 
 
@@ -196,6 +198,8 @@ def run(
     """Run the daemon in the foreground until SIGTERM. SIGHUP makes it read its configuration again."""
     # A request to reload must not kill the daemon before it can reload.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # What is loaded stays: the collector would walk it again and again meanwhile.
+    gc.disable()
     from monitor.commands.run import run as start
 
     raise typer.Exit(start(config, log_format, log_level))
@@ -313,6 +317,29 @@ def explain(
     from monitor.commands.explain import explain as show
 
     raise typer.Exit(show(codes, as_json=as_json))
+
+
+@app.command(rich_help_panel=Panel.WATCH)
+def why(
+    client: Annotated[str, typer.Argument(metavar="CLIENT", show_default=False, help="A client of the configuration.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET", show_default=False, help="An endpoint of the configuration, HOST:PORT, or a file."
+        ),
+    ],
+    config: ConfigPath = DEFAULT_CONFIG,
+    timeout: Annotated[float, typer.Option(help="Seconds for an endpoint.", min=0.1)] = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Show the paths that a client tries, certificate by certificate, and the rule that ends each, with its source.
+
+    Exit code: 0 where it accepts, 2 where it refuses, 3 where it cannot be told.
+    """
+    from monitor.commands.why import WhyQuery
+    from monitor.commands.why import why as tell
+
+    raise typer.Exit(tell(WhyQuery(client, target, config, timeout, as_json)))
 
 
 @app.command(rich_help_panel=Panel.WATCH)

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import IO, Final
 
 from actions.backup import BackupError
@@ -20,11 +19,12 @@ from actions.journal import JournalError, Record
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from actions.world import World
+from config.immutable import immutable
 from config.model import Config
 from config.text import Printable, harmless, listed, printable, sentence
 from monitor.actor.authority import STRANGER, ourselves
 from monitor.actor.backup_sets import DEFAULT_SET
-from monitor.actor.client import NoActor, ask
+from monitor.actor.client import NoActor, ask, longest_act
 from monitor.actor.context import actor_context
 from monitor.actor.documents import step_document, waits_document
 from monitor.actor.handed import CandidateFiles
@@ -40,7 +40,7 @@ from monitor.dialect import iso
 from monitor.state.trust import read_trust_context
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ActOptions:
     """The options that these commands share."""
 
@@ -240,7 +240,7 @@ def _answer(
     """
     if services_run:
         try:
-            return ask(config.settings.actor.socket, request, progress.hear, handed=handed)
+            return ask(config.settings.actor.socket, request, progress.hear, longest_act(config), handed=handed)
         except NoActor as error:
             _see_that_it_can_be_done_here(
                 config, f"{error}, and only its owner may do this without it: start the actor, or ask root"

@@ -6,22 +6,26 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from actions.audit import STEPS, Break, ChainEntry, Segment, chain, read, summary
 from actions.ending import titled
 from actions.journal import Event, Journal, JournalError, birth
+from actions.journal_state import JournalState
 from actions.plan import Kind
 from actions.world import World
+from config.immutable import immutable
 from config.model import Config
 from config.pattern import is_one_of
 from config.text import Printable, printable
 from monitor.actor.client import NoActor, talking
 from monitor.actor.context import audit_directory, journal_path
+from monitor.actor.follow import Follower
 from monitor.actor.request import Document, Request, Verb
+from monitor.audit import AuditEntry, entries
 from monitor.commands.choice import unknown, with_members
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
@@ -49,7 +53,7 @@ _BROKEN: Final = 2
 """The chain of the audit does not hold."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AuditQuery:
     """The entries that are to be shown. An empty field admits all."""
 
@@ -62,24 +66,6 @@ class AuditQuery:
     since: str | None = None
     until: str | None = None
     as_json: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """A record, with facts that only earlier records have."""
-
-    record: Mapping[str, Any]
-    kind: str
-    components: tuple[str, ...]
-    by: str
-    """On whose behalf; empty where it is not recorded."""
-    group: str
-    """The group of which the components are; empty where they make none."""
-
-    @property
-    def at(self) -> float:
-        """Unix time."""
-        return float(self.record["at"])
 
 
 def audit(config_path: str, query: AuditQuery) -> int:
@@ -147,25 +133,6 @@ def verify(config_path: str, holds: str) -> int:
     return 0
 
 
-def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[AuditEntry]:
-    """Yield each of `records`, oldest first, with the facts that earlier records have of its transaction or plan."""
-    about: dict[str, AuditEntry] = {}
-    for record in records:
-        data = record["data"]
-        names = [str(each) for each in (record["transaction"], data.get("hash"), data.get("candidate")) if each]
-        before = next((about[each] for each in names if each in about), None)
-        what = next((each for each in (data.get("plan"), data.get("action")) if isinstance(each, dict)), data)
-        entry = AuditEntry(
-            record,
-            str(what.get("kind") or (before.kind if before else "")),
-            tuple(map(str, what.get("components") or (before.components if before else ()))),
-            str(data.get("by") or (before.by if before and record["transaction"] else "")),
-            str(what.get("group") or data.get("group") or (before.group if before else "")),
-        )
-        about.update(dict.fromkeys(names, entry))
-        yield entry
-
-
 def _failed(why: Printable) -> int:
     complain("certvigil audit: {}", why)
     return _UNUSABLE
@@ -228,6 +195,21 @@ def journal_records(config: Config) -> Iterator[Mapping[str, Any]]:
     except NoActor:
         with closing(Journal(World(), journal_path(config))) as journal:
             yield from ({**summary(record), "data": dict(record.data)} for record in journal.records())
+
+
+def journal_state_of(config: Config) -> JournalState:
+    """Return what the records of the journal make, as far as this user may read them; raises JournalError, OSError."""
+    follower = Follower()
+    try:
+        for each in _told(config, follower.begin(), "here"):
+            follower.take(each)
+    except NoActor:
+        state = JournalState()
+        with closing(Journal(World(), journal_path(config))) as journal:
+            for record in journal.records():
+                state.take(record)
+        return state
+    return follower.journal_state
 
 
 def _named(data: Mapping[str, Any]) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
 from config.address import is_ip_address, split_proxy
 from config.expected import AllowedTLS
+from config.immutable import immutable
 from config.model import Client, ClientCertificate, Endpoint, FileTarget, PemBundle, Proxy, SystemStore, TrustStore
 from config.pointer import is_pointer
 from config.text import Printable, harmless, listed, printable, sentence
@@ -85,7 +85,7 @@ _CALLED: Final[Mapping[EntryKind, Printable]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CheckOptions:
     """How to look and to judge."""
 
@@ -111,7 +111,7 @@ class CheckOptions:
     as_json: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Task:
     """The targets, and the terms by which they are judged."""
 
@@ -144,7 +144,7 @@ def check(targets: Sequence[str], options: CheckOptions) -> int:
     screen = Screen()
     now, files = task.now, task.files
     observed = {each.path: look_at(each, now) for each in screen.progress(files, len(files), "looking at files")}
-    unordered = [*judge_files(files, observed, task.manner), *asyncio.run(_check_endpoints(task))]
+    unordered = [*judge_files(files, observed, task.manner), *_check_endpoints(task)]
     place = {target.name: position for position, target in enumerate(task.given.targets)}
     checked = sorted(unordered, key=lambda each: place[each.target])
     checked += [each for directory in task.given.directories for each in _unsearched(directory)]
@@ -276,12 +276,20 @@ def _given_key(path: str, password_files: tuple[str, ...], now: float) -> KeyFil
     )
 
 
-async def _check_endpoints(task: _Task) -> list[Checked]:
-    endpoints, view, key, now = task.endpoints, task.view, task.manner.key, task.now
-    if view is None or not endpoints:
+def _check_endpoints(task: _Task) -> list[Checked]:
+    if task.view is None or not task.endpoints:
         return []
-    from probes.tls.drive import look  # noqa: PLC0415 (files alone do not need it)
+    import asyncio  # noqa: PLC0415 (files alone do not need it)
 
+    return asyncio.run(_look_at_endpoints(task, task.view))
+
+
+async def _look_at_endpoints(task: _Task, view: View) -> list[Checked]:
+    import asyncio  # noqa: PLC0415 (files alone do not need it, nor the next one)
+
+    from probes.tls.drive import look  # noqa: PLC0415
+
+    endpoints, key, now = task.endpoints, task.manner.key, task.now
     room = asyncio.Semaphore(_CONCURRENCY)
 
     async def one(endpoint: Endpoint) -> Checked:

@@ -6,8 +6,9 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import harmless, printable, sentence
 from config.vocabulary import FileContent, FileRole, UnreadableReason
@@ -20,6 +21,7 @@ from probes.container.registry import called
 from probes.file import SIZE_LIMIT, look_at_file, look_into, read_passwords
 from probes.judge.client import View
 from probes.judge.key import judge_match
+from probes.judge.sharing import FileKeys, servers_leaf
 from probes.observation import FileObservation, Unreadable
 from probes.revocation.evidence import NO_EVIDENCE
 
@@ -27,7 +29,7 @@ Observed = Mapping[str, FileObservation]
 """The observation of each file, by path, in the order of the arguments."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Manner:
     """How files are judged."""
 
@@ -60,6 +62,9 @@ def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manne
     targets = list(targets)
     known = NO_EVIDENCE.with_lists(seen.lists for seen in observed.values())
     paths = key_paths_in(observed)
+    keys = FileKeys()
+    for path, seen in observed.items():
+        keys.note(printable(path, 4096), servers_leaf(seen.content, seen.certificates))
     met = (each for each in targets if each.role is FileRole.FOUND)
     used = {key.where for key in _keys_used(met, observed, paths)}
     for target in targets:
@@ -77,6 +82,7 @@ def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manne
             keys=key.public if key else (),
             keys_where=key.where if key else "",
             revocation=known.about(seen.certificates),
+            sharing=keys.sharing(printable(target.path, 4096)),
         )
         findings = [*assess_file(seen, context, manner.now).findings, *(key.exposed if key else ())]
         if key is not None and seen.content is FileContent.ANCHOR:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from config.expected import ANY_MODERN, AllowedTLS
+from config.immutable import immutable
 from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
@@ -31,7 +31,7 @@ BY_BADNESS: Final = (Verdict.OK, Verdict.WARNING, Verdict.UNKNOWN, Verdict.CRITI
 """A critical verdict outweighs an unknown one."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Checked:
     """The verdict on one target."""
 

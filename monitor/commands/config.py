@@ -13,6 +13,7 @@ from config.model import Config
 from config.schema.root import json_schema
 from config.show import show_marked as render
 from config.text import harmless
+from monitor.commands import here
 from monitor.commands.complain import complain
 
 
@@ -21,6 +22,7 @@ def check(path: str) -> int:
 
     The host is looked at with what is sound, so that one mistake does not hide the others.
     """
+    here.about(path)
     found = examine(path, os.environ)
     warnings: list[Mistake] = []
     mistakes = list(found.mistakes)
@@ -64,8 +66,10 @@ def loaded(path: str, *, secrets: bool = False) -> Config | None:
 
     Only who delivers messages needs the `secrets`, and the right to read them.
     """
+    here.about(path)
     config = load(path, os.environ, secrets=secrets)
     if isinstance(config, Config):
+        here.about_config(config)
         return config
     _print(config)
     return None

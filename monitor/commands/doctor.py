@@ -6,25 +6,27 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from actions.world import World
 from config.catalogue import CATALOGUE
 from config.document import KeyPath, Mistake, YAMLDocument
+from config.immutable import immutable
 from config.load import examine
 from config.model import Config
 from config.text import Printable, harmless, listed, printable, sentence
 from config.trusted import changeable, unreadable_for
 from config.vocabulary import Code, Keys
 from monitor.actor.confine import READER
+from monitor.commands import here
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.json_output import print_json
 from monitor.commands.screen import Screen
 from monitor.host.entry import HostUser
 from monitor.host.outside import Doubt, doubts
 from monitor.host.sockets import gid_of
+from monitor.host.systemd import runs
 from monitor.state.trust import stores_in_use
 from probes.trust import TrustUnreadable, read_trust
 
@@ -58,7 +60,7 @@ class Health(StrEnum):
     """This user cannot see it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Checkup:
     """One check with its result."""
 
@@ -91,12 +93,14 @@ def doctor(path: str, socket_path: str | None, *, as_json: bool) -> int:
 
 def examine_host(where: str, socket_path: str | None) -> Iterator[Checkup]:
     """Yield every check, in no order."""
+    here.about(where, socket_path)
     found = examine(where, os.environ)
     for mistake in found.mistakes:
         yield _of_mistake(mistake)
     if found.sound is None:
         return
     config, document = found.sound
+    here.about_config(config, socket_path)
     if not found.mistakes:
         files = len(config.watches) + len(config.files)
         yield _ok(
@@ -308,7 +312,8 @@ def _readable(config: Config, user: HostUser) -> Iterator[Checkup]:
 
 
 def _clock(config: Config) -> Iterator[Checkup]:
-    cure = Printable("have it synchronised, such as by chrony or systemd-timesyncd; see: timedatectl")
+    see = Printable("; see: timedatectl") if runs() else Printable("")
+    cure = sentence("have it synchronised, such as by chrony or systemd-timesyncd{}", see)
     match World().synchronised():
         case True:
             yield _ok(Area.CLOCK, Printable("the kernel counts the clock as synchronised"))
@@ -334,7 +339,7 @@ def _actor(config: Config) -> Iterator[Checkup]:
             connection.connect(path)
         except (FileNotFoundError, ConnectionRefusedError):
             what = sentence("no actor listens on {}", printable(path))
-            yield _problem(Area.ACTOR, what, Printable("systemctl enable --now certvigil-recover certvigil-actor"))
+            yield _problem(Area.ACTOR, what, _start(Printable("certvigil-recover certvigil-actor"), Printable("actor")))
         except OSError as error:
             what = sentence("{}: {}", printable(path), printable(error.strerror or "it does not answer"))
             yield _unknown(Area.ACTOR, what)
@@ -342,18 +347,26 @@ def _actor(config: Config) -> Iterator[Checkup]:
             yield _ok(Area.ACTOR, sentence("an actor listens on {}", printable(path)))
 
 
+def _start(units: Printable, command: Printable) -> Printable:
+    """Return how a part of certvigil is started on this host."""
+    if runs():
+        return sentence("systemctl enable --now {}", units)
+    return sentence("have it run: `certvigil {}`, by whatever starts services on this host", command)
+
+
 def _daemon(path: str, *, with_actor: bool) -> Iterator[Checkup]:
     told = ask(path, "/api/v1/status", timeout=_PATIENCE)
     if isinstance(told, NoDaemonAnswer):
         refused = os.path.exists(path) and not os.access(path, os.W_OK)
-        cure = Printable("systemctl enable --now certvigil")
+        cure = _start(Printable("certvigil"), Printable("run"))
         yield _unknown(Area.DAEMON, told.why) if refused else _problem(Area.DAEMON, told.why, cure)
         return
     try:
         yield from _of_status(told, with_actor=with_actor)
     except (KeyError, TypeError, ValueError):
         what = sentence("the daemon on {} tells no status; is it of this version?", printable(path))
-        yield _problem(Area.DAEMON, what, Printable("systemctl restart certvigil"))
+        restart = Printable("systemctl restart certvigil") if runs() else Printable("end it, and start it again")
+        yield _problem(Area.DAEMON, what, restart)
 
 
 def _of_status(told: dict[str, Any], *, with_actor: bool) -> Iterator[Checkup]:
@@ -367,9 +380,11 @@ def _of_status(told: dict[str, Any], *, with_actor: bool) -> Iterator[Checkup]:
         yield _problem(Area.DAEMON, what, Printable("certvigil reload"))
     if with_actor and told["no_actor"]:
         what = sentence("the daemon hears no actor: {}", printable(str(told["no_actor"])))
-        yield _problem(Area.ACTOR, what, Printable("see why: systemctl status certvigil-actor"))
+        see = Printable("systemctl status certvigil-actor") if runs() else Printable("its log")
+        yield _problem(Area.ACTOR, what, sentence("see why: {}", see))
     for each in told["findings"]:
         code = Code(each["code"])
         if not CATALOGUE[code].informational:
-            what = sentence("{}: {}", code, printable(str(each["detail"]), 1024))
-            yield _problem(Area.DAEMON, what, printable(str(each["cure"])))
+            what = sentence("the daemon tells {}: {}", code, printable(str(each["detail"]), 1024))
+            # The cure is our own text: whoever runs this as root carries out no words of a daemon.
+            yield _problem(Area.DAEMON, what, harmless(CATALOGUE[code].cure))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final
 
+from config.immutable import immutable
 from config.model import Config
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, printable, sentence
 from monitor.act.status import actions_of
+from monitor.commands import here
 from monitor.commands.choice import unknown, with_members
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
@@ -25,7 +27,7 @@ _UNUSABLE = 3
 _NOTHING: Final = Printable("")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HistoryQuery:
     """The entries that are to be shown."""
 
@@ -46,6 +48,7 @@ def history(query: HistoryQuery, config_path: str, database: str | None) -> int:
         return _failed(harmless(str(error)))
     known: Mapping[str, str | None] = {}
     wanted = query.names
+    here.about(config_path)
     if database is None:
         config = loaded(config_path)
         if config is None:

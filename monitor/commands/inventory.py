@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from config.immutable import immutable
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import CertificateOrigin, Sending
+from monitor.commands import here
 from monitor.commands.choice import unknown
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
@@ -45,7 +46,7 @@ _COLUMNS: Final = (
 """In a pipe: a line for what is installed, one for each endpoint, and one for each trust store."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class InventoryQuery:
     """What is to be shown, and how it is found out."""
 
@@ -60,6 +61,7 @@ class InventoryQuery:
 
 def show_inventory(query: InventoryQuery) -> int:
     """Print the inventory; return 0, or 3 where it cannot be told."""
+    here.about(query.config, query.socket)
     found = ask(query.socket, "/api/v1/inventory")
     itself = isinstance(found, NoDaemonAnswer)
     if isinstance(found, NoDaemonAnswer):
@@ -131,7 +133,30 @@ def _look(query: InventoryQuery, no_daemon: NoDaemonAnswer) -> Document | int:
         for mistake in config:
             complain("{}", printable(str(mistake), 4096))
         return UNKNOWN
-    return asyncio.run(_look_at(config, query.timeout))
+    return asyncio.run(_look_at(_with_own(config), query.timeout))
+
+
+def _with_own(config: Config) -> Config:
+    """Return it with the certificates that the journal knows as the site's own, where that is asked and may be read.
+
+    None of them is a default certificate for being signed by its own key.
+    """
+    if not any(
+        each.default_certificate and each.default_certificate.self_signed for each in config.components.values()
+    ):
+        return config
+    from actions.journal import JournalError  # noqa: PLC0415 (as the rest, of no use where a daemon answers)
+    from actions.journal_state import installed  # noqa: PLC0415
+    from monitor.commands.audit import journal_state_of  # noqa: PLC0415
+
+    try:
+        return config.with_own(installed(journal_state_of(config)))
+    except (JournalError, OSError, ValueError, KeyError, TypeError) as error:
+        # Without an actor and a journal, nothing was ever installed.
+        if not isinstance(error.__cause__, FileNotFoundError):
+            said = harmless(str(error))
+            complain("certvigil inventory: the journal, by which own certificates are known, cannot be read: {}", said)
+    return config
 
 
 async def _look_at(config: Config, seconds: float) -> Document:

@@ -14,6 +14,7 @@ from config.channel import Channel
 from config.fields import duration
 from config.schema.section import unlike
 from config.text import Printable, harmless, printable, sentence
+from monitor.commands import here
 from monitor.commands.choice import unknown
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
@@ -168,6 +169,7 @@ def _seconds(command: Printable, text: str) -> float | None:
 
 
 def _ask(socket: str, command: Printable, resource: str, method: str) -> dict[str, Any] | None:
+    here.about_daemon(socket)
     answer = ask(socket, resource, method=method)
     if isinstance(answer, NoDaemonAnswer):
         complain("certvigil notify {}: {}", command, answer.why)

@@ -205,6 +205,10 @@ def _show_plan(screen: Screen, document: Document) -> None:
         screen.say("command    {}: {}", component, harmless(command))
     for remark in document["remarks"]:
         screen.say("note       {}", remark, style="cyan")
+    if "offered" in document and "endings" not in document:
+        # Without its hash, the plan of an offer is not carried out.
+        of = plan["group"] or listed(plan["components"], " ")
+        screen.say("to act     certvigil replace {} --plan {}", of, plan["hash"], style="bold")
     _show_effects(screen, document["effects"])
 
 

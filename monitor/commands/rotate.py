@@ -6,14 +6,15 @@ import asyncio
 import os
 import re
 import time
-from dataclasses import dataclass
 from typing import Any, Final
 
 from actions.journal import Event, JournalError, Record
 from actions.journal_state import Confirmations, JournalState
+from config.immutable import immutable
 from config.model import Config
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import RotationDeed, StepProgress
+from monitor.actor.offers import directory_of_site, directory_of_socket
 from monitor.actor.request import Request, Verb
 from monitor.commands.act import ActOptions, answer_to
 from monitor.commands.audit import journal_records
@@ -22,7 +23,7 @@ from monitor.commands.config import loaded
 from monitor.commands.json_output import print_json
 from monitor.commands.outcome import cannot
 from monitor.commands.screen import INDENT, Screen
-from monitor.rotation_facts import Roots, declared_roots, read_roots, rotation
+from monitor.rotation_facts import Roots, Words, declared_roots, read_roots, rotation
 from monitor.state.look_once import look_once
 from monitor.state.trust import read_trust_context
 
@@ -35,7 +36,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _STYLES: Final = {StepProgress.DONE: "green", StepProgress.NEXT: "bold yellow", StepProgress.WAITING: "dim"}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RotateQuery:
     """The roots, and how they are looked for."""
 
@@ -101,7 +102,29 @@ async def _look(config: Config, confirmations: Confirmations, roots: Roots, seco
     for each in findings:
         complain("certvigil: {}", harmless(each.detail))
     targets = await look_once(trust_context, now, seconds)
-    return rotation(trust_context, targets, confirmations, roots, now)
+    return rotation(trust_context, targets, confirmations, roots, now, ways=_ways(config))
+
+
+def _ways(config: Config) -> dict[str, Words]:
+    """Return the command that installs what was brought, by component or group, as far as this user may see it.
+
+    An offer is installed by the hash of its plan alone, which `plan` shows; without anything brought, a file is named.
+    """
+    ways: dict[str, Words] = {}
+    for name in config.subjects:
+        inbox = os.path.join(config.settings.actor.inbox_directory, name)
+        offers = (directory_of_socket(config, name), directory_of_site(config, name))
+        if not _holds_something(inbox):
+            offered = any(_holds_something(each) for each in offers if each is not None)
+            ways[name] = ("plan", name) if offered else ("replace", name, "--from", "NEW.pem")
+    return ways
+
+
+def _holds_something(directory: str) -> bool:
+    try:
+        return any(not each.startswith(".") for each in os.listdir(directory))
+    except OSError:
+        return False
 
 
 def _show(document: Document) -> None:

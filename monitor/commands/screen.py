@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TextIO, TypeVar
 
 from rich.cells import cell_len
-from rich.console import Console
-from rich.text import Text
 
 from config.text import Printable, Shown, harmless, listed, sentence
 from config.vocabulary import Severity, Verdict
+from monitor.commands import here
 from monitor.commands.layout import fit, pad, side_by_side, stacked, wrap
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     # A command that shows what the daemon says needs no library for certificates.
     from probes.certificate import Certificate
     from probes.finding import Finding
@@ -45,14 +46,11 @@ class Screen:
     def __init__(self, stream: TextIO | None = None) -> None:
         """Write to `stream` instead where one is given."""
         self._stream = sys.stdout if stream is None else stream
-        self._on_terminal = self._stream.isatty()
-        self._console = Console(
-            file=self._stream, highlight=False, markup=False, emoji=False, soft_wrap=not self._on_terminal
-        )
+        self._terminal = _terminal(self._stream) if self._stream.isatty() else None
 
     def aside(self) -> Screen:
         """Return the screen for lines beside a table: standard error in a pipe, itself on a terminal."""
-        if self._on_terminal:
+        if self._terminal is not None:
             return self
         self._stream.flush()
         return Screen(sys.stderr)
@@ -64,7 +62,7 @@ class Screen:
             return
         from rich.progress import Progress  # noqa: PLC0415 (seldom needed)
 
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        with Progress(console=_terminal(sys.stderr), transient=True) as bar:
             task = bar.add_task(what, total=total)
             for item in items:
                 bar.advance(task)
@@ -73,7 +71,7 @@ class Screen:
     @property
     def width(self) -> int | None:
         """Cells of a line; None in a pipe, whose lines have no end."""
-        return self._console.width if self._on_terminal else None
+        return None if self._terminal is None else self._terminal.width
 
     def target(
         self, target: Printable, verdict: Verdict, findings: Sequence[Finding], notes: Iterable[Printable] = ()
@@ -119,7 +117,7 @@ class Screen:
 
     def entry(self, label: str, text: Printable, label_style: str = "", style: str = "") -> None:
         """Print `text` after `label`. Long text goes on in the next lines, below itself; no word is broken."""
-        text = harmless(text)
+        text = here.completed(harmless(text))
         room = None if self.width is None else max(1, self.width - cell_len(label))
         for number, line in enumerate([text] if room is None else wrap(text, room)):
             self._line((pad("" if number else label, cell_len(label)), label_style), (line, style))
@@ -129,7 +127,7 @@ class Screen:
 
         In a pipe each row is one line with tabs. The first line has the names of the columns.
         """
-        cells = [tuple(harmless(str(cell)) for cell in row) for row in rows]
+        cells = [tuple(here.completed(harmless(str(cell))) for cell in row) for row in rows]
         if self.width is None:
             for row in (columns, *cells):
                 self._stream.write("\t".join(row) + "\n")
@@ -154,7 +152,7 @@ class Screen:
         records: Iterable[tuple[Sequence[Shown], Sequence[tuple[str, Printable]]]],
     ) -> None:
         """Print rows with a verdict in the first cell. Under each row are its details: a label, and a text."""
-        shown = [(tuple(harmless(str(cell)) for cell in row), details) for row, details in records]
+        shown = [(tuple(here.completed(harmless(str(cell))) for cell in row), details) for row, details in records]
         if not shown:
             return
         widths = fit(columns, [row for row, _ in shown], self.width or 0)
@@ -173,16 +171,28 @@ class Screen:
 
     def _line(self, *parts: tuple[str, str]) -> None:
         """Print one line as it is, however wide. A terminal gets nothing but such lines."""
+        if self._terminal is None:
+            self._stream.write("".join(harmless(text) for text, _ in parts) + "\n")
+            return
+        from rich.text import Text  # noqa: PLC0415 (see `_terminal`)
+
         line = Text.assemble(*((harmless(text), style) for text, style in parts))
-        self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
+        self._terminal.print(line, no_wrap=True, overflow="ignore", crop=False)
 
     def verbatim(self, text: Printable, style: str = "") -> None:
         """Print a line that people copy as it is, however narrow the terminal."""
-        self._line((text, style))
+        self._line((here.completed(text), style))
 
     def say(self, template: str, *parts: Shown, style: str = "") -> None:
         """Print a sentence, as `sentence` makes it. Parts from a document are escaped as well."""
         self.entry("", sentence(template, *parts), style=style)
+
+
+def _terminal(stream: TextIO) -> Console:
+    """Return the terminal that a stream is: it alone knows colours and a width."""
+    from rich.console import Console  # noqa: PLC0415 (dear, and of no use in a pipe)
+
+    return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 def _style(cell: str) -> str:

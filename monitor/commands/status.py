@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
+from config.immutable import immutable
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import ComponentState, Severity, StepProgress, Verdict
+from monitor.commands import here
 from monitor.commands.checked import BY_BADNESS, exit_code
 from monitor.commands.choice import unknown, with_members
 from monitor.commands.client import NoDaemonAnswer, ask
@@ -29,7 +31,7 @@ _SEVERITIES: Final = tuple(reversed(Severity))
 Document = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StatusQuery:
     """The targets that are to be shown."""
 
@@ -47,9 +49,11 @@ def status(socket: str, query: StatusQuery, *, healthy: bool) -> int:
     """
     if healthy:
         return 0 if is_ready(socket) else 1
+    here.about_daemon(socket)
     told = _ask_all(socket)
     if isinstance(told, NoDaemonAnswer):
         return _failed(told.why, _NOBODY)
+    here.about_daemon(socket, str(told.own["configuration"].get("path") or "") or None)
     targets, components = told.targets, told.components
     names = {name for each in targets for name in (each["target"], each["component"]) if name is not None}
     query = replace(query, names=with_members(query.names, {each["component"]: each["members"] for each in components}))
@@ -97,7 +101,7 @@ def _failed(why: Printable, code: int) -> int:
     return code
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Told:
     """The daemon's answers."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, NoEncryption, pkcs12
@@ -17,10 +16,11 @@ from actions.component_files import read_password
 from actions.journal import JournalError
 from actions.trust_order import TrustDeed, TrustOrder
 from actions.world import World
+from config.immutable import immutable
 from config.model import Config, TrustStore
 from config.text import Printable, Shown, harmless, listed, printable, sentence
 from config.vocabulary import EntryKind, ExportFormat, Integrity
-from monitor.actor.client import NoActor, ask
+from monitor.actor.client import NoActor, ask, longest_act
 from monitor.actor.handed import CandidateFiles
 from monitor.actor.handlers import handle
 from monitor.actor.request import Request, Verb
@@ -48,7 +48,7 @@ _PASSWORDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ExportOptions:
     """What is exported, and where to."""
 
@@ -353,7 +353,7 @@ def _change(store: str, order: TrustOrder, options: ActOptions, handed: Candidat
             with working(config, progress, handed, _concerned(config, store, order)) as work:
                 document = handle(work, request)
         else:
-            document = ask(config.settings.actor.socket, request, progress.hear, handed=handed)
+            document = ask(config.settings.actor.socket, request, progress.hear, longest_act(config), handed=handed)
     except NoActor as error:
         why = harmless(str(error))
         return cannot("{}, and only its owner may do this without it: start the actor, or ask root", why)

@@ -70,6 +70,11 @@ def starting_for(progress: Sequence[str], dark_for: float, ready: float, runs: s
     return max(0.0, min(begun + limit - time.monotonic(), limit - dark_for))
 
 
+def runs() -> bool:
+    """Whether systemd runs on this host, as sd_booted(3) finds it."""
+    return os.path.isdir(RUNS)
+
+
 def _shown(command: Sequence[str], runs: str) -> Mapping[str, str]:
     """Return the properties that `systemctl show` prints; none where systemd does not run, or does not answer."""
     if not os.path.isdir(runs):

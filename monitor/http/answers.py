@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Final, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict
 
 from actions.ending import Cause, Outcome
@@ -47,6 +48,8 @@ API: Final = "/api/v1"
 _NOT_SHOWN: Final = "not all that is known of it can be shown, by a fault of certvigil; its log tells more"
 
 Item = TypeVar("Item")
+Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
+Offset = Annotated[int, Query(ge=0, description="Leave out so many before.")]
 
 
 def not_found(why: str) -> dict[int | str, dict[str, Any]]:
@@ -579,6 +582,8 @@ class History(Answer):
 class Configuration(Answer):
     """The configuration in force."""
 
+    path: str
+    """The file or directory by which it was named."""
     sources: Sequence[str]
     sha256: str
     loaded: datetime
@@ -659,7 +664,11 @@ class StatusAnswer(Answer):
             not_ready=not_ready,
             targets=targets,
             configuration=Configuration(
-                sources=status.sources, sha256=status.digest, loaded=calendar(status.loaded), stale=status.stale
+                path=printable(status.given),
+                sources=status.sources,
+                sha256=status.digest,
+                loaded=calendar(status.loaded),
+                stale=status.stale,
             ),
             watch=WatchAnswer(
                 files_looked_at=status.files_looked_at,

@@ -1,4 +1,4 @@
-"""The web application: metrics, health, and the API."""
+"""The web application: the API, and probes. `monitor.http.front` loads it when somebody asks for it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeVar
 
-from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse, Response
 from pydantic import AwareDatetime, BaseModel
-from starlette.routing import Route
 
 from config.text import Log
 from config.vocabulary import Code, Severity, Verdict
 from monitor.http import answers
-from monitor.http.answers import API
-from monitor.http.guard import ASGIMessage, ASGIScope, Receive, Send
+from monitor.http.answers import API, Limit, Offset
+from monitor.http.console.routes import add_console
+from monitor.http.console.switch import ConsoleSwitch
+from monitor.http.events import add_events
 from monitor.http.inventory import add_inventory
+from monitor.http.landing import landing
 from monitor.http.notifications import add_notifications, who_asks
 from monitor.http.plans import add_plans
 from monitor.http.probe import add_probe
 from monitor.http.rotation import add_rotation
 from monitor.http.situations import add_situations
 from monitor.http.view import DaemonView
-from monitor.metrics import gzipped, plain_text
 from monitor.state.own import SELF
 from monitor.state.target import TargetState
 from monitor.store import Degraded
@@ -39,68 +40,6 @@ Item = TypeVar("Item")
 
 BREATH: Final = 200
 """Items of one step; after it, other requests have their turn."""
-CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
-
-LANDING: Final = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>certvigil</title>
-<style>body{font-family:system-ui,sans-serif;margin:3em auto;max-width:40em;line-height:1.6}</style>
-<h1>certvigil</h1>
-<p>Keeps vigil over certificates.</p>
-<ul>
-<li><a href="/metrics">Metrics</a> for Prometheus, and
-<code>/probe?target=</code> for those who have dashboards of blackbox_exporter or ssl_exporter</li>
-<li>API: <a href="/api/v1/status">status</a>, <a href="/api/v1/targets">targets</a>,
-<a href="/api/v1/inventory">inventory</a>,
-<a href="/api/v1/certificates">certificates</a>, <a href="/api/v1/findings">findings</a>,
-<a href="/api/v1/history">history</a>, described by <a href="/api/v1/openapi.json">OpenAPI</a></li>
-<li><a href="/healthz">Alive?</a> <a href="/readyz">Ready?</a></li>
-</ul>
-</html>
-"""
-
-Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
-Offset = Annotated[int, Query(ge=0, description="Leave out so many before.")]
-
-
-class Metrics:
-    """`/metrics`: sent in chunks, between which the daemon goes on with its work."""
-
-    def __init__(self, view: DaemonView) -> None:
-        self._view = view
-        self._turn = asyncio.Lock()
-
-    async def __call__(self, scope: ASGIScope, _receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
-        compressed = accepts_gzip(scope["headers"])
-        headers = [(b"content-type", CONTENT_TYPE), (b"vary", b"accept-encoding")]
-        if compressed:
-            headers.append((b"content-encoding", b"gzip"))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        if scope["method"] != "HEAD":
-            chunks = iter((gzipped if compressed else plain_text)(self._view.metrics()))
-            while (chunk := await self._next(chunks)) is not None:
-                if chunk:
-                    part: ASGIMessage = {"type": "http.response.body", "body": chunk, "more_body": True}
-                    await send(part)
-        await send({"type": "http.response.body", "body": b""})
-
-    async def _next(self, chunks: Iterator[bytes]) -> bytes | None:
-        """Make one chunk in each round of the event loop, however many clients ask at once."""
-        async with self._turn:
-            chunk = next(chunks, None)
-            await asyncio.sleep(0)
-        return chunk
-
-
-def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether these request headers allow gzip (RFC 9110, 12.5.3)."""
-    for name, value in headers:
-        if name == b"accept-encoding":
-            for coding in value.decode("latin-1").lower().split(","):
-                word, _, weight = coding.replace(" ", "").partition(";q=")
-                if word == "gzip":
-                    return weight.rstrip("0.") != "" if weight else True
-    return False
 
 
 async def _unhurried(items: Sequence[Item]) -> AsyncIterator[Item]:
@@ -137,8 +76,8 @@ def _or_bare(
         return None if bare is None else bare(item)
 
 
-def create_app(view: DaemonView, version: str) -> FastAPI:
-    """Return the application that shows `view`."""
+def create_app(view: DaemonView, version: str, switch: ConsoleSwitch) -> FastAPI:
+    """Return the application that shows `view`, with the console unless it is switched off."""
     app = FastAPI(
         title="certvigil",
         version=version,
@@ -147,8 +86,7 @@ def create_app(view: DaemonView, version: str) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.router.routes.append(Route("/metrics", Metrics(view), methods=["GET"], include_in_schema=False))
-    _add_health(app, view)
+    add_console(app, view, switch, landing)
     add_probe(app, view)
     _add_targets(app, view)
     _add_certificates(app, view)
@@ -157,6 +95,7 @@ def create_app(view: DaemonView, version: str) -> FastAPI:
     add_rotation(app, view)
     add_notifications(app, view.notifier)
     add_plans(app, view)
+    add_events(app, view.feed)
     add_situations(app, view)
     _add_description(app)
     return app
@@ -167,23 +106,6 @@ def _add_description(app: FastAPI) -> None:
     def described() -> JSONResponse:
         # Made on a thread, since it takes longer than a request should hold up the rest.
         return JSONResponse(app.openapi())
-
-
-def _add_health(app: FastAPI, view: DaemonView) -> None:
-    @app.get("/", include_in_schema=False)
-    async def landing() -> HTMLResponse:
-        return HTMLResponse(LANDING)
-
-    @app.get("/healthz", include_in_schema=False)
-    async def healthz() -> PlainTextResponse:
-        return PlainTextResponse("ok\n")
-
-    @app.get("/readyz", include_in_schema=False)
-    async def readyz() -> PlainTextResponse:
-        reasons = view.not_ready()
-        if reasons:
-            return PlainTextResponse("".join(f"{reason}\n" for reason in reasons), 503)
-        return PlainTextResponse("ready\n")
 
 
 def _add_targets(app: FastAPI, view: DaemonView) -> None:

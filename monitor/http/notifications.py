@@ -15,12 +15,15 @@ from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from config.channel import FindingMatch
-from config.text import printable
+from config.text import harmless, printable
 from config.vocabulary import Code, Severity, TargetKind
-from monitor.http.answers import API, Answer, not_found
+from monitor.http.answers import API, Answer, Limit, Listing, Offset, not_found
 from monitor.http.view import NotifierView
 from monitor.notify import delivery, lifecycle, outbox
 from monitor.notify.delivery import DeliveryFate
+from monitor.notify.open_problem import OpenProblem, Quiet
+from monitor.notify.problem import Member
+from monitor.notify.text import LISTED
 from probes.judge.time import calendar
 
 _LASTING: Any = Query(gt=0, le=366 * 86_400, alias="for", description="Seconds.")
@@ -78,6 +81,93 @@ class AlertAnswer(Answer):
             messages=alert.messages,
             acknowledged=None if known is None else Acknowledged.of(known),
         )
+
+
+class ConcernedTarget(Answer):
+    """A target of a problem."""
+
+    target: str
+    location: str
+    kind: TargetKind
+    component: str | None
+    codes: Sequence[Code]
+
+
+class ProblemDetail(Answer):
+    """A finding of a problem."""
+
+    code: Code
+    detail: str
+
+
+class ToldAt(Answer):
+    """A channel, and when it was last told."""
+
+    channel: str
+    at: datetime
+
+
+class ProblemAnswer(Answer):
+    """An open problem in the words of messages, whether or not a channel was told of it."""
+
+    problem: str
+    """Its short name, the same in every message."""
+    severity: Severity
+    headline: str
+    since: datetime
+    details: Sequence[ProblemDetail]
+    """The worst first."""
+    ends: datetime | None
+    """The earliest end of a certificate that is expiring."""
+    hurts: str
+    """Whom it hurts, a phrase."""
+    by_itself: Sequence[str]
+    """What happens without a person, and when."""
+    to_act: Sequence[str]
+    """What cures it, with commands for the host."""
+    concerned: Sequence[ConcernedTarget]
+    """At most 50 of its targets."""
+    targets: int
+    """The number of its targets."""
+    told: Sequence[ToldAt]
+    quiet: Quiet
+    """Why nobody is told of it now; `told` where its channels are."""
+    acknowledged: Acknowledged | None
+
+    @classmethod
+    def of(cls, problem: OpenProblem) -> ProblemAnswer:
+        """Return the problem."""
+        concerned: dict[str, list[Member]] = {}
+        for each in problem.members:
+            concerned.setdefault(each.target, []).append(each)
+        text, known = problem.text, problem.acknowledged
+        return cls(
+            problem=problem.id,
+            severity=problem.severity,
+            headline=harmless(problem.headline),
+            since=calendar(text.since),
+            details=[ProblemDetail(code=code, detail=harmless(detail)) for code, detail in text.details[:LISTED]],
+            ends=None if text.ends is None else calendar(text.ends),
+            hurts=text.hurts,
+            by_itself=list(map(harmless, text.by_itself)),
+            to_act=list(map(harmless, text.to_act)),
+            concerned=[_concerned(those) for those in list(concerned.values())[:LISTED]],
+            targets=len(concerned),
+            told=[ToldAt(channel=channel, at=calendar(at)) for channel, at in problem.told.items()],
+            quiet=problem.quiet,
+            acknowledged=None if known is None else Acknowledged.of(known),
+        )
+
+
+def _concerned(those: Sequence[Member]) -> ConcernedTarget:
+    first = those[0]
+    return ConcernedTarget(
+        target=first.target,
+        location=first.location,
+        kind=first.kind,
+        component=first.component,
+        codes=list(dict.fromkeys(each.finding.code for each in those)),
+    )
 
 
 class Notification(Answer):
@@ -165,6 +255,7 @@ def _json(answer: Answer) -> Response:
 def add_notifications(app: FastAPI, notifications: NotifierView) -> None:
     """Add the part for notifications to `app`."""
     _add_list(app, notifications)
+    _add_problems(app, notifications)
     _add_acknowledging(app, notifications)
     _add_silences(app, notifications)
     _add_given_up(app, notifications)
@@ -174,13 +265,29 @@ def _add_list(app: FastAPI, notifications: NotifierView) -> None:
     @app.get(f"{API}/notifications", response_model=NotificationsAnswer)
     async def told() -> Response:
         """List open problems as they were told, messages that were not delivered, and silences."""
-        return _json(
-            NotificationsAnswer(
-                alerts=list(map(AlertAnswer.of, notifications.alerts())),
-                undelivered=list(map(Notification.of, notifications.undelivered())),
-                silences=list(map(SilenceAnswer.of, notifications.silences())),
-            )
-        )
+        return _json(notifications_answer(notifications))
+
+
+def notifications_answer(notifications: NotifierView) -> NotificationsAnswer:
+    """Return the alerts, the undelivered messages, and the silences."""
+    return NotificationsAnswer(
+        alerts=list(map(AlertAnswer.of, notifications.alerts())),
+        undelivered=list(map(Notification.of, notifications.undelivered())),
+        silences=list(map(SilenceAnswer.of, notifications.silences())),
+    )
+
+
+def _add_problems(app: FastAPI, notifications: NotifierView) -> None:
+    @app.get(f"{API}/problems", response_model=Listing[ProblemAnswer])
+    async def problems(limit: Limit = 100, offset: Offset = 0) -> Response:
+        """List the open problems in the words of messages, the worst first: whom they hurt, and what cures them."""
+        return _json(problems_answer(notifications, offset, limit))
+
+
+def problems_answer(notifications: NotifierView, offset: int, limit: int) -> Listing[ProblemAnswer]:
+    """Return some of the open problems, the worst first."""
+    total, some = notifications.problems(offset, limit)
+    return Listing(total=total, offset=offset, items=list(map(ProblemAnswer.of, some)))
 
 
 def _add_acknowledging(app: FastAPI, notifications: NotifierView) -> None:

@@ -3,33 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
+from urllib.parse import urlsplit
 
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 from config.address import join_address
 from config.model import Settings, Token
+from config.text import Log, Printable
 from config.version import own_version
+from monitor.command_reach import CommandReach
 from monitor.host.sockets import ListenError, listen_tcp, listen_unix
-from monitor.http.app import create_app
-from monitor.http.guard import Guard, HostNames
+from monitor.http.completing import Completing
+from monitor.http.console.switch import ConsoleSwitch, why_off
+from monitor.http.front import Front
+from monitor.http.guard import Application, Guard, HostNames
 from monitor.http.protocol import KEEP_ALIVE_SECONDS, Connection
 from monitor.http.view import DaemonView
 from monitor.http.webconfig import WebConfig, read_web_config
 
+log: Log = logging.getLogger("certvigil.http")
+
 HANDSHAKE_SECONDS = 10.0
+
+
+def _load(view: DaemonView, switch: ConsoleSwitch) -> Application:
+    from monitor.http.app import create_app  # noqa: PLC0415 (dear, and few daemons are asked for more than metrics)
+
+    return create_app(view, own_version(), switch)
 
 
 class WebServer:
     """Answers for a daemon at `settings.web.listen` and `settings.socket`."""
 
-    def __init__(self, view: DaemonView, settings: Settings) -> None:
+    def __init__(self, view: DaemonView, settings: Settings, reach: CommandReach | None = None) -> None:
+        """Show `view`; commands in its answers are completed by `reach`."""
         self._settings = settings
-        self._guard = Guard(create_app(view, own_version()), HostNames(settings.web.listen, settings.web.allowed_hosts))
+        self._feed = view.feed
+        self._console = ConsoleSwitch(why_off(settings.web, WebConfig()))
+        application = Completing(Front(view, partial(_load, view, self._console)), reach or CommandReach())
+        outside = [urlsplit(each).hostname or "" for each in [settings.web.external_url] if each]
+        self._guard = Guard(application, HostNames(settings.web.listen, [*settings.web.allowed_hosts, *outside]))
         self._config = Config(
             self._guard,
             http=Connection,
@@ -53,6 +73,7 @@ class WebServer:
         self._unix_server: asyncio.Server | None = None
         self._unix_inode = (0, 0)
         self._unix_problems: tuple[str, ...] = ()
+        self._said = Printable("")
 
     @property
     def addresses(self) -> Sequence[str]:
@@ -106,6 +127,7 @@ class WebServer:
         for listening in self._listening():
             listening.close()
         self._end_unix()
+        self._feed.close()
         states = (self._over_tcp, self._over_unix)
         for connection in [each for state in states for each in state.connections]:
             connection.shutdown()
@@ -148,6 +170,7 @@ class WebServer:
         for server in before:
             server.close()
         self._guard.protect(web)
+        self._switch_console(why_off(self._settings.web, web))
         loop = asyncio.get_running_loop()
         for listening in self._listening():
             # Of a duplicate, so that connections queue at the socket itself while one takes another's place.
@@ -158,6 +181,11 @@ class WebServer:
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if web.tls else None,
             )
             self._tcp_servers.append(server)
+
+    def _switch_console(self, off: Printable) -> None:
+        if off and off != self._said:
+            log.info("the console is off: %s", off)
+        self._console.off = self._said = off
 
     def _connection(self, state: ServerState) -> Connection:
         return Connection(config=self._config, server_state=state, app_state={})

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from actions.csr import WaitingRequest
+from actions.journal_state import RecordedEnding
 from config.channel import FindingMatch
 from config.document import Mistake
 from config.expected import AllowedTLS, NotTLS
-from config.model import Waiver
+from config.immutable import immutable
+from config.load import Marked
+from config.model import Config, Thresholds, Waiver
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
+from monitor.audit import AuditEntry
 from monitor.decide.situation import Situation
 from monitor.look.demand import ProbeRequest
 from monitor.look.demand_places import RefusedProbe
@@ -19,12 +23,14 @@ from monitor.metrics import Piece
 from monitor.metrics.probed import Probed, ProbedFiles
 from monitor.notify.delivery import Delivery
 from monitor.notify.lifecycle import Alert
+from monitor.notify.open_problem import OpenProblem
 from monitor.notify.outbox import RequestedSilence
+from monitor.state.feed import EventFeed
 from monitor.state.target import TargetState
 from monitor.store import Degraded, HistoryEntry
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DaemonStatus:
     """The status of the daemon; its problems are findings of the target `certvigil`."""
 
@@ -53,8 +59,36 @@ class DaemonStatus:
     """In force."""
     no_actor: str
     """Why there is no actor, a sentence; empty where an actor answers."""
+    given: str = ""
+    """The path by which the configuration was named; empty for the usual one."""
     not_tls: tuple[NotTLS, ...] = ()
     """Ports that are listed, and never looked at."""
+
+
+@immutable
+class UnderWay:
+    """A transaction that is being carried out."""
+
+    transaction: str
+    components: tuple[str, ...]
+    action: str
+    """Of `Kind`."""
+    since: float
+    """Unix time."""
+    by: str
+    """On whose behalf; printable."""
+
+
+@immutable
+class SubjectActs:
+    """What the actor has told about a group or a component."""
+
+    answer: Mapping[str, Any] | None
+    """Its last answer about the inbox, as `certvigil plan --json` prints it; None where it has told nothing."""
+    requests: tuple[WaitingRequest, ...]
+    """For certificates, that wait for their answer."""
+    recent: tuple[RecordedEnding, ...]
+    """Of transactions, oldest first."""
 
 
 class NotifierView(Protocol):
@@ -62,6 +96,9 @@ class NotifierView(Protocol):
 
     def alerts(self) -> Sequence[Alert]:
         """Return the problems that a channel was told of and that are not resolved."""
+
+    def problems(self, offset: int, limit: int) -> tuple[int, Sequence[OpenProblem]]:
+        """Return how many problems are open, and some of them, the worst first, whether or not they were told."""
 
     def undelivered(self) -> Sequence[Delivery]:
         """Return the messages that wait for delivery or were given up, oldest first."""
@@ -92,11 +129,36 @@ class DaemonView(Protocol):
     def notifier(self) -> NotifierView:
         """The notifier."""
 
+    @property
+    def feed(self) -> EventFeed:
+        """The events, for readers."""
+
     def targets(self) -> Mapping[str, TargetState]:
         """Return the state of every target, by name."""
 
     def allowed_tls(self, target: str) -> AllowedTLS:
         """Return what an endpoint may negotiate without a finding."""
+
+    def config(self) -> Config:
+        """Return the configuration in force."""
+
+    def thresholds(self, target: str) -> Thresholds | None:
+        """Return the configured thresholds of a target, None for the usual ones; on whichever thread."""
+
+    def under_way(self) -> Sequence[UnderWay]:
+        """Return the transactions that are being carried out, oldest first."""
+
+    def acts(self, subject: str) -> SubjectActs:
+        """Return what the actor has told about a group, or a component of none."""
+
+    async def audit(self) -> Sequence[AuditEntry] | str:
+        """Return the newest records of the actor, the newest first, without single steps; or why there are none."""
+
+    async def configured_anew(self) -> Marked | None:
+        """Return the configuration as it lies on disk, with the place of each value and without secrets.
+
+        None where it has mistakes.
+        """
 
     def components(self) -> Sequence[ComponentStatus]:
         """Return the status of each component that certvigil may change."""

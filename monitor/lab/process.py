@@ -27,6 +27,8 @@ _SELDOM: Final = 0.1
 """Seconds between two questions."""
 _PAUSES: Final = 4
 """Times as long as a question takes, nothing is asked after it."""
+_LATER: Final = 0.05
+"""Of the time that has passed already, what may pass between two questions."""
 
 
 class LabError(Exception):
@@ -34,20 +36,20 @@ class LabError(Exception):
 
 
 def wait_for(condition: Callable[[], T | None], deadline: float = 10.0, what: str = "the condition") -> T:
-    """Return the first true value of `condition`, asked every few milliseconds, or more seldom where asking takes long.
+    """Return the first true value of `condition`, asked every few milliseconds, more seldom where it takes long.
 
     Raises TimeoutError where `deadline` seconds pass without one.
     """
-    end = time.monotonic() + deadline
+    began = time.monotonic()
     while True:
         asked = time.monotonic()
         if value := condition():
             return value
         now = time.monotonic()
-        if now > end:
+        if now > began + deadline:
             raise TimeoutError(f"{what} did not come about within {deadline:g} s")
         # Asking again and again must not keep those at work who are waited for.
-        time.sleep(min(_SELDOM, max(_OFTEN, _PAUSES * (now - asked))))
+        time.sleep(min(_SELDOM, max(_OFTEN, _PAUSES * (now - asked), _LATER * (now - began))))
 
 
 def find_command(name: str) -> str | None:

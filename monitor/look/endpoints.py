@@ -19,7 +19,7 @@ from monitor.look.slots import Places
 from monitor.state import pending
 from monitor.state.bus import Bus
 from monitor.state.endpoints import EndpointRegistry
-from monitor.state.messages import ArtefactsChanged, Looked, ServiceTouched
+from monitor.state.messages import ArtefactsChanged, ClockStepped, Looked, ServiceTouched
 from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
 from probes.assess import assess_endpoint
@@ -119,6 +119,11 @@ class EndpointMonitor:
     def hasten(self, names: Iterable[str]) -> None:
         """Look at these endpoints as soon as there is room."""
         self._rounds.hasten(names)
+
+    def clock_stepped(self, _: ClockStepped) -> None:
+        """Look at all endpoints as soon as there is room: the verdicts were by another clock."""
+        self._endpoints.forget_verdicts()
+        self.hasten(self._registry.config.endpoints)
 
     def component_touched(self, message: ArtefactsChanged | ServiceTouched) -> None:
         """Look at the endpoints of a component as soon as there is room."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from config.model import Config, FileTarget, Watch
+from config.immutable import immutable
+from config.model import Config, FileTarget, Thresholds, Watch
 from config.text import Log, harmless, printable
 from config.vocabulary import FileRole, LookOutcome, TargetKind, UnreadableReason
 from monitor.batched import batched
@@ -23,7 +24,7 @@ from monitor.look.sets import SetMonitor
 from monitor.look.unread import UnreadFiles, is_beneath
 from monitor.state.bus import Bus
 from monitor.state.files import FileRegistry
-from monitor.state.messages import Looked, TrustFilesChanged
+from monitor.state.messages import ClockStepped, Looked, TrustFilesChanged
 from monitor.state.target import TargetState
 from monitor.watch.watcher import FileChange, Watcher, WatchState
 from probes.assess import FileContext, is_denied, is_worth_watching
@@ -54,7 +55,7 @@ class Progress:
     finished: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Unrest:
     """The identity of a file at the last look, and the monotonic time since when it has it."""
 
@@ -123,6 +124,11 @@ class FileMonitor:
         """The configuration in force."""
         return self._registry.config
 
+    def thresholds(self, target: str) -> Thresholds | None:
+        """Return the configured thresholds of a file that is looked at, by its name; None for the usual ones."""
+        found = self._targets.get(self._paths.get(target, ""))
+        return None if found is None else found.thresholds
+
     @property
     def watch_state(self) -> WatchState:
         """How well changes are noticed now."""
@@ -147,6 +153,12 @@ class FileMonitor:
     def _lost(self, reason: str) -> None:
         log.warning("looking at everything again: %s", harmless(reason))
         self._overflowed()
+        self.rescan()
+
+    def clock_stepped(self, _: ClockStepped) -> None:
+        """Judge all files again: the verdicts were by another clock."""
+        self._files.forget_verdicts()
+        self._sets.clock_stepped()
         self.rescan()
 
     def rescan(self) -> None:
@@ -342,16 +354,17 @@ class FileMonitor:
         state = self._registry.targets.get(target.name)
         if state is None or state.failure is not None or state.pending:
             return FileJob(context)
-        if self._files.is_judged(context, now):
+        if self._files.is_judged(context, now) or self._files.takes_up(context, now):
             return FileJob(context, self._files.judged_identity(target.name), judged=True)
-        # After a restart or a reload the remembered certificates are judged, and the file is not read: where these are
-        # all that a verdict needs, there is an identity.
+        # After a restart or a reload the remembered certificates are judged anew where the verdict on them may be
+        # another, and the file is not read: where these are all that a verdict needs, there is an identity.
         return FileJob(context, state.identity if target.role is FileRole.FOUND else None)
 
     def _learn(self, target: FileTarget, context: FileContext, result: JobResult, now: float) -> LookOutcome:
         if result is None:
             if target.name in self._registry.targets:
                 self._registry.looked_again(target.name, now)
+                self._look_in_time(target, now, time.monotonic())
             return LookOutcome.UNCHANGED
         observation, assessment = result
         self._unread.note_denied(target.path, denied=is_denied(observation, context))
@@ -366,15 +379,22 @@ class FileMonitor:
         at = time.monotonic()
         unrest = self._unrest_of(target, observation, now, at)
         outcome = self._files.learn(observation, context, assessment, now, at - unrest.since)
-        until = self._files.until(target.name)
-        if until is not None and until - now < self.config.settings.rescan:
-            self._agenda.schedule(target.name, at + until - now)
+        for other in self._files.concerned(context):
+            if other in self._paths:
+                self._agenda.hasten(other, at + SOON)
+        self._look_in_time(target, now, at)
         if self._registry.targets[target.name].pending:
             self._unrest[target.path] = unrest
             self._agenda.hasten(target.name, max(at, unrest.since + self.config.settings.settle) + SOON)
         else:
             self._unrest.pop(target.path, None)
         return outcome
+
+    def _look_in_time(self, target: FileTarget, now: float, at: float) -> None:
+        """Have a file looked at when its verdict may change, where that comes before all files are looked at again."""
+        until = self._files.until(target.name)
+        if until is not None and until - now < self.config.settings.rescan:
+            self._agenda.schedule(target.name, at + until - now)
 
     def _unrest_of(self, target: FileTarget, observation: FileObservation, now: float, at: float) -> _Unrest:
         """Return since when a file is as it was seen at Unix time `now`, monotonic time `at`."""

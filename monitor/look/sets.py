@@ -152,6 +152,10 @@ class SetMonitor:
         rest = self._rest[component]
         return rest.seen is not None and rest.restless_since is None
 
+    def clock_stepped(self) -> None:
+        """Have every set judged again at its next look: the verdicts were by another clock."""
+        self._sets.forget_verdicts()
+
     def rescan(self) -> None:
         """Look at every set."""
         self._rounds.hasten(self._targets)

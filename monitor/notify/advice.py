@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache, partial
 from types import MappingProxyType
 from typing import Final
 
 from actions.ending import answers_nobody
 from actions.plan import Kind
-from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, CuringChange
+from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, OPEN_TRANSACTION, CuringChange
+from config.immutable import immutable
 from config.model import Component, Config, Endpoint, Settings
 from config.text import printable
 from config.vocabulary import Code, FileRole, TargetKind, UnreachableReason, UnreadableReason
 from monitor.check_command import check_words, judging_words
+from monitor.command_reach import CommandReach
 from monitor.notify.problem import Member
 from monitor.state.cure import cure, names_cure
 
@@ -29,7 +31,7 @@ _AT_ONCE: Final = 10
 """Components in one command."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AdviceContext:
     """The facts for messages beside the problem: the host, its components, the place of its runbook."""
 
@@ -46,12 +48,20 @@ class AdviceContext:
     """Why the clock of the host is suspect; empty where it is not."""
     mismatched: frozenset[str] = frozenset()
     """Components whose private key on disk does not belong to their certificate there: no service can load these."""
+    console: str | None = None
+    """How browsers reach the pages of this daemon, without a slash at the end; None for no link."""
+    validating: frozenset[str] = frozenset()
+    """The declared clients that validate, by name."""
+    reach: CommandReach = field(default_factory=CommandReach)
+    """The options of each command that a message names."""
+    has_systemd: bool = False
+    """Whether systemd runs on this host."""
     judging: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """By endpoint, the words by which `check` judges as its first client that validates."""
 
     @classmethod
-    def of(cls, config: Config) -> AdviceContext:
-        """Return the facts in `config`."""
+    def of(cls, config: Config, *, has_systemd: bool = False) -> AdviceContext:
+        """Return the facts in `config`, of a host with or without systemd."""
         runbook, state_directory = config.notifications.runbook, config.settings.state_directory
         return cls(
             config.host,
@@ -60,6 +70,10 @@ class AdviceContext:
             state_directory,
             config.group_of,
             config.endpoints,
+            console=config.settings.web.external_url,
+            validating=frozenset(each.name for each in config.clients.values() if each.validates),
+            reach=CommandReach.of(config),
+            has_systemd=has_systemd,
             judging=_judging(config),
         )
 
@@ -98,6 +112,20 @@ def _judging(config: Config) -> Mapping[str, tuple[str, ...]]:
         }
     )
 
+
+_OF_HOST: Final = {
+    True: {
+        "actor_log": "systemctl status certvigil-actor",
+        "daemon_log": "journalctl -u certvigil",
+        "clock_state": "timedatectl",
+    },
+    False: {
+        "actor_log": "in the log of `certvigil actor`",
+        "daemon_log": "in the log of `certvigil run`",
+        "clock_state": "date -u, and the state of the service that sets it",
+    },
+}
+"""With systemd and without it: where to look, for the steps of the catalogue."""
 
 Remedy = Callable[[Sequence[Member], AdviceContext], Iterator[str]]
 """Yields the advice on members that all have the same remedy: sentences, printable."""
@@ -152,12 +180,15 @@ def _filled(step: str, member: Member, site: AdviceContext) -> str:
         subject=_word(member.finding.subject),
         cure=_cure(member),
         state_directory=_word(site.state_directory),
+        **_OF_HOST[site.has_systemd],
     )
 
 
-def hurts(members: Sequence[Member]) -> str:
+def hurts(members: Sequence[Member], site: AdviceContext) -> str:
     """Return whom a problem hurts, where no client was seen to reject; its worst member comes first."""
     code = members[0].finding.code
+    if code is Code.UNREACHABLE and OPEN_TRANSACTION in members[0].finding.detail:
+        return "whoever connects, where the service is between two sets of files; nothing is replaced meanwhile"
     if code is Code.COMPONENT_FROZEN and answers_nobody(members[0].finding.detail):
         return "whoever connects, unless its service was started since: it answered nobody"
     if all(map(_failed_at_proxy, members)):
@@ -165,7 +196,23 @@ def hurts(members: Sequence[Member]) -> str:
     # A fault that is served hurts more than the same fault on disk.
     served = (each for each in members if each.kind is TargetKind.ENDPOINT and each.finding.code is code)
     kind = next(served, members[0]).kind
-    return CATALOGUE[code].hurts.get(kind, IN_USE_STAYS if kind is TargetKind.COMPONENT else NOBODY_YET)
+    whom = CATALOGUE[code].hurts.get(kind, IN_USE_STAYS if kind is TargetKind.COMPONENT else NOBODY_YET)
+    # Of a certificate that has ended, the clients that reject it are seen.
+    return f"{whom}{_declared_clients(members, site)}" if code is Code.EXPIRING else whom
+
+
+def _declared_clients(members: Sequence[Member], site: AdviceContext) -> str:
+    """Return the declared clients that validate what these members serve, the end of a sentence."""
+    names: dict[str, None] = {}
+    for each in members:
+        component = site.component(each)
+        served = [each.target] if each.target in site.endpoints else component.endpoints if component else ()
+        for name in served:
+            endpoint = site.endpoints.get(name)
+            names.update(dict.fromkeys(endpoint.clients if endpoint is not None else ()))
+    told = sorted(names.keys() & site.validating)
+    more = f" and {len(told) - _AT_ONCE} more" if len(told) > _AT_ONCE else ""
+    return f"; of the declared clients: {', '.join(map(printable, told[:_AT_ONCE]))}{more}" if told else ""
 
 
 def by_itself(member: Member) -> str:
@@ -176,7 +223,7 @@ def by_itself(member: Member) -> str:
 # Remedies
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Renewal:
     """Advice to give components other files: by `certvigil replace` where it is possible, else by hand."""
 
@@ -294,9 +341,12 @@ def _show_plan(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
             yield f"the way to do it by hand instead: certvigil guide {_word(topic)}"
 
 
-def _have_read(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
+def _have_read(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
     detail = members[0].finding.detail
-    yield from (cure(Code.KEYS_UNREAD, detail),) if names_cure(detail) else CATALOGUE[Code.KEYS_UNREAD].steps
+    if names_cure(detail):
+        yield cure(Code.KEYS_UNREAD, detail)
+    else:
+        yield from (_filled(each, members[0], site) for each in CATALOGUE[Code.KEYS_UNREAD].steps)
 
 
 def _do_as_named(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:

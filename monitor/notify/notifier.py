@@ -7,21 +7,25 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 from config.channel import FindingMatch, Silence
+from config.immutable import immutable
 from config.model import Config
 from config.policy import Window
 from config.text import Log, Printable, harmless, printable, sentence
 from config.vocabulary import Code, DeliveryOutcome, Severity
 from config.window import opening
+from monitor.command_reach import CommandReach
+from monitor.host.systemd import runs
 from monitor.notify import news
 from monitor.notify.advice import AdviceContext
 from monitor.notify.deliver import SendOutcome, Tone
 from monitor.notify.delivery import Delivery, DeliveryFate, attempted, deliverable, pause, waiting
 from monitor.notify.lifecycle import Alert
 from monitor.notify.liveness import Liveness
+from monitor.notify.open_problem import OpenProblem
 from monitor.notify.outbox import Changes, Outbox, OutboxState, RequestedSilence, no_changes
 from monitor.notify.text import notice
 from monitor.notify.workers import DeliveryWorkers
@@ -71,7 +75,7 @@ _READ_SOON: Final = 0.5
 _TELLING_OF: Final = (FindingRaised, FindingChanged, FindingCleared, TargetRemoved)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Unread:
     """Messages of transactions whose files were not read since: they wait, to name the certificate in use."""
 
@@ -193,7 +197,9 @@ class Notifier:
         deliveries = []
         for channel in channels:
             if channel in self._config.channels:
-                identifier, message = notice(name, channel, title, sentences, host=self._config.host, tone=tone)
+                identifier, message = notice(
+                    name, channel, title, sentences, host=self._config.host, tone=tone, reach=self._reach
+                )
                 deliveries.append(
                     Delivery(id=identifier, channel=channel, problems=(), message=message, at=time.time())
                 )
@@ -242,7 +248,13 @@ class Notifier:
         terms = self._config.notifications
         for told in news.committed(unread.ended, unread.component_of, terms, self._labels(), read):
             identifier, message = notice(
-                told.name, told.channel, told.title, told.sentences, host=self._config.host, tone=Tone.SUCCESS
+                told.name,
+                told.channel,
+                told.title,
+                told.sentences,
+                host=self._config.host,
+                tone=Tone.SUCCESS,
+                reach=self._reach,
             )
             if identifier in deliveries:
                 self._outbox.amend(replace(deliveries[identifier], message=message))
@@ -269,12 +281,19 @@ class Notifier:
         if digest is not None:
             self.announce(f"digest {since:.0f}", wanted.channels, *digest, Tone.INFO)
 
+    @property
+    def _reach(self) -> CommandReach:
+        return CommandReach.of(self._config)
+
     def _labels(self) -> Mapping[str, Mapping[str, str]]:
         return self._config.labels
 
     def _reconfigure_outbox(self) -> None:
         self._outbox.reconfigure(
-            self._config.channels, self._config.notifications, self._labels(), AdviceContext.of(self._config)
+            self._config.channels,
+            self._config.notifications,
+            self._labels(),
+            AdviceContext.of(self._config, has_systemd=runs()),
         )
         self._say_counts()
 
@@ -345,7 +364,9 @@ class Notifier:
             return
 
     async def _gather(self) -> None:
-        """Wait while more news comes."""
+        """Wait while more news comes; what delivers is made ready meanwhile, since there will be something to say."""
+        if self._touched and self._config.channels:
+            self._workers.make_ready()
         while self._touched:
             now = time.monotonic()
             rest = gathering(now - self._first_news, now - self._last_news, len(self._touched))
@@ -388,12 +409,8 @@ class Notifier:
         self._post.set()
 
     async def _deliver(self) -> None:
-        prepared = False
         while True:
             self._post.clear()
-            if self._config.channels and not prepared:
-                await self._workers.prepare()
-                prepared = True
             self._complete()
             now = time.monotonic()
             later = [at for at in map(self._start, deliverable(self._outbox.pending())) if at is not None]
@@ -510,6 +527,10 @@ class Notifier:
     def alerts(self) -> Sequence[Alert]:
         """Return all open problems, as each channel was told of them."""
         return self._outbox.alerts()
+
+    def problems(self, offset: int, limit: int) -> tuple[int, Sequence[OpenProblem]]:
+        """Return how many problems are open, and some of them, the worst first, whether or not they were told."""
+        return self._outbox.problems(offset, limit, time.time())
 
     def undelivered(self) -> Sequence[Delivery]:
         """Return the messages that are to be delivered or were given up, oldest first."""

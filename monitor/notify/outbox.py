@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from config.channel import NO_LABELS, Channel, FindingMatch, Notifications, Silence
+from config.immutable import immutable
 from config.text import Log, harmless
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.advice import AdviceContext
@@ -21,8 +22,9 @@ from monitor.notify.cause import Causes, Move, base_of, flapping, place
 from monitor.notify.delivery import Delivery, DeliveryFate
 from monitor.notify.lifecycle import STEADY_FOR, Acknowledgement, Alert, AlertKey, Note, next_note
 from monitor.notify.mute import ABOUT_TO, ComponentTransaction, muted
-from monitor.notify.problem import OUTAGE, Member, members, problem_id
-from monitor.notify.text import FindingOutlook, compose, digest
+from monitor.notify.open_problem import OpenProblem, Quiet
+from monitor.notify.problem import OUTAGE, Member, members, problem_id, worst_first
+from monitor.notify.text import FindingOutlook, compose, digest, problem_text
 from monitor.state.target import TargetState
 
 log: Log = logging.getLogger("certvigil.notify")
@@ -37,7 +39,7 @@ _MUTED: Final = 1.0
 """Seconds until the next check whether a transaction has ended."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RequestedSilence:
     """A silence that somebody asked for while the daemon ran."""
 
@@ -48,7 +50,7 @@ class RequestedSilence:
     """Unix time."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OutboxState:
     """All that must outlive the daemon."""
 
@@ -135,7 +137,8 @@ class Outbox:
         `labels` gives the labels of each component, `site` the facts for messages beside the problem.
         """
         self._channels, self._terms, self._labels, self._site = channels, terms, labels, site or AdviceContext()
-        least = min((route.severity.rank for route in terms.routes), default=Severity.WARNING.rank)
+        # A person who looks finds warnings among the open problems, whichever of them are told.
+        least = min([Severity.WARNING.rank, *(route.severity.rank for route in terms.routes)])
         self._least = list(Severity)[least]
         for key, by_channel in tuple(self._alerts.items()):
             for channel in tuple(by_channel):
@@ -375,7 +378,7 @@ class Outbox:
 
     def _write(self, channel: str, notes: list[Note], now: float) -> Iterator[Delivery]:
         if len(notes) > APART:
-            name, message = digest(notes, self._site.host, now)
+            name, message = digest(notes, self._site.host, now, self._site.reach)
             yield self._post(
                 Delivery(
                     id=name,
@@ -438,6 +441,46 @@ class Outbox:
     def alerts(self) -> list[Alert]:
         """Return all open problems, as each channel was told of them."""
         return [alert for by_channel in self._alerts.values() for alert in by_channel.values()]
+
+    def problems(self, offset: int, limit: int, now: float) -> tuple[int, list[OpenProblem]]:
+        """Return how many problems are open at Unix time `now`, and some of them, the worst and oldest first.
+
+        They are as the last messages had them, whether or not a channel is told of them.
+        """
+        ranked = []
+        for key in self._causes.keys():  # noqa: SIM118 (it is no mapping)
+            those = list(chain.from_iterable(self._causes.members(key)))
+            if those:
+                worst = max(each.finding.severity.rank for each in those)
+                ranked.append((-worst, min(each.since for each in those), key, those))
+        ranked.sort(key=lambda each: each[:3])
+        shown, site = ranked[offset : offset + limit], self._site_now()
+        return len(ranked), [self._problem(key, worst_first(those), site, now) for _, _, key, those in shown]
+
+    def _problem(self, key: str, those: list[Member], site: AdviceContext, now: float) -> OpenProblem:
+        first = next_note(("", key), None, those, terms=self._terms, now=now).alert
+        alerts = self._alerts.get(key, {})
+        known = (alert.acknowledged for alert in alerts.values() if alert.acknowledged)
+        return OpenProblem(
+            id=problem_id(key),
+            severity=those[0].finding.severity,
+            headline=those[0].target if first is None else first.headline,
+            members=tuple(those),
+            text=problem_text(those, self._says, site),
+            told={channel: alert.told_at for channel, alert in sorted(alerts.items()) if alert.messages},
+            quiet=self._quiet(those, now),
+            acknowledged=next((each for each in known if each.holds(now)), None),
+        )
+
+    def _quiet(self, those: Iterable[Member], now: float) -> Quiet:
+        """Return why nobody is told of any of these findings."""
+        heard = [each for each in those if any(at <= now for at in self._told(each).values())]
+        if not heard:
+            return Quiet.NO_CHANNEL
+        if any(not self._is_silenced(each) for each in heard):
+            return Quiet.NOT
+        muted_ones = all(each.component in self._muted for each in heard)
+        return Quiet.UNDER_TRANSACTION if muted_ones else Quiet.SILENCED
 
     def silences(self) -> list[RequestedSilence]:
         """Return the silences that people asked for."""

@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Final
 
 from config.catalogue import CATALOGUE
+from config.immutable import immutable
 from config.model import DAY
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import Code, Severity
+from monitor.command_reach import CommandReach
 from monitor.notify.advice import AdviceContext, advice, by_itself, hurts, own_commands
 from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, Note
 from monitor.notify.problem import CERTIFICATE, Member
 from monitor.state.cure import without_cure
-from monitor.state.pending import LATELY
+from monitor.state.pending import BY_CLOCK, LATELY
 from probes.judge.time import moment
 
 FindingOutlook = Callable[[Member], str]
@@ -27,11 +29,13 @@ FindingOutlook = Callable[[Member], str]
 LISTED: Final = 50
 """Targets that a message lists; the rest is counted."""
 _NOTHING: Final = Printable("")
+_USUAL: Final = CommandReach()
 _DETAILS: Final = 5
-_BY_CLOCK: Final = frozenset({Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.CLIENT_REJECTS, Code.CRL_STALE})
-"""Findings that a wrong clock may cause."""
+_FOLLOWING: Final = 3
 _PROBLEMS: Final = 50
 _LONGEST: Final = 300
+_LONGEST_DETAIL: Final = 800
+"""Who offered a certificate, and what it is, needs room."""
 _LONGEST_BRIEF: Final = 150
 
 _SPECIAL: Final = re.compile(r"([\\`*_\[\]|~>])|^(?:([#+=-])|(\d{1,9})([.)]))")
@@ -80,7 +84,7 @@ def escaped(text: str) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Line:
     """A line of a message: a heading, an item of a list, or a sentence."""
 
@@ -103,10 +107,10 @@ def compose(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float
     """Return the message for `note` about a `site` at Unix time `now`."""
     title = _title(note, site.host)
     lines = [_Line(title, heading=True), *_body(note, outlook, site, now), _signature(note, site.host)]
-    return _message(title, lines, note.alert.message_id, _tone(note))
+    return _message(title, lines, note.alert.message_id, _tone(note), site.reach)
 
 
-def digest(notes: Sequence[Note], host: str, now: float) -> tuple[str, Message]:
+def digest(notes: Sequence[Note], host: str, now: float, reach: CommandReach = _USUAL) -> tuple[str, Message]:
     """Return one message, and its id, for many `notes` on different problems at Unix time `now`."""
     name = blake2b("".join(note.alert.message_id for note in notes).encode(), digest_size=8).hexdigest()
     worst = max((note.alert.severity for note in notes if note.step is not AlertStep.RESOLVED), default=None, key=_rank)
@@ -133,19 +137,25 @@ def digest(notes: Sequence[Note], host: str, now: float) -> tuple[str, Message]:
     ]
     tones = [_tone(note) for note in notes]
     tone = next((each for each in (Tone.FAILURE, Tone.WARNING, Tone.INFO) if each in tones), Tone.SUCCESS)
-    return name, _message(title, lines, name, tone)
+    return name, _message(title, lines, name, tone, reach)
 
 
 def notice(
-    name: str, channel: str, title: str, sentences: Iterable[str], *, host: str, tone: Tone
+    name: str,
+    channel: str,
+    title: str,
+    sentences: Iterable[str],
+    *,
+    host: str,
+    tone: Tone,
+    reach: CommandReach = _USUAL,
 ) -> tuple[str, Message]:
     """Return a message about an event, and its id; `name` tells the event from every other one for that channel."""
     identifier = blake2b(f"{channel}\0{name}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
     heading = sentence("[{}] {}{}", _WORD[tone], _of(host), shown(title, 200))
     lines = [_Line(heading, heading=True), *(_Line(shown(each, 1000)) for each in sentences)]
-    return identifier, _message(
-        heading, [*lines, _Line(sentence("message {}", harmless(identifier)))], identifier, tone
-    )
+    lines.append(_Line(sentence("message {}", harmless(identifier))))
+    return identifier, _message(heading, lines, identifier, tone, reach)
 
 
 _WORD: Final = {
@@ -168,9 +178,10 @@ def test_message(channel: str, host: str, name: str, now: float) -> Message:
     )
 
 
-def _message(title: Printable, lines: Sequence[_Line], name: str, tone: Tone) -> Message:
+def _message(title: Printable, lines: Sequence[_Line], name: str, tone: Tone, reach: CommandReach = _USUAL) -> Message:
     brief = f"{title if len(title) <= _LONGEST_BRIEF else title[: _LONGEST_BRIEF - 1] + '…'} (message {name})"
     # In plain text, each service shows the title itself; in Markdown, some do not.
+    lines = [replace(line, text=harmless(reach.completed(line.text))) for line in lines]
     text = "\n".join(line.plain for line in lines if not line.heading)
     return Message(title, text, "\n".join(line.markdown for line in lines), brief, tone)
 
@@ -213,36 +224,65 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
         yield from _were_concerned(note.recovered, site.host)
         return
     members = note.members
-    reasons = [each for each in members if each.finding.code is not Code.CLIENT_REJECTS] or list(members)
-    advised = members[0].finding.code
-    details = list(
-        dict.fromkeys(sentence("{}: {}", each.finding.code, shown(_detail(each, advised))) for each in reasons)
-    )
-    for detail in details[:_DETAILS]:
-        yield _Line(detail)
-    if len(details) > _DETAILS:
-        yield _Line(sentence("and {} more like these", len(details) - _DETAILS))
-    ends = min((each.ends for each in members if each.ends is not None), default=None)
+    told = problem_text(members, outlook, site)
+    for code, detail in told.details[:_DETAILS]:
+        yield _Line(sentence("{}: {}", code, shown(detail, _LONGEST_DETAIL)))
+    if len(told.details) > _DETAILS:
+        yield _Line(sentence("and {} more like these", len(told.details) - _DETAILS))
+    ends = told.ends
     if ends is not None and ends > now:
         yield _Line(sentence("{} are left.", _days(ends - now)))
-    yield _Line(sentence("Since {}.", moment(min(each.since for each in members))))
+    yield _Line(sentence("Since {}.", moment(told.since)))
     yield from _often_dark(members, now)
-    if site.clock and any(each.finding.code in _BY_CLOCK for each in members):
+    if site.clock and any(each.finding.code in BY_CLOCK for each in members):
         yield _Line(sentence("The clock of this host is suspect, so that this may be wrong: {}.", shown(site.clock)))
     yield from _other_certificates(note)
     yield from _concerned([each for each in members if each.target in alert.wrong], site)
     yield from _recovered(note.recovered)
-    yield _Line(sentence("Whom it hurts: {}.", _clients(members) or harmless(hurts(members))))
-    sentences = list(dict.fromkeys(filter(None, map(outlook, members))))
-    happens = listed((shown(each) for each in sentences[:3]), "; ")
-    yield _Line(sentence("By itself: {}.", happens or harmless(by_itself(members[0]))))
+    yield _Line(sentence("Whom it hurts: {}.", told.hurts))
+    yield _Line(sentence("By itself: {}.", listed((shown(each) for each in told.by_itself), "; ")))
     own = own_commands(members, site)
-    yield from (_Line(sentence("To act: {}", _runnable(each, own))) for each in advice(members, site))
+    yield from (_Line(sentence("To act: {}", _runnable(each, own))) for each in told.to_act)
     code = members[0].finding.code
     if site.runbook is not None:
         yield _Line(sentence("Runbook: {}{}", harmless(site.runbook), code))
     else:
         yield _Line(sentence("More: certvigil explain {}", code))
+    if site.console is not None:
+        yield _Line(sentence("Page: {}/#problem-{}", harmless(site.console), harmless(alert.problem)))
+
+
+@immutable
+class ProblemText:
+    """What people are told of an open problem, whichever way: printable, and not yet escaped for a chat."""
+
+    details: tuple[tuple[Code, str], ...]
+    """The code and the sentence of each finding, the worst first; without the rejections that follow from others."""
+    ends: int | None
+    """Unix time of the earliest end of a certificate that is expiring."""
+    since: float
+    """Unix time."""
+    hurts: Printable
+    """Whom it hurts, a phrase."""
+    by_itself: tuple[str, ...]
+    """What happens without a person, and when: phrases."""
+    to_act: tuple[str, ...]
+    """What cures it, sentences with commands in them."""
+
+
+def problem_text(members: Sequence[Member], outlook: FindingOutlook, site: AdviceContext) -> ProblemText:
+    """Return the text of a problem with these members, the worst first."""
+    reasons = [each for each in members if each.finding.code is not Code.CLIENT_REJECTS] or list(members)
+    advised = members[0].finding.code
+    follows = list(dict.fromkeys(filter(None, map(outlook, members))))[:_FOLLOWING]
+    return ProblemText(
+        details=tuple(dict.fromkeys((each.finding.code, _detail(each, advised)) for each in reasons)),
+        ends=min((each.ends for each in members if each.ends is not None), default=None),
+        since=min(each.since for each in members),
+        hurts=_clients(members) or harmless(hurts(members, site)),
+        by_itself=tuple(follows or [by_itself(members[0])]),
+        to_act=tuple(advice(members, site)),
+    )
 
 
 def _detail(member: Member, advised: Code) -> str:
@@ -297,10 +337,13 @@ def _belonging(component: str | None, site: AdviceContext) -> Printable:
 
 
 def _at(member: Member) -> Printable:
-    """Return the path or the address of a target, where its name does not contain it."""
+    """Return the path or the address of a target, where its name does not contain it.
+
+    A plan that waits need not come from the inbox, which is the place of actions: its detail says where it is from.
+    """
     return (
         _NOTHING
-        if not member.location or member.location in member.target
+        if not member.location or member.location in member.target or member.finding.code is Code.APPROVAL_PENDING
         else sentence(" ({})", shown(member.location))
     )
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
+from config.immutable import immutable
 from config.model import Endpoint
 from config.text import harmless
 from config.vocabulary import Code, LookOutcome
@@ -30,7 +31,7 @@ from probes.ocsp import possible_issuers
 from probes.tls.support import Supported
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _JudgedEndpoint:
     """The last look that was judged, and the context of the verdict, so that an equal look costs nothing."""
 
@@ -40,7 +41,7 @@ class _JudgedEndpoint:
     until: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Drift:
     """An endpoint serves another certificate than the one on disk."""
 
@@ -119,6 +120,10 @@ class EndpointRegistry:
         """Note that the files of a component were seen to change: its service will be restarted."""
         self._touched[component] = now
 
+    def forget_verdicts(self) -> None:
+        """Judge every endpoint again, since the verdicts were by another clock."""
+        self._judged.clear()
+
     def note_starting(self, target: str, until: float) -> None:
         """Note until when the unit behind an endpoint may be on its way to answer: a Unix time that may be past."""
         self._starting[target] = until
@@ -134,7 +139,7 @@ class EndpointRegistry:
         leaves = tuple(dict.fromkeys(each.chain[0] for each in observation.presented if each.chain))
         # Where it does not answer, its last ones are believed.
         if leaves:
-            self._keys.note(endpoint.name, leaves)
+            self._keys.note(endpoint.name, leaves, self.registry.config)
         return self._keys.sharing(endpoint, self.registry.config)
 
     def _on_disk(self, endpoint: TargetState) -> OnDisk | None:
@@ -263,6 +268,8 @@ class EndpointRegistry:
 
         What is served is another than before where the files are, too: until these were read since, it proves nothing.
         """
+        if self.registry.clock.awaits(raised.finding):
+            return True
         if raised.finding.code is not Code.NOT_SERVED:
             return self._awaits_second_look(raised, state, now)
         on_disk = self._sets.leaf_on_disk(state.component) if state.component is not None else None

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from actions.ending import Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
+from config.immutable import immutable
 from config.vocabulary import TargetKind
 from probes.certificate import Certificate
 from probes.finding import Finding
 from probes.observation import FileIdentity
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TargetAdded:
     """A target is watched from now on."""
 
@@ -24,7 +23,7 @@ class TargetAdded:
     component: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TargetRemoved:
     """A target is watched no longer."""
 
@@ -32,7 +31,7 @@ class TargetRemoved:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PresentedChanged:
     """A target presents other certificates than before, or is seen for the first time."""
 
@@ -43,16 +42,39 @@ class PresentedChanged:
     after: tuple[Certificate, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class IdentityChanged:
-    """A file was touched: after a restart it is read again unless it has this identity."""
+@immutable
+class KeptVerdict:
+    """A verdict on a file that needs not be given again as long as the file has the same identity."""
+
+    rules: str
+    """The digest of the rules by which it was given, as `monitor.state.rules.rules_of` has it."""
+    since: float
+    """Unix time from which on it holds."""
+    until: float | None
+    """Unix time before which it holds; None where time changes nothing."""
+    expiry: int | None
+    """Earliest end of a certificate, as `Assessment` has it."""
+
+    def holds(self, rules: str, now: float) -> bool:
+        """Whether the same would be found by these rules at Unix time `now`."""
+        return self.rules == rules and self.since <= now and (self.until is None or now < self.until)
+
+
+@immutable
+class FileJudged:
+    """A file has another identity, or its verdict holds on other terms: it comes after all that was found in it.
+
+    After a restart the file is read again unless it has this identity, and judged again unless the verdict holds.
+    """
 
     target: str
     at: float
     identity: FileIdentity | None
+    verdict: KeptVerdict | None
+    """None where it is to be judged again."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FindingRaised:
     """Something is wrong that was not."""
 
@@ -61,7 +83,7 @@ class FindingRaised:
     finding: Finding
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FindingChanged:
     """Something is still wrong, with another severity or detail."""
 
@@ -71,7 +93,7 @@ class FindingChanged:
     finding: Finding
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FindingCleared:
     """Something is no longer wrong."""
 
@@ -82,7 +104,7 @@ class FindingCleared:
     """Unix time at which it had been raised."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LookFailed:
     """A target could not be looked at: the first time in a row, or for another reason than the time before."""
 
@@ -92,7 +114,7 @@ class LookFailed:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LookRecovered:
     """A target could be looked at again."""
 
@@ -106,7 +128,7 @@ Queue = tuple[int, float | None]
 """How many of something wait, and the Unix time since when the oldest does; None where none does."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ActionEnded:
     """A transaction ended, or was refused, as the actor's journal has it."""
 
@@ -119,7 +141,7 @@ class ActionEnded:
         return self.ending.at
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Decided:
     """A policy made a new decision."""
 
@@ -142,12 +164,12 @@ StateEvent = (
     TargetAdded
     | TargetRemoved
     | PresentedChanged
-    | IdentityChanged
     | FindingRaised
     | FindingChanged
     | FindingCleared
     | LookFailed
     | LookRecovered
+    | FileJudged
     | ActionEnded
     | Decided
 )

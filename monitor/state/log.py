@@ -15,10 +15,10 @@ from config.vocabulary import LogFormat, LogLevel, Severity
 from monitor.state.bus import Subscriber
 from monitor.state.events import (
     ActionEnded,
+    FileJudged,
     FindingChanged,
     FindingCleared,
     FindingRaised,
-    IdentityChanged,
     LookFailed,
     LookRecovered,
     PresentedChanged,
@@ -137,7 +137,7 @@ def _line(event: StateEvent) -> tuple[int, str, dict[str, str]] | None:
             facts = {name: str(fact) for name, fact in event.ending.facts().items()}
             # A line of the log calls the reason of anything its detail.
             return level, "ended", {"detail" if name == "reason" else name: fact for name, fact in facts.items()}
-        case LookRecovered() | TargetAdded() | TargetRemoved() | IdentityChanged():
+        case LookRecovered() | TargetAdded() | TargetRemoved() | FileJudged():
             return logging.DEBUG, type(event).__name__, {}
         case _:
             return None

@@ -96,7 +96,7 @@ async def _look_at_endpoints(
     states: dict[str, TargetState] = {}
     leaves = {each.target: tuple(one.chain[0] for one in each.presented if one.chain) for each in seen}
     for name, presented in leaves.items():
-        index.note(name, presented)
+        index.note(name, presented, config)
     for endpoint, observation in zip(config.endpoints.values(), seen, strict=True):
         context = EndpointContext(
             endpoint,

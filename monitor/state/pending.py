@@ -6,13 +6,14 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from config.catalogue import GROUP_MEMBERS
+from config.immutable import immutable
 from config.vocabulary import Code, Group, Severity
 from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate
+from probes.finding import Finding
 
 _OF_WRITERS: Final = frozenset(
     code
@@ -50,6 +51,32 @@ SURE: Final = 5.0
 brings one."""
 EXPECTED: Final = 60.0
 """Seconds after a change of a component's files in which its service is expected to restart."""
+
+CLOCK_TRIED: Final = 600.0
+"""Seconds after a step of the clock for which what the clock alone makes wrong is nobody's news: the clock may be put
+right in that time. As long as that, the actor does not believe it either (`actions.clock.DISTRUST`)."""
+BY_CLOCK: Final = frozenset({Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.CLIENT_REJECTS, Code.CRL_STALE})
+"""Findings that a wrong clock may cause."""
+
+
+class ClockSteps:
+    """The last step of the wall clock, as far as judgements by the clock wait for it."""
+
+    def __init__(self) -> None:
+        self.stepped_at: float | None = None
+        """Monotonic time; None where there was none lately."""
+
+    def stepped(self, steady: float) -> None:
+        """Note a step at that monotonic time."""
+        self.stepped_at = steady
+
+    def forget(self) -> None:
+        """Note that the clock has stood for long enough since."""
+        self.stepped_at = None
+
+    def awaits(self, finding: Finding) -> bool:
+        """Whether a finding waits for the clock to be put right."""
+        return self.stepped_at is not None and finding.code in BY_CLOCK
 
 
 def awaits_rest(raised: Raised, left_alone: float, settle: float, now: float) -> bool:
@@ -99,7 +126,7 @@ def _took_it_up(endpoint: TargetState, since: float, last_whole: Certificate | N
     return broke or (endpoint.since > since and last_whole not in endpoint.presented)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Darkness:
     """What is known of servers that do not answer; Unix times."""
 

@@ -6,7 +6,7 @@ It lives on the event loop's thread and does no I/O. How a look changes a state 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -14,9 +14,11 @@ from config.model import Config
 from config.vocabulary import Code, Severity
 from monitor.state.bus import Bus
 from monitor.state.events import StateEvent, TargetAdded, TargetRemoved
+from monitor.state.pending import ClockSteps
 from monitor.state.revocation import KnownRevocations
 from monitor.state.target import Raised, TargetState, learn, waive
 from monitor.state.trust import TrustContext
+from probes.certificate import Certificate
 from probes.finding import Assessment, Finding
 from probes.judge.source import UNREACHABLE_AFTER
 
@@ -39,13 +41,18 @@ class TargetRegistry:
         self.targets: dict[str, TargetState] = {}
         self._bus = bus
         self._page = page
-        self.revocations = KnownRevocations()
+        self.revocations = KnownRevocations(self._anchors)
+        self.clock = ClockSteps()
         self._forgets: list[Callable[[str], object]] = []
 
     @property
     def config(self) -> Config:
         """The configuration in force."""
         return self.trust_context.config
+
+    def _anchors(self) -> Iterator[Certificate]:
+        for each in self.trust_context.trusts.values():
+            yield from each.anchors
 
     def location(self, target: str) -> str:
         """Return the path or the address of a target; empty for one that is watched no longer."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import printable
 from config.vocabulary import Code, FileRole
@@ -35,7 +36,7 @@ _DURING_UNREST: Final = frozenset({Code.UNSETTLED, Code.KEY_EXPOSED})
 """Findings about a set to which somebody writes without a pause."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _JudgedSet:
     """The last reading of a set that was judged, and the context of the verdict."""
 
@@ -115,6 +116,10 @@ class SetRegistry:
         """Return the last verdict on a set; None where the trust context has changed since, or there is no verdict."""
         judged = self._judged.get(component)
         return judged if judged is not None and judged.trust_context is self.registry.trust_context else None
+
+    def forget_verdicts(self) -> None:
+        """Judge every set again, since the verdicts were by another clock."""
+        self._judged.clear()
 
     def pending_until(self, component: str) -> float | None:
         """Return the Unix time at which a pending finding about a component is told, None without any."""
@@ -200,13 +205,14 @@ class SetRegistry:
         until = min((each.until for each in assessments.values() if each.until is not None), default=None)
         self._judged.pop(component, None)
         if not restless:
-            self._judged[component] = _JudgedSet(reading, self.registry.trust_context, context, until)
+            terms = replace(context, last_known={})
+            self._judged[component] = _JudgedSet(reading, self.registry.trust_context, terms, until)
         (self._unsure.add if reading.unsure else self._unsure.discard)(component)
         leaf = leaf_target(context.targets)
         faulty = {each.target for each in reading.observations if is_faulty(each)}
         outdated = leaf is not None and leaf.name in faulty
         (self._outdated.add if outdated else self._outdated.discard)(component)
-        waits = _never if restless else self._waits(component, now)
+        waits = self._awaits_clock if restless else self._waits(component, now)
         was_whole = self.is_whole(component)
         events: list[StateEvent] = []
         for observation in reading.observations:
@@ -270,6 +276,9 @@ class SetRegistry:
             events += changed
         self.registry.publish(events)
 
+    def _awaits_clock(self, raised: Raised) -> bool:
+        return self.registry.clock.awaits(raised.finding)
+
     def _waits(self, component: str, now: float) -> Callable[[Raised], bool]:
         config = self.registry.config
         endpoints = [
@@ -277,22 +286,15 @@ class SetRegistry:
             for name in config.components[component].endpoints
             if name in self.registry.targets
         ]
-        return partial(
-            awaits_writers,
-            endpoints=endpoints,
-            now=now,
-            patience=config.settings.pending,
-            last_whole=self._last_whole.get(component),
+        patience, last_whole = config.settings.pending, self._last_whole.get(component)
+        return lambda raised: (
+            self.registry.clock.awaits(raised.finding) or awaits_writers(raised, endpoints, now, patience, last_whole)
         )
 
     def _note_whole(self, component: str) -> None:
         on_disk = self.leaf_on_disk(component)
         if on_disk is not None and on_disk.presented:
             self._last_whole[component] = find_leaf(on_disk.presented)
-
-
-def _never(_raised: Raised) -> bool:
-    return False
 
 
 def _upheld(state: TargetState, assessment: Assessment, *, sure: bool) -> Assessment:

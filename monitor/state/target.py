@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Final
 
+from config.immutable import immutable
 from config.label import Labels
 from config.model import Waiver
 from config.text import harmless, sentence
 from config.vocabulary import Code, FileFormat, Severity, TargetKind, Verdict
 from monitor.state.events import (
+    FileJudged,
     FindingChanged,
     FindingCleared,
     FindingRaised,
-    IdentityChanged,
+    KeptVerdict,
     LookFailed,
     LookRecovered,
     PresentedChanged,
@@ -32,7 +34,7 @@ from probes.tls.support import Supported
 FindingKey = tuple[Code, str]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Raised:
     """A finding, and since when it is known."""
 
@@ -44,7 +46,7 @@ class Raised:
 NO_FINDINGS: Final[Mapping[FindingKey, Raised]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TargetState:
     """Everything that is known of one target."""
 
@@ -62,6 +64,8 @@ class TargetState:
     expiry: int | None = None
     """Earliest end on the verified path, or of the presented certificates where nothing is verified; Unix time."""
     identity: FileIdentity | None = None
+    kept: KeptVerdict | None = None
+    """Of a file that its certificates alone tell of: the verdict, where it is remembered."""
     failures: int = 0
     """Looks that failed, in a row."""
     failure: tuple[str, str] | None = None
@@ -128,13 +132,15 @@ def learn(
     file_format: FileFormat | None = None,
     lists: tuple[RevocationList, ...] = (),
     issuers: tuple[Certificate, ...] = (),
+    kept: KeptVerdict | None = None,
 ) -> tuple[TargetState, tuple[StateEvent, ...]]:
     """Return the state after a look at Unix time `now`, and each change as an event.
 
     The same facts and verdict again give no event. `seen_at` is when what is presented was seen first, where that was
     before it was judged. A finding that is new and `waits` is pending, which is no event. `keystore` is None where the
     file is none, or could not be read; `lists` are the revocation lists in it.
-    `issuers` may have issued what `addresses` present.
+    `issuers` may have issued what `addresses` present. `kept` is the verdict as it is remembered, where nothing is
+    pending.
     """
     standing, pending = _set_aside(state, assessment.findings, now, waits)
     findings, events = _compare(state, standing, now)
@@ -152,6 +158,7 @@ def learn(
         edges=assessment.edges,
         expiry=assessment.expiry,
         identity=identity,
+        kept=None if pending else kept,
         failures=state.failures + 1 if failure else 0,
         failure=failure,
         last_look=now,
@@ -163,7 +170,7 @@ def learn(
         went_dark=state.went_dark,
         format=file_format,
     )
-    return new, (*_facts_changed(state, new, now), *events)
+    return new, (*_facts_changed(state, new, now), *events, *_judged(state, new, now))
 
 
 def _facts_changed(old: TargetState, new: TargetState, now: float) -> Iterator[StateEvent]:
@@ -173,8 +180,11 @@ def _facts_changed(old: TargetState, new: TargetState, now: float) -> Iterator[S
         yield LookRecovered(new.target, now)
     if new.presented != old.presented:
         yield PresentedChanged(new.target, new.since, tuple(each.sha256 for each in old.presented), new.presented)
-    if new.identity != old.identity:
-        yield IdentityChanged(new.target, now, new.identity)
+
+
+def _judged(old: TargetState, new: TargetState, now: float) -> Iterator[FileJudged]:
+    if (new.identity, new.kept) != (old.identity, old.kept):
+        yield FileJudged(new.target, now, new.identity, new.kept)
 
 
 def _set_aside(

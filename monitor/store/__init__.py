@@ -1,7 +1,7 @@
 """The memory: the certificates and findings of each target, with their times, in SQLite.
 
-Importing this package is cheap: SQLModel is loaded by the writer's thread when there is something to write, and alembic
-only when a database of an older certvigil is met. Reading needs neither.
+Importing this package is cheap: reading and writing are plain SQL. Alembic and SQLAlchemy are loaded only when a
+database of an older certvigil is met, which is migrated.
 """
 
 from monitor.store.database import DATABASE_ENDINGS, database_path

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from monitor.state.events import (
+    FileJudged,
     FindingChanged,
     FindingCleared,
     FindingRaised,
-    IdentityChanged,
     LookFailed,
     LookRecovered,
     PresentedChanged,
@@ -45,8 +45,6 @@ def _of_one(before: TargetState, state: TargetState, now: float) -> Iterator[Sta
     target = state.target
     if before.presented != state.presented:
         yield PresentedChanged(target, state.since, tuple(each.sha256 for each in before.presented), state.presented)
-    if before.identity != state.identity:
-        yield IdentityChanged(target, now, state.identity)
     for key, raised in state.findings.items():
         old = before.findings.get(key)
         if old is None:
@@ -61,3 +59,5 @@ def _of_one(before: TargetState, state: TargetState, now: float) -> Iterator[Sta
             yield LookRecovered(target, now)
     elif before.failure is None or before.failure[0] != state.failure[0]:
         yield LookFailed(target, now, *state.failure)
+    if (before.identity, before.kept) != (state.identity, state.kept):
+        yield FileJudged(target, now, state.identity, state.kept)

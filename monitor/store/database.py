@@ -1,4 +1,4 @@
-"""The database as a file: opened, made ready, kept aside. Importing this loads neither SQLModel nor alembic."""
+"""The database as a file: opened, made ready, kept aside. Importing this loads no library."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from urllib.parse import quote
 from config.text import Log, printable
 from monitor.store.health import DegradedReason, UnusableError
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Oldest first, as in `migrations/versions`: alembic, which knows them too, is dear to import."""
 
+_TABLES: Final = os.path.join(os.path.dirname(__file__), "tables.sql")
 _BASE: Final = "base"
 _KEPT_ASIDE: Final = 3
 _WRITER_WAITS: Final = 0.5
@@ -110,7 +111,7 @@ def prepare(path: str, now: float) -> bool:
     """Make the file a database at the newest revision; return whether it had to be created.
 
     One that a newer version wrote is kept aside. Raises UnusableError where it is corrupt, OSError, and the errors of
-    sqlite3, SQLAlchemy and alembic.
+    sqlite3, and of SQLAlchemy and alembic where an older one is migrated.
     """
     with closing(writing(path)) as connection:
         found = _revision(connection)
@@ -119,16 +120,25 @@ def prepare(path: str, now: float) -> bool:
         raise UnusableError(DegradedReason.CORRUPT, sound)
     if found == REVISIONS[-1]:
         return False
-    from monitor.store import schema  # noqa: PLC0415 (loads SQLModel)
-
     if found == _BASE or found in REVISIONS:
-        schema.migrate(path)
+        from monitor.store.schema import migrate  # noqa: PLC0415 (loads alembic, needed once in a version's life)
+
+        migrate(path)
         return False
     if found is not None:
         _log.warning("the database is of another version (revision %s)", printable(found))
         set_aside(path, "newer", now)
-    schema.create(path)
+    _create(path)
     return True
+
+
+def _create(path: str) -> None:
+    """Create the tables in an empty database, all or none, as the migrations would."""
+    with open(_TABLES, encoding="utf-8") as file:
+        tables = file.read()
+    with closing(writing(path)) as connection:
+        revision = f"INSERT INTO alembic_version VALUES ('{REVISIONS[-1]}');"  # noqa: S608 (our own text)
+        connection.executescript(f"BEGIN IMMEDIATE; {tables} {revision} COMMIT;")
 
 
 def set_aside(path: str, why: str, now: float) -> None:

@@ -1,6 +1,6 @@
 """Reads the memory back, beside whoever writes to it.
 
-Plain SQL over sqlite3: a restart and the command line would pay half a second for SQLModel, and have nothing to map.
+Plain SQL over sqlite3: a daemon and the command line would pay half a second for SQLModel, and have nothing to map.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
+from config.immutable import immutable
 from config.text import harmless
 from config.vocabulary import Code, KeyKind, Severity, TargetKind
+from monitor.state.events import KeptVerdict
 from monitor.state.target import NO_FINDINGS, FindingKey, Raised, TargetState
 from monitor.store.database import reading
 from monitor.store.health import Degraded, DegradedReason, UnusableError, degraded
 from monitor.store.text import restored
-from probes.certificate import Certificate, Key, remember, restored_key
+from probes.certificate import Certificate, Key, certificate, remember, restored_key
 from probes.finding import Finding
 from probes.observation import FileIdentity
 
-_TARGETS: Final = "SELECT id, name, kind, location, component, identity FROM targets WHERE removed_at IS NULL"
+_TARGETS: Final = "SELECT id, name, kind, location, component, identity, verdict FROM targets WHERE removed_at IS NULL"
 _PRESENTATIONS: Final = "SELECT target, certificates, since FROM presentations WHERE until IS NULL"
 _CERTIFICATES: Final = """
     SELECT id, der, sha256, subject, issuer, serial, not_before, not_after, names, key_kind, key_bits, signature_hash,
-        is_ca, self_issued, failures
+        is_ca, self_issued, failures, is_whole
     FROM certificates
     WHERE id IN (SELECT value FROM presentations, json_each(certificates) WHERE until IS NULL)"""
 _FINDINGS: Final = """
@@ -46,7 +47,7 @@ _DECISIONS: Final = "SELECT subject, identity, status FROM decisions ORDER BY id
 _NEWEST_ACTION: Final = "SELECT max(ended_at) FROM actions"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RowCounts:
     """How many rows each table has."""
 
@@ -131,19 +132,28 @@ def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certific
     failures = {target: (reason, detail) for target, reason, detail in connection.execute(_FAILED_LOOKS)}
     targets = {}
     found = connection.execute(_TARGETS).fetchall()
-    identities = _documents(identity or "null" for *_, identity in found)
-    for (row, name, kind, location, component, _), identity in zip(found, identities, strict=True):
+    identities = _documents(identity or "null" for *_, identity, _ in found)
+    verdicts = _documents(verdict or "null" for *_, verdict in found)
+    kinds, rules = {str(each): each for each in TargetKind}, dict[str, str]()
+    for (row, name, kind, location, component, *_), identity, verdict in zip(found, identities, verdicts, strict=True):
         target = restored(name)
         chain, since = presented.get(row, ((), 0.0))
+        kept = None
+        if verdict:
+            by, *times = verdict
+            # Thousands of files are judged by the same rules.
+            kept = KeptVerdict(rules.setdefault(by, by), *times)
         targets[target] = TargetState(
             target=target,
-            kind=TargetKind(kind),
+            kind=kinds[kind],
             location=target if location == name else restored(location),
             component=component,
             presented=chain,
             since=since,
             findings=findings.get(row, NO_FINDINGS),
             identity=FileIdentity(*identity) if identity else None,
+            kept=kept,
+            expiry=None if kept is None else kept.expiry,
             failure=failures.get(row),
         )
     return targets
@@ -170,26 +180,36 @@ def _certificates(connection: sqlite3.Connection) -> dict[int, Certificate]:
     one: dict[str, str] = {}
     certificates = {}
     rows = connection.execute(_CERTIFICATES)
-    for row, der, sha256, subject, issuer, serial, begins, ends, names, kind, bits, digest, ca, own, failures in rows:
+    for each in rows:
+        row, der, sha256, subject, issuer, serial, begins, ends, names, kind, bits, digest, ca, own, failures, whole = (
+            each
+        )
         key = keys.get((kind, bits)) or restored_key(KeyKind(kind), bits, der)
         if not key.name:
             keys[kind, bits] = key
-        certificates[row] = remember(
-            Certificate(
-                der=der,
-                sha256=sha256,
-                subject=subject,
-                # Thousands of certificates share an issuer.
-                issuer=harmless(one.setdefault(issuer, issuer)),
-                serial=serial,
-                not_before=begins,
-                not_after=ends,
-                names=tuple(names.split("\n")) if names else (),
-                key=key,
-                signature_hash=harmless(one.setdefault(digest, digest)),
-                is_ca=bool(ca),
-                self_issued=bool(own),
-                failures=tuple(failures.split("\n")) if failures else (),
-            )
+        recorded = Certificate(
+            der=der,
+            sha256=sha256,
+            subject=subject,
+            # Thousands of certificates share an issuer.
+            issuer=harmless(one.setdefault(issuer, issuer)),
+            serial=serial,
+            not_before=begins,
+            not_after=ends,
+            names=tuple(names.split("\n")) if names else (),
+            key=key,
+            signature_hash=harmless(one.setdefault(digest, digest)),
+            is_ca=bool(ca),
+            self_issued=bool(own),
+            failures=tuple(failures.split("\n")) if failures else (),
         )
+        certificates[row] = remember(recorded) if whole else _decoded_again(recorded)
     return certificates
+
+
+def _decoded_again(recorded: Certificate) -> Certificate:
+    try:
+        return certificate(recorded.der)
+    except ValueError:
+        # An earlier version read it.
+        return remember(recorded)

@@ -11,10 +11,11 @@ from config.model import DAY
 from monitor.state.events import (
     ActionEnded,
     Decided,
+    FileJudged,
     FindingChanged,
     FindingCleared,
     FindingRaised,
-    IdentityChanged,
+    KeptVerdict,
     LookFailed,
     LookRecovered,
     PresentedChanged,
@@ -125,8 +126,8 @@ class Rows:
         match event:
             case TargetRemoved():
                 self.targets.end(name, removed_at=event.at)
-            case IdentityChanged():
-                self.targets.amend(name, identity=_identity(event.identity))
+            case FileJudged():
+                self.targets.amend(name, identity=_identity(event.identity), verdict=_verdict(event.verdict))
             case PresentedChanged():
                 self._presented(name, target, event)
             case FindingRaised() | FindingChanged():
@@ -170,9 +171,8 @@ class Rows:
         if name in self.targets.current:
             self.targets.amend(name, **columns)
         else:
-            self.targets.begin(
-                name, {"name": name, **columns, "identity": None, "added_at": event.at, "removed_at": None}
-            )
+            known: Row = {"identity": None, "verdict": None, "added_at": event.at, "removed_at": None}
+            self.targets.begin(name, {"name": name, **columns, **known})
 
     def _presented(self, name: str | bytes, target: int, event: PresentedChanged) -> None:
         certificates = json.dumps([self._certificate(each) for each in event.after])
@@ -278,6 +278,7 @@ def _certificate_columns(state: Certificate) -> Row:
         "is_ca": state.is_ca,
         "self_issued": state.self_issued,
         "failures": "\n".join(state.failures),
+        "is_whole": state.is_strict and not state.encoding_faults and state.reencoded is None,
     }
 
 
@@ -307,3 +308,9 @@ def _identity(identity: FileIdentity | None) -> str | None:
     if identity is None:
         return None
     return json.dumps([identity.device, identity.inode, identity.mtime_ns, identity.ctime_ns, identity.size])
+
+
+def _verdict(verdict: KeptVerdict | None) -> str | None:
+    if verdict is None:
+        return None
+    return json.dumps([verdict.rules, verdict.since, verdict.until, verdict.expiry])

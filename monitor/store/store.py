@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from config.text import Log, harmless, printable
 from monitor.notify.outbox import Changes, OutboxState, no_changes
@@ -18,9 +18,7 @@ from monitor.store.database import claim, prepare, reading, set_aside
 from monitor.store.health import Degraded, DegradedReason, degraded
 from monitor.store.outbox import load_kept
 from monitor.store.reader import current, decisions, load, newest_action
-
-if TYPE_CHECKING:
-    from monitor.store.writer import RowWriter, Written
+from monitor.store.writer import RowWriter, Written
 
 _GATHER: Final = 0.1
 """Seconds for which more events are awaited, so that many share one transaction."""
@@ -132,7 +130,7 @@ class Store:
         return newest
 
     def start(self) -> None:
-        """Begin to write; best once everything was looked at, since importing SQLModel takes half a second of CPU."""
+        """Begin to write; best once everything was looked at, which is what the processor is for until then."""
         self._thread.start()
 
     def record(self, events: Iterable[StateEvent]) -> None:
@@ -269,8 +267,6 @@ class Store:
             each()
 
     def _connect(self) -> RowWriter:
-        from monitor.store.writer import RowWriter  # noqa: PLC0415 (loads SQLModel)
-
         if self._writer is not None and not self._writer.is_current():
             _log.warning("the database was removed or replaced; it is begun anew")
             self._disconnect()

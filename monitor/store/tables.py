@@ -1,6 +1,7 @@
 """The tables. Times are Unix seconds; a row whose end is NULL is true now.
 
-A new table or column needs a revision in `migrations/versions`, named in `database.REVISIONS`.
+A new table or column needs a revision in `migrations/versions`, named in `database.REVISIONS`, and its line in
+`tables.sql`, from which a new database is made without loading this module.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class CertificateRow(SQLModel, table=True):
     is_ca: bool
     self_issued: bool
     failures: str
+    is_whole: bool | None
+    """Whether these are all facts: where the encoding breaks a rule, or nobody knows, they are decoded again."""
 
 
 class TargetRow(SQLModel, table=True):
@@ -48,6 +51,8 @@ class TargetRow(SQLModel, table=True):
     """JSON array of device, inode, mtime_ns, ctime_ns, size: unsigned 64-bit numbers do not fit into SQLite's own."""
     added_at: float
     removed_at: float | None
+    verdict: str | None
+    """JSON array of rules, since, until, expiry, where the verdict on a file need not be given again."""
 
 
 class PresentationRow(SQLModel, table=True):

@@ -1,106 +1,79 @@
-"""Writes rows, by SQLAlchemy's Core: its ORM takes ten times as long. Importing this loads SQLModel."""
+"""Writes rows, in plain SQL over sqlite3, as they are read."""
 
 from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Final, NamedTuple
-
-from sqlalchemy import Connection, Table, bindparam, delete, insert, or_, select, text, update
-from sqlalchemy.dialects import sqlite
-from sqlmodel import SQLModel
 
 from config.model import DAY
 from monitor.notify.outbox import Changes
 from monitor.state.events import (
     ActionEnded,
-    IdentityChanged,
+    FileJudged,
     PresentedChanged,
     StateEvent,
     TargetAdded,
     TargetRemoved,
 )
-from monitor.store import tables  # noqa: F401 (declares the tables)
+from monitor.store.database import writing
 from monitor.store.outbox import alert_row, delivery_row, silence_row
 from monitor.store.rows import Ledger, Row, Rows
-from monitor.store.schema import engine
 from monitor.store.text import stored
 
-_TABLES: Final = SQLModel.metadata.tables
-_CERTIFICATES: Final = _TABLES["certificates"]
-_TARGETS: Final = _TABLES["targets"]
-_PRESENTATIONS: Final = _TABLES["presentations"]
-_FINDINGS: Final = _TABLES["findings"]
-_FAILED_LOOKS: Final = _TABLES["failed_looks"]
-_ACTIONS: Final = _TABLES["actions"]
-_DECISIONS: Final = _TABLES["decisions"]
-_DAYS: Final = _TABLES["days"]
+_CERTIFICATES: Final = "certificates"
+_TARGETS: Final = "targets"
+_PRESENTATIONS: Final = "presentations"
+_FINDINGS: Final = "findings"
+_FAILED_LOOKS: Final = "failed_looks"
+_ACTIONS: Final = "actions"
+_DECISIONS: Final = "decisions"
+_DAYS: Final = "days"
 
-_ALERTS: Final = _TABLES["alerts"]
-_LETTERS: Final = _TABLES["deliveries"]
-_SILENCES: Final = _TABLES["silences"]
+_ALERTS: Final = "alerts"
+_LETTERS: Final = "deliveries"
+_SILENCES: Final = "silences"
 
-_VARIABLES: Final = 10_000
-"""Values in one statement: SQLite takes three times as many."""
+_UNREFERRED: Final = "id NOT IN (SELECT value FROM presentations, json_each(presentations.certificates))"
+_GIVEN: Final = "(SELECT value FROM json_each(?))"
+"""Any number of values, as one JSON array."""
 
-_UNREFERRED: Final = text("id NOT IN (SELECT value FROM presentations, json_each(presentations.certificates))")
+_CERTIFICATES_OF: Final = f"SELECT id, sha256 FROM certificates WHERE sha256 IN {_GIVEN}"  # noqa: S608 (our names)
 
-_CERTIFICATES_OF: Final = "SELECT id, sha256 FROM certificates WHERE sha256 IN (SELECT value FROM json_each(?))"
-
-_ENDS: Final = {
-    _TARGETS: (_TARGETS.c.removed_at,),
-    _PRESENTATIONS: (_PRESENTATIONS.c.until,),
-    _FINDINGS: (_FINDINGS.c.superseded_at, _FINDINGS.c.cleared_at),
-    _FAILED_LOOKS: (_FAILED_LOOKS.c.superseded_at, _FAILED_LOOKS.c.recovered_at),
+_ENDS: Final[Mapping[str, tuple[str, ...]]] = {
+    _TARGETS: ("removed_at",),
+    _PRESENTATIONS: ("until",),
+    _FINDINGS: ("superseded_at", "cleared_at"),
+    _FAILED_LOOKS: ("superseded_at", "recovered_at"),
 }
 """The columns that are NULL in a row that is true now."""
 
 _CURRENT: Final = {
-    table: (
-        f"SELECT * FROM {table.name} WHERE target IN (SELECT value FROM json_each(?))"  # noqa: S608 (our names)
-        + "".join(f" AND {end.name} IS NULL" for end in _ENDS[table])
-    )
+    table: f"SELECT * FROM {table} WHERE target IN {_GIVEN}"  # noqa: S608 (our names)
+    + "".join(f" AND {end} IS NULL" for end in _ENDS[table])
     for table in (_PRESENTATIONS, _FINDINGS, _FAILED_LOOKS)
 }
 """The rows of targets that are true now."""
 
+_PRUNED: Final[Mapping[str, tuple[str, ...]]] = {
+    **_ENDS,
+    _LETTERS: ("ended_at",),
+    _ACTIONS: ("ended_at",),
+    _DECISIONS: ("decided_at",),
+}
+"""The columns by which a row is too old."""
+
 _WRITTEN: Final = (_CERTIFICATES, _TARGETS, _PRESENTATIONS, _FINDINGS, _FAILED_LOOKS, _ACTIONS, _DECISIONS, _DAYS)
 """The tables of events, in the order in which they are written."""
 
-_NEWEST: Final = "SELECT {}".format(", ".join(f"(SELECT max(id) FROM {table.name})" for table in _WRITTEN))  # noqa: S608
+_NEWEST: Final = "SELECT {}".format(", ".join(f"(SELECT max(id) FROM {table})" for table in _WRITTEN))  # noqa: S608
 
-_DIALECT: Final = sqlite.dialect(paramstyle="named")
-# Compiled once and handed to the driver: where Core executes many rows, most of the time goes into their parameters.
-_INSERT: Final = {
-    table: str(insert(table).compile(dialect=_DIALECT))
-    for table in (_CERTIFICATES, _ACTIONS, _DECISIONS, _DAYS, *_ENDS)
-}
-_UPDATE: Final = {
-    table: str(
-        update(table)
-        .where(table.c.id == bindparam("id"))
-        .values({column: bindparam(column.name) for column in table.c if not column.primary_key})
-        .compile(dialect=_DIALECT)
-    )
-    for table in (_DAYS, *_ENDS)
-}
-
-_KEEP: Final = {
-    table: str(insert(table).prefix_with("OR REPLACE").compile(dialect=_DIALECT))
-    for table in (_ALERTS, _LETTERS, _SILENCES)
-}
-_FORGET: Final = {
-    table: str(
-        delete(table)
-        .where(*(column == bindparam(column.name) for column in table.primary_key))
-        .compile(dialect=_DIALECT)
-    )
-    for table in (_ALERTS, _SILENCES)
-}
-
-
+_VARIABLES: Final = 10_000
+"""Values in one statement: SQLite takes three times as many."""
 _REPLACED: Final = 100
 """Certificates that perhaps nothing refers to, after which that is looked up, in all presentations."""
 
@@ -117,13 +90,14 @@ class Written(NamedTuple):
 
 
 class RowWriter:
-    """The one connection that writes, for one thread. Its methods raise SQLAlchemy's errors."""
+    """The one connection that writes, for one thread. Its methods raise the errors of sqlite3."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._engine = engine(path)
-        self._connection = self._engine.connect()
+        self._connection = writing(path)
+        self._connection.row_factory = sqlite3.Row
         self._file = _file(path)
+        self._statements = _Statements(self._connection)
         self._replaced: set[int] = set()
         """Certificates that perhaps nothing refers to."""
 
@@ -133,16 +107,14 @@ class RowWriter:
 
     def write(self, events: Sequence[StateEvent]) -> Written:
         """Record `events`, all or none; return what was not written of them."""
-        with self._connection.begin():
-            rows = _recorded(self._connection, events)
+        with self._transaction() as connection:
+            rows = _recorded(connection, events)
             for event in events:
                 rows.apply(event)
-            _save(self._connection, rows)
+            self._save(rows)
             self._replaced |= rows.replaced
             if len(self._replaced) >= _REPLACED:
-                self._connection.execute(
-                    delete(_CERTIFICATES).where(_CERTIFICATES.c.id.in_(self._replaced), _UNREFERRED)
-                )
+                _delete(connection, _CERTIFICATES, f"id IN {_GIVEN} AND {_UNREFERRED}", _array(self._replaced))
                 self._replaced = set()
         return Written(rows.strangers, rows.left_out, tuple(rows.restless))
 
@@ -153,54 +125,104 @@ class RowWriter:
             _LETTERS: [delivery_row(delivery) for delivery in changes.deliveries.values()],
             _SILENCES: [silence_row(identifier, requested) for identifier, requested in changes.silences.items()],
         }
-        with self._connection.begin():
+        with self._transaction() as connection:
             for table, those in rows.items():
                 kept = [row for row in those if row["content"] is not None]
-                gone = [
-                    {column.name: row[column.name] for column in table.primary_key}
-                    for row in those
-                    if row["content"] is None
-                ]
+                gone = [row for row in those if row["content"] is None]
                 if kept:
-                    self._connection.exec_driver_sql(_KEEP[table], kept)
+                    connection.executemany(self._statements.replace[table], kept)
                 if gone:
-                    self._connection.exec_driver_sql(_FORGET[table], gone)
+                    connection.executemany(self._statements.delete[table], gone)
 
     def prune(self, before: float) -> None:
         """Delete records that ended before that Unix time, and certificates without a reference."""
-        with self._connection.begin():
-            for table, ends in _ENDS.items():
-                self._connection.execute(delete(table).where(or_(*(end < before for end in ends))))
-            self._connection.execute(delete(_LETTERS).where(_LETTERS.c.ended_at < before))
-            self._connection.execute(delete(_ACTIONS).where(_ACTIONS.c.ended_at < before))
-            self._connection.execute(delete(_DECISIONS).where(_DECISIONS.c.decided_at < before))
-            self._connection.execute(delete(_DAYS).where(_DAYS.c.day < before // DAY))
-            self._connection.execute(delete(_CERTIFICATES).where(_UNREFERRED))
+        with self._transaction() as connection:
+            for table, ends in _PRUNED.items():
+                _delete(connection, table, " OR ".join(f"{end} < :before" for end in ends), {"before": before})
+            _delete(connection, _DAYS, "day < ?", (before // DAY,))
+            _delete(connection, _CERTIFICATES, _UNREFERRED)
 
     def close(self) -> None:
         """Let go of the file; SQLite moves everything from its log into it, unless someone else still reads."""
         self._connection.close()
-        self._engine.dispose()
+
+    def _save(self, rows: Rows) -> None:
+        for table, ledger in zip(_WRITTEN, rows.ledgers, strict=True):
+            if ledger.gone:
+                _delete(self._connection, table, f"id IN {_GIVEN}", _array(ledger.gone))
+            # Ends come first, since a new target may take the name of an old one.
+            if ledger.changed:
+                self._connection.executemany(self._statements.update[table], ledger.changed.values())
+            if ledger.new:
+                self._connection.executemany(self._statements.insert[table], ledger.new.values())
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Do all that is done inside the block, or nothing where it raises."""
+        # A transaction that first reads and then writes cannot wait for the lock: it would have to begin anew.
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+        except BaseException:
+            # SQLite has rolled back by itself where the disk is full, for example.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
 
 
-def _recorded(connection: Connection, events: Iterable[StateEvent]) -> Rows:
+class _Statements:
+    """The statements that write whole rows, by table: their columns are those that the tables have."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.insert: dict[str, str] = {}
+        self.replace: dict[str, str] = {}
+        self.update: dict[str, str] = {}
+        self.delete: dict[str, str] = {}
+        for table in (*_WRITTEN, _ALERTS, _LETTERS, _SILENCES):
+            columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+            names = ", ".join(f'"{each["name"]}"' for each in columns)
+            values = ", ".join(f":{each['name']}" for each in columns)
+            key = " AND ".join(_equation(each) for each in columns if each["pk"])
+            others = ", ".join(_equation(each) for each in columns if not each["pk"])
+            self.insert[table] = f"INSERT INTO {table} ({names}) VALUES ({values})"  # noqa: S608 (our names)
+            self.replace[table] = f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({values})"  # noqa: S608
+            self.update[table] = f"UPDATE {table} SET {others} WHERE {key}"  # noqa: S608
+            self.delete[table] = f"DELETE FROM {table} WHERE {key}"  # noqa: S608
+
+
+def _equation(column: sqlite3.Row) -> str:
+    return f'"{column["name"]}" = :{column["name"]}'
+
+
+def _delete(
+    connection: sqlite3.Connection, table: str, where: str, given: Sequence[object] | Mapping[str, object] = ()
+) -> None:
+    connection.execute(f"DELETE FROM {table} WHERE {where}", given)  # noqa: S608 (our names)
+
+
+def _array(values: Iterable[object]) -> tuple[str]:
+    return (json.dumps(list(values)),)
+
+
+def _recorded(connection: sqlite3.Connection, events: Iterable[StateEvent]) -> Rows:
     """Return the records of the targets of `events` that are true now."""
     presented = {each.sha256 for event in events if isinstance(event, PresentedChanged) for each in event.after}
-    certificates = connection.exec_driver_sql(_CERTIFICATES_OF, (json.dumps(list(presented)),)).mappings()
+    certificates = list(map(dict, connection.execute(_CERTIFICATES_OF, _array(presented))))
     targets = _watched(connection, {stored(event.target) for event in events})
-    watched = json.dumps([row["id"] for row in targets])
+    watched = _array(row["id"] for row in targets)
     presentations, findings, failed_looks = (
-        list(map(dict, connection.exec_driver_sql(sql, (watched,)).mappings())) for sql in _CURRENT.values()
+        list(map(dict, connection.execute(sql, watched))) for sql in _CURRENT.values()
     )
-    current: Mapping[Table, dict[Hashable, Row]] = {
-        _CERTIFICATES: {row["sha256"]: dict(row) for row in certificates},
+    current: Mapping[str, dict[Hashable, Row]] = {
+        _CERTIFICATES: {row["sha256"]: row for row in certificates},
         _TARGETS: {row["name"]: row for row in targets},
         _PRESENTATIONS: {row["target"]: row for row in presentations},
         _FINDINGS: {(row["target"], row["code"], row["subject"]): row for row in findings},
         _FAILED_LOOKS: {row["target"]: row for row in failed_looks},
         _DAYS: _days(connection, events),
     }
-    newest = connection.exec_driver_sql(_NEWEST).one()
+    newest = connection.execute(_NEWEST).fetchone()
     ledgers = {
         table: Ledger(current.get(table, {}), (last or 0) + 1) for table, last in zip(_WRITTEN, newest, strict=True)
     }
@@ -216,46 +238,31 @@ def _recorded(connection: Connection, events: Iterable[StateEvent]) -> Rows:
     )
 
 
-def _days(connection: Connection, events: Iterable[StateEvent]) -> dict[Hashable, Row]:
+def _days(connection: sqlite3.Connection, events: Iterable[StateEvent]) -> dict[Hashable, Row]:
     """Return the days of these events, with the targets that they are about."""
     about = {(stored(each.target), int(each.at // DAY)) for each in events if not isinstance(each, _NO_CHANGE)}
-    days = {day for _, day in about}
-    return {
-        (row["name"], row["day"]): dict(row)
-        for some in _batches({name for name, _ in about})
-        for row in connection.execute(select(_DAYS).where(_DAYS.c.name.in_(some), _DAYS.c.day.in_(days))).mappings()
-    }
+    days = _array({day for _, day in about})
+    found = _named(connection, f"SELECT * FROM days WHERE day IN {_GIVEN}", days, {name for name, _ in about})  # noqa: S608
+    return {(row["name"], row["day"]): row for row in found}
 
 
-_NO_CHANGE: Final = (TargetAdded, TargetRemoved, IdentityChanged, ActionEnded)
+_NO_CHANGE: Final = (TargetAdded, TargetRemoved, FileJudged, ActionEnded)
 """Events that never end a row which began on the same day, or are few."""
 
 
-def _watched(connection: Connection, names: Iterable[object]) -> list[Row]:
-    return [
-        dict(row)
-        for some in _batches(names)
-        for row in connection.execute(
-            select(_TARGETS).where(_TARGETS.c.name.in_(some), _TARGETS.c.removed_at.is_(None))
-        ).mappings()
-    ]
+def _watched(connection: sqlite3.Connection, names: Iterable[str | bytes]) -> list[Row]:
+    return list(_named(connection, "SELECT * FROM targets WHERE removed_at IS NULL", (), names))
 
 
-def _save(connection: Connection, rows: Rows) -> None:
-    for table, ledger in zip(_WRITTEN, rows.ledgers, strict=True):
-        if ledger.gone:
-            connection.execute(delete(table).where(table.c.id.in_(ledger.gone)))
-        # Ends come first, since a new target may take the name of an old one.
-        if ledger.changed:
-            connection.exec_driver_sql(_UPDATE[table], list(ledger.changed.values()))
-        if ledger.new:
-            connection.exec_driver_sql(_INSERT[table], list(ledger.new.values()))
-
-
-def _batches(values: Iterable[object]) -> Iterator[list[object]]:
-    remaining = iter(values)
+def _named(
+    connection: sqlite3.Connection, query: str, given: Sequence[object], names: Iterable[str | bytes]
+) -> Iterator[Row]:
+    """Yield the rows of a query that have one of these names, which JSON cannot hold: they may be bytes."""
+    remaining = iter(names)
     while batch := list(islice(remaining, _VARIABLES)):
-        yield batch
+        yield from map(
+            dict, connection.execute(f"{query} AND name IN ({', '.join('?' * len(batch))})", (*given, *batch))
+        )
 
 
 def _file(path: str) -> tuple[int, int] | None:

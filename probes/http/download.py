@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urljoin
 
 from config.address import is_ip_address
+from config.immutable import immutable
 from config.model import Endpoint, Proxy
 from config.text import Printable, printable, sentence
 from probes.http.drive import why_no_answer
@@ -18,13 +19,15 @@ from probes.http.exchange import Exchange, HTTPRequest, NoResponse, Response
 from probes.http.url import MOST_REDIRECTS, REDIRECTS, NoURL, URLParts, url_parts
 from probes.observation import Unreachable
 from probes.tls.drive import MOST_ADDRESSES, converse, handshake_with, resolve
-from probes.tls.own_files import NOTHING
+from probes.tls.own_files import own_files
+from probes.tls.preamble.credentials import NoCredentials
+from probes.tls.preamble.proxy import PROXY_WANTS_A_USER, basic, why_unwanted
 
 Permits = Callable[[str, int], bool]
 """Whether an IP address and a port may be asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DownloadTerms:
     """The terms of a download."""
 
@@ -37,7 +40,7 @@ class DownloadTerms:
     """It resolves names, and decides about them itself; of a URL with an address, `permits` decides all the same."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Refused:
     """Nothing was fetched, and why, a clause."""
 
@@ -110,17 +113,27 @@ async def _ask_at(  # noqa: PLR0917 (each is of one request)
 ) -> Response | NoResponse:
     loop = asyncio.get_running_loop()
     handshake, target = None, place.target
+    endpoint = Endpoint("", place.host, place.port, proxy=terms.proxy)
+    own = await own_files(endpoint, deadline)
+    if isinstance(own.credentials, NoCredentials):
+        return NoResponse(f"the proxy {own.credentials.why}")
+    in_the_clear = terms.proxy is not None and place.scheme != "https"
     if place.scheme == "https":
-        handshake = handshake_with(
-            Endpoint("", place.host, place.port, proxy=terms.proxy), address, NOTHING, goes_on=True
-        )
-    elif terms.proxy is not None:
+        handshake = handshake_with(endpoint, address, own, goes_on=True)
+    elif in_the_clear:
         target = place.url
+        if own.credentials is not None:
+            # For the proxy alone, which does not pass it on (RFC 9110, 11.7.2).
+            request = replace(request, headers=(*request.headers, ("Proxy-Authorization", basic(own.credentials))))
     try:
         exchange = Exchange(handshake, place.authority, target, loop.time, request)
     except ValueError:
         return NoResponse("the URL cannot stand in a request")
     error = await converse(exchange, address, port, deadline)
-    if exchange.outcome is not None or error is None:
-        return exchange.end()
-    return NoResponse(why_no_answer(error, terms.seconds))
+    if exchange.outcome is None and error is not None:
+        return NoResponse(why_no_answer(error, terms.seconds))
+    answer = exchange.end()
+    # Another code may be the server's own.
+    if in_the_clear and isinstance(answer, Response) and answer.status == PROXY_WANTS_A_USER:
+        return NoResponse(f"the proxy {why_unwanted(own.credentials)}")
+    return answer

@@ -13,7 +13,8 @@ from config.vocabulary import Code
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
 from probes.judge.algorithm import has_public_key, has_public_signature
-from probes.judge.path import SubjectOf, extension_of
+from probes.judge.path import extension_of
+from probes.judge.subject import SubjectOf
 from probes.names import is_misplaced_wildcard, is_partial_wildcard
 from probes.verifier import RefusedChain, Verification
 
@@ -107,21 +108,29 @@ RULES: Final[Sequence[tuple[str, Rule]]] = (
 def judge_conformance(path: Sequence[Certificate], strict: Verification, subject_of: SubjectOf) -> Iterator[Finding]:
     """Yield the rules that the certificates of an accepted `path` break, its anchor aside.
 
-    Where they do not explain why the `strict` verifier refuses the chain, its own words stand for the rule.
+    Where they do not explain why the `strict` verifier refuses the chain, those do that the anchor breaks, or its own
+    words stand for the rule.
     """
     named = False
     for index, certificate in enumerate(path[:-1] or path):
-        broken_rules = (text for text, breaks in RULES if _breaks(breaks, certificate, leaf=index == 0))
-        broken = [*certificate.encoding_faults, *broken_rules]
-        if broken:
+        if broken := _broken(certificate, leaf=index == 0):
             named = True
-            yield finding(
-                Code.NONCONFORMING,
-                sentence("{} breaks {}", certificate.title, harmless(Printable("; ").join(broken))),
-                subject_of(certificate),
-            )
+            yield finding(Code.NONCONFORMING, broken, subject_of(certificate))
     if isinstance(strict, RefusedChain) and not named:
+        # What is said of an anchor alone is its trust store's to say; here it is why clients refuse.
+        if len(path) > 1 and (broken := _broken(path[-1], leaf=False)):
+            yield finding(Code.NONCONFORMING, sentence("a verifier of the web PKI refuses it: {}", broken))
+            return
         yield finding(Code.NONCONFORMING, sentence("a verifier of the web PKI refuses it: {}", strict.said))
+
+
+def _broken(certificate: Certificate, *, leaf: bool) -> Printable:
+    """Return the rules that a certificate breaks, a sentence; empty where it breaks none."""
+    broken_rules = (text for text, breaks in RULES if _breaks(breaks, certificate, leaf=leaf))
+    broken = [*certificate.encoding_faults, *broken_rules]
+    if not broken:
+        return Printable("")
+    return sentence("{} breaks {}", certificate.title, harmless(Printable("; ").join(broken)))
 
 
 def judge_encoding(certificate: Certificate, subject: Printable) -> Iterator[Finding]:

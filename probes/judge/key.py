@@ -49,10 +49,15 @@ def judge_match(leaf: Certificate, keys: Sequence[str], where: Printable) -> Ite
         yield finding(Code.KEY_MISMATCH, sentence("the private key in {} does not belong to {}", where, leaf.title))
 
 
-def judge_exposure(mode: int, where: Printable) -> Iterator[Finding]:
-    """Yield whether a private key may be read or replaced by others than its owner and group."""
+def judge_exposure(mode: int, where: Printable, owner: int) -> Iterator[Finding]:
+    """Yield whether a private key may be read or replaced by others than its owner, a user's number, and its group."""
     if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
         yield finding(
             Code.KEY_EXPOSED,
-            sentence("{} holds a private key and has mode {:04o}; at most 0640 is safe", where, stat.S_IMODE(mode)),
+            sentence(
+                "{} holds a private key of user {} and has mode {:04o}; at most 0640 is safe",
+                where,
+                owner,
+                stat.S_IMODE(mode),
+            ),
         )

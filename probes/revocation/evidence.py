@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain, zip_longest
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Printable
 from probes.certificate import Certificate
 from probes.ocsp import answer_boundaries
@@ -20,7 +21,7 @@ MOST_OF_ISSUER: Final = 256
 and each costs the verification of a signature."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Evidence:
     """Signed lists and answers, none of them verified yet, and why others could not be had."""
 
@@ -33,6 +34,8 @@ class Evidence:
     """SHA-256 of lists and answers whose next one is being asked for: they count beyond their time for so long."""
     crowded: frozenset[bytes] = frozenset()
     """DER of the names of issuers of more than `MOST_OF_ISSUER` lists in files; the others are left out."""
+    outdated: frozenset[str] = frozenset()
+    """SHA-256 of OCSP answers of handshakes that are older than one that was gone by before."""
 
     @property
     def is_empty(self) -> bool:
@@ -50,7 +53,7 @@ class Evidence:
         answers = {each.sha256: self.answers[each.sha256] for each in certificates if each.sha256 in self.answers}
         own = {each.sha256 for each in lists}
         own |= {sha256_of(der) for der in chain.from_iterable(answers.values())}
-        return Evidence(lists, failed, answers, self.awaited & own, self.crowded & names)
+        return Evidence(lists, failed, answers, self.awaited & own, self.crowded & names, self.outdated)
 
     def with_lists(self, files: Iterable[Sequence[RevocationList]]) -> Evidence:
         """Return this and the lists in `files`, within `MOST_OF_ISSUER`: the first one of each file comes first."""
@@ -66,13 +69,21 @@ class Evidence:
             taken[each] = None
         return replace(self, lists=tuple(taken), crowded=frozenset(crowded))
 
+    def with_signed(self, signed: Iterable[RevocationList], *, crowded: frozenset[bytes]) -> Evidence:
+        """Return this and lists that were left out and are the CA's own; `crowded` are the names that still are."""
+        return replace(self, lists=tuple(dict.fromkeys((*self.lists, *signed))), crowded=crowded)
+
     def moment_for(self, sha256: str, end: int | None, now: float) -> float:
         """Return the Unix time at which a list or an answer that is valid until `end` is judged."""
         return min(now, end) if end is not None and sha256 in self.awaited else now
 
     def beside(self, staples: Iterable[tuple[str, bytes]]) -> Evidence:
-        """Return this and the OCSP answers that came in handshakes, each with the SHA-256 of its certificate."""
-        answers = answers_about((*((sha256, der) for sha256, ders in self.answers.items() for der in ders), *staples))
+        """Return this and the OCSP answers that came in handshakes, each with the SHA-256 of its certificate.
+
+        Those that are outdated are left out.
+        """
+        fresh = ((about, der) for about, der in staples if not self.outdated or sha256_of(der) not in self.outdated)
+        answers = answers_about((*((sha256, der) for sha256, ders in self.answers.items() for der in ders), *fresh))
         return replace(self, answers=answers) if answers else self
 
     def boundaries(self) -> Iterator[float]:

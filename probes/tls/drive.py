@@ -90,8 +90,9 @@ async def look(
     if endpoint.addresses is AddressChoice.FIRST:
         return _observation(endpoint, now, (), await _look_at_first(addresses, endpoint, own, deadline))
     asked = product(addresses[:MOST_ADDRESSES], _by_key(endpoint))
-    looks = (_look_at(address, each, own, deadline) for address, each in asked)
-    return _observation(endpoint, now, addresses, await asyncio.gather(*looks))
+    looks = [_look_at(address, each, own, deadline) for address, each in asked]
+    # One alone needs no task of its own.
+    return _observation(endpoint, now, addresses, [await looks[0]] if len(looks) == 1 else await asyncio.gather(*looks))
 
 
 async def _look_at_first(

@@ -15,6 +15,7 @@ from monitor.lab.ca import Issued, KeyType, self_signed
 from probes.certificate import decodable
 from probes.container.registry import open_container
 from tests.kit.candidates import ISSUING, NAME, ROOT, made, value
+from tests.kit.examples import examples
 
 UPPER = ROOT.intermediate("Upper")
 LOWER = UPPER.intermediate("Lower")
@@ -68,7 +69,7 @@ def test_a_chain_file_is_never_empty(candidate: Candidate, held: bytes | None) -
     assert files.get(FileRole.CHAIN) == held
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(st.sampled_from(LAYOUTS), st.sampled_from(list(KeyType)), st.integers(0, 3))
 def test_what_was_rendered_reads_back_the_same(artefacts: Artefacts, kind: KeyType, length: int) -> None:
     chain = [ISSUING, LOWER, UPPER][:length]

@@ -40,6 +40,7 @@ from actions.candidate import read_candidate as read
 from monitor.lab.ca import Authority, Issued, KeyType, self_signed
 from probes.certificate import certificate
 from tests.kit import java_keystore
+from tests.kit.examples import examples
 from tests.kit.keystore import indefinite
 from tests.kit.keystore import keystore as keystore_of
 
@@ -517,7 +518,7 @@ def test_the_same_candidate_has_the_same_fingerprint_in_whatever_files_it_comes(
 PARTS = (LEAF.pem(), ISSUING.pem(), UPPER.pem(), ROOT.pem(), LEAF.key_pem())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.permutations(PARTS), st.integers(1, 5), st.sampled_from([b"\n", b"\r\n"]), st.randoms())
 def test_any_distribution_over_files_makes_the_same_candidate(
     parts: list[bytes], count: int, line_end: bytes, chance: random.Random
@@ -528,7 +529,7 @@ def test_any_distribution_over_files_makes_the_same_candidate(
     candidate(*(given_pem(*each, name=f"{number}.txt") for number, each in enumerate(files)))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.binary(max_size=400), st.integers(0, 2000), st.sampled_from([LEAF.pem(), LEAF.der(), keystore(None)]))
 def test_whatever_bytes_there_are_reading_them_does_not_raise(noise: bytes, at: int, data: bytes) -> None:
     read([Given("noise", noise), Given("damaged", data[:at] + noise + data[at + len(noise) :])], PASSWORD)

@@ -60,7 +60,10 @@ def test_a_clock_before_any_entry_of_the_journal_is_not_believed() -> None:
     clocks = Clocks()
     said = ClockWatch(clocks).suspicion([record(clocks.wall + 7200), record(clocks.wall)], required=False)
     assert said is not None
-    assert "7200 s before an entry" in said
+    assert said == "the clock stands before an entry of the journal, of 2027-01-15 10:00:00Z"
+    # Not another sentence with each second.
+    clocks.wall += 1
+    assert said == ClockWatch(clocks).suspicion([record(clocks.wall + 7199), record(clocks.wall)], required=False)
 
 
 @pytest.mark.parametrize(

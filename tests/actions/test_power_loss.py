@@ -25,6 +25,7 @@ from actions.journal_state import frozen
 from actions.plan import Kind, Order
 from actions.target import state
 from actions.transaction import transact
+from tests.kit.examples import examples
 from tests.kit.power_loss import CutMoment, FilmedWorld, Kept, ModelWorld, VolatileDisk
 from tests.kit.scene import Scene, broken
 
@@ -240,7 +241,7 @@ def _by(tape: list[bool]) -> Kept:
 tapes = st.lists(st.booleans(), max_size=40).map(_by)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(st.data())
 def test_any_subset_lost_at_any_two_moments_leaves_all_old_or_all_new(data: st.DataObject) -> None:
     of = film(data.draw(st.sampled_from(list(SCENES)), "scene"))

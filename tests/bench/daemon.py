@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection
 from types import MappingProxyType, TracebackType
@@ -18,8 +20,43 @@ from monitor.lab.process import free_address
 from monitor.store import RowCounts, counts, database_path
 from tests.bench.estate import configuration
 
-PATIENCE: Final = 120.0
+PATIENCE: Final = 300.0
 """Seconds after which whatever is waited for has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What Linux tells of a running process."""
+
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that it took so far, and that of its children that have ended."""
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_mb(self) -> float:
+        """Return its proportional share of memory (PSS) in MB of 2**20 bytes: those of all processes make a sum."""
+        with open(f"/proc/{self.pid}/smaps_rollup", encoding="ascii") as rollup:
+            return next(int(line.split()[1]) for line in rollup if line.startswith("Pss:")) / 1024
+
+    def descriptors(self) -> int:
+        """Return the number of its open descriptors."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def threads(self) -> int:
+        """Return the number of its threads."""
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
+
+def _with_children(pid: int) -> Iterator[Process]:
+    yield Process(pid)
+    for task in os.listdir(f"/proc/{pid}/task"):
+        # A thread, or a child, may end at any moment.
+        with suppress(FileNotFoundError), open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as children:
+            for each in children.read().split():
+                yield from _with_children(int(each))
 
 
 class MeasuredDaemon:
@@ -32,9 +69,13 @@ class MeasuredDaemon:
         rescan: str = "10m",
         endpoints: Mapping[str, str] = MappingProxyType({}),
         every: str = "0.5s",
+        more: Mapping[str, object] = MappingProxyType({}),
         command: Sequence[str] = ("-m", "monitor.main", "run", "--config"),
     ) -> None:
-        """Take what it is to watch, the directory for everything else, and how Python is to start it."""
+        """Take what it is to watch, the directory for everything else, and how Python is to start it.
+
+        `more` are sections of the configuration, as `configuration` takes them.
+        """
         self.listen = "{}:{}".format(*free_address())
         self.state = os.path.join(directory, "state")
         self.log_file = os.path.join(directory, "log")
@@ -47,7 +88,7 @@ class MeasuredDaemon:
         self._command = command
         with open(self.config_file, "w", encoding="utf-8") as file:
             settings = {"rescan": rescan, "listen": self.listen, "every": every}
-            file.write(configuration(directory, *patterns, endpoints=endpoints, **settings))
+            file.write(configuration(directory, *patterns, endpoints=endpoints, more=more, **settings))
 
     def __enter__(self) -> Self:
         address = os.path.join(self._directory, "notify")
@@ -60,6 +101,7 @@ class MeasuredDaemon:
                 env={**os.environ, "NOTIFY_SOCKET": address},
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
             try:
                 # The daemon's first word, once its code is loaded, is that it reads what it remembers.
@@ -99,6 +141,11 @@ class MeasuredDaemon:
         if status and error is None:
             raise RuntimeError(f"the daemon ended with status {status}, see {self.log_file}")
 
+    @property
+    def pid(self) -> int:
+        """Its process id, which is that of its session, too."""
+        return self._process.pid
+
     def scrape(self) -> tuple[float, int]:
         """Ask for the metrics as Prometheus does; return the seconds that took, and the bytes that came."""
         connection = HTTPConnection(self.listen, timeout=PATIENCE)
@@ -112,6 +159,18 @@ class MeasuredDaemon:
             raise RuntimeError(f"/metrics answered {answer.status}")
         return seconds, size
 
+    def sample(self, name: str) -> float:
+        """Return the sum of the samples whose name and labels begin so."""
+        connection = HTTPConnection(self.listen, timeout=PATIENCE)
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+        connection.close()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    def processes(self) -> tuple[Process, ...]:
+        """Return the daemon and all that it has started and not yet ended."""
+        return tuple(_with_children(self._process.pid))
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)
@@ -123,10 +182,8 @@ class MeasuredDaemon:
         return int(lines["VmRSS"].split()[0]) / 1024
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time that it took so far."""
-        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Return the CPU time that it took so far, with that of all that it has started, also of what has ended."""
+        return sum(each.cpu_seconds() for each in self.processes())
 
     def recorded(self) -> RowCounts:
         """Return how many rows the database has; none before it is there."""

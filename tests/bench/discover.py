@@ -1,4 +1,4 @@
-"""How long `certvigil discover` takes on a host with twelve servers."""
+"""How long `certvigil discover` takes on a host with fourteen servers."""
 
 from __future__ import annotations
 

@@ -42,8 +42,12 @@ def configuration(
     listen: str = "127.0.0.1:0",
     endpoints: Mapping[str, str] = MappingProxyType({}),
     every: str = "0.5s",
+    more: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
-    """Return the YAML of a daemon that keeps its state below `state`; `endpoints` gives addresses by name."""
+    """Return the YAML of a daemon that keeps its state below `state`; `endpoints` gives addresses by name.
+
+    The sections in `more` stand beside these, or in their place.
+    """
     return json.dumps(
         {
             "state_directory": f"{state}/state",
@@ -54,6 +58,7 @@ def configuration(
             "endpoints": [
                 {"name": name, "address": address, "every": every, "clients": []} for name, address in endpoints.items()
             ],
+            **more,
         }
     )
 

@@ -20,7 +20,7 @@ from typing import Final, Self
 import uvloop
 
 from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustStore
-from config.vocabulary import LookOutcome
+from config.vocabulary import EndpointProtocol, LookOutcome
 from monitor.lab.ca import Authority, KeyType, bundle
 from monitor.lab.servers import Nginx, replace_file, write_site
 from monitor.look.endpoints import EndpointMonitor
@@ -38,7 +38,7 @@ LIMIT: Final = 1.0
 LOOKS: Final = 2_000
 ROUNDS: Final = 5
 CONCURRENCY: Final = 20
-_SERVER_NAME: Final = "www.lab.example"
+SERVER_NAME: Final = "www.lab.example"
 
 
 def measure() -> Iterator[Measurement]:
@@ -48,13 +48,13 @@ def measure() -> Iterator[Measurement]:
         ca_file = os.path.join(directory, "ca.pem")
         replace_file(ca_file, bundle([root]))
         sites = [
-            write_site(directory, issuing.issue(_SERVER_NAME, key=kind), stem=kind)
+            write_site(directory, issuing.issue(SERVER_NAME, key=kind), stem=kind)
             for kind in (KeyType.RSA2048, KeyType.P256)
         ]
         with (
             Nginx(os.path.join(directory, "rsa"), sites[:1]) as rsa,
             Nginx(os.path.join(directory, "ec"), sites[1:]) as ec,
-            MeasuredBlackbox(directory, ca_file, _SERVER_NAME) as blackbox,
+            MeasuredBlackbox(directory, ca_file, SERVER_NAME) as blackbox,
             Monitored(ca_file, [(rsa.host, rsa.port), (ec.host, ec.port)]) as monitored,
         ):
             addresses = [rsa.address, ec.address]
@@ -71,13 +71,24 @@ def measure() -> Iterator[Measurement]:
 class Monitored:
     """Our own monitor of as many endpoints as there are looks in a round."""
 
-    def __init__(self, ca_file: str, addresses: Sequence[tuple[str, int]]) -> None:
-        names = [str(number) for number in range(LOOKS)]
+    def __init__(
+        self,
+        ca_file: str,
+        addresses: Sequence[tuple[str, int]],
+        protocol: EndpointProtocol = EndpointProtocol.TLS,
+        looks: int = LOOKS,
+    ) -> None:
+        names = [str(number) for number in range(looks)]
         config = Config(
             settings=Settings(concurrency=CONCURRENCY),
             endpoints={
                 name: Endpoint(
-                    name, *addresses[number % len(addresses)], server_name=_SERVER_NAME, every=86_400, clients=("all",)
+                    name,
+                    *addresses[number % len(addresses)],
+                    server_name=SERVER_NAME,
+                    every=86_400,
+                    clients=("all",),
+                    protocol=protocol,
                 )
                 for number, name in enumerate(names)
             },
@@ -123,7 +134,7 @@ class Monitored:
 
     def _looked(self, look: Looked) -> None:
         self._outcomes.append(look.outcome)
-        if len(self._outcomes) == LOOKS:
+        if len(self._outcomes) == len(self._names):
             self._all_looked.set()
 
 

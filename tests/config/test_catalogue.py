@@ -29,7 +29,10 @@ from config.vocabulary import (
     UnreadableReason,
 )
 
-PLACEHOLDERS = {"component", "where", "check", "target", "subject", "cure", "state_directory"}
+PLACEHOLDERS = {
+    *("component", "where", "check", "target", "subject", "cure", "state_directory"),
+    *("actor_log", "daemon_log", "clock_state"),
+}
 REASONS = {
     Code.UNREADABLE: set(UnreadableReason),
     Code.UNREACHABLE: {*UnreachableReason, NO_ACTOR},

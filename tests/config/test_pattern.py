@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.pattern import expression_for_paths, is_simple
+from tests.kit.examples import examples
 
 MANY = "at most 2 repetitions or alternatives for each name between two slashes, 1 that passes over slashes as .+ does"
 TAKEN = (
@@ -84,7 +85,7 @@ def test_an_expression_that_may_take_long_is_not_simple(pattern: str, simple: bo
 PIECES = st.sampled_from(["a", "/", "[^/]+", "[^/]*", ".+", "a?", "(a|b)", "(?P<x>[a-z]+)", r"\d*", "-", "a{0,50}"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(PIECES, max_size=12).map("".join), st.sampled_from(["a", "/", "a/", "a-", "ab"]))
 def test_whatever_is_taken_is_matched_in_time(text: str, path: str) -> None:
     try:

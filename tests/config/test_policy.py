@@ -13,10 +13,11 @@ from config.shipped import shipped_policies
 from config.show import show
 from config.vocabulary import Code, Mode
 from tests.kit.configuration import Loaded, Write
+from tests.kit.examples import examples
 from tests.kit.policies import policies
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(40))
 @given(own=st.lists(policies(), max_size=4, unique_by=lambda policy: policy.name))
 def test_any_policy_that_is_shown_loads_as_the_same(own: list[Policy], write: Write) -> None:
     names = {each.name for each in own}

@@ -11,6 +11,7 @@ from config.load import load
 from config.model import Config, Threshold, Thresholds, Watch
 from config.show import show
 from tests.kit.configuration import GOOD, Loaded, Write
+from tests.kit.examples import examples
 
 DOCUMENTS = {
     "nothing said": "endpoints: []",
@@ -79,7 +80,12 @@ DOCUMENTS = {
     "where revocation is learnt": """
         revocation:
           crls: [/etc/pki/crl, "/srv/*.crl"]
-          fetch: {ocsp: true, proxy: "http://proxy:3128", allow: [{networks: [10.0.0.0/8], ports: [8080]}], every: 1h}
+          fetch:
+            ocsp: true
+            proxy: "http://proxy:3128"
+            proxy_credentials_file: /etc/proxy.credentials
+            allow: [{networks: [10.0.0.0/8], ports: [8080]}]
+            every: 1h
         clients: {bank: {trusts: system, revocation: hard_fail}}
         """,
     "nothing but that it is fetched": "revocation: {fetch: {}}",
@@ -98,7 +104,7 @@ def test_what_is_shown_loads_as_the_same(name: str, loaded: Loaded) -> None:
     assert declared(loaded(text)) == declared(config)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(100))
 @given(name=st.text(max_size=30))
 def test_any_path_comes_back_as_it_was(name: str, write: Write) -> None:
     assume("\0" not in name)

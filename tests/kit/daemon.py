@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -50,6 +51,11 @@ def certvigil(*arguments: str, **environment: str) -> subprocess.CompletedProces
         timeout=60,
         check=False,
     )
+
+
+def with_usual_paths(said: str) -> str:
+    """Return what a command has printed as it prints it on a host with the usual paths."""
+    return re.sub(r"(certvigil(?: [a-z-]+){1,2}?)(?: --(?:config|socket) \S+?(?=[ `\n]|$))+", r"\1", said)
 
 
 def begun(*arguments: str, module: str = "monitor.main", **how: Any) -> Piped:

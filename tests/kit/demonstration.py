@@ -14,7 +14,7 @@ from typing import Any
 from monitor.lab.process import find_command
 from tests.kit import bare_machine
 from tests.kit.bare_machine import HURRY
-from tests.kit.daemon import begun
+from tests.kit.daemon import begun, with_usual_paths
 
 
 def demonstrate(
@@ -37,7 +37,7 @@ def demonstrate(
 
 def assert_told(ran: subprocess.CompletedProcess[str], told: Iterable[str]) -> None:
     """Fail unless a demonstration ended well, said all of these patterns in this order, and showed no key."""
-    said, at = ran.stdout, 0
+    said, at = with_usual_paths(ran.stdout), 0
     assert ran.returncode == 0, said + ran.stderr
     for each in told:
         found = re.compile(each).search(said, at)

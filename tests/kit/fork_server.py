@@ -39,7 +39,7 @@ import monitor.actor
 import monitor.commands
 import monitor.daemon
 import monitor.demo
-import monitor.http.server
+import monitor.http.app
 import monitor.main
 import monitor.store
 from config.load import load
@@ -47,7 +47,9 @@ from config.model import Config
 from config.schema.root import json_schema
 from config.version import own_version
 from monitor.http.app import create_app
+from monitor.http.console.switch import ConsoleSwitch
 from monitor.http.view import DaemonView
+from tests.kit import huge_pages
 from tests.kit.forks import Piped
 
 _LONG: Final = 262_144
@@ -67,6 +69,7 @@ _LATE: Final = (
     *("apscheduler.executors.asyncio", "cryptography.hazmat.backends.openssl", "pydantic.v1"),
     *("encodings.ascii", "encodings.idna", "encodings.utf_8_sig"),
     *("multiprocessing.popen_fork", "multiprocessing.synchronize", "uvicorn.lifespan.off", "uvloop"),
+    "monitor.http.console.pages",
 )
 """What libraries load only when a daemon is under way. Another user might not even enter where they lie."""
 
@@ -135,20 +138,19 @@ class _Later:
 
 def _prepare_application() -> None:
     """Have the web application be made by now: a daemon, which has one, gives its view to it."""
-    view, notifier = _Later(), _Later()
-    vars(view)["notifier"] = notifier
-    prepared = create_app(cast("DaemonView", view), own_version())
+    view, notifier, feed, switch = _Later(), _Later(), _Later(), _Later()
+    vars(view).update(notifier=notifier, feed=feed)
+    prepared = create_app(cast("DaemonView", view), own_version(), cast("ConsoleSwitch", switch))
 
-    def give(real: DaemonView, _version: str) -> FastAPI:
-        view.there, notifier.there = real, real.notifier
+    def give(real: DaemonView, _version: str, real_switch: ConsoleSwitch) -> FastAPI:
+        view.there, notifier.there, feed.there, switch.there = real, real.notifier, real.feed, real_switch
         return prepared
 
-    monitor.http.server.create_app = give  # type: ignore[assignment, attr-defined]
+    monitor.http.app.create_app = give  # type: ignore[assignment]
 
 
-def main(address: str) -> None:
-    """Fork until standard input ends."""
-    _load()
+def serve(address: str) -> Any:
+    """Listen at an address, and return what is asked for in each process that is forked; here, end with the input."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{address}.new")
     # Other users are those whom the daemon is started as: what they ask for is done as them.
@@ -157,7 +159,14 @@ def main(address: str) -> None:
     os.rename(f"{address}.new", address)
     # What the collector does not look at is not copied for a process that was forked.
     gc.freeze()
-    given = _Server(listener).serve()
+    huge_pages.gather()
+    return _Server(listener).serve()
+
+
+def main(address: str) -> None:
+    """Fork until standard input ends."""
+    _load()
+    given = serve(address)
     Popen.address = address
     subprocess.Popen = Popen  # type: ignore[assignment, misc]
     _end(_code_of(given))

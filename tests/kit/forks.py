@@ -221,12 +221,12 @@ def _end_of(
 class Parent:
     """The process from which commands are forked; it ends with whoever started it."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "tests.kit.fork_server", *options: str) -> None:
         """Start it; it listens at `address` a little later."""
         self._directory = tempfile.mkdtemp(prefix="cv-forks-")
         os.chmod(self._directory, 0o711)
         self.address = os.path.join(self._directory, "socket")
-        command = [sys.executable, "-m", "tests.kit.fork_server", self.address]
+        command = [sys.executable, "-m", module, self.address, *options]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
         atexit.register(self.close)
 

@@ -127,9 +127,11 @@ async def file_monitor(
 
 async def until(condition: Callable[[], bool], deadline: float = 10.0) -> None:
     """Return once `condition` holds; fail after `deadline` seconds."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     async with asyncio.timeout(deadline):
         while not condition():  # noqa: ASYNC110 (what is waited for knows nothing of events)
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(max(0.002, (loop.time() - began) / 20))
 
 
 def config_with(**more: object) -> Config:

@@ -333,3 +333,57 @@ class JavaServer(BackgroundServer):
     def _activate(self, process: ServerProcess) -> None:
         process.stop()
         self.start()
+
+
+_TOMCAT: Final = "/usr/share/tomcat10"
+CATALINA: Final = f"{_TOMCAT}/bin/catalina.sh"
+"""By which it is seen whether Tomcat is installed."""
+
+
+class Tomcat(BackgroundServer):
+    """Tomcat without an application; its directory is `catalina.base`."""
+
+    @property
+    def _command(self) -> tuple[str, ...]:
+        classes = f"{_TOMCAT}/bin/bootstrap.jar:{_TOMCAT}/bin/tomcat-juli.jar"
+        return (
+            *("java", "-XX:TieredStopAtLevel=1", "-cp", classes, f"-Dcatalina.home={_TOMCAT}"),
+            *(f"-Dcatalina.base={self.directory}", f"-Djava.io.tmpdir={self.directory}"),
+            *("org.apache.catalina.startup.Bootstrap", "start"),
+        )
+
+    @property
+    def test_command(self) -> tuple[str, ...]:
+        """The command that tests nothing: there is none."""
+        return ("true",)
+
+    def _config(self) -> str:
+        (site,) = self.sites
+        return f"""\
+<?xml version="1.0" encoding="UTF-8"?>
+<Server port="-1">
+  <Service name="Catalina">
+    <Connector address="{self.host}" port="{self.port}" SSLEnabled="true" scheme="https" secure="true">
+      <SSLHostConfig>
+        <Certificate certificateFile="{site.certificate}" certificateKeyFile="{site.key}" />
+      </SSLHostConfig>
+    </Connector>
+    <Engine name="Catalina" defaultHost="localhost">
+      <Host name="localhost" appBase="webapps" />
+    </Engine>
+  </Service>
+</Server>
+"""
+
+    def start(self) -> None:
+        """Return once the port accepts; raises LabError where it does not."""
+        self.config_file = os.path.join(self.directory, "conf", "server.xml")
+        os.makedirs(os.path.dirname(self.config_file), exist_ok=True)
+        replace_file(self.config_file, self._config().encode())
+        replace_file(self.log_file, b"")
+        self.process = process = ServerProcess(self._command, self.log_file)
+        process.wait_until(lambda: accepts(self.host, self.port), f"listening on {self.address}", deadline=60)
+
+    def _activate(self, process: ServerProcess) -> None:
+        process.stop()
+        self.start()

@@ -6,9 +6,11 @@ import socket
 import socketserver
 import struct
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
+from pathlib import Path
 from typing import Any, Final, Self
 
 from monitor.lab.process import free_address
@@ -157,6 +159,28 @@ def playing(steps: Sequence[bytes]) -> Iterator[tuple[str, int]]:
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()
+
+
+@contextmanager
+def answering(path: Path, first: bytes, then: bytes = b"") -> Iterator[str]:
+    """Answer one request at a Unix socket: `first`, then `then` each 10 ms for as long as somebody listens."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(first)
+            while then:
+                connection.sendall(then)
+                time.sleep(0.01)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield str(path)
+        thread.join(5)
 
 
 def _play(step: bytes, connection: socket.socket) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Final
 
@@ -13,8 +13,8 @@ from config.vocabulary import EndpointProtocol, ServerSoftware
 from monitor.lab.ca import Authority
 from monitor.lab.process import ServerProcess
 from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Site, replace_file, write_site
-from tests.kit.packaged_servers import Dovecot, HAProxy, Postfix, PostgreSQL
-from tests.kit.starttls_servers import MariaDB, Prosody, Slapd, Vsftpd
+from tests.kit.packaged_servers import CATALINA, Dovecot, HAProxy, Postfix, PostgreSQL, Tomcat
+from tests.kit.starttls_servers import EXIM, Exim, MariaDB, Prosody, Slapd, Vsftpd
 from tests.kit.stunnel import Stunnel
 
 S = ServerSoftware
@@ -33,8 +33,10 @@ PROGRAMS: Final[Mapping[ServerSoftware, str]] = {
     S.SLAPD: "slapd",
     S.VSFTPD: "vsftpd",
     S.PROSODY: "prosody",
+    S.EXIM: EXIM,
+    S.TOMCAT: CATALINA,
 }
-"""The servers that a host may have. Exim and Postfix exclude each other, and no test needs all of Tomcat."""
+"""The servers that a host may have."""
 QUICK: Final = (S.NGINX, S.LIGHTTPD, S.HAPROXY, S.STUNNEL)
 UNITS: Final[Mapping[ServerSoftware, str]] = {
     **{each: f"{each}.service" for each in PROGRAMS},
@@ -42,6 +44,8 @@ UNITS: Final[Mapping[ServerSoftware, str]] = {
     S.POSTFIX: "postfix@-.service",
     S.POSTGRESQL: "postgresql@15-main.service",
     S.STUNNEL: "stunnel4.service",
+    S.EXIM: "exim4.service",
+    S.TOMCAT: "tomcat10.service",
 }
 _CONFIGURED: Final[Mapping[ServerSoftware, str]] = {
     S.NGINX: "etc/nginx/nginx.conf",
@@ -56,6 +60,8 @@ _CONFIGURED: Final[Mapping[ServerSoftware, str]] = {
     S.SLAPD: "etc/ldap/slapd.conf",
     S.VSFTPD: "etc/vsftpd.conf",
     S.PROSODY: "etc/prosody/prosody.cfg.lua",
+    S.EXIM: "etc/exim4/exim4.conf",
+    S.TOMCAT: "var/lib/tomcat10/conf/server.xml",
 }
 
 
@@ -149,6 +155,19 @@ ssl-key = {self.sites[0].key}
 """
 
 
+_PLAIN: Final[Mapping[ServerSoftware, Callable[[str, Sequence[Site]], BackgroundServer]]] = {
+    S.NGINX: Nginx,
+    S.LIGHTTPD: Lighttpd,
+    S.HAPROXY: HAProxy,
+    S.STUNNEL: Stunnel,
+    S.APACHE: Apache,
+    S.DOVECOT: Dovecot,
+    S.VSFTPD: Vsftpd,
+    S.EXIM: Exim,
+}
+"""Servers that need nothing but their files."""
+
+
 class ServerHost:
     """A root with servers; `start` them within an ExitStack."""
 
@@ -187,21 +206,11 @@ class ServerHost:
         site, directory = self._site(software), os.path.join(self.root, "var", software)
         server: BackgroundServer
         match software:
-            case S.NGINX:
-                server = Nginx(directory, [site])
-            case S.LIGHTTPD:
-                server = Lighttpd(directory, [site])
-            case S.HAPROXY:
-                server = HAProxy(directory, [site])
-            case S.STUNNEL:
-                server = Stunnel(directory, [site])
-            case S.APACHE:
-                server = Apache(directory, [site])
+            case _ if software in _PLAIN:
+                server = _PLAIN[software](directory, [site])
             case S.POSTFIX:
                 server = Postfix(os.path.join(self.root, "etc/postfix"), [site])
                 server.begins_with_tls = False
-            case S.DOVECOT:
-                server = Dovecot(directory, [site])
             case S.POSTGRESQL:
                 # Its user reads the key, and root alone may change it.
                 shutil.chown(site.key, group="postgres")
@@ -216,8 +225,13 @@ class ServerHost:
                 default = os.path.join(self.root, "etc/default/slapd")
                 os.makedirs(os.path.dirname(default))
                 replace_file(default, f'SLAPD_SERVICES="ldap://{server.address}/ ldapi:///"\n'.encode())
-            case S.VSFTPD:
-                server = Vsftpd(directory, [site])
+            case S.TOMCAT:
+                base = os.path.join(self.root, "var/lib/tomcat10")
+                server = Tomcat(base, [site])
+                # As Debian has it.
+                os.makedirs(os.path.join(self.root, "etc/tomcat10"))
+                os.makedirs(base)
+                os.symlink("../../../etc/tomcat10", os.path.join(base, "conf"))
             case _:
                 server = Prosody(directory, site, EndpointProtocol.XMPP)
         server.config_file = os.path.join(self.root, _CONFIGURED[software])

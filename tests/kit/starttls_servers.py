@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from pathlib import Path
 from typing import ClassVar, Final
 
 from config.vocabulary import EndpointProtocol
-from monitor.lab.process import ServerProcess
+from monitor.lab.process import ServerProcess, find_command
 from monitor.lab.servers import BackgroundServer, Site
 from tests.kit.packaged_servers import Dovecot, Postfix, PostgreSQL
 
 DOMAIN: Final = "mail.example.com"
 """Which each of them is, or serves."""
+EXIM: Final = find_command("exim4") or str(Path(__file__).parents[2] / ".unpacked/usr/sbin/exim4")
 
 
 class _Looked(BackgroundServer):
@@ -73,6 +75,41 @@ nopriv_user=nobody
 ssl_enable=YES
 rsa_cert_file={self.sites[0].certificate}
 rsa_private_key_file={self.sites[0].key}
+"""
+
+
+class Exim(_Looked):
+    """exim4, for SMTP: its package excludes Postfix, so that `tests/kit/install` unpacks it into a directory."""
+
+    _USER: Final = "Debian-exim"
+
+    @property
+    def _command(self) -> tuple[str, ...]:
+        return (EXIM, "-bdf", "-C", self.config_file)
+
+    def start(self) -> None:
+        """Return once the port accepts; raises LabError where it does not."""
+        spool = os.path.join(self.directory, "spool")
+        os.makedirs(spool)
+        shutil.chown(spool, self._USER)
+        # Whose user reads the key when it has given up root's rights.
+        shutil.chown(self.sites[0].key, group=self._USER)
+        os.chmod(self.sites[0].key, 0o640)
+        super().start()
+
+    def _config(self) -> str:
+        spool = os.path.join(self.directory, "spool")
+        return f"""\
+primary_hostname = {DOMAIN}
+spool_directory = {spool}
+log_file_path = {spool}/%slog
+pid_file_path = {spool}/pid
+keep_environment =
+local_interfaces = {self.host}
+daemon_smtp_ports = {self.port}
+tls_advertise_hosts = *
+tls_certificate = {self.sites[0].certificate}
+tls_privatekey = {self.sites[0].key}
 """
 
 

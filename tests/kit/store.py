@@ -10,10 +10,10 @@ from dataclasses import replace
 from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, KeyKind, Severity, TargetKind
 from monitor.state.events import (
+    FileJudged,
     FindingChanged,
     FindingCleared,
     FindingRaised,
-    IdentityChanged,
     LookFailed,
     LookRecovered,
     PresentedChanged,
@@ -99,8 +99,9 @@ def _changed(known: TargetState, event: StateEvent) -> TargetState:
     match event:
         case PresentedChanged() if known.since == 0.0 or known.presented != event.after:
             return replace(known, presented=event.after, since=event.at)
-        case IdentityChanged():
-            return replace(known, identity=event.identity)
+        case FileJudged(verdict=kept):
+            expiry = None if kept is None else kept.expiry
+            return replace(known, identity=event.identity, kept=kept, expiry=expiry)
         case FindingRaised() | FindingChanged():
             key = (event.finding.code, event.finding.subject)
             since = known.findings[key].since if key in known.findings else event.at

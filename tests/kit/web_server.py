@@ -16,18 +16,23 @@ import uvloop
 from config.channel import FindingMatch, Silence
 from config.document import Mistake
 from config.expected import ANY_MODERN, AllowedTLS
-from config.model import Settings
+from config.load import Marked
+from config.model import Config, Settings, Thresholds
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
+from monitor.audit import AuditEntry
+from monitor.command_reach import CommandReach
 from monitor.decide.situation import Situation
-from monitor.http import DaemonStatus, WebServer
+from monitor.http import DaemonStatus, SubjectActs, UnderWay, WebServer
 from monitor.look.demand import ProbeRequest
 from monitor.look.demand_places import RefusedProbe
 from monitor.metrics import Page, Piece
 from monitor.metrics.probed import Probed, ProbedFiles
 from monitor.notify.delivery import Delivery
 from monitor.notify.lifecycle import Alert
+from monitor.notify.open_problem import OpenProblem
 from monitor.notify.outbox import RequestedSilence
+from monitor.state.feed import EventFeed
 from monitor.state.target import TargetState
 from monitor.store import Degraded, HistoryEntry
 
@@ -39,12 +44,16 @@ class FakeNotifier:
     """Tells nobody, and remembers what it was asked."""
 
     told: list[Alert] = field(default_factory=list)
+    open: list[OpenProblem] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     held: list[RequestedSilence] = field(default_factory=list)
     asked: list[tuple[object, ...]] = field(default_factory=list)
 
     def alerts(self) -> Sequence[Alert]:
         return self.told
+
+    def problems(self, offset: int, limit: int) -> tuple[int, Sequence[OpenProblem]]:
+        return len(self.open), self.open[offset : offset + limit]
 
     def undelivered(self) -> Sequence[Delivery]:
         return self.deliveries
@@ -116,7 +125,13 @@ class FakeView:
     takes: str = ""
     inventoried: Mapping[str, Any] = field(default_factory=lambda: NOTHING_INVENTORIED)
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
+    configured: Config = Config()  # noqa: RUF009 (it is frozen)
+    acting: Sequence[UnderWay] = ()
+    told_by_actor: Mapping[str, SubjectActs] = field(default_factory=dict)
+    audited: Sequence[AuditEntry] | str = "nobody answers"
+    feed: EventFeed = field(default_factory=lambda: EventFeed(1_795_000_000.0))
     allowed: Mapping[str, AllowedTLS] = field(default_factory=dict)
+    given: str = ""
 
     def add(self, *believed: TargetState) -> None:
         for each in believed:
@@ -128,6 +143,25 @@ class FakeView:
 
     def allowed_tls(self, target: str) -> AllowedTLS:
         return self.allowed.get(target, ANY_MODERN)
+
+    def config(self) -> Config:
+        return self.configured
+
+    def thresholds(self, target: str) -> Thresholds | None:
+        endpoint = self.configured.endpoints.get(target)
+        return None if endpoint is None else endpoint.thresholds
+
+    def under_way(self) -> Sequence[UnderWay]:
+        return self.acting
+
+    def acts(self, subject: str) -> SubjectActs:
+        return self.told_by_actor.get(subject, SubjectActs(None, (), ()))
+
+    async def audit(self) -> Sequence[AuditEntry] | str:
+        return self.audited
+
+    async def configured_anew(self) -> Marked | None:
+        return None
 
     def situations(self) -> Sequence[Situation]:
         return self.decided_by
@@ -157,6 +191,7 @@ class FakeView:
             polled_because="",
             waivers=(),
             no_actor="nobody answers",
+            given=self.given,
         )
 
     async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
@@ -184,6 +219,10 @@ class FakeView:
         return self.mistakes
 
 
+PATIENCE: Final = 60.0
+"""Seconds: the first request for more than metrics has the application loaded, beside all other tests."""
+
+
 class RunningServer:
     """A server that answers."""
 
@@ -206,20 +245,22 @@ class RunningServer:
     def tcp(self, **options: Any) -> httpx.Client:
         scheme = "https" if "verify" in options else "http"
         # Without TLS, too, it would read the certificates of all public CAs, which takes longer than a test.
-        return httpx.Client(base_url=f"{scheme}://{self.server.addresses[0]}", **{"verify": False} | options)
+        return httpx.Client(
+            base_url=f"{scheme}://{self.server.addresses[0]}", **{"verify": False, "timeout": PATIENCE} | options
+        )
 
     def unix(self) -> httpx.Client:
         transport = httpx.HTTPTransport(verify=False, uds=self.settings.socket)
-        return httpx.Client(transport=transport, base_url="http://certvigil")
+        return httpx.Client(transport=transport, base_url="http://certvigil", timeout=PATIENCE)
 
 
 @contextmanager
-def running(view: FakeView, settings: Settings) -> Iterator[RunningServer]:
+def running(view: FakeView, settings: Settings, reach: CommandReach | None = None) -> Iterator[RunningServer]:
     """Run a server in the loop that the daemon uses, too."""
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server = RunningServer(WebServer(view, settings), settings, loop)
+    server = RunningServer(WebServer(view, settings, reach), settings, loop)
     try:
         server.problems = server.run(server.server.start())
         yield server

@@ -167,10 +167,10 @@ def _furnish(root: str) -> None:
         "pidfile /run/time-source.pid\n",
     )
     put("/etc/chrony/sources.d/machine.sources", "server 127.0.0.1 port 11123 iburst minpoll 0 maxpoll 2\n")
-    for unit, target in (("machine-agent", "sysinit"), ("time-source", "multi-user")):
+    for name, target in (("machine-agent", "sysinit"), ("time-source", "multi-user")):
         wants = os.path.join(root, f"etc/systemd/system/{target}.target.wants")
         os.makedirs(wants, exist_ok=True)
-        os.symlink(f"/etc/systemd/system/{unit}.service", os.path.join(wants, f"{unit}.service"))
+        os.symlink(f"/etc/systemd/system/{name}.service", os.path.join(wants, f"{name}.service"))
     units = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer")
     for masked in units:
         os.symlink("/dev/null", os.path.join(root, "etc/systemd/system", masked))

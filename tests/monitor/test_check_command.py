@@ -124,7 +124,7 @@ def test_the_cure_is_at_the_proxy_only_where_the_proxy_failed(detail: str, where
     member = Member("mail", TargetKind.ENDPOINT, None, dark, 1.0, location="mail.example.com:25")
     (said,) = advice([member], AdviceContext("www1", endpoints={"mail": MAIL}))
     assert said.startswith(f"at {where}")
-    assert whom in hurts([member])
+    assert whom in hurts([member], AdviceContext())
 
 
 def test_the_advice_judges_as_the_first_client_that_validates() -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from monitor.commands import app
@@ -20,6 +19,7 @@ from monitor.lab.servers import replace_file
 from tests.kit.actor import ActorHouse
 from tests.kit.authority import fresh
 from tests.kit.daemon import RunningDaemon, certvigil
+from tests.kit.dialect import validate
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 ABOUT_NOW = range(1_000_000_000, 5_000_000_000)
@@ -44,7 +44,7 @@ def objects(document: object, where: str = "") -> Iterator[tuple[str, Mapping[st
 def check(command: str, text: str) -> Any:
     """Check what a command printed by its published schema and by what the schema cannot say, and return it."""
     document = json.loads(text)
-    jsonschema.validate(document, json_schema(command), format_checker=jsonschema.FormatChecker())
+    validate(document, command)
     for where, each in objects(document):
         for key, value in each.items():
             place = f"{command}: {where}/{key}"
@@ -86,6 +86,7 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
             "check", web.site.certificate, web.server.address, "--ca-file", f"{web.directory}/root.pem", code=None
         )
         assert run("doctor", *config, *socket, code=None)["checks"]
+        assert run("why", "browser", web.server.address, *config, code=None)["paths"]
         assert run("inventory", *socket)["components"][0]["component"] == "web"
         assert run("backups", *config)["sets"] == []
         assert run("recover", "--thaw", "web", *config)["not_frozen"] == ["web"]

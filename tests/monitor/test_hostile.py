@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import re
-import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,37 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from config.vocabulary import LogFormat
-from monitor.lab.ca import DAY, HOSTILE_TEXT, Authority, Issued, KeyType, PrivateKey, new_key
+from monitor.lab.ca import Authority, Issued, KeyType, PrivateKey, new_key
 from monitor.lab.servers import LocalServer, write_site
 from tests.kit.daemon import RunningDaemon, Shown, certvigil, on_a_terminal
-
-NAME = "www.example.com"
-FILES = (
-    b"new\nline.pem",
-    b"\x1b[31mescape.pem",
-    b"\x1b]0;title\x07.pem",
-    b"not\xff\xfeutf-8.pem",
-    b"quote\"'`$(id)\\.pem",
-    b"<script>alert(1)<\\script>.pem",
-    "bidi\u202e\u2066.pem".encode(),
-    b"tab\tand return\r.pem",
-    b"{}%s.pem",
-)
-
-
-def hostile() -> Issued:
-    """Return a certificate with hostile text wherever there may be text; it has expired, so that much is said of it."""
-    ascii_only = HOSTILE_TEXT.encode("ascii", "ignore").decode()
-    issuer, now = Authority.root(HOSTILE_TEXT), time.time()
-    name = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, HOSTILE_TEXT)])
-    names = (x509.DNSName(ascii_only), x509.RFC822Name(f"{ascii_only}@example.com"), x509.DirectoryName(name))
-    return issuer.issue(
-        NAME, *names, subject=HOSTILE_TEXT, not_before=now - 90 * DAY, not_after=now - DAY, key=KeyType.P256
-    )
+from tests.kit.hostile import FILES, NAME, hostile
 
 
 @dataclass(frozen=True, slots=True)

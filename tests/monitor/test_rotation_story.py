@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
-from monitor.http.published import json_schema
+from monitor.command_reach import CommandReach
 from monitor.lab.ca import Authority, Issued, bundle
 from monitor.lab.servers import Nginx, replace_file, write_site
 from tests.kit.authority import NAME, ROOT, fresh
 from tests.kit.daemon import RunningDaemon, certvigil
+from tests.kit.dialect import validate
 from tests.kit.java_keystore import CHANGEIT, keytool, trust_store
 from tests.kit.openssl_client import presented
 
@@ -34,6 +34,7 @@ class Site:
 
     directory: Path
     server: Nginx
+    old: Issued
 
     @property
     def config(self) -> str:
@@ -87,11 +88,14 @@ class Site:
         replace_file(str(given), issued.chain_pem() + issued.key_pem(), 0o600)
         return self.run("replace", "web", "--from", str(given))
 
+    def own(self, text: str) -> str:
+        return CommandReach(self.config).completed(text)
+
     def told(self) -> Mapping[str, Any]:
         ran = certvigil("rotate", "--json", "--config", self.config)
         assert ran.returncode in {0, 1}, ran.stderr
         document: Mapping[str, Any] = json.loads(ran.stdout)
-        jsonschema.validate(document, json_schema("rotate"))
+        validate(document, "rotate")
         assert (ran.returncode == 0) is (document["done"] == len(document["steps"]))
         return document
 
@@ -113,8 +117,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
     (tmp_path / "bundle.pem").write_bytes(b"# ours\n" + bundle((ROOT, Authority.root("Another"))))
     (tmp_path / "old.pem").write_bytes(ROOT.pem())
     (tmp_path / "new.pem").write_bytes(NEXT_ROOT.pem())
-    with Nginx(str(tmp_path / "nginx"), [write_site(str(tmp_path / "tls"), fresh(), stem="web")]) as server:
-        made_site = Site(tmp_path, server)
+    old = fresh()
+    with Nginx(str(tmp_path / "nginx"), [write_site(str(tmp_path / "tls"), old, stem="web")]) as server:
+        made_site = Site(tmp_path, server, old)
         made_site.configure()
         yield made_site
 
@@ -138,15 +143,15 @@ def test_a_new_root_comes_and_the_old_one_goes_and_every_wrong_order_is_refused(
     assert site.order() == AT_START
     code, said = site.run("rotate")
     assert code == 1
-    assert f"certvigil trust add cacerts --from {site.directory}/new.pem --sha256 {NEW}" in said
-    assert f"certvigil trust confirm windows --root {NEW}" in said
+    assert site.own(f"certvigil trust add cacerts --from {site.directory}/new.pem --sha256 {NEW}") in said
+    assert site.own(f"certvigil trust confirm windows --root {NEW}") in said
 
     # The leaf too early: each store without the root is named, with the command that adds it.
     code, said = site.replace(candidate)
     assert code == 1, said
     for client, store in (("portal", "cacerts"), ("engine", "bundle")):
         assert f"client_lost: {client} would no longer accept web" in said
-        first = f"CN=The next root: first `certvigil trust add {store} --from ROOT --sha256 SHA256`, once"
+        first = site.own(f"CN=The next root: first `certvigil trust add {store} --from ROOT --sha256 SHA256`, once")
         assert re.search(f"its trust store {store} lacks the issuer of .*, {re.escape(first)}", said), said
     assert "the root of CN=The next root is not at hand: give it with the candidate" in said
     # The old root too early.
@@ -181,6 +186,13 @@ def test_a_new_root_comes_and_the_old_one_goes_and_every_wrong_order_is_refused(
     assert confirmed["progress"] == "done"
     assert confirmed["reason"].startswith("root (uid 0) saw at ")
     assert [each.split(": ")[1] for each in site.order()] == ["done"] * 3 + ["next"] + ["waiting"] * 3
+    assert site.told()["steps"][3]["commands"] == [site.own("certvigil replace web --from NEW.pem")]
+    # An offer is carried out by the hash of its plan alone, which `plan` names.
+    replace_file(str(site.directory / "offer.pem"), NEXT_ISSUING.issue(NAME, key=site.old.key).chain_pem())
+    assert site.run("offer", "web", str(site.directory / "offer.pem"))[0] == 0
+    assert site.told()["steps"][3]["commands"] == [site.own("certvigil plan web")]
+    code, said = site.run("plan", "web")
+    assert (code, f"to act     {site.own('certvigil replace web --plan ')}" in said) == (0, True), said
     code, said = site.run("audit")
     assert code == 0
     assert "root_confirmed windows" in said

@@ -28,6 +28,7 @@ from probes.judge.state import OnDisk, judge_agreement
 from probes.judge.time import moment as utc
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.trust import Trust, read_trust
+from tests.kit.examples import examples
 
 NOW = float(int(time.time()))
 ROOT = Authority.root("Root")
@@ -429,7 +430,7 @@ def test_any_order_of_a_chain_gives_the_same_path_and_is_told(order: Sequence[in
     assert (Code.WRONG_ORDER in codes(assessment)) == (list(order) != sorted(order))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(days=st.integers(1, 4000), moments=st.lists(st.floats(0, 1), min_size=2, max_size=8))
 def test_severity_never_falls_as_time_passes(days: int, moments: list[float]) -> None:
     leaf = ISSUING.issue(NAME, not_before=NOW, not_after=NOW + days * DAY)
@@ -445,7 +446,7 @@ def test_severity_never_falls_as_time_passes(days: int, moments: list[float]) ->
     assert worst == sorted(worst)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(days=st.integers(1, 4000), share=st.floats(0, 1.2))
 def test_a_verdict_holds_until_the_moment_it_names(days: int, share: float) -> None:
     leaf = ISSUING.issue(NAME, not_before=NOW, not_after=NOW + days * DAY)

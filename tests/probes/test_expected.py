@@ -11,14 +11,23 @@ import pytest
 from config.expected import AllowedTLS, DefaultCertificate, ValidationSwitch
 from config.model import FileTarget
 from config.text import Printable
-from config.vocabulary import CertificateOrigin, Code, FileRole, OwnCertificate, Sending, Severity, TLSVersion
+from config.vocabulary import (
+    CertificateOrigin,
+    Code,
+    FileContent,
+    FileRole,
+    OwnCertificate,
+    Sending,
+    Severity,
+    TLSVersion,
+)
 from monitor.lab.ca import DAY, Authority, Issued, self_signed
 from probes.assess import EndpointContext, FileContext, assess_endpoint, assess_file
 from probes.file import look_at_file
 from probes.finding import Assessment, Finding
 from probes.judge.client import View
 from probes.judge.roots import LackingClient, lacking, origin_of, root_of
-from probes.judge.sharing import SharingServer
+from probes.judge.sharing import FileKeys, SharingServer, judge_shared_files, servers_leaf
 from probes.observation import EndpointObservation
 from probes.properties import value_of
 from probes.property_edit import with_value
@@ -166,6 +175,41 @@ class TestASharedKey:
         assert by_code(judge((again, ISSUING), sharing=[replace(self.ELSEWHERE, name=NAME)])).keys() >= {
             Code.KEY_SHARED
         }
+
+
+class TestAKeyOfSeveralFiles:
+    OTHER = ISSUING.issue("engine2.example.com", key=LEAF.key)
+
+    @staticmethod
+    def shared(*others: Issued, now: float = NOW) -> list[str]:
+        keys = FileKeys()
+        for number, each in enumerate((LEAF, *others)):
+            keys.note(f"/etc/{number}.crt", servers_leaf(FileContent.LEAF, [value(each)]))
+        found = judge_shared_files(value(LEAF), keys.sharing("/etc/0.crt"), now)
+        return [each.detail for each in found if each.severity is Severity.NOTICE]
+
+    def test_is_told_where_each_has_names_that_the_other_one_has_not(self) -> None:
+        (found,) = self.shared(self.OTHER, self.OTHER)
+        assert found.startswith("/etc/1.crt also has a certificate for the key of CN=")
+        assert found.endswith("with other names")
+
+    @pytest.mark.parametrize(
+        "names", [(NAME,), (NAME, "more.example.com"), ("*.example.com",), ("www.example.com", "*.example.com")]
+    )
+    def test_is_none_of_a_renewal(self, names: tuple[str, ...]) -> None:
+        assert self.shared(ISSUING.issue(*names, key=LEAF.key)) == []
+
+    def test_is_none_of_what_is_over_and_of_cas(self) -> None:
+        assert self.shared(self.OTHER, now=NOW + 400 * DAY) == []
+        assert self.shared(ISSUING.issue("engine2.example.com", key=LEAF.key, ca=True)) == []
+
+    def test_is_over_once_one_of_them_has_another(self) -> None:
+        keys = FileKeys()
+        for path, leaf in (("a", LEAF), ("b", self.OTHER), ("b", ISSUING.issue("engine2.example.com")), ("a", LEAF)):
+            keys.note(path, value(leaf))
+        assert keys.sharing("a") == ()
+        keys.note("b", None)
+        assert keys.sharing("b") == ()
 
 
 class TestWhatIsNegotiated:

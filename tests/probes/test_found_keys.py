@@ -42,7 +42,7 @@ def exposed(directory: Path, data: bytes, mode: int, password: bytes | None = No
     return is_worth_watching(seen, context), [each.detail for each in findings if each.code is Code.KEY_EXPOSED]
 
 
-SAID = "the file holds a private key and has mode {}; at most 0640 is safe"
+SAID = "the file holds a private key of user 0 and has mode {}; at most 0640 is safe"
 
 
 @pytest.mark.parametrize(("mode", "said"), [(0o644, ["0644"]), (0o660, ["0660"]), (0o640, []), (0o600, [])])

@@ -24,6 +24,7 @@ from probes.finding import Assessment
 from probes.judge.client import View
 from probes.observation import EndpointObservation, FileObservation, Presented
 from probes.trust import Trust
+from tests.kit.examples import examples
 
 NOW = time.time()
 NAME = "www.example.com"
@@ -127,7 +128,7 @@ def judge(*chain: bytes, store: Trust | None = None) -> Assessment:
     return assess_endpoint(observation, context, NOW)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(mutants(LEAF.der()), mutants(ISSUING.der()), mutants(ROOT.der()))
 def test_whatever_is_in_a_certificate_nothing_but_value_error_is_raised(
     leaf: bytes, issuing: bytes, root: bytes

@@ -30,6 +30,11 @@ def row(local: str, state: str = "0A", user: int = 33, inode: int = 4711) -> str
             row("B80D0120000000000000000007000000:01BB"),
             [ListeningSocket("2001:db8::7", 443, 33, 4711)],
         ),
+        (
+            socket.AF_INET6,
+            row("0000000000000000FFFF00000100007F:20FB"),
+            [ListeningSocket("127.0.0.1", 8443, 33, 4711)],
+        ),
         (socket.AF_INET, "   0: nonsense\n" + row("XX:1"), []),
     ],
 )

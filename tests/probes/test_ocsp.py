@@ -30,6 +30,7 @@ from probes.ocsp import (
     ocsp_answer,
     possible_issuers,
 )
+from tests.kit.examples import examples
 
 NOW = 1_795_000_000
 HOUR = 3600
@@ -209,7 +210,7 @@ def test_no_bit_flips_unnoticed() -> None:
         assert isinstance(found, OCSPFault) or found.why_no_proof(NOW) or position < 30  # the frame is not signed
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(edits=st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=3)), max_size=4), tail=st.binary(max_size=8))
 def test_no_bytes_raise_or_say_something_unprintable(edits: list[tuple[int, bytes]], tail: bytes) -> None:
     der = bytearray(response(delegate(), status=ocsp.OCSPCertStatus.REVOKED))

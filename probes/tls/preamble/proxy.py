@@ -21,6 +21,8 @@ from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, Preamble
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (?P<code>[1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _END: Final = re.compile(rb"\r?\n\r?\n")
 _WANTS_A_USER: Final = "wants a user and a password, and there is no file with them (proxy_credentials_file)"
+PROXY_WANTS_A_USER: Final = 407
+"""The code for that (RFC 9110, 15.5.8)."""
 _REFUSES_THE_USER: Final = "refuses the user and the password that it is given"
 
 
@@ -29,9 +31,19 @@ def http_connect(host: str, port: int, credentials: Credentials | None = None) -
     to = join_address(host, port).encode("ascii")
     request = b"CONNECT %s HTTP/1.1\r\nHost: %s\r\n" % (to, to)
     if credentials is not None:
-        request += b"Proxy-Authorization: Basic %s\r\n" % b64encode(credentials.user + b":" + credentials.password)
-    wanting = _WANTS_A_USER if credentials is None else _REFUSES_THE_USER
+        request += b"Proxy-Authorization: %s\r\n" % basic(credentials).encode()
+    wanting = why_unwanted(credentials)
     return OneAnswer(request + b"\r\n", partial(_answer_to_connect, wanting))
+
+
+def basic(credentials: Credentials) -> str:
+    """Return the value of the header by which a proxy is told a user and a password (RFC 7617)."""
+    return f"Basic {b64encode(credentials.user + b':' + credentials.password).decode()}"
+
+
+def why_unwanted(credentials: Credentials | None) -> str:
+    """Return why a proxy of HTTP that wants other credentials gives nothing, a clause without its subject."""
+    return _WANTS_A_USER if credentials is None else _REFUSES_THE_USER
 
 
 def _answer_to_connect(wanting: str, received: bytes) -> Agreed | Declined | None:
@@ -47,7 +59,7 @@ def _connected(code: bytes, left: bytes, wanting: str) -> Agreed | Declined:
     if code.startswith(b"2"):
         return Agreed(left)
     # tinyproxy says 401 where the password is wrong.
-    if code in {b"407", b"401"}:
+    if int(code) in {PROXY_WANTS_A_USER, 401}:
         return _declined(wanting)
     # RFC 9110, 15.6.5. The other codes do not tell a fault of the proxy from one of the server.
     reason = UnreachableReason.TIMED_OUT if code == b"504" else None

@@ -30,11 +30,12 @@ from monitor.lab.ca import DAY, bundle, self_signed
 from monitor.lab.servers import replace_file
 from monitor.state.trust import read_trust_context
 from tests.kit.actor import ISSUER, ActorHouse, StartedActor, house
-from tests.kit.authority import NAME, fresh
+from tests.kit.authority import ISSUING, NAME, fresh
 from tests.kit.daemon import RunningDaemon, certvigil
 from tests.kit.metrics import series
 from tests.kit.openssl_client import presented
 from tests.kit.receivers import MessageReceiver
+from tests.kit.requests import answer_of
 
 SECRET = "32 random bytes"
 
@@ -152,7 +153,7 @@ def cpu_seconds(pid: int) -> float:
 
 def test_requests_and_offers_that_wait_show_in_the_metrics(web: ActorHouse, tmp_path: Path) -> None:
     brought = tmp_path / "offer.pem"
-    brought.write_bytes(fresh().pem())
+    brought.write_bytes(answer_of(ISSUING.issue(NAME, key=web.old.key)))
     with both(web, {"mode": "approve"}) as (daemon, _):
         for of, command in (("requests", ("csr", "web")), ("offers", ("offer", "web", str(brought)))):
             waiting, since = (
@@ -162,6 +163,12 @@ def test_requests_and_offers_that_wait_show_in_the_metrics(web: ActorHouse, tmp_
             assert certvigil(*command, "--config", daemon.config_file).returncode == 0
             daemon.wait_for(lambda waiting=waiting: daemon.metrics()[waiting] == 1, "one")
             assert abs(daemon.metrics()[since] - time.time()) < 60
+        daemon.wait_for(lambda: "approval_pending" in daemon.findings("web/actions"), "the finding")
+        told = daemon.ask("/api/v1/targets/web/actions")["findings"]
+        (said,) = (each["detail"] for each in told if each["code"] == "approval_pending")
+        assert ": web: CN=www.example.com for DNS:www.example.com, until " in said
+        assert "; offered by root (uid 0) at " in said
+        assert ", over the socket; to cure it, `certvigil approve " in said
 
 
 def test_with_mode_auto_nobody_is_asked(web: ActorHouse) -> None:
@@ -356,7 +363,7 @@ def test_where_another_tool_reverts_it_twice_it_stops_and_names_the_other_writer
         daemon.wait_for(lambda: (component_of(daemon)["decision"] or {}).get("status") == "held", "being held back")
         assert presented(web.server)[0] == new.der(), "it was not activated once more"
         (note,) = component_of(daemon)["notes"]
-        for word in ("twice", web.site.certificate, pwd.getpwuid(os.getuid()).pw_name, "recover --thaw web"):
+        for word in ("twice", web.site.certificate, pwd.getpwuid(os.getuid()).pw_name, "--thaw web"):
             assert word in note
         assert "reverted" not in certvigil("status", "--socket", daemon.socket).stderr
         assert certvigil("recover", "--thaw", "web", "--config", daemon.config_file).returncode == 0
@@ -496,13 +503,14 @@ def test_an_own_certificate_that_signed_itself_is_no_default_one_once_it_was_bro
     signs = {"default_certificate": {"self_signed": True}}
     served, own = f"web/{web.server.address}", self_signed(NAME)
     Path(web.directory, "root.pem").write_bytes(bundle([own]))
-    with both(web, signs) as (daemon, _):
+    with both(web, signs) as (daemon, actor):
         web.site.install(self_signed(NAME))
         web.server.reload()
         daemon.wait_for(lambda: "default_certificate" in daemon.findings(served), "that nobody chose")
         file = tmp_path / "own.pem"
         file.write_bytes(own.pem() + own.key_pem())
         file.chmod(0o600)
+        assert origin(daemon.config_file, tmp_path) == "default"
         ran = certvigil("replace", "web", "--from", str(file), "--config", daemon.config_file)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         daemon.wait_for(lambda: daemon.findings(served) == set(), "that somebody chose")
@@ -512,3 +520,14 @@ def test_an_own_certificate_that_signed_itself_is_no_default_one_once_it_was_bro
         daemon.start()
         daemon.wait_for(lambda: daemon.metrics().get(series("target_up", target=served)) == 1, "a look")
         assert not [each for each in daemon.happened("raised")[before:] if each.get("code") == "default_certificate"]
+        assert origin(daemon.config_file, tmp_path) != "default", "as the actor tells"
+        actor.stop()
+        assert origin(daemon.config_file, tmp_path) != "default", "as the journal on disk tells"
+
+
+def origin(config_file: str, nowhere: Path) -> str:
+    """Return whose the certificate of the component is, by looks without a daemon."""
+    ran = certvigil("inventory", "--config", config_file, "--socket", f"{nowhere}/none.sock", "--json")
+    assert ran.returncode == 0, ran.stderr
+    (component,) = json.loads(ran.stdout)["components"]
+    return str(component["origin"])

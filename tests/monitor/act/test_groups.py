@@ -54,7 +54,7 @@ def test_a_candidate_for_a_group_waits_once_is_approved_once_and_is_told_by_the_
         daemon.wait_for(lambda: daemon.findings("primary/actions") == {"approval_pending"}, "the finding")
         (plan,) = waiting["plans"]
         assert (plan["group"], plan["components"]) == ("primary", ["console", "portal"])
-        assert plan["about"].startswith("primary: console: ")
+        assert plan["about"].startswith("primary: console, portal: ")
         ran = certvigil("status", "primary", "--socket", daemon.socket)
         assert "primary (console, portal)" in ran.stderr
         shown = {line.split("\t")[1] for line in ran.stdout.splitlines()[1:]}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from monitor.lab.ca import Authority, Issued
+from monitor.lab.ca import Authority, Issued, self_signed
 from monitor.lab.servers import replace_file
 from tests.kit.authority import ISSUING, NAME, ROOT, fresh
 from tests.kit.lined_appliance import LinedAppliance, lined_appliance
@@ -90,6 +91,20 @@ def test_a_whole_set_is_given_back_with_its_lines_and_one_without_a_chain_withou
     # And back to what certvigil kept of the first of these.
     done(primary, "rollback", "primary")
     assert sent(primary) == by_all(primary, with_chain, ISSUING)
+
+
+def test_the_product_s_own_certificate_comes_back_from_the_folder_over_an_own_one(primary: LinedAppliance) -> None:
+    primary.keep("20200101", default := self_signed("appliance"))
+    done(primary, "replace", "primary", "--from", primary.given(fresh()))
+    assert primary.lines("console") == [True]
+    said = refused(primary, "rollback", "primary", "--to", "20200101")
+    assert "names_missing:" not in said.split("refused")[1]
+    lost = sorted(set(re.findall(r"client_lost: (?:[a-z, ]+: )?(\S+) would no longer accept", said)))
+    assert lost, said
+    assert "`--lose CLIENT` for each of these clients gives it back all the same" in said
+    done(primary, "rollback", "primary", "--to", "20200101", *(word for each in lost for word in ("--lose", each)))
+    assert sent(primary) == by_all(primary, default)
+    assert primary.lines("console") == [False]
 
 
 def test_every_component_of_a_single_appliance_is_given_its_part_of_a_set() -> None:

@@ -16,6 +16,7 @@ from actions.world import World
 from monitor.actor.documents import record_document
 from monitor.actor.follow import Follower, JournalPosition, behind
 from monitor.actor.request import Document, Request, Verb, decode, encode
+from tests.kit.examples import examples
 
 
 class TalkingActor:
@@ -79,7 +80,7 @@ THINGS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(things=st.lists(THINGS, max_size=25))
 def test_each_ending_is_news_once_and_what_is_known_is_what_the_journal_has(
     things: list[str | int], tmp_path_factory: pytest.TempPathFactory

@@ -21,7 +21,7 @@ from actions.world import World
 from config.load import load
 from config.model import Config
 from monitor.actor.request import Document, Request, Verb
-from monitor.lab.ca import DAY, Authority, Issued, self_signed
+from monitor.lab.ca import DAY, Authority, Issued, bundle, self_signed
 from monitor.lab.servers import replace_file
 from tests.kit.actor import ALONE, APPROVED, ISSUER, PERSON, ActorHouse, Right
 from tests.kit.authority import NAME, fresh
@@ -132,6 +132,37 @@ def test_the_default_that_waits_for_approval_is_certvigil_s_own(right: Right, li
     assert "folders" not in proposed
     plan = proposed["plan"]["hash"]
     assert liar.ask_for(Request(Verb.APPROVE, plan=plan[:16])).get("approved") == plan
+
+
+def test_a_person_who_names_a_date_and_each_client_that_is_lost_gets_a_set_without_the_names(liar: Liar) -> None:
+    liar.replaced()
+    keep(liar.web, DATE, made := self_signed("appliance"))
+    answer = liar.ask(BY_DATE, PERSON)
+    assert [each["ground"] for each in answer["refused"]["objections"]] == ["client_lost"]
+    assert "`--lose CLIENT` for each of these clients gives it back all the same" in answer["remarks"]
+    for right in (ALONE, APPROVED):
+        assert "only an operator's own command" in refused(liar, replace(BY_DATE, losses=("browser",)), right)
+    said = done(liar.ask(replace(BY_DATE, losses=("browser",)), PERSON))
+    assert "names_missing, which the person who asks accepts: " in said
+    assert presented(liar.web.server)[0] == made.der()
+
+
+def test_a_refusal_for_an_early_end_names_the_option_that_helps(liar: Liar) -> None:
+    keep(liar.web, DATE, short := fresh(not_before=time.time() - 80 * DAY, not_after=time.time() + 2 * DAY))
+    answer = liar.ask(BY_DATE, PERSON)
+    assert [each["ground"] for each in answer["refused"]["objections"]] == ["too_short"]
+    assert any(each.startswith("`--allow-shorter` gives it back all the same") for each in answer["remarks"])
+    done(liar.ask(replace(BY_DATE, allow_shorter=True), PERSON))
+    assert presented(liar.web.server)[0] == short.der()
+
+
+def test_a_set_without_the_names_is_never_the_default_for_what_a_person_might_waive(liar: Liar) -> None:
+    keep(liar.web, DATE, self_signed("appliance"))
+    liar.replaced()
+    os.chmod(folder_of(liar.web), 0o777)
+    assert [each["set"] for each in sets(liar)["sets"] if each["default"]] != [DATE]
+    done(liar.ask(replace(DEFAULT, losses=("browser",)), PERSON))
+    assert presented(liar.web.server)[0] == liar.web.old.der()
 
 
 def test_plan_journal_and_audit_say_that_another_program_keeps_the_files(liar: Liar) -> None:
@@ -330,6 +361,22 @@ def test_the_default_is_what_the_product_made_itself_where_only_root_can_have_pu
     said = done(liar.ask(replace(DEFAULT, losses=("browser",)), PERSON))
     assert f"the default is set {DATE} of {folder_of(liar.web)}, which " in said
     assert presented(liar.web.server)[0] == made.der()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the folder is root's")
+def test_a_set_that_certvigil_installed_once_is_not_what_the_product_made_though_it_signed_itself(liar: Liar) -> None:
+    configured(liar, default_certificate={"self_signed": True})
+    own = self_signed(NAME)
+    keep(liar.web, DATE, own)
+    store = Path(liar.web.directory, "root.pem")
+    before = store.read_bytes()
+    store.write_bytes(before + bundle([own]))
+    for issued in (own, fresh()):
+        liar.web.put(issued)
+        code, said = liar.web.command("replace", "web")
+        assert code == 0, said
+    store.write_bytes(before)
+    assert [each["set"] for each in sets(liar)["sets"] if each["default"]] != [DATE]
 
 
 def _by_another(folder: Path) -> None:

@@ -17,6 +17,7 @@ from monitor.lab.servers import replace_file
 from tests.kit.actor import ALONE, PERSON
 from tests.kit.appliance import MEMBERS, Appliance, appliance
 from tests.kit.authority import ISSUING, NAME, ROOT, fresh
+from tests.kit.daemon import with_usual_paths
 from tests.kit.openssl_client import presented
 
 pytestmark = [pytest.mark.server("nginx"), pytest.mark.server("lighttpd")]
@@ -222,7 +223,7 @@ def test_members_with_different_certificates_on_disk_are_not_put_to_use(primary:
     code, said = primary.command("activate", "primary")
     assert code == 1, said
     assert "unusable: the members of group primary have different certificates on disk (console: " in said
-    assert "`certvigil replace primary` gives it to all" in said
+    assert "`certvigil replace primary` gives it to all" in with_usual_paths(said)
     assert primary.serves(primary.old)
     replace_file(primary.artefacts("console")["combined"], primary.pem(theirs), 0o600)
     code, said = primary.command("activate", "primary")
@@ -350,7 +351,7 @@ def test_a_waiting_plan_is_the_groups_and_is_approved_or_rejected_as_one(primary
     answer = primary.ask(REPLACE, PERSON, Verb.PROPOSE)
     proposed = primary.last("proposed")
     assert proposed["group"] == "primary"
-    assert proposed["shown"].startswith("primary: console: ")
+    assert proposed["shown"].startswith("primary: console, portal: ")
     code, said = primary.command("reject", answer["plan"]["hash"], "--json")
     assert code == 0, said
     assert json.loads(said)["rejected"] == answer["plan"]["hash"]

@@ -101,6 +101,12 @@ def test_an_offer_that_answers_a_request_is_carried_out_without_a_person(way: st
     assert planned["offered"]["by"] == "nobody (uid 65534)"
     assert planned["offered"]["way"] == way
     assert any(each.startswith("it was offered by nobody (uid 65534) at ") for each in planned["remarks"])
+    about = planned["plan"]["about"]
+    assert about.startswith(f"console, portal: CN={NAME} for DNS:{NAME}, until ")
+    place = {"socket": "over the socket", "directory": "in the directory of offers"}[way]
+    assert f", issued by {certificate(ISSUING.der()).subject}, " in about
+    assert "; offered by nobody (uid 65534) at " in about
+    assert about.endswith(place)
     done = primary.ask(REPLACE, ALONE)
     assert outcomes(done) == ["committed"], done
     assert primary.serves(answer)
@@ -124,7 +130,8 @@ def test_an_offer_that_answers_no_request_waits_for_a_person(primary: Appliance)
     assert code == 4, said
     assert f"certvigil: {why}" in said
     planned = plan(primary)["plan"]["hash"]
-    assert f": look at the plan, and name it: --plan {planned}" in said
+    names = f"`certvigil replace --config {primary.directory}/certvigil.yaml primary --plan {planned}`"
+    assert f", and name it: {names}" in said
     assert primary.serves(primary.old)
     waiting = primary.ask(REPLACE, ALONE, Verb.PROPOSE)
     assert waiting["plan"]["hash"] == planned
@@ -139,10 +146,8 @@ def test_a_person_carries_an_offer_out_by_the_hash_of_its_plan(primary: Applianc
     path = f"{primary.directory}/cert.pem"
     replace_file(path, answer_of(again))
     code, said = primary.command("offer", "primary", path)
-    assert (code, said) == (
-        0,
-        "offered    primary: certificates: 2; `certvigil plan primary` shows what they are for\n",
-    )
+    shows = f"`certvigil plan --config {primary.directory}/certvigil.yaml primary` shows what they are for"
+    assert (code, said) == (0, f"offered    primary: certificates: 2; {shows}\n")
     code, said = primary.command("plan", "primary")
     assert code == 0, said
     assert "note       it was offered by root (uid 0) at " in said

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -51,6 +52,7 @@ from probes.line.syntax import LineReading
 from probes.observation import FileObservation, Unreadable
 from probes.set import SetReading, read_set
 from tests.kit import java_keystore
+from tests.kit.examples import examples
 from tests.kit.keystore import PASSWORD, keystore, sealed
 
 ISSUING: Final = Authority.root().intermediate()
@@ -188,9 +190,15 @@ def test_what_is_no_file_holds_it_up_as_little_as_what_is_too_large(reader: Read
     assert time.monotonic() - started < 5
 
 
+@cache
+def costly_keystore() -> bytes:
+    """Return one that takes as much work as is done at all, to make as well."""
+    return keystore(LEAF, rounds=int(0.45 * MOST_WORK))
+
+
 def costly(tmp_path: Path) -> tuple[FileTarget, ...]:
-    """Return keystores that take seconds together, and each of them as much work as is done at all."""
-    made = keystore(LEAF, rounds=int(0.45 * MOST_WORK))
+    """Return keystores that take seconds together."""
+    made = costly_keystore()
     asked = target(written(tmp_path / "costly.p12", made), FileRole.KEYSTORE, written(tmp_path / "pw", PASSWORD))
     return tuple(replace(asked, name=f"java/{number}") for number in range(3))
 
@@ -278,7 +286,7 @@ def test_each_component_pays_for_its_own_work_and_for_that_alone(monkeypatch: py
 
 def test_a_component_that_takes_long_keeps_no_other_waiting(pair: tuple[FileTarget, ...], tmp_path: Path) -> None:
     reader = Reader(seconds=120.0, work=30)
-    asked = costly(tmp_path)
+    asked = costly(tmp_path)[:1]
     try:
         facts(reader, *pair)
         with ThreadPoolExecutor(1) as thread:
@@ -740,7 +748,7 @@ JSON: Final = st.recursive(
 
 
 @given(name=st.sampled_from(sorted(PLAIN["files"][0])), value=JSON)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_whatever_is_said_is_facts_or_refused(name: str, value: object) -> None:
     with suppress(NotFactsError):
         from_document({**PLAIN, "files": [{**PLAIN["files"][0], name: value}]})

@@ -13,8 +13,9 @@ import pytest
 from cryptography import x509
 
 from actions.world import World
-from config.model import ActorSettings, Client, Config, PemBundle, Settings, TrustStore
+from config.model import ActorSettings, Client, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.revocation import RevocationSettings
+from monitor.actor import evidence as actors_evidence
 from monitor.actor import revocation
 from monitor.actor.request import Verb
 from monitor.actor.revocation import evidence_about
@@ -22,8 +23,9 @@ from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key
 from monitor.lab.servers import replace_file
 from monitor.state.trust import TrustContext
 from probes.certificate import certificate
-from probes.revocation import evidence
+from probes.observation import EndpointObservation
 from probes.revocation.places import answer_file, answer_key, list_file
+from probes.tls.drive import look_blocking
 from tests.kit.actor import ISSUER, PERSON
 from tests.kit.authority import ISSUING, ROOT, fresh
 from tests.kit.crl import LISTS_AT, Entry, crl, crl_pem, lists_at
@@ -203,19 +205,49 @@ def test_an_old_list_beside_a_new_one_is_passed_over_silently_and_one_that_was_g
     assert "is older than one before" in caplog.text
 
 
-def test_a_file_with_too_many_lists_has_none_and_too_many_in_one_name_are_told(
+def test_a_file_with_too_many_lists_has_none_and_lists_that_the_ca_did_not_sign_keep_no_other_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evidence, "MOST_OF_ISSUER", 2)
     monkeypatch.setattr(revocation, "MOST_LISTS", 3)
     served = fresh()
     ders = [crl(ISSUING, NOW, number=each) for each in range(1, 8)]
-    for name, content in (("a", ders[:4]), ("b", ders[4:5]), ("c", ders[5:6]), ("d", ders[6:])):
+    for name, content in (("a", ders[:4]), ("y", ders[4:5]), ("z", ders[5:6])):
         (tmp_path / f"{name}.crl").write_bytes(b"".join(map(crl_pem, content)))
+    forged = crl(ISSUING, NOW, number=99, signer=STRANGER, key_identifier=False)
+    for number in range(300):
+        # Each is another list, though none is whole.
+        (tmp_path / f"b{number:03}.crl").write_bytes(forged[:-2] + number.to_bytes(2, "big"))
     trust_context = trust_context_of(tmp_path)
     path = (certificate(served.der()), certificate(ISSUING.der()))
-    found = evidence_about(trust_context, World(), [path], trust_context.views(("c",)), NOW)
-    (counting,) = found.lists
-    assert counting.der in ders[4:]
+
+    def counting() -> set[bytes]:
+        views = trust_context.views(("c",))
+        return {each.der for each in evidence_about(trust_context, World(), [path], views, NOW).lists}
+
+    assert counting() == {ders[5]}
     assert "a.crl: it has more than 3 revocation lists" in caplog.text
-    assert "hold too many lists in the name of CN=Lab Issuing CA" in caplog.text
+    # Those come first that were useful before, where there are too many files.
+    monkeypatch.setattr(revocation, "_MOST_FILES", 2)
+    assert counting() == {ders[5]}
+
+
+def test_an_earlier_staple_is_not_gone_by_whoever_gives_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    with lying(AUTO, WHEN_REVOKED) as liar:
+        served = fresh()
+        liar.web.put(served)
+        assert liar.ask(REPLACE, PERSON)["endings"]
+        liar.web.put(fresh())
+        daemon = Rogue(liar, served)
+        shown = [b""]
+
+        def look(endpoint: Endpoint, now: float) -> EndpointObservation:
+            seen = look_blocking(endpoint, now)
+            return replace(seen, presented=tuple(replace(each, staple=shown[-1]) for each in seen.presented))
+
+        monkeypatch.setattr(actors_evidence, "look_blocking", look)
+        hold, forged = (answer(each, served, NOW - 1800, NOW - DAY) for each in (ISSUING, STRANGER))
+        for staple in (answer(STRANGER, served, NOW + 60), answer(ISSUING, served, NOW), hold, forged):
+            shown.append(staple)
+            daemon.refused()
+        shown.append(answer(ISSUING, served, NOW + 120, NOW - DAY))
+        daemon.carried_out()

@@ -54,6 +54,17 @@ def sealed(issued: Issued) -> bytes:
     return issued.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(PASSWORD))
 
 
+def test_a_directory_with_one_key_under_two_names_is_told(tmp_path: Path) -> None:
+    again = ISSUING.issue("other.example.com", key=SITE.key)
+    put(tmp_path, {"site.pem": SITE.chain_pem(), "other.pem": again.chain_pem(), "third.pem": OTHER.chain_pem()})
+    code, document = check(tmp_path)
+    assert code == 0
+    assert [codes(document, each) for each in ("/site.pem", "/other.pem", "/third.pem")] == [
+        *[{"key_shared"}] * 2,
+        set(),
+    ]
+
+
 def test_a_keystore_of_java_is_shown_entry_by_entry(tmp_path: Path) -> None:
     own = SITE.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     entries = (

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from config.vocabulary import TLSVersion
-from monitor.http.published import json_schema
 from monitor.lab.ca import Authority, bundle
 from monitor.lab.servers import Nginx, TLSSettings, write_site
 from tests.kit.daemon import certvigil, on_a_terminal
+from tests.kit.dialect import validate
 
 NAME = "www.example.com"
 
@@ -41,7 +40,7 @@ def test_each_version_has_what_is_taken_with_it_and_what_is_not_allowed_is_a_fin
     ran = certvigil(*asking, "--json")
     assert ran.returncode == 1, ran.stderr
     document = json.loads(ran.stdout)
-    jsonschema.validate(document, json_schema("check"))
+    validate(document, "check")
     (target,) = document["targets"]
     assert {(each["code"], each["severity"], each["subject"]) for each in target["findings"]} == {
         ("obsolete_protocol", "warning", "supported"),

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from monitor.commands.client import NoDaemonAnswer, ask
+from tests.kit.peers import answering
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
-
-
-@contextmanager
-def answering(path: Path, first: bytes, then: bytes) -> Iterator[str]:
-    """Answer one request with `first`, and then with `then` each 10 ms for as long as somebody listens."""
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection, suppress(OSError):
-            connection.recv(65_536)
-            connection.sendall(first)
-            while then:
-                connection.sendall(then)
-                time.sleep(0.01)
-
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield str(path)
-        thread.join(5)
 
 
 @pytest.mark.parametrize(

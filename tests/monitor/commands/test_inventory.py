@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
-from monitor.http.published import json_schema
 from monitor.lab.ca import DAY, Authority, bundle, self_signed
 from tests.kit.appliance import Appliance, appliance
 from tests.kit.authority import ISSUING, NAME, ROOT, fresh
 from tests.kit.daemon import RunningDaemon, certvigil, on_a_terminal
+from tests.kit.dialect import validate
 
 pytestmark = [pytest.mark.server("nginx"), pytest.mark.server("lighttpd")]
 
@@ -35,7 +34,7 @@ def told(machine: Appliance, *arguments: str) -> Mapping[str, Any]:
     )
     assert ran.returncode == 0, ran.stderr
     document: Mapping[str, Any] = json.loads(ran.stdout)
-    jsonschema.validate(document, json_schema("inventory"))
+    validate(document, "inventory")
     return document
 
 
@@ -155,7 +154,7 @@ def test_the_daemon_says_the_same_as_the_command_itself(single: Appliance) -> No
         ran = certvigil("inventory", "--json", "--socket", daemon.socket)
         assert ran.returncode == 0, ran.stderr
         said = json.loads(ran.stdout)
-        jsonschema.validate(said, json_schema("inventory"))
+        validate(said, "inventory")
         for key in ("components", "endpoints", "trust_stores", "not_looked_at"):
             assert without_sizes(said[key]) == without_sizes(itself[key])
 

@@ -36,6 +36,12 @@ def test_words_that_begin_with_no_command_have_all(words: list[str]) -> None:
     assert dict(commands(typer.main.get_command(narrowed(app, words)))).keys() == ALL.keys()
 
 
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_the_help_has_the_lines_that_it_has_of_commands_with_their_options(words: list[str]) -> None:
+    helps = [each.get_help(each.make_context("certvigil", [], resilient_parsing=True)) for each in _both(words)]
+    assert helps[0] == helps[1]
+
+
 @pytest.mark.parametrize("words", [["notify"], ["notify", "--help"], ["notify", "chekc"]])
 def test_a_group_without_a_command_of_its_own_has_all_of_them_and_no_other(words: list[str]) -> None:
     found = dict(commands(typer.main.get_command(narrowed(app, words)))).keys()
@@ -45,6 +51,10 @@ def test_a_group_without_a_command_of_its_own_has_all_of_them_and_no_other(words
 def test_what_was_narrowed_before_changes_nothing_for_the_next() -> None:
     narrowed(app, ["notify", "drop"])
     assert dict(commands(typer.main.get_command(app))).keys() == ALL.keys()
+
+
+def _both(words: list[str]) -> tuple[Any, Any]:
+    return typer.main.get_command(narrowed(app, words)), typer.main.get_command(app)
 
 
 def _shown(parameter: Any) -> dict[str, Any]:

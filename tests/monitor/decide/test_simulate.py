@@ -15,6 +15,7 @@ from monitor.decide.engine import decide
 from monitor.decide.simulate import Assumptions, Happening, SimulatedEvent, as_of, succeed
 from monitor.decide.simulate import timeline as simulated_timeline
 from monitor.decide.situation import Result, Situation
+from tests.kit.examples import examples
 from tests.kit.policies import policies
 from tests.kit.situations import (
     CODES,
@@ -157,7 +158,9 @@ def futures(draw: st.DrawFn) -> list[SimulatedEvent]:
     return events
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    deadline=None, max_examples=examples(20), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(
     situations("web"),
     situations("mail"),

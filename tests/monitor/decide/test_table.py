@@ -16,6 +16,7 @@ from monitor.decide.decision import Decision, DecisionStatus, kind_of
 from monitor.decide.engine import applicable, decide
 from monitor.decide.situation import Attempt, Result, Situation
 from monitor.decide.table import DecisionTable
+from tests.kit.examples import examples
 from tests.kit.policies import checks, leaves, policies
 from tests.kit.situations import (
     ACTIVATE,
@@ -38,7 +39,7 @@ ANY_POLICIES = st.lists(
     policies(st.sampled_from(CODES), match=False), min_size=1, max_size=6, unique_by=lambda each: each.name
 )
 LATER = st.floats(0, 100 * DAY)
-THOROUGH = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+THOROUGH = settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 
 NOT_SERVED = situation(findings=(found(Code.NOT_SERVED),))
 SERVE = policy(has(Code.NOT_SERVED), ACTIVATE)

@@ -16,7 +16,7 @@ from config.expected import AllowedTLS
 from config.model import Settings, Web
 from config.text import Printable, harmless
 from config.vocabulary import Code, EntryKind, Integrity, TargetKind, TLSVersion
-from monitor.http.app import accepts_gzip
+from monitor.http.coding import accepts_gzip
 from monitor.look.demand import ProbeRequest
 from monitor.look.demand_places import RefusedProbe
 from monitor.state.own import SELF
@@ -415,6 +415,8 @@ def test_the_api_describes_itself_without_loading_anything(client: httpx.Client)
     described = client.get("/api/v1/openapi.json").json()
     assert set(described["paths"]) == {
         "/api/v1/targets",
+        "/api/v1/problems",
+        "/api/v1/events",
         "/api/v1/targets/{name}",
         "/api/v1/findings",
         "/api/v1/inventory",

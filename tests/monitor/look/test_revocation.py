@@ -158,6 +158,28 @@ def test_one_list_is_fetched_once_for_all_certificates_that_name_it_and_is_asked
     play(story)
 
 
+def test_a_fault_while_it_is_seen_what_is_named_ends_no_fetching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    named = revocation._named_by_all
+    faults = [ZeroDivisionError()]
+
+    def faulty(*given: object) -> object:
+        if faults:
+            raise faults.pop()
+        return named(*given)  # type: ignore[arg-type]
+
+    async def story(server: ListServer) -> None:
+        monkeypatch.setattr(revocation, "_named_by_all", faulty)
+        of = leaf(server)
+        server.answers["/a.crl"] = response(crl(CA, NOW, Entry(of, NOW - DAY)))
+        async with fetching(tmp_path, server, state("web", of, CA)) as kept:
+            await kept.becomes(of, REVOKED)
+
+    play(story)
+    assert "it is tried again" in caplog.text
+
+
 def test_a_newer_list_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     async def story(server: ListServer) -> None:
         of = leaf(server)

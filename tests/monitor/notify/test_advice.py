@@ -13,6 +13,7 @@ from config.catalogue import CATALOGUE
 from config.model import Artefacts, ClientCertificate, Component, ConfigLine, Endpoint
 from config.text import Printable, harmless
 from config.vocabulary import Code, LineSyntax, TargetKind
+from monitor.act.findings import no_actor
 from monitor.commands import app
 from monitor.notify.advice import AdviceContext, advice, by_itself, hurts
 from monitor.notify.problem import Member
@@ -59,7 +60,7 @@ def test_every_command_that_is_advised_exists() -> None:
 @pytest.mark.parametrize("kind", TargetKind)
 def test_whom_it_hurts_and_what_happens_by_itself_is_said_of_every_code(kind: TargetKind) -> None:
     for code in Code:
-        for said in (hurts([concerned(code, kind)]), by_itself(concerned(code, kind))):
+        for said in (hurts([concerned(code, kind)], SITE), by_itself(concerned(code, kind))):
             assert said
             assert not said.endswith(".")
             assert said[0].islower()
@@ -183,7 +184,7 @@ def test_before_an_approval_the_command_that_shows_that_very_plan_is_named() -> 
 def test_whom_a_frozen_component_hurts_is_said_as_far_as_its_reason_says_it() -> None:
     frozen = concerned(Code.COMPONENT_FROZEN, COMPONENT, "web")
     said = {
-        reason: hurts([replace(frozen, finding=finding(Code.COMPONENT_FROZEN, harmless(reason)))])
+        reason: hurts([replace(frozen, finding=finding(Code.COMPONENT_FROZEN, harmless(reason)))], SITE)
         for reason in (f"web {ANSWERS_NOBODY}", f"web {ANSWERS_NOBODY}; it was started, and it {ANSWERS_AGAIN}", "x")
     }
     known, *unknown = said.values()
@@ -242,8 +243,8 @@ def test_a_configuration_file_gets_the_line_that_the_finding_names_and_no_certif
 
 def test_what_is_served_says_more_about_whom_it_hurts_than_what_lies_on_disk() -> None:
     members = [concerned(Code.EXPIRED, FILE), concerned(Code.EXPIRED, ENDPOINT)]
-    assert hurts(members) == "no declared client; other clients that validate may reject it"
-    assert hurts(members[:1]) == "nobody unless it is served; then clients that validate reject it"
+    assert hurts(members, SITE) == "no declared client; other clients that validate may reject it"
+    assert hurts(members[:1], SITE) == "nobody unless it is served; then clients that validate reject it"
 
 
 def test_a_member_of_a_group_is_changed_by_the_name_of_the_group() -> None:
@@ -285,3 +286,27 @@ def test_the_look_that_is_advised_is_as_the_endpoint_is_configured(code: Code) -
     web = Endpoint("some/target", "x", 443, "www.example.com", client_certificate=own)
     said = " ".join(advice([concerned(code)], AdviceContext("web1.example.com", endpoints={web.name: web})))
     assert "certvigil check x:443 --name www.example.com --client-certificate /etc/own.pem" in said
+
+
+@pytest.mark.parametrize("kind", [FILE, ENDPOINT])
+def test_a_certificate_that_ends_soon_names_the_declared_clients_that_validate(kind: TargetKind) -> None:
+    endpoint = Endpoint("web/1", "127.0.0.1", 443, component="web", clients=("browser", "portal", "careless"))
+    site = replace(
+        SITE,
+        components={"web": replace(WITH_SERVICE, endpoints=("web/1",))},
+        endpoints={"web/1": endpoint},
+        validating=frozenset({"portal", "browser", "elsewhere"}),
+    )
+    target = "web/1" if kind is ENDPOINT else "web/certificate"
+    ending = replace(concerned(Code.EXPIRING, kind, "web"), target=target)
+    assert hurts([ending], site).endswith("every client that validates; of the declared clients: browser, portal")
+    assert hurts([ending], SITE).endswith("every client that validates")
+
+
+def test_an_actor_that_ended_in_the_middle_hurts_whoever_connects() -> None:
+    quiet, halfway = (
+        replace(concerned(Code.UNREACHABLE, COMPONENT, "web"), finding=no_actor("it is gone", is_open=is_open))
+        for is_open in (False, True)
+    )
+    assert hurts([quiet], SITE).startswith("nobody, unless")
+    assert hurts([halfway], SITE).startswith("whoever connects, where the service is between two sets of files")

@@ -27,6 +27,7 @@ from monitor.notify.lifecycle import GONE, AlertStep, Note
 from monitor.notify.outbox import Outbox
 from monitor.state.target import Raised, TargetState
 from probes.finding import Finding, finding
+from tests.kit.examples import examples
 from tests.kit.outbox import EXPIRED, OPS, UNREACHABLE, at, known, nothing_happens
 
 GATHERED = 3.0
@@ -466,7 +467,7 @@ HAPPENINGS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(HAPPENINGS, st.booleans())
 def test_whatever_happens_what_is_wrong_is_told_what_is_told_is_so_and_what_was_told_is_resolved(
     happenings: list[tuple[str, set[str], float]], constantly: bool

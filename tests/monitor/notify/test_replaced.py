@@ -18,6 +18,7 @@ from monitor.notify.delivery import DeliveryFate
 from monitor.state.target import learn
 from probes.certificate import Certificate
 from probes.finding import Assessment, Finding, finding
+from tests.kit.examples import examples
 from tests.kit.outbox import OPS, Office, known
 from tests.kit.store import make_certificate
 
@@ -219,7 +220,7 @@ TURNS = st.lists(
 
 
 # To shrink what fails takes minutes.
-@settings(max_examples=15, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=examples(15), deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(TURNS, st.booleans())
 # The weak key stands all the time, in the one problem and in the other.
 @example([([(SELF_SIGNED, WEAK)], 40), ([(EXPIRED, WEAK)], 40)], True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,12 +18,14 @@ from hypothesis import strategies as st
 
 from config.text import Printable
 from config.vocabulary import Code, KeyKind, TargetKind
+from monitor.lab.ca import Authority
 from monitor.state.events import (
     ActionEnded,
+    FileJudged,
     FindingChanged,
     FindingCleared,
     FindingRaised,
-    IdentityChanged,
+    KeptVerdict,
     LookFailed,
     LookRecovered,
     StateEvent,
@@ -34,8 +37,10 @@ from monitor.store import Degraded, DegradedReason, RowCounts, What, counts, his
 from monitor.store.catchup import differences
 from monitor.store.database import prepare
 from monitor.store.writer import RowWriter
-from probes.certificate import Certificate, Key
+from probes.certificate import Certificate, Key, certificate
 from probes.observation import FileIdentity
+from tests.kit.examples import examples
+from tests.kit.odd_certificates import ODDITIES, odd_certificate
 from tests.kit.store import (
     EXPIRING,
     EXPIRING_SOON,
@@ -64,8 +69,9 @@ EVENTS = st.sampled_from(["web", "mail", "ca"]).flatmap(
             presented(target, 1.0, ISSUER, LEAF),
             presented(target, 1.0, OTHER),
             presented(target, 1.0),
-            IdentityChanged(target, 1.0, IDENTITY),
-            IdentityChanged(target, 1.0, None),
+            FileJudged(target, 1.0, IDENTITY, None),
+            FileJudged(target, 1.0, IDENTITY, KeptVerdict("by these", 1.0, 2.5, 3)),
+            FileJudged(target, 1.0, None, None),
             FindingRaised(target, 1.0, EXPIRING),
             FindingRaised(target, 1.0, replace(EXPIRING, subject=Printable("1"))),
             FindingChanged(target, 1.0, EXPIRING, EXPIRING_SOON),
@@ -103,7 +109,7 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "state" / "certvigil.db")
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=BATCHES)
 def test_what_is_loaded_equals_a_simple_model_of_the_events(empty: str, batches: list[list[StateEvent]]) -> None:
     model: dict[str, TargetState] = {}
@@ -116,7 +122,7 @@ def test_what_is_loaded_equals_a_simple_model_of_the_events(empty: str, batches:
         assert loaded(path) == model
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(recorded=BATCHES, believed=BATCHES)
 def test_catching_up_makes_any_database_say_what_is_believed(
     empty: str, recorded: list[list[StateEvent]], believed: list[list[StateEvent]]
@@ -294,7 +300,8 @@ def test_what_was_recorded_is_loaded_after_a_restart(path: str) -> None:
     owner = Owner(path)
     assert owner.store.load() == {}
     owner.store.start()
-    owner.publish(added("web"), presented("web", 2.0, LEAF, ISSUER), IdentityChanged("web", 2.0, IDENTITY))
+    judged = FileJudged("web", 2.0, IDENTITY, KeptVerdict("by these", 2.0, None, None))
+    owner.publish(added("web"), presented("web", 2.0, LEAF, ISSUER), judged)
     owner.publish(FindingRaised("web", 3.0, EXPIRING), LookFailed("web", 4.0, "timed_out", "no answer"))
     assert owner.close()
     assert Owner(path).store.load() == owner.registry
@@ -358,7 +365,26 @@ def test_a_row_that_makes_no_sense_is_corruption(path: str) -> None:
     assert result.reason is DegradedReason.CORRUPT
 
 
-def test_importing_the_package_loads_no_database_library() -> None:
-    script = "import monitor.store, sys; print(sorted({'sqlmodel', 'sqlalchemy', 'alembic'} & sys.modules.keys()))"
+def test_reading_and_writing_load_no_database_library() -> None:
+    script = (
+        "import monitor.store.writer, sys; print(sorted({'sqlmodel', 'sqlalchemy', 'alembic'} & sys.modules.keys()))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_certificate_that_breaks_a_rule_of_encoding_comes_back_with_all_its_facts(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = certificate(odd_certificate(Authority.root(), ODDITIES["a true that is 1"], "www.example.com").der())
+    write(path, [added("web"), presented("web", 2.0, odd, LEAF)])
+    # As in a process that has not read it.
+    monkeypatch.setattr("probes.certificate._known", WeakValueDictionary())
+    restored, plain = loaded(path)["web"].presented
+    assert restored is not odd
+    assert (restored.encoding_faults, restored.reencoded, restored.is_strict) == (
+        odd.encoding_faults,
+        odd.reencoded,
+        False,
+    )
+    assert (plain, plain.is_strict) == (LEAF, True)

@@ -25,6 +25,7 @@ from probes.find import find
 from probes.observation import FileObservation
 from probes.trust import Trust, read_trust
 from tests.kit.authority import ISSUING, ROOT
+from tests.kit.examples import examples
 from tests.kit.keystore import keystore
 
 NOW = time.time()
@@ -269,7 +270,7 @@ def test_a_watch_gives_its_pointers_to_each_of_its_files(tmp_path: Path) -> None
     assert only.pointers == ("/tls/*",)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.sampled_from(sorted(WRITTEN)), st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=3))))
 def test_no_damage_to_a_document_raises(form: str, changes: list[tuple[int, bytes]]) -> None:
     data = WRITTEN[form]

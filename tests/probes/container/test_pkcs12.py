@@ -22,6 +22,7 @@ from probes.container import pkcs12
 from probes.container.pkcs12 import MOST_WORK, is_pkcs12, seal_of, unlock
 from probes.file import look_at_file
 from probes.observation import FileIdentity, FileObservation, Unreadable
+from tests.kit.examples import examples
 from tests.kit.keystore import PASSWORD, indefinite, keystore, sealed
 
 ROOT = Authority.root()
@@ -235,7 +236,7 @@ def test_only_keystores_are_taken_for_one() -> None:
 DATA = keystore(LEAF)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(st.integers(0, len(DATA) - 1), st.integers(1, 255), st.integers(0, len(DATA)))
 def test_no_damage_to_a_keystore_raises(at: int, difference: int, length: int) -> None:
     damaged = bytearray(DATA)

@@ -19,6 +19,7 @@ from monitor.look.revocation import terms_of
 from probes.http.download import DownloadTerms, Refused, download
 from probes.http.exchange import HTTPRequest, Response
 from tests.kit.list_server import ListServer, drip, flood, list_server, redirect, response
+from tests.kit.proxies import for_users
 from tests.kit.start import StartServer
 
 MOST = 100_000
@@ -165,6 +166,38 @@ def test_a_proxy_is_asked_for_the_url_and_resolves_its_name() -> None:
             assert len(proxy.requests) == 1
 
     asyncio.run(story())
+
+
+@pytest.mark.server("tinyproxy")
+def test_a_proxy_is_told_its_user_by_a_file_and_says_what_it_wants(
+    tmp_path: Path, start_local: StartServer[LocalServer]
+) -> None:
+    other = tmp_path / "other"
+    other.write_text("prober:wrong\n", encoding="ascii")
+    secured = start_local(write_site(str(tmp_path / "site"), Authority.root().issue("other.example.com")))
+
+    async def story(proxy: Proxy) -> None:
+        async with list_server() as server:
+            server.answers["/a"] = response(b"list")
+
+            async def got(url: str, through: Proxy) -> object:
+                answer = await download(url, DownloadTerms(anywhere, MOST, 5.0, through), HTTPRequest())
+                return answer.why if isinstance(answer, Refused) else answer.status
+
+            for url in (server.url("/a"), f"https://{secured.host}:{secured.port}/"):
+                assert await got(url, proxy) == 200
+                said = str(await got(url, replace(proxy, credentials_file=None)))
+                assert "wants a user and a password, and there is no file with them (proxy_credentials_file)" in said
+                said = str(await got(url, replace(proxy, credentials_file=str(other))))
+                # tinyproxy gives the code 401, which in the clear may be the server's own.
+                assert said == "401" or "refuses the user and the password that it is given" in said
+                said = str(await got(url, replace(proxy, credentials_file="/nowhere")))
+                assert "the proxy was not asked: its credentials in /nowhere cannot be read: No such file" in said
+            assert len(server.requests) == 1
+            assert "uthorization" not in server.requests[0][1]
+
+    with for_users(ProxyKind.HTTP, tmp_path) as proxy:
+        asyncio.run(story(proxy))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from probes.server_config.files import HostFiles
 from probes.server_config.lines import TOO_MUCH
 from probes.server_config.registry import READERS
 from probes.server_config.terms import ConfiguredSite, ServerReading
+from tests.kit.examples import examples
 
 S = ServerSoftware
 Files = dict[str, str]
@@ -679,7 +680,7 @@ WORDS = (
 
 
 @pytest.mark.parametrize("software", READERS)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=st.lists(st.sampled_from(WORDS), max_size=40))
 def test_no_text_makes_a_reader_raise(software: ServerSoftware, words: list[str], tmp_path: Path) -> None:
     main = tmp_path / MAIN_FILES[software].lstrip("/")

@@ -17,6 +17,7 @@ from probes.judge.tls import SUPPORTED, judge_supported
 from probes.tls.hello import Choice, Chosen, ClientProposal, TurnedAway, Unclear
 from probes.tls.names import GROUPS, SUITES, SUITES_1_3, VERSIONS
 from probes.tls.support import Supported, SupportedVersion, questions
+from tests.kit.examples import examples
 from tests.kit.memory_server import by_version, context_of, everything, with_ml_dsa
 
 ROOT = Authority.root("Root")
@@ -100,7 +101,7 @@ def answers(model: Model) -> tuple[tuple[SupportedVersion, ...], tuple[Printable
             return found
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     st.lists(st.sampled_from(sorted(SUITES_1_3)), min_size=1, unique=True),
     st.lists(st.sampled_from(sorted(GROUPS)), min_size=1, unique=True),
@@ -112,14 +113,14 @@ def test_a_modelled_server_of_tls_1_3_is_found_as_it_is(suites: list[int], group
     assert set(found.groups) == {GROUPS[each] for each in groups}
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.lists(st.sampled_from(sorted(SUITES)), min_size=1, unique=True))
 def test_a_modelled_server_of_an_old_version_is_found_as_it_is(suites: list[int]) -> None:
     (found,), _ = answers(Model("SSLv3", suites, ()))
     assert set(found.suites) == {SUITES[each] for each in suites}
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.lists(st.integers(0, 0xFFFF), min_size=1), st.sampled_from(sorted(VERSIONS.values())))
 def test_no_server_makes_the_questions_endless(chosen: list[int], version: int) -> None:
     class Liar(Model):
