@@ -59,7 +59,11 @@ def _serve_old(state: TransactionState) -> Failure | None:
 
 
 def _serve_again(state: TransactionState, judge: Callable[[LiveView], Seen]) -> Failure | None:
-    """Have the services serve the files on disk: without a command where none was run before, by a restart at last."""
+    """Have the services serve the files on disk: without a command where none was run before, by a restart at last.
+
+    A command that is ended at its time limit may have begun what goes on without it, as a job of systemd does: whether
+    the files are served is seen by handshakes.
+    """
     ways: list[service.Act] = [service.revive]
     if state.activated or state.stopped:
         ways.insert(0, service.activate_again)
@@ -68,12 +72,13 @@ def _serve_again(state: TransactionState, judge: Callable[[LiveView], Seen]) -> 
     problem = None
     for way in ways:
         checked = onto_checked(state, way, lambda one: why_not_whole(state, one))
-        if (trouble := state.each_service(checked, go_on=True)) is not None:
+        trouble = state.each_service(checked, go_on=True)
+        if trouble is not None and not trouble.timed_out:
             why = trouble.sentence
         elif unserved := watch(
             state.world, state.look, judge, state.context.terms, lambda live_view: service_that_ended(state, live_view)
         ).unserved:
-            why = "; ".join(unserved)
+            why = "; ".join(unserved) if trouble is None else trouble.sentence
         else:
             return None
         problem = Failure(Cause.ACTIVATION, f"the service does not serve the files on disk again: {why}")

@@ -136,6 +136,23 @@ def test_a_restart_that_hangs_is_ended_and_undone(room: Path) -> None:
     assert not quarantine(scene), "a machine that is busy is no fault of the candidate"
 
 
+def test_where_no_restart_returns_in_time_the_served_set_tells_that_the_way_back_worked(room: Path) -> None:
+    """A job of systemd goes on when `systemctl restart` is ended at its time limit."""
+    scene = Scene(f"{room}/s")
+    order = scene.order()
+    up = " ".join(scene.service("web").restart)
+    ending = scene.replace(web=Service(restart=shell(f"{up}; sleep 60"), timeout=0.3))
+    assert ended(ending) == (Outcome.ROLLED_BACK, Cause.ACTIVATION_TIMEOUT)
+    assert broken(scene, order) == []
+
+
+def test_where_no_restart_returns_in_time_and_nobody_answers_it_is_frozen(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    ending = scene.replace(web=Service(restart=shell(f"rm -f {scene.root}/web.memory; sleep 60"), timeout=0.3))
+    assert ended(ending) == (Outcome.FROZEN, Cause.ACTIVATION_TIMEOUT)
+    assert ending.sentence.count("did not end within 0.3 s") >= 2
+
+
 def test_a_port_that_never_opens_is_undone(room: Path) -> None:
     scene = Scene(f"{room}/s")
     order = scene.order()

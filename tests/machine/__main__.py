@@ -74,13 +74,17 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.machine", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", default=list(SCENARIOS), choices=[*SCENARIOS, []], metavar="SCENARIO")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; by default all")
     parser.add_argument("--smoke", action="store_true", help="boot, one replacement and one cut of the power")
     parser.add_argument("--rounds", type=int, default=0, help="of the scenarios that are repeated")
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
     parser.add_argument("--emulate", action="store_true", help="play everything on a machine, however slow it is")
     parser.add_argument("--again", action="store_true", help="pass over the results so far")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if unknown := [each for each in options.scenarios if each not in SCENARIOS]:
+        parser.error(f"there is no scenario {', '.join(unknown)}")
+    options.scenarios = options.scenarios or list(SCENARIOS)
+    return options
 
 
 def _why_not() -> str | None:

@@ -9,7 +9,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -154,16 +155,16 @@ def contents(name: str, issued: Issued) -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class MachineState:
-    """A machine with certvigil installed that waits to be started, at once or from cold."""
+    """A machine with certvigil installed that waits to be started."""
 
     image: Image
     by: str
     directory: str
 
     @property
-    def disk(self) -> Disk:
-        """The disk, which nobody may change."""
-        return Disk(os.path.join(self.directory, "disk"), "qcow2")
+    def installed(self) -> Disk:
+        """The disk with certvigil installed, on which nothing has run yet; nobody may change it."""
+        return Disk(os.path.join(self.directory, "installed"), "raw")
 
     @property
     def ca(self) -> OwnCA:
@@ -175,19 +176,45 @@ class MachineState:
         """The file with the results so far."""
         return os.path.join(self.directory, "results.json")
 
+    def raw_disk(self, path: str, *, own_clock: bool) -> None:
+        """Write the disk with certvigil installed, on which nothing has run yet, to a file, raw."""
+        copy(self.installed.path, path)
+        if not own_clock:
+            root = f"{path}.root"
+            os.mkdir(root)
+            with mounted(path, root):
+                Path(root, CONFIG.lstrip("/")).write_text(configuration(own_clock=False))
+            os.rmdir(root)
+
     def container(self, where: str) -> Container:
         """Return the same without a machine, below `where`: its daemon starts anew."""
         changed = Path(where, "upper", CONFIG.lstrip("/"))
         changed.parent.mkdir(parents=True)
         changed.write_text(configuration(own_clock=False))
-        return Container(where, os.path.join(self.directory, "installed"))
+        return Container(where, self.installed.path)
 
-    def machine(self, where: str, *, cold: bool = False, log: str | None = None) -> Machine:
-        """Return the machine with a disk of its own below `where`: where it was left, or off."""
-        made = overlay(os.path.join(where, "disk"), self.disk)
-        disk = Disk(made.path, made.form, log)
-        memory = None if cold else os.path.join(self.directory, "memory")
-        return Machine(where, self.image, disk, by=self.by, memory=memory)
+    def machine(self, where: str, *, cold: bool = False) -> Machine:
+        """Return the machine with a disk of its own below `where`: with everything running, or off."""
+        if cold:
+            return Machine(where, self.image, overlay(os.path.join(where, "disk"), self.installed), by=self.by)
+        awake = self._awake()
+        disk = overlay(os.path.join(where, "disk"), Disk(os.path.join(awake, "disk"), "qcow2"))
+        return Machine(where, self.image, disk, by=self.by, memory=os.path.join(awake, "memory"))
+
+    def _awake(self) -> str:
+        """Return the directory with the disk and the memory of the machine once it has started, made when it is not."""
+        directory = os.path.join(self.directory, "awake")
+        if not os.path.isdir(directory):
+            with tempfile.TemporaryDirectory(prefix="making-", dir=self.directory) as making:
+                into = os.path.join(making, "awake")
+                os.mkdir(into)
+                say(f"starting the machine for the first time ({self.by})")
+                with Machine(into, self.image, overlay(os.path.join(into, "disk"), self.installed), by=self.by) as made:
+                    await_quiet(made)
+                    made.sh("sync")
+                    made.save(os.path.join(into, "memory"))
+                os.rename(into, directory)
+        return directory
 
 
 def state() -> MachineState:
@@ -202,38 +229,39 @@ def state() -> MachineState:
         with tempfile.TemporaryDirectory(prefix="making-", dir=cache()) as making:
             into = os.path.join(making, "state")
             os.mkdir(into)
-            _make(into, made, by)
+            _make(into, made)
             os.rename(into, directory)
     return MachineState(made, by, directory)
 
 
-def _make(into: str, made: Image, by: str) -> None:
+def copy(source: str, target: str) -> None:
+    """Copy a disk, without what it has never been written."""
+    subprocess.run(["cp", "--sparse=always", source, target], check=True, timeout=600)
+
+
+@contextmanager
+def mounted(disk: str, root: str) -> Iterator[None]:
+    """Have a raw disk mounted meanwhile."""
+    subprocess.run(["mount", "-t", "ext4", "-o", "loop", disk, root], check=True, timeout=60)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", root], check=True, timeout=60)
+
+
+def _make(into: str, made: Image) -> None:
     ca = OwnCA.made()
     ca.keep(os.path.join(into, "ca"))
     installed = os.path.join(into, "installed")
-    subprocess.run(["cp", "--sparse=always", made.disk, installed], check=True, timeout=300)
+    copy(made.disk, installed)
     root = os.path.join(into, "root")
     os.mkdir(root)
     say("installing certvigil on the machine")
     # Not by the emulated processor: the program runs from the disk all the same.
-    subprocess.run(["mount", "-t", "ext4", "-o", "loop", installed, root], check=True, timeout=60)
-    try:
+    with mounted(installed, root), tempfile.TemporaryDirectory() as directory:
         _furnish(root, ca)
-        with tempfile.TemporaryDirectory() as directory:
-            _install(root, wheel(directory))
-    finally:
-        subprocess.run(["umount", root], check=True, timeout=60)
+        _install(root, wheel(directory))
     os.rmdir(root)
-    disk = overlay(os.path.join(into, "disk"), Disk("installed", "raw"))
-    say(f"starting the machine for the first time ({by})")
-    with Machine(into, made, disk, by=by) as machine:
-        await_quiet(machine)
-        machine.sh("sync")
-        machine.save(os.path.join(into, "memory"))
-    for name in ("console", "qemu.log", "agent", "qmp"):
-        path = os.path.join(into, name)
-        if os.path.exists(path):
-            os.unlink(path)
 
 
 def _furnish(root: str, ca: OwnCA) -> None:

@@ -3,8 +3,9 @@
 Two ways, of which both have the disk forget writes that no flush had made durable, each by itself, some of them torn
 (`lost_writes`):
 
-- `cuts_with_boot`: QEMU is killed at a random moment of a replacement, with which everything goes that the guest had
-  not written. The machine is started again, by its own kernel and systemd, and is looked at from inside.
+- `cuts_with_boot`: everything is killed at a random moment of a replacement, with which everything goes that was in
+  memory alone. Debian is started again from the disk, and is looked at from inside: the machine where it has one, by
+  its own kernel; else the container (`Stage.contains`).
 - `replayed_cuts`: a container works on a disk whose requests are logged (`logged_disk`). Of that one run many cuts are
   made, at any request and with any loss. The disk of each is mounted here, where the kernel replays the journal of its
   file system, `certvigil recover --no-services` runs from the disk itself as at boot, and nginx and lighttpd start from
@@ -15,22 +16,23 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from monitor.lab.ca import Issued
 from tests.machine.container import Container
-from tests.machine.emulator import Disk, Machine, overlay
+from tests.machine.emulator import STARTS_WITHIN, Disk, Machine, overlay
 from tests.machine.host import Host, MachineError, PowerIsCutError
-from tests.machine.house import FILES, LIGHTTPD, NAME, NGINX, PORTS, UNITS
+from tests.machine.house import FILES, LIGHTTPD, NAME, NGINX, PORTS, UNITS, copy
 from tests.machine.judge import Seen, look, unsafe, wrong
 from tests.machine.logged_disk import LoggedDisk
 from tests.machine.lost_writes import WriteLog, read_log
@@ -87,19 +89,38 @@ class LiveSets:
         return [sets for begun, sets in self.marks if begun <= size][-1]
 
 
-def raw_disk(stage: Stage, path: str) -> None:
-    """Write the disk of the installed machine to a file, raw."""
-    command = ["qemu-img", "convert", "-O", "raw", stage.state.disk.path, path]
-    subprocess.run(command, check=True, timeout=600, stdin=subprocess.DEVNULL)
+class LoggedHost(NamedTuple):
+    """A running Debian, and the path of the log of its requests to the disk."""
+
+    host: Host
+    log: str
+
+
+@contextmanager
+def logged(stage: Stage, where: str, base: str) -> Iterator[LoggedHost]:
+    """Start Debian from a copy of the disk `base`; give it, and the log of its requests to the disk."""
+    disk, log = os.path.join(where, "disk"), os.path.join(where, "log")
+    if stage.contains:
+        shutil.rmtree(os.path.join(where, "root"), ignore_errors=True)
+        copy(base, disk)
+        with LoggedDisk(disk, where) as opened, Container(where, opened.path, keeps=True) as host:
+            yield LoggedHost(host, opened.log)
+    else:
+        if os.path.exists(disk):
+            os.unlink(disk)
+        made = overlay(disk, Disk(base, "raw"))
+        with Machine(where, stage.state.image, Disk(made.path, made.form, log), by=stage.state.by) as host:
+            yield LoggedHost(host, log)
 
 
 def replayed_cuts(stage: Stage) -> list[str]:
     """Log replacements, a rollback and an undone change; cut the power at any request to the disk."""
     where = stage.place("replayed")
-    base, disk = os.path.join(stage.state.directory, "installed"), os.path.join(where, "disk")
-    subprocess.run(["cp", "--sparse=always", base, disk], check=True, timeout=300)
-    with LoggedDisk(disk, where) as logged, Container(where, logged.path, keeps=True) as machine:
-        log = logged.log
+    base, disk = os.path.join(where, "base"), os.path.join(where, "disk")
+    stage.state.raw_disk(base, own_clock=False)
+    copy(base, disk)
+    with LoggedDisk(disk, where) as opened, Container(where, opened.path, keeps=True) as machine:
+        log = opened.log
         first = stage.state.ca.issue(machine)
         sets = LiveSets({}, log)
         for name in FILES:
@@ -179,7 +200,7 @@ def _examined(where: str, base: str, cut: _Cut, draw: Random) -> list[str]:
     """Return what is wrong with the disk as it may be after a cut, made in the empty directory `where`."""
     disk, mounted, result = (os.path.join(where, each) for each in ("disk", "mounted", "result"))
     os.mkdir(mounted)
-    subprocess.run(["cp", "--sparse=always", base, disk], check=True, timeout=300)
+    copy(base, disk)
     cut.log.apply(cut.log.kept(cut.at, draw), disk)
     asked = {"files": [path for name in FILES for path in FILES[name].values()], "ports": list(PORTS.values())}
     command = [
@@ -226,48 +247,58 @@ def cuts_with_boot(stage: Stage) -> list[str]:
     """Cut the power at a random moment of a change; the disk forgets, and the machine is started again."""
     where = stage.place("cuts")
     base = os.path.join(where, "base")
-    raw_disk(stage, base)
+    stage.state.raw_disk(base, own_clock=not stage.contains)
     found: list[str] = []
     stage.played = 0
     at: dict[str, tuple[Issued, ...]] = {}
-    lasts = 20.0
+    lasts = 0.0
     for number in range(stage.rounds + 1):
         draw = stage.draw("boot", number)
-        log = os.path.join(where, "log")
-        made = overlay(os.path.join(where, f"disk-{number}"), Disk(base, "raw"))
-        with Machine(where, stage.state.image, Disk(made.path, made.form, log), by=stage.state.by) as machine:
-            machine.wait_for(f"systemctl is-active {' '.join(UNITS)}", "everything is up after the cut")
+        with logged(stage, where, base) as running:
+            machine = running.host
+            machine.wait_for(f"systemctl is-active {' '.join(UNITS)}", "everything is up", STARTS_WITHIN)
             if number:
                 said = wrong(machine, at)
                 found += [f"cut {number} of seed {stage.seed}: {each}" for each in said]
                 stage.played = number
-                at = _as_seen(machine, at)
+                at = as_seen(machine, at)
                 say(f"cut {number}: {'; '.join(said) or 'safe'}")
             else:
-                first = stage.state.ca.issue(machine)
-                begun = time.monotonic()
-                for name in FILES:
-                    _act(machine, ["certvigil", "replace", name, "--from", bring(machine, first)], 0)
-                    at[name] = (first,)
-                lasts = (time.monotonic() - begun) / len(FILES)
+                at, lasts = replaced(stage, machine)
             if number < stage.rounds:
-                at = cut_during(stage, machine, draw, at, lasts)
-        written = read_log(log)
-        written.apply(written.kept(len(written), draw), base)
-        os.unlink(made.path)
+                at, mark = cut_during(stage, running, draw, at, lasts)
+                forget(running.log, mark, draw, base)
     return found
 
 
-def _as_seen(machine: Host, at: dict[str, tuple[Issued, ...]]) -> dict[str, tuple[Issued, ...]]:
+def replaced(stage: Stage, machine: Host) -> tuple[dict[str, tuple[Issued, ...]], float]:
+    """Replace the certificate of each component; return the sets that are there, and how many seconds each took."""
+    first = stage.state.ca.issue(machine)
+    begun = time.monotonic()
+    for name in FILES:
+        _act(machine, ["certvigil", "replace", name, "--from", bring(machine, first)], 0)
+    return dict.fromkeys(FILES, (first,)), (time.monotonic() - begun) / len(FILES)
+
+
+def as_seen(machine: Host, at: Mapping[str, tuple[Issued, ...]]) -> dict[str, tuple[Issued, ...]]:
     """Return, of the sets that were allowed, those that are there."""
     seen = look(machine)
     return {name: tuple(each for each in sets if seen.holds(name, each)) or sets for name, sets in at.items()}
 
 
+def forget(log: str, size: int, draw: Random, base: str) -> None:
+    """Have a disk hold what it may hold where the power was cut when its log was so long."""
+    written = read_log(log)
+    number = written.after(size)
+    say(f"{written.pending(number)} writes were pending at the cut")
+    written.apply(written.kept(number, draw), base)
+
+
 def cut_during(
-    stage: Stage, machine: Machine, draw: Random, at: dict[str, tuple[Issued, ...]], lasts: float
-) -> dict[str, tuple[Issued, ...]]:
-    """Cut the power during a change; return which sets may be there afterwards."""
+    stage: Stage, running: LoggedHost, draw: Random, at: Mapping[str, tuple[Issued, ...]], lasts: float
+) -> tuple[dict[str, tuple[Issued, ...]], int]:
+    """Cut the power during a change; return which sets may be there afterwards, and the size of the log then."""
+    machine, log = running
     name = draw.choice(sorted(at))
     new = stage.state.ca.issue(machine)
     path = bring(machine, new)
@@ -280,6 +311,9 @@ def cut_during(
     thread = threading.Thread(target=change)
     thread.start()
     time.sleep(draw.uniform(0.0, lasts * 1.1))
+    # What was answered before counts; the log may be longer by then.
+    sets = (new,) if ended == [0] else (*at[name], new)
+    mark = os.path.getsize(log)
     machine.cut()
     thread.join()
-    return {**at, name: (new,) if ended == [0] else (*at[name], new)}
+    return {**at, name: sets}, mark

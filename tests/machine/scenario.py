@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -44,16 +43,20 @@ class Stage:
         """Return an empty directory."""
         return overlay_directory(self.directory, name)
 
+    @property
+    def contains(self) -> bool:
+        """Whether a container stands for the machine, since that could only be emulated."""
+        return self.state.by == "tcg" and not self.emulate
+
     def host(self, name: str) -> Host:
-        """Return what a scenario of services needs: a container where a machine could only be emulated."""
-        if self.state.by == "tcg" and not self.emulate:
+        """Return what a scenario of services needs."""
+        if self.contains:
             return self.state.container(self.place(name))
         return self.machine(name)
 
-    def machine(self, name: str, *, cold: bool = False, log: bool = False) -> Machine:
-        """Return the machine with a disk of its own, ready to be started: where it was left, or off."""
-        where = self.place(name)
-        return self.state.machine(where, cold=cold, log=os.path.join(where, "log") if log else None)
+    def machine(self, name: str, *, cold: bool = False) -> Machine:
+        """Return the machine with a disk of its own: with everything running, or off."""
+        return self.state.machine(self.place(name), cold=cold)
 
 
 Play = Callable[[Stage], list[str]]

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import os
-import time
 
-from tests.machine.emulator import Disk, Machine, overlay
-from tests.machine.house import NGINX
 from tests.machine.judge import wrong
 from tests.machine.life import after_boot
-from tests.machine.lost_writes import read_log
-from tests.machine.power import cut_during, raw_disk
-from tests.machine.replace import replace
+from tests.machine.power import cut_during, forget, logged, replaced
 from tests.machine.scenario import Stage
 
 
 def smoke(stage: Stage) -> list[str]:
-    """Replace nginx's pair, cut the power during the next replacement, and boot from cold."""
+    """Start Debian, replace both certificates, cut the power during the next replacement, and start it again."""
     where = stage.place("smoke")
-    base, log = os.path.join(where, "base"), os.path.join(where, "log")
-    raw_disk(stage, base)
-    found: list[str] = []
-    made = overlay(os.path.join(where, "disk"), Disk(base, "raw"))
-    memory = os.path.join(stage.state.directory, "memory")
-    disk = Disk(made.path, made.form, log)
-    with Machine(where, stage.state.image, disk, by=stage.state.by, memory=memory) as machine:
-        begun = time.monotonic()
-        issued = stage.state.ca.issue(machine)
-        ran = replace(machine, NGINX, issued)
-        if ran.status != 0:
-            return [f"replace ended with {ran.status}: {ran.output[-1500:]}"]
-        found += wrong(machine, {NGINX: [issued]}, within=10)
-        lasts = time.monotonic() - begun
-        draw = stage.draw("smoke")
-        at = cut_during(stage, machine, draw, {NGINX: (issued,)}, lasts)
-    written = read_log(log)
-    written.apply(written.kept(len(written), draw), base)
-    again = overlay(os.path.join(where, "again"), Disk(base, "raw"))
-    with Machine(where, stage.state.image, again, by=stage.state.by) as machine:
-        found += after_boot(stage, machine)
-        found += wrong(machine, at)
-    return found
+    base = os.path.join(where, "base")
+    stage.state.raw_disk(base, own_clock=not stage.contains)
+    draw = stage.draw("smoke")
+    with logged(stage, where, base) as running:
+        found = after_boot(stage, running.host)
+        at, lasts = replaced(stage, running.host)
+        found += wrong(running.host, at)
+        at, mark = cut_during(stage, running, draw, at, lasts)
+        forget(running.log, mark, draw, base)
+    with logged(stage, where, base) as again:
+        return [*found, *after_boot(stage, again.host), *wrong(again.host, at)]
