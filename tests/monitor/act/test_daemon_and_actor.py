@@ -91,7 +91,8 @@ def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(
         assert {line.count("\t") for line in ran.stdout.splitlines()} == {9}, "one table alone"
         shown = ran.stderr
         assert f"plan {waiting['plan'][:16]}" in shown
-        assert f"certvigil approve {waiting['plan'][:16]}" in page(daemon, "/").commands()
+        approving = f"certvigil approve --config {daemon.config_file} {waiting['plan'][:16]}"
+        assert approving in page(daemon, "/").commands()
         planned = page(daemon, "/components/web")
         assert waiting["plan"][:16] in planned.text
         assert f"issued by {new.certificate.issuer.rfc4514_string()}" in planned.text
@@ -120,7 +121,9 @@ def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(
         for word in ("proposed", "approved", "token robot", "committed"):
             assert word in recorded
         undone = [each for each in page(daemon, "/components/web").commands() if " --to " in each]
-        assert [each.rpartition(" ")[0] for each in undone] == ["certvigil rollback web --to"]
+        assert [each.rpartition(" ")[0] for each in undone] == [
+            f"certvigil rollback --config {daemon.config_file} web --to"
+        ]
         # What the database had is in the journal all the same.
         daemon.stop()
         os.unlink(f"{daemon.state}/certvigil.db")
