@@ -320,6 +320,29 @@ def explain(
 
 
 @app.command(rich_help_panel=Panel.WATCH)
+def why(
+    client: Annotated[str, typer.Argument(metavar="CLIENT", show_default=False, help="A client of the configuration.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET", show_default=False, help="An endpoint of the configuration, HOST:PORT, or a file."
+        ),
+    ],
+    config: ConfigPath = DEFAULT_CONFIG,
+    timeout: Annotated[float, typer.Option(help="Seconds for an endpoint.", min=0.1)] = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Show the paths that a client tries, certificate by certificate, and the rule that ends each, with its source.
+
+    Exit code: 0 where it accepts, 2 where it refuses, 3 where it cannot be told.
+    """
+    from monitor.commands.why import WhyQuery
+    from monitor.commands.why import why as tell
+
+    raise typer.Exit(tell(WhyQuery(client, target, config, timeout, as_json)))
+
+
+@app.command(rich_help_panel=Panel.WATCH)
 def discover(
     out: Annotated[
         str | None, typer.Option("--out", metavar="FILE", help="Write a configuration to this new file.")

@@ -27,6 +27,7 @@ from config.vocabulary import (
     ServerSoftware,
     Severity,
     Verdict,
+    VerifierName,
 )
 from monitor.decide.decision import DecisionStatus
 from monitor.decide.situation import Situation
@@ -51,6 +52,7 @@ from monitor.http.rotation import RotationAnswer
 from monitor.notify.deliver import SendOutcome
 from monitor.notify.explanation import Explanation
 from probes.listening import ProcessPlace
+from probes.verify.rules import Rule
 
 
 class PublishedDocument(Published):
@@ -458,6 +460,51 @@ class ExplainDocument(PublishedDocument):
     findings: Sequence[Explanation]
 
 
+class TriedCertificate(Published):
+    """A certificate of a path."""
+
+    subject: str
+    sha256: str
+    place: str
+    """Where it comes from: presented, in the trust store, or held by the client."""
+
+
+class BrokenRule(Published):
+    """A rule that a certificate of a path breaks."""
+
+    rule: Rule
+    position: int
+    """Of the certificate in the path; 0 is the leaf."""
+    detail: str
+    sources: Sequence[str]
+    """Where the rule is written down."""
+
+
+class TriedPathObject(Published):
+    """A path that a client tried."""
+
+    accepted: bool
+    certificates: Sequence[TriedCertificate]
+    """The leaf first."""
+    objections: Sequence[BrokenRule]
+
+
+class WhyDocument(PublishedDocument):
+    """`certvigil why`."""
+
+    at: datetime
+    client: str
+    target: str
+    name: str | None
+    """For which it asks."""
+    trust_store: str
+    verifier: VerifierName
+    is_run: bool
+    """Tests hold the rules to the real program; else they are modelled alone."""
+    accepts: bool
+    paths: Sequence[TriedPathObject]
+
+
 class NotifyDocument(PublishedDocument):
     """`certvigil notify show`."""
 
@@ -709,6 +756,7 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
             for each in ("add", "remove", "restore", "password", "enforce", "relax")
         },
         "explain": ExplainDocument,
+        "why": WhyDocument,
         "guide": GuideDocument,
         "export": ExportDocument,
         "notify show": NotifyDocument,

@@ -65,9 +65,9 @@ class Knobs(TypedDict, total=False):
     key_usage: x509.KeyUsage | None
     purposes: Sequence[x509.ObjectIdentifier]
     """Extended key usage; empty leaves it out."""
-    permitted: Sequence[str]
+    permitted: Sequence[str | x509.GeneralName]
     """Name constraints: DNS names, or networks as `10.0.0.0/8`."""
-    excluded: Sequence[str]
+    excluded: Sequence[str | x509.GeneralName]
     serial: int
     """Any number: RFC 5280 wants a positive one of 20 octets at most."""
     version: Literal[1, 3]

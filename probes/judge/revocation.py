@@ -16,7 +16,8 @@ from config.vocabulary import Code, RevocationCheck, RevocationState, Severity
 from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.finding import Finding, finding
-from probes.judge.path import SubjectOf, extension_of
+from probes.judge.path import extension_of
+from probes.judge.subject import SubjectOf
 from probes.judge.time import moment
 from probes.observation import Presented
 from probes.revocation.crl import RevocationList

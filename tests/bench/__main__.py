@@ -28,6 +28,7 @@ from tests.bench import (
     starttls,
     steady,
     sustained,
+    verdicts,
 )
 from tests.bench.estate import build
 from tests.bench.report import Measurement
@@ -41,6 +42,7 @@ def measurements(directory: str) -> Iterator[Measurement]:
     yield from commands.measure(estate.files[0])
     yield from start.measure(directory, estate)
     yield from deciding.measure()
+    yield from verdicts.measure()
     yield from discover.measure()
     yield from scan.measure(directory, estate)
     yield from steady.measure_rows(directory, estate)
