@@ -46,8 +46,9 @@ class WebServer:
         """Show `view`; commands in its answers are completed by `reach`."""
         self._settings = settings
         self._feed = view.feed
-        self._console = ConsoleSwitch(why_off(settings.web, WebConfig()))
-        application = Completing(Front(view, partial(_load, view, self._console)), reach or CommandReach())
+        reach = reach or CommandReach()
+        self._console = ConsoleSwitch(why_off(settings.web, WebConfig()), reach)
+        application = Completing(Front(view, partial(_load, view, self._console)), reach)
         outside = [urlsplit(each).hostname or "" for each in [settings.web.external_url] if each]
         self._guard = Guard(application, HostNames(settings.web.listen, [*settings.web.allowed_hosts, *outside]))
         self._config = Config(

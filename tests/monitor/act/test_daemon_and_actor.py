@@ -32,6 +32,7 @@ from monitor.state.trust import read_trust_context
 from tests.kit.actor import ISSUER, ActorHouse, StartedActor, house
 from tests.kit.authority import ISSUING, NAME, fresh
 from tests.kit.daemon import RunningDaemon, certvigil
+from tests.kit.html import ParsedPage, parsed
 from tests.kit.metrics import series
 from tests.kit.openssl_client import presented
 from tests.kit.receivers import MessageReceiver
@@ -90,6 +91,11 @@ def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(
         assert {line.count("\t") for line in ran.stdout.splitlines()} == {9}, "one table alone"
         shown = ran.stderr
         assert f"plan {waiting['plan'][:16]}" in shown
+        approving = f"certvigil approve --config {daemon.config_file} {waiting['plan'][:16]}"
+        assert approving in page(daemon, "/").commands()
+        planned = page(daemon, "/components/web")
+        assert waiting["plan"][:16] in planned.text
+        assert f"issued by {new.certificate.issuer.rfc4514_string()}" in planned.text
         assert presented(web.server)[0] == web.old.der()
 
         approve(daemon, waiting["plan"])
@@ -111,6 +117,13 @@ def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(
         said = certvigil("audit", "--config", daemon.config_file).stdout
         for word in ("proposed", "approved", "token robot", "begin", "committed"):
             assert word in said
+        recorded = page(daemon, "/history?target=web").text
+        for word in ("proposed", "approved", "token robot", "committed"):
+            assert word in recorded
+        undone = [each for each in page(daemon, "/components/web").commands() if " --to " in each]
+        assert [each.rpartition(" ")[0] for each in undone] == [
+            f"certvigil rollback --config {daemon.config_file} web --to"
+        ]
         # What the database had is in the journal all the same.
         daemon.stop()
         os.unlink(f"{daemon.state}/certvigil.db")
@@ -129,6 +142,14 @@ def approve(daemon: RunningDaemon, plan: str) -> None:
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         assert json.load(answer)["by"] == "token robot"
+
+
+def page(daemon: RunningDaemon, path: str) -> ParsedPage:
+    """Return a page of the console, without a fault."""
+    with urllib.request.urlopen(f"http://{daemon.web}{path}", timeout=60) as answer:
+        found = parsed(answer.read().decode())
+    assert found.harm() == []
+    return found
 
 
 def _history(daemon: RunningDaemon) -> str:

@@ -55,6 +55,7 @@ def plan() -> dict[str, Any]:
     return {
         "plan": {
             "hash": PLAN,
+            "about": LONG,
             "candidate": "cd" * 32,
             "kind": "replace",
             "components": ["web"],

@@ -104,6 +104,11 @@ def test_every_command_for_the_host_is_one_that_certvigil_takes(world: ConsoleWo
     assert [(each, why) for each in commands if (why := refusal(shlex.split(each)[1:]))] == []
 
 
+def test_commands_reach_the_daemon_that_shows_them(world: ConsoleWorld) -> None:
+    commands = world.page("/settings").commands()
+    assert f"certvigil doctor --config {world.daemon.config_file}" in commands
+
+
 def test_pages_load_nothing_from_elsewhere_and_nothing_inline(world: ConsoleWorld) -> None:
     answer = world.client.get("/")
     policy = answer.headers["content-security-policy"]
