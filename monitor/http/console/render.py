@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from config.command_reach import command_line
 from config.text import Printable
 from monitor.http.console.drawing import left, span
 from probes.judge.time import calendar, moment
@@ -39,6 +40,7 @@ def _environment() -> Environment:
     environment.filters.update(
         moment=_moment, iso=_iso, ago=_ago, short=_short, segment=segment, left=_left, plural=_plural
     )
+    environment.globals["command_line"] = command_line
     return environment
 
 
