@@ -62,6 +62,7 @@ def plan() -> dict[str, Any]:
             "certificates": [{"component": "web", "before": None, "after": facts}],
             "commands": [{"component": "web", "command": ["/bin/true", LONG]}],
             "expected_losses": [],
+            "about": LONG,
         },
         "effects": [{**effect, "unvalidated": False, "unvalidated_before": False, "lost": True}],
         "remarks": [LONG],
