@@ -9,7 +9,7 @@ from actions.journal import Event, Record
 from actions.journal_state import RECENT
 from actions.plan import Change, Plan, Serving, plan_from_json
 from config.immutable import immutable
-from config.text import printable
+from config.text import harmless, printable, sentence
 from probes.judge.time import moment
 
 DAY: Final = 86_400.0
@@ -149,9 +149,11 @@ def contest_sentence(component: str, found: Contest, writer: OtherWriter | None)
         by = f", whose owner is {writer.owner}" if writer.owner else ""
         package = f" and which belongs to the package {writer.package}" if writer.package else ""
         said += f": {printable(writer.path)}{printable(by)}{printable(package)}, was written at {moment(writer.at)}"
-    return (
-        f"{said}; nothing more is done to it unattended. Have only one of the two write these files; "
-        f"then `certvigil recover --thaw {component}`, or a new candidate, lets certvigil go on"
+    return sentence(
+        "{}; nothing more is done to it unattended. Have only one of the two write these files; "
+        "then `certvigil recover --thaw {}`, or a new candidate, lets certvigil go on",
+        harmless(said),
+        printable(component),
     )
 
 

@@ -32,10 +32,6 @@ MOST_NAMES: Final = 256
 """Names of one owner in one directory."""
 MOST_OF_ONE: Final = 16
 """Files of one owner in one directory."""
-A_KEY: Final = Printable(
-    "it holds a private key, or may: only certificates are offered. Have the key made where it is used "
-    "(`certvigil csr`), or have root put both into the inbox"
-)
 
 
 class Way(StrEnum):
@@ -104,6 +100,14 @@ class Offer:
     provenance: Provenance
     why_not_alone: str = ""
     """Why it is not carried out without a person, a sentence; printable, and empty where it may be."""
+
+
+def a_key() -> Printable:
+    """Return why what holds a private key is not taken."""
+    return sentence(
+        "it holds a private key, or may: only certificates are offered. Have the key made where it is used "
+        "(`certvigil csr`), or have root put both into the inbox"
+    )
 
 
 def open_offers(world: World, directory: str, way: Way) -> Offers:
@@ -247,7 +251,7 @@ def _take(world: World, path: str) -> tuple[int, TakenFile] | Printable | None:
         return sentence("it has {} names, one of them elsewhere", found.st_nlink)
     file = TakenFile(path, data, identity_of(found))
     if holds_key(Given(printable(os.path.basename(path)), data)):
-        return A_KEY
+        return a_key()
     return found.st_uid, file
 
 

@@ -13,7 +13,7 @@ from actions.plan import Kind
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan, conclude, read_sites
 from actions.proposal import ComponentProposal, FilesCondition
-from config.text import printable
+from config.text import printable, sentence
 from config.vocabulary import FileRole, KeyKind
 
 
@@ -59,7 +59,10 @@ def _different_certificates(proposals: Sequence[ComponentProposal]) -> Iterator[
         if len(by_leaf) > 1:
             said = "; ".join(f"{', '.join(names)}: {leaf}" for leaf, names in by_leaf.items())
             why = f"the members of group {group} have different certificates on disk ({said}); a group has one"
-            yield Objection(Ground.UNUSABLE, printable(f"{why}: `certvigil replace {group}` gives it to all", 2000))
+            yield Objection(
+                Ground.UNUSABLE,
+                sentence("{}: `certvigil replace {}` gives it to all", printable(why, 2000), printable(group)),
+            )
 
 
 def _proposal(site: ComponentSite, files: ComponentFiles) -> ComponentProposal | Objection:

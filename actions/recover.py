@@ -28,7 +28,7 @@ from actions.validate import live_view_from_json
 from actions.verdict import Disk, JournalStage, Old, RecoveryFacts, RecoveryVerdict, decide, stage_of
 from actions.whole_set import complete, make_others_whole, settle
 from config.immutable import immutable
-from config.text import printable
+from config.text import printable, sentence
 
 MOST_ATTEMPTS: Final = 11
 """Attempts of recovery at one transaction: ten interruptions in a row, and one more attempt that may end it.
@@ -66,9 +66,9 @@ def _unless_unusable(
     try:
         return act(context, name)
     except (OSError, BackupError) as error:
-        later = "; once that is mended, `certvigil recover` finishes it, and so does the next action"
+        later = sentence("; once that is mended, `certvigil recover` finishes it, and so does the next action")
         if isinstance(error, OSError) and error.errno in _FOR_NOW:
-            later = f"; another process holds that file (it has a lease, or runs the file){later}"
+            later = sentence("; another process holds that file (it has a lease, or runs the file){}", later)
         detail = detail_of(error) if isinstance(error, OSError) else str(error)
         why = printable(f"files of an interrupted transaction could not be put right yet: {detail}", 2000)
         plan = _resume(context, _records_of(context, name)).plan

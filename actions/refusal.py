@@ -15,7 +15,7 @@ from actions.service import Trouble
 from actions.transaction_state import TransactionContext, TransactionState
 from actions.world import World
 from config.service import Service
-from config.text import printable
+from config.text import printable, sentence
 
 
 def refusal(context: TransactionContext, order: Order) -> Failure | None:
@@ -81,9 +81,10 @@ def _check_unfinished(state: TransactionState, journal_state: JournalState) -> F
         where = ", ".join(sorted({os.path.dirname(each.path) for each in before.changes}))
         why = (
             f"transaction {name} of {', '.join(before.components)} is not finished: check whether the files in {where} "
-            "can be read and changed, and run `certvigil recover`, which names the obstacle"
+            "can be read and changed"
         )
-        return Failure(Cause.TARGET, printable(why, 2000))
+        told = sentence("{}, and run `certvigil recover`, which names the obstacle", printable(why, 2000))
+        return Failure(Cause.TARGET, told)
     return None
 
 

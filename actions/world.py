@@ -20,6 +20,7 @@ from actions.process import ProcessId
 from config.immutable import immutable
 from config.service import Command
 from config.text import printable
+from probes.clock import is_synchronised
 from probes.opening import list_as, open_as, open_through, resolve_through
 
 READ_LIMIT: Final = 16 * 2**20
@@ -43,10 +44,6 @@ _GET_FLAGS: Final = 0x80086601
 _IMMUTABLE_OR_APPEND_ONLY: Final = 0x10 | 0x20
 _EXCHANGE: Final = 2
 """RENAME_EXCHANGE of linux/fs.h."""
-_TIMEX_SIZE: Final = 512
-"""More than a struct timex takes on any platform; all zeros asks and sets nothing."""
-_TIME_ERROR: Final = 5
-"""Of linux/timex.h."""
 _HERE: Final = -100
 """AT_FDCWD of linux/fcntl.h."""
 _OPEN: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
@@ -355,11 +352,7 @@ class World:
 
     def synchronised(self) -> bool | None:
         """Return whether the kernel counts the wall clock as synchronised (adjtimex); None where that is not known."""
-        try:
-            state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_SIZE))
-        except AttributeError:
-            return None
-        return None if state < 0 else state != _TIME_ERROR
+        return is_synchronised()
 
     def now(self) -> float:
         """Return the wall clock's time, Unix seconds."""

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final, NewType, Protocol
 
+from config.command_reach import completed_template
+
 Printable = NewType("Printable", str)
 """Text without a character that moves a cursor, breaks a line or reverses reading order."""
 Shown = Printable | StrEnum | int | float
@@ -69,8 +71,11 @@ def harmless(text: str) -> Printable:
 
 
 def sentence(template: str, *parts: Shown) -> Printable:
-    """Return a literal with `{}` where the parts go, in the manner of `str.format`."""
-    return Printable(template.format(*parts))
+    """Return a literal with `{}` where the parts go, in the manner of `str.format`.
+
+    The commands of certvigil that the literal names get the options by which they reach it; parts stay as they are.
+    """
+    return Printable(completed_template(template).format(*parts))
 
 
 def listed(parts: Iterable[Shown], separator: str = ", ") -> Printable:

@@ -23,7 +23,6 @@ from config.model import DAY, Config, Watch
 from config.text import Log, harmless, printable, sentence
 from config.vocabulary import Code
 from monitor import wiring
-from monitor.command_reach import CommandReach
 from monitor.decide.decision import ORDERED
 from monitor.host import systemd
 from monitor.host.life import ALREADY_RUNNING, Life, StateTaken, begin, own_files
@@ -141,7 +140,7 @@ class Daemon:
         self.parts.state.own.report("trust", findings)
         self.parts.state.own.report("life", () if life is None else life.findings(now))
         overview = Overview(self.parts, self._run_state, database, path, self.reload)
-        self.web = WebServer(overview, config.settings, CommandReach.of(config))
+        self.web = WebServer(overview, config.settings)
 
     @property
     def config(self) -> Config:

@@ -5,12 +5,12 @@ The daemon makes it of the state of its targets; `certvigil rotate` makes it of 
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
 from actions.journal_state import Confirmations
+from config.command_reach import command_line
 from config.immutable import immutable
 from config.model import Config, PemBundle, TrustStore
 from config.text import Printable, harmless, printable, sentence
@@ -124,7 +124,7 @@ def _step(step: Step, config: Config, file: str, ways: Mapping[str, Words]) -> D
         "title": step.root.title,
         "progress": step.progress,
         "reason": step.reason,
-        "commands": [printable(shlex.join(each), 4096) for each in _commands(step, config, file, ways)]
+        "commands": [printable(command_line(*each), 4096) for each in _commands(step, config, file, ways)]
         if is_next
         else [],
         "guide": _guide(step, config) if is_next else None,
@@ -138,15 +138,15 @@ def _commands(step: Step, config: Config, file: str, ways: Mapping[str, Words]) 
         if any(config.components[each].service is None for each in config.members_of(name)):
             return
         installs = ways.get(name, ("replace", name))
-        yield ("certvigil", "activate", name) if step.activates else ("certvigil", *installs)
+        yield ("activate", name) if step.activates else installs
     elif step.keeper is Keeper.PERSON:
         is_new = step.deed is RotationDeed.ADD
         if is_new and (machine := _machine(config.trust_stores[name])) is not None:
-            yield ("certvigil", "export", machine, file, "--out", f"{name}-root")
-        yield ("certvigil", "trust", "confirm", name, "--root", sha256, *(() if is_new else ("--removed",)))
+            yield ("export", machine, file, "--out", f"{name}-root")
+        yield ("trust", "confirm", name, "--root", sha256, *(() if is_new else ("--removed",)))
     elif step.keeper is Keeper.CERTVIGIL:
-        added = ("certvigil", "trust", "add", name, "--from", file, "--sha256", sha256)
-        yield added if step.deed is RotationDeed.ADD else ("certvigil", "trust", "remove", name, sha256[:16])
+        added = ("trust", "add", name, "--from", file, "--sha256", sha256)
+        yield added if step.deed is RotationDeed.ADD else ("trust", "remove", name, sha256[:16])
 
 
 def _guide(step: Step, config: Config) -> str | None:

@@ -13,6 +13,7 @@ from actions.ending import Cause, Ground, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.catalogue import NO_ACTOR, OPEN_TRANSACTION
+from config.command_reach import command_line
 from config.text import Log, Printable, harmless, printable, sentence
 from config.vocabulary import Code, ComponentState, Mode, Severity, TargetKind, UnreachableReason
 from monitor.act.components import Components
@@ -34,11 +35,6 @@ from probes.judge.time import moment
 log: Log = logging.getLogger("certvigil.act")
 
 _NOTHING: Final = Printable("")
-_OF_AN_OFFER: Final = Printable(
-    "a usable offer, or a candidate in the inbox, goes before it; `certvigil offer --list` has its name, by which "
-    "whoever offered it, or an operator, takes it out: `certvigil offer --withdraw NAME`"
-)
-"""How an offer that cannot be used ceases to be told."""
 FAILED_OFTEN: Final = 2
 """Failures in a row of an order that was not begun, after which people are told: the first may be of a moment."""
 
@@ -160,8 +156,16 @@ def no_actor(why: str, *, is_open: bool) -> Finding:
     if is_open:
         # It comes first: a long reason must not cut it off.
         said = sentence("{}: {}; {}", harmless(NO_ACTOR), harmless(OPEN_TRANSACTION), harmless(why))
-        said = curable(said, Printable("start the actor, or run `certvigil recover`: either finishes or undoes it"))
+        said = curable(said, sentence("start the actor, or run `certvigil recover`: either finishes or undoes it"))
     return finding(Code.UNREACHABLE, said, Printable("actor"), Severity.WARNING)
+
+
+def _take_out() -> Printable:
+    """Return how an offer that cannot be used ceases to be told."""
+    return sentence(
+        "a usable offer, or a candidate in the inbox, goes before it; `certvigil offer --list` has its name, by which "
+        "whoever offered it, or an operator, takes it out: `certvigil offer --withdraw NAME`"
+    )
 
 
 def _frozen(name: str, why: str) -> Finding:
@@ -179,7 +183,7 @@ def findings_of(component: ComponentStatus) -> Iterator[Finding]:
         yield finding(Code.ACTION_FAILED, curable(wrong, _how_to_settle(component, last)))
     if (failed := component.failed) is not None and failed.times >= FAILED_OFTEN:
         # No count and no time of the last failure: each would be another detail.
-        way = sentence("try it now by `certvigil {} {}`", failed.kind, printable(component.name))
+        way = sentence("try it now by `{}`", _command(failed.kind, component.name))
         detail = sentence(
             "the {} cannot be begun, first tried at {}, and is tried again: {}",
             failed.kind,
@@ -213,7 +217,7 @@ def _of_its_candidate(component: ComponentStatus) -> Iterator[Finding]:
         severity = Severity.NOTICE if is_offered or ground == str(Ground.REJECTED) else None
         subject = sentence("{}", number) if number else _NOTHING
         said = detail if is_said else sentence("{}: {}", ground, detail)
-        yield finding(code, curable(said, _OF_AN_OFFER) if is_offered else said, subject, severity)
+        yield finding(code, curable(said, _take_out()) if is_offered else said, subject, severity)
 
 
 def _of_its_plan(component: ComponentStatus) -> Iterator[Finding]:
@@ -231,7 +235,7 @@ def _of_its_plan(component: ComponentStatus) -> Iterator[Finding]:
         by = sentence("`certvigil approve {0}` or `certvigil reject {0}`", plan)
         yield finding(Code.APPROVAL_PENDING, curable(waits, by), subject)
     elif component.decision.status is DecisionStatus.PLAN:
-        by = sentence("`certvigil {} {} --plan {}`", kind, printable(component.name), printable(component.plan))
+        by = sentence("`{}`", _command(kind, component.name, "--plan", component.plan))
         yield finding(Code.APPROVAL_PENDING, curable(sentence("the plan {} is ready{}", plan, about), by), subject)
 
 
@@ -252,6 +256,10 @@ def _settling(component: ComponentStatus, last: RecordedEnding) -> Printable:
         inbox = printable(component.inbox)
         return sentence("give another candidate, empty the inbox {}, or run {}", inbox, thaw)
     return sentence("have another change of it hold, or run {}", thaw)
+
+
+def _command(*words: str) -> Printable:
+    return harmless(command_line(*map(printable, words)))
 
 
 def _thaw(component: ComponentStatus) -> Printable:

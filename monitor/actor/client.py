@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import IO, Any, Final
 
 from config.model import Config
-from config.text import printable
+from config.text import printable, sentence
 from monitor.actor.handed import CandidateFiles, announce
 from monitor.actor.request import Document, Request, encode
 
@@ -57,7 +57,9 @@ def ask(
                 return document
             told(document["step"])
     raise ConnectionError(
-        "the actor went away without an answer; certvigil recover finishes or undoes an interrupted transaction"
+        sentence(
+            "the actor went away without an answer; certvigil recover finishes or undoes an interrupted transaction"
+        )
     )
 
 

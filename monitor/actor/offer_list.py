@@ -36,7 +36,7 @@ def list_offers(work: Work, request: Request) -> Document:
 def withdraw_offer(work: Work, request: Request) -> Document:
     """Take out the one offer whose name begins so: an operator any, others their own. Raises JournalError, OSError."""
     if not request.key:
-        return cannot(Printable("an offer is named by at least 8 digits: `certvigil offer --list` has them"))
+        return cannot(sentence("an offer is named by at least 8 digits: `certvigil offer --list` has them"))
     there = list(_lying(work.context, request.components))
     found = [(subject, each) for subject, each in there if each.name.startswith(request.key)]
     if len(found) != 1:

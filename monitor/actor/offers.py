@@ -15,7 +15,7 @@ from actions.csr import WaitingRequest
 from actions.inbox import Inbox
 from actions.journal import Event
 from actions.journal_state import ActionRequest
-from actions.offered import A_KEY, MOST_BYTES, Offer, Offers, Provenance, Way, of_user, open_offers, together
+from actions.offered import MOST_BYTES, Offer, Offers, Provenance, Way, a_key, of_user, open_offers, together
 from actions.prepare import Prepared
 from actions.world import Metadata, World, remove, write_new
 from config.model import Config
@@ -107,7 +107,7 @@ def examined(files: Sequence[Given]) -> Sequence[Certificate] | Printable:
     """Return the certificates that are offered, or why that is no offer, a sentence."""
     for each in files:
         if holds_key(each):
-            return sentence("{} is not taken: {}", printable(each.name), A_KEY)
+            return sentence("{} is not taken: {}", printable(each.name), a_key())
     found = read_certificates(files)
     if isinstance(found, NoCandidate):
         return sentence("{}: {}", found.flaw, printable(found.detail, 500))

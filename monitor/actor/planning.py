@@ -70,7 +70,7 @@ def _make(work: Work, action: ActionRequest, policy: Policy | None) -> Planned:
         case Kind.ROLLBACK:
             return Planned(rollback(work, action))
         case Kind.TRUST:
-            return Planned(Printable("a trust store is changed by `certvigil trust` alone"))
+            return Planned(sentence("a trust store is changed by `certvigil trust` alone"))
 
 
 def checked(work: Work, action: ActionRequest, made: Made, *checks: Objector) -> Made:

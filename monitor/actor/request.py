@@ -226,7 +226,7 @@ def _objection_to_action(request: Request) -> Printable | None:
     if not action.components or len(set(action.components)) < len(action.components):
         return Printable("an action names components, each once")
     if action.kind is Kind.TRUST:
-        return Printable("a trust store is changed by `certvigil trust` alone")
+        return sentence("a trust store is changed by `certvigil trust` alone")
     if action.backup_set and action.kind is not Kind.ROLLBACK:
         return Printable("only a rollback names a backup set")
     if action.force and action.kind is not Kind.ACTIVATE:

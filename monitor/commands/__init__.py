@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from config.command_reach import DEFAULT_CONFIG, DEFAULT_SOCKET
 from config.vocabulary import (
     AddressChoice,
     ApplianceRole,
@@ -24,7 +25,6 @@ from config.vocabulary import (
     Scenario,
     VerifierName,
 )
-from monitor.command_reach import DEFAULT_CONFIG, DEFAULT_SOCKET
 from monitor.commands.panel import Panel, PanelGroup
 
 app = typer.Typer(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 
 from config.text import Shown, harmless, sentence
-from monitor.commands import here
 
 
 def complain(template: str, *parts: Shown) -> None:
     """Write a sentence to standard error, as `sentence` makes it; parts of a document are escaped as well."""
-    sys.stderr.write(f"{here.completed(harmless(sentence(template, *parts)))}\n")
+    sys.stderr.write(f"{harmless(sentence(template, *parts))}\n")

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from actions.world import World
 from config.catalogue import CATALOGUE
+from config.command_reach import command_line
 from config.document import KeyPath, Mistake, YAMLDocument
 from config.immutable import immutable
 from config.load import examine
@@ -27,6 +28,7 @@ from monitor.host.entry import HostUser
 from monitor.host.outside import Doubt, doubts
 from monitor.host.sockets import gid_of
 from monitor.host.systemd import runs
+from monitor.state.cure import cure
 from monitor.state.trust import stores_in_use
 from probes.trust import TrustUnreadable, read_trust
 
@@ -146,17 +148,26 @@ def _unknown(area: Area, what: Printable, cure: Printable = _AS_ROOT) -> Checkup
 
 
 def _of_mistake(mistake: Mistake) -> Checkup:
-    return _problem(Area.CONFIGURATION, harmless(str(mistake)), Printable("correct it, then: certvigil config check"))
+    return _problem(Area.CONFIGURATION, harmless(str(mistake)), _cure(Area.CONFIGURATION))
 
 
-_CURES: Final = {
-    Area.CONFIGURATION: Printable("correct it, then: certvigil config check"),
-    Area.USERS: Printable("install certvigil where that user may enter, or open the directory"),
-    Area.PERMISSIONS: Printable("correct owner and mode, or choose another path"),
-    Area.TRUST: Printable("put back the file, or name another one"),
-    Area.COMMANDS: Printable("name a program that root alone may change, and a unit that is there"),
-    Area.CHANNELS: Printable("correct the URL, then: certvigil notify test"),
-}
+def _cure(area: Area) -> Printable:
+    """Return the cure of a mistake in the configuration."""
+    match area:
+        case Area.USERS:
+            return Printable("install certvigil where that user may enter, or open the directory")
+        case Area.PERMISSIONS:
+            return Printable("correct owner and mode, or choose another path")
+        case Area.TRUST:
+            return Printable("put back the file, or name another one")
+        case Area.COMMANDS:
+            return Printable("name a program that root alone may change, and a unit that is there")
+        case Area.CHANNELS:
+            return sentence("correct the URL, then: certvigil notify test")
+        case _:
+            return sentence("correct it, then: certvigil config check")
+
+
 _AREAS: Final = {
     "trust_stores": Area.TRUST,
     "clients": Area.TRUST,
@@ -179,7 +190,7 @@ def _of_doubts(found: Sequence[Doubt], document: YAMLDocument, known: set[tuple[
     for doubt in found:
         mistake, area = document.mistake(doubt.path, doubt.problem), _area_of(doubt.path)
         if (mistake.file, mistake.line, mistake.key) not in known:
-            yield _problem(area, harmless(str(mistake)), _CURES[area])
+            yield _problem(area, harmless(str(mistake)), _cure(area))
 
 
 def _trust(config: Config) -> Iterator[Checkup]:
@@ -223,7 +234,8 @@ def _needs_actor(config: Config) -> bool:
     return acts or any(each.keys is Keys.READ for each in config.components.values())
 
 
-_MAKE_USERS: Final = Printable("make the users of the units: certvigil config units --out /etc, then systemd-sysusers")
+def _make_users() -> Printable:
+    return sentence("make the users of the units: certvigil config units --out /etc, then systemd-sysusers")
 
 
 def _users(config: Config) -> Iterator[Checkup]:
@@ -233,12 +245,12 @@ def _users(config: Config) -> Iterator[Checkup]:
         if HostUser.named(name).exists:
             yield _ok(Area.USERS, sentence("there is a user {}", printable(name)))
         else:
-            yield _problem(Area.USERS, sentence("there is no user {}", printable(name)), _MAKE_USERS)
+            yield _problem(Area.USERS, sentence("there is no user {}", printable(name)), _make_users())
     if not with_actor:
         return
     group = gid_of(actor.group)
     if group is None:
-        yield _problem(Area.USERS, sentence("there is no group {}", printable(actor.group)), _MAKE_USERS)
+        yield _problem(Area.USERS, sentence("there is no group {}", printable(actor.group)), _make_users())
         return
     for name in dict.fromkeys((actor.daemon_user, *actor.operators)):
         user = HostUser.named(name)
@@ -351,7 +363,7 @@ def _start(units: Printable, command: Printable) -> Printable:
     """Return how a part of certvigil is started on this host."""
     if runs():
         return sentence("systemctl enable --now {}", units)
-    return sentence("have it run: `certvigil {}`, by whatever starts services on this host", command)
+    return sentence("have it run: `{}`, by whatever starts services on this host", harmless(command_line(command)))
 
 
 def _daemon(path: str, *, with_actor: bool) -> Iterator[Checkup]:
@@ -377,7 +389,7 @@ def _of_status(told: dict[str, Any], *, with_actor: bool) -> Iterator[Checkup]:
         yield _problem(Area.DAEMON, sentence("the daemon is not ready: {}", why), Printable("wait, or see its log"))
     if told["configuration"]["stale"]:
         what = Printable("the configuration on disk is another than the daemon goes by")
-        yield _problem(Area.DAEMON, what, Printable("certvigil reload"))
+        yield _problem(Area.DAEMON, what, sentence("certvigil reload"))
     if with_actor and told["no_actor"]:
         what = sentence("the daemon hears no actor: {}", printable(str(told["no_actor"])))
         see = Printable("systemctl status certvigil-actor") if runs() else Printable("its log")
@@ -387,4 +399,4 @@ def _of_status(told: dict[str, Any], *, with_actor: bool) -> Iterator[Checkup]:
         if not CATALOGUE[code].informational:
             what = sentence("the daemon tells {}: {}", code, printable(str(each["detail"]), 1024))
             # The cure is our own text: whoever runs this as root carries out no words of a daemon.
-            yield _problem(Area.DAEMON, what, harmless(CATALOGUE[code].cure))
+            yield _problem(Area.DAEMON, what, harmless(cure(code)))

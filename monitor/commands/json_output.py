@@ -7,12 +7,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from monitor.commands import here
-
 VERSION = 1
 """Of the documents, which `certvigil json-schema` describes."""
 
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print a document with the version of its shape, which comes first."""
-    sys.stdout.write(f"{here.completed_json(json.dumps({'schema': VERSION, **document}, indent=2))}\n")
+    sys.stdout.write(f"{json.dumps({'schema': VERSION, **document}, indent=2)}\n")

@@ -10,7 +10,6 @@ from rich.cells import cell_len
 
 from config.text import Printable, Shown, harmless, listed, sentence
 from config.vocabulary import Severity, Verdict
-from monitor.commands import here
 from monitor.commands.layout import fit, pad, side_by_side, stacked, wrap
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ class Screen:
 
     def entry(self, label: str, text: Printable, label_style: str = "", style: str = "") -> None:
         """Print `text` after `label`. Long text goes on in the next lines, below itself; no word is broken."""
-        text = here.completed(harmless(text))
+        text = harmless(text)
         room = None if self.width is None else max(1, self.width - cell_len(label))
         for number, line in enumerate([text] if room is None else wrap(text, room)):
             self._line((pad("" if number else label, cell_len(label)), label_style), (line, style))
@@ -127,7 +126,7 @@ class Screen:
 
         In a pipe each row is one line with tabs. The first line has the names of the columns.
         """
-        cells = [tuple(here.completed(harmless(str(cell))) for cell in row) for row in rows]
+        cells = [tuple(harmless(str(cell)) for cell in row) for row in rows]
         if self.width is None:
             for row in (columns, *cells):
                 self._stream.write("\t".join(row) + "\n")
@@ -152,7 +151,7 @@ class Screen:
         records: Iterable[tuple[Sequence[Shown], Sequence[tuple[str, Printable]]]],
     ) -> None:
         """Print rows with a verdict in the first cell. Under each row are its details: a label, and a text."""
-        shown = [(tuple(here.completed(harmless(str(cell))) for cell in row), details) for row, details in records]
+        shown = [(tuple(harmless(str(cell)) for cell in row), details) for row, details in records]
         if not shown:
             return
         widths = fit(columns, [row for row, _ in shown], self.width or 0)
@@ -181,7 +180,7 @@ class Screen:
 
     def verbatim(self, text: Printable, style: str = "") -> None:
         """Print a line that people copy as it is, however narrow the terminal."""
-        self._line((here.completed(text), style))
+        self._line((text, style))
 
     def say(self, template: str, *parts: Shown, style: str = "") -> None:
         """Print a sentence, as `sentence` makes it. Parts from a document are escaped as well."""

@@ -90,7 +90,7 @@ def _read(store: TrustStore) -> StoreContent | Printable:
     """Return the content of a store, or why it cannot be read."""
     path = trust_path(store)
     if store.elsewhere is not None:
-        return Printable("on other machines: `certvigil trust confirm` records what a person saw there")
+        return sentence("on other machines: `certvigil trust confirm` records what a person saw there")
     try:
         data = read_anchor_file(path)
     except OSError as error:

@@ -18,9 +18,7 @@ from config.address import join_address
 from config.model import Settings, Token
 from config.text import Log, Printable
 from config.version import own_version
-from monitor.command_reach import CommandReach
 from monitor.host.sockets import ListenError, listen_tcp, listen_unix
-from monitor.http.completing import Completing
 from monitor.http.console.switch import ConsoleSwitch, why_off
 from monitor.http.front import Front
 from monitor.http.guard import Application, Guard, HostNames
@@ -42,13 +40,12 @@ def _load(view: DaemonView, switch: ConsoleSwitch) -> Application:
 class WebServer:
     """Answers for a daemon at `settings.web.listen` and `settings.socket`."""
 
-    def __init__(self, view: DaemonView, settings: Settings, reach: CommandReach | None = None) -> None:
-        """Show `view`; commands in its answers are completed by `reach`."""
+    def __init__(self, view: DaemonView, settings: Settings) -> None:
+        """Show `view`."""
         self._settings = settings
         self._feed = view.feed
-        reach = reach or CommandReach()
-        self._console = ConsoleSwitch(why_off(settings.web, WebConfig()), reach)
-        application = Completing(Front(view, partial(_load, view, self._console)), reach)
+        self._console = ConsoleSwitch(why_off(settings.web, WebConfig()))
+        application = Front(view, partial(_load, view, self._console))
         outside = [urlsplit(each).hostname or "" for each in [settings.web.external_url] if each]
         self._guard = Guard(application, HostNames(settings.web.listen, [*settings.web.allowed_hosts, *outside]))
         self._config = Config(

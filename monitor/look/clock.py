@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Final
 
 from config.text import Log
 from monitor.state.bus import Bus
 from monitor.state.messages import ClockStepped
 from monitor.state.pending import CLOCK_TRIED, ClockSteps
+from probes.clock import is_synchronised
 
 log: Log = logging.getLogger("certvigil")
 
@@ -23,10 +25,11 @@ STEP: Final = 30.0
 class ClockMonitor:
     """Compares the wall clock with the steady one, and says when it was put forward or back."""
 
-    def __init__(self, steps: ClockSteps, bus: Bus) -> None:
-        """Note each step in `steps`."""
+    def __init__(self, steps: ClockSteps, bus: Bus, synchronised: Callable[[], bool | None] = is_synchronised) -> None:
+        """Note each step in `steps`; `synchronised` tells whether the clock is known to be right."""
         self._steps = steps
         self._bus = bus
+        self._synchronised = synchronised
         self._offset = time.time() - time.monotonic()
 
     async def run(self) -> None:
@@ -36,13 +39,17 @@ class ClockMonitor:
             self.compare(time.time(), time.monotonic())
 
     def compare(self, now: float, steady: float) -> None:
-        """Compare the clocks; a step is judged by at once, and again once nothing waits for the clock any more."""
+        """Compare the clocks; a step is judged by at once, and again once nothing waits for the clock any more.
+
+        Nothing waits any more when the clock is known to be right after the step, as where a virtual machine was
+        paused, or when it was left alone for long enough.
+        """
         by = now - steady - self._offset
         if abs(by) > STEP:
             log.warning("the clock was put forward or back, by %.0f s: all is judged again", by)
             self._offset += by
             self._steps.stepped(steady)
             self._bus.send(ClockStepped())
-        elif self._steps.stepped_at is not None and steady - self._steps.stepped_at >= CLOCK_TRIED:
+        elif (at := self._steps.stepped_at) is not None and (steady - at >= CLOCK_TRIED or self._synchronised()):
             self._steps.forget()
             self._bus.send(ClockStepped())

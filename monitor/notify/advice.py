@@ -16,12 +16,12 @@ from typing import Final
 from actions.ending import answers_nobody
 from actions.plan import Kind
 from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, OPEN_TRANSACTION, CuringChange
+from config.command_reach import command_line, completed_template
 from config.immutable import immutable
 from config.model import Component, Config, Endpoint, Settings
-from config.text import printable
+from config.text import printable, sentence
 from config.vocabulary import Code, FileRole, TargetKind, UnreachableReason, UnreadableReason
 from monitor.check_command import check_words, judging_words
-from monitor.command_reach import CommandReach
 from monitor.notify.problem import Member
 from monitor.state.cure import cure, names_cure
 
@@ -52,8 +52,6 @@ class AdviceContext:
     """How browsers reach the pages of this daemon, without a slash at the end; None for no link."""
     validating: frozenset[str] = frozenset()
     """The declared clients that validate, by name."""
-    reach: CommandReach = field(default_factory=CommandReach)
-    """The options of each command that a message names."""
     has_systemd: bool = False
     """Whether systemd runs on this host."""
     judging: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -72,7 +70,6 @@ class AdviceContext:
             config.endpoints,
             console=config.settings.web.external_url,
             validating=frozenset(each.name for each in config.clients.values() if each.validates),
-            reach=CommandReach.of(config),
             has_systemd=has_systemd,
             judging=_judging(config),
         )
@@ -113,19 +110,20 @@ def _judging(config: Config) -> Mapping[str, tuple[str, ...]]:
     )
 
 
-_OF_HOST: Final = {
-    True: {
-        "actor_log": "systemctl status certvigil-actor",
-        "daemon_log": "journalctl -u certvigil",
-        "clock_state": "timedatectl",
-    },
-    False: {
-        "actor_log": "in the log of `certvigil actor`",
-        "daemon_log": "in the log of `certvigil run`",
+def _of_host(*, has_systemd: bool) -> dict[str, str]:
+    """Return where to look on a host with systemd or without it, for the steps of the catalogue."""
+    if has_systemd:
+        return {
+            "actor_log": "systemctl status certvigil-actor",
+            "daemon_log": "journalctl -u certvigil",
+            "clock_state": "timedatectl",
+        }
+    return {
+        "actor_log": sentence("in the log of `certvigil actor`"),
+        "daemon_log": sentence("in the log of `certvigil run`"),
         "clock_state": "date -u, and the state of the service that sets it",
-    },
-}
-"""With systemd and without it: where to look, for the steps of the catalogue."""
+    }
+
 
 Remedy = Callable[[Sequence[Member], AdviceContext], Iterator[str]]
 """Yields the advice on members that all have the same remedy: sentences, printable."""
@@ -172,7 +170,7 @@ def _is_for_no_server(member: Member) -> bool:
 
 def _filled(step: str, member: Member, site: AdviceContext) -> str:
     """Return a step of the catalogue for one member."""
-    return step.format(
+    return completed_template(step).format(
         component=_word(member.component or member.target),
         where=_word(_at_fault(member, site)),
         check=_check(member, site),
@@ -180,7 +178,7 @@ def _filled(step: str, member: Member, site: AdviceContext) -> str:
         subject=_word(member.finding.subject),
         cure=_cure(member),
         state_directory=_word(site.state_directory),
-        **_OF_HOST[site.has_systemd],
+        **_of_host(has_systemd=site.has_systemd),
     )
 
 
@@ -235,8 +233,8 @@ class _Renewal:
     def __call__(self, members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
         changeable, others = _apart(members, site)
         if changeable:
-            names = " ".join(map(_word, changeable[:_AT_ONCE]))
-            yield f"put {self.what} into {self.file}, then: certvigil replace {names} --from {self.file}"
+            command = _command("replace", *changeable[:_AT_ONCE], "--from", self.file)
+            yield f"put {self.what} into {self.file}, then: {command}"
             if len(changeable) > _AT_ONCE:
                 yield f"the same for {len(changeable) - _AT_ONCE} more components"
         yield from _each(others, site, self.by_hand)
@@ -297,7 +295,7 @@ def _activate(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
         yield from _rekey(unusable, site)
     changeable, others = _apart([each for each in members if each not in unusable], site)
     for each in changeable[:_MOST]:
-        yield f"have its service load its files from disk: certvigil activate {_word(each)}"
+        yield f"have its service load its files from disk: {_command('activate', each)}"
     if len(changeable) > _MOST:
         yield f"the same for {len(changeable) - _MOST} more components"
     yield from _each(
@@ -330,15 +328,15 @@ def _see_cause(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
 
 def _show_plan(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
     for each in members[:_MOST]:
-        name = _word(each.component or each.target)
-        command = f"activate {name} --dry-run" if each.finding.subject == str(Kind.ACTIVATE) else f"plan {name}"
-        yield f"to see the plan first: certvigil {command}"
+        name = each.component or each.target
+        words = ("activate", name, "--dry-run") if each.finding.subject == str(Kind.ACTIVATE) else ("plan", name)
+        yield f"to see the plan first: {_command(*words)}"
         if names_cure(each.finding.detail):
             yield f"to decide on it: {_cure(each).replace('`', '')}"
     replaced = [each for each in members if each.finding.subject != str(Kind.ACTIVATE)]
     for topic in dict.fromkeys(site.guide(each.component) for each in replaced):
         if topic is not None:
-            yield f"the way to do it by hand instead: certvigil guide {_word(topic)}"
+            yield f"the way to do it by hand instead: {_command('guide', topic)}"
 
 
 def _have_read(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
@@ -355,11 +353,11 @@ def _do_as_named(members: Sequence[Member], site: AdviceContext) -> Iterator[str
 
 
 def _ask_history(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
-    yield f"{_cure(members[0])}; to see the events before: certvigil history {_word(members[0].target)}"
+    yield f"{_cure(members[0])}; to see the events before: {_command('history', members[0].target)}"
 
 
 def _ask_itself(_members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
-    yield "certvigil status"
+    yield _command("status")
 
 
 _CHANGES: Final[Mapping[CuringChange, Remedy]] = {
@@ -435,6 +433,11 @@ def _check(member: Member, site: AdviceContext) -> str:
         else (*check_words(endpoint), *site.judging.get(endpoint.name, ()))
     )
     return " ".join(map(_word, words))
+
+
+def _command(*words: str) -> str:
+    """Return a command of certvigil as a shell takes it."""
+    return command_line(*(printable(each, 200) for each in words))
 
 
 def _word(name: str) -> str:

@@ -174,7 +174,7 @@ def _code(text: str) -> str:
 
 def _fitted(text: str, room: int) -> str:
     """Return `text` without so many items of its list that it has room; it may still be too long."""
-    more = "  and more: certvigil status"
+    more = "  and more, for which there is no room here"
     lines = text.split("\n")
     items = [number for number, line in enumerate(lines) if line.startswith("  ")]
     size = len(text) + len(more) + 1

@@ -9,7 +9,7 @@ from actions.ending import Outcome
 from actions.plan import Kind
 from config.channel import NO_LABELS, FindingMatch, Notifications, Silence, ToldEvent
 from config.immutable import immutable
-from config.text import printable
+from config.text import printable, sentence
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.problem import Member, members
 from monitor.state.events import ActionEnded
@@ -136,7 +136,7 @@ def digest_of(
     sentences = ["Nobody on this host can change this, so nothing has to be done."]
     sentences += (f"{what} (at {_named(sorted(targets))})" for what, targets in sorted(where.items())[:_LISTED])
     if count > _LISTED:
-        sentences.append(f"and {count - _LISTED} more: certvigil status")
+        sentences.append(sentence("and {} more: certvigil status", count - _LISTED))
     return f"{title} to know", tuple(sentences)
 
 

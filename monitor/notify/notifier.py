@@ -17,7 +17,6 @@ from config.policy import Window
 from config.text import Log, Printable, harmless, printable, sentence
 from config.vocabulary import Code, DeliveryOutcome, Severity
 from config.window import opening
-from monitor.command_reach import CommandReach
 from monitor.host.systemd import runs
 from monitor.notify import news
 from monitor.notify.advice import AdviceContext
@@ -197,9 +196,7 @@ class Notifier:
         deliveries = []
         for channel in channels:
             if channel in self._config.channels:
-                identifier, message = notice(
-                    name, channel, title, sentences, host=self._config.host, tone=tone, reach=self._reach
-                )
+                identifier, message = notice(name, channel, title, sentences, host=self._config.host, tone=tone)
                 deliveries.append(
                     Delivery(id=identifier, channel=channel, problems=(), message=message, at=time.time())
                 )
@@ -254,7 +251,6 @@ class Notifier:
                 told.sentences,
                 host=self._config.host,
                 tone=Tone.SUCCESS,
-                reach=self._reach,
             )
             if identifier in deliveries:
                 self._outbox.amend(replace(deliveries[identifier], message=message))
@@ -280,10 +276,6 @@ class Notifier:
         digest = news.digest_of(self._targets.values(), silences, self._labels())
         if digest is not None:
             self.announce(f"digest {since:.0f}", wanted.channels, *digest, Tone.INFO)
-
-    @property
-    def _reach(self) -> CommandReach:
-        return CommandReach.of(self._config)
 
     def _labels(self) -> Mapping[str, Mapping[str, str]]:
         return self._config.labels
@@ -495,7 +487,7 @@ class Notifier:
             dead = [delivery for delivery in deliveries if delivery.fate is DeliveryFate.DEAD]
             why = next((delivery.why for delivery in reversed(deliveries) if delivery.why), "the reason is not known")
             what = sentence("{} messages to it were given up", len(dead)) if dead else Printable("messages to it wait")
-            cure = Printable(
+            cure = sentence(
                 "; to test it: certvigil notify test; then: certvigil notify retry, or certvigil notify drop"
             )
             severity = Severity.CRITICAL if dead else Severity.WARNING

@@ -378,7 +378,7 @@ class Outbox:
 
     def _write(self, channel: str, notes: list[Note], now: float) -> Iterator[Delivery]:
         if len(notes) > APART:
-            name, message = digest(notes, self._site.host, now, self._site.reach)
+            name, message = digest(notes, self._site.host, now)
             yield self._post(
                 Delivery(
                     id=name,

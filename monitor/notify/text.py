@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from hashlib import blake2b
 from typing import Final
 
 from config.catalogue import CATALOGUE
+from config.command_reach import spoken_for
 from config.immutable import immutable
 from config.model import DAY
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import Code, Severity
-from monitor.command_reach import CommandReach
 from monitor.notify.advice import AdviceContext, advice, by_itself, hurts, own_commands
 from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, Note
@@ -29,7 +28,6 @@ FindingOutlook = Callable[[Member], str]
 LISTED: Final = 50
 """Targets that a message lists; the rest is counted."""
 _NOTHING: Final = Printable("")
-_USUAL: Final = CommandReach()
 _DETAILS: Final = 5
 _FOLLOWING: Final = 3
 _PROBLEMS: Final = 50
@@ -67,13 +65,13 @@ def shown(text: str, limit: int = _LONGEST) -> Printable:
     return harmless(_OPENING.sub(r"\g<0> ", text))
 
 
-def _runnable(text: str, own: Sequence[str]) -> Printable:
-    """Return advice for a plain message, in which the commands `own` stay as a shell takes them."""
-    for command in own:
-        before, found, after = text.partition(command)
-        if found:
-            return sentence("{}{}{}", shown(before, 1000), harmless(command), _runnable(after, own))
-    return shown(text, 1000)
+def _runnable(text: str, own: Sequence[str] = (), limit: int = 1000) -> Printable:
+    """Return text for a plain message, in which `own`, and the options of our commands, stay as a shell takes them."""
+    own = (*own, *spoken_for().spelt)
+    if not own:
+        return shown(text, limit)
+    pieces = re.split(f"({'|'.join(map(re.escape, own))})", text)
+    return listed((harmless(each) if index % 2 else shown(each, limit) for index, each in enumerate(pieces)), "")
 
 
 def escaped(text: str) -> str:
@@ -107,10 +105,10 @@ def compose(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float
     """Return the message for `note` about a `site` at Unix time `now`."""
     title = _title(note, site.host)
     lines = [_Line(title, heading=True), *_body(note, outlook, site, now), _signature(note, site.host)]
-    return _message(title, lines, note.alert.message_id, _tone(note), site.reach)
+    return _message(title, lines, note.alert.message_id, _tone(note))
 
 
-def digest(notes: Sequence[Note], host: str, now: float, reach: CommandReach = _USUAL) -> tuple[str, Message]:
+def digest(notes: Sequence[Note], host: str, now: float) -> tuple[str, Message]:
     """Return one message, and its id, for many `notes` on different problems at Unix time `now`."""
     name = blake2b("".join(note.alert.message_id for note in notes).encode(), digest_size=8).hexdigest()
     worst = max((note.alert.severity for note in notes if note.step is not AlertStep.RESOLVED), default=None, key=_rank)
@@ -137,7 +135,7 @@ def digest(notes: Sequence[Note], host: str, now: float, reach: CommandReach = _
     ]
     tones = [_tone(note) for note in notes]
     tone = next((each for each in (Tone.FAILURE, Tone.WARNING, Tone.INFO) if each in tones), Tone.SUCCESS)
-    return name, _message(title, lines, name, tone, reach)
+    return name, _message(title, lines, name, tone)
 
 
 def notice(
@@ -148,14 +146,13 @@ def notice(
     *,
     host: str,
     tone: Tone,
-    reach: CommandReach = _USUAL,
 ) -> tuple[str, Message]:
     """Return a message about an event, and its id; `name` tells the event from every other one for that channel."""
     identifier = blake2b(f"{channel}\0{name}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
     heading = sentence("[{}] {}{}", _WORD[tone], _of(host), shown(title, 200))
-    lines = [_Line(heading, heading=True), *(_Line(shown(each, 1000)) for each in sentences)]
+    lines = [_Line(heading, heading=True), *(_Line(_runnable(each)) for each in sentences)]
     lines.append(_Line(sentence("message {}", harmless(identifier))))
-    return identifier, _message(heading, lines, identifier, tone, reach)
+    return identifier, _message(heading, lines, identifier, tone)
 
 
 _WORD: Final = {
@@ -178,10 +175,9 @@ def test_message(channel: str, host: str, name: str, now: float) -> Message:
     )
 
 
-def _message(title: Printable, lines: Sequence[_Line], name: str, tone: Tone, reach: CommandReach = _USUAL) -> Message:
+def _message(title: Printable, lines: Sequence[_Line], name: str, tone: Tone) -> Message:
     brief = f"{title if len(title) <= _LONGEST_BRIEF else title[: _LONGEST_BRIEF - 1] + '…'} (message {name})"
     # In plain text, each service shows the title itself; in Markdown, some do not.
-    lines = [replace(line, text=harmless(reach.completed(line.text))) for line in lines]
     text = "\n".join(line.plain for line in lines if not line.heading)
     return Message(title, text, "\n".join(line.markdown for line in lines), brief, tone)
 
@@ -226,7 +222,7 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
     members = note.members
     told = problem_text(members, outlook, site)
     for code, detail in told.details[:_DETAILS]:
-        yield _Line(sentence("{}: {}", code, shown(detail, _LONGEST_DETAIL)))
+        yield _Line(sentence("{}: {}", code, _runnable(detail, limit=_LONGEST_DETAIL)))
     if len(told.details) > _DETAILS:
         yield _Line(sentence("and {} more like these", len(told.details) - _DETAILS))
     ends = told.ends

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from config.catalogue import CATALOGUE, NAMED_CURE
+from config.command_reach import completed
 from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, UnreadableReason
 
@@ -20,7 +21,7 @@ def cure(code: Code, detail: str = "") -> str:
     """
     if _NAMED in detail:
         return detail.rpartition(_NAMED)[2]
-    return CATALOGUE[code].cure_for(detail.partition(":")[0])
+    return completed(CATALOGUE[code].cure_for(detail.partition(":")[0]))
 
 
 def names_cure(detail: str) -> bool:

@@ -54,7 +54,8 @@ EXPECTED: Final = 60.0
 
 CLOCK_TRIED: Final = 600.0
 """Seconds after a step of the clock for which what the clock alone makes wrong is nobody's news: the clock may be put
-right in that time. As long as that, the actor does not believe it either (`actions.clock.DISTRUST`)."""
+right in that time. Where the kernel counts it as synchronised before, it is told then. The actor does not believe it
+as long as that either (`actions.clock.DISTRUST`)."""
 BY_CLOCK: Final = frozenset({Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.CLIENT_REJECTS, Code.CRL_STALE})
 """Findings that a wrong clock may cause."""
 

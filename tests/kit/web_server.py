@@ -21,7 +21,6 @@ from config.model import Config, Settings, Thresholds
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
 from monitor.audit import AuditEntry
-from monitor.command_reach import CommandReach
 from monitor.decide.situation import Situation
 from monitor.http import DaemonStatus, SubjectActs, UnderWay, WebServer
 from monitor.look.demand import ProbeRequest
@@ -255,12 +254,12 @@ class RunningServer:
 
 
 @contextmanager
-def running(view: FakeView, settings: Settings, reach: CommandReach | None = None) -> Iterator[RunningServer]:
+def running(view: FakeView, settings: Settings) -> Iterator[RunningServer]:
     """Run a server in the loop that the daemon uses, too."""
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server = RunningServer(WebServer(view, settings, reach), settings, loop)
+    server = RunningServer(WebServer(view, settings), settings, loop)
     try:
         server.problems = server.run(server.server.start())
         yield server

@@ -6,7 +6,9 @@ import ast
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,23 +17,50 @@ import typer
 
 from config.catalogue import CATALOGUE
 from config.channel import Notifications
+from config.command_reach import (
+    DEFAULT_CONFIG,
+    DEFAULT_SOCKET,
+    TAKEN,
+    CommandReach,
+    command_line,
+    speak_for,
+    spoken_for,
+)
 from config.model import Settings, Web
-from config.text import Printable
-from config.vocabulary import Code
-from monitor.command_reach import DEFAULT_CONFIG, DEFAULT_SOCKET, TAKEN, CommandReach
+from config.text import Printable, printable, sentence
+from config.vocabulary import Code, TargetKind
 from monitor.commands import app
 from monitor.notify.advice import AdviceContext
 from monitor.notify.lifecycle import next_note
 from monitor.notify.problem import Member
 from monitor.notify.text import compose, digest
+from monitor.state.cure import curable
 from probes.finding import finding
 from tests.kit.daemon import certvigil
 from tests.kit.outbox import WITH_SERVICE, known
 from tests.kit.web_server import FakeView, running
 
 ELSEWHERE: Final = CommandReach("/srv/the host/certvigil.yaml", "/srv/run/certvigil.sock")
+DOCUMENTS: Final = (
+    *("config/catalogue.py", "config/schema/", "monitor/demo/"),
+    *("monitor/commands/init.py", "monitor/discover/write.py"),
+)
+"""Sources whose texts are completed where they are used, describe the program, or are written into a configuration."""
+HOSTILE: Final = "CN=certvigil status; certvigil approve 12ab"
+"""A name of a certificate or a file with the words of commands."""
 ROOT: Final = Path(__file__).resolve().parents[2]
 _BEGINNING: Final = re.compile(r"certvigil ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+))?")
+
+
+@contextmanager
+def speaking_for(reach: CommandReach) -> Iterator[None]:
+    """Have this process be one of the certvigil that is reached so."""
+    before = spoken_for()
+    speak_for(reach)
+    try:
+        yield
+    finally:
+        speak_for(before)
 
 
 def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -109,41 +138,85 @@ def test_a_command_gets_the_options_that_it_needs_and_lacks_once(text: str, comp
 @pytest.mark.parametrize("systemd", [True, False])
 @pytest.mark.parametrize("code", Code)
 def test_every_command_in_a_message_is_complete_and_is_of_this_host(code: Code, systemd: bool) -> None:
-    site = AdviceContext(components={"web": WITH_SERVICE}, reach=ELSEWHERE, has_systemd=systemd)
-    for kind in () if CATALOGUE[code].informational else CATALOGUE[code].hurts:
-        member = Member("web", kind, "web", finding(code, Printable("a reason")), 100.0, "CN=a.example")
-        note = next_note(("ops", "web"), None, [member], terms=Notifications(), now=200.0).note
-        assert note is not None
-        message = compose(note, lambda _: "", site, 200.0)
-        assert "explain" in read_back(message.text, ELSEWHERE)
-        assert systemd or not re.search("systemctl|journalctl|timedatectl", message.text)
-        assert message.markdown.count("--config") == message.text.count("--config")
-        _, told = digest([note, note], "www1", 200.0, ELSEWHERE)
-        assert read_back(told.text, ELSEWHERE) == ["status"]
+    site = AdviceContext(components={"web": WITH_SERVICE}, has_systemd=systemd)
+    with speaking_for(ELSEWHERE):
+        for kind in () if CATALOGUE[code].informational else CATALOGUE[code].hurts:
+            member = Member("web", kind, "web", finding(code, Printable("a reason")), 100.0, "CN=a.example")
+            note = next_note(("ops", "web"), None, [member], terms=Notifications(), now=200.0).note
+            assert note is not None
+            message = compose(note, lambda _: "", site, 200.0)
+            assert "explain" in read_back(message.text, ELSEWHERE)
+            assert systemd or not re.search("systemctl|journalctl|timedatectl", message.text)
+            assert message.markdown.count("--config") == message.text.count("--config")
+            _, told = digest([note, note], "www1", 200.0)
+            assert read_back(told.text, ELSEWHERE) == ["status"]
+
+
+@cache
+def sources() -> Sequence[tuple[Path, ast.Module]]:
+    """Return each module that names commands, parsed, by its path."""
+    rooms = (ROOT / room for room in ("monitor", "actions", "config", "probes"))
+    named = (path for room in rooms for path in sorted(room.rglob("*.py")) if b"certvigil " in path.read_bytes())
+    return [(path.relative_to(ROOT), ast.parse(path.read_bytes())) for path in named]
 
 
 def test_every_command_that_the_sources_name_is_one() -> None:
     """A command with another name would neither be completed nor run."""
-    for path in sorted(ROOT.glob("**/*.py")):
-        if path.parts[len(ROOT.parts)] in {"monitor", "actions", "config", "probes"}:
-            for each in ast.walk(ast.parse(path.read_bytes())):
-                if isinstance(each, ast.Constant) and isinstance(each.value, str):
-                    for found in re.finditer(r"`certvigil ([a-z]+(?:-[a-z]+)*)", each.value):
-                        known = {name.split()[0] for name in COMMANDS}
-                        assert found[1] in known, f"{path}: {found[0]}"
+    known = {name.split()[0] for name in COMMANDS}
+    for where, tree in sources():
+        for each in ast.walk(tree):
+            if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                for found in re.finditer(r"`certvigil ([a-z]+(?:-[a-z]+)*)", each.value):
+                    assert found[1] in known, f"{where}: {found[0]}"
+
+
+TEMPLATES: Final = frozenset(
+    {"sentence", "complain", "say", "cannot", "act", "Option", "Argument", "Typer", "warning", "info", "error"}
+)
+"""Calls whose first part is a template that is completed, or a text for the help or the log."""
+
+
+def test_every_command_that_the_sources_name_is_completed() -> None:
+    """It stands in the template of a sentence, in the catalogue, or in what documents the program itself."""
+    wrong = []
+    for where, tree in sources():
+        if str(where).startswith(DOCUMENTS):
+            continue
+        fine = {
+            id(inner)
+            for each in ast.walk(tree)
+            for outer in (
+                [each.args[0]] if isinstance(each, ast.Call) and each.args and _name(each) in TEMPLATES else []
+            )
+            for inner in ast.walk(outer)
+        } | {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
+        wrong += [
+            f"{where}:{each.lineno}: {each.value}"
+            for each in ast.walk(tree)
+            if isinstance(each, ast.Constant) and isinstance(each.value, str) and id(each) not in fine
+            if CommandReach("C", "S").completed(each.value) != each.value
+        ]
+    assert wrong == []
+
+
+def _name(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
 
 
 @pytest.fixture
 def status_of(tmp_path: Path) -> Iterator[tuple[str, CommandReach]]:
     """Give the socket of a daemon elsewhere, with a plan that waits."""
     view = FakeView()
-    said = "plan 12ab waits for approval; to cure it, `certvigil approve 12ab` or `certvigil reject 12ab`"
-    view.add(known("web/certificate", finding(Code.APPROVAL_PENDING, Printable(said)), component="web"))
-    view.given = ELSEWHERE.config
     path = f"{tmp_path}/elsewhere.sock"
     reach = CommandReach(ELSEWHERE.config, path)
-    with running(view, Settings(socket=path, web=Web(listen=())), reach):
-        yield path, reach
+    view.given = ELSEWHERE.config
+    with speaking_for(reach):
+        said = sentence("plan 12ab of {} waits for approval", printable(HOSTILE))
+        by = sentence("`certvigil approve 12ab` or `certvigil reject 12ab`")
+        view.add(known("web/certificate", finding(Code.APPROVAL_PENDING, curable(said, by)), component="web"))
+        view.add(known(HOSTILE, finding(Code.SELF_SIGNED, printable(HOSTILE))))
+        with running(view, Settings(socket=path, web=Web(listen=()))):
+            yield path, reach
 
 
 @pytest.mark.parametrize("how", [(), ("--json",)], ids=["table", "json"])
@@ -151,7 +224,41 @@ def test_status_prints_the_commands_of_that_daemon(how: tuple[str, ...], status_
     socket, reach = status_of
     said = certvigil("status", "--socket", socket, *how)
     text = str(json.loads(said.stdout)) if how else said.stdout + said.stderr
-    assert {"approve", "reject"} <= set(read_back(text.replace("\t", "\n"), reach)), said
+    assert HOSTILE in text, "what a certificate and a file are called stays as it is"
+    text = text.replace(HOSTILE, "").replace("\t", "\n")
+    assert {"approve", "reject"} <= set(read_back(text, reach)), said
+
+
+def test_text_from_outside_is_told_as_it_is() -> None:
+    with speaking_for(ELSEWHERE):
+        assert sentence("see `certvigil plan {}`: {}", Printable("web"), printable(HOSTILE)) == (
+            f"see `certvigil plan --config '/srv/the host/certvigil.yaml' web`: {HOSTILE}"
+        )
+        assert command_line("plan", HOSTILE) == f"certvigil plan --config '/srv/the host/certvigil.yaml' '{HOSTILE}'"
+        member = Member("web", TargetKind.FILE, "web", finding(Code.SELF_SIGNED, printable(HOSTILE)), 100.0, HOSTILE)
+        note = next_note(("ops", "web"), None, [member], terms=Notifications(), now=200.0).note
+        assert note is not None
+        text = compose(note, lambda _: "", AdviceContext(), 200.0).text
+        assert f"self_signed: {HOSTILE}" in text
+        assert "certvigil explain self_signed" in text
+
+
+@pytest.mark.parametrize("odd", ["/srv/a{0}b/certvigil.yaml", "/srv/x@y/certvigil.yaml", "/srv/<b>[a](c)_d*"])
+def test_a_path_with_odd_characters_is_named_as_a_shell_takes_it(odd: str) -> None:
+    reach = CommandReach(odd)
+    with speaking_for(reach):
+        assert shlex.split(sentence("certvigil plan {}", Printable("web"))) == [
+            "certvigil",
+            "plan",
+            "--config",
+            odd,
+            "web",
+        ]
+        site = AdviceContext(components={"web": WITH_SERVICE})
+        member = Member("web", TargetKind.ENDPOINT, "web", finding(Code.EXPIRED, Printable("x")), 100.0, "CN=a")
+        note = next_note(("ops", "web"), None, [member], terms=Notifications(), now=200.0).note
+        assert note is not None
+        assert "replace" in read_back(compose(note, lambda _: "", site, 200.0).text, reach)
 
 
 def test_a_command_names_its_own_configuration_in_what_it_prints(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from monitor.command_reach import CommandReach
+from config.command_reach import CommandReach
 from monitor.lab.ca import Authority, Issued, bundle
 from monitor.lab.servers import Nginx, replace_file, write_site
 from tests.kit.authority import NAME, ROOT, fresh

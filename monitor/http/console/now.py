@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from actions.plan import Kind
+from config.command_reach import command_line
 from config.immutable import immutable
 from config.vocabulary import Severity, Verdict
 from monitor.http.answers import ComponentAnswer, Listing, WaitingPlan
@@ -90,13 +90,13 @@ def waiting_here(components: Iterable[ComponentAnswer]) -> Iterable[WaitingHere]
     """Yield the plans that wait, oldest first, with the commands for the host."""
     plans = [(plan, each) for each in components for plan in each.plans]
     for plan, component in sorted(plans, key=lambda each: each[0].since):
-        name, short = shlex.quote(component.component), plan.plan[:_APPROVABLE]
+        name, short = component.component, plan.plan[:_APPROVABLE]
         activates = plan.action is Kind.ACTIVATE
         yield WaitingHere(
             subject=component.component,
             is_group=bool(component.members),
             plan=plan,
-            see=f"certvigil activate {name} --dry-run" if activates else f"certvigil plan {name}",
-            approve=f"certvigil approve {short}",
-            reject=f"certvigil reject {short}",
+            see=command_line("activate", name, "--dry-run") if activates else command_line("plan", name),
+            approve=command_line("approve", short),
+            reject=command_line("reject", short),
         )

@@ -13,7 +13,6 @@ from starlette.requests import Request
 
 from config.immutable import immutable
 from config.model import Config
-from monitor.command_reach import CommandReach
 from monitor.http.answers import ComponentAnswer, StatusAnswer
 from monitor.http.console import certificate, now, record, table, timeline
 from monitor.http.console.matrix import matrix_page
@@ -57,10 +56,9 @@ class _Kept(Generic[T]):
 class Pages:
     """The pages of one daemon; each method answers one address."""
 
-    def __init__(self, view: DaemonView, assets: Mapping[str, str], reach: CommandReach) -> None:
-        """`assets` gives the file name of each asset with its version, `reach` completes commands."""
+    def __init__(self, view: DaemonView, assets: Mapping[str, str]) -> None:
+        """`assets` gives the file name of each asset with its version."""
         self._view = view
-        self._reach = reach
         self._assets = assets
         # One after the other, so that many readers take no more than one processor from the looks.
         self._indexed: _Kept[table.TableIndex] | None = None
@@ -258,7 +256,7 @@ class Pages:
             "stale": status_of_daemon.stale,
             "now": time.time(),
         }
-        return ShownPage(await self._apart(lambda: render(template, {**given, "page": made()}, self._reach)), status)
+        return ShownPage(await self._apart(lambda: render(template, {**given, "page": made()})), status)
 
     async def _apart(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._makers, work)

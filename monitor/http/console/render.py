@@ -6,14 +6,13 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from html import escape
 from typing import Any, Final
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from config.command_reach import command_line
 from config.text import Printable
-from monitor.command_reach import CommandReach
 from monitor.http.console.drawing import left, span
 from probes.judge.time import calendar, moment
 
@@ -22,10 +21,9 @@ _SHORT: Final = 16
 """Digits of a hash that a page shows."""
 
 
-def render(template: str, given: Mapping[str, Any], reach: CommandReach) -> bytes:
-    """Return a page as UTF-8, its commands completed; a lone surrogate of a file's name becomes a question mark."""
-    page = _environment().get_template(template).render(given)
-    return reach.completed(page, escape).encode(errors="replace")
+def render(template: str, given: Mapping[str, Any]) -> bytes:
+    """Return a page as UTF-8; a lone surrogate of a file's name becomes a question mark."""
+    return _environment().get_template(template).render(given).encode(errors="replace")
 
 
 @cache
@@ -42,6 +40,7 @@ def _environment() -> Environment:
     environment.filters.update(
         moment=_moment, iso=_iso, ago=_ago, short=_short, segment=segment, left=_left, plural=_plural
     )
+    environment.globals["command_line"] = command_line
     return environment
 
 

@@ -112,7 +112,7 @@ class _Console:
             if self._pages is None:
                 loop = asyncio.get_running_loop()
                 module = await loop.run_in_executor(None, import_module, "monitor.http.console.pages")
-                made: Pages = module.Pages(self._view, assets(), self._switch.reach)
+                made: Pages = module.Pages(self._view, assets())
                 self._pages = made
         return self._pages
 
@@ -121,9 +121,7 @@ def _answer(page: ShownPage, request: Request) -> Response:
     if page.location:
         return RedirectResponse(page.location, 303)
     body, headers = page.body, {"vary": "accept-encoding"}
-    # Commands in JSON are completed when it leaves: it is not compressed before.
-    is_text = page.media_type != "application/json"
-    if is_text and len(body) >= _LEAST_COMPRESSED and accepts_gzip(request.scope["headers"]):
+    if len(body) >= _LEAST_COMPRESSED and accepts_gzip(request.scope["headers"]):
         body = zlib.compress(body, 6, 31)
         headers["content-encoding"] = "gzip"
     return Response(body, page.status, headers, page.media_type)

@@ -14,6 +14,7 @@ from actions.ending import Outcome
 from actions.journal_state import IN_USE, RecordedEnding
 from actions.plan import Kind
 from config.address import join_address
+from config.command_reach import command_line
 from config.immutable import immutable
 from config.model import Component, Config
 from config.text import Log, harmless
@@ -261,18 +262,17 @@ def _returns(subject: str, endings: Sequence[RecordedEnding]) -> Iterator[Return
     """Yield the sets from before each change that is or was in use, the newest first."""
     for each in endings:
         if each.outcome in IN_USE and each.kind in {Kind.REPLACE, Kind.ROLLBACK}:
-            command = f"certvigil rollback {shlex.quote(subject)} --to {shlex.quote(each.transaction)}"
+            command = command_line("rollback", subject, "--to", each.transaction)
             yield ReturnPoint(each.at, each.kind, each.outcome, each.by, command)
 
 
 def _commands(subject: str, status: ComponentAnswer) -> Iterator[HostCommand]:
-    name = shlex.quote(subject)
     if status.frozen is not None:
-        yield HostCommand("say that it is right now, and no longer frozen", f"certvigil recover --thaw {name}")
-    yield HostCommand("see the plan for the candidate in the inbox", f"certvigil plan {name}")
-    yield HostCommand("replace its certificate", f"certvigil replace {name} --from NEW.pem")
-    yield HostCommand("have its service load its files from disk", f"certvigil activate {name}")
-    yield HostCommand("make a request for a certificate", f"certvigil csr {name}")
-    yield HostCommand("see the sets to which it can go back", f"certvigil backups {name}")
-    yield HostCommand("go back to the set before the last change", f"certvigil rollback {name}")
-    yield HostCommand("go back to the first set of all", f"certvigil reset-to-default {name}")
+        yield HostCommand("say that it is right now, and no longer frozen", command_line("recover", "--thaw", subject))
+    yield HostCommand("see the plan for the candidate in the inbox", command_line("plan", subject))
+    yield HostCommand("replace its certificate", command_line("replace", subject, "--from", "NEW.pem"))
+    yield HostCommand("have its service load its files from disk", command_line("activate", subject))
+    yield HostCommand("make a request for a certificate", command_line("csr", subject))
+    yield HostCommand("see the sets to which it can go back", command_line("backups", subject))
+    yield HostCommand("go back to the set before the last change", command_line("rollback", subject))
+    yield HostCommand("go back to the first set of all", command_line("reset-to-default", subject))

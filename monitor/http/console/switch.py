@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from config.address import split_address
 from config.model import Web
 from config.text import Printable
-from monitor.command_reach import CommandReach
 from monitor.http.webconfig import WebConfig
 
 _LOCAL_NAMES = frozenset({"localhost", "ip6-localhost", "ip6-loopback"})
@@ -21,8 +20,6 @@ class ConsoleSwitch:
 
     off: Printable
     """Why it is not, a sentence; empty where it is."""
-    reach: CommandReach = CommandReach()  # noqa: RUF009 (it is frozen)
-    """Completes the commands on its pages."""
 
 
 def why_off(settings: Web, web: WebConfig) -> Printable:

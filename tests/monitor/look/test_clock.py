@@ -36,7 +36,24 @@ def steps() -> ClockSteps:
 
 @pytest.fixture
 def monitor(steps: ClockSteps, heard: list[ClockStepped]) -> ClockMonitor:
-    return ClockMonitor(steps, Bus(routes=[route(ClockStepped, heard.append)]))
+    return ClockMonitor(steps, Bus(routes=[route(ClockStepped, heard.append)]), lambda: None)
+
+
+@pytest.mark.parametrize("before", [False, None], ids=["known not to be", "not known"])
+def test_what_waits_is_told_as_soon_as_the_clock_is_known_to_be_right(
+    before: bool | None, steps: ClockSteps, heard: list[ClockStepped]
+) -> None:
+    known = [before]
+    monitor = ClockMonitor(steps, Bus(routes=[route(ClockStepped, heard.append)]), lambda: known[0])
+    now, steady = time.time() + 3 * DAY, time.monotonic()
+    monitor.compare(now, steady)
+    monitor.compare(now + 1, steady + 1)
+    assert (len(heard), steps.awaits(EXPIRED)) == (1, True)
+    known[0] = True
+    monitor.compare(now + 2, steady + 2)
+    assert (len(heard), steps.awaits(EXPIRED)) == (2, False)
+    monitor.compare(now + 3, steady + 3)
+    assert len(heard) == 2
 
 
 @pytest.mark.parametrize("by", [400 * DAY, -400 * DAY, 2 * STEP])
@@ -81,7 +98,9 @@ def test_a_certificate_is_no_longer_expired_at_once_when_the_clock_was_put_right
         async with file_monitor(config_with(watches=(Watch((path,)),))) as kept:
             assert kept.files is not None
             assert kept.registry is not None
-            monitor = ClockMonitor(kept.registry.clock, Bus(routes=[route(ClockStepped, kept.files.clock_stepped)]))
+            monitor = ClockMonitor(
+                kept.registry.clock, Bus(routes=[route(ClockStepped, kept.files.clock_stepped)]), lambda: False
+            )
             shift[0] = 400.0 * DAY
             if waits:
                 monitor.compare(time.time(), time.monotonic())
@@ -89,7 +108,9 @@ def test_a_certificate_is_no_longer_expired_at_once_when_the_clock_was_put_right
                 assert kept.codes(path) == set()
             else:
                 # As a daemon that was started by a wrong clock.
-                monitor = ClockMonitor(kept.registry.clock, Bus(routes=[route(ClockStepped, kept.files.clock_stepped)]))
+                monitor = ClockMonitor(
+                    kept.registry.clock, Bus(routes=[route(ClockStepped, kept.files.clock_stepped)]), lambda: False
+                )
                 kept.files.clock_stepped(ClockStepped())
                 await until(lambda: Code.EXPIRED in kept.codes(path))
             shift[0] = 0.0

@@ -206,5 +206,5 @@ def test_a_list_is_cut_where_a_service_has_no_room_and_what_matters_stays(kind: 
     form = form_for(said, plugin)
     room: int = plugin.body_maxlen
     assert len(form.title) + len(form.body) <= room
-    assert "\n  and more: certvigil status\nTo act: x\nproblem p, message m" in form.body
+    assert "\n  and more, for which there is no room here\nTo act: x\nproblem p, message m" in form.body
     assert form.body.count("\n  web") > 20
