@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 
+from config.command_reach import CommandReach, speak_for
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Site, TLSSettings
@@ -111,6 +112,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if seed := config.getoption("--slow-tenth"):
         again = f"pytest -m slow --slow-tenth {shlex.quote(seed)}"
         terminalreporter.write_line(f"A tenth of the slow tests was drawn by {seed}; that tenth again: {again}")
+
+
+@pytest.fixture(autouse=True)
+def _of_the_usual_certvigil() -> Iterator[None]:
+    """Let no command that a test ran in this process be the one that sentences of the next test name."""
+    yield
+    speak_for(CommandReach())
 
 
 @pytest.fixture(scope="session")
