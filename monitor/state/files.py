@@ -61,6 +61,8 @@ class FileRegistry:
         sharing = self._keys.sharing(name)
         if sharing == context.sharing:
             return ()
+        if self._keys.is_one_of_many(name):
+            return (name,)
         return (name, *dict.fromkeys(each.path for each in (*context.sharing, *sharing)))
 
     def forget_verdicts(self) -> None:
