@@ -102,7 +102,19 @@ def fits(pattern: str, host: str, rules: NameRules) -> bool:
 
 def _fits_label(pattern: str, label: str) -> bool:
     """Whether a label with any number of wildcards covers another; the letters of an A-label are those of its name."""
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), _letters(label)) is not None
+    text = _letters(label)
+    if "*" not in pattern:
+        return text == pattern
+    first, *middle, last = pattern.split("*")
+    if len(text) < len(first) + len(last) or not (text.startswith(first) and text.endswith(last)):
+        return False
+    between = text[len(first) : len(text) - len(last)]
+    for part in middle:
+        at = between.find(part)
+        if at < 0:
+            return False
+        between = between[at + len(part) :]
+    return True
 
 
 def _letters(label: str) -> str:
