@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from glob import glob
@@ -69,8 +70,13 @@ def digest_of(*parts: bytes) -> str:
 
 def recipe() -> str:
     """Return the digest of the recipe."""
-    files = (Path(__file__), *sorted(_GUEST.iterdir()), ROOT / "pyproject.toml")
-    return digest_of(*(each.read_bytes() for each in files if each.is_file()))
+    files = (Path(__file__), *sorted(_GUEST.iterdir()))
+    return digest_of(_dependencies(), *(each.read_bytes() for each in files if each.is_file()))
+
+
+def _dependencies() -> bytes:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return "\n".join((project["requires-python"], *project["dependencies"])).encode()
 
 
 def image() -> Image:
@@ -179,8 +185,7 @@ def _furnish(root: str) -> None:
 
 def _install_dependencies(root: str) -> None:
     """Make the virtual environment that docs/operate.md has, with everything in it but certvigil itself."""
-    project = (ROOT / "pyproject.toml").read_text()
-    wheels = os.path.join(cache(), f"wheels-{digest_of(project.encode())}")
+    wheels = os.path.join(cache(), f"wheels-{digest_of(_dependencies())}")
     if not os.path.isdir(wheels):
         with tempfile.TemporaryDirectory(prefix="making-", dir=cache()) as making:
             into = os.path.join(making, "wheels")
