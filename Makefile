@@ -62,9 +62,10 @@ pages: setup ## write the generated pages of the documentation
 bench: setup servers ## measure; one JSON line for each number
 	$(BIN)/python -m tests.bench
 
-bench-full: setup servers ## soak for 15 minutes; play rounds of kills, foreign writers, recoveries; ROUNDS=70 fewer
+bench-full: setup servers ## soak for 15 minutes; play rounds of kills, foreign writers, recoveries; ROUNDS=70 fewer; judge 5,000 chains
 	$(BIN)/python -m tests.bench.soak
 	$(BIN)/python -m tests.bench.unsafe $(if $(ROUNDS),--rounds $(ROUNDS))
+	$(BIN)/python -m tests.bench.verdicts
 
 scene: setup servers ## live for ten minutes on a host of many services, and print what was said when (root)
 	@./tests/kit/install scene

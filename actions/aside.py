@@ -12,13 +12,14 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, Self
 
 from actions import backup
 from actions.backup import BackupError, BackupSet
 from actions.journal import Event, Record
 from actions.world import NOT_A_FILE, World, remove
+from config.immutable import immutable
 from config.text import printable
 from probes.judge.time import moment, within_calendar
 
@@ -32,7 +33,7 @@ _MOST_BYTES: Final = 2**20
 """The size up to which a late write is copied: a larger file is no certificate, and would fill the state directory."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AsideFile:
     """A file that stays linked."""
 
@@ -47,7 +48,7 @@ class AsideFile:
     """A late write to it was reported."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Aside:
     """The files that a transaction left linked."""
 
@@ -68,7 +69,7 @@ class Aside:
         return tuple(sorted({each.component for each in self.files}))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Late:
     """A late write: somebody wrote to replaced files of a component."""
 
@@ -164,7 +165,7 @@ def compare(world: World, root: str, aside: Aside) -> Iterator[dict[str, Any]]:
             yield data
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _ReplacedFile:
     file: AsideFile
     sha256: str

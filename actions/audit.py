@@ -11,11 +11,11 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from actions.journal import Event, Record, birth
 from actions.world import World, write_all
+from config.immutable import immutable
 
 SEGMENT: Final = 2**20
 """Bytes after which a segment gets no further entry."""
@@ -36,7 +36,7 @@ _HASH: Final = b',"sha256":"%s"}'
 _HASH_LENGTH: Final = len(_HASH % NOTHING.encode())
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ChainEntry:
     """One line."""
 
@@ -60,7 +60,7 @@ class ChainEntry:
         return int(self.record.get("sequence", 0))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Break:
     """A place where the chain does not hold."""
 
@@ -70,7 +70,7 @@ class Break:
     """A sentence without its end."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Segment:
     """A file."""
 

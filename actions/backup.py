@@ -7,11 +7,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from actions.plan import FileState
 from actions.world import Metadata, World, remove, write_new
+from config.immutable import immutable
 
 _MANIFEST: Final = "manifest.json"
 _KEEP_LATE: Final = 4
@@ -22,7 +23,7 @@ class BackupError(Exception):
     """A backup set is missing or damaged; the message is a sentence, printable."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Copy:
     """One file of a set."""
 
@@ -35,7 +36,7 @@ class Copy:
     """The content, where it was read with the set: of a folder, whose files may be others by now."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class BackupSet:
     """The files of a component before a transaction."""
 
@@ -167,7 +168,7 @@ def discard(world: World, root: str, component: str, transaction: str) -> None:
         return
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Retention:
     """The backup sets of a component that are kept beside the pinned ones."""
 

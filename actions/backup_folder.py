@@ -12,11 +12,11 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from actions.backup import BackupSet, Copy, state_of
 from actions.world import Metadata, World
+from config.immutable import immutable
 from config.model import BackupFolder, Component
 from config.vocabulary import FileRole
 
@@ -34,7 +34,7 @@ DatedSets = Mapping[str, BackupSet]
 """The sets of one date, by component."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FolderSets:
     """The newest sets of some components in their folders."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from itertools import islice
 from typing import Final, NoReturn
@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from config.immutable import immutable
 from config.text import Printable, printable
 from config.vocabulary import FileFormat
 from probes.certificate import Certificate, certificate
@@ -71,7 +72,7 @@ class PrivateKey:
         raise TypeError("a private key is neither pickled nor copied")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Given:
     """A file that may hold a part of a candidate, under any name."""
 
@@ -79,7 +80,7 @@ class Given:
     data: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Candidate:
     """Certificate, chain and key that are proposed for components; the key belongs to the certificate."""
 
@@ -121,7 +122,7 @@ class Flaw(StrEnum):
     TOO_LARGE = "too_large"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NoCandidate:
     """The files make no candidate."""
 
@@ -130,7 +131,7 @@ class NoCandidate:
     """A sentence for a person, printable."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Keyless:
     """A server's own certificate whose private key is not at hand."""
 
@@ -142,7 +143,7 @@ class Keyless:
 Offered = Candidate | Keyless
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Candidates:
     """All candidates in some files, in the order in which their certificates were found."""
 
@@ -233,7 +234,7 @@ def holds_key(file: Given) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Parts:
     """The content of all files together."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from actions.candidate import Candidate, Keyless, Offered, age_order
 from actions.ending import Ground
 from actions.precheck import Demands, Objection, covers_names, unfit
+from config.immutable import immutable
 from probes.certificate import Certificate
 from probes.judge.time import moment
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PassedOverCandidate:
     """A candidate that is not used, although it is not older than the chosen candidate, or is for other names."""
 
@@ -20,7 +20,7 @@ class PassedOverCandidate:
     why: Objection
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Choice:
     """The chosen candidate, and the others."""
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 from actions.plan import FileState
 from actions.precheck import Issuers, nothing_given_up, nothing_revoked
 from actions.rehearse import RehearsalStage
 from actions.unseen import UnseenClient
+from config.immutable import immutable
 from config.model import Component
 from probes.certificate import Certificate
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LastSet:
     """The files of a component before they were broken, as far as they are known."""
 
@@ -31,7 +32,7 @@ def _nothing_known() -> LastSet:
     return LastSet()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ComponentSite:
     """A component with its endpoints, and the demands of its policy on a candidate."""
 

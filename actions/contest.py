@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from actions.journal import Event, Record
 from actions.journal_state import RECENT
 from actions.plan import Change, Plan, Serving, plan_from_json
+from config.immutable import immutable
 from config.text import harmless, printable, sentence
 from probes.judge.time import moment
 
@@ -24,7 +24,7 @@ Chain = tuple[str, ...]
 """SHA-256 of each certificate that a server would present, hexadecimal."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileOnDisk:
     """A component's files at some time."""
 
@@ -39,7 +39,7 @@ class FileOnDisk:
         return same or bool(self.chains & other.chains)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Committed:
     """A change of a component's files that is in the journal."""
 
@@ -50,7 +50,7 @@ class Committed:
     after: FileOnDisk
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Contest:
     """Another writer reverted changes of certvigil more than once."""
 
@@ -61,7 +61,7 @@ class Contest:
     """The files with another content now."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OtherWriter:
     """The writer of a file, as far as the system tells."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from cryptography import x509
@@ -18,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from actions.candidate import PrivateKey
 from config.address import is_dns_name, is_ip_address
+from config.immutable import immutable
 from config.plain import text, texts, whole
 from config.text import Printable, printable, sentence
 from config.vocabulary import KeyKind, RequestKey
@@ -47,7 +47,7 @@ _CURVES: Final[Mapping[RequestKey, type[ec.EllipticCurve]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CsrOrder:
     """The parts of a request that somebody wants to have made."""
 
@@ -91,7 +91,7 @@ class CsrOrder:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class WaitingRequest:
     """A request that waits for its certificate, as the journal has it."""
 

@@ -7,7 +7,6 @@ beginning, nobody but certvigil has stopped it, and the set on disk is recorded 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from actions import service, target
 from actions.ending import ANSWERS_AGAIN, ANSWERS_NOBODY, Cause, Ending, Failure, Outcome, detail_of
@@ -19,11 +18,12 @@ from actions.set_worth import old_set
 from actions.transaction_state import TransactionState
 from actions.validate import LiveView, Seen, watch
 from actions.verdict import Old
+from config.immutable import immutable
 from config.service import Service
 from config.text import printable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class WholeSet:
     """A set on disk that a service may be started onto."""
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from actions.plan import Plan
+from config.immutable import immutable
 from config.text import printable
 
 
@@ -135,7 +136,7 @@ CANDIDATES_FAULT: Final = frozenset({Cause.CONFIG_TEST, Cause.ACTIVATION, Cause.
 """Causes that another attempt with the same candidate would repeat, provided that the old set then works."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Failure:
     """Why a transaction does not go on."""
 

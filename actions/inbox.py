@@ -10,12 +10,13 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from actions.candidate import MOST_BYTES, Given
 from actions.target import unsafe_directory
 from actions.world import World, remove
+from config.immutable import immutable
 from config.text import printable
 
 MOST_FILES: Final = 32
@@ -33,7 +34,7 @@ _CANNOT_READ: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TakenFile:
     """One file as it was when its bytes were copied."""
 
@@ -43,7 +44,7 @@ class TakenFile:
     """Device, inode, time of the last change of its status, size."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Inbox:
     """A copy of the files in an inbox; later changes of the directory do not change it."""
 
@@ -54,7 +55,7 @@ class Inbox:
         return tuple(Given(printable(os.path.basename(each.path)), each.data) for each in self.files)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class InboxUnsafe:
     """An unauthorised user could change the content of the inbox: no file of it is used."""
 

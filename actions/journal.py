@@ -15,12 +15,13 @@ import secrets
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 
 from actions.world import Metadata, World, remove, write_all, write_new
+from config.immutable import immutable
 
 _RESERVE: Final = 64 * 1024
 _CHECK: Final = b',"crc32":"%08x"}'
@@ -107,7 +108,7 @@ class JournalError(Exception):
     """A record could not be written, or the journal cannot be trusted; the message is a sentence, printable."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Record:
     """One line of the journal."""
 
@@ -125,7 +126,7 @@ class Record:
     """Its number, from 1 on; no number is given twice."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Decoded:
     """The content of a journal's bytes."""
 
@@ -136,7 +137,7 @@ class Decoded:
     """Behind `end` lies a record that a crash interrupted: its writer never learnt that it was kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Shorter:
     """The records that replace all records of a journal."""
 

@@ -13,6 +13,7 @@ from actions.csr import WaitingRequest
 from actions.ending import FROZEN_UNTIL_RECOVERY, Cause, Ending, Outcome
 from actions.journal import ENDED, Event, Record
 from actions.plan import Kind, plan_from_json
+from config.immutable import immutable
 from config.plain import text, texts
 from config.text import printable
 from probes.judge.time import moment
@@ -33,7 +34,7 @@ IN_USE: Final = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
 _OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN, Event.DECLINED}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ActionRequest:
     """A requested action, in names only: the bytes are in an inbox, on disk or in a backup set."""
 
@@ -76,7 +77,7 @@ class ActionRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Proposal:
     """A plan that waits for a person."""
 
@@ -103,7 +104,7 @@ def cases_of(kind: Kind, case: Mapping[str, str]) -> frozenset[Case]:
     return frozenset((kind, component, what) for component, what in case.items())
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class GivenUp:
     """A declaration that a private key is compromised."""
 
@@ -121,7 +122,7 @@ class GivenUp:
         return f"its private key, of {of}, was given up as compromised at {moment(self.at)} by {printable(self.by)}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Ruling:
     """The answer of a person to a plan."""
 
@@ -133,7 +134,7 @@ class Ruling:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Confirmation:
     """The word of an operator on a root in a trust store that nobody here can see."""
 

@@ -13,10 +13,10 @@ import re
 import ssl
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from actions.world import Metadata, Place, World, remove, write_new
+from config.immutable import immutable
 from config.text import Printable, harmless, printable, sentence
 from config.trusted import changeable, changeable_below, unreadable_for
 from config.vocabulary import FileFormat
@@ -45,7 +45,7 @@ _HERE: Final = "/proc/self/cwd/"
 _COPY, _PASSWORD, _NEW_PASSWORD, _CERTIFICATE = "store", "password", "new-password", "certificate.pem"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KeytoolFailure:
     """Why keytool wrote nothing that can be used."""
 
@@ -53,7 +53,7 @@ class KeytoolFailure:
     """A sentence without an end, printable."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KeytoolChoice:
     """The keytool of a keystore, and those that were passed over."""
 
@@ -127,7 +127,7 @@ def _home_of(program: str) -> str | None:
     return home if name == "bin" and home not in _OF_THE_SYSTEM else None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Keytool:
     """A program, and the private directory in which it works."""
 

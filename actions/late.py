@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from actions import aside
@@ -13,10 +12,11 @@ from actions.backup import BackupError
 from actions.journal import Event, Record
 from actions.lock import Busy, acquire
 from actions.transaction_state import TransactionContext
+from config.immutable import immutable
 from config.text import printable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Compared:
     """The result of comparing all files that stay linked."""
 

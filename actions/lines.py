@@ -6,9 +6,9 @@ import fnmatch
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
+from config.immutable import immutable
 from config.model import Artefacts, ConfigLine
 from config.text import Printable, printable, sentence
 from config.vocabulary import FileRole, LineState
@@ -141,7 +141,7 @@ def _instead(line: ConfigLine, *, wanted: bool) -> Printable:
     return sentence("take this line out yourself, and plan again: {}", by_hand(line))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Included:
     """The included files that matter: each of their writers could read them."""
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from actions.world import World, write_all
+from config.immutable import immutable
 from config.text import printable
 
 _BETWEEN: Final = 0.25
 """Seconds between two attempts to have a lock."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Busy:
     """Another process holds a component."""
 
@@ -40,7 +40,7 @@ class Busy:
         return f"{self.component} ({self.act})" if self.act else self.component
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Locks:
     """The locks of several components."""
 

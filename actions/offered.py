@@ -12,7 +12,6 @@ import pwd
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -20,6 +19,7 @@ from actions.candidate import Given, NoCandidate, holds_key, read_certificates
 from actions.inbox import Inbox, TakenFile, identity_of
 from actions.target import unsafe_directory
 from actions.world import World
+from config.immutable import immutable
 from config.text import Printable, printable, sentence
 from probes.certificate import Certificate
 from probes.judge.time import moment
@@ -41,7 +41,7 @@ class Way(StrEnum):
     DIRECTORY = "directory"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Provenance:
     """Who brought an offer, when and how."""
 
@@ -58,7 +58,7 @@ class Provenance:
         return sentence("by {} at {}, {}", self.by, moment(self.at), where)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OfferedFile:
     """A file that lies in a directory of offers, whatever it is."""
 
@@ -74,7 +74,7 @@ class OfferedFile:
         return hashlib.sha256(b"%s\0%r" % (os.fsencode(self.path), self.identity)).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Bundle:
     """The usable files of one owner in one directory."""
 
@@ -82,7 +82,7 @@ class Bundle:
     provenance: Provenance
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Offers:
     """The offers for one component or group."""
 
@@ -93,7 +93,7 @@ class Offers:
     """Files that are not used, and why: sentences."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Offer:
     """The offer from which a plan is."""
 

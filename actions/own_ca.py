@@ -10,7 +10,7 @@ import ipaddress
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -26,6 +26,7 @@ from actions.candidate import LibraryKey, PrivateKey
 from actions.csr import wrong_name
 from actions.world import Metadata, World, write_new
 from config.address import is_ip_address
+from config.immutable import immutable
 from config.text import Printable, printable, sentence
 from probes.container.blocks import EncodingFault
 from probes.container.private_key import open_key
@@ -42,7 +43,7 @@ _LEAST_RSA: Final = 2048
 _PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OwnCA:
     """A root and its key."""
 
@@ -50,7 +51,7 @@ class OwnCA:
     key: PrivateKey = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Wanted:
     """The parts of a request that a certificate takes from it."""
 
@@ -179,7 +180,7 @@ def read_request(data: bytes) -> Wanted | Printable:
     return Wanted(names, common_name, public, key, tuple(_left_out(subject, extensions, common_name)))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Weak:
     why: Printable
 

@@ -15,12 +15,12 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Final
 
 from actions.candidate import LibraryKey, PrivateKey
 from actions.lock import Busy, acquire
 from actions.world import World, remove, write_new
+from config.immutable import immutable
 from probes.container.blocks import EncodingFault
 from probes.container.private_key import open_key
 
@@ -29,7 +29,7 @@ LOCK: Final = ".requests"
 _TEMPORARY: Final = re.compile(r"\.([0-9a-f]{64})\.new")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PendingKeys:
     """The directory."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
+
+from config.immutable import immutable
 
 
 class Kind(StrEnum):
@@ -33,7 +35,7 @@ class Ill(StrEnum):
     """No server starts with the set."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileState:
     """A file as it is or is to be."""
 
@@ -45,7 +47,7 @@ class FileState:
     group: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Change:
     """One whole file that is replaced by new bytes, made or removed, with its state before and after."""
 
@@ -83,7 +85,7 @@ class Change:
         return self.says or self.new_sha256
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Serving:
     """The chains that an endpoint presents once some files are in use."""
 
@@ -93,7 +95,7 @@ class Serving:
     """Each chain that it may present: SHA-256 of each DER certificate, hexadecimal."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Plan:
     """An ordered change set over one or more components, committed or undone as one."""
 
@@ -130,7 +132,7 @@ def candidate_of(changes: Iterable[Change]) -> str:
     return hashlib.sha256(repr(what).encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Order:
     """A plan with the bytes of its files, which are never logged, journalled or shown."""
 

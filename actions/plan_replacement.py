@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from actions.artefact import carried_over, render, says_the_same
@@ -18,6 +18,7 @@ from actions.plan import Kind, candidate_of
 from actions.precheck import Objection, unfit
 from actions.prepare import Prepared, RefusedPlan, Remainder, SiteFiles, conclude, read_sites
 from actions.proposal import ComponentProposal, FilesCondition, changes, demands_of, key_is_elsewhere, standing_of
+from config.immutable import immutable
 from config.vocabulary import FileRole, WriteMode
 from probes.certificate import Certificate
 from probes.judge.client import leaf_first
@@ -104,7 +105,7 @@ def _changed(every: Sequence[ComponentProposal]) -> list[ComponentProposal]:
     return [each for each in every if each.name in changed or each.site.group in groups]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Receiver:
     """A component that is to be given a candidate, as it is now."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -13,6 +13,7 @@ from actions.candidate import Candidate
 from actions.ending import Ground
 from config.catalogue import CATALOGUE, NAMED_CURE
 from config.fields import duration_text
+from config.immutable import immutable
 from config.text import Printable, printable
 from config.vocabulary import Code, VerifierName
 from probes.certificate import AlternativeName, Certificate
@@ -30,7 +31,7 @@ from probes.trust import Trust
 HOUR: Final = 3_600
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Gap:
     """The certificate of an issuer is missing, for whoever does not have it: one fault, however many components."""
 
@@ -53,7 +54,7 @@ class Gap:
         return replace(self, clients=tuple(dict.fromkeys((*self.clients, *more))))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Objection:
     """One reason against a plan, with a sentence for a person, printable."""
 
@@ -63,7 +64,7 @@ class Objection:
     """Of an incomplete chain."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Issuers:
     """An issuer whose certificates may be installed, or a trust store of such issuers."""
 
@@ -85,7 +86,7 @@ def nothing_revoked(_presented: Sequence[Certificate]) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Demands:
     """The demands of a component on a candidate."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from actions.beside import left_beside
@@ -17,12 +17,13 @@ from actions.precheck import Gap, Objection
 from actions.proposal import ComponentProposal, changes, judge, remarks, servings, stands
 from actions.rehearse import Effect
 from actions.roots import of_all
+from config.immutable import immutable
 from config.text import Printable, printable
 from config.vocabulary import FileRole
 from probes.certificate import Certificate
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Remainder:
     """The fate of the candidates in an inbox once one of them is in place.
 
@@ -43,7 +44,7 @@ _NOWHERE: Final = Printable("")
 _NOTHING_LEFT: Final = Remainder()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Prepared:
     """A plan that nothing speaks against."""
 
@@ -67,7 +68,7 @@ class Prepared:
     """By component: the last of the sets that it is given back."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RefusedPlan:
     """Why there is no plan."""
 

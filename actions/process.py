@@ -7,8 +7,10 @@ import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final, Self
+
+from config.immutable import immutable
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _ENDED: Final = frozenset({"Z", "X", "x"})
@@ -20,7 +22,7 @@ _BETWEEN: Final = 0.01
 """Seconds between two looks whether the killed processes are gone: a second in all."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ProcessId:
     """A process, told from earlier and later processes with the same number."""
 
@@ -40,7 +42,7 @@ class ProcessId:
         return cls(int(plain["pid"]), int(plain["started"]), str(plain["boot"]))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Stat:
     pid: int
     state: str

@@ -41,6 +41,7 @@ from actions.rehearse import CannotBeServed, Effect, RehearsalStage, rehearse
 from actions.soundness import faults_in, ill_of
 from actions.unseen import lost_unseen
 from config.address import is_ip_address
+from config.immutable import immutable
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import Code, FileRole, WriteMode
 from probes.assess_set import SetFault
@@ -53,7 +54,7 @@ from probes.judge.roots import LackingClient, lacking
 from probes.observation import Presented
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FilesCondition:
     """The condition of a component's files before a change."""
 
@@ -125,7 +126,7 @@ class ComponentProposal:
         return before, leaf_first(self.candidate.presented)[0]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ProposalVerdict:
     """Everything against a proposal, and its effect on each client."""
 

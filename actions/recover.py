@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -28,6 +27,7 @@ from actions.transaction_state import TransactionContext, TransactionState
 from actions.validate import live_view_from_json
 from actions.verdict import Disk, JournalStage, Old, RecoveryFacts, RecoveryVerdict, decide, stage_of
 from actions.whole_set import complete, make_others_whole, settle
+from config.immutable import immutable
 from config.text import printable, sentence
 
 MOST_ATTEMPTS: Final = 11
@@ -89,7 +89,7 @@ def _start_later(context: TransactionContext, name: str) -> Ending | None:
             locks.release()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NotWhole:
     """A component cannot be thawed, since its files on disk are no whole set."""
 
@@ -98,7 +98,7 @@ class NotWhole:
     """Printable, the end of a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KeptPaths:
     """Files beside the targets that stay: their content may be nowhere else."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import Final
 
@@ -11,6 +11,7 @@ from OpenSSL import SSL
 
 from actions.candidate import Candidate
 from actions.precheck import roots_known
+from config.immutable import immutable
 from config.model import Endpoint
 from config.text import printable
 from config.vocabulary import KeyKind, TLSVersion
@@ -27,7 +28,7 @@ _FLIGHTS: Final = 10
 _FLIGHT: Final = 262_144
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RehearsalStage:
     """An endpoint on which a candidate is to be served."""
 
@@ -38,7 +39,7 @@ class RehearsalStage:
     """The chains that it presents today, by address; empty where they are not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Effect:
     """The effect of a change on one client at one endpoint."""
 
@@ -58,7 +59,7 @@ class Effect:
         return self.before is not None and not self.before.accepted and self.after.accepted
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CannotBeServed:
     """A TLS library refused the candidate."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self
 
 from actions.process import ProcessId
 from actions.world import Ran, World
+from config.immutable import immutable
 from config.service import Activation, Command, Job, Service, job_of
 from config.text import printable
 
@@ -16,7 +16,7 @@ _MAY_BECOME_THE_SERVER: Final = frozenset({"reload", "restart", "start"})
 """Commands that may become the server themselves."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Running:
     """A command of a service under way, as in the journal."""
 
@@ -53,7 +53,7 @@ OnBegin = Callable[[Running], None]
 """Receives a command before the command does anything; where it raises, the command never does."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Trouble:
     """A command of a service failed."""
 

@@ -17,10 +17,11 @@ from actions.plan import Ill, Plan
 from actions.service import Running, Trouble
 from actions.validate import Live, LiveView, Terms
 from actions.world import World
+from config.immutable import immutable
 from config.service import Service
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TransactionContext:
     """The surroundings of a transaction."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from actions import pem_bundle
@@ -19,6 +19,7 @@ from actions.keytool import TYPES, Keytool, KeytoolFailure
 from actions.plan import Change, FileState
 from actions.precheck import Objection
 from actions.trust_pkcs12 import NotWritten, write_pkcs12
+from config.immutable import immutable
 from config.likeness import perhaps
 from config.model import TrustStore
 from config.text import Printable, listed, printable, sentence
@@ -38,7 +39,7 @@ _FOR_KEYTOOL: Final = re.compile(r"[^-@\s\x00-\x1f][^\x00-\x1f]*")
 """An alias that keytool takes for one, and for no option of its own or of its Java machine."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StoreFile:
     """A trust store on disk."""
 
@@ -55,7 +56,7 @@ class StoreFile:
         return printable(self.store.name)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AddAnchors:
     """Certificates that are to be trusted."""
 
@@ -64,21 +65,21 @@ class AddAnchors:
     """Of the one certificate; empty for an alias made of its subject."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RemoveAnchor:
     """A certificate that is no longer to be trusted: an alias, or the beginning of a SHA-256."""
 
     named: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NewPassword:
     """Another password of a keystore."""
 
     password: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class GiveBack:
     """The bytes of a backup set."""
 
@@ -89,7 +90,7 @@ class GiveBack:
 Deed = AddAnchors | RemoveAnchor | NewPassword | GiveBack
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rendered:
     """The new bytes of a trust store, read back."""
 

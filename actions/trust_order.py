@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from config.immutable import immutable
 from config.plain import text, texts
 
 
@@ -27,7 +27,7 @@ class TrustDeed(StrEnum):
     """It no longer does."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TrustOrder:
     """What a person wants of a trust store."""
 

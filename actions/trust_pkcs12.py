@@ -7,7 +7,6 @@ walked first: where one is no certificate that Java trusts for every purpose, or
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from config.immutable import immutable
 from probes.encoding import INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, DERError, element_end
 from probes.store_content import StoreContent
 
@@ -57,7 +57,7 @@ _TRUSTED: Final = bytes.fromhex("6086480186f966adca7b0101")
 _ANY_PURPOSE: Final = bytes.fromhex("0604551d2500")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NotWritten:
     """Why a keystore is not written; the end of a sentence about it, printable."""
 

@@ -7,10 +7,10 @@ that an operator confirmed for its trust store.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from actions.ending import Ground
 from actions.precheck import Objection
+from config.immutable import immutable
 from config.text import Printable, harmless, sentence
 from probes.certificate import Certificate
 from probes.chain import presented_path
@@ -19,7 +19,7 @@ from probes.judge.roots import root_of
 from probes.trust import Trust
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class UnseenClient:
     """A client that validates by a trust store which nobody here can see, at one endpoint."""
 

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from actions.plan import Plan, Serving
 from actions.verdict import Old
 from actions.world import World
+from config.immutable import immutable
 from config.text import printable
 
 _Chains = tuple[tuple[str, ...], ...]
@@ -24,7 +25,7 @@ class Acceptance(NamedTuple):
     endpoint: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Served:
     """The chain that an endpoint presented to one way of asking, in one or several handshakes."""
 
@@ -46,7 +47,7 @@ class Served:
         return self.endpoint, self.how
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LiveView:
     """One look at the endpoints of the components: new handshakes, and each client's verdict on them."""
 
@@ -73,7 +74,7 @@ class LiveView:
         return tuple(sorted({each.endpoint for each in self.served} - answered))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Worth:
     """The worth of a set of files now."""
 
@@ -82,7 +83,7 @@ class Worth:
     """Why it is worth less; printable, the end of a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Live:
     """How to look and to judge; given from outside, since looking is the work of another room."""
 
@@ -101,7 +102,7 @@ class Live:
     they would not. None where nobody can tell."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Terms:
     """The conditions under which a look counts."""
 
@@ -125,7 +126,7 @@ class Terms:
     """User ids, beside root and this user, that may own a directory on the way to a target."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Seen:
     """The last of several looks, and its faults."""
 

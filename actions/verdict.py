@@ -6,12 +6,12 @@ The same table is in docs/architecture.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from actions.ending import Cause
 from actions.journal import Event, Record
+from config.immutable import immutable
 
 
 class JournalStage(StrEnum):
@@ -63,7 +63,7 @@ class RecoveryVerdict(StrEnum):
     FREEZE = "freeze"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RecoveryFacts:
     """All facts that recovery decides by."""
 
@@ -78,7 +78,7 @@ class RecoveryFacts:
     """Services run; they do not at boot."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class VerdictRow:
     """One row of the table; an empty cell matches everything."""
 

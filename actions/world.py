@@ -13,11 +13,11 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from actions import process
 from actions.process import ProcessId
+from config.immutable import immutable
 from config.service import Command
 from config.text import printable
 from probes.clock import is_synchronised
@@ -49,7 +49,7 @@ _HERE: Final = -100
 _OPEN: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Ran:
     """How a command ended."""
 
@@ -67,7 +67,7 @@ class Ran:
         return self.status == 0 or self.serving
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Place:
     """Where and as whom a command runs."""
 
@@ -81,7 +81,7 @@ class Place:
 ORDINARY: Final = Place()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Standing:
     """Properties that may keep a file from being replaced."""
 
@@ -472,7 +472,7 @@ def write_all(world: World, descriptor: int, offset: int, data: bytes) -> None:
         view, offset = view[written:], offset + written
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Metadata:
     """The metadata of a file."""
 

@@ -460,11 +460,15 @@ _KEY: Final = (
         code=Code.KEY_EXPOSED,
         group=Group.KEY,
         severity=Severity.WARNING,
-        meaning="The mode of a file with a private key lets others than its owner and its group read or write it.",
+        meaning=(
+            "The mode of a file with a private key lets others than its owner and its group read or write it. Of a key "
+            "that a pattern found in a directory of root, it is a notice that a person owns it."
+        ),
         cure="let only owner and group read the key (chmod 0640); replace it if others may have read it",
         hurts=_on(TargetKind.FILE, "nobody yet; whoever reads the key can pose as the server"),
         steps=(
             "chmod 0640 {where}",
+            "where a person owns it, chown it to root, or to the user of its service",
             "where somebody may have read the key, replace it together with its certificate",
         ),
         scope=ProblemScope.COMPONENT,

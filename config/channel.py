@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from types import MappingProxyType
 
+from config.immutable import immutable
 from config.pattern import is_one_of
 from config.vocabulary import Code, Severity, TargetKind
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Channel:
     """A destination of messages: URLs of apprise. Each is a secret; in texts it is called by its position."""
 
@@ -27,7 +28,7 @@ class Channel:
         return f"{self.name}, URL {position + 1} ({self.urls[position].partition('://')[0]})"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FindingMatch:
     """A set of findings: those that fit every field; an empty field fits all findings."""
 
@@ -63,7 +64,7 @@ class ToldEvent(StrEnum):
     certificate meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Route:
     """The messages of some channels."""
 
@@ -77,7 +78,7 @@ class Route:
     """Events that are told, too."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Digest:
     """The message with all informational findings: its times and channels."""
 
@@ -86,7 +87,7 @@ class Digest:
     timezone: str = "UTC"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Silence:
     """Findings that nobody is notified of until a time."""
 
@@ -96,7 +97,7 @@ class Silence:
     """Unix time."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Heartbeat:
     """A URL that is called as long as the daemon looks. A service behind it can raise the alarm when the calls stop."""
 
@@ -110,7 +111,7 @@ REMIND: Mapping[Severity, float | None] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Notifications:
     """How people are notified."""
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+from config.immutable import immutable
 
 if TYPE_CHECKING:
     # The command line knows the default paths without loading what a configuration is made of.
@@ -44,7 +45,7 @@ _COMMAND: Final = re.compile(
 """A command, and what follows it. The name of a command before a colon begins a line of an error."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CommandReach:
     """The places by which commands reach a certvigil."""
 
@@ -89,7 +90,9 @@ class _Process:
 
 def speak_for(reach: CommandReach) -> None:
     """Have the sentences of this process name commands that reach that certvigil, from now on."""
-    _Process.reach = reach
+    # Usual places are known by their identity: every sentence asks.
+    _Process.reach = _USUAL if reach == _USUAL else reach
+    _template.cache_clear()
 
 
 def spoken_for() -> CommandReach:
@@ -104,11 +107,12 @@ def completed(text: str) -> str:
 
 def completed_template(template: str) -> str:
     """Return a template of `str.format` in which each command reaches the certvigil of this process."""
-    return template if _Process.reach == _USUAL else _template(_Process.reach, template)
+    return template if _Process.reach is _USUAL else _template(template)
 
 
 @lru_cache(maxsize=1024)
-def _template(reach: CommandReach, template: str) -> str:
+def _template(template: str) -> str:
+    reach = _Process.reach
     braces = str.maketrans({"{": "{{", "}": "}}"})
     return CommandReach(reach.config.translate(braces), reach.socket.translate(braces)).completed(template)
 

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 import yaml
 
+from config.immutable import immutable
 from config.text import printable
 
 Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
@@ -20,7 +21,7 @@ ALIAS_LIMIT: Final = 100_000
 """The largest number of values that all aliases of a file stand for, nested aliases included."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Mistake:
     """A mistake in the configuration; every field can be printed as it is."""
 
@@ -37,7 +38,7 @@ class Mistake:
         return f"{where}: {self.key}: {self.problem}" if self.key else f"{where}: {self.problem}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Mark:
     """The place of a value."""
 
@@ -50,7 +51,7 @@ class Mark:
         return f"{printable(self.file)}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class YAMLDocument:
     """Values, and the place of each."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from config.immutable import immutable
 from config.vocabulary import OwnCertificate, TLSVersion
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AllowedTLS:
     """What a server may negotiate without a finding."""
 
@@ -22,7 +23,7 @@ ANY_MODERN: Final = AllowedTLS()
 """What is allowed where a site says nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DefaultCertificate:
     """How the certificate is told that a product makes itself at its installation; one sign is enough."""
 
@@ -42,7 +43,7 @@ class DefaultCertificate:
         return replace(self, own_sha256=self.own_sha256.union(own_sha256)) if self.self_signed else self
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ValidationSwitch:
     """The line of a configuration file that turns off a client's validation of certificates."""
 
@@ -54,7 +55,7 @@ class ValidationSwitch:
     """The value that counts where the line is absent."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NotTLS:
     """A UDP port of the host that speaks no TLS: it is listed, and never looked at."""
 

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, TypeVar, cast
 from pydantic import ValidationError
 
 from config.document import Mistake, parse
+from config.immutable import immutable
 from config.schema.guide import VARIABLE, ConditionSection, ProofSection, StepSection, TopicSection, read_topic
 from config.schema.problem import problems, schema_of
 from config.text import Printable, harmless, listed, printable, sentence
@@ -85,7 +86,7 @@ class StepKind(StrEnum):
     HEADING = "heading"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RunbookStep:
     """A step, with lines to be typed or written."""
 
@@ -95,7 +96,7 @@ class RunbookStep:
     lines: tuple[Printable, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Proof:
     """A command of certvigil, and the output that proves the result."""
 
@@ -106,7 +107,7 @@ class Proof:
     means: MarkedSentence
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Topic:
     """A topic, filled with facts."""
 
@@ -119,7 +120,7 @@ class Topic:
     """Facts that are not known here: the parts with them are left out."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class WrittenTopic:
     """A topic as it is written."""
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -15,6 +15,7 @@ from config.channel import Channel, FindingMatch, Notifications
 from config.document import KeyPath, Mistake, YAMLDocument, join, parse, shown, substitute
 from config.fields import RESERVED_NAMES, channel_url, duration_text, heartbeat_url
 from config.host import own_name
+from config.immutable import immutable
 from config.label import labels_of
 from config.model import (
     DEFAULT_CLIENT,
@@ -53,7 +54,7 @@ _IMPLICIT_STORES: Final = MappingProxyType(
 _IMPLICIT_CLIENTS: Final = MappingProxyType({DEFAULT_CLIENT: Client(DEFAULT_CLIENT, "system")})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _File:
     path: str
     data: bytes
@@ -325,7 +326,7 @@ def _names(document: YAMLDocument) -> DeclaredNames:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Declared:
     """The targets of a document, and the origin of each."""
 
@@ -387,7 +388,7 @@ def _declare(document: YAMLDocument, validated: Validated) -> _Declared:
     return declared
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Notified:
     """Channels and notifications, with the secrets from files of their own."""
 
@@ -429,7 +430,7 @@ def _notify(validated: Validated, read: _Reads) -> _Notified:
     return _Notified(channels, section.build(url), problems)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _KnownTargets:
     """The names that targets have, or may have, by a document of which some parts are not sound."""
 

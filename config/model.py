@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +11,7 @@ from config.address import join_address
 from config.channel import Channel, Notifications
 from config.expected import ANY_MODERN, AllowedTLS, DefaultCertificate, NotTLS, ValidationSwitch
 from config.host import NAMELESS
+from config.immutable import immutable
 from config.label import Labels
 from config.probing import MODULES, ProbeModule, ProbeTurn
 from config.reach import Reach
@@ -51,7 +52,7 @@ DEFAULT_CLIENT = "default"
 """The client that must accept an endpoint without clients of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Threshold:
     """A point before the end of a lifetime: `share` of the lifetime is left, but never more than `days` days."""
 
@@ -63,7 +64,7 @@ class Threshold:
         return min(self.share * lifetime, self.days * DAY)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Thresholds:
     """When `expiring` is raised, by severity; each level lies no earlier than the one below it."""
 
@@ -72,7 +73,7 @@ class Thresholds:
     critical: Threshold = Threshold(0.125, 14)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ConfigLine:
     """A line in a configuration file that must be there exactly while the chain of a component is in use."""
 
@@ -86,7 +87,7 @@ class ConfigLine:
     """The path of the component's certificate, as configured: the line belongs beside its name."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileTarget:
     """A file that is looked at."""
 
@@ -112,7 +113,7 @@ class FileTarget:
     """Where in a document its certificates are; empty where it is one, or something else."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Watch:
     """Files to find: paths, directories (recursively) and patterns with `*`, `?`, `[...]` and `**`, all absolute."""
 
@@ -131,7 +132,7 @@ class Watch:
     """These are the files of `revocation.crls`."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Proxy:
     """A proxy through which an endpoint is reached."""
 
@@ -147,7 +148,7 @@ class Proxy:
         return f"{self.kind}://{join_address(self.host, self.port)}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ClientCertificate:
     """Where the certificate lies that is shown to a server; both files are read by certvigil's own user."""
 
@@ -157,7 +158,7 @@ class ClientCertificate:
     """The path of a PEM file with its private key, without a password; perhaps the same."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Endpoint:
     """A TLS server, at the addresses that `host` resolves to."""
 
@@ -218,7 +219,7 @@ class Endpoint:
         return self.sends_intermediates is Sending.NOT_EXPECTED
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Artefacts:
     """The files of a component: `keystore`, or `combined`, or `certificate` (and `key`), and a separate `chain`."""
 
@@ -252,7 +253,7 @@ class Artefacts:
         return {role: path for role, path in (every | lines).items() if path is not None}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class BackupFolder:
     """A folder in which another program keeps earlier files of a component."""
 
@@ -261,7 +262,7 @@ class BackupFolder:
     """By artefact: a file's name, in which `*` stands for the date that names the set."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AllowedIssuer:
     """An acceptable issuer, given by a key or by a trust store, since anybody can write a name."""
 
@@ -275,7 +276,7 @@ class AllowedIssuer:
         return f"trust_store: {self.trust_store}" if self.trust_store else f"spki_sha256: {self.spki_sha256}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Component:
     """A service with its artefacts, its own endpoints and the clients that must accept it."""
 
@@ -310,7 +311,7 @@ class Component:
     """The topic of `certvigil guide` about its replacement by hand."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ComponentGroup:
     """Components that are changed as one, or not at all."""
 
@@ -325,24 +326,24 @@ def groups_by_member(groups: Mapping[str, ComponentGroup]) -> dict[str, str]:
     return {member: name for name, group in groups.items() for member in group.members}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PemBundle:
     """Anchors in a file of PEM (or one DER) certificates."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SystemStore:
     """The operating system's anchors."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CertifiStore:
     """Mozilla's anchors, as the certifi package ships them."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OtherMachines:
     """Anchors on other machines, which nobody here can see: persons confirm which roots are among them."""
 
@@ -352,7 +353,7 @@ class OtherMachines:
 TrustSource = PemBundle | SystemStore | CertifiStore | OtherMachines
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TrustStore:
     """A named set of anchors."""
 
@@ -384,7 +385,7 @@ class TrustStore:
         return self.path is not None and self.mode is not Mode.OBSERVE
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Client:
     """A kind of program that connects: its trust store, its rules, and the names by which it connects."""
 
@@ -406,7 +407,7 @@ class Client:
     revocation: RevocationCheck = RevocationCheck.NONE
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rotation:
     """A declared change of the root: the files of the roots that come and go."""
 
@@ -415,7 +416,7 @@ class Rotation:
     """Empty where the roots of the certificates in use are meant."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Waiver:
     """A finding that counts as a notice until a date."""
 
@@ -426,7 +427,7 @@ class Waiver:
     """Unix time at which the waiver ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Web:
     """Where and how the daemon answers HTTP."""
 
@@ -442,7 +443,7 @@ class Web:
     """How browsers reach it, without a slash at the end; None where messages have no links."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Token:
     """A token for more than reading over the API."""
 
@@ -453,7 +454,7 @@ class Token:
     scopes: frozenset[Scope] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Validation:
     """When the result of a change counts as good: so many looks in a row without a fault, before a deadline."""
 
@@ -466,7 +467,7 @@ class Validation:
     """Handshakes with each address in one look, since several workers may share a port."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ActorSettings:
     """The process with the rights to act: its socket, its directories, and the users who may ask it."""
 
@@ -497,7 +498,7 @@ class ActorSettings:
     """Whether actions without a person need a clock that the kernel counts as synchronised."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Undeclared:
     """Whether the daemon reports open ports of this host with TLS that the configuration does not declare."""
 
@@ -508,7 +509,7 @@ class Undeclared:
     """Seconds between two looks at the open ports; a new one is looked at when it was seen twice."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class X509CertSettings:
     """How the metrics of x509-certificate-exporter are exported."""
 
@@ -518,7 +519,7 @@ class X509CertSettings:
     """The number of components at the beginning of each path that are left out."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Settings:
     """The settings of the daemon."""
 
@@ -550,7 +551,7 @@ class Settings:
     revocation: RevocationSettings = NO_SOURCES
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Config:
     """Everything that the configuration declares; names are unique and every reference resolves."""
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
+from config.immutable import immutable
 from config.model import AllowedIssuer, Threshold, Thresholds
 from config.vocabulary import Code, Mode, Severity
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PolicyMatch:
     """The subjects of a policy: each given list must match by one of its items; `*` is any text."""
 
@@ -31,7 +32,7 @@ LEAST_OF_GROUP: Final = Severity.NOTICE
 """The least severity of a finding that is asked for by its group: informational findings cause no action."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RemainingBelow:
     """Less than this is left of the certificate's lifetime."""
 
@@ -40,7 +41,7 @@ class RemainingBelow:
     """Seconds for which the check must have held; the same in every check."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HasFinding:
     """There is a finding with one of `codes`, at least as severe as `severity`."""
 
@@ -51,7 +52,7 @@ class HasFinding:
     lasting: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ClientRejects:
     """The client, by default any client, rejects the endpoint, by default any endpoint."""
 
@@ -60,7 +61,7 @@ class ClientRejects:
     lasting: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DriftOlderThan:
     """The certificate on disk has not been served for `age` seconds."""
 
@@ -68,14 +69,14 @@ class DriftOlderThan:
     lasting: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CandidatePresent:
     """The component's inbox has a candidate that was not tried yet."""
 
     lasting: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FailedAttempts:
     """At least so many attempts have failed since the last success."""
 
@@ -83,7 +84,7 @@ class FailedAttempts:
     lasting: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Regressed:
     """A replacement, at most `within` seconds ago, has made things worse.
 
@@ -94,21 +95,21 @@ class Regressed:
     lasting: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AnyOf:
     """One of the checks holds."""
 
     checks: tuple[Check, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AllOf:
     """Every check holds."""
 
     checks: tuple[Check, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Not:
     """The check does not hold."""
 
@@ -119,7 +120,7 @@ Leaf = RemainingBelow | HasFinding | ClientRejects | DriftOlderThan | CandidateP
 Check = Leaf | AnyOf | AllOf | Not
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Window:
     """When actions may be taken: for `duration` seconds from each time that `cron` matches in `timezone`."""
 
@@ -130,7 +131,7 @@ class Window:
     """A name of the IANA time zone database."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Replace:
     """Install the candidate in the component's inbox."""
 
@@ -140,17 +141,17 @@ class Replace:
     """Seconds for which the candidate must remain valid; None means as for the component."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rollback:
     """Install the last backup set again."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Activate:
     """Have the service load its files from disk."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Notify:
     """Notify people."""
 
@@ -160,7 +161,7 @@ class Notify:
 Action = Replace | Rollback | Activate
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Policy:
     """Where `when` holds for a subject of `match`, `action` is taken in `windows`, as far as `mode` allows.
 

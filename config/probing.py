@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from config.immutable import immutable
 from config.vocabulary import EndpointProtocol, ProbeKind
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ MOST_TURNS: Final = 20
 """Of one dialogue."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ProbeTurn:
     """One turn of a dialogue: what is awaited from the server, then what is sent, then perhaps TLS."""
 
@@ -30,7 +30,7 @@ class ProbeTurn:
     """TLS begins after it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ProbeModule:
     """How a target is looked at, and the condition of success beside the clients' verdicts."""
 

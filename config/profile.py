@@ -13,7 +13,7 @@ the variable then stands for. `files` names further paths in the same language, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, NamedTuple, cast
@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_m
 
 from config.document import KeyPath, Mark, Value, YAMLDocument, fill, join, parse
 from config.fields import AbsolutePath, Host, Port
+from config.immutable import immutable
 from config.schema.problem import Problem, problems, schema_of
 from config.schema.section import Section
 
@@ -104,7 +105,7 @@ def lay_over(site: YAMLDocument, profile: YAMLDocument) -> YAMLDocument:
     return YAMLDocument(values, marks)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Merging:
     profile: YAMLDocument
     marks: dict[KeyPath, Mark]
@@ -128,7 +129,7 @@ class _Merging:
         self.marks.update((each, mark) for each, mark in self.profile.marks.items() if each[: len(path)] == path)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Parameter:
     """A parameter of a profile."""
 
@@ -229,7 +230,7 @@ def _texts(variables: Variables) -> dict[str, str]:
     return {name: value for name, value in variables.items() if isinstance(value, str)}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Expansion:
     """Makes a document from a profile's, and notes the origin of each value."""
 

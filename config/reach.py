@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from config.address import is_ip_address
+from config.immutable import immutable
 from config.pattern import is_one_of
 
 Network = IPv4Network | IPv6Network
@@ -34,7 +34,7 @@ _NOBODY_S: Final[tuple[Network, ...]] = tuple(
 (RFC 9637), segment routing (RFC 9602)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reach:
     """Networks, and the ports at their addresses."""
 

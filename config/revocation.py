@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from config.immutable import immutable
 from config.reach import Reach
 
 if TYPE_CHECKING:
     from config.model import Proxy
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Fetching:
     """How revocation lists and answers are fetched, and from where."""
 
@@ -30,7 +30,7 @@ class Fetching:
     """MiB of one list."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RevocationSettings:
     """The files with revocation lists, and how others are fetched."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
+
+from config.immutable import immutable
 
 Command = tuple[str, ...]
 """An argument list that begins with an absolute path; it is never given to a shell."""
@@ -52,7 +53,7 @@ def unit_name(name: str) -> str:
     return name if name.endswith(_KINDS) else f"{name}.service"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Service:
     """The commands of a service, None for absent ones; raises ValueError where a needed command is absent."""
 

@@ -403,10 +403,21 @@ class UnreachableReason(StrEnum):
 
 
 class VerifierName(StrEnum):
-    """The rules that judge a path."""
+    """The rules by which clients judge: those of a family of programs, or of a profile."""
 
     OPENSSL = "openssl"
+    """Programs on OpenSSL, with its defaults."""
+    CURL = "curl"
+    """curl with OpenSSL."""
+    PYTHON = "python"
+    """Python up to 3.12."""
+    PYTHON_3_13 = "python-3.13"
+    """Python from 3.13 on."""
+    GO = "go"
+    JAVA_17 = "java-17"
+    GNUTLS = "gnutls"
     WEBPKI = "webpki"
+    """The profile of the web PKI: a strict reference, and no program."""
 
 
 class RevocationCheck(StrEnum):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice, pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from apscheduler.triggers.cron import CronTrigger
-
+from config.immutable import immutable
 from config.policy import Window
 from config.text import printable
+
+if TYPE_CHECKING:
+    from apscheduler.triggers.cron import CronTrigger
 
 _DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _END: Final = datetime(2200, 1, 1, tzinfo=UTC)
@@ -25,7 +26,7 @@ _COMPARED: Final = 300
 _REFERENCE: Final = datetime(2027, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Opening:
     """Whether a window is open, and until when."""
 
@@ -103,6 +104,8 @@ def _trigger(cron: str) -> CronTrigger:
     if len(fields) != 5:
         raise ValueError("five fields: minute, hour, day of the month, month, day of the week")
     minute, hour, day, month, weekday = fields
+    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415 (dear, and few have windows)
+
     try:
         days = _weekdays(weekday)
         return CronTrigger(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from config.immutable import immutable
 
-@dataclass(frozen=True, slots=True)
+
+@immutable
 class AuditEntry:
     """A record, with facts that only earlier records have."""
 

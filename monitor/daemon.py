@@ -10,18 +10,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-
 from actions.journal_state import installed
 from config.document import Mistake
 from config.load import digest_on_disk, load
-from config.model import DAY, Config
+from config.model import DAY, Config, Watch
 from config.text import Log, harmless, printable, sentence
 from config.vocabulary import Code
 from monitor import wiring
@@ -29,12 +27,12 @@ from monitor.decide.decision import ORDERED
 from monitor.host import systemd
 from monitor.host.life import ALREADY_RUNNING, Life, StateTaken, begin, own_files
 from monitor.http import WebServer
-from monitor.look.pool import dismiss, hire
 from monitor.overview import Overview, RunState
 from monitor.state.messages import JournalNews, TrustFilesChanged
 from monitor.state.own import SELF
 from monitor.state.trust import TrustReadings, read_trust_context
 from monitor.store import DATABASE_ENDINGS, database_path
+from probes.find import is_pattern_of_paths
 from probes.finding import Finding, finding
 from probes.opening import leave_alone
 
@@ -49,6 +47,10 @@ MEETING: Final = 1.0
 """Seconds for which an actor that has a socket is waited for, where its journal says what a first look means."""
 HOUSEKEEPING: Final = 15.0
 """Seconds between two looks at certvigil's own state."""
+FEW: Final = 64
+"""Files that are looked at before helpers would have been started."""
+PRUNING: Final = 3 * 3600.0 + 17 * 60.0
+"""Seconds after midnight, UTC, at which old records are deleted."""
 
 
 def run_daemon(path: str, config: Config) -> int:
@@ -66,8 +68,7 @@ def run_daemon(path: str, config: Config) -> int:
     database = database_path(config.settings.state_directory)
     leave_alone((*own_files(config.settings.state_directory), *(f"{database}{end}" for end in DATABASE_ENDINGS)))
     # Before there are threads. With a database, remembered certificates need not be decoded again.
-    first = config.watches and not os.path.exists(database)
-    helpers = hire() if first else None
+    helpers = _helpers(config.watches) if not os.path.exists(database) else None
 
     async def life() -> int:
         daemon = Daemon(path, config, helpers, begun)
@@ -84,6 +85,22 @@ def run_daemon(path: str, config: Config) -> int:
         logging.shutdown()
         os._exit(code)
     return code
+
+
+def _helpers(watches: Sequence[Watch]) -> Executor | None:
+    """Return processes that help with the first look at files, where there may be many files."""
+    # Nothing is looked at yet, not even what is a file: a file system may hang.
+    patterns = [pattern for each in watches for pattern in each.patterns]
+    if len(patterns) <= FEW and not any(map(_may_be_many, patterns)):
+        return None
+    from monitor.look.pool import hire  # noqa: PLC0415 (loads multiprocessing, for the first start on many files alone)
+
+    return hire()
+
+
+def _may_be_many(pattern: str) -> bool:
+    """Whether a watched path may stand for many files: a pattern, or what has the name of a directory."""
+    return is_pattern_of_paths(pattern) or not os.path.splitext(pattern)[1]
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -147,12 +164,8 @@ class Daemon:
         self.parts.look.supported.reconfigure()
         for each in (*wiring.running(self.parts), self._announce(), self._keep_house()):
             self._spawn(each)
-        calendar = AsyncIOScheduler(timezone="UTC")
-        calendar.add_job(self._prune, "cron", hour=3, minute=17, coalesce=True, misfire_grace_time=DAY)
-        calendar.start()
         await self._stop.wait()
         self._run_state.stopping = True
-        calendar.shutdown(wait=False)
         await self._end()
 
     def _remember(self) -> None:
@@ -236,16 +249,22 @@ class Daemon:
 
     def _dismiss_helpers(self) -> None:
         if self._helpers is not None:
+            from monitor.look.pool import dismiss  # noqa: PLC0415 (see `_helpers`)
+
             dismiss(self._helpers)
             self._helpers = None
 
     async def _keep_house(self) -> None:
         """Check the state of the daemon itself now and then, and report it."""
         loop, counters = asyncio.get_running_loop(), self.parts.state.counters
+        pruned = _pruning_day(time.time())
         while True:
             state = self.parts.look.files.watch_state
             counters.watching(state.watched, state.polled)
             now = time.time()
+            if _pruning_day(now) != pruned:
+                pruned = _pruning_day(now)
+                self.parts.notify.store.prune(now - self.config.settings.history_days * DAY)
             counters.waivers(sum(now < waiver.until for waiver in self.config.waivers))
             digest = await loop.run_in_executor(self._pools.judge, digest_on_disk, self.path)
             self._run_state.stale = digest != self.config.digest
@@ -337,9 +356,6 @@ class Daemon:
             found.append(finding(Code.CONFIG_REJECTED, detail, sentence("web {}", number)))
         self.parts.state.own.report("web", found)
 
-    def _prune(self) -> None:
-        self.parts.notify.store.prune(time.time() - self.config.settings.history_days * DAY)
-
     # Tasks, and the end
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -373,6 +389,11 @@ class Daemon:
         # Before the first scan is over nothing is written: it will be seen again.
         if self._recording and not recorded:
             log.error("not all events could be recorded")
+
+
+def _pruning_day(now: float) -> int:
+    """Return the number of the day that begins when old records are deleted."""
+    return int((now - PRUNING) // DAY)
 
 
 def _for_life(config: Config) -> tuple[object, ...]:

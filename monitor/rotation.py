@@ -7,18 +7,18 @@ root goes when nothing needs it any more. No step is stored: whatever happened m
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from actions.journal_state import Confirmations
+from config.immutable import immutable
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import RotationDeed, StepProgress
 
 _NOTHING: Final = Printable("")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Root:
     """A root that comes or goes."""
 
@@ -36,7 +36,7 @@ class Keeper(StrEnum):
     """It can be read here, and is changed by other means."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StoreFacts:
     """A trust store, and which of the roots it holds."""
 
@@ -48,7 +48,7 @@ class StoreFacts:
     """Why it cannot be read, or how it is changed where certvigil does not change it: a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ClientFacts:
     """A client, whom it trusts, and whether it validates."""
 
@@ -57,7 +57,7 @@ class ClientFacts:
     validates: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ServerFacts:
     """A chain that an endpoint serves, or that is installed for a component."""
 
@@ -74,7 +74,7 @@ class ServerFacts:
     """It leads to a CA of the web PKI."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RotationFacts:
     """All that the steps are derived from."""
 
@@ -86,7 +86,7 @@ class RotationFacts:
     confirmations: Confirmations
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Step:
     """One step, and how far it is."""
 

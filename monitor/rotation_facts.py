@@ -6,12 +6,12 @@ The daemon makes it of the state of its targets; `certvigil rotate` makes it of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 from actions.journal_state import Confirmations
 from config.command_reach import command_line
+from config.immutable import immutable
 from config.model import Config, PemBundle, TrustStore
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import CertificateOrigin, Machine, RotationDeed, StepProgress
@@ -43,7 +43,7 @@ Words = tuple[str, ...]
 _NO_WAYS: Final[Mapping[str, Words]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Roots:
     """The roots of a rotation, and the file of the new one."""
 
@@ -253,7 +253,7 @@ class _Gathered:
                 yield StoreFacts(name, keeper, holds, _how(store))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Chain:
     """A chain, where it is, and who connects there."""
 

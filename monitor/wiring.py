@@ -13,10 +13,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from config.immutable import immutable
 from config.model import Config
 from config.version import own_version
 from monitor.act.components import Components
@@ -72,7 +72,7 @@ from monitor.store import Degraded, Store
 from probes.finding import Finding
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Pools:
     """Threads beside the event loop: judging must not wait for a file on a file system that hangs."""
 
@@ -95,7 +95,7 @@ class Pools:
             each.shutdown(wait=False, cancel_futures=True)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StateParts:
     """The state of all targets, and the parts that hear of each change of it."""
 
@@ -110,7 +110,7 @@ class StateParts:
     """Of the certificates in files, where these are counted for x509-certificate-exporter's rules."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LookParts:
     """The parts that look at files, sets and endpoints."""
 
@@ -124,7 +124,7 @@ class LookParts:
     undeclared: UndeclaredPorts
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ActParts:
     """The parts that ask the actor."""
 
@@ -135,7 +135,7 @@ class ActParts:
     findings: ActionFindings
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DecideParts:
     """The parts that decide by policies."""
 
@@ -143,7 +143,7 @@ class DecideParts:
     decider: Decider
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NotifyParts:
     """The parts that record events, and that tell people of them."""
 
@@ -153,7 +153,7 @@ class NotifyParts:
     notices: PolicyNotices
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Parts:
     """All parts of a daemon, grouped as the folders of `monitor/` are."""
 

@@ -6,10 +6,10 @@ They are told by the identifiers in the DER alone, so that no library need know 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from config.immutable import immutable
 from config.vocabulary import KeyKind
 
 STRENGTHS: Final = (80, 112, 128, 192, 256)
@@ -31,7 +31,7 @@ _LEAST_BITS: Final[Mapping[KeyKind, Sequence[int]]] = MappingProxyType(
 """The shortest key of each kind with that strength."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Algorithm:
     """An algorithm whose identifier stands for its keys and for its signatures alike."""
 

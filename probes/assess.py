@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from config.immutable import immutable
 from config.model import Endpoint, FileTarget
 from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, EntryKind, FileContent, FileFormat, FileRole, Integrity, UnreadableReason
@@ -48,7 +49,7 @@ _SERVERS_OWN = frozenset({FileRole.CERTIFICATE, FileRole.COMBINED, FileRole.KEYS
 _ARTEFACTS = frozenset({FileRole.CERTIFICATE, FileRole.CHAIN, FileRole.COMBINED, FileRole.KEYSTORE})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileContext:
     """The terms by which a file is judged."""
 
@@ -69,7 +70,7 @@ class FileContext:
     """Other files with a certificate for the key of that in the file."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class EndpointContext:
     """The terms by which an endpoint is judged."""
 
@@ -122,7 +123,7 @@ def is_worth_watching(observation: FileObservation, context: FileContext) -> boo
     found = observation.certificates or observation.lists or context.last_known
     if context.target.role is not FileRole.FOUND or found:
         return True
-    if observation.content is FileContent.KEY and any(judge_exposure(observation.mode, Printable("it"), 0)):
+    if observation.content is FileContent.KEY and any(_judge_key(observation)):
         return True
     if observation.failure is None or is_denied(observation, context):
         return False
@@ -198,7 +199,7 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
     findings += judge_lists(observation.lists, now, found=target.role is FileRole.FOUND)
     times += list_boundaries(observation.lists)
     if _holds_open_key(observation, target.role):
-        findings += judge_exposure(observation.mode, Printable("the file"), observation.owner)
+        findings += _judge_key(observation)
     held = (certificate for entry in trusted for certificate in entry.certificates)
     times += boundaries(dict.fromkeys((*certificates, *held)), target.thresholds)
     return _assessment(findings, (), expiry, times, now)
@@ -211,6 +212,10 @@ def _judge_sharing(
     own = servers_leaf(observation.content, certificates) if sharing else None
     if own is not None:
         yield from judge_shared_files(own, sharing, now)
+
+
+def _judge_key(observation: FileObservation) -> Iterator[Finding]:
+    return judge_exposure(observation.mode, Printable("the file"), observation.owner, observation.directory_owner)
 
 
 def _holds_open_key(observation: FileObservation, role: FileRole) -> bool:

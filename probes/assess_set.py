@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from config.immutable import immutable
 from config.model import Endpoint, FileTarget
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import Code, FileRole, Severity, UnreadableReason
@@ -43,7 +44,7 @@ _BROKEN: Final = frozenset(
 """Why nobody reads a file: any other reason may be of whoever looks, and not of the server."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SetFault:
     """Something that makes a set of no use to its server."""
 
@@ -63,7 +64,7 @@ class SetFault:
         return self.code is not Code.EXPIRED
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LiveEndpoint:
     """One endpoint of the component, with its clients, as it was looked at last."""
 
@@ -76,7 +77,7 @@ class LiveEndpoint:
     """The chains that its addresses present, as presented."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SetContext:
     """The terms by which a set is judged."""
 

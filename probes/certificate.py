@@ -22,6 +22,7 @@ from cryptography.x509 import Extensions
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from config.address import is_dns_name, is_ip_address
+from config.immutable import immutable
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import KeyKind
 from probes.algorithm import (
@@ -49,7 +50,7 @@ _MOST_TRIED: Final = 64
 """Extensions that are tried one by one, where one of them cannot be decoded."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Key:
     """A public key, as far as judging its strength needs it."""
 
@@ -90,7 +91,7 @@ class NameKind(StrEnum):
     """Written without a name."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AlternativeName:
     """A subject alternative name (RFC 5280, 4.2.1.6)."""
 
@@ -167,7 +168,9 @@ class Certificate:
         """Whether it names servers: by a DNS name or address, or as servers' certificates did by the common name."""
         if self.has_server_names:
             return True
-        return any(map(_is_host, self.common_names())) and _serves(self)
+        # Nearly no CA has a dot or a colon in its name; to take a name apart, the certificate is parsed anew.
+        may_name_host = "." in self.subject or ":" in self.subject
+        return may_name_host and any(map(_is_host, self.common_names())) and _serves(self)
 
     @property
     def has_server_names(self) -> bool:

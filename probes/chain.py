@@ -8,20 +8,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.x509.oid import SignatureAlgorithmOID
 
+from config.immutable import immutable
 from probes.certificate import Certificate
 from probes.trust import Trust
 
-_LEGACY_RSA: Final = frozenset({SignatureAlgorithmOID.RSA_WITH_SHA1, SignatureAlgorithmOID.RSA_WITH_MD5})
+_LEGACY: Final = frozenset(
+    {
+        SignatureAlgorithmOID.RSA_WITH_SHA1,
+        SignatureAlgorithmOID.RSA_WITH_MD5,
+        SignatureAlgorithmOID.ECDSA_WITH_SHA1,
+        SignatureAlgorithmOID.DSA_WITH_SHA1,
+        SignatureAlgorithmOID.DSA_WITH_SHA224,
+        SignatureAlgorithmOID.DSA_WITH_SHA256,
+    }
+)
 
 MAX_DEPTH: Final = 10
 MAX_PATHS: Final = 64
@@ -40,7 +49,7 @@ class End(StrEnum):
     """At a certificate whose issuer, by name, is at hand but did not sign it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Path:
     """Certificates, each signed by the next one, and the kind of end."""
 
@@ -143,14 +152,19 @@ def _extend(
         yield Path(so_far, End.BAD_SIGNATURE if any(_same_key_named(each, last) for each in named) else End.MISSING)
 
 
-@lru_cache(maxsize=1024)
 def signed(issuer: Certificate, subject: Certificate) -> bool:
     """Whether the key of `issuer` made the signature of `subject`, and the names agree; no costly key is tried."""
-    if subject.outline().issuer != issuer.outline().subject or issuer.is_costly:
+    return subject.outline().issuer == issuer.outline().subject and made_signature(issuer, subject)
+
+
+@lru_cache(maxsize=1024)
+def made_signature(issuer: Certificate, subject: Certificate) -> bool:
+    """Whether the key of `issuer` made the signature of `subject`, whatever the names; no costly key is tried."""
+    if issuer.is_costly:
         return False
     child = subject.decoded()
     try:
-        if child.signature_algorithm_oid in _LEGACY_RSA:
+        if child.signature_algorithm_oid in _LEGACY:
             _verify_legacy(issuer.decoded().public_key(), child, subject.signed_part())
         else:
             _verify(issuer, subject, child)
@@ -161,7 +175,8 @@ def signed(issuer: Certificate, subject: Certificate) -> bool:
 
 def _verify(issuer: Certificate, subject: Certificate, child: x509.Certificate) -> None:
     """Verify a signature over the bytes as they are written; raises what the library does."""
-    if subject.reencoded is None and issuer.is_strict:
+    same_name = subject.outline().issuer == issuer.outline().subject
+    if subject.reencoded is None and issuer.is_strict and same_name:
         child.verify_directly_issued_by(issuer.x509())
         return
     key, algorithm = issuer.decoded().public_key(), child.signature_algorithm_parameters
@@ -177,14 +192,20 @@ def _verify(issuer: Certificate, subject: Certificate, child: x509.Certificate) 
 
 
 def _verify_legacy(key: object, child: x509.Certificate, signed_part: bytes) -> None:
-    """Verify an RSA signature with a hash that the library refuses on certificates: weak is not the same as wrong.
+    """Verify a signature with an algorithm that the library refuses on certificates: weak is not the same as wrong.
 
     Raises InvalidSignature, or the library's exception for an unknown hash.
     """
     algorithm = child.signature_hash_algorithm
-    if not isinstance(key, rsa.RSAPublicKey) or algorithm is None:
-        raise InvalidSignature
-    key.verify(child.signature, signed_part, padding.PKCS1v15(), algorithm)
+    match key:
+        case rsa.RSAPublicKey() if algorithm is not None:
+            key.verify(child.signature, signed_part, padding.PKCS1v15(), algorithm)
+        case ec.EllipticCurvePublicKey() if algorithm is not None:
+            key.verify(child.signature, signed_part, ec.ECDSA(algorithm))
+        case dsa.DSAPublicKey() if algorithm is not None:
+            key.verify(child.signature, signed_part, algorithm)
+        case _:
+            raise InvalidSignature
 
 
 def _same_key_named(issuer: Certificate, subject: Certificate) -> bool:

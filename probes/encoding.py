@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
+
+from config.immutable import immutable
 
 Shape = tuple[int, ...]
 """Tags of DER elements, one after the other."""
@@ -42,7 +43,7 @@ def is_der(data: bytes) -> bool:
     return _DER.match(data) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Outline:
     """The parts of a certificate that are compared as bytes (RFC 5280, 4.1)."""
 

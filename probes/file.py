@@ -7,11 +7,12 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import FileContent, FileFormat, FileRole, Integrity, UnreadableReason
@@ -107,9 +108,11 @@ def look_at_file(
         most_certificates=most_certificates,
     )
     has_key = bool(seen.keys) or seen.content is FileContent.KEY
-    if target.role is FileRole.FOUND and has_key and mode & _OF_OTHERS and _is_sheltered(target.path):
-        return replace(seen, mode=mode & ~_OF_OTHERS)
-    return seen
+    if target.role is not FileRole.FOUND or not has_key:
+        return seen
+    if mode & _OF_OTHERS and _is_sheltered(target.path):
+        mode &= ~_OF_OTHERS
+    return replace(seen, mode=mode, directory_owner=_directory_owner(target.path))
 
 
 def look_into(
@@ -257,6 +260,13 @@ def _faulty(container: Container, reason: UnreadableReason, detail: str) -> Cont
     return replace(container, blocks=replace(container.blocks, faults=(EncodingFault(reason, detail),)))
 
 
+def _directory_owner(path: str) -> int | None:
+    try:
+        return os.stat(os.path.dirname(os.path.realpath(path))).st_uid
+    except OSError:
+        return None
+
+
 def _is_sheltered(path: str) -> bool:
     """Whether a directory on the way to a file lets nobody in but its owner and group."""
     directory = os.path.realpath(path)
@@ -270,7 +280,7 @@ def _is_sheltered(path: str) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Read:
     status: os.stat_result
     data: bytes | Unreadable
@@ -368,7 +378,7 @@ def _decoded(
     return decoded, tuple(failures[:1])
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Keys:
     sha256: tuple[str, ...]
     encrypted: int

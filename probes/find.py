@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from config.immutable import immutable
 from config.label import Labels, label_value, labels_of
 from config.model import FileTarget, Watch
 from config.text import Printable, printable, sentence
@@ -25,7 +26,7 @@ DEPTH_LIMIT: Final = 64
 _WILDCARD: Final = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Found:
     """The present matches of the patterns, and the places where more may appear."""
 
@@ -71,7 +72,7 @@ def tree_of(pattern: str) -> str:
     return _path(_leading_names(_compile(pattern)))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Glob:
     """One component of a pattern, with wildcards."""
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from config.catalogue import CATALOGUE
+from config.immutable import immutable
 from config.text import Printable
 from config.vocabulary import Code, Severity, Verdict
 
 _NOTHING: Final = Printable("")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Finding:
     """A fault of a target; `(code, subject)` is its identity within the target."""
 
@@ -30,7 +31,7 @@ class Finding:
     it from another place."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Edge:
     """The verdict of one client on an endpoint's chain."""
 
@@ -44,7 +45,7 @@ class Edge:
     """Where it rejects: the first cause."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Assessment:
     """The verdict on one observation, good until the clock reaches `until`."""
 

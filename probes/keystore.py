@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from config.immutable import immutable
 from config.text import Printable
 from config.vocabulary import EntryKind, Integrity
 
@@ -18,7 +18,7 @@ LONGEST_ALIAS: Final = 200
 """Characters that are kept; in JKS it may have 65,535 bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KeystoreEntry(Generic[AnyCertificate]):
     """One entry of a keystore."""
 
@@ -31,7 +31,7 @@ class KeystoreEntry(Generic[AnyCertificate]):
     """The chain of a private key, its own certificate first; one of a trusted certificate; none of a secret key."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Keystore(Generic[AnyCertificate]):
     """The entries of a keystore, in file order."""
 
@@ -68,7 +68,7 @@ class Keystore(Generic[AnyCertificate]):
         return tuple(dict.fromkeys(held))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StoreEntry:
     """One entry exactly as it is written, to be compared with another, whatever its format calls it."""
 
@@ -83,7 +83,7 @@ class StoreEntry:
     """SHA-256 of the private or secret key as it lies there, hexadecimal; empty where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ExactEntries:
     """The entries of a keystore, in file order."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import Printable, printable
 from config.vocabulary import FileRole
@@ -19,7 +19,7 @@ MOST_ENTRIES: Final = 1_000
 NO_FAULT: Final = Printable("")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KubeconfigEntry:
     """A cluster or a user with a certificate."""
 

@@ -10,11 +10,12 @@ import re
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from itertools import islice
 from typing import Final, NamedTuple
 
+from config.immutable import immutable
 from config.text import Printable, printable
 from config.vocabulary import STARTTLS_PORTS, EndpointProtocol
 
@@ -29,6 +30,9 @@ _MOST: Final = 10_000
 MOST_LINES: Final = 200_000
 """Of a table of the kernel. Any user can open tens of thousands of sockets, and the kernel has them in no order."""
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
+_PARENT: Final = re.compile(r"^PPid:\s+(\d+)$", re.MULTILINE)
+_GENERATIONS: Final = 4
+"""Processes that are looked at, each the parent of the one before."""
 _UNIT: Final = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}\.service")
 _CONTAINERS: Final = ("docker", "libpod", "lxc", "kubepods", "machine.slice", "crio-", "containerd", "buildkit")
 """Parts of the path of a container's control group."""
@@ -73,18 +77,18 @@ class ProcessPlace(StrEnum):
     """This user may not see it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Holder:
     """The process that holds a socket."""
 
     place: ProcessPlace
     process: int = 0
-    program: Printable = Printable("")  # noqa: RUF009 (a text)
+    program: Printable = Printable("")
     unit: str | None = None
     """The unit of systemd in which it runs."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OpenPorts:
     """The open ports of this host."""
 
@@ -215,11 +219,27 @@ class _Processes:
     def _holder(self, process: int) -> Holder:
         name = printable(self._text(process, "comm").strip(), 64)
         group = control_group(self._text(process, "cgroup"))
-        here = all(self._namespace(str(process), each) == own for each, own in self._own.items())
-        if not here or self._root_of(str(process)) != self._root:
+        if not self._is_here(process, group):
             return Holder(ProcessPlace.ELSEWHERE, process, name)
         place, unit = place_of(group)
         return Holder(place, process, name, unit)
+
+    def _is_here(self, process: int, group: str) -> bool:
+        """Whether a process sees this host as this one does, but for a smaller root that it gave itself.
+
+        A server such as haproxy changes its root once it has read its files: a process above it, of the same control
+        group, still has the root of the host.
+        """
+        for _ in range(_GENERATIONS):
+            if any(self._namespace(str(process), each) != own for each, own in self._own.items()):
+                return False
+            if self._root_of(str(process)) == self._root:
+                return True
+            parent = _PARENT.search(self._text(process, "status"))
+            process = int(parent[1]) if parent else 0
+            if not process or control_group(self._text(process, "cgroup")) != group:
+                return False
+        return False
 
     def _ports_of(self, process: int) -> tuple[int, ...]:
         ports: set[int] = set()
@@ -259,7 +279,9 @@ def control_group(text: str) -> str:
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         paths["unified" if number == "0" else controllers] = path
-    return paths.get("name=systemd") or paths.get("unified", "")
+    # Where systemd does not use it, the older hierarchy may be there all the same, with everything at its root.
+    found = (paths.get("name=systemd", ""), paths.get("unified", ""))
+    return next((each for each in found if each not in {"", "/"}), "")
 
 
 def place_of(group: str) -> tuple[ProcessPlace, str | None]:

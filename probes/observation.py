@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Printable
 from config.vocabulary import ClientCertificateUse, FileContent, FileFormat, UnreachableReason, UnreadableReason
 from probes.certificate import Certificate
@@ -20,7 +21,7 @@ def bounded(number: int) -> int:
     return min(max(number, -(2**63)), 2**64 - 1)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileIdentity:
     """A file with the same identity need not be read again; taken from the resolved file."""
 
@@ -31,7 +32,7 @@ class FileIdentity:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Unreadable:
     """A file gave no facts."""
 
@@ -39,7 +40,7 @@ class Unreadable:
     detail: Printable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileObservation:
     """One look at a file; the same again, at another time, is equal."""
 
@@ -68,9 +69,11 @@ class FileObservation:
     """Whether it names the chain, where it is a configuration file that could be read."""
     lists: tuple[RevocationList, ...] = ()
     """The certificate revocation lists in it, in file order."""
+    directory_owner: int | None = None
+    """Of the directory of a key that a pattern found."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Presented:
     """The chain of one address of an endpoint, in a completed handshake."""
 
@@ -91,7 +94,7 @@ class Presented:
     """That the server sent until the handshake was over; 0 where it is not known. It is another each time by little."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Unreachable:
     """One address of an endpoint (or its name) gave no facts."""
 
@@ -100,7 +103,7 @@ class Unreachable:
     detail: Printable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class EndpointObservation:
     """One look at an endpoint, over every address that its name resolved to."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from config.immutable import immutable
 from config.text import Printable, harmless, sentence
 from probes.certificate import Certificate, certificate, why_undecodable
 from probes.chain import signed
@@ -47,7 +47,7 @@ class OCSPStatus(StrEnum):
     """The responder does not know the certificate."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OCSPFault:
     """A response says nothing of the certificate."""
 
@@ -55,7 +55,7 @@ class OCSPFault:
     """A clause, whose subject is the response."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OCSPAnswer:
     """What a response says of one certificate; all times are Unix times."""
 

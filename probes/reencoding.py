@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Printable
 from probes.encoding import (
     CONTEXT_0,
@@ -25,16 +25,20 @@ from probes.encoding import (
     object_identifier,
 )
 
-_DEFAULT: Final = Printable("X.690 11.5: a default value must not be written")
-_BOOLEAN: Final = Printable("X.690 11.1: a BOOLEAN that is true must be FF")
-_LENGTH: Final = Printable("X.690 10.1: a length must be written in the fewest octets")
-_SET_ORDER: Final = Printable("X.690 11.6: the elements of a SET OF must be in order")
-_TIME: Final = Printable("RFC 5280 4.1.2.5: a time must have seconds without a fraction, and end with Z")
-_TEXT: Final = Printable("X.680 41: text must be of the characters of its type")
+DEFAULT_VALUE: Final = Printable("X.690 11.5: a default value must not be written")
+TRUE_NOT_FF: Final = Printable("X.690 11.1: a BOOLEAN that is true must be FF")
+LONG_LENGTH: Final = Printable("X.690 10.1: a length must be written in the fewest octets")
+SET_ORDER: Final = Printable("X.690 11.6: the elements of a SET OF must be in order")
+NO_TIME: Final = Printable("RFC 5280 4.1.2.5: a validity must have two times")
+WITHOUT_SECONDS: Final = Printable("RFC 5280 4.1.2.5: a time must have seconds")
+WITH_FRACTION: Final = Printable("RFC 5280 4.1.2.5: a time must have no fraction of a second")
+OTHER_ZONE: Final = Printable("RFC 5280 4.1.2.5: a time must end with Z")
+LATE_FORM: Final = Printable("RFC 5280 4.1.2.5: a time must be of the type of its year")
+ODD_TEXT: Final = Printable("X.680 41: text must be of the characters of its type")
 _EMPTY_RDN: Final = Printable("X.501 9.3: a relative distinguished name must have an attribute")
 _TWICE_IN_RDN: Final = Printable("X.501 9.3: a relative distinguished name must have each type of attribute once")
 _PARAMETERS: Final = Printable("RFC 3279 and RFC 5758: an algorithm must have the parameters that are laid down for it")
-_TWICE: Final = Printable("RFC 5280 4.2: an extension must be there once")
+EXTENSION_TWICE: Final = Printable("RFC 5280 4.2: an extension must be there once")
 _PATH_LENGTH: Final = Printable("RFC 5280 4.2.1.9: a path length must stand beside a CA alone")
 
 _SET: Final = 0x31
@@ -64,7 +68,7 @@ _UNKNOWN_KEY: Final = bytes.fromhex("3009300406028837030100")
 _DEEPEST: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reencoded:
     """A certificate in strict DER."""
 
@@ -124,7 +128,7 @@ class _Reencoding:
         for each in elements(outer.content):
             written = encoded(each.tag, self._shortest(each, depth + 1))
             if len(written) < len(each.whole):
-                self._breaks(_LENGTH)
+                self._breaks(LONG_LENGTH)
             parts.append(written)
         return b"".join(parts)
 
@@ -137,7 +141,7 @@ class _Reencoding:
         if fields[0].tag == CONTEXT_0:
             number = first_element(fields.pop(0).content).content
             if number == b"\0":
-                self._breaks(_DEFAULT)
+                self._breaks(DEFAULT_VALUE)
             else:
                 # The rule of the version is one of values.
                 version = _VERSION_3
@@ -171,10 +175,11 @@ class _Reencoding:
         right = _time_in_utc(time) if time.tag in TIMES else None
         self.without_times.append(right is None)
         if right is None:
-            self._breaks(_TIME)
+            self._breaks(NO_TIME)
             return _ANY_TIME
         if right != time.whole:
-            self._breaks(_TIME)
+            for rule in _broken_by_time(time):
+                self._breaks(rule)
         return right
 
     def _name(self, name: Element) -> bytes:
@@ -185,7 +190,7 @@ class _Reencoding:
                 self._breaks(_EMPTY_RDN)
                 continue
             if attributes != sorted(attributes):
-                self._breaks(_SET_ORDER)
+                self._breaks(SET_ORDER)
             types = [elements(first_element(each).content)[0].whole for each in attributes]
             if len(set(types)) < len(types):
                 self._breaks(_TWICE_IN_RDN)
@@ -202,7 +207,7 @@ class _Reencoding:
         fits = _OF_TYPE.get(text.tag)
         if fits is None or fits.fullmatch(text.content):
             return text.whole
-        self._breaks(_TEXT)
+        self._breaks(ODD_TEXT)
         return encoded(_UTF8, text.content.decode("latin-1").encode())
 
     def _extensions(self, outer: Element) -> bytes:
@@ -210,7 +215,7 @@ class _Reencoding:
         for each in elements(first_element(outer.content).content):
             name, *rest = elements(each.content)
             if name.whole in found:
-                self._breaks(_TWICE)
+                self._breaks(EXTENSION_TWICE)
             else:
                 found[name.whole] = self._extension(name, rest)
         return encoded(outer.tag, encoded(SEQUENCE, b"".join(found.values())))
@@ -235,10 +240,10 @@ class _Reencoding:
     def _boolean(self, boolean: Element) -> bytes:
         """Return a BOOLEAN whose default is false; nothing where it is that."""
         if boolean.content == b"\0":
-            self._breaks(_DEFAULT)
+            self._breaks(DEFAULT_VALUE)
             return b""
         if boolean.content != b"\xff":
-            self._breaks(_BOOLEAN)
+            self._breaks(TRUE_NOT_FF)
         return encoded(_BOOL, b"\xff")
 
 
@@ -249,6 +254,16 @@ def _parameters(name: bytes, given: bytes) -> bytes:
     if name == _PSS and given[:1] != bytes([SEQUENCE]):
         return b""
     return b"" if name.startswith(_WITHOUT) or name in _EDWARDS else given
+
+
+def _broken_by_time(time: Element) -> Sequence[Printable]:
+    """Return the rules that a time breaks that is not written as RFC 5280, 4.1.2.5, has it."""
+    digits = re.match(rb"\d*", time.content)
+    count = len(digits[0]) if digits is not None else 0
+    broken = [WITHOUT_SECONDS] if count < (12 if time.tag == _UTC else 14) else []
+    broken += [WITH_FRACTION] if b"." in time.content or b"," in time.content else []
+    broken += [OTHER_ZONE] if not time.content.endswith(b"Z") else []
+    return broken or [LATE_FORM]
 
 
 def _time_in_utc(time: Element) -> bytes | None:
@@ -276,7 +291,7 @@ def _time_in_utc(time: Element) -> bytes | None:
     return encoded(_GENERALIZED, f"{at.year:04}{at:%m%d%H%M%S}Z".encode())
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Extension:
     """One extension of a certificate."""
 

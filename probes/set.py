@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import Printable
 from config.vocabulary import FileContent, FileRole, UnreadableReason
@@ -21,7 +22,7 @@ Signature = tuple[FileIdentity | Unreadable, ...]
 """How a member resolves: its file, and the file with its password where it has one."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SetReading:
     """One reading of a set."""
 

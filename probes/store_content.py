@@ -10,9 +10,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
+from config.immutable import immutable
 from config.text import printable
 from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
 from probes.certificate import decodable, folded_name
@@ -28,7 +29,7 @@ MOST_OF_ONE_NAME: Final = 256
 _LEAST_DIGITS: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StoreContent:
     """The entries of a trust store, in file order."""
 

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from probes.private_key import load_private_key
 
-WORK: Final = 3
+WORK: Final[float] = 3
 """Seconds of processor time for a trial of one password."""
 _MEMORY: Final = 1 << 30
 """Bytes of address space."""
@@ -116,7 +116,7 @@ def _tried(sealed: Sealed, said: str, data: bytes) -> str:
     if status is None:
         return f"was not opened within {_PATIENCE:.0f} s by a process of its own"
     if status != _DONE:
-        return f"takes more than {WORK} s of work or {_MEMORY >> 20} MiB of memory to open"
+        return f"takes more than {WORK:g} s of work or {_MEMORY >> 20} MiB of memory to open"
     return ""
 
 
@@ -126,7 +126,7 @@ class _Forker:
     def __init__(self) -> None:
         """Start it; raises OSError."""
         self._process = subprocess.Popen(
-            _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+            (*_COMMAND, str(WORK)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
         for each in self._pipes:
             os.set_blocking(each, False)
@@ -241,8 +241,11 @@ def _await(descriptor: int, what: int, end: float) -> bool:
     return bool(poll.poll(max(0.0, end - time.monotonic()) * 1000))
 
 
-def main() -> int:
-    """Try what is given on the standard input, one after the other, and say how each trial ended, as an exit code."""
+def main(work: float) -> int:
+    """Try what is given on the standard input, one after the other, and say how each trial ended, as an exit code.
+
+    A trial of one password ends after `work` seconds of processor time.
+    """
     while line := sys.stdin.buffer.readline():
         sealed, said, length = line.decode().split()
         data = sys.stdin.buffer.read(int(length))
@@ -250,7 +253,7 @@ def main() -> int:
         if child == 0:
             code = 1
             try:
-                _open(Sealed(sealed), data, [*map(_password, said.split(","))])
+                _open(Sealed(sealed), data, [*map(_password, said.split(","))], work)
                 code = _DONE
             finally:
                 os._exit(code)
@@ -259,14 +262,14 @@ def main() -> int:
     return 0
 
 
-def _open(sealed: Sealed, data: bytes, passwords: Sequence[bytes | None]) -> None:
+def _open(sealed: Sealed, data: bytes, passwords: Sequence[bytes | None], work: float) -> None:
     """Open something within limits; whether a password is right does not matter."""
     # The daemon's unit permits no other limits than its own; the timer ends this process whatever it is about to do.
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     for password in passwords:
-        signal.setitimer(signal.ITIMER_PROF, WORK)
+        signal.setitimer(signal.ITIMER_PROF, work)
         # Other errors are no answer: too little memory, or a fault of the library, which must not come up elsewhere.
         with suppress(ValueError, TypeError, UnsupportedAlgorithm):
             if sealed is Sealed.KEYSTORE:
@@ -277,4 +280,4 @@ def _open(sealed: Sealed, data: bytes, passwords: Sequence[bytes | None]) -> Non
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(float(sys.argv[1])))

@@ -11,6 +11,7 @@ from typing import Final
 
 import certifi
 
+from config.immutable import immutable
 from config.model import CertifiStore, OtherMachines, PemBundle, SystemStore, TrustStore
 from config.text import Printable
 from config.vocabulary import UnreadableReason
@@ -74,7 +75,7 @@ class Trust:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TrustUnreadable:
     """A trust store gave no anchors."""
 

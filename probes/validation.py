@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from config.catalogue import NAMED_CURE
 from config.expected import ValidationSwitch
+from config.immutable import immutable
 from config.text import Printable, harmless, printable, sentence
 from probes.opening import read_as_ourselves
 from probes.properties import LARGEST, value_of
@@ -14,7 +14,7 @@ from probes.properties import LARGEST, value_of
 _NOTHING: Final = Printable("")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SwitchReading:
     """What a client's configuration says."""
 
@@ -23,7 +23,7 @@ class SwitchReading:
     """The line that turns validation off, and its cure: a clause; empty where the client validates."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SwitchUnreadable:
     """The file of a switch gave no facts."""
 

@@ -1,12 +1,11 @@
-"""The two verifiers that clients are built on: each accepts a path or refuses; the cause is found elsewhere."""
+"""The strict reference: the web PKI's profile as cryptography implements it; the cause is found elsewhere."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -14,18 +13,16 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
-from OpenSSL import crypto
-from OpenSSL._util import lib as openssl
 
+from config.immutable import immutable
 from config.text import Printable, harmless, listed, printable, sentence
-from probes.certificate import Certificate, NameKind, certificate, folded_name
+from probes.certificate import Certificate, NameKind, certificate
 from probes.trust import Trust
 
 WEBPKI_MAX_DEPTH: Final = 8
-_SMALL_STORE: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Accepted:
     """The verifier found a path."""
 
@@ -33,7 +30,7 @@ class Accepted:
     """Leaf first, anchor last."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RefusedChain:
     """The verifier found no path that it accepts."""
 
@@ -53,54 +50,6 @@ def _webpki_store(trust: Trust) -> verification.Store | None:
 def _read_strictly(certificates: Iterable[Certificate]) -> list[x509.Certificate]:
     """Return those that a client which reads strict DER can read."""
     return [each.x509() for each in certificates if each.is_strict]
-
-
-def verify_openssl(leaf: Certificate, intermediates: Sequence[Certificate], trust: Trust, now: float) -> Verification:
-    """Verify as OpenSSL does for a TLS server at Unix time `now`, the name left aside."""
-    # A store of its own for each call: OpenSSL keeps the first time that a store is given.
-    store = crypto.X509Store()
-    for anchor in _reachable(trust, (leaf, *intermediates)):
-        # OpenSSL does not trust a certificate that it cannot decode.
-        with suppress(crypto.Error):
-            store.add_cert(crypto.load_certificate(crypto.FILETYPE_ASN1, anchor.der))
-    store.set_time(datetime.fromtimestamp(now, UTC).replace(tzinfo=None))
-    # pyOpenSSL has no public call for the purpose, without which any certificate could be a server's.
-    if openssl.X509_STORE_set_purpose(store._store, openssl.X509_PURPOSE_SSL_SERVER) != 1:
-        raise RuntimeError("OpenSSL does not take the purpose of a server")
-    try:
-        first, *untrusted = (crypto.load_certificate(crypto.FILETYPE_ASN1, each.der) for each in (leaf, *intermediates))
-        path = crypto.X509StoreContext(store, first, untrusted).get_verified_chain()
-    except crypto.X509StoreContextError as error:
-        return RefusedChain(printable(str(error)))
-    except crypto.Error:
-        return RefusedChain(Printable("a certificate cannot be decoded"))
-    return Accepted(tuple(certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, each)) for each in path))
-
-
-def _reachable(trust: Trust, certificates: Sequence[Certificate]) -> Sequence[Certificate]:
-    """Return the anchors that a path from `certificates` may use: the others of a large store would only cost time."""
-    if len(trust.anchors) <= _SMALL_STORE:
-        return trust.anchors
-    by_name = _by_folded_name(trust)
-    names = dict.fromkeys(folded_name(name) for each in certificates for name in (each.issuer, each.subject))
-    reachable: dict[Certificate, None] = {}
-    waiting = list(names)
-    # Each name once, however many lead to it.
-    while waiting:
-        for anchor in by_name.get(waiting.pop(), ()):
-            reachable[anchor] = None
-            if (issuer := folded_name(anchor.issuer)) not in names:
-                names[issuer] = None
-                waiting.append(issuer)
-    return tuple(reachable)
-
-
-@lru_cache(maxsize=64)
-def _by_folded_name(trust: Trust) -> Mapping[str, Sequence[Certificate]]:
-    found: dict[str, list[Certificate]] = {}
-    for anchor in trust.anchors:
-        found.setdefault(folded_name(anchor.subject), []).append(anchor)
-    return found
 
 
 def verify_webpki(leaf: Certificate, intermediates: Sequence[Certificate], trust: Trust, now: float) -> Verification:

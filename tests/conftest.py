@@ -16,7 +16,7 @@ import pytest
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Site, TLSSettings
-from tests.kit import examples, forks
+from tests.kit import examples, forks, huge_pages
 from tests.kit.long import dealt
 from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.prometheus import Prometheus
@@ -50,10 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: only with --all")
     examples.play(everything=config.getoption("--all"))
     if _runs_everything(config) and not hasattr(config, "workerinput") and config.getoption("numprocesses", None):
+        # All reports are kept, which the collector would walk again and again.
+        gc.disable()
         forks.share()
-        config.stash[_WORKERS] = forks.Parent(
-            "tests.kit.worker_server", *(["--all"] if config.getoption("--all") else [])
-        )
+        options = ["--all"] if config.getoption("--all") else []
+        config.stash[_WORKERS] = forks.Parent("tests.kit.worker_server", *options)
     for line in _HOSTILE_CERTIFICATES:
         config.addinivalue_line("filterwarnings", line)
 
@@ -87,6 +88,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Have the collector look no more at what is there by now; what it does not touch a fork need not copy."""
     gc.freeze()
     gc.enable()
+    if hasattr(session.config, "workerinput"):
+        huge_pages.gather()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -12,6 +12,8 @@ TESTS: Final = Path(__file__).parent
 ROOT: Final = TESTS.parent
 WITH_PARTS: Final = frozenset({"kit", "bench", "scene", "machine"})
 """Folders of modules that are no tests: helpers, and programs of their own."""
+_NAMES_A_TEST: Final = re.compile(r"\btests\b(?:[^\n(]|\([^)]*\))*?\b(?:test_\w+|conftest)\b")
+"""What may import from a test."""
 _A_TEST: Final = re.compile(r"\btests\.(?:\w+\.)*(?:test_\w+|conftest)\b")
 
 
@@ -22,7 +24,11 @@ def modules() -> Iterator[Path]:
 
 
 def imported(module: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse((TESTS / module).read_bytes())):
+    text = (TESTS / module).read_text()
+    # A parser is too dear for all of them.
+    if not _NAMES_A_TEST.search(text):
+        return
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and node.module:
             yield from (f"{node.module}.{each.name}" for each in node.names)
         elif isinstance(node, ast.Import):

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from config.document import KeyPath, YAMLDocument, shown
+from config.schema.described import DescribedSchema
 from config.schema.section import unlike
 
 
@@ -24,7 +25,7 @@ class Problem(NamedTuple):
 @cache
 def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
     """Return the JSON Schema of a model, made once: making it takes longer than all the rest."""
-    return model.model_json_schema()
+    return model.model_json_schema(schema_generator=DescribedSchema)
 
 
 def path_of(error: ErrorDetails) -> KeyPath:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from config.fields import LabelName, LabelValue
+from config.immutable import immutable
 from config.label import MOST_LABELS
 from config.text import printable
 from config.window import check_cron, check_timezone
@@ -19,7 +19,7 @@ _MOST_NAMES: Final = 100
 """Names that a mistake lists."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DeclaredNames:
     """The names that references may have, by section; None where they cannot be known."""
 
@@ -95,11 +95,9 @@ Labels = Annotated[dict[LabelName, LabelValue], AfterValidator(_few)]
 
 
 class Section(BaseModel):
-    """A mapping in the document, with no other keys than its fields."""
+    """A mapping in the document, with no other keys than its fields; the docstring below a field describes it."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
 def _cron(text: str) -> str:

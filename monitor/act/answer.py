@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from actions.ending import Ground, Outcome
+from config.immutable import immutable
 from config.text import Printable, harmless, listed, sentence
 from monitor.actor.request import Document
 
@@ -25,7 +25,7 @@ class OrderEnd(Enum):
     """It was refused, or the actor gave no answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OrderAnswer:
     """The actor's answer to an order."""
 

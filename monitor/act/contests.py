@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Log, Printable, harmless, printable
 from monitor.actor.request import Document
 
@@ -14,7 +14,7 @@ _NOTHING: Final = Printable("")
 log: Log = logging.getLogger("certvigil.act")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ContestStatus:
     """How another writer undoes the changes of a component."""
 

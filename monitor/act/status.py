@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from actions.aside import Late
@@ -12,6 +12,7 @@ from actions.candidate import Flaw
 from actions.ending import Ground
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
+from config.immutable import immutable
 from config.label import labels_of
 from config.model import Config
 from config.text import Printable, harmless, printable, sentence
@@ -31,7 +32,7 @@ _LACKS_A_FILE: Final = frozenset({Flaw.NO_CERTIFICATE, Flaw.NO_KEY, Flaw.UNDECOD
 """Flaws that the next file, or the rest of one, may mend."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Subject:
     """Components that certvigil changes as one: the members of a group, or one component of no group."""
 
@@ -81,7 +82,7 @@ def action_target(subject: str, config: Config) -> TargetState:
     return TargetState(actions_of(subject), TargetKind.COMPONENT, location, subject, labels=labels)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CandidateStatus:
     """The actor's answer about the content of an inbox."""
 
@@ -115,7 +116,7 @@ def _is_lack(ground: str, detail: str) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FailedOrder:
     """An order of the daemon's that failed before anything was begun, once or several times in a row."""
 
@@ -138,7 +139,7 @@ class FailedOrder:
         return sentence("the {} could not be begun, tried {}, last at {}: {}", self.kind, often, last, self.why)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Waiting:
     """A plan that waits for a person, or for its window."""
 
@@ -155,7 +156,7 @@ class Waiting:
     """The group of which the components are; empty where they make none."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ComponentStatus:
     """The status of one component, or one group of components, that certvigil may change."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Self
 
 from actions.ending import Ending
@@ -13,6 +12,7 @@ from actions.lock import Busy, await_others
 from actions.plan import Order
 from actions.recover import left_to_others, recover
 from actions.transaction_state import TransactionContext
+from config.immutable import immutable
 from config.text import Printable, harmless, printable, sentence
 from monitor.actor.documents import busy_document, cannot, endings_document, late_document
 from monitor.actor.request import Document
@@ -27,7 +27,7 @@ Answered = tuple[Document, Ending | None]
 """The answer, and the ending of the transaction if it came to one."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Preparation:
     """What was found and done before the plan is made, and the answers that tell it."""
 

@@ -8,13 +8,14 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
 from actions.ending import Outcome
 from actions.journal_state import ActionRequest, JournalState, Ruling
 from actions.plan import Kind
+from config.immutable import immutable
 from config.model import ActorSettings, AllowedIssuer, Component, Config
 from config.policy import Policy, Replace
 from config.text import Printable, printable, sentence
@@ -40,7 +41,7 @@ class Role(StrEnum):
     STRANGER = "stranger"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Peer:
     """Who asks."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from actions.backup import BackupSet
 from actions.ending import Ground
 from actions.precheck import Objection
 from actions.prepare import RefusedPlan
+from config.immutable import immutable
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.context import ActorContext
 from monitor.actor.set_facts import facts_of_set, is_on_disk
@@ -17,7 +17,7 @@ from monitor.actor.set_facts import facts_of_set, is_on_disk
 DEFAULT_SET = "default"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ChosenSets:
     """The backup sets that a component is given back: a file that several hold is as the last has it."""
 

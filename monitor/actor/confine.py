@@ -14,8 +14,9 @@ import resource
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
+
+from config.immutable import immutable
 
 READER: Final = "certvigil-reader"
 """The user that it is, where the host has one."""
@@ -49,7 +50,7 @@ _REFUSE: Final = 0x00050000 | errno.EPERM
 _X32: Final = 0x40000000
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Architecture:
     """A kind of processor, and where its numbers of system calls stand."""
 
@@ -87,7 +88,7 @@ def numbers(architecture: Architecture, *tables: str) -> dict[str, int]:
     return {row[0]: int(row[architecture.column]) for row in rows if row[architecture.column] != "-"}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Limits:
     """The limits of one reading."""
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from actions.component_files import set_on_disk
 from actions.contest import PERIOD, commits_of, contest, contest_sentence
 from actions.journal import Event, Record
 from actions.plan import Plan, plan_from_json
 from actions.writer import writer_of
+from config.immutable import immutable
 from config.text import printable
 from monitor.actor.context import ActorContext
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Contested:
     """Another writer undoes certvigil's changes of a component."""
 

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, field, replace
 from functools import partial
 from types import MappingProxyType
 
@@ -32,6 +32,7 @@ from actions.trust_change import passwords_of
 from actions.unseen import UnseenClient
 from actions.validate import Terms
 from actions.world import World
+from config.immutable import immutable
 from config.model import AllowedIssuer, Component, Config
 from config.text import Log, printable
 from config.vocabulary import Code, FileRole
@@ -49,7 +50,7 @@ from probes.tls.drive import look_blocking
 log: Log = logging.getLogger("certvigil.actor")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ActorContext:
     """The things that an action needs under one configuration."""
 

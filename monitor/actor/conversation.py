@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -17,6 +16,7 @@ from actions import audit
 from actions.backup import BackupError
 from actions.journal import JournalError
 from actions.world import World
+from config.immutable import immutable
 from config.text import Printable, harmless, printable
 from monitor.actor.authority import STRANGER, Peer, Role, peer_of
 from monitor.actor.context import audit_directory
@@ -34,7 +34,7 @@ BREATH: Final = 1.0
 """Seconds between two looks at the journal for records of other processes."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Conversation:
     """A conversation with whoever connected."""
 

@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from actions.clock import DISTRUST, ClockWatch
 from actions.journal import JournalError, Record
 from actions.world import World
+from config.immutable import immutable
 from config.text import Log, Printable, harmless, listed, printable, sentence
 from monitor.actor.authority import Peer, Role, approval_of, objection, role_of
 from monitor.actor.context import ActorContext
@@ -42,7 +42,7 @@ _LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS, Verb.REQUESTS,
 """Verbs that need no turn."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Caller:
     """The connection of a user who asks, and hears of each step."""
 

@@ -6,13 +6,13 @@ import hashlib
 import ipaddress
 import socket
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from actions.component_files import chain_on_disk, set_on_disk
 from actions.journal import Event
 from actions.plan import Plan, plan_from_json
+from config.immutable import immutable
 from config.model import Component, Config, Thresholds
 from config.text import printable
 from config.vocabulary import Code
@@ -44,7 +44,7 @@ NOT_ASKED: Final = "it was not asked about"
 """Why nothing is evidence against a replacement where nobody wants to undo it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Look:
     """One look at a component."""
 

@@ -10,9 +10,10 @@ import math
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import Printable, harmless, printable
 from config.vocabulary import EntryKind, FileContent, FileFormat, Integrity, LineState, UnreadableReason
@@ -56,7 +57,7 @@ _TOO_MUCH: Final = Unreadable(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileFacts:
     """One file of a component and its content."""
 
@@ -85,7 +86,7 @@ class FileFacts:
         return tuple(dict.fromkeys((*self.certificates, *(der for each in entries for der in each.certificates))))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ComponentFacts:
     """The files of a component and their content."""
 

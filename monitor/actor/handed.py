@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from actions.candidate import Given
+from config.immutable import immutable
 from config.text import printable
 from monitor.actor.request import HandedFile, Request
 
@@ -19,7 +20,7 @@ PATIENCE: Final = 10.0
 """Seconds for all bytes to come."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CandidateFiles:
     """Files that a person hands over, in place of those in the inboxes."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from actions import target
@@ -17,6 +16,7 @@ from actions.ending import Ground, Outcome
 from actions.journal_state import ActionRequest, RecordedEnding
 from actions.plan import Kind, plan_from_json
 from actions.precheck import Objection
+from config.immutable import immutable
 from config.text import listed, printable, sentence
 from monitor.actor.context import ActorContext
 from probes.judge.time import moment
@@ -32,7 +32,7 @@ _BOUND_TO: Final[Mapping[Kind, frozenset[Kind]]] = {
 """By the kind of an action: the kinds of transactions that give it another meaning."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SeenState:
     """The state of the components of an action when it was asked for."""
 

@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Final
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import Log, Printable, harmless, printable
 from config.vocabulary import FileContent, UnreadableReason
@@ -52,7 +52,7 @@ _FOR_IT: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 """Variables of the environment, beside those of Python itself: there may be secrets in the rest."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Overrun:
     """A reading took too much."""
 
@@ -61,7 +61,7 @@ class _Overrun:
     """It took too long, but perhaps for no work of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NotNow:
     """The files of a component are not read now."""
 

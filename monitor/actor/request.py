@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
@@ -19,6 +18,7 @@ from actions.journal_state import ActionRequest
 from actions.offered import MOST_WRITTEN
 from actions.plan import Kind
 from actions.trust_order import TrustDeed, TrustOrder
+from config.immutable import immutable
 from config.plain import items, members, text, texts, whole
 from config.text import Printable, printable, sentence
 
@@ -97,7 +97,7 @@ CONFIRMS: Final = frozenset({Verb.CONFIRM, Verb.CONFIRM_GONE})
 _WITH_KEY: Final = frozenset({Verb.RECOVER, Verb.CANCEL, Verb.WITHDRAW}) | CONFIRMS
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HandedFile:
     """A file of a person's candidate, which follows the request."""
 
@@ -107,7 +107,7 @@ class HandedFile:
     """Bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Request:
     """One request."""
 

@@ -20,10 +20,10 @@ import logging
 import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from actions.world import World, write_all
+from config.immutable import immutable
 from config.model import Config, Watch
 from config.text import Log, printable
 from monitor.state.revocation import issued_pairs
@@ -107,7 +107,7 @@ def evidence_about(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Answer:
     """An OCSP response that its issuer stands behind."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -21,6 +21,7 @@ from actions.plan_rollback import plan_rollback
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan
 from config.expected import DefaultCertificate
+from config.immutable import immutable
 from config.model import Component
 from config.text import Printable, harmless, listed, printable, sentence
 from config.trusted import changeable, unsafe
@@ -47,7 +48,7 @@ _MOST_TOLD: Final = 4
 """Sets of a folder, the oldest first, about which is said why they are not the default."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FolderDefault:
     """The default of a rollback among the sets of folders."""
 

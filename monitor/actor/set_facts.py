@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from actions import target
@@ -12,13 +11,14 @@ from actions.backup import BackupError, BackupSet
 from actions.journal import Record
 from actions.plan import Kind, plan_from_json
 from actions.validate import live_view_from_json
+from config.immutable import immutable
 from monitor.actor.context import ActorContext
 from monitor.actor.live_view import endpoints_of
 from monitor.actor.transactions import Transactions
 from probes.certificate import Certificate
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SetOrigin:
     """The transaction before which a set was copied."""
 
@@ -28,7 +28,7 @@ class SetOrigin:
     """As in the journal; empty where it has not ended."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SetFacts:
     """Facts about one backup set."""
 

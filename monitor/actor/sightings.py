@@ -7,13 +7,15 @@ from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from config.immutable import immutable
+
 JUMP: Final = 5.0
 """Seconds by which the wall clock may differ from the steady clock; beyond them, earlier looks do not count."""
 FORGOTTEN: Final = 6 * 3600.0
 """Seconds without a look after which earlier looks do not count: it may have been otherwise meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Memory:
     """The results of the looks at one component so far."""
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Self
 
 from actions.journal import ENDED, Event, Record
 from actions.plan import plan_from_json
+from config.immutable import immutable
 
 _ENDINGS: Final = ENDED | {Event.FROZEN}
 _NEW_STAYS: Final = frozenset({Event.COMMITTED, Event.FAILED_FORWARD})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Transactions:
     """The beginnings and ends of transactions, by their names."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import product
 from typing import Final, Self
 
@@ -33,6 +33,7 @@ from actions.trust_change import (
 )
 from actions.trust_order import TrustDeed, TrustOrder
 from actions.world import World
+from config.immutable import immutable
 from config.likeness import perhaps
 from config.model import Config, TrustStore
 from config.text import Printable, listed, printable, sentence
@@ -56,14 +57,14 @@ from probes.trust import way_into
 from probes.validation import judge_switch
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FromBackup:
     """A backup set is to be given back: the set of that name, or the last one where it is empty."""
 
     set_name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SetValidation:
     """A client of the store is to begin or cease to validate, by a line of its configuration."""
 
@@ -75,7 +76,7 @@ class SetValidation:
     """With that value."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StoreRequest:
     """What a person wants of a trust store."""
 
@@ -97,7 +98,7 @@ _CALLED: Final[Mapping[type, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _StorePlan:
     prepared: Prepared
     added: Mapping[str, Certificate]
@@ -287,7 +288,7 @@ def _plan_of_store(
     return _judged(context, request, change, effects, said)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Change:
     changes: tuple[Change, ...]
     content: Mapping[str, bytes] = field(repr=False)
@@ -321,7 +322,7 @@ def _removed(change: _Change) -> Mapping[str, Certificate]:
     return change.rendered.removed if change.rendered else {}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _OtherFile:
     """A file of the store's service that is not the store."""
 
@@ -365,7 +366,7 @@ def _plan_of_validation(context: ActorContext, request: StoreRequest, deed: SetV
     return _judged(context, request, _Change((change,), {file.path: new}), effects, remarks)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _GivenBeside:
     """The files of the store's service that are given back beside the store, where they differ."""
 
@@ -467,7 +468,7 @@ def _keytool_of(context: ActorContext, file: StoreFile) -> tuple[Keytool | None,
     return keytool, found.passed_over
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Held:
     """What is given back, by path."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, field, replace
 
 from actions.component_site import ComponentSite
 from actions.journal import Event, Record
 from actions.journal_state import Ruling
 from actions.transaction_state import TransactionContext
+from config.immutable import immutable
 from config.policy import Policy
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.authority import Role, issuers_of, min_lifetime_of
@@ -20,7 +21,7 @@ from monitor.actor.pace import Pace
 from monitor.actor.sightings import Sightings
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Work:
     """The work on one request."""
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from typing import Annotated, Literal
 
@@ -149,7 +150,7 @@ def check(
         bool,
         typer.Option(
             "--supported",
-            help="Ask each endpoint for every version, cipher and group that it takes: about a hundred connections.",
+            help="Ask each address for every version, cipher and group that it takes: about a hundred connections.",
         ),
     ] = False,
     as_json: Json = False,
@@ -197,6 +198,8 @@ def run(
     """Run the daemon in the foreground until SIGTERM. SIGHUP makes it read its configuration again."""
     # A request to reload must not kill the daemon before it can reload.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # What is loaded stays: the collector would walk it again and again meanwhile.
+    gc.disable()
     from monitor.commands.run import run as start
 
     raise typer.Exit(start(config, log_format, log_level))
@@ -314,6 +317,29 @@ def explain(
     from monitor.commands.explain import explain as show
 
     raise typer.Exit(show(codes, as_json=as_json))
+
+
+@app.command(rich_help_panel=Panel.WATCH)
+def why(
+    client: Annotated[str, typer.Argument(metavar="CLIENT", show_default=False, help="A client of the configuration.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET", show_default=False, help="An endpoint of the configuration, HOST:PORT, or a file."
+        ),
+    ],
+    config: ConfigPath = DEFAULT_CONFIG,
+    timeout: Annotated[float, typer.Option(help="Seconds for an endpoint.", min=0.1)] = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Show the paths that a client tries, certificate by certificate, and the rule that ends each, with its source.
+
+    Exit code: 0 where it accepts, 2 where it refuses, 3 where it cannot be told.
+    """
+    from monitor.commands.why import WhyQuery
+    from monitor.commands.why import why as tell
+
+    raise typer.Exit(tell(WhyQuery(client, target, config, timeout, as_json)))
 
 
 @app.command(rich_help_panel=Panel.WATCH)

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import IO, Final
 
 from actions.backup import BackupError
@@ -20,6 +19,7 @@ from actions.journal import JournalError, Record
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from actions.world import World
+from config.immutable import immutable
 from config.model import Config
 from config.text import Printable, harmless, listed, printable, sentence
 from monitor.actor.authority import STRANGER, ourselves
@@ -40,7 +40,7 @@ from monitor.dialect import iso
 from monitor.state.trust import read_trust_context
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ActOptions:
     """The options that these commands share."""
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from actions.audit import STEPS, Break, ChainEntry, Segment, chain, read, summary
@@ -17,6 +17,7 @@ from actions.journal import Event, Journal, JournalError, birth
 from actions.journal_state import JournalState
 from actions.plan import Kind
 from actions.world import World
+from config.immutable import immutable
 from config.model import Config
 from config.pattern import is_one_of
 from config.text import Printable, printable
@@ -52,7 +53,7 @@ _BROKEN: Final = 2
 """The chain of the audit does not hold."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AuditQuery:
     """The entries that are to be shown. An empty field admits all."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
 from config.address import is_ip_address, split_proxy
 from config.expected import AllowedTLS
+from config.immutable import immutable
 from config.model import Client, ClientCertificate, Endpoint, FileTarget, PemBundle, Proxy, SystemStore, TrustStore
 from config.pointer import is_pointer
 from config.text import Printable, harmless, listed, printable, sentence
@@ -45,7 +45,7 @@ from probes.judge.client import View
 from probes.judge.key import judge_match
 from probes.judge.source import UNREACHABLE_AFTER
 from probes.judge.time import moment
-from probes.judge.tls import cipher_fault
+from probes.judge.tls import cipher_fault, judge_supported
 from probes.keystore import Keystore
 from probes.observation import EndpointObservation
 from probes.ocsp import OCSPAnswer, OCSPFault, staple_of
@@ -85,7 +85,7 @@ _CALLED: Final[Mapping[EntryKind, Printable]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CheckOptions:
     """How to look and to judge."""
 
@@ -111,7 +111,7 @@ class CheckOptions:
     as_json: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Task:
     """The targets, and the terms by which they are judged."""
 
@@ -144,7 +144,7 @@ def check(targets: Sequence[str], options: CheckOptions) -> int:
     screen = Screen()
     now, files = task.now, task.files
     observed = {each.path: look_at(each, now) for each in screen.progress(files, len(files), "looking at files")}
-    unordered = [*judge_files(files, observed, task.manner), *asyncio.run(_check_endpoints(task))]
+    unordered = [*judge_files(files, observed, task.manner), *_check_endpoints(task)]
     place = {target.name: position for position, target in enumerate(task.given.targets)}
     checked = sorted(unordered, key=lambda each: place[each.target])
     checked += [each for directory in task.given.directories for each in _unsearched(directory)]
@@ -276,12 +276,20 @@ def _given_key(path: str, password_files: tuple[str, ...], now: float) -> KeyFil
     )
 
 
-async def _check_endpoints(task: _Task) -> list[Checked]:
-    endpoints, view, key, now = task.endpoints, task.view, task.manner.key, task.now
-    if view is None or not endpoints:
+def _check_endpoints(task: _Task) -> list[Checked]:
+    if task.view is None or not task.endpoints:
         return []
-    from probes.tls.drive import look  # noqa: PLC0415 (files alone do not need it)
+    import asyncio  # noqa: PLC0415 (files alone do not need it)
 
+    return asyncio.run(_look_at_endpoints(task, task.view))
+
+
+async def _look_at_endpoints(task: _Task, view: View) -> list[Checked]:
+    import asyncio  # noqa: PLC0415 (files alone do not need it, nor the next one)
+
+    from probes.tls.drive import look  # noqa: PLC0415
+
+    endpoints, key, now = task.endpoints, task.manner.key, task.now
     room = asyncio.Semaphore(_CONCURRENCY)
 
     async def one(endpoint: Endpoint) -> Checked:
@@ -289,8 +297,9 @@ async def _check_endpoints(task: _Task) -> list[Checked]:
             observation: EndpointObservation = await look(endpoint, now)
             supported = await _supported(endpoint, observation, now) if task.supported else None
         # There is no second look that could be awaited.
-        context = EndpointContext(endpoint, (view,), failures_in_a_row=UNREACHABLE_AFTER, supported=supported)
+        context = EndpointContext(endpoint, (view,), failures_in_a_row=UNREACHABLE_AFTER)
         findings = [*assess_endpoint(observation, context, now).findings, *(key.exposed if key else ())]
+        findings += [found for each in supported or () for found in judge_supported(each, endpoint.tls)]
         chain = observation.presented[0].chain if observation.presented else ()
         if key is not None and chain:
             findings += judge_match(chain[0], key.public, harmless(key.where))
@@ -309,11 +318,12 @@ async def _check_endpoints(task: _Task) -> list[Checked]:
     return list(await asyncio.gather(*map(one, endpoints)))
 
 
-async def _supported(endpoint: Endpoint, observation: EndpointObservation, now: float) -> Supported | None:
-    """Return what the first address that answered takes; None where none did."""
+async def _supported(endpoint: Endpoint, observation: EndpointObservation, now: float) -> tuple[Supported, ...]:
+    """Return what each address takes that answered, asked one after the other."""
     from probes.tls.inquire import inquire  # noqa: PLC0415 (only this option needs it)
 
-    return await inquire(endpoint, observation.presented[0].address, now) if observation.presented else None
+    addresses = dict.fromkeys(each.address for each in observation.presented)
+    return tuple([await inquire(endpoint, each, now) for each in addresses])
 
 
 def _unsearched(directory: Directory) -> Iterator[Checked]:
@@ -331,8 +341,8 @@ def _show(
 ) -> None:
     for each in checked:
         screen.target(harmless(each.target), each.verdict, each.findings, _notes(each, task.anchors))
-        if each.supported is not None:
-            _show_supported(screen, each.supported, each.tls)
+        for supported in each.supported or ():
+            _show_supported(screen, supported, each.tls)
         shown = list(_certificates(each))
         for position, (certificate, alias) in enumerate(shown[:_BUNDLE]):
             issuer = issuing_key(certificate, (*each.chain, *task.anchors))

@@ -6,8 +6,9 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import harmless, printable, sentence
 from config.vocabulary import FileContent, FileRole, UnreadableReason
@@ -28,7 +29,7 @@ Observed = Mapping[str, FileObservation]
 """The observation of each file, by path, in the order of the arguments."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Manner:
     """How files are judged."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from config.expected import ANY_MODERN, AllowedTLS
+from config.immutable import immutable
 from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
@@ -31,7 +31,7 @@ BY_BADNESS: Final = (Verdict.OK, Verdict.WARNING, Verdict.UNKNOWN, Verdict.CRITI
 """A critical verdict outweighs an unknown one."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Checked:
     """The verdict on one target."""
 
@@ -52,8 +52,8 @@ class Checked:
     """Of a file that is one."""
     lists: tuple[RevocationList, ...] = ()
     """The revocation lists in a file."""
-    supported: Supported | None = None
-    """What an endpoint takes, where it was asked for that."""
+    supported: tuple[Supported, ...] | None = None
+    """What each address of an endpoint takes; None where they were not asked for that."""
     tls: AllowedTLS = ANY_MODERN
     """By which that is judged."""
 
@@ -109,7 +109,9 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
         "keystore": checked.keystore and keystore_object(checked.keystore),
         "revocation_lists": [revocation_list_object(each) for each in checked.lists],
         "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why, "also": key.also},
-        "supported": checked.supported and supported_object(checked.supported, checked.tls),
+        "supported": None
+        if checked.supported is None
+        else [supported_object(each, checked.tls) for each in checked.supported],
     }
 
 

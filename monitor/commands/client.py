@@ -6,16 +6,16 @@ import http.client
 import json
 import socket
 import time
-from dataclasses import dataclass
 from typing import Any, Final
 
+from config.immutable import immutable
 from config.text import Printable, printable, sentence
 
 MOST_BYTES: Final = 256 * 1024 * 1024
 """Of one answer; the inventory of 100,000 certificates is a fraction of that."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NoDaemonAnswer:
     """The daemon could not be asked, or its answer makes no sense. A sentence with the reason and the way out."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from actions.csr import CsrOrder, wrong_order
+from config.immutable import immutable
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import RequestKey
 from monitor.actor.handed import CandidateFiles
@@ -27,7 +27,7 @@ _PEM: Final = re.compile(
 _WHAT: Final = "a request"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CsrQuery:
     """The request that is wanted."""
 

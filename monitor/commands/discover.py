@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from config.address import join_address
+from config.immutable import immutable
 from config.text import Printable, Shown, harmless, listed, printable, sentence
 from monitor.commands.complain import complain
 from monitor.commands.json_output import print_json
@@ -26,7 +26,7 @@ _COLUMNS: Final = ("kind", "what", "server", "unit", "state", "because")
 _NOTHING: Final = Printable("")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DiscoverQuery:
     """How a host is looked at, and what is done with the result."""
 

@@ -6,7 +6,6 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from actions.world import World
 from config.catalogue import CATALOGUE
 from config.command_reach import command_line
 from config.document import KeyPath, Mistake, YAMLDocument
+from config.immutable import immutable
 from config.load import examine
 from config.model import Config
 from config.text import Printable, harmless, listed, printable, sentence
@@ -62,7 +62,7 @@ class Health(StrEnum):
     """This user cannot see it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Checkup:
     """One check with its result."""
 

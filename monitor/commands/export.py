@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,6 +17,7 @@ from actions.component_files import read_password
 from actions.world import World
 from config.document import Mistake
 from config.guide import fill, why_not
+from config.immutable import immutable
 from config.model import Config, PemBundle
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import LINE_ROLES, FileRole, Machine
@@ -41,7 +42,7 @@ _MOST: Final = 20
 """A site has no more roots of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KitOptions:
     """The place of the kit, and its further content."""
 

@@ -6,12 +6,12 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
 from config.address import join_address, split_address
+from config.immutable import immutable
 from config.model import Endpoint, FileTarget, Watch
 from config.text import harmless, printable, sentence
 from config.vocabulary import STARTTLS_PORTS, EndpointProtocol, FileRole, UnreadableReason
@@ -26,7 +26,7 @@ _UDP: Final = "it runs over UDP, and certvigil speaks TLS over TCP alone"
 _NO_TLS: Final = {"http": "it has no TLS", "dtls": _UDP, "quic": _UDP}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Scheme:
     """What a scheme of a URL means."""
 
@@ -57,7 +57,7 @@ class UsageError(Exception):
     """A request that cannot be met; the text says why, and the way out."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PassedOverPath:
     """Something in a directory that was not judged."""
 
@@ -67,7 +67,7 @@ class PassedOverPath:
     """The kind of the thing, as the end of a sentence; printable."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Directory:
     """A directory that was given."""
 
@@ -80,7 +80,7 @@ class Directory:
     """Directories in it that cannot be searched, by name."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class GivenTargets:
     """Each argument once, in order."""
 

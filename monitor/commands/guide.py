@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from typing import Any, Final
 
 from config.document import Mistake
 from config.guide import Facts, Proof, RunbookStep, StepKind, Topic, Topics, fill, plain, read, title, why_not
+from config.immutable import immutable
 from config.model import Config
 from config.text import Printable, harmless, listed, printable, sentence
 from monitor.commands.choice import unknown
@@ -23,7 +23,7 @@ UNUSABLE: Final = 3
 """There is no such topic, it does not apply here, or the configuration has mistakes."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class GuideOptions:
     """How a topic is printed, and a fact that files may not tell."""
 

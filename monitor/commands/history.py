@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final
 
+from config.immutable import immutable
 from config.model import Config
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, printable, sentence
@@ -26,7 +27,7 @@ _UNUSABLE = 3
 _NOTHING: Final = Printable("")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HistoryQuery:
     """The entries that are to be shown."""
 

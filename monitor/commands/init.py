@@ -17,6 +17,7 @@ import typer
 from config.address import is_dns_name
 from config.document import Mistake
 from config.host import own_name
+from config.immutable import immutable
 from config.load import load
 from config.model import Config, FileTarget
 from config.profile import SECTION, Parameter, Shipped, parameters_of, shipped
@@ -36,7 +37,7 @@ ParameterValue = str | list[str]
 Values = Mapping[str, ParameterValue]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Survey:
     """The files of a configuration on this host."""
 
@@ -211,7 +212,7 @@ def _complete(draft: _Draft, survey: _Survey) -> None:
         raise _CannotError(sentence("this host does not tell everything, so give {}", listed(lacking, "; ")))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Proposal:
     """A name for this host, of a certificate that others may have written."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from config.immutable import immutable
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import CertificateOrigin, Sending
@@ -46,7 +46,7 @@ _COLUMNS: Final = (
 """In a pipe: a line for what is installed, one for each endpoint, and one for each trust store."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class InventoryQuery:
     """What is to be shown, and how it is found out."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import harmless, printable
 from config.vocabulary import FileRole
@@ -18,7 +18,7 @@ from probes.observation import FileObservation
 LookAt = Callable[[FileTarget], FileObservation]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KeyFile:
     """A private key that should belong to a certificate."""
 
@@ -40,7 +40,8 @@ class KeyFile:
 
 def key_in(observation: FileObservation, where: str, *, own_file: bool = True) -> KeyFile | None:
     """Return the keys in a file that was looked at; None where there are none."""
-    exposed = tuple(judge_exposure(observation.mode, harmless(where), observation.owner)) if own_file else ()
+    of_file = (observation.mode, harmless(where), observation.owner, observation.directory_owner)
+    exposed = tuple(judge_exposure(*of_file)) if own_file else ()
     if observation.keys:
         return KeyFile(where, observation.keys, exposed=exposed)
     if observation.encrypted_keys:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 from config.fields import duration
+from config.immutable import immutable
 from config.model import DAY, Config
 from config.text import Printable, harmless, printable
 from monitor.commands import here
@@ -35,7 +36,7 @@ _DAYS: Final = 90.0
 _MOST_DAYS: Final = 3660.0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Source:
     """The sources of policies and situations."""
 
@@ -51,7 +52,7 @@ def explain(target: str, at: str | None, source: Source, *, as_json: bool) -> in
     return _guarded(Printable("explain"), lambda: _explain(target, at, source, as_json=as_json))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Span:
     """The simulated time."""
 

@@ -6,11 +6,11 @@ import asyncio
 import os
 import re
 import time
-from dataclasses import dataclass
 from typing import Any, Final
 
 from actions.journal import Event, JournalError, Record
 from actions.journal_state import Confirmations, JournalState
+from config.immutable import immutable
 from config.model import Config
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import RotationDeed, StepProgress
@@ -36,7 +36,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _STYLES: Final = {StepProgress.DONE: "green", StepProgress.NEXT: "bold yellow", StepProgress.WAITING: "dim"}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RotateQuery:
     """The roots, and how they are looked for."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 
 from config.text import Log
@@ -24,6 +25,8 @@ def run(path: str, log_format: LogFormat, log_level: LogLevel) -> int:
     from monitor.daemon import run_daemon  # noqa: PLC0415 (an actor does not need it)
 
     set_up(log_format, log_level, config.host)
+    gc.freeze()
+    gc.enable()
     return run_daemon(path, config)
 
 

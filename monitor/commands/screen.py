@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TextIO, TypeVar
 
 from rich.cells import cell_len
-from rich.console import Console
-from rich.text import Text
 
 from config.text import Printable, Shown, harmless, listed, sentence
 from config.vocabulary import Severity, Verdict
 from monitor.commands.layout import fit, pad, side_by_side, stacked, wrap
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     # A command that shows what the daemon says needs no library for certificates.
     from probes.certificate import Certificate
     from probes.finding import Finding
@@ -45,14 +45,11 @@ class Screen:
     def __init__(self, stream: TextIO | None = None) -> None:
         """Write to `stream` instead where one is given."""
         self._stream = sys.stdout if stream is None else stream
-        self._on_terminal = self._stream.isatty()
-        self._console = Console(
-            file=self._stream, highlight=False, markup=False, emoji=False, soft_wrap=not self._on_terminal
-        )
+        self._terminal = _terminal(self._stream) if self._stream.isatty() else None
 
     def aside(self) -> Screen:
         """Return the screen for lines beside a table: standard error in a pipe, itself on a terminal."""
-        if self._on_terminal:
+        if self._terminal is not None:
             return self
         self._stream.flush()
         return Screen(sys.stderr)
@@ -64,7 +61,7 @@ class Screen:
             return
         from rich.progress import Progress  # noqa: PLC0415 (seldom needed)
 
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        with Progress(console=_terminal(sys.stderr), transient=True) as bar:
             task = bar.add_task(what, total=total)
             for item in items:
                 bar.advance(task)
@@ -73,7 +70,7 @@ class Screen:
     @property
     def width(self) -> int | None:
         """Cells of a line; None in a pipe, whose lines have no end."""
-        return self._console.width if self._on_terminal else None
+        return None if self._terminal is None else self._terminal.width
 
     def target(
         self, target: Printable, verdict: Verdict, findings: Sequence[Finding], notes: Iterable[Printable] = ()
@@ -173,8 +170,13 @@ class Screen:
 
     def _line(self, *parts: tuple[str, str]) -> None:
         """Print one line as it is, however wide. A terminal gets nothing but such lines."""
+        if self._terminal is None:
+            self._stream.write("".join(harmless(text) for text, _ in parts) + "\n")
+            return
+        from rich.text import Text  # noqa: PLC0415 (see `_terminal`)
+
         line = Text.assemble(*((harmless(text), style) for text, style in parts))
-        self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
+        self._terminal.print(line, no_wrap=True, overflow="ignore", crop=False)
 
     def verbatim(self, text: Printable, style: str = "") -> None:
         """Print a line that people copy as it is, however narrow the terminal."""
@@ -183,6 +185,13 @@ class Screen:
     def say(self, template: str, *parts: Shown, style: str = "") -> None:
         """Print a sentence, as `sentence` makes it. Parts from a document are escaped as well."""
         self.entry("", sentence(template, *parts), style=style)
+
+
+def _terminal(stream: TextIO) -> Console:
+    """Return the terminal that a stream is: it alone knows colours and a width."""
+    from rich.console import Console  # noqa: PLC0415 (dear, and of no use in a pipe)
+
+    return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 def _style(cell: str) -> str:

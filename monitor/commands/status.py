@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
+from config.immutable import immutable
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import ComponentState, Severity, StepProgress, Verdict
@@ -30,7 +31,7 @@ _SEVERITIES: Final = tuple(reversed(Severity))
 Document = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StatusQuery:
     """The targets that are to be shown."""
 
@@ -100,7 +101,7 @@ def _failed(why: Printable, code: int) -> int:
     return code
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Told:
     """The daemon's answers."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, NoEncryption, pkcs12
@@ -17,6 +16,7 @@ from actions.component_files import read_password
 from actions.journal import JournalError
 from actions.trust_order import TrustDeed, TrustOrder
 from actions.world import World
+from config.immutable import immutable
 from config.model import Config, TrustStore
 from config.text import Printable, Shown, harmless, listed, printable, sentence
 from config.vocabulary import EntryKind, ExportFormat, Integrity
@@ -48,7 +48,7 @@ _PASSWORDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ExportOptions:
     """What is exported, and where to."""
 

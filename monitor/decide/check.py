@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from config.catalogue import GROUP_MEMBERS
 from config.fields import duration_text, share_text
+from config.immutable import immutable
 from config.policy import (
     AllOf,
     AnyOf,
@@ -35,7 +35,7 @@ _GROUPS: Final = frozenset(map(str, Group))
 _WRONG_LEAF: Final = frozenset({Code.NOT_SERVED, Code.ENDPOINTS_DISAGREE, Code.HOSTNAME_MISMATCH})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reason:
     """One check, whether it holds, and why."""
 
@@ -48,7 +48,7 @@ class Reason:
     """Unix time from which it holds, or will hold if nothing else changes; None where that is not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CheckAnswer:
     """The result of a check."""
 
@@ -61,7 +61,7 @@ class CheckAnswer:
     """Unix time at which time alone may change the result."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Span:
     """The span of time within which the facts meet a check."""
 

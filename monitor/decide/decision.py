@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from enum import StrEnum
 
 from actions.plan import Kind
+from config.immutable import immutable
 from config.policy import Action, Activate, Notify, Replace, Rollback
 from monitor.decide.check import Reason
 
@@ -42,7 +42,7 @@ PASSED_OVER = frozenset({DecisionStatus.AWAIT_CANDIDATE, DecisionStatus.SPENT, D
 """A decision with one of these lets a policy further down act."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Decision:
     """The result of one policy for one situation."""
 
@@ -64,7 +64,7 @@ class Decision:
     """Unix time at which time alone may change the result; None for never."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DecisionMade:
     """A message: a policy came to a decision that it had not come to before."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from actions.plan import Kind
+from config.immutable import immutable
 from config.model import DAY
 from config.pattern import is_one_of
 from config.policy import Action, Notify, Policy, PolicyMatch, Regressed, Replace
@@ -25,7 +26,7 @@ _APPROVED: Final = "approved"
 """The turn after a person's word: the same case may have been tried, and left to a person, before."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Outlook:
     """The decisions on one subject, and until when they hold."""
 
@@ -34,7 +35,7 @@ class Outlook:
     """Unix time at which time alone may change the result."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DecisionStep:
     """How far a case has come, as part of a decision."""
 
@@ -45,7 +46,7 @@ class DecisionStep:
     """Part of the identity: tells this decision from an earlier one of the same case with the same status."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Case:
     """One action that a policy may take on one object, in one situation."""
 

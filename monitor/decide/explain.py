@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from config.immutable import immutable
 from config.policy import Policy
 from monitor.decide.check import CheckAnswer, evaluate
 from monitor.decide.decision import Decision
@@ -12,7 +12,7 @@ from monitor.decide.engine import applicable, decide
 from monitor.decide.situation import Situation
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Explained:
     """The result of one policy."""
 

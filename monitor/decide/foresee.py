@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from actions.ending import Cause, Outcome
 from actions.journal_state import RecordedEnding
+from config.immutable import immutable
 from config.model import Config
 from config.policy import Notify
 from config.text import Printable, harmless, sentence
@@ -30,7 +31,7 @@ _LEAST: Final = 1.0
 """The smallest step of the simulated clock, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ForeseenMessage:
     """A message on the timeline."""
 

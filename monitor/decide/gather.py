@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from config.immutable import immutable
 from config.model import Component, ComponentGroup, Config
 from config.vocabulary import Code, TargetKind
 from monitor.decide.situation import (
@@ -26,7 +27,7 @@ from probes.assess_set import WITH_LEAF
 from probes.chain import find_leaf
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ComponentRecord:
     """The facts from the journal and the inbox of a component."""
 

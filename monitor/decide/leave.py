@@ -10,9 +10,10 @@ situation that holds only the facts that it saw itself.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from actions.plan import Kind
+from config.immutable import immutable
 from config.policy import Notify, Policy
 from config.text import printable
 from config.vocabulary import Mode
@@ -24,7 +25,7 @@ from monitor.decide.situation import Situation
 from probes.judge.time import moment
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Leave:
     """The policy that permits an action, or the reason why none does."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
 from operator import or_
 from typing import Final
 
+from config.immutable import immutable
 from config.model import Threshold
 from config.policy import (
     AllOf,
@@ -77,7 +77,7 @@ def _commonness(needed: frozenset[Need]) -> tuple[int, int]:
     return max(kinds, default=0), len(needed)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Steps:
     """The thresholds of all policies, computed for one lifetime."""
 

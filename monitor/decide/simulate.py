@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 from config.catalogue import ENTRIES, GROUP_MEMBERS, CuringChange
+from config.immutable import immutable
 from config.policy import Activate, Notify, Policy, Replace, Rollback
 from config.vocabulary import Code, Group, Severity
 from monitor.decide.check import NEVER
@@ -32,7 +33,7 @@ _STAYS: Final = GROUP_MEMBERS[Group.SELF] | GROUP_MEMBERS[Group.TLS]
 """Findings that no replacement cures."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SimulatedEvent:
     """A change of the facts at a time in the future."""
 
@@ -41,7 +42,7 @@ class SimulatedEvent:
     change: Callable[[Situation], Situation]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Happening:
     """A decision on the timeline."""
 
@@ -49,7 +50,7 @@ class Happening:
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Assumptions:
     """Assumptions about people and transactions in the future."""
 

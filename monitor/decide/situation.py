@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from actions.ending import CANDIDATES_FAULT, Cause, Outcome
 from actions.plan import Kind
+from config.immutable import immutable
 from config.model import Thresholds
 from config.vocabulary import Code, Mode, Severity
 from monitor.dialect import UnixTime
@@ -23,7 +24,7 @@ STEPPED: Final = 60.0
 """Seconds. An event with a time so much later than now happened before the clock was put back."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FindingState:
     """A finding on one of the component's targets; findings that are waived are left out."""
 
@@ -38,7 +39,7 @@ class FindingState:
     """Time of the look that saw it last; None where it is seen now."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Accepts:
     """The verdict of one client that validates, on one endpoint."""
 
@@ -50,7 +51,7 @@ class Accepts:
     """Time of the look that saw it last; None where it is seen now."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Validity:
     """The validity of the certificate in use; where there are several, of the one that ends first."""
 
@@ -77,7 +78,7 @@ class Validity:
         return self.not_after - levels[severity].seconds_left(self.lifetime)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KnownCandidate:
     """The candidate in the component's inbox."""
 
@@ -114,7 +115,7 @@ def result_of(outcome: Outcome, cause: Cause) -> Result:
     return Result.CANDIDATE if cause in CANDIDATES_FAULT | {Cause.QUARANTINED} else Result.TRANSIENT
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Attempt:
     """A transaction that ended, or a plan that was refused (which is transient: nothing was touched)."""
 
@@ -135,7 +136,7 @@ class Attempt:
     """Whether an operator declared every component of it right since, so that no wait follows its failure."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Approval:
     """An operator's approval or rejection of a case."""
 
@@ -146,7 +147,7 @@ class Approval:
     by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Said:
     """A person's approval or rejection of one action on the component, whatever policy calls for it."""
 
@@ -159,7 +160,7 @@ class Said:
     by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LeftToPerson:
     """An action that the actor does not carry out for the daemon alone, however often it is asked."""
 
@@ -170,7 +171,7 @@ class LeftToPerson:
     """A sentence, printable."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Situation:
     """All facts that a decision may depend on; equal facts are equal values."""
 

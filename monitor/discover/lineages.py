@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from config.immutable import immutable
 from probes.server_config.files import HostFiles
 from probes.server_config.lines import settings, unquoted
 from probes.server_config.terms import CertificateFiles
@@ -27,7 +27,7 @@ class LineageClient(StrEnum):
     CERTMONGER = "certmonger"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Lineage:
     """A certificate that such a client renews."""
 

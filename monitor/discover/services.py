@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from config.immutable import immutable
 from config.service import Activation
 from config.text import Printable, printable, sentence
 from config.vocabulary import ServerSoftware
@@ -23,7 +23,7 @@ _UNIT_DIRECTORIES: Final = (
 """In the order of systemd.unit(5); the first that has a unit counts."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HowToServe:
     """How the new files of one kind of server are tested and taken up."""
 
@@ -123,12 +123,12 @@ SERVES: Final[Mapping[ServerSoftware, HowToServe]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FoundUnit:
     """A unit of the system, or why there is none that may be written into a configuration."""
 
     name: str | None
-    why: Printable = Printable("")  # noqa: RUF009 (a text)
+    why: Printable = Printable("")
 
 
 def find_unit(files: HostFiles, software: ServerSoftware, told: str | None, main: str = "") -> FoundUnit:

@@ -9,10 +9,11 @@ import asyncio
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, NamedTuple
 
 from config.address import is_dns_name, is_ip_address
+from config.immutable import immutable
 from config.model import Endpoint, FileTarget
 from config.text import Printable, listed, printable, sentence
 from config.vocabulary import EndpointProtocol, FileRole, KeyKind, ProxyProtocolVersion, ServerSoftware
@@ -50,7 +51,7 @@ class SeenAt(NamedTuple):
     """Where the server has a certificate for each type of key."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FoundSite:
     """A certificate that a server is told to serve, and whether it does."""
 
@@ -77,7 +78,7 @@ class FoundSite:
         return tuple(dict.fromkeys(each for each in (files.certificate, files.key, files.chain) if each))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FoundPort:
     """An open port, and what it speaks."""
 
@@ -93,7 +94,7 @@ class FoundPort:
     software: ServerSoftware | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Survey:
     """All that was found, and what could not be seen."""
 
@@ -112,7 +113,7 @@ class _Port(NamedTuple):
     configured: tuple[tuple[ConfiguredListener, FoundSite], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SurveyScope:
     """What is looked at."""
 

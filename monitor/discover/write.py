@@ -10,10 +10,10 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from config.address import is_dns_name, join_address
+from config.immutable import immutable
 from config.service import Activation
 from config.text import Printable, listed, printable, sentence
 from config.vocabulary import EndpointProtocol, KeyKind
@@ -29,7 +29,7 @@ _NOT_OURS: Final = frozenset({ProcessPlace.USER, ProcessPlace.ELSEWHERE})
 """Where nothing is written about: it is only reported."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ComponentDraft:
     """A component as it is written."""
 
@@ -40,7 +40,7 @@ class ComponentDraft:
     test: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ConfigurationDraft:
     """What is written, and what is not."""
 

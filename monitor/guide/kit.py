@@ -9,7 +9,6 @@ import plistlib
 import ssl
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from cryptography import x509
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from config.guide import powershell_string
+from config.immutable import immutable
 from config.text import Printable, sentence
 from monitor.guide.facts import names_of, thumbprint
 from monitor.guide.markdown import code
@@ -28,7 +28,7 @@ Files = dict[str, bytes]
 SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Brought:
     """The certificates of a kit, each with its file name without extension."""
 
@@ -41,7 +41,7 @@ class Brought:
         return {**self.roots, **self.intermediates}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Signer:
     """Who signs a configuration profile."""
 

@@ -11,9 +11,9 @@ import pwd
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Printable, harmless, printable, sentence
 from config.trusted import closed_to
 
@@ -21,7 +21,7 @@ _NOBODY_KNOWN: Final = -1
 """The id of a user that does not exist yet: for it, a directory is as for everybody else."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HostUser:
     """A user with its groups."""
 

@@ -11,9 +11,9 @@ import socket
 import stat
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Log, printable, sentence
 from config.vocabulary import Code
 from probes.finding import Finding, finding
@@ -37,7 +37,7 @@ _PAUSE: Final = 0.1
 """Seconds between two attempts."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StateTaken:
     """Another daemon has the state directory."""
 

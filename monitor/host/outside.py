@@ -9,7 +9,6 @@ import os
 import stat
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from actions import target
@@ -19,6 +18,7 @@ from actions.validate import Terms
 from actions.world import World
 from config.channel import Channel
 from config.document import KeyPath, Value, YAMLDocument, shown
+from config.immutable import immutable
 from config.model import Client, Component, Config, TrustStore
 from config.pointer import ANY
 from config.schema.component import UNKNOWN_UNIT
@@ -34,7 +34,7 @@ from probes.trust import TrustUnreadable, read_certificates, read_trust
 from probes.validation import SwitchUnreadable, read_switch
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Doubt:
     """Something at `path` of the document that the world outside does not bear out."""
 

@@ -10,10 +10,11 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from config.immutable import immutable
 
 MOST_CONNECTIONS: Final = 200
 """Of TCP, and of the Unix socket; of more, those are cut off that do least."""
@@ -29,7 +30,7 @@ _TURNS: Final = itertools.count(1)
 """A clock would give all that happens in one round of the loop the same time."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ConnectionPeer:
     """The process at the other end of a Unix socket, as the kernel knows it (unix(7), SO_PEERCRED)."""
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from actions.ending import Cause, Ground, Outcome
 from actions.journal import Event
@@ -27,6 +27,7 @@ from config.vocabulary import (
     ServerSoftware,
     Severity,
     Verdict,
+    VerifierName,
 )
 from monitor.decide.decision import DecisionStatus
 from monitor.decide.situation import Situation
@@ -46,16 +47,12 @@ from monitor.http.answers import (
 )
 from monitor.http.inventory import InventoryAnswer
 from monitor.http.notifications import AlertAnswer, Notification, NotificationsAnswer, SilenceAnswer
+from monitor.http.planned import EffectObject, PlanObject, Published
 from monitor.http.rotation import RotationAnswer
 from monitor.notify.deliver import SendOutcome
 from monitor.notify.explanation import Explanation
 from probes.listening import ProcessPlace
-
-
-class Published(Answer):
-    """Part of a document, which has nothing else."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, extra="forbid")
+from probes.verify.rules import Rule
 
 
 class PublishedDocument(Published):
@@ -119,8 +116,8 @@ class CheckedTarget(Published):
     keystore: KeystoreAnswer | None
     revocation_lists: Sequence[CheckedRevocationList]
     key: CheckedKey | None
-    supported: SupportedAnswer | None
-    """Null where it was not asked (`--supported`)."""
+    supported: Sequence[SupportedAnswer] | None
+    """Of each address; null where they were not asked (`--supported`)."""
 
 
 class PassedOver(Published):
@@ -136,79 +133,6 @@ class CheckDocument(PublishedDocument):
     at: datetime
     targets: Sequence[CheckedTarget]
     passed_over: Sequence[PassedOver]
-
-
-class FileStateObject(Published):
-    """A file as it is or shall be."""
-
-    sha256: str
-    """Empty where it may be a key and the daemon asks."""
-    mode: int
-    owner: int
-    group: int
-
-
-class ChangeObject(Published):
-    """A file of a plan."""
-
-    component: str
-    path: str
-    given: str
-    """As it is configured, where symbolic links lead elsewhere."""
-    before: FileStateObject | None
-    after: FileStateObject | None
-    """None where the file is removed."""
-    in_place: bool
-    """Written over rather than renamed onto."""
-    says: str
-    """Identifies the content of a keystore: its bytes are others in each plan."""
-    changes: bool
-
-
-class PlanCertificates(Published):
-    """The server's certificate of a component, before and after."""
-
-    component: str
-    before: CertificateAnswer | None
-    after: CertificateAnswer | None
-
-
-class PlanCommand(Published):
-    """A command that a plan runs."""
-
-    component: str
-    command: Sequence[str]
-
-
-class PlanObject(Published):
-    """A plan."""
-
-    hash: str
-    about: str
-    """What it gives to which components, and who brought it."""
-    candidate: str
-    kind: Kind
-    components: Sequence[str]
-    group: str | None
-    """The group that is changed; none where components are that make no group."""
-    changes: Sequence[ChangeObject]
-    certificates: Sequence[PlanCertificates]
-    commands: Sequence[PlanCommand]
-    expected_losses: Sequence[str]
-
-
-class EffectObject(Published):
-    """A client's verdicts on the chain of a plan, and on the chain that is served now."""
-
-    client: str
-    target: str
-    accepts: bool | None
-    why: str
-    accepted_before: bool | None
-    unvalidated: bool
-    """It connects without validation."""
-    unvalidated_before: bool
-    lost: bool
 
 
 class PlanObjection(ObjectionAnswer):
@@ -536,6 +460,51 @@ class ExplainDocument(PublishedDocument):
     findings: Sequence[Explanation]
 
 
+class TriedCertificate(Published):
+    """A certificate of a path."""
+
+    subject: str
+    sha256: str
+    place: str
+    """Where it comes from: presented, in the trust store, or held by the client."""
+
+
+class BrokenRule(Published):
+    """A rule that a certificate of a path breaks."""
+
+    rule: Rule
+    position: int
+    """Of the certificate in the path; 0 is the leaf."""
+    detail: str
+    sources: Sequence[str]
+    """Where the rule is written down."""
+
+
+class TriedPathObject(Published):
+    """A path that a client tried."""
+
+    accepted: bool
+    certificates: Sequence[TriedCertificate]
+    """The leaf first."""
+    objections: Sequence[BrokenRule]
+
+
+class WhyDocument(PublishedDocument):
+    """`certvigil why`."""
+
+    at: datetime
+    client: str
+    target: str
+    name: str | None
+    """For which it asks."""
+    trust_store: str
+    verifier: VerifierName
+    is_run: bool
+    """Tests hold the rules to the real program; else they are modelled alone."""
+    accepts: bool
+    paths: Sequence[TriedPathObject]
+
+
 class NotifyDocument(PublishedDocument):
     """`certvigil notify show`."""
 
@@ -787,6 +756,7 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
             for each in ("add", "remove", "restore", "password", "enforce", "relax")
         },
         "explain": ExplainDocument,
+        "why": WhyDocument,
         "guide": GuideDocument,
         "export": ExportDocument,
         "notify show": NotifyDocument,

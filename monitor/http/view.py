@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from actions.csr import WaitingRequest
@@ -11,6 +10,7 @@ from actions.journal_state import RecordedEnding
 from config.channel import FindingMatch
 from config.document import Mistake
 from config.expected import AllowedTLS, NotTLS
+from config.immutable import immutable
 from config.load import Marked
 from config.model import Config, Thresholds, Waiver
 from monitor.act.status import ComponentStatus
@@ -30,7 +30,7 @@ from monitor.state.target import TargetState
 from monitor.store import Degraded, HistoryEntry
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DaemonStatus:
     """The status of the daemon; its problems are findings of the target `certvigil`."""
 
@@ -65,7 +65,7 @@ class DaemonStatus:
     """Ports that are listed, and never looked at."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class UnderWay:
     """A transaction that is being carried out."""
 
@@ -79,7 +79,7 @@ class UnderWay:
     """On whose behalf; printable."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SubjectActs:
     """What the actor has told about a group or a component."""
 

@@ -6,12 +6,13 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from config.document import KeyPath, Mistake, YAMLDocument, parse
+from config.immutable import immutable
 from config.schema.problem import problems, schema_of
 from config.schema.section import Section, broken_rule
 from config.text import printable
@@ -120,7 +121,7 @@ class WebConfigRoot(Section):
     """Who may come in: the bcrypt hash of each user's password."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class WebConfig:
     """How the TCP listeners are protected."""
 

@@ -8,9 +8,10 @@ import signal
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Self
 
+from config.immutable import immutable
 from monitor.lab.ca import DAY, Authority, Issued, bundle
 from monitor.lab.process import LabError, find_command, free_address
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, Site, replace_file, write_site
@@ -20,7 +21,7 @@ GRACE: Final = "0.3s"
 """How long a new certificate may lie on disk unserved: short, so that the demonstration is."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Part:
     """One component: its server, and the files it serves."""
 

@@ -6,7 +6,7 @@ import ipaddress
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from config.immutable import immutable
 from probes.encoding import element_end
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -64,9 +65,9 @@ class Knobs(TypedDict, total=False):
     key_usage: x509.KeyUsage | None
     purposes: Sequence[x509.ObjectIdentifier]
     """Extended key usage; empty leaves it out."""
-    permitted: Sequence[str]
+    permitted: Sequence[str | x509.GeneralName]
     """Name constraints: DNS names, or networks as `10.0.0.0/8`."""
-    excluded: Sequence[str]
+    excluded: Sequence[str | x509.GeneralName]
     serial: int
     """Any number: RFC 5280 wants a positive one of 20 octets at most."""
     version: Literal[1, 3]
@@ -77,7 +78,7 @@ class Knobs(TypedDict, total=False):
     corrupt_signature: bool
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Issued:
     """A certificate with its key and the authority that issued it."""
 
@@ -125,7 +126,7 @@ class Issued:
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Authority(Issued):
     """A certificate whose key issues others, whether or not it should."""
 
@@ -158,7 +159,7 @@ class Authority(Issued):
         return issued.pem() + bundle(self.chain)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _PublicHalf:
     """Stands in the place of a key that its owner does not give away."""
 

@@ -14,12 +14,12 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final, Self
 
 from config.address import join_address
+from config.immutable import immutable
 from config.vocabulary import TLSVersion
 from monitor.lab.ca import Issued, bundle
 from monitor.lab.process import LabError, ServerProcess, accepts, find_command, free_address, run_test
@@ -27,7 +27,7 @@ from monitor.lab.process import LabError, ServerProcess, accepts, find_command, 
 _DEFAULT_NAME: Final = "_"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Site:
     """The files that a server presents to those who ask for `name`, or to everyone else where that is None."""
 
@@ -67,7 +67,7 @@ def replace_file(path: str, data: bytes, mode: int = 0o644) -> None:
     os.rename(new, path)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TLSSettings:
     """What a server negotiates; by default it also serves keys and signatures that OpenSSL finds too weak."""
 
@@ -81,11 +81,14 @@ class TLSSettings:
         return tuple(each for each in TLSVersion if self.minimum.rank <= each.rank <= self.maximum.rank)
 
 
+_USUAL: Final = TLSSettings()
+
+
 class Server(ABC):
     """A TLS server for `sites`; as a context manager it runs inside the block, and never after it."""
 
     def __init__(
-        self, sites: Sequence[Site], tls: TLSSettings = TLSSettings(), address: tuple[str, int] | None = None
+        self, sites: Sequence[Site], tls: TLSSettings = _USUAL, address: tuple[str, int] | None = None
     ) -> None:
         """Take the address of one's own where none is given."""
         self.sites = tuple(sites)
@@ -133,7 +136,7 @@ class BackgroundServer(Server):
         self,
         directory: str,
         sites: Sequence[Site],
-        tls: TLSSettings = TLSSettings(),
+        tls: TLSSettings = _USUAL,
         address: tuple[str, int] | None = None,
     ) -> None:
         super().__init__(sites, tls, address)

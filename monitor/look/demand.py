@@ -6,12 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Final
 
 from config.address import is_dns_name, is_ip_address, join_address
+from config.immutable import immutable
 from config.model import Config, Endpoint, FileTarget
 from config.probing import DEFAULT_MODULE, ProbeModule
 from config.text import Printable, harmless, printable, sentence
@@ -37,7 +38,7 @@ from probes.tls.preamble.dialogue import UNMET
 from probes.tls.preamble.talk import Declined
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ProbeRequest:
     """What is asked for."""
 
@@ -278,7 +279,7 @@ MOST_REMEMBERED: Final = 10_000
 """Places that are remembered as unanswered."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Step:
     """The result at one place of a chain of redirects."""
 

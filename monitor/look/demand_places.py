@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 from urllib.parse import quote, urljoin
 
 from config.address import is_ip_address, join_address, split_address
+from config.immutable import immutable
 from config.model import DEFAULT_CLIENT, Endpoint
 from config.probing import ProbeModule
 from config.text import printable
@@ -17,7 +18,7 @@ from probes.http.exchange import Response
 from probes.http.url import REDIRECTS, NoURL, url_parts
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RefusedProbe:
     """It is not looked there."""
 
@@ -26,7 +27,7 @@ class RefusedProbe:
     """Whether the request makes no sense, wherever it may look."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ProbeAddress:
     """Where a target leads."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from config.immutable import immutable
 from config.model import Config, FileTarget, Thresholds, Watch
 from config.text import Log, harmless, printable
 from config.vocabulary import FileRole, LookOutcome, TargetKind, UnreadableReason
@@ -54,7 +55,7 @@ class Progress:
     finished: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Unrest:
     """The identity of a file at the last look, and the monotonic time since when it has it."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Log, harmless
 from config.vocabulary import FileContent, UnreadableReason
 from probes.assess import FileContext, assess_file
@@ -20,7 +20,7 @@ log: Log = logging.getLogger("certvigil.files")
 UNFORESEEN: Final = "certvigil failed at it, its log tells where"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileJob:
     """A file to look at, and the facts that may make reading it unnecessary."""
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final
 
+from config.immutable import immutable
 from probes.http.exchange import LATEST
 from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.opening import read_as_ourselves
@@ -22,7 +23,7 @@ MOST_IN_ALL: Final = 128 * 1024 * 1024
 _MOST_ABOUT: Final = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FetchedFrom:
     """What is known of the last request for a list that gave one."""
 
@@ -34,7 +35,7 @@ class FetchedFrom:
     """Last-Modified, Unix time."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FetchedList:
     """A list, and where it came from."""
 

@@ -7,10 +7,11 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import UnreadableReason
@@ -37,7 +38,7 @@ _FOREVER: Final = 1e9
 _Identity = FileIdentity | Unreadable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LastReading:
     """The actor's last answer about a component's files."""
 
@@ -47,7 +48,7 @@ class LastReading:
     """Unix time."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Here:
     """The daemon's own facts about them."""
 

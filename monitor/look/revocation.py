@@ -12,10 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Final
 
+from config.immutable import immutable
 from config.reach import is_public
 from config.revocation import Fetching
 from config.text import Log, Printable, harmless
@@ -61,7 +62,7 @@ TIDY_AFTER: Final = 3600.0
 """Seconds between two times at which lists are removed from the disk that nobody wants any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Naming:
     """A certificate, with its CA, names a place that is to be asked."""
 

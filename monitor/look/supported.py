@@ -43,7 +43,10 @@ class SupportedMonitor:
         }
         for name in self._asked.keys() - wanted.keys():
             self._rounds.forget(name)
-            self._endpoints.forget_supported(name)
+        # Those of before a restart as well.
+        known = {name for name, each in self._registry.targets.items() if each.supported is not None}
+        for name in sorted(known - wanted.keys()):
+            self._endpoints.forget_supported(name, time.time())
         changed = [name for name, each in wanted.items() if self._asked.get(name) != each]
         for name in changed:
             self._rounds.give_up(name)

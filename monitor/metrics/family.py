@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from config.immutable import immutable
 from monitor.metrics.piece import PAUSE, Piece, piece
 
 Member = TypeVar("Member")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Family(Generic[Member]):
     """A gauge, and the samples of it that each member has."""
 

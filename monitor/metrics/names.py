@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from config.immutable import immutable
 from config.text import printable
 from probes.certificate import Certificate
 
@@ -23,7 +23,7 @@ ATTRIBUTES: Final = {
 _NOBODY: Final = x509.Name([])
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NameLabels:
     """The names of a certificate's subject and issuer; empty where they cannot be decoded."""
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from config.immutable import immutable
 
 CHUNK: Final = 256 * 1024
 """Bytes of text in a chunk, about: large enough to be cheap to send, small enough not to hold up the event loop."""
@@ -18,7 +19,7 @@ _GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
 _LAST_BLOCK: Final = b"\x03\x00"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Piece:
     """A text as blocks of a deflate stream (RFC 1951): ends on a whole byte, refers to nothing before, is not final."""
 

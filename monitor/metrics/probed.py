@@ -6,7 +6,6 @@ Facts are there whether or not a client accepts them; unknown facts are absent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 from math import inf
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
 
 from config.address import is_ip_address
+from config.immutable import immutable
 from config.text import Printable, listed, printable, sentence
 from config.vocabulary import ProbeKind, TLSVersion
 from monitor.metrics.names import NameLabels, decimal_serial, value, values
@@ -42,7 +42,7 @@ PHASES: Final = ("resolve", "connect", "tls", "processing", "transfer")
 """Of a request, as blackbox_exporter calls them."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Asked:
     """The result of a request, redirects included."""
 
@@ -54,7 +54,7 @@ class Asked:
     """Of each phase that was reached, over all requests."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Probed:
     """The result of a look, and the verdicts of clients."""
 
@@ -163,7 +163,7 @@ def _as_ocsp(presented: Sequence[Presented], others: Sequence[Certificate]) -> F
 _STATUS_NUMBERS: Final = {OCSPStatus.GOOD: 0, OCSPStatus.REVOKED: 1, OCSPStatus.UNKNOWN: 2}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FoundInFile:
     """What is in a file of this host, or in a part of it."""
 
@@ -176,7 +176,7 @@ class FoundInFile:
     """Whether it should be otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ProbedFiles:
     """The result of a look at files of this host."""
 

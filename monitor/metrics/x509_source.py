@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import Histogram
@@ -16,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from config.immutable import immutable
 from config.model import Config
 from config.text import printable
 from config.vocabulary import Code, FileFormat, Severity, TargetKind, UnreadableReason
@@ -71,7 +71,7 @@ def error_of(state: TargetState) -> str | None:
     return NO_CERTIFICATE if Code.NO_CERTIFICATE in severities else None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Error:
     """An error that lasts."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache, partial
 from types import MappingProxyType
 from typing import Final
@@ -17,6 +17,7 @@ from actions.ending import answers_nobody
 from actions.plan import Kind
 from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, OPEN_TRANSACTION, CuringChange
 from config.command_reach import command_line, completed_template
+from config.immutable import immutable
 from config.model import Component, Config, Endpoint, Settings
 from config.text import printable, sentence
 from config.vocabulary import Code, FileRole, TargetKind, UnreachableReason, UnreadableReason
@@ -30,7 +31,7 @@ _AT_ONCE: Final = 10
 """Components in one command."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AdviceContext:
     """The facts for messages beside the problem: the host, its components, the place of its runbook."""
 
@@ -220,7 +221,7 @@ def by_itself(member: Member) -> str:
 # Remedies
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Renewal:
     """Advice to give components other files: by `certvigil replace` where it is possible, else by hand."""
 

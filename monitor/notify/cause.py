@@ -24,6 +24,7 @@ from types import MappingProxyType
 from typing import Final
 
 from config.catalogue import GROUP_MEMBERS
+from config.immutable import immutable
 from config.vocabulary import Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
 from monitor.notify.problem import CERTIFICATE, OUTAGE, Member, worst_first
 from monitor.state.target import TargetState
@@ -77,7 +78,7 @@ _SPREADS: Final[Mapping[tuple[Code, str], Spread]] = MappingProxyType(
 """By code, and by the reason with which the detail of such a finding begins; other findings do not spread."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NetworkPlace:
     """The place of a target, and how it is dark there."""
 
@@ -239,7 +240,7 @@ class _Track:
         return len(near) >= min(len(times), FLAPS - 1)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Move:
     """A target belongs to the problem `key` from now on, and to no other problem of that base."""
 

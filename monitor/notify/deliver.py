@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+
+from config.immutable import immutable
 
 _STATUS: Final = re.compile(r"error=(\d{3})\b")
 _UNREACHABLE: Final = re.compile(r"connection error|connect", re.IGNORECASE)
@@ -36,7 +37,7 @@ class SendOutcome(StrEnum):
     """The delivering process ended under way, so it is not known whether the message was delivered."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Receipt:
     """The result of one attempt; nothing in it comes from the URL."""
 
@@ -74,7 +75,7 @@ class Tone(StrEnum):
     FAILURE = "failure"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Message:
     """A message in the forms that services take; all text is printable, and hostile text in it was escaped."""
 
@@ -129,7 +130,7 @@ _LINK: Final = "Runbook: "
 """The start of a line whose link must work."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Form:
     """A message in the form for one service."""
 

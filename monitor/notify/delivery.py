@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
 from config.channel import Channel
+from config.immutable import immutable
 from monitor.notify.deliver import Message, Receipt, SendOutcome
 
 _BACK_OFF: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 600.0, 1800.0)
@@ -25,7 +26,7 @@ class DeliveryFate(StrEnum):
     """Given up, and dropped by a person or with its channel."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Delivery:
     """A message to a channel."""
 

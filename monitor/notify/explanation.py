@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from config.catalogue import CATALOGUE, CatalogueEntry, ProblemScope
+from config.immutable import immutable
 from config.model import Artefacts, Component
 from config.service import Service
 from config.text import Printable
@@ -42,7 +42,7 @@ _GROUPING: Final[Mapping[ProblemScope, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Explanation:
     """Everything that people are told about a code. `certvigil explain --json` prints its fields, and no others."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from hashlib import blake2b
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from typing import Final
 
 from config.catalogue import CATALOGUE, ProblemScope
 from config.channel import Notifications
+from config.immutable import immutable
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.problem import CERTIFICATE, THE_ACTOR, Member, problem_id, worst_first
 
@@ -60,7 +61,7 @@ class AlertStep(StrEnum):
     RESOLVED = "resolved"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Acknowledgement:
     """Somebody knows of the problem: the next message comes when it gets worse in kind or is resolved."""
 
@@ -74,7 +75,7 @@ class Acknowledgement:
         return self.until is None or now < self.until
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Alert:
     """The state of a problem as the messages to one channel have told it."""
 
@@ -145,7 +146,7 @@ class Alert:
         return f"{self.what}: {self.about} on {where}" if self.about not in {"", THE_ACTOR} else f"{self.what}: {where}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Note:
     """The content of one message about a problem."""
 
@@ -164,7 +165,7 @@ class Note:
     """Targets that present another certificate again and again."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AlertUpdate:
     """The next state of an alert, and the message about the change, if it is worth one."""
 

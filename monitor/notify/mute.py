@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from config.immutable import immutable
 from config.vocabulary import TargetKind
 from monitor.state.target import TargetState
 
@@ -19,7 +19,7 @@ GRACE: Final = 30.0
 """Seconds after its end until its endpoints are looked at again, at most: then their last state is told anyhow."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ComponentTransaction:
     """The newest transaction of a component."""
 

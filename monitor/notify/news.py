@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from actions.ending import Outcome
 from actions.plan import Kind
 from config.channel import NO_LABELS, FindingMatch, Notifications, Silence, ToldEvent
+from config.immutable import immutable
 from config.text import printable, sentence
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.problem import Member, members
@@ -40,7 +40,7 @@ _DONE_TO_SEVERAL: Final = {
 _GAVE_WAY: Final = "{}: another writer's whole set is in place, which is served and accepted"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class News:
     """A message to one channel."""
 

@@ -7,10 +7,11 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 from config.channel import FindingMatch, Silence
+from config.immutable import immutable
 from config.model import Config
 from config.policy import Window
 from config.text import Log, Printable, harmless, printable, sentence
@@ -73,7 +74,7 @@ _READ_SOON: Final = 0.5
 _TELLING_OF: Final = (FindingRaised, FindingChanged, FindingCleared, TargetRemoved)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Unread:
     """Messages of transactions whose files were not read since: they wait, to name the certificate in use."""
 
@@ -355,7 +356,9 @@ class Notifier:
             return
 
     async def _gather(self) -> None:
-        """Wait while more news comes."""
+        """Wait while more news comes; what delivers is made ready meanwhile, since there will be something to say."""
+        if self._touched and self._config.channels:
+            self._workers.make_ready()
         while self._touched:
             now = time.monotonic()
             rest = gathering(now - self._first_news, now - self._last_news, len(self._touched))
@@ -398,12 +401,8 @@ class Notifier:
         self._post.set()
 
     async def _deliver(self) -> None:
-        prepared = False
         while True:
             self._post.clear()
-            if self._config.channels and not prepared:
-                await self._workers.prepare()
-                prepared = True
             self._complete()
             now = time.monotonic()
             later = [at for at in map(self._start, deliverable(self._outbox.pending())) if at is not None]

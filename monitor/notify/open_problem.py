@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
+from config.immutable import immutable
 from config.vocabulary import Severity
 from monitor.notify.lifecycle import Acknowledgement
 from monitor.notify.problem import Member
@@ -24,7 +24,7 @@ class Quiet(StrEnum):
     """No channel is for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OpenProblem:
     """A problem with findings at this moment."""
 

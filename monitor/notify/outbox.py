@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from config.channel import NO_LABELS, Channel, FindingMatch, Notifications, Silence
+from config.immutable import immutable
 from config.text import Log, harmless
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.advice import AdviceContext
@@ -41,7 +42,7 @@ _MUTED: Final = 1.0
 """Seconds until the next check whether a transaction has ended."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RequestedSilence:
     """A silence that somebody asked for while the daemon ran."""
 
@@ -52,7 +53,7 @@ class RequestedSilence:
     """Unix time."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OutboxState:
     """All that must outlive the daemon."""
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 from actions.plan import Kind
 from config.catalogue import CATALOGUE, ProblemScope
+from config.immutable import immutable
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate
@@ -28,7 +28,7 @@ OUTAGE: Final = "outage "
 _POSITION: Final = re.compile(r"position (\d{1,4})")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Member:
     """A finding as part of a problem."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 from config.catalogue import CATALOGUE
 from config.command_reach import spoken_for
+from config.immutable import immutable
 from config.model import DAY
 from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import Code, Severity
@@ -82,7 +82,7 @@ def escaped(text: str) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Line:
     """A line of a message: a heading, an item of a list, or a sentence."""
 
@@ -248,7 +248,7 @@ def _body(note: Note, outlook: FindingOutlook, site: AdviceContext, now: float) 
         yield _Line(sentence("Page: {}/#problem-{}", harmless(site.console), harmless(alert.problem)))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ProblemText:
     """What people are told of an open problem, whichever way: printable, and not yet escaped for a chat."""
 

@@ -22,7 +22,7 @@ TIMEOUT: Final = 30.0
 _STARTING: Final = 60.0
 """Seconds in which a worker loads its modules, on a busy host."""
 _IDLE: Final = 60.0
-"""Seconds after which all workers but one are let go."""
+"""Seconds after which the workers are let go, each of which holds 50 MB."""
 
 
 class DeliveryWorkers:
@@ -37,6 +37,7 @@ class DeliveryWorkers:
         self._doubtful: set[str] = set()
         self._pacemaker = DeliveryWorker()
         self._tidying: asyncio.TimerHandle | None = None
+        self._preparing: asyncio.Task[None] | None = None
 
     async def deliver(self, message: Message, url: str) -> Receipt:
         """Deliver `message` to `url`, and return the result."""
@@ -49,9 +50,13 @@ class DeliveryWorkers:
             (self._doubtful.discard if receipt.outcome is SendOutcome.DELIVERED else self._doubtful.add)(url)
             return receipt
 
-    async def prepare(self) -> None:
-        """Have one worker ready before it is needed."""
-        await self._send(lambda worker: worker.prepare(_STARTING))
+    def make_ready(self) -> None:
+        """Have one worker load its modules meanwhile, where none has: something will soon be delivered."""
+        idle = self._preparing is None or self._preparing.done()
+        if idle and not any(worker.pid for worker in self._all):
+            self._preparing = asyncio.get_running_loop().create_task(
+                self._send(lambda worker: worker.prepare(_STARTING))
+            )
 
     async def beat(self, url: str) -> Receipt:
         """Call the URL of a heartbeat, also while all workers are busy."""
@@ -60,8 +65,9 @@ class DeliveryWorkers:
 
     def end(self) -> None:
         """End every delivery, and begin none any more."""
-        if self._tidying is not None:
-            self._tidying.cancel()
+        for waiting in (self._tidying, self._preparing):
+            if waiting is not None:
+                waiting.cancel()
         for each in (*self._all, self._pacemaker):
             each.end()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -94,5 +100,5 @@ class DeliveryWorkers:
 
     def _tidy(self) -> None:
         if self._idle.qsize() == len(self._all):
-            for each in self._all[1:]:
+            for each in self._all:
                 each.rest()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from config.immutable import immutable
 from config.text import Log, harmless
 from monitor.state.events import StateEvent
 
@@ -19,7 +19,7 @@ Subscriber = Callable[[Sequence[StateEvent]], None]
 M = TypeVar("M")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class MessageRoute(Generic[M]):
     """Who takes a kind of message, in this order."""
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
+from config.immutable import immutable
 from config.model import Endpoint
 from config.text import harmless
 from config.vocabulary import Code, LookOutcome
+from monitor.state.events import SupportedChanged
 from monitor.state.pending import EXPECTED, REMEMBERED, SURE, Darkness, awaits_second_look
 from monitor.state.sets import SetRegistry
 from monitor.state.sharing import KeyIndex, index_of
@@ -30,7 +32,7 @@ from probes.ocsp import possible_issuers
 from probes.tls.support import Supported
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _JudgedEndpoint:
     """The last look that was judged, and the context of the verdict, so that an equal look costs nothing."""
 
@@ -40,7 +42,7 @@ class _JudgedEndpoint:
     until: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Drift:
     """An endpoint serves another certificate than the one on disk."""
 
@@ -233,13 +235,18 @@ class EndpointRegistry:
         before = state.supported
         if not supported.versions or (supported.unclear and before is not None and not before.unclear):
             return False
-        self.registry.update(replace(state, supported=supported))
+        self._now_takes(state, supported, supported.at)
         return supported != before
 
-    def forget_supported(self, target: str) -> None:
+    def forget_supported(self, target: str, now: float) -> None:
         """Know nothing any more of what an endpoint takes, where it is watched yet."""
-        if target in self.registry.targets:
-            self.registry.update(replace(self.registry.targets[target], supported=None))
+        state = self.registry.targets.get(target)
+        if state is not None and state.supported is not None:
+            self._now_takes(state, None, now)
+
+    def _now_takes(self, state: TargetState, supported: Supported | None, now: float) -> None:
+        self.registry.update(replace(state, supported=supported))
+        self.registry.publish([SupportedChanged(state.target, now, supported)])
 
     def _note_darkness(self, observation: EndpointObservation, now: float) -> None:
         target = observation.target

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from actions.ending import Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
+from config.immutable import immutable
 from config.vocabulary import TargetKind
 from probes.certificate import Certificate
 from probes.finding import Finding
 from probes.observation import FileIdentity
+from probes.tls.support import Supported
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TargetAdded:
     """A target is watched from now on."""
 
@@ -24,7 +24,7 @@ class TargetAdded:
     component: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TargetRemoved:
     """A target is watched no longer."""
 
@@ -32,7 +32,7 @@ class TargetRemoved:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PresentedChanged:
     """A target presents other certificates than before, or is seen for the first time."""
 
@@ -43,7 +43,7 @@ class PresentedChanged:
     after: tuple[Certificate, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KeptVerdict:
     """A verdict on a file that needs not be given again as long as the file has the same identity."""
 
@@ -61,7 +61,7 @@ class KeptVerdict:
         return self.rules == rules and self.since <= now and (self.until is None or now < self.until)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileJudged:
     """A file has another identity, or its verdict holds on other terms: it comes after all that was found in it.
 
@@ -75,7 +75,17 @@ class FileJudged:
     """None where it is to be judged again."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
+class SupportedChanged:
+    """An endpoint was asked for everything that it takes, with the same result or another."""
+
+    target: str
+    at: float
+    supported: Supported | None
+    """None where nobody asks any more."""
+
+
+@immutable
 class FindingRaised:
     """Something is wrong that was not."""
 
@@ -84,7 +94,7 @@ class FindingRaised:
     finding: Finding
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FindingChanged:
     """Something is still wrong, with another severity or detail."""
 
@@ -94,7 +104,7 @@ class FindingChanged:
     finding: Finding
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FindingCleared:
     """Something is no longer wrong."""
 
@@ -105,7 +115,7 @@ class FindingCleared:
     """Unix time at which it had been raised."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LookFailed:
     """A target could not be looked at: the first time in a row, or for another reason than the time before."""
 
@@ -115,7 +125,7 @@ class LookFailed:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LookRecovered:
     """A target could be looked at again."""
 
@@ -129,7 +139,7 @@ Queue = tuple[int, float | None]
 """How many of something wait, and the Unix time since when the oldest does; None where none does."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ActionEnded:
     """A transaction ended, or was refused, as the actor's journal has it."""
 
@@ -142,7 +152,7 @@ class ActionEnded:
         return self.ending.at
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Decided:
     """A policy made a new decision."""
 
@@ -165,6 +175,7 @@ StateEvent = (
     TargetAdded
     | TargetRemoved
     | PresentedChanged
+    | SupportedChanged
     | FindingRaised
     | FindingChanged
     | FindingCleared

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from config.immutable import immutable
 from monitor.dialect import iso
 from monitor.state.events import (
     ActionEnded,
@@ -46,7 +46,7 @@ _WORDS: Final[dict[type, str]] = {
 """As the history calls them (`monitor.store.What`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FeedEntry:
     """An entry, as JSON has it."""
 

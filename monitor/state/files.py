@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.vocabulary import FileContent, FileRole, LookOutcome
 from monitor.state.events import KeptVerdict
@@ -18,7 +19,7 @@ from probes.judge.sharing import FileKeys, servers_leaf
 from probes.observation import FileIdentity, FileObservation
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _JudgedFile:
     """The context of the last verdict on a file, so that an equal look costs nothing."""
 
@@ -60,6 +61,8 @@ class FileRegistry:
         sharing = self._keys.sharing(name)
         if sharing == context.sharing:
             return ()
+        if self._keys.is_one_of_many(name):
+            return (name,)
         return (name, *dict.fromkeys(each.path for each in (*context.sharing, *sharing)))
 
     def forget_verdicts(self) -> None:
@@ -126,7 +129,9 @@ class FileRegistry:
         assessment = waive(assessment, target, registry.config.waivers, now)
         # A file without certificates keeps the last known ones: it is read again, never judged by these.
         identity = observation.identity if observation.certificates else None
-        self._judged[target] = _JudgedFile(registry.trust_context, context, assessment.until, identity)
+        # What the file held before has no part in it, and would be held for as long as the file is watched.
+        terms = replace(context, last_known=())
+        self._judged[target] = _JudgedFile(registry.trust_context, terms, assessment.until, identity)
         state = registry.targets[target]
         # Whoever judges it anew has only its certificates: where more was in it, it is read again.
         told = identity if is_told_by_certificates(observation) else None

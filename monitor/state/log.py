@@ -23,6 +23,7 @@ from monitor.state.events import (
     LookRecovered,
     PresentedChanged,
     StateEvent,
+    SupportedChanged,
     TargetAdded,
     TargetRemoved,
 )
@@ -137,7 +138,7 @@ def _line(event: StateEvent) -> tuple[int, str, dict[str, str]] | None:
             facts = {name: str(fact) for name, fact in event.ending.facts().items()}
             # A line of the log calls the reason of anything its detail.
             return level, "ended", {"detail" if name == "reason" else name: fact for name, fact in facts.items()}
-        case LookRecovered() | TargetAdded() | TargetRemoved() | FileJudged():
+        case LookRecovered() | TargetAdded() | TargetRemoved() | FileJudged() | SupportedChanged():
             return logging.DEBUG, type(event).__name__, {}
         case _:
             return None

@@ -6,12 +6,11 @@ something is due.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from config.immutable import immutable
 from config.vocabulary import LookOutcome, TargetKind
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Looked:
     """A look ended."""
 
@@ -24,38 +23,38 @@ class Looked:
     """Seconds by which it started later than it was due."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ClockStepped:
     """The wall clock was put forward or back, or has stood for long enough since: verdicts by it are void."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ArtefactsChanged:
     """The files of a component hold something else than before, so its endpoints may serve something else."""
 
     component: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ReadingDue:
     """The actor is to be asked again for the files of a component, which it did not read when it was asked last."""
 
     component: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ServiceTouched:
     """The files of a component, or its service, may have been changed: by a transaction, or by somebody unseen."""
 
     component: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TrustFilesChanged:
     """A file of a trust store or of a client may have been changed."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JournalNews:
     """The actor recorded something by which it may answer differently."""
 
@@ -63,14 +62,14 @@ class JournalNews:
     """About which it may; None for all."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CandidateConsidered:
     """The actor was asked about the inbox of a group or a component."""
 
     subject: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DecisionInputsChanged:
     """Decisions about components may come out differently, for a reason that no event tells."""
 
@@ -78,12 +77,12 @@ class DecisionInputsChanged:
     """About which they may; None for all."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ComponentsChanged:
     """The status of components that certvigil may change may be another."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DatabaseHealthChanged:
     """The database can be used again, or no longer."""
 

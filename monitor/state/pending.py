@@ -6,10 +6,10 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from config.catalogue import GROUP_MEMBERS
+from config.immutable import immutable
 from config.vocabulary import Code, Group, Severity
 from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate
@@ -127,7 +127,7 @@ def _took_it_up(endpoint: TargetState, since: float, last_whole: Certificate | N
     return broke or (endpoint.since > since and last_whole not in endpoint.presented)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Darkness:
     """What is known of servers that do not answer; Unix times."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from config.immutable import immutable
 from config.model import FileTarget
 from config.text import printable
 from config.vocabulary import Code, FileRole
@@ -35,7 +36,7 @@ _DURING_UNREST: Final = frozenset({Code.UNSETTLED, Code.KEY_EXPOSED})
 """Findings about a set to which somebody writes without a pause."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _JudgedSet:
     """The last reading of a set that was judged, and the context of the verdict."""
 
@@ -204,7 +205,8 @@ class SetRegistry:
         until = min((each.until for each in assessments.values() if each.until is not None), default=None)
         self._judged.pop(component, None)
         if not restless:
-            self._judged[component] = _JudgedSet(reading, self.registry.trust_context, context, until)
+            terms = replace(context, last_known={})
+            self._judged[component] = _JudgedSet(reading, self.registry.trust_context, terms, until)
         (self._unsure.add if reading.unsure else self._unsure.discard)(component)
         leaf = leaf_target(context.targets)
         faulty = {each.target for each in reading.observations if is_faulty(each)}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from config.address import is_ip_address
+from config.immutable import immutable
 from config.model import Config, Endpoint
 from monitor.state.target import TargetState
 from probes.certificate import Certificate
@@ -38,7 +38,7 @@ def _server(endpoint: Endpoint, config: Config) -> _Server:
     return _Server("" if is_ip_address(name) else name, endpoint.host.lower(), subject)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Answer:
     """The servers that share a key with an endpoint, and what they were found by: the same again is no work."""
 

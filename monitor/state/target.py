@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Final
 
+from config.immutable import immutable
 from config.label import Labels
 from config.model import Waiver
 from config.text import harmless, sentence
@@ -33,7 +34,7 @@ from probes.tls.support import Supported
 FindingKey = tuple[Code, str]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Raised:
     """A finding, and since when it is known."""
 
@@ -45,7 +46,7 @@ class Raised:
 NO_FINDINGS: Final[Mapping[FindingKey, Raised]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TargetState:
     """Everything that is known of one target."""
 
@@ -80,7 +81,7 @@ class TargetState:
     keystore: Keystore[Certificate] | None = None
     """Of a file that is one: its entries at the last look that could read them, in this run."""
     supported: Supported | None = None
-    """Of an endpoint: everything that it takes, where it was asked for that in this run."""
+    """Of an endpoint: everything that it takes, where it was asked for that."""
     lists: tuple[RevocationList, ...] = ()
     """Of a file: the revocation lists that it held at the last look that could read it, in this run."""
     labels: Labels = ()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import TypeVar, cast
 
+from config.immutable import immutable
 from config.model import DEFAULT_CLIENT, Client, Config, TrustStore
 from config.policy import Replace
 from config.text import harmless, printable, sentence
@@ -23,7 +24,7 @@ T = TypeVar("T")
 Tell = Callable[[Finding], None]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TrustContext:
     """The configuration, and the content of the files of its trust stores and clients."""
 

@@ -13,10 +13,12 @@ from monitor.state.events import (
     LookRecovered,
     PresentedChanged,
     StateEvent,
+    SupportedChanged,
     TargetAdded,
     TargetRemoved,
 )
 from monitor.state.target import TargetState
+from monitor.store.text import supported_text
 
 
 def differences(
@@ -45,6 +47,8 @@ def _of_one(before: TargetState, state: TargetState, now: float) -> Iterator[Sta
     target = state.target
     if before.presented != state.presented:
         yield PresentedChanged(target, state.since, tuple(each.sha256 for each in before.presented), state.presented)
+    if supported_text(before.supported) != supported_text(state.supported):
+        yield SupportedChanged(target, now, state.supported)
     for key, raised in state.findings.items():
         old = before.findings.get(key)
         if old is None:

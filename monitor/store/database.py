@@ -17,7 +17,7 @@ from urllib.parse import quote
 from config.text import Log, printable
 from monitor.store.health import DegradedReason, UnusableError
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """Oldest first, as in `migrations/versions`: alembic, which knows them too, is dear to import."""
 
 _TABLES: Final = os.path.join(os.path.dirname(__file__), "tables.sql")

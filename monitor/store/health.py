@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from config.immutable import immutable
 from config.text import printable
 
 
@@ -32,7 +32,7 @@ class DegradedReason(StrEnum):
     """Anything else."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Degraded:
     """The database cannot be used, or lacks something."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from config.immutable import immutable
 from config.text import printable
 from config.vocabulary import TargetKind
 from monitor.store.database import reading
@@ -34,7 +34,7 @@ class What(StrEnum):
     """Further changes on that day are not recorded."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HistoryEntry:
     """An event of the past. The fields with a default depend on its kind."""
 

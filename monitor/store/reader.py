@@ -11,21 +11,22 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
+from config.immutable import immutable
 from config.text import harmless
 from config.vocabulary import Code, KeyKind, Severity, TargetKind
 from monitor.state.events import KeptVerdict
 from monitor.state.target import NO_FINDINGS, FindingKey, Raised, TargetState
 from monitor.store.database import reading
 from monitor.store.health import Degraded, DegradedReason, UnusableError, degraded
-from monitor.store.text import restored
+from monitor.store.text import restored, restored_supported
 from probes.certificate import Certificate, Key, certificate, remember, restored_key
 from probes.finding import Finding
 from probes.observation import FileIdentity
 
-_TARGETS: Final = "SELECT id, name, kind, location, component, identity, verdict FROM targets WHERE removed_at IS NULL"
+_TARGETS: Final = """
+    SELECT id, name, kind, location, component, identity, verdict, supported FROM targets WHERE removed_at IS NULL"""
 _PRESENTATIONS: Final = "SELECT target, certificates, since FROM presentations WHERE until IS NULL"
 _CERTIFICATES: Final = """
     SELECT id, der, sha256, subject, issuer, serial, not_before, not_after, names, key_kind, key_bits, signature_hash,
@@ -47,7 +48,7 @@ _DECISIONS: Final = "SELECT subject, identity, status FROM decisions ORDER BY id
 _NEWEST_ACTION: Final = "SELECT max(ended_at) FROM actions"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RowCounts:
     """How many rows each table has."""
 
@@ -132,10 +133,12 @@ def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certific
     failures = {target: (reason, detail) for target, reason, detail in connection.execute(_FAILED_LOOKS)}
     targets = {}
     found = connection.execute(_TARGETS).fetchall()
-    identities = _documents(identity or "null" for *_, identity, _ in found)
-    verdicts = _documents(verdict or "null" for *_, verdict in found)
+    identities = _documents(identity or "null" for *_, identity, _, _ in found)
+    verdicts = _documents(verdict or "null" for *_, verdict, _ in found)
     kinds, rules = {str(each): each for each in TargetKind}, dict[str, str]()
-    for (row, name, kind, location, component, *_), identity, verdict in zip(found, identities, verdicts, strict=True):
+    for (row, name, kind, location, component, *_, supported), identity, verdict in zip(
+        found, identities, verdicts, strict=True
+    ):
         target = restored(name)
         chain, since = presented.get(row, ((), 0.0))
         kept = None
@@ -155,6 +158,7 @@ def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certific
             kept=kept,
             expiry=None if kept is None else kept.expiry,
             failure=failures.get(row),
+            supported=restored_supported(supported),
         )
     return targets
 

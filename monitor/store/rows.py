@@ -20,10 +20,11 @@ from monitor.state.events import (
     LookRecovered,
     PresentedChanged,
     StateEvent,
+    SupportedChanged,
     TargetAdded,
     TargetRemoved,
 )
-from monitor.store.text import restored, stored
+from monitor.store.text import restored, stored, supported_text
 from probes.certificate import Certificate
 from probes.finding import Finding
 from probes.observation import FileIdentity
@@ -126,6 +127,8 @@ class Rows:
         match event:
             case TargetRemoved():
                 self.targets.end(name, removed_at=event.at)
+            case SupportedChanged():
+                self.targets.amend(name, supported=supported_text(event.supported))
             case FileJudged():
                 self.targets.amend(name, identity=_identity(event.identity), verdict=_verdict(event.verdict))
             case PresentedChanged():
@@ -171,8 +174,9 @@ class Rows:
         if name in self.targets.current:
             self.targets.amend(name, **columns)
         else:
-            known: Row = {"identity": None, "verdict": None, "added_at": event.at, "removed_at": None}
-            self.targets.begin(name, {"name": name, **columns, **known})
+            times: Row = {"added_at": event.at, "removed_at": None}
+            known: Row = {"identity": None, "verdict": None, "supported": None}
+            self.targets.begin(name, {"name": name, **columns, **times, **known})
 
     def _presented(self, name: str | bytes, target: int, event: PresentedChanged) -> None:
         certificates = json.dumps([self._certificate(each) for each in event.after])

@@ -53,6 +53,8 @@ class TargetRow(SQLModel, table=True):
     removed_at: float | None
     verdict: str | None
     """JSON array of rules, since, until, expiry, where the verdict on a file need not be given again."""
+    supported: str | None
+    """JSON of all that an endpoint takes (`monitor.store.text.supported_text`); NULL where it was not asked."""
 
 
 class PresentationRow(SQLModel, table=True):

@@ -30,6 +30,7 @@ CREATE TABLE targets (
     added_at FLOAT NOT NULL,
     removed_at FLOAT,
     verdict VARCHAR,
+    supported VARCHAR,
     PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX ix_targets_watched ON targets (name) WHERE removed_at IS NULL;

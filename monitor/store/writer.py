@@ -17,6 +17,7 @@ from monitor.state.events import (
     FileJudged,
     PresentedChanged,
     StateEvent,
+    SupportedChanged,
     TargetAdded,
     TargetRemoved,
 )
@@ -246,7 +247,7 @@ def _days(connection: sqlite3.Connection, events: Iterable[StateEvent]) -> dict[
     return {(row["name"], row["day"]): row for row in found}
 
 
-_NO_CHANGE: Final = (TargetAdded, TargetRemoved, FileJudged, ActionEnded)
+_NO_CHANGE: Final = (TargetAdded, TargetRemoved, FileJudged, SupportedChanged, ActionEnded)
 """Events that never end a row which began on the same day, or are few."""
 
 

@@ -6,7 +6,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from itertools import count
 from typing import Final
@@ -19,6 +18,8 @@ from watchdog.observers.inotify_c import (
     Mask,
     WatchDescriptor,
 )
+
+from config.immutable import immutable
 
 QUEUE_LIMIT: Final = 50_000
 """Notices that may wait for the event loop."""
@@ -50,7 +51,7 @@ class Sort(Enum):
     """Everything else: the file there is complete now, or gone."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Notice:
     """Something happened to an entry of a directory, or to the directory itself."""
 
@@ -59,7 +60,7 @@ class Notice:
     sort: Sort
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Notices:
     """The events since the last call, in order."""
 

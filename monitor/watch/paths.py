@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from config.immutable import immutable
+
 DEPTH_LIMIT: Final = 200
 """The most names and links of one way, well below the limit of recursion; a deeper path counts as absent."""
 
@@ -21,7 +23,7 @@ class NodeKind(Enum):
     NOTHING = "nothing"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Link:
     """A symbolic link stands at a path."""
 
@@ -42,7 +44,7 @@ def see(path: str) -> SeenPath:
     return NodeKind.DIRECTORY if stat.S_ISDIR(mode) else NodeKind.OTHER
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Concerned:
     """The paths that a change of some entries concerns."""
 

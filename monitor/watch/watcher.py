@@ -8,13 +8,13 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 from typing import Final
 
 from watchdog.observers.inotify_c import InotifyFD
 
+from config.immutable import immutable
 from config.text import printable
 from monitor.batched import batched
 from monitor.watch.kernel import Kernel, Notice, Sort
@@ -44,7 +44,7 @@ class WatchMode(StrEnum):
     MIXED = "mixed"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class WatchState:
     """How well changes are noticed now."""
 
@@ -57,7 +57,7 @@ class WatchState:
     """Why some must be, a sentence; empty where none must."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileChange:
     """Where to look again."""
 

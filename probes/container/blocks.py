@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from config.immutable import immutable
 from config.vocabulary import FileFormat, UnreadableReason
 from probes.keystore import ExactEntries, Keystore
 
@@ -17,7 +18,7 @@ MOST_FAULTS: Final = 16
 """Faults that are told of one file: a hostile file could hold a million."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class EncodingFault:
     """One block of a file could not be decoded."""
 
@@ -25,7 +26,7 @@ class EncodingFault:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Blocks:
     """The content of a file, block by block, in file order."""
 
@@ -47,7 +48,7 @@ def faulty(reason: UnreadableReason, detail: str) -> Blocks:
     return Blocks((), (), (EncodingFault(reason, detail),))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Container:
     """Content, opened."""
 
@@ -59,7 +60,7 @@ class Container:
     """The entries, where it is a keystore that could be read; their certificates are DER."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Format:
     """A format of content: how it is recognised, called and opened."""
 

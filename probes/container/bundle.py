@@ -10,12 +10,12 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import InvalidVersion, load_der_x509_crl
 
+from config.immutable import immutable
 from probes.certificate import why_undecodable
 from probes.encoding import CONTEXT_0, SEQUENCE, DERError, element_end, enter, outline
 from probes.private_key import load_private_key
@@ -43,7 +43,7 @@ _ANY_USE: Final = bytes.fromhex("0604551d2500")
 """anyExtendedKeyUsage."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ReadBundle:
     """The anchors in a bundle."""
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from config.immutable import immutable
 from config.pointer import ANY, steps, written
 from config.text import Printable, printable, sentence
 from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
@@ -73,7 +74,7 @@ def kubeconfig(opened: Opened) -> Format:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Found:
     """What stands at one place."""
 

@@ -7,7 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import groupby, takewhile
 from math import prod
 from operator import itemgetter
@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
+from config.immutable import immutable
 from config.text import Printable, printable
 from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
 from probes.container.blocks import NOTHING, Blocks, Container, EncodingFault, Format, Password
@@ -76,7 +77,7 @@ _DEEPEST: Final = 2
 """Levels of data within data, as the RFC has them."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Seal:
     """The facts of a keystore before it is opened."""
 
@@ -126,7 +127,7 @@ def open_keystore(data: bytes, password: Password) -> pkcs12.PKCS12KeyAndCertifi
     return opened if isinstance(opened, EncodingFault) else opened.held
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Opened:
     held: pkcs12.PKCS12KeyAndCertificates
     seal: Seal

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from config.immutable import immutable
 from config.vocabulary import FileFormat, UnreadableReason
 from probes.container.blocks import Blocks, Container, EncodingFault, Format, Password
 from probes.encoding import INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, DERError, element_end, enter, is_der
@@ -57,7 +57,7 @@ PRIVATE_KEY: Final = Format(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OpenKey:
     """A private key as the library has it."""
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urljoin
 
 from config.address import is_ip_address
+from config.immutable import immutable
 from config.model import Endpoint, Proxy
 from config.text import Printable, printable, sentence
 from probes.http.drive import why_no_answer
@@ -26,7 +27,7 @@ Permits = Callable[[str, int], bool]
 """Whether an IP address and a port may be asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DownloadTerms:
     """The terms of a download."""
 
@@ -39,7 +40,7 @@ class DownloadTerms:
     """It resolves names, and decides about them itself; of a URL with an address, `permits` decides all the same."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Refused:
     """Nothing was fetched, and why, a clause."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
+from config.immutable import immutable
 from config.model import Endpoint
 from probes.http.exchange import JUST_ASKING, MOST_BODY, Exchange, HTTPRequest, NoResponse, Response, Times
 from probes.http.url import authority
@@ -13,7 +13,7 @@ from probes.tls.drive import converse_with, handshake_with, why_of
 from probes.tls.own_files import own_files
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Fetched:
     """The answer of one address, its chain in the same connection, and the time of each part."""
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import h11
 
+from config.immutable import immutable
 from config.text import printable
 from probes.observation import Presented, Unreachable
 from probes.tls.handshake import Handshake
@@ -29,7 +30,7 @@ LATEST: Final = 253_402_300_799
 """The last Unix time that a header can have: of the year 9999."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Response:
     """The answer of a server; where its body is no longer than `MOST_BODY`, all of it has arrived."""
 
@@ -50,7 +51,7 @@ class Response:
     """Empty where nobody asked for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NoResponse:
     """There was no whole answer, and why."""
 
@@ -68,7 +69,7 @@ class Times:
     over: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HTTPRequest:
     """The things that a request asks for, beside its target."""
 

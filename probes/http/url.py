@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
 from config.address import is_dns_name, is_ip_address, join_address
+from config.immutable import immutable
 from config.text import Printable, printable, sentence
 from probes.http.exchange import LONGEST_LOCATION
 
@@ -20,7 +20,7 @@ PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
 """Of a URL that names none, by its scheme."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class URLParts:
     """The parts of a URL."""
 
@@ -41,7 +41,7 @@ class URLParts:
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NoURL:
     """A text is no URL that may be asked, and why, a clause."""
 

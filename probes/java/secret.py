@@ -6,9 +6,9 @@ here: `SealedObjectForKeyProtector`, with two arrays of bytes and two strings. A
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from config.immutable import immutable
 from probes.java.cursor import Cursor, DamagedError
 
 _STREAM: Final = bytes.fromhex("aced0005")
@@ -24,7 +24,7 @@ _MOST_FIELDS: Final = 16
 _DEEPEST: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Class:
     name: str
     types: tuple[str, ...]

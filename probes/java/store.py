@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Printable, printable
 from config.vocabulary import EntryKind, Integrity, UnreadableReason
 from probes.container.blocks import MOST_FAULTS, EncodingFault
@@ -36,7 +37,7 @@ _WHITENER: Final = b"Mighty Aphrodite"
 _DIGEST: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JavaKeystore:
     """What a JKS or JCEKS keystore holds."""
 

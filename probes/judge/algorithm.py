@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -13,7 +12,7 @@ from config.vocabulary import Code, KeyKind, Severity, VerifierName
 from probes.algorithm import ALGORITHMS, POST_QUANTUM, STRENGTHS, USUAL_RSA
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
-from probes.judge.path import SubjectOf
+from probes.verify.families import family_of
 
 _TLS_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 """On which clients, by default, take the key of a server."""
@@ -25,54 +24,45 @@ _ANEW: Final = Printable(
 _BY_ANOTHER_CA: Final = Printable("have the certificate issued by a CA whose keys and signatures this client takes")
 
 
-def judge_algorithms(
-    path: Sequence[Certificate], client: Client, subject_of: SubjectOf, *, signed_end: bool
-) -> Iterator[Finding]:
-    """Yield each key and each signature on `path` that `client` does not take, critical since it refuses them.
-
-    The signature on the last certificate counts only where that is `signed_end`: neither an anchor nor self-signed.
-    """
-    for index, certificate in enumerate(path):
-        subject, leaf = subject_of(certificate), index == 0
-        yield from _judge_key(certificate, client, subject, leaf=leaf)
-        if signed_end or index < len(path) - 1:
-            yield from _judge_signature(certificate, client, subject)
+def _level_of(client: Client) -> int:
+    """Return the security level of OpenSSL; 0 for those that ask for none."""
+    return family_of(client).algorithms.level
 
 
-def _level_of(client: Client) -> int | None:
-    """Return the security level of OpenSSL; None for the web PKI."""
-    return None if client.verifier is VerifierName.WEBPKI else client.security_level
-
-
-def _judge_key(certificate: Certificate, client: Client, subject: Printable, *, leaf: bool) -> Iterator[Finding]:
-    """Yield why the key is refused: by OpenSSL at that level (check_key_level in x509_vfy.c), else by the web PKI."""
+def key_finding(certificate: Certificate, client: Client, subject: Printable, *, leaf: bool) -> Finding:
+    """Return why a key is refused, critical: by OpenSSL at that level (check_key_level in x509_vfy.c), or by others."""
     key, cure, level = certificate.key, _ANEW if leaf else _BY_ANOTHER_CA, _level_of(client)
     has = sentence("{} has a key of {}", certificate.title, harmless(_described_key(certificate)))
+    who = harmless(family_of(client).title)
     if key.kind is KeyKind.UNKNOWN:
-        yield _rejected(sentence("{}, an algorithm that most clients do not know", has), subject, cure)
-    elif key.kind in POST_QUANTUM and (why := _why_not(key.kind, client)):
-        yield _rejected(sentence("{}, {}", has, why), subject, _cure_of(key.kind, client, cure))
-    elif leaf and key.kind is KeyKind.SLH_DSA:
-        yield _rejected(sentence("{}, by which no server can sign a handshake", has), subject, cure)
-    elif leaf and (key.kind is KeyKind.DSA or _curve(certificate) not in {"", *_TLS_CURVES}):
-        yield _rejected(sentence("{}, which no client takes by default", has), subject, cure)
-    elif level is None and key.kind is KeyKind.RSA and key.bits < _PUBLIC_RSA:
-        yield _weak(
-            Code.WEAK_KEY, sentence("{}, shorter than the {} bits of the web PKI", has, _PUBLIC_RSA), subject, cure
-        )
-    elif level is None and not has_public_key(certificate):
-        yield _rejected(sentence("{}, which the web PKI does not allow", has), subject, cure)
-    elif level and (key.strength or 0) < STRENGTHS[level - 1]:
+        return _rejected(sentence("{}, an algorithm that most clients do not know", has), subject, cure)
+    if key.kind in POST_QUANTUM and (why := _why_not(key.kind, client)):
+        return _rejected(sentence("{}, {}", has, why), subject, _cure_of(key.kind, client, cure))
+    if leaf and key.kind is KeyKind.SLH_DSA:
+        return _rejected(sentence("{}, by which no server can sign a handshake", has), subject, cure)
+    if leaf and (key.kind is KeyKind.DSA or _curve(certificate) not in {"", *_TLS_CURVES}):
+        return _rejected(sentence("{}, which no client takes by default", has), subject, cure)
+    if level and (key.strength or 0) < STRENGTHS[level - 1]:
         demanded = sentence("{} bits of strength, as RSA {} has", STRENGTHS[level - 1], USUAL_RSA[level - 1])
-        yield _weak(
-            Code.WEAK_KEY, sentence("{}; OpenSSL's security level {} demands {}", has, level, demanded), subject, cure
-        )
+        says = sentence("{}; OpenSSL's security level {} demands {}", has, level, demanded)
+        return _weak(Code.WEAK_KEY, says, subject, cure)
+    least = family_of(client).algorithms.least_rsa
+    if key.kind is KeyKind.RSA and key.bits < least:
+        return _weak(Code.WEAK_KEY, sentence("{}, shorter than the {} bits of {}", has, least, who), subject, cure)
+    return _rejected(sentence("{}, which {} does not {}", has, who, _verb(client)), subject, cure)
+
+
+def _verb(client: Client) -> Printable:
+    """Return what who has rules does, and what a program does."""
+    return Printable("allow" if client.verifier is VerifierName.WEBPKI else "take")
 
 
 def _why_not(kind: KeyKind, client: Client) -> Printable:
     """Return why a client takes no post-quantum key or signature of that kind, a clause; empty where it does."""
     if client.verifier is VerifierName.WEBPKI:
         return Printable("which the web PKI does not allow")
+    if client.verifier is not VerifierName.OPENSSL:
+        return sentence("which {} does not know", harmless(family_of(client).title))
     if kind is KeyKind.COMPOSITE:
         return Printable("which OpenSSL does not know")
     return Printable("" if client.post_quantum else "which OpenSSL knows only since its version 3.5")
@@ -80,32 +70,27 @@ def _why_not(kind: KeyKind, client: Client) -> Printable:
 
 def _cure_of(kind: KeyKind, client: Client, cure: Printable) -> Printable:
     """Return the cure of a post-quantum key or signature that a client does not take."""
-    if client.verifier is VerifierName.WEBPKI or kind is KeyKind.COMPOSITE:
+    if client.verifier is not VerifierName.OPENSSL or kind is KeyKind.COMPOSITE:
         return cure
     return sentence("say `post_quantum: true` of the client where it has that version; else {}", cure)
 
 
-def _judge_signature(certificate: Certificate, client: Client, subject: Printable) -> Iterator[Finding]:
-    """Yield why the signature is refused: by OpenSSL at that level (check_sig_level), else by the web PKI."""
+def signature_finding(certificate: Certificate, client: Client, subject: Printable) -> Finding:
+    """Return why a signature is refused, critical: by OpenSSL at that level (check_sig_level), or by others."""
     level, strength = _level_of(client), certificate.signature_strength
-    known = ALGORITHMS.get(certificate.signature_oid)
+    known, who = ALGORITHMS.get(certificate.signature_oid), harmless(family_of(client).title)
     made = sentence("{} is signed with {}", certificate.title, certificate.signature_hash or certificate.signature)
     if strength is None:
-        yield _rejected(sentence("{}, an algorithm that most clients do not know", made), subject, _BY_ANOTHER_CA)
-    elif known is not None and (why := _why_not(known.kind, client)):
-        cure = _cure_of(known.kind, client, _BY_ANOTHER_CA)
-        yield _rejected(sentence("{}, {}", made, why), subject, cure)
-    elif level is None and strength < STRENGTHS[1]:
-        yield _weak(Code.WEAK_SIGNATURE, sentence("{}, too weak for the web PKI", made), subject, _BY_ANOTHER_CA)
-    elif level is None and not has_public_signature(certificate):
-        yield _rejected(sentence("{}, which the web PKI does not allow", made), subject, _BY_ANOTHER_CA)
-    elif level and strength < STRENGTHS[level - 1]:
-        yield _weak(
-            Code.WEAK_SIGNATURE,
-            sentence("{}, too weak for OpenSSL's security level {}", made, level),
-            subject,
-            _BY_ANOTHER_CA,
-        )
+        detail = sentence("{}, an algorithm that most clients do not know", made)
+        return _rejected(detail, subject, _BY_ANOTHER_CA)
+    if known is not None and (why := _why_not(known.kind, client)):
+        return _rejected(sentence("{}, {}", made, why), subject, _cure_of(known.kind, client, _BY_ANOTHER_CA))
+    if level and strength < STRENGTHS[level - 1]:
+        detail = sentence("{}, too weak for OpenSSL's security level {}", made, level)
+        return _weak(Code.WEAK_SIGNATURE, detail, subject, _BY_ANOTHER_CA)
+    if strength < STRENGTHS[1]:
+        return _weak(Code.WEAK_SIGNATURE, sentence("{}, too weak for {}", made, who), subject, _BY_ANOTHER_CA)
+    return _rejected(sentence("{}, which {} does not {}", made, who, _verb(client)), subject, _BY_ANOTHER_CA)
 
 
 def has_public_key(certificate: Certificate) -> bool:

@@ -9,7 +9,7 @@ from config.vocabulary import Code
 from probes.certificate import Certificate
 from probes.chain import named_path, presented_path
 from probes.finding import Finding, finding
-from probes.judge.path import SubjectOf
+from probes.judge.subject import SubjectOf
 from probes.judge.time import moment
 from probes.lifetime import has_ended
 

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from cryptography import x509
-
 from config.catalogue import CATALOGUE, NAMED_CURE
 from config.expected import DefaultCertificate
+from config.immutable import immutable
 from config.model import Client, Endpoint
-from config.text import Printable, harmless, listed, sentence
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, Sending, Severity, VerifierName
 from probes.certificate import Certificate
-from probes.chain import End, Path, find_leaf, paths
+from probes.chain import find_leaf
 from probes.finding import Edge, Finding, finding
-from probes.judge.algorithm import judge_algorithms
 from probes.judge.conformance import judge_conformance
 from probes.judge.default import STANDS_FOR, is_fault, judge_default
-from probes.judge.path import SubjectOf, extension_of, judge_path
+from probes.judge.path import judge_attempt
 from probes.judge.revocation import SeenPath, refusals
+from probes.judge.subject import SubjectOf
 from probes.lifetime import turning_points
 from probes.revocation.evidence import NO_EVIDENCE, Evidence
 from probes.trust import Trust
-from probes.verifier import Accepted, verify_openssl, verify_webpki
+from probes.verifier import Accepted, verify_webpki
+from probes.verify.engine import verify
+from probes.verify.families import family_of
+from probes.verify.rules import Rule
 
 _NONE: Final = Printable("")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class View:
     """The terms by which one client judges a chain."""
 
@@ -49,7 +51,7 @@ class View:
         return self.disabled or Printable("the configuration says `validates: false`")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Circumstances:
     """What a site says of a server: it changes the words and the severity of findings, and no client's verdict."""
 
@@ -62,7 +64,7 @@ class Circumstances:
 NO_CIRCUMSTANCES: Final = Circumstances()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ChainVerdict:
     """The verdict of a verifier on a chain, names aside, with the causes."""
 
@@ -121,51 +123,31 @@ def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
     now: float,
     elsewhere: tuple[Trust, ...],
 ) -> ChainVerdict:
-    leaf = chain[0]
     issuers = (*chain[1:], *held)
-    pool = (leaf, *(each for each in issuers if not each.is_costly))
-    strict = verify_webpki(leaf, pool[1:], trust, now)
-    by_web_pki = client.verifier is VerifierName.WEBPKI
-    verification = strict if by_web_pki else verify_openssl(leaf, pool[1:], trust, now)
+    pool = (chain[0], *(each for each in issuers if not each.is_costly))
+    strict = verify_webpki(chain[0], pool[1:], trust, now)
+    judgement = verify(pool, trust, family_of(client), None, now)
+    best, accepted = judgement.best, judgement.accepted
     subject_of = subject_in(chain)
-    if isinstance(verification, Accepted):
-        path = verification.path
-        if unfit := tuple(judge_algorithms(path, client, subject_of, signed_end=False)):
-            return ChainVerdict(False, path, unfit)
+    if client.verifier is VerifierName.WEBPKI:
+        # The library decides, but for keys, some of which it knows and the profile does not allow.
+        accepted = isinstance(strict, Accepted) and all(each.rule not in _OF_KEYS for each in best.objections)
+    if accepted:
+        path = strict.path if isinstance(strict, Accepted) and not judgement.accepted else best.path.certificates
         causes = tuple(judge_conformance(path, strict, subject_of))
         if trust.public:
             # The owner of a public CA's certificate cannot change how the CA issues.
             causes = tuple(replace(each, severity=Severity.INFORMATIONAL) for each in causes)
         return ChainVerdict(True, path, causes)
-
-    def faults(path: Path) -> tuple[Finding, ...]:
-        unfit = judge_algorithms(path.certificates, client, subject_of, signed_end=path.end in _SIGNED_BY_ANOTHER)
-        return (*judge_path(path, trust, client.verifier, now, subject_of, elsewhere=elsewhere), *unfit)
-
-    best = min(paths(leaf, pool, trust), key=lambda path: _merit(path, faults(path)))
+    path = best.path.certificates
     costly = tuple(_too_large(each, subject_of) for each in issuers if each.is_costly)
-    unexplained = (
-        judge_conformance(best.certificates, strict, subject_of)
-        if by_web_pki
-        else [_in_openssls_words(verification.said, best.certificates)]
-    )
-    return ChainVerdict(False, best.certificates, costly or faults(best) or tuple(unexplained))
+    faults = tuple(judge_attempt(best, trust, client, now, subject_of, elsewhere=elsewhere))
+    # The library may know a rule that the row does not.
+    unexplained = () if faults else tuple(judge_conformance(path, strict, subject_of))
+    return ChainVerdict(False, path, costly or faults or unexplained)
 
 
-_SIGNED_BY_ANOTHER: Final = frozenset({End.MISSING, End.BAD_SIGNATURE})
-
-
-def _in_openssls_words(said: Printable, path: Sequence[Certificate]) -> Finding:
-    """Return OpenSSL's words for a refusal without a known cause, with the likeliest cause on the path."""
-    limiting = [each.title for each in path[1:] if extension_of(each, x509.NameConstraints) is not None]
-    if not limiting:
-        cure = Printable("have the certificate issued anew, and show the CA OpenSSL's message")
-        return finding(Code.PATH_REJECTED, sentence("OpenSSL refuses the path: {}", said), cure=cure)
-    return finding(
-        Code.PATH_REJECTED,
-        sentence("OpenSSL refuses the path: {}; it has name constraints, of {}", said, listed(limiting, " and of ")),
-        cure=Printable("have the certificate issued for names that these allow"),
-    )
+_OF_KEYS: Final = frozenset({Rule.KEY, Rule.SIGNATURE_ALGORITHM})
 
 
 def _too_large(certificate: Certificate, subject_of: SubjectOf) -> Finding:
@@ -173,11 +155,6 @@ def _too_large(certificate: Certificate, subject_of: SubjectOf) -> Finding:
     return finding(
         Code.PATH_REJECTED, detail, subject_of(certificate), cure=Printable("have it issued for a key of a usual size")
     )
-
-
-def _merit(path: Path, faults: Sequence[Finding]) -> tuple[bool, int, int]:
-    """Order paths by how little is wrong with them, least first."""
-    return (path.end is not End.ANCHOR, len(faults), -len(path.certificates))
 
 
 def judge_edge(  # noqa: PLR0917 (each is a fact of the verdict)

@@ -13,7 +13,8 @@ from config.vocabulary import Code
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
 from probes.judge.algorithm import has_public_key, has_public_signature
-from probes.judge.path import SubjectOf, extension_of
+from probes.judge.path import extension_of
+from probes.judge.subject import SubjectOf
 from probes.names import is_misplaced_wildcard, is_partial_wildcard
 from probes.verifier import RefusedChain, Verification
 

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from config.text import Printable, harmless, listed, sentence
-from config.vocabulary import Code, KeyKind
+from config.vocabulary import Code, KeyKind, Severity
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
 
 WEAK_HASHES: Final = frozenset({"md2", "md4", "md5", "sha1"})
+_ROOT: Final = 0
+_PERSONS: Final = range(1000, 60_001)
+"""The numbers of users who log in (login.defs(5), UID_MIN and UID_MAX); those of services are others."""
 LEAST_BITS: Final = {KeyKind.RSA: 2048, KeyKind.EC: 224}
 
 
@@ -49,8 +52,11 @@ def judge_match(leaf: Certificate, keys: Sequence[str], where: Printable) -> Ite
         yield finding(Code.KEY_MISMATCH, sentence("the private key in {} does not belong to {}", where, leaf.title))
 
 
-def judge_exposure(mode: int, where: Printable, owner: int) -> Iterator[Finding]:
-    """Yield whether a private key may be read or replaced by others than its owner, a user's number, and its group."""
+def judge_exposure(mode: int, where: Printable, owner: int, directory_owner: int | None = None) -> Iterator[Finding]:
+    """Yield whether a private key may be read or replaced by others than its owner, a user's number, and its group.
+
+    Where its directory is root's, and it belongs to a person, who perhaps brought it there, that is a notice.
+    """
     if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
         yield finding(
             Code.KEY_EXPOSED,
@@ -61,3 +67,8 @@ def judge_exposure(mode: int, where: Printable, owner: int) -> Iterator[Finding]
                 stat.S_IMODE(mode),
             ),
         )
+    elif directory_owner == _ROOT and owner in _PERSONS:
+        detail = sentence(
+            "{} holds a private key of user {}, in a directory of root: that user may read and replace it", where, owner
+        )
+        yield finding(Code.KEY_EXPOSED, detail, severity=Severity.NOTICE)

@@ -11,7 +11,7 @@ from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code, Severity
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
-from probes.judge.path import SubjectOf
+from probes.judge.subject import SubjectOf
 from probes.judge.time import judge_time
 from probes.keystore import DEFAULT_PASSWORD, Keystore, KeystoreEntry
 

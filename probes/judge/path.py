@@ -1,110 +1,164 @@
-"""Why a path is refused: each rule of RFC 5280, 6.1 that one of its certificates breaks."""
+"""Why a path is refused: a finding for each rule of a client's family that one of its certificates breaks."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
+from config.immutable import immutable
+from config.model import Client
 from config.text import Printable, harmless, sentence
-from config.vocabulary import Code, VerifierName
+from config.vocabulary import Code
 from probes.certificate import Certificate
-from probes.chain import End, Path, signed
+from probes.chain import End, made_signature, signed
 from probes.finding import Finding, finding
+from probes.judge.algorithm import key_finding, signature_finding
+from probes.judge.subject import SubjectOf
 from probes.judge.time import judge_period
 from probes.trust import Trust
+from probes.verify.engine import Attempt
+from probes.verify.facts import facts_of
+from probes.verify.families import family_of
+from probes.verify.rules import Objection, Rule
 
 Value = TypeVar("Value", bound=x509.ExtensionType)
 
-SubjectOf = Callable[[Certificate], Printable]
-"""Gives the subject of a finding about a certificate, such as `position 1`."""
 
-_UNDERSTOOD: Final = frozenset(
-    {
-        ExtensionOID.BASIC_CONSTRAINTS,
-        ExtensionOID.KEY_USAGE,
-        ExtensionOID.EXTENDED_KEY_USAGE,
-        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
-        ExtensionOID.NAME_CONSTRAINTS,
-        ExtensionOID.CERTIFICATE_POLICIES,
-        ExtensionOID.POLICY_CONSTRAINTS,
-        ExtensionOID.POLICY_MAPPINGS,
-        ExtensionOID.INHIBIT_ANY_POLICY,
-        ExtensionOID.CRL_DISTRIBUTION_POINTS,
-    }
-)
-MOST_COMPARED_NAMES: Final = 1 << 14
-"""Pairs of a name and a constraint on names; verifiers give up as well, if later."""
-
-_SERVER_USES: Final = {
-    # With those of Netscape and Microsoft for "server gated cryptography", but not any purpose.
-    VerifierName.OPENSSL: frozenset(
-        {
-            ExtendedKeyUsageOID.SERVER_AUTH,
-            x509.ObjectIdentifier("2.16.840.1.113730.4.1"),
-            x509.ObjectIdentifier("1.3.6.1.4.1.311.10.3.3"),
-        }
-    ),
-    VerifierName.WEBPKI: frozenset({ExtendedKeyUsageOID.SERVER_AUTH}),
-}
-_ISSUER_USES: Final = {
-    VerifierName.OPENSSL: _SERVER_USES[VerifierName.OPENSSL],
-    VerifierName.WEBPKI: _SERVER_USES[VerifierName.WEBPKI] | {ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE},
-}
-
-
-def judge_path(
-    path: Path,
+def judge_attempt(
+    attempt: Attempt,
     trust: Trust,
-    verifier: VerifierName,
+    client: Client,
     now: float,
     subject_of: SubjectOf,
     *,
     elsewhere: Sequence[Trust] = (),
 ) -> Iterator[Finding]:
-    """Yield the faults of `path` for a client with that store and verifier, the most telling first.
+    """Yield why a client with that store refuses a path that it tried, the most telling first.
 
     An issuer that is an anchor `elsewhere` is a root that this store lacks, not an intermediate that the server forgot.
     """
-    yield from _judge_end(path, trust, verifier, subject_of, elsewhere)
-    for index, certificate in enumerate(path.certificates):
-        subject = subject_of(certificate)
-        yield from judge_period(certificate, subject, now)
-        if index:
-            yield from _judge_authority(path.certificates, index, subject)
-        yield from _judge_use(certificate, verifier, subject, leaf=index == 0)
-        yield from _judge_constraints(path.certificates, index, subject)
+    found: dict[Finding, None] = {}
+    for each in attempt.objections:
+        found.update(dict.fromkeys(told(each, attempt, trust, client, now, subject_of, elsewhere=elsewhere)))
+    yield from found
 
 
-def _judge_end(
-    path: Path, trust: Trust, verifier: VerifierName, subject_of: SubjectOf, elsewhere: Sequence[Trust]
-) -> Iterator[Finding]:
-    """Yield why a path ends where a client with that store does not go on, the first that applies."""
-    last, alone = path.last, len(path.certificates) == 1
-    at = _PathEnd(last, harmless(trust.name), subject_of(last), trust.by_subject.get(last.outline().issuer, ()))
-    match path.end:
-        case End.ANCHOR:
-            if verifier is VerifierName.OPENSSL and not _is_root(last):
+def told(  # noqa: PLR0917 (each is a fact of the finding)
+    objection: Objection,
+    attempt: Attempt,
+    trust: Trust,
+    client: Client,
+    now: float,
+    subject_of: SubjectOf,
+    *,
+    elsewhere: Sequence[Trust] = (),
+) -> tuple[Finding, ...]:
+    """Return one objection to a path in the words of findings."""
+    path = attempt.path
+    return tuple(_Scene(path.certificates, path.end, trust, client, now, subject_of, elsewhere).told(objection))
+
+
+@immutable
+class _Scene:
+    """A path, and for whom it is judged."""
+
+    path: Sequence[Certificate]
+    end: End
+    trust: Trust
+    client: Client
+    now: float
+    subject_of: SubjectOf
+    elsewhere: Sequence[Trust]
+
+    def told(self, objection: Objection) -> Iterator[Finding]:
+        """Yield an objection as findings."""
+        certificate = self.path[objection.index]
+        subject = self.subject_of(certificate)
+        match objection.rule:
+            case Rule.ANCHOR:
+                yield from self._end()
+            case Rule.SIGNATURE:
+                yield self._at(certificate).has_a_bad_signature()
+            case Rule.BEGIN | Rule.END:
+                yield from judge_period(certificate, subject, self.now)
+            case Rule.KEY:
+                yield key_finding(certificate, self.client, subject, leaf=objection.index == 0)
+            case Rule.SIGNATURE_ALGORITHM:
+                yield signature_finding(certificate, self.client, subject)
+            case Rule.CONSTRAINTS:
+                detail = sentence(
+                    "the name constraints of {} exclude a name of {}", certificate.title, self.path[0].title
+                )
+                yield finding(Code.PATH_REJECTED, detail, subject, cure=_FOR_OTHER_NAMES)
+            case Rule.CA | Rule.SIGNING_USAGE | Rule.PATH_LENGTH:
+                yield finding(Code.INVALID_CA, self._of_ca(objection, certificate), subject)
+            case _:
+                yield finding(Code.PATH_REJECTED, self._in_words(objection, certificate), subject)
+
+    def _at(self, certificate: Certificate) -> _PathEnd:
+        namesakes = self.trust.by_subject.get(certificate.outline().issuer, ())
+        return _PathEnd(certificate, harmless(self.trust.name), self.subject_of(certificate), namesakes)
+
+    def _end(self) -> Iterator[Finding]:
+        """Yield why the path ends where this client does not go on, the first that applies."""
+        last, alone = self.path[-1], len(self.path) == 1
+        at = self._at(last)
+        match self.end:
+            case End.MISSING if self.trust.holds(last):
                 yield at.is_no_root()
-        case End.SELF_SIGNED:
-            yield at.is_a_strange_root(alone=alone)
-        case _ if signers := [(each, other) for other in elsewhere for each in _signers(last, other)]:
-            yield at.leads_to_another_store(*signers[0])
-        case End.MISSING if at.namesakes:
-            yield at.is_signed_with_another_key()
-        case End.BAD_SIGNATURE:
-            yield at.has_a_bad_signature()
-        case End.MISSING:
-            yield at.lacks_its_issuer(alone=alone)
+            case End.SELF_SIGNED:
+                yield at.is_a_strange_root(alone=alone)
+            case _ if signers := [(each, other) for other in self.elsewhere for each in _signers(last, other)]:
+                yield at.leads_to_another_store(*signers[0])
+            case End.MISSING if any(made_signature(each, last) for each in at.namesakes):
+                yield at.names_another_key()
+            case End.MISSING if at.namesakes:
+                yield at.is_signed_with_another_key()
+            case End.BAD_SIGNATURE:
+                yield at.has_a_bad_signature()
+            case _:
+                yield at.lacks_its_issuer(alone=alone)
+
+    def _of_ca(self, objection: Objection, certificate: Certificate) -> Printable:
+        """Say why a certificate may not have signed the one before it."""
+        title, below = certificate.title, self.path[max(objection.index - 1, 0)].title
+        match objection.rule:
+            case Rule.CA:
+                return sentence("{} signed {}, but is no CA", title, below)
+            case Rule.SIGNING_USAGE:
+                return sentence("{} signed {}, but its key usage excludes that", title, below)
+            case _:
+                facts = [facts_of(each) for each in self.path[1 : objection.index]]
+                counts_all = family_of(self.client).self_issued_counts
+                found = sum(counts_all or not each.self_issued for each in facts)
+                allowed = facts_of(certificate).path_length or 0
+                return sentence("{} allows {} CAs below itself, the path has {}", title, allowed, found)
+
+    def _in_words(self, objection: Objection, certificate: Certificate) -> Printable:
+        """Return an objection that one sentence says."""
+        title, detail, who = certificate.title, harmless(objection.detail), harmless(family_of(self.client).title)
+        match objection.rule:
+            case Rule.PURPOSE:
+                return sentence("the extended key usage of {} excludes TLS servers", title)
+            case Rule.KEY_USAGE:
+                return sentence("the key usage of {} excludes TLS servers", title)
+            case Rule.LEAF_IS_CA:
+                return sentence("{} is a CA, and {} takes none for a server", title, who)
+            case Rule.CRITICAL:
+                return sentence("{} has the critical extension {}, which is not known", title, detail)
+            case Rule.POLICY:
+                return sentence("a CA above {} demands a policy, and none is left", title)
+            case Rule.STAPLE:
+                return sentence("{} promises an OCSP answer with each handshake, and {} demands it", title, who)
+            case Rule.SERIAL:
+                return sentence("the serial number of {} is negative", title)
+            case _:
+                return sentence("{} refuses {}: {}", who, title, detail)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _PathEnd:
     """The end of a path, for the findings about it."""
 
@@ -160,6 +214,16 @@ class _PathEnd:
         may_lack = not (self.namesakes or is_root)
         return finding(Code.UNTRUSTED_ISSUER, detail, self.subject, cure=cure, may_lack_in_chain=may_lack)
 
+    def names_another_key(self) -> Finding:
+        """Return that the issuer is in the store, and the certificate names another key as its issuer's."""
+        detail = sentence(
+            "{} was signed by {} in the store {}, but its authority key identifier names another certificate",
+            self.last.title,
+            self.last.issuer,
+            self.store,
+        )
+        return finding(Code.UNTRUSTED_ISSUER, detail, self.subject, cure=_IDENTIFIED_ANEW)
+
     def is_signed_with_another_key(self) -> Finding:
         """Return that the store holds the name of the issuer with another key."""
         detail = sentence(
@@ -193,6 +257,8 @@ class _PathEnd:
         return finding(code, detail, self.subject, cure=_either(self.last), may_lack_in_chain=True)
 
 
+_IDENTIFIED_ANEW: Final = Printable("have it issued anew, with the key identifier of its issuer")
+_FOR_OTHER_NAMES: Final = Printable("have the certificate issued for names that these allow")
 _NOTHING: Final = Printable("")
 _NAMESAKE: Final = Printable(", which holds another of that name, with another key")
 # Whoever forges a certificate gives it the name of a CA that is trusted: a name is no reason to trust another key.
@@ -221,106 +287,6 @@ def _is_root(certificate: Certificate) -> bool:
 
 def _signers(certificate: Certificate, trust: Trust) -> Iterator[Certificate]:
     return (each for each in trust.by_subject.get(certificate.outline().issuer, ()) if signed(each, certificate))
-
-
-def _judge_authority(path: Sequence[Certificate], index: int, subject: Printable) -> Iterator[Finding]:
-    """Yield why the certificate at `index` may not have signed the one before it (RFC 5280, 6.1.4 k to n)."""
-    certificate = path[index]
-    signed = path[index - 1].title
-    if not certificate.is_ca:
-        yield finding(Code.INVALID_CA, sentence("{} signed {}, but is no CA", certificate.title, signed), subject)
-    usage = extension_of(certificate, x509.KeyUsage)
-    if usage is not None and not usage.key_cert_sign:
-        yield finding(
-            Code.INVALID_CA,
-            sentence("{} signed {}, but its key usage excludes that", certificate.title, signed),
-            subject,
-        )
-    basic = extension_of(certificate, x509.BasicConstraints)
-    below = sum(not each.self_issued for each in path[1:index])
-    if basic is not None and basic.path_length is not None and below > basic.path_length:
-        yield finding(
-            Code.INVALID_CA,
-            sentence("{} allows {} CAs below itself, the path has {}", certificate.title, basic.path_length, below),
-            subject,
-        )
-
-
-def _judge_use(
-    certificate: Certificate, verifier: VerifierName, subject: Printable, *, leaf: bool
-) -> Iterator[Finding]:
-    """Yield each rule that excludes `certificate` from a path to a TLS server."""
-    extended = extension_of(certificate, x509.ExtendedKeyUsage)
-    uses = (_SERVER_USES if leaf else _ISSUER_USES)[verifier]
-    if extended is not None and not uses.intersection(extended):
-        yield finding(
-            Code.PATH_REJECTED,
-            sentence("the extended key usage of {} excludes TLS servers", certificate.title),
-            subject,
-        )
-    usage = extension_of(certificate, x509.KeyUsage)
-    serves = usage is None or usage.digital_signature or usage.key_encipherment or usage.key_agreement
-    if leaf and not serves:
-        yield finding(
-            Code.PATH_REJECTED, sentence("the key usage of {} excludes TLS servers", certificate.title), subject
-        )
-    # One will do: an attacker may put in thousands.
-    for oid in islice(_not_understood(certificate), 1):
-        yield finding(
-            Code.PATH_REJECTED,
-            sentence("{} has the critical extension {}, which is not known", certificate.title, harmless(oid)),
-            subject,
-        )
-
-
-def _judge_constraints(path: Sequence[Certificate], index: int, subject: Printable) -> Iterator[Finding]:
-    """Yield the names of the leaf that the certificate at `index` does not allow (RFC 5280, 4.2.1.10)."""
-    if index and _excludes(path[index], path[0]):
-        yield finding(
-            Code.PATH_REJECTED,
-            sentence("the name constraints of {} exclude a name of {}", path[index].title, path[0].title),
-            subject,
-        )
-
-
-@lru_cache(maxsize=256)
-def _excludes(authority: Certificate, leaf: Certificate) -> bool:
-    """Whether the constraints of `authority` forbid a name of `leaf`; not, where they are too many to compare."""
-    constraints = extension_of(authority, x509.NameConstraints)
-    names = extension_of(leaf, x509.SubjectAlternativeName) if constraints else None
-    if constraints is None or names is None:
-        return False
-    permitted, excluded = constraints.permitted_subtrees or (), constraints.excluded_subtrees or ()
-    if len(leaf.names) * (len(permitted) + len(excluded)) > MOST_COMPARED_NAMES:
-        return False
-    for name in names:
-        same_kind = [each for each in permitted if type(each) is type(name)]
-        if same_kind and not any(_within(name, tree) for tree in same_kind):
-            return True
-        if any(_within(name, tree) for tree in excluded):
-            return True
-    return False
-
-
-def _within(name: x509.GeneralName, tree: x509.GeneralName) -> bool:
-    match name, tree:
-        case x509.DNSName(), x509.DNSName():
-            base = tree.value.lower().lstrip(".")
-            host = name.value.lower()
-            return not base or host == base or host.endswith("." + base)
-        case x509.IPAddress(), x509.IPAddress():
-            address, network = name.value, tree.value
-            if not isinstance(network, ipaddress.IPv4Network | ipaddress.IPv6Network):
-                return False
-            return isinstance(address, ipaddress.IPv4Address | ipaddress.IPv6Address) and address in network
-        case _:
-            return False
-
-
-def _not_understood(certificate: Certificate) -> Iterator[str]:
-    for extension in certificate.extensions():
-        if extension.critical and extension.oid not in _UNDERSTOOD:
-            yield extension.oid.dotted_string
 
 
 def extension_of(certificate: Certificate, kind: type[Value]) -> Value | None:

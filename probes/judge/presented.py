@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from config.immutable import immutable
 from config.model import Thresholds
 from config.text import harmless, listed, sentence
 from config.vocabulary import Code, Sending, Severity
@@ -35,7 +36,7 @@ from probes.revocation.evidence import NO_EVIDENCE, Evidence
 from probes.trust import Trust
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Audience:
     """To whom a chain is presented, and by which names they connect."""
 
@@ -52,7 +53,7 @@ class Audience:
     revocation: Evidence = NO_EVIDENCE
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reception:
     """The verdict of an audience on the chains presented to it."""
 

@@ -9,13 +9,15 @@ from typing import Final
 
 from cryptography import x509
 
+from config.immutable import immutable
 from config.model import DAY, Client
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code, RevocationCheck, RevocationState, Severity
 from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.finding import Finding, finding
-from probes.judge.path import SubjectOf, extension_of
+from probes.judge.path import extension_of
+from probes.judge.subject import SubjectOf
 from probes.judge.time import moment
 from probes.observation import Presented
 from probes.revocation.crl import RevocationList
@@ -28,7 +30,7 @@ NEAR_DAYS: Final = 2
 """At most."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SeenPath:
     """The path that a client builds from a presented chain, each certificate signed by the next one."""
 

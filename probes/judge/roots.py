@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from config.expected import DefaultCertificate
+from config.immutable import immutable
 from config.text import Printable, sentence
 from config.vocabulary import CertificateOrigin
 from probes.certificate import Certificate
@@ -15,7 +15,7 @@ from probes.judge.default import is_default
 from probes.trust import Trust
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LackingClient:
     """A client whose trust store lacks the root of a chain, so that it does not accept it."""
 

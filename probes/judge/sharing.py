@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code, FileContent, Severity, VerifierName
 from probes.certificate import Certificate
@@ -22,7 +22,7 @@ _SHOWN: Final = 5
 """Servers that a finding names: a key that a product ships may be at very many."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SharingServer:
     """Another server that presents a certificate for the same key."""
 
@@ -34,7 +34,7 @@ class SharingServer:
     """SHA-256 of the public keys of the certificates that it presents, hexadecimal."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SharingFile:
     """Another file with a certificate for the same key."""
 
@@ -48,8 +48,8 @@ class FileKeys:
     def __init__(self) -> None:
         self._leaves: dict[str, Certificate] = {}
         """By path."""
-        self._files: dict[str, dict[str, Certificate]] = {}
-        """By the SHA-256 of a public key, and by path."""
+        self._files: dict[str, dict[Certificate, dict[str, None]]] = {}
+        """Paths in the order in which they came, by the SHA-256 of a public key, and by certificate."""
 
     def note(self, path: str, leaf: Certificate | None) -> None:
         """Note the server's certificate that a file holds now; None where it holds none."""
@@ -58,23 +58,35 @@ class FileKeys:
             return
         if before is not None:
             key = before.public_key_sha256()
-            del self._leaves[path], self._files[key][path]
-            if not self._files[key]:
+            held = self._files[key]
+            del self._leaves[path], held[before][path]
+            if not held[before]:
+                del held[before]
+            if not held:
                 del self._files[key]
         if leaf is not None:
             self._leaves[path] = leaf
-            self._files.setdefault(leaf.public_key_sha256(), {})[path] = leaf
+            self._files.setdefault(leaf.public_key_sha256(), {}).setdefault(leaf, {})[path] = None
 
     def sharing(self, path: str) -> tuple[SharingFile, ...]:
-        """Return the files with another certificate for the key of that in a file, one of each certificate."""
+        """Return the files with another certificate for the key of that in a file: the first of each certificate.
+
+        Of very many, those are returned whose certificates came first: whoever writes thousands costs no more.
+        """
         own = self._leaves.get(path)
-        if own is None or len(files := self._files[own.public_key_sha256()]) == 1:
+        if own is None:
             return ()
-        first: dict[Certificate, str] = {}
-        for other, leaf in sorted(files.items()):
-            first.setdefault(leaf, other)
-        found = (SharingFile(other, leaf) for leaf, other in first.items() if leaf != own)
-        return tuple(islice(found, _COMPARED))
+        held = self._files[own.public_key_sha256()]
+        first = ((leaf, paths) for leaf, paths in islice(held.items(), _COMPARED + 1) if leaf != own)
+        return tuple(SharingFile(next(iter(paths)), leaf) for leaf, paths in islice(first, _COMPARED))
+
+    def is_one_of_many(self, path: str) -> bool:
+        """Whether the key of a file has so many certificates that those which came first are not compared with it."""
+        own = self._leaves.get(path)
+        if own is None:
+            return False
+        held = self._files[own.public_key_sha256()]
+        return len(held) > _COMPARED + 1 and own not in islice(held, _COMPARED + 1)
 
 
 def servers_leaf(content: FileContent, certificates: Sequence[Certificate]) -> Certificate | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import Code, KeyKind
 from probes.certificate import Certificate
@@ -14,7 +14,7 @@ from probes.judge.time import moment
 from probes.observation import Presented
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OnDisk:
     """The end-entity certificates in the files of the component that an endpoint belongs to."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple, NoReturn
 
+from config.immutable import immutable
 from config.model import ConfigLine
 from config.text import Printable, printable, sentence
 from config.vocabulary import LineState
@@ -48,7 +48,7 @@ class ConfigToken(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Statement:
     key: str
     sign: str
@@ -60,7 +60,7 @@ class _Statement:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _File:
     text: str
     statements: tuple[_Statement, ...]

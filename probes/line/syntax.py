@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from config.immutable import immutable
 from config.model import ConfigLine
 from config.text import Printable, printable
 from config.vocabulary import LineState
@@ -19,7 +19,7 @@ KEPT: Final = 8
 _NOTHING: Final = Printable("")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LineReading:
     """Whether a configuration file names the chain."""
 
@@ -34,7 +34,7 @@ class LineReading:
     """Of `UNCLEAR`: it is no file of that syntax, or too large for one, and may have nothing to do with the setting."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CannotEdit:
     """Why a file is not edited: the end of a sentence, printable."""
 
@@ -66,7 +66,7 @@ class OddFileError(Exception):
         return printable(str(self), 500)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Syntax:
     """How one kind of configuration file is read and edited; each function raises OddFileError."""
 

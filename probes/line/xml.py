@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Final, NoReturn
 from xml.parsers import expat
 
+from config.immutable import immutable
 from config.model import ConfigLine
 from config.text import Printable, printable, sentence
 from config.vocabulary import LineState
@@ -144,7 +145,7 @@ class _Finder:
             setattr(element, position, at)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Place:
     """The element in which the line belongs, and the elements there that have its name."""
 

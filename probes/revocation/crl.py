@@ -10,6 +10,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
+from config.immutable import immutable
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import RevocationReason
 from probes.certificate import Certificate
@@ -24,7 +25,7 @@ MOST_LISTS: Final = 100
 """In one file, or in one answer of a server."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ListScope:
     """Of which certificates a list tells (RFC 5280, 5.2.5); as it stands, of all that its issuer issued."""
 
@@ -88,7 +89,7 @@ class RevocationList:
         return x509.load_der_x509_crl(self.der)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RevokedEntry:
     """What a list says of one certificate."""
 
@@ -97,7 +98,7 @@ class RevokedEntry:
     reason: RevocationReason
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OddEntry:
     """A list says something of a certificate that may not be told further (RFC 5280, 5.3)."""
 

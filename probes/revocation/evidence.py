@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain, zip_longest
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Printable
 from probes.certificate import Certificate
 from probes.ocsp import answer_boundaries
@@ -20,7 +21,7 @@ MOST_OF_ISSUER: Final = 256
 and each costs the verification of a signature."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Evidence:
     """Signed lists and answers, none of them verified yet, and why others could not be had."""
 

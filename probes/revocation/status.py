@@ -7,11 +7,11 @@ are not gone by. A list that tells of some reasons alone proves that a certifica
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
 
+from config.immutable import immutable
 from config.model import DAY
 from config.text import Printable, sentence
 from config.vocabulary import RevocationReason, RevocationState
@@ -31,7 +31,7 @@ _NO_REVOCATION: Final = x509.ObjectIdentifier("2.5.29.56")
 _NOTHING: Final = Printable("")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RevocationStatus:
     """What is known of the revocation of one certificate."""
 

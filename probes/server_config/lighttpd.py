@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from config.immutable import immutable
 from config.text import printable, sentence
 from config.vocabulary import EndpointProtocol
 from probes.line.lighttpd import ConfigToken, tokens
@@ -31,7 +32,7 @@ _WANTED: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Scope:
     """The settings of a block and of those around it."""
 

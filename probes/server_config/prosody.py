@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from config.immutable import immutable
 from config.text import Printable
 from config.vocabulary import EndpointProtocol
 from probes.server_config.files import HostFiles
@@ -49,7 +50,7 @@ _PORTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Table:
     """A table of Lua: its list, and its named values."""
 

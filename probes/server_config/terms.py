@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from config.immutable import immutable
 from config.text import Printable
 from config.vocabulary import EndpointProtocol
 from probes.server_config.files import HostFiles
@@ -25,7 +26,7 @@ class ConfiguredListener(NamedTuple):
     """Whether it expects the header of the PROXY protocol first."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CertificateFiles:
     """The files of one certificate; each path is absolute."""
 
@@ -37,7 +38,7 @@ class CertificateFiles:
     is_keystore: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ConfiguredSite:
     """A certificate that a server is told to serve."""
 
@@ -49,7 +50,7 @@ class ConfiguredSite:
     """The configuration file that names it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NotUnderstood:
     """A statement that may concern a certificate, and that a reader cannot follow."""
 

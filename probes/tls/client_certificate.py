@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from config.immutable import immutable
 from config.model import ClientCertificate
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import KeyKind
@@ -33,7 +34,7 @@ class Identity:
     key_file: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Unusable:
     """A client's certificate cannot be shown."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -12,6 +12,7 @@ from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL, crypto
 
 from config.address import is_dns_name
+from config.immutable import immutable
 from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import ClientCertificateUse, KeyKind, TLSVersion, UnreachableReason
 from probes.certificate import certificate
@@ -146,7 +147,7 @@ def _ask_for(key_type: KeyKind, context: SSL.Context) -> None:
         raise RuntimeError(f"OpenSSL knows no signature algorithms of {key_type} keys")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Spoken:
     """What came over a connection that is secured, and what is to be sent."""
 

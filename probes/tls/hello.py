@@ -7,10 +7,10 @@ Nothing is computed: the conversation ends once the choice is known (RFC 8446, 4
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from config.address import is_dns_name
+from config.immutable import immutable
 from config.text import Printable, sentence
 from config.vocabulary import TLSVersion
 from probes.tls.names import SIGNATURES, SUITES, VERSIONS, is_ephemeral, is_on_curve, is_signed
@@ -41,7 +41,7 @@ _KEY_SHARE: Final = 51
 _RENEGOTIATION: Final = 0xFF01
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ClientProposal:
     """What a ClientHello offers, by numbers."""
 
@@ -51,7 +51,7 @@ class ClientProposal:
     groups: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Chosen:
     """What a server chose, by numbers."""
 
@@ -65,7 +65,7 @@ class Chosen:
     """The scheme by which it signed; None where it did not, or where the version does not say."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TurnedAway:
     """The server takes nothing of it."""
 
@@ -73,7 +73,7 @@ class TurnedAway:
     """None where it ended the connection without a word."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Unclear:
     """The server said nothing from which that could be told."""
 

@@ -6,10 +6,11 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
+from config.immutable import immutable
 from config.model import Endpoint
 from config.text import Printable, harmless, sentence
 from config.vocabulary import TLSVersion
@@ -27,7 +28,7 @@ _ENDED: Final = frozenset({errno.ECONNRESET, errno.EPIPE})
 """So some servers end a connection with a client from whom they take nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Bounds:
     """At most so much for one address."""
 

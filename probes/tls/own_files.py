@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
-from dataclasses import dataclass
 from threading import Lock, Thread
 from typing import Final
 
+from config.immutable import immutable
 from config.model import ClientCertificate, Endpoint
 from config.text import printable, sentence
 from probes.tls.client_certificate import Identity, Unusable, identity_of
 from probes.tls.preamble.credentials import Credentials, NoCredentials, read_credentials
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OwnFiles:
     """Their contents, for one look."""
 
@@ -27,7 +27,7 @@ class OwnFiles:
 NOTHING: Final = OwnFiles()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Paths:
     """Where they lie."""
 

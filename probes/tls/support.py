@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
+from config.immutable import immutable
 from config.text import Printable, harmless, sentence
 from config.vocabulary import TLSVersion
 from probes.tls.hello import Choice, Chosen, ClientProposal, Unclear
@@ -29,7 +30,7 @@ _AT_ONCE: Final = 120
 _RARE: Final = re.compile(r"PSK|ARIA|CAMELLIA|SEED|IDEA|EXP|RC2|NULL|DSS|OLD|(^|-)(A?EC)?A?DH-")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SupportedVersion:
     """A version that a server takes, and with it what."""
 
@@ -45,7 +46,7 @@ class SupportedVersion:
     """Schemes by which it signed, of TLS 1.2 and 1.3: older versions do not say it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Supported:
     """Everything that one address of an endpoint takes."""
 

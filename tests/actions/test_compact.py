@@ -260,7 +260,8 @@ def test_the_account_of_a_compacted_journal_is_the_one_before_and_again_after_mo
     assert JournalState.of(made_short(closed)) == JournalState.of(more.records)
 
 
-@pytest.mark.parametrize("seed", range(12))
+# The seeds are as good as each other.
+@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(each, marks=pytest.mark.slow) for each in range(3, 12))])
 def test_a_long_journal_becomes_short_and_says_the_same_of_whatever_is_asked_of_it(seed: int) -> None:
     records = told(600, seed)
     short = made_short(records)

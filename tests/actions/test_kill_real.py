@@ -150,8 +150,9 @@ def estate(kinds: Sequence[Server], room: Path) -> Iterator[KilledEstate]:
         yield KilledEstate(webs, ca, str(room))
 
 
-def servers(*kinds: Server) -> Any:
+def servers(*kinds: Server, slow: bool = False) -> Any:
     marks = [pytest.mark.server(_NEEDS[kind]) for kind in {*kinds} if kind in _NEEDS]
+    marks += [pytest.mark.slow] if slow else []
     return pytest.param(kinds, marks=marks, id="-".join(kind.__name__ for kind in kinds))
 
 
@@ -210,7 +211,8 @@ def chosen(of: KilledEstate, issuer: Authority, *, all_of_them: bool) -> list[Ce
     return [each for each in cells(trace) if all_of_them or each.step.number >= intent.number]
 
 
-@pytest.mark.parametrize("kinds", [servers(Nginx, Lighttpd), servers(Workers, Workers)])
+# What reloads and what restarts is proved by the first two.
+@pytest.mark.parametrize("kinds", [servers(Nginx, Lighttpd), servers(Workers, Workers, slow=True)])
 @both_ways
 def test_two_real_servers_serve_one_whole_set_each_after_a_telling_kill(
     kinds: Sequence[Server], holds: bool, room: Path

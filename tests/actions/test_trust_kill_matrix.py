@@ -100,8 +100,10 @@ SCENES: Final[Mapping[str, tuple[Callable[[], dict[str, object]], Outcome]]] = {
 }
 
 
-_MARKS: Final = {"a keystore in PKCS#12 gets a certificate": pytest.mark.slow}
-"""To open it takes many rounds, by design."""
+_MARKS: Final = dict.fromkeys(
+    ("a keystore gets a certificate", "a keystore in PKCS#12 gets a certificate"), pytest.mark.slow
+)
+"""What is written is bytes to a transaction, as those of a bundle are; to read a keystore takes long, by design."""
 
 
 class StoreRooms:

@@ -12,6 +12,7 @@ from tests.bench import (
     appliance,
     clean_install,
     commands,
+    console,
     deciding,
     discover,
     events,
@@ -27,6 +28,7 @@ from tests.bench import (
     starttls,
     steady,
     sustained,
+    verdicts,
 )
 from tests.bench.estate import build
 from tests.bench.report import Measurement
@@ -40,11 +42,13 @@ def measurements(directory: str) -> Iterator[Measurement]:
     yield from commands.measure(estate.files[0])
     yield from start.measure(directory, estate)
     yield from deciding.measure()
+    yield from verdicts.measure()
     yield from discover.measure()
     yield from scan.measure(directory, estate)
     yield from steady.measure_rows(directory, estate)
     yield from steady.measure_scrapes(directory, estate)
     yield from show.measure(directory, estate)
+    yield from console.measure(directory, estate)
     # From here on, the estate is another.
     yield from events.measure(directory, estate)
     yield from look_cpu.measure()

@@ -139,7 +139,7 @@ def _failed_under_load(directory: Path) -> int:
     with ExitStack() as running:
         component, server = _component(directory, Nginx, running)
         component.validation = {"successes": 2, "interval": "0.1s"}
-        with Load(server, NAME) as load:
+        with Load(server, NAME, pause=0.005) as load:
             for _ in range(RELOADS):
                 _expect(component.replace(fresh(_OTHER_NAME)), Outcome.COMMITTED)
     sys.stderr.write(f"{load.seen.total()} handshakes during {RELOADS} replacements\n")

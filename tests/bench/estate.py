@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
+from zlib import crc32
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from monitor.lab.ca import DAY, Authority, KeyType, new_key
+from monitor.lab.ca import DAY, Authority, KeyType, PrivateKey, new_key
 
 FILES: Final = 10_000
 DIRECTORIES: Final = 100
@@ -80,7 +83,7 @@ def _write(paths: tuple[str, ...], first: int) -> None:
             file.write(chain(f"{first}-{number}", ends_soon=number % _ENDS_SOON_EVERY == 0))
 
 
-_KEYS: Final = tuple(new_key(kind) for kind in (KeyType.P256, KeyType.RSA2048, KeyType.P384, KeyType.RSA2048))
+_KINDS: Final = (KeyType.P256, KeyType.RSA2048, KeyType.P384, KeyType.RSA2048)
 _SIGNER: Final = new_key(KeyType.P256)
 _ROOT: Final = Authority.root(key=_SIGNER)
 
@@ -92,10 +95,27 @@ def chain(name: str, *, ends_soon: bool = False) -> bytes:
         f"host-{name}.bench.example",
         f"www.host-{name}.bench.example",
         subject=_name(f"host-{name}.bench.example"),
-        key=_KEYS[hash(name) % len(_KEYS)],
+        key=_new_key(_KINDS[crc32(name.encode()) % len(_KINDS)]),
         not_after=time.time() + (10 if ends_soon else 89) * DAY,
     )
     return leaf.chain_pem()
+
+
+@dataclass(frozen=True, slots=True)
+class _PublicHalf:
+    """Stands in the place of a key that nobody needs."""
+
+    number: int
+
+    def public_key(self) -> rsa.RSAPublicKey:
+        return rsa.RSAPublicNumbers(65_537, self.number).public_key()
+
+
+def _new_key(kind: KeyType) -> PrivateKey:
+    """Return a key of its own for each file; of RSA, whose making takes long, a public half without a private one."""
+    if kind is KeyType.RSA2048:
+        return cast("PrivateKey", _PublicHalf(secrets.randbits(2048) | 1 << 2047 | 1))
+    return new_key(kind)
 
 
 def _name(common: str) -> x509.Name:

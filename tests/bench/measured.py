@@ -36,7 +36,10 @@ class SeenLooks:
     """What happened inside, by the monotonic clock, which all processes share."""
 
     stalls: list[tuple[float, float]] = field(default_factory=list)
-    """When a sign of life was due, and by how many seconds it was late."""
+    """When a sign of life was due, and by how many seconds it was late, as far as the process was at work meanwhile.
+
+    Whatever else the machine does, no daemon can help.
+    """
     shown: list[tuple[float, str, str]] = field(default_factory=list)
     """When the page came to show which target with which first certificate; none where it can no longer be read."""
     looks: int = 0
@@ -77,9 +80,9 @@ class _Daemon(daemon.Daemon):
 
     async def _beat(self) -> None:
         while True:
-            due = time.monotonic() + BEAT
+            due, worked = time.monotonic() + BEAT, time.process_time()
             await asyncio.sleep(BEAT)
-            late = time.monotonic() - due
+            late = min(time.monotonic() - due, time.process_time() - worked)
             if late > BEAT:
                 SEEN.stalls.append((due, late))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
-
-from playwright.sync_api import Browser, Page, sync_playwright
+from typing import TYPE_CHECKING, Any, Final
 
 from monitor.lab.process import find_command
+
+if TYPE_CHECKING:
+    # It is loaded where a browser is: most runs have none.
+    from playwright.sync_api import Browser, Page
 
 BUILD: Final = Path(__file__).parents[2] / "build"
 AXE: Final = BUILD / "browser" / "node_modules" / "axe-core" / "axe.min.js"
@@ -21,6 +23,8 @@ _RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-p
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Give a browser without a screen."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415
+
     command = find_command("chromium")
     assert command is not None, "tests/kit/install servers installs chromium"
     with sync_playwright() as playwright:

@@ -49,6 +49,7 @@ from config.version import own_version
 from monitor.http.app import create_app
 from monitor.http.console.switch import ConsoleSwitch
 from monitor.http.view import DaemonView
+from tests.kit import huge_pages
 from tests.kit.forks import Piped
 
 _LONG: Final = 262_144
@@ -158,6 +159,7 @@ def serve(address: str) -> Any:
     os.rename(f"{address}.new", address)
     # What the collector does not look at is not copied for a process that was forked.
     gc.freeze()
+    huge_pages.gather()
     return _Server(listener).serve()
 
 

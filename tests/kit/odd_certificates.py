@@ -15,7 +15,10 @@ from probes.encoding import SEQUENCE, Element, elements, encoded, first_element
 
 DEFAULT_RULE: Final = "X.690 11.5: a default value must not be written"
 VERSION_RULE: Final = "RFC 5280 4.1.2.1: the version must be 3"
-TIME_RULE: Final = "RFC 5280 4.1.2.5: a time must have seconds without a fraction, and end with Z"
+NO_TIME_RULE: Final = "RFC 5280 4.1.2.5: a validity must have two times"
+SECONDS_RULE: Final = "RFC 5280 4.1.2.5: a time must have seconds"
+FRACTION_RULE: Final = "RFC 5280 4.1.2.5: a time must have no fraction of a second"
+ZONE_RULE: Final = "RFC 5280 4.1.2.5: a time must end with Z"
 
 Edit = Callable[[list[bytes]], list[bytes]]
 """Of the fields of a TBSCertificate: version, serial, algorithm, issuer, validity, subject, key, extensions."""
@@ -117,12 +120,14 @@ ODDITIES: Final[Mapping[str, Oddity]] = MappingProxyType(
             _subject([(_O, 0x0C, b"zzzzzzzzzzzzzzzzzzzz"), _NAME]),
             "X.690 11.6: the elements of a SET OF must be in order",
         ),
-        "a time without seconds": Oddity(_times(0x17, b"2611010000Z", b"3611010000Z"), TIME_RULE, openssl_reads=False),
+        "a time without seconds": Oddity(
+            _times(0x17, b"2611010000Z", b"3611010000Z"), SECONDS_RULE, openssl_reads=False
+        ),
         "a time of another zone": Oddity(
-            _times(0x17, b"261101000000+0100", b"361101000000-0130"), TIME_RULE, openssl_accepts=False
+            _times(0x17, b"261101000000+0100", b"361101000000-0130"), ZONE_RULE, openssl_accepts=False
         ),
         "a fraction of a second": Oddity(
-            _times(0x18, b"20261101000000.5Z", b"20551101000000.999Z"), TIME_RULE, openssl_accepts=False
+            _times(0x18, b"20261101000000.5Z", b"20551101000000.999Z"), FRACTION_RULE, openssl_accepts=False
         ),
         "text that is no PrintableString": Oddity(
             _subject([(_CN, 0x13, b"www.example.com_*")]), "X.680 41: text must be of the characters of its type"

@@ -249,16 +249,15 @@ def _of_sslyze(result: Mapping[str, Any], ca_file: str) -> Facts:
         return Facts(reached=False)
     info = scanned["certificate_info"]["result"]
     version = found["highest_tls_version_supported"].replace("TLS_1_0", "TLSv1").replace("TLS_1_", "TLSv1.")
-    facts = Facts(
-        True,
-        version=version,
-        cipher=found["cipher_suite_supported"],
-        asks=found["client_auth_requirement"] != "DISABLED",
-    )
+    asks = found["client_auth_requirement"] != "DISABLED"
+    # Where the server asks for a client certificate, it tells what it offered.
+    facts = Facts(True, version=version, cipher=None if asks else found["cipher_suite_supported"], asks=asks)
     if info is None:
         return facts
-    # The others are those of another key, and of who does not name the server.
-    first = info["certificate_deployments"][0]
+    first, *others = info["certificate_deployments"]
+    if others:
+        # Those of each kind of key, in no order.
+        return facts
     chain = tuple(_sha256(each["as_pem"]) for each in first["received_certificate_chain"])
     staple = first["ocsp_response"]
     (verdict,) = (each for each in first["path_validation_results"] if each["trust_store"]["path"] == ca_file)

@@ -18,6 +18,7 @@ from monitor.state.events import (
     LookRecovered,
     PresentedChanged,
     StateEvent,
+    SupportedChanged,
     TargetAdded,
     TargetRemoved,
 )
@@ -99,6 +100,8 @@ def _changed(known: TargetState, event: StateEvent) -> TargetState:
     match event:
         case PresentedChanged() if known.since == 0.0 or known.presented != event.after:
             return replace(known, presented=event.after, since=event.at)
+        case SupportedChanged():
+            return replace(known, supported=event.supported)
         case FileJudged(verdict=kept):
             expiry = None if kept is None else kept.expiry
             return replace(known, identity=event.identity, kept=kept, expiry=expiry)

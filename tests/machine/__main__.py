@@ -26,6 +26,7 @@ from tests.machine.scenario import Play, ScenarioResult, Stage
 
 SCENARIOS: Final[Mapping[str, Play]] = {
     "boot": life.boot,
+    "cold_boot": life.cold_boot,
     "ready": life.ready,
     "by_command": life.by_command,
     "by_inbox": life.by_inbox,

@@ -19,13 +19,18 @@ from tests.machine.host import PATIENCE, Host, MachineError, Ran
 
 _STARTS_WITHIN: Final = 300.0
 """Seconds."""
+_ENDS_WITHIN: Final = 30.0
 _START: Final = """\
 set -eu
 disk=$1 place=$2
 cd "$place"
 mkdir -p lower upper work root
-mount -t ext4 -o loop,ro,noload "$disk" lower
-mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay root
+if [ "$3" = keeps ]; then
+    mount -t ext4 -o loop "$disk" root
+else
+    mount -t ext4 -o loop,ro,noload "$disk" lower
+    mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay root
+fi
 mount -t proc proc root/proc
 # What would be set there is the host's.
 mount --bind root/proc/sys root/proc/sys && mount -o remount,bind,ro root/proc/sys
@@ -51,7 +56,7 @@ without=-sys_time,-sys_module,-sys_boot,-sys_rawio
 exec env -i container=machine PATH=/usr/sbin:/usr/bin setpriv --bounding-set="$without" /lib/systemd/systemd --system \\
     --show-status=0 </dev/null >/dev/null 2>&1
 """
-"""A raw disk, and an empty directory."""
+"""A raw disk, an empty directory, and whether the disk keeps what is changed."""
 _CGROUPS: Final = ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")
 
 
@@ -65,8 +70,9 @@ class Container(Host):
 
     has_own_clock = False
 
-    def __init__(self, directory: str, disk: str) -> None:
-        """Prepare it, with what changes below `directory`; `disk` is a raw one."""
+    def __init__(self, directory: str, disk: str, *, keeps: bool = False) -> None:
+        """Prepare it below `directory`; `disk` is a raw one, which `keeps` what is changed, or is not written to."""
+        self._keeps = "keeps" if keeps else "stays"
         self._directory = directory
         self._disk = os.path.abspath(disk)
         self._group = os.path.join(_groups(), f"machine-{os.getpid()}-{os.path.basename(directory)}")
@@ -78,7 +84,17 @@ class Container(Host):
         """Start it, and return once systemd takes commands; raises MachineError."""
         os.makedirs(self._group, exist_ok=True)
         command = ["unshare", "--mount", "--net", "--uts", "--ipc", "--cgroup", "--pid", "--fork", "--kill-child"]
-        command += ["--propagation", "private", "/bin/bash", "-c", _START, "start", self._disk, self._directory]
+        command += [
+            "--propagation",
+            "private",
+            "/bin/bash",
+            "-c",
+            _START,
+            "start",
+            self._disk,
+            self._directory,
+            self._keeps,
+        ]
         # A control group of its own, which becomes the root of what it sees.
         join = ["/bin/sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', self._group, *command]
         with open(os.path.join(self._directory, "start.log"), "ab") as log:
@@ -133,6 +149,10 @@ class Container(Host):
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-        for directory, _, _ in os.walk(self._group, topdown=False):
-            with suppress(OSError):
-                os.rmdir(directory)
+        # The last of them may be on their way.
+        deadline = time.monotonic() + _ENDS_WITHIN
+        while os.path.isdir(self._group) and time.monotonic() < deadline:
+            for directory, _, _ in os.walk(self._group, topdown=False):
+                with suppress(OSError):
+                    os.rmdir(directory)
+            time.sleep(0.05)

@@ -306,6 +306,7 @@ def take_up(machine: Host) -> None:
 
 def await_quiet(machine: Host) -> None:
     """Return once everything runs, has been looked at and is well; raises MachineError."""
+    machine.run(["systemctl", "is-system-running", "--wait"], STARTS_WITHIN)
     machine.wait_for("certvigil status --healthy", "the daemon is healthy", STARTS_WITHIN)
     try:
         machine.wait_for("certvigil status", "that status has no problem", STARTS_WITHIN)

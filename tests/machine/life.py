@@ -18,8 +18,14 @@ _KILL: Final = (Path(__file__).parent / "guest/kill_actor.py").read_bytes()
 
 
 def boot(stage: Stage) -> list[str]:
-    """Start the machine from cold: order, users, directories; everything comes up by itself and is well."""
-    with stage.machine("boot", cold=True) as machine:
+    """Start systemd: order, users, directories; everything comes up by itself and is well."""
+    with stage.host("boot") as machine:
+        return after_boot(stage, machine)
+
+
+def cold_boot(stage: Stage) -> list[str]:
+    """Start the machine from cold, with its own kernel."""
+    with stage.machine("cold-boot", cold=True) as machine:
         return after_boot(stage, machine)
 
 

@@ -1,10 +1,14 @@
 """Scenarios in which the power is cut: the machine is started again, or its disk is looked at as it may have been left.
 
-What is simulated: QEMU is killed, with which everything goes that the guest had not written; and the disk forgets
-writes that no flush had made durable, each by itself, some of them torn (`lost_writes`). Of one run, many cuts are
-made: at any request of its log, and with any loss. The disk of each is mounted here, where the kernel replays the
-journal of its file system, `certvigil recover --no-services` runs from the disk itself as at boot, and nginx and
-lighttpd start from it and are asked. Fewer cuts are of a machine that is started again, by its own kernel and systemd.
+Two ways, of which both have the disk forget writes that no flush had made durable, each by itself, some of them torn
+(`lost_writes`):
+
+- `cuts_with_boot`: QEMU is killed at a random moment of a replacement, with which everything goes that the guest had
+  not written. The machine is started again, by its own kernel and systemd, and is looked at from inside.
+- `replayed_cuts`: a container works on a disk whose requests are logged (`logged_disk`). Of that one run many cuts are
+  made, at any request and with any loss. The disk of each is mounted here, where the kernel replays the journal of its
+  file system, `certvigil recover --no-services` runs from the disk itself as at boot, and nginx and lighttpd start from
+  it and are asked. The file system's code is that of this host's kernel.
 """
 
 from __future__ import annotations
@@ -23,10 +27,12 @@ from random import Random
 from typing import Any, Final
 
 from monitor.lab.ca import Issued
+from tests.machine.container import Container
 from tests.machine.emulator import Disk, Machine, overlay
 from tests.machine.host import Host, MachineError, PowerIsCutError
 from tests.machine.house import FILES, LIGHTTPD, NAME, NGINX, PORTS, UNITS
 from tests.machine.judge import Seen, look, unsafe, wrong
+from tests.machine.logged_disk import LoggedDisk
 from tests.machine.lost_writes import WriteLog, read_log
 from tests.machine.replace import bring
 from tests.machine.say import say
@@ -89,26 +95,29 @@ def raw_disk(stage: Stage, path: str) -> None:
 
 def replayed_cuts(stage: Stage) -> list[str]:
     """Log replacements, a rollback and an undone change; cut the power at any request to the disk."""
-    with stage.machine("replayed", log=True) as machine:
-        log = os.path.join(stage.directory, "replayed", "log")
+    where = stage.place("replayed")
+    base, disk = os.path.join(stage.state.directory, "installed"), os.path.join(where, "disk")
+    subprocess.run(["cp", "--sparse=always", base, disk], check=True, timeout=300)
+    with LoggedDisk(disk, where) as logged, Container(where, logged.path, keeps=True) as machine:
+        log = logged.log
         first = stage.state.ca.issue(machine)
         sets = LiveSets({}, log)
         for name in FILES:
             _act(machine, ["certvigil", "replace", name, "--from", bring(machine, first)], 0)
         sets.mark(**dict.fromkeys(FILES, (first,)))
         _story(stage, machine, sets)
+        ended = os.path.getsize(log)
     written = read_log(log)
     begun = written.after(sets.marks[0][0])
-    say(f"{len(written) - begun} requests to the disk in that story")
-    base = os.path.join(stage.directory, "replayed", "base")
-    raw_disk(stage, base)
+    end = written.after(ended)
+    say(f"{end - begun} requests to the disk in that story")
     found: list[str] = []
     stage.played = 0
     lost = 0
 
     def examined(number: int) -> tuple[int, int, list[str]]:
         draw = stage.draw("replayed", number)
-        at = draw.randint(begun, len(written))
+        at = draw.randint(begun, end)
         cut = _Cut(written, at, sets.at(written.writes[at - 1].end), wholly=number % _WHOLLY == 0)
         return number, at, _examined(stage.place(f"examined-{number % _AT_ONCE}"), base, cut, draw)
 

@@ -158,8 +158,8 @@ def _furnish(root: str) -> None:
     put("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 machine.example.com machine\n")
     put("/etc/mailname", "machine.example.com\n")
     put("/usr/local/lib/machine-agent", (_GUEST / "agent.py").read_text())
-    for unit in _GUEST.glob("*.service"):
-        put(f"/etc/systemd/system/{unit.name}", unit.read_text())
+    for each in _GUEST.glob("*.service"):
+        put(f"/etc/systemd/system/{each.name}", each.read_text())
     # The machine has no network: chrony has its time from a second chrony.
     put(
         "/etc/time-source.conf",
@@ -171,13 +171,8 @@ def _furnish(root: str) -> None:
         wants = os.path.join(root, f"etc/systemd/system/{target}.target.wants")
         os.makedirs(wants, exist_ok=True)
         os.symlink(f"/etc/systemd/system/{name}.service", os.path.join(wants, f"{name}.service"))
-    for masked in (
-        "apt-daily.timer",
-        "apt-daily-upgrade.timer",
-        "dpkg-db-backup.timer",
-        "e2scrub_all.timer",
-        "fstrim.timer",
-    ):
+    units = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer")
+    for masked in units:
         os.symlink("/dev/null", os.path.join(root, "etc/systemd/system", masked))
     Path(root, "etc/machine-id").write_text("")
 

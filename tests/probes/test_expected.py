@@ -211,6 +211,17 @@ class TestAKeyOfSeveralFiles:
         keys.note("b", None)
         assert keys.sharing("b") == ()
 
+    def test_of_very_many_is_compared_with_those_that_came_first_alone(self) -> None:
+        keys, leaves = FileKeys(), [value(ISSUING.issue(f"{each}.example.com", key=LEAF.key)) for each in range(40)]
+        for number, leaf in enumerate(leaves):
+            keys.note(f"/{number}", leaf)
+        keys.note("/copy", leaves[3])
+        assert [each.leaf for each in keys.sharing("/39")] == leaves[:32]
+        assert [each.leaf for each in keys.sharing("/copy")] == [*leaves[:3], *leaves[4:33]]
+        assert [each for each in range(40) if keys.is_one_of_many(f"/{each}")] == list(range(33, 40))
+        keys.note("/3", None)
+        assert keys.sharing("/0")[2].path == "/copy"
+
 
 class TestWhatIsNegotiated:
     @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from config.model import FileTarget
-from config.vocabulary import Code, FileRole
+from config.vocabulary import Code, FileRole, Severity
 from probes.assess import FileContext, assess_file, is_worth_watching
 from probes.file import look_at_file
 from tests.kit.authority import ISSUING, NAME
@@ -52,6 +53,28 @@ def test_a_key_that_others_may_read_or_replace_is_a_target_and_another_is_none(
     told = [SAID.format(each) for each in said]
     assert exposed(open_directory, LEAF.key_pem(), mode) == (bool(said), told)
     assert exposed(open_directory, LEAF.pem() + LEAF.key_pem(), mode) == (True, told)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize(
+    ("owner", "above", "told"),
+    [(1000, 0, True), (1000, 1000, False), (0, 0, False), (33, 0, False), (61_184, 0, False)],
+)
+def test_a_key_that_a_person_has_brought_into_a_directory_of_root_is_still_hers(
+    open_directory: Path, owner: int, above: int, *, told: bool
+) -> None:
+    """A move keeps the owner; the key of a service may be its user's."""
+    inside, path = open_directory / "in", open_directory / "in" / "file"
+    inside.mkdir()
+    path.write_bytes(LEAF.key_pem())
+    os.chown(path, owner, owner)
+    os.chown(inside, above, above)
+    path.chmod(0o640)
+    target = FileTarget("file", str(path), FileRole.FOUND)
+    seen, context = look_at_file(target, NOW), FileContext(target)
+    findings = assess_file(seen, context, NOW).findings
+    assert [(each.code, each.severity) for each in findings] == [(Code.KEY_EXPOSED, Severity.NOTICE)] * told
+    assert is_worth_watching(seen, context) is told
 
 
 def test_a_key_in_a_directory_that_nobody_else_may_enter_is_read_by_nobody_else(open_directory: Path) -> None:

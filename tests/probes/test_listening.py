@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ def test_a_table_of_the_kernel_is_read(family: socket.AddressFamily, text: str, 
         ("0::/system.slice/nginx.service\n", ProcessPlace.SYSTEM, "nginx.service"),
         ("0::/system.slice/system-postfix.slice/postfix@-.service\n", ProcessPlace.SYSTEM, "postfix@-.service"),
         ("1:name=systemd:/system.slice/apache2.service\n0::/\n", ProcessPlace.SYSTEM, "apache2.service"),
+        ("1:name=systemd:/\n0::/system.slice/apache2.service\n", ProcessPlace.SYSTEM, "apache2.service"),
+        ("1:name=systemd:/\n0::/\n", ProcessPlace.HOST, None),
         ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service\n", ProcessPlace.USER, None),
         ("0::/user.slice/user-0.slice/session-1.scope\n", ProcessPlace.USER, None),
         ("0::/system.slice/docker-0123456789ab.scope\n", ProcessPlace.ELSEWHERE, None),
@@ -75,6 +78,57 @@ def test_an_open_port_is_found_with_its_holder_and_one_that_is_shared_is_one_por
         assert (found.address, found.user) == ("127.0.0.1", os.geteuid())
         assert opened.holders[found.inode].process == os.getpid()
         assert found.inode == min(os.fstat(each.fileno()).st_ino for each in (one, other))
+
+
+@dataclass
+class ModelProc:
+    """A /proc of few processes, of which 7 holds the socket 4711."""
+
+    directory: Path
+
+    def add(self, name: str, root: Path, group: str, parent: int = 1, **namespaces: str) -> None:
+        made = self.directory / name
+        for each in ("ns", "fd", "net"):
+            (made / each).mkdir(parents=True)
+        for each in ("net", "pid", "user"):
+            (made / "ns" / each).symlink_to(namespaces.get(each, f"{each}:[1]"))
+        (made / "root").symlink_to(root)
+        (made / "comm").write_text("haproxy\n")
+        (made / "cgroup").write_text(f"0::{group}\n")
+        (made / "status").write_text(f"Name:\thaproxy\nPPid:\t{parent}\n")
+        (made / "net/tcp").write_text(HEADING + row("0100007F:01BB"))
+        if name == "7":
+            (made / "fd/5").symlink_to("socket:[4711]")
+
+
+UNIT = "/system.slice/haproxy.service"
+
+
+@pytest.mark.parametrize(
+    ("group_of_parent", "root_of_parent", "namespaces", "place"),
+    [
+        (UNIT, "whole", {}, ProcessPlace.SYSTEM),
+        (UNIT, "smaller", {}, ProcessPlace.ELSEWHERE),
+        ("/init.scope", "whole", {}, ProcessPlace.ELSEWHERE),
+        (UNIT, "whole", {"pid": "pid:[2]"}, ProcessPlace.ELSEWHERE),
+        (UNIT, "whole", {"user": "user:[2]"}, ProcessPlace.ELSEWHERE),
+    ],
+    ids=["of its own", "of the whole unit", "of the unit's only process", "in other processes", "as other users"],
+)
+def test_a_server_that_gave_itself_a_smaller_root_is_on_the_host_and_one_that_was_given_one_is_not(
+    tmp_path: Path, group_of_parent: str, root_of_parent: str, namespaces: dict[str, str], place: ProcessPlace
+) -> None:
+    """Debian's haproxy changes the root of its worker, which alone holds the ports; the master keeps the host's."""
+    roots = {each: tmp_path / each for each in ("whole", "smaller")}
+    for each in roots.values():
+        each.mkdir()
+    proc = ModelProc(tmp_path / "proc")
+    proc.add("self", roots["whole"], "/user.slice/session-1.scope")
+    proc.add("6", roots[root_of_parent], group_of_parent)
+    proc.add("7", roots["smaller"], UNIT, 6, **namespaces)
+    holder = open_ports(str(proc.directory)).holders[4711]
+    assert (holder.place, holder.process) == (place, 7)
+    assert holder.unit == ("haproxy.service" if place is ProcessPlace.SYSTEM else None)
 
 
 def test_a_host_without_such_tables_says_so(tmp_path: Path) -> None:

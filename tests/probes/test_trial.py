@@ -29,9 +29,16 @@ from tests.kit.worlds import in_a_process
 LEAF = Authority.root().issue("www.example.com", key=KeyType.P256)
 FOREVER = 2**31 - 1
 HOSTILE = hiding(LEAF, FOREVER)
-"""What a trial found out about it is remembered, which spares the next test three seconds of work."""
+"""What a trial found out about it is remembered, which spares the next test its work."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:PKCS#12 .* could not be parsed as DER:UserWarning")
+
+
+@pytest.fixture(autouse=True)
+def _little_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have trials end sooner: each that is too dear takes all of it."""
+    assert trial.WORK == 3
+    monkeypatch.setattr(trial, "WORK", 0.5)
 
 
 def test_a_keystore_that_hides_how_much_work_it_takes_is_not_opened_here() -> None:
@@ -40,7 +47,7 @@ def test_a_keystore_that_hides_how_much_work_it_takes_is_not_opened_here() -> No
     before = time.process_time()
     (fault,) = unlock(HOSTILE, PASSWORD).faults
     assert fault.reason is UnreadableReason.TOO_LARGE
-    assert "takes more than 3 s of work" in fault.detail
+    assert "takes more than 0.5 s of work" in fault.detail
     assert time.process_time() - before < 1.0
 
 
@@ -54,7 +61,7 @@ def test_the_daemon_and_an_inbox_say_that_it_takes_too_much_work(tmp_path: Path)
     assert failure.reason is UnreadableReason.TOO_LARGE
     made = read_candidates([Given("site.p12", HOSTILE)], PASSWORD, [])
     assert isinstance(made, NoCandidate)
-    assert "takes more than 3 s of work" in made.detail
+    assert "takes more than 0.5 s of work" in made.detail
 
 
 def test_an_encrypted_key_is_tried_elsewhere_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,8 +86,7 @@ def refuse(*_):
     raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 resource.setrlimit = refuse
 from probes import trial
-trial.WORK = 1
-sys.exit(trial.main())
+sys.exit(trial.main(0.5))
 """
     data = hiding(LEAF, rounds)
     given = f"{Sealed.KEYSTORE} ={b64encode(PASSWORD).decode()} {len(data)}\n".encode() + data
@@ -126,7 +132,7 @@ def test_a_trial_ends_with_the_first_password_that_fits_or_costs_too_much(
     monkeypatch.setattr("cryptography.hazmat.primitives.serialization.pkcs12.load_pkcs12", load)
     monkeypatch.setattr("resource.setrlimit", lambda *_: None)
     monkeypatch.setattr("signal.setitimer", lambda *_: None)
-    trial._open(Sealed.KEYSTORE, b"", [first, PASSWORD, b"never"])
+    trial._open(Sealed.KEYSTORE, b"", [first, PASSWORD, b"never"], 3)
     assert tried == [*dict.fromkeys((first, PASSWORD))]
 
 
@@ -167,7 +173,7 @@ def test_a_trial_that_is_too_dear_costs_the_next_nothing(forkers: trial._Forkers
         wait_for(lambda: children() - before, what="the trial")
         assert not too_much_work(Sealed.KEYSTORE, keystore(LEAF), PASSWORD), "beside it"
         assert not dear.done()
-        assert "takes more than 3 s of work" in dear.result()
+        assert "takes more than 0.5 s of work" in dear.result()
     assert not too_much_work(Sealed.KEYSTORE, keystore(LEAF), b"another"), "after it"
 
 

@@ -23,7 +23,8 @@ from probes.judge.presented import Audience, judge_presented
 from probes.store_content import MOST_OF_ONE_NAME, read_store
 from probes.trust import Trust, TrustUnreadable, own_password, read_anchor_file, read_certificates, read_trust
 from probes.validation import SwitchUnreadable, read_switch
-from probes.verifier import verify_openssl
+from probes.verify.engine import verify
+from probes.verify.families import OPENSSL
 from tests.kit import java_keystore
 from tests.kit.keystore import keystore
 from tests.kit.many_certificates import many, pem
@@ -199,5 +200,5 @@ def test_cas_that_name_each_other_in_a_row_do_not_hold_a_verdict_up() -> None:
     trust_of_many = Trust("many", tuple(map(certificate, chained)))
     leaf = trust_of_many.anchors[0]
     begun = time.process_time()
-    verify_openssl(leaf, (), trust_of_many, NOW)
+    verify([leaf], trust_of_many, OPENSSL, None, NOW)
     assert time.process_time() - begun < 3.0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from config.immutable import immutable
 from config.vocabulary import TargetKind
 from monitor.http.answers import CertificateAnswer
 from monitor.http.console.drawing import LifeBar, life_bar
@@ -27,7 +27,7 @@ BOX_HEIGHT: Final = 46
 BOX_STEP: Final = 70
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ChainBox:
     """A certificate in the drawing of a chain, the leaf at the top."""
 
@@ -41,7 +41,7 @@ class ChainBox:
     """Empty where it is not at hand."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Lying:
     """A target that presents the certificate."""
 
@@ -55,7 +55,7 @@ class Lying:
     """Unix time since when it presents that."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ClientVerdict:
     """The verdict of a client at one endpoint that presents the certificate as its own."""
 
@@ -66,7 +66,7 @@ class ClientVerdict:
     unvalidated: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PresentedTurn:
     """A certificate that one of the targets presented, the newest first."""
 
@@ -78,7 +78,7 @@ class PresentedTurn:
     is_this: bool
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CertificatePage:
     """All that the page shows."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from config.immutable import immutable
 from config.model import DAY, Thresholds
 from config.text import Printable, Shown, listed, sentence
 from config.vocabulary import Severity
@@ -31,7 +31,7 @@ def left(end: float | None, now: float) -> Printable:
     return sentence("{} left", span(end - now)) if now <= end else sentence("ended {} ago", span(now - end))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Notch:
     """A threshold on the bar of a life."""
 
@@ -40,7 +40,7 @@ class Notch:
     severity: Severity
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LifeBar:
     """The life of a certificate as a bar from notBefore to notAfter."""
 

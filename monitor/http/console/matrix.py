@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from config.immutable import immutable
 from config.model import Config
 from config.vocabulary import Verdict
 from monitor.http.console.table import Targets, verdict_of
@@ -27,7 +27,7 @@ class CellWord(StrEnum):
     """It is not declared there, or nothing is known."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ClientCell:
     """A client at a server."""
 
@@ -36,7 +36,7 @@ class ClientCell:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ServerRow:
     """An endpoint, with a cell for each client."""
 
@@ -49,7 +49,7 @@ class ServerRow:
     cells: tuple[ClientCell, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class MatrixPage:
     """All that the page shows."""
 

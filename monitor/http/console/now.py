@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from actions.plan import Kind
 from config.command_reach import command_line
+from config.immutable import immutable
 from config.vocabulary import Severity, Verdict
 from monitor.http.answers import ComponentAnswer, Listing, WaitingPlan
 from monitor.http.console.table import verdict_of
@@ -22,7 +22,7 @@ _APPROVABLE: Final = 16
 """Digits of a plan's hash in a command."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class WaitingHere:
     """A plan that waits, and the commands for the host."""
 
@@ -36,7 +36,7 @@ class WaitingHere:
     reject: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NowPage:
     """All that the page shows."""
 

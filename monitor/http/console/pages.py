@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from starlette.requests import Request
 
+from config.immutable import immutable
 from config.model import Config
 from monitor.http.answers import ComponentAnswer, StatusAnswer
 from monitor.http.console import certificate, now, record, table, timeline
@@ -20,6 +20,7 @@ from monitor.http.console.render import render, segment
 from monitor.http.console.routes import ShownPage
 from monitor.http.console.settings import settings_page
 from monitor.http.console.subject import subject_page
+from monitor.http.console.timeline import ForeseenYear
 from monitor.http.notifications import notifications_answer, problems_answer
 from monitor.http.view import DaemonView
 from monitor.state.own import SELF
@@ -30,20 +31,26 @@ T = TypeVar("T")
 INDEX_FOR: Final = 10.0
 """Seconds for which an index is used again: what no event tells, such as labels, is as old at most."""
 FORGOTTEN_AFTER: Final = 15.0
+FORESEEN_FOR: Final = 300.0
+"""The same for the simulated future, which takes a quarter of a second; it has few entries."""
 _CSV: Final = "text/csv; charset=utf-8; header=present"
 _JSON: Final = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class _Indexed:
-    """The rows of the table, and how long they are those of now."""
+@immutable
+class _Kept(Generic[T]):
+    """What was made for a page, and how long it is that of now."""
 
     config: Config
     position: str
     """In the feed of events."""
     until: float
     """Monotonic time."""
-    index: table.TableIndex
+    made: T
+
+    def holds(self, config: Config, position: str, now: float) -> bool:
+        """Whether nothing has changed since."""
+        return self.config is config and self.position == position and now < self.until
 
 
 class Pages:
@@ -54,7 +61,8 @@ class Pages:
         self._view = view
         self._assets = assets
         # One after the other, so that many readers take no more than one processor from the looks.
-        self._indexed: _Indexed | None = None
+        self._indexed: _Kept[table.TableIndex] | None = None
+        self._future: _Kept[ForeseenYear] | None = None
         self._makers = ThreadPoolExecutor(1, "console")
 
     async def now(self, request: Request) -> ShownPage:
@@ -149,11 +157,25 @@ class Pages:
     async def timeline(self, request: Request) -> ShownPage:
         """Answer with the timeline."""
         view = self._view
-        situations = tuple(view.situations())
-        config, index, at = view.config(), self._index(), time.time()
+        config, index, foreseen, at = view.config(), self._index(), self._foreseen(), time.time()
         return await self._page(
-            request, "timeline.html", lambda: timeline.timeline_page(config, index(), situations, at)
+            request, "timeline.html", lambda: timeline.timeline_page(config, index(), foreseen(), at)
         )
+
+    def _foreseen(self) -> Callable[[], ForeseenYear]:
+        """Return what gives the simulated future, as long as nothing has changed the one before."""
+        config, position, now = self._view.config(), self._view.feed.position, time.monotonic()
+        if self._future is not None and self._future.holds(config, position, now):
+            kept = self._future.made
+            return lambda: kept
+        situations, at = tuple(self._view.situations()), time.time()
+
+        def made() -> ForeseenYear:
+            future = timeline.foresee(config, situations, at)
+            self._future = _Kept(config, position, now + FORESEEN_FOR, future)
+            return future
+
+        return made
 
     async def timeline_ics(self, _request: Request) -> ShownPage:
         """Answer with the ends as a calendar."""
@@ -186,15 +208,15 @@ class Pages:
 
     def _index(self) -> Callable[[], table.TableIndex]:
         """Return what gives the index of now, as long as nothing has changed the one before."""
-        config, targets, position = self._view.config(), dict(self._view.targets()), self._view.feed.position
-        at, now = self._indexed, time.monotonic()
-        if at is not None and at.config is config and at.position == position and now < at.until:
-            kept = at.index
+        config, position, now = self._view.config(), self._view.feed.position, time.monotonic()
+        if self._indexed is not None and self._indexed.holds(config, position, now):
+            kept = self._indexed.made
             return lambda: kept
+        targets = dict(self._view.targets())
 
         def made() -> table.TableIndex:
             index = table.TableIndex(config, targets)
-            self._indexed = _Indexed(config, position, now + INDEX_FOR, index)
+            self._indexed = _Kept(config, position, now + INDEX_FOR, index)
             return index
 
         asyncio.get_running_loop().call_later(FORGOTTEN_AFTER, self._forget)

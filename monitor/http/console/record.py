@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Self
 from urllib.parse import urlencode
 
 from actions.journal import Event
+from config.immutable import immutable
 from config.text import harmless, printable
 from monitor.audit import AuditEntry
 from monitor.http.answers import Happened
@@ -20,7 +20,7 @@ ENTRIES: Final = 200
 _LONGEST: Final = 300
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RecordQuery:
     """What is to be shown, as the address has it. An empty field admits all."""
 
@@ -60,7 +60,7 @@ def _unix(text: str) -> float | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AuditRow:
     """A record of the actor: who had what done, approved it or rejected it."""
 
@@ -75,7 +75,7 @@ class AuditRow:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RecordPage:
     """All that the page shows."""
 

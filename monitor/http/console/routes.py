@@ -8,7 +8,6 @@ import logging
 import os
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
@@ -18,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from config.immutable import immutable
 from config.text import Log, harmless
 from monitor.http.coding import accepts_gzip
 from monitor.http.console.switch import ConsoleSwitch
@@ -55,7 +55,7 @@ _LEAST_COMPRESSED: Final = 1024
 """Bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ShownPage:
     """What is answered."""
 

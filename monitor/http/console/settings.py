@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from config.immutable import immutable
 from config.load import Marked
 from config.model import Config
 from config.show import show, show_marked
@@ -13,7 +13,7 @@ from monitor.http.answers import FindingAnswer, StatusAnswer
 from monitor.http.notifications import NotificationsAnswer
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ConfigLineShown:
     """A line of the configuration, and where its value was written."""
 
@@ -22,7 +22,7 @@ class ConfigLineShown:
     """File and line; empty where it is a default, or not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ChannelHere:
     """A channel, without its addresses."""
 
@@ -33,7 +33,7 @@ class ChannelHere:
     """Problems of which it was told."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SettingsPage:
     """All that the page shows."""
 

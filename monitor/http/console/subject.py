@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -16,6 +15,7 @@ from actions.journal_state import IN_USE, RecordedEnding
 from actions.plan import Kind
 from config.address import join_address
 from config.command_reach import command_line
+from config.immutable import immutable
 from config.model import Component, Config
 from config.text import Log, harmless
 from config.vocabulary import FileRole, Verdict
@@ -24,7 +24,7 @@ from monitor.http.console.certificate import ClientVerdict
 from monitor.http.console.drawing import LifeBar, life_bar
 from monitor.http.console.now import WaitingHere, waiting_here
 from monitor.http.console.table import PageFacts, next_reload, verdict_of
-from monitor.http.published import EffectObject, PlanObject
+from monitor.http.planned import EffectObject, PlanObject
 from monitor.http.view import SubjectActs
 from monitor.inventory import installed_chain
 from monitor.state.target import TargetState
@@ -44,7 +44,7 @@ _TITLES: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OnDisk:
     """A file of a component."""
 
@@ -58,7 +58,7 @@ class OnDisk:
     """Unix time since when it holds these."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ServedThere:
     """What an endpoint presents."""
 
@@ -74,7 +74,7 @@ class ServedThere:
     last_look: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class MemberHere:
     """A component with its sets."""
 
@@ -94,7 +94,7 @@ class MemberHere:
     """Its unit, or the command that reloads it; empty where certvigil may not change it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ReturnPoint:
     """A replacement that can be undone: the set that was in use before it."""
 
@@ -106,7 +106,7 @@ class ReturnPoint:
     command: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HostCommand:
     """A command for the host, and what it does."""
 
@@ -114,7 +114,7 @@ class HostCommand:
     command: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SubjectPage:
     """All that the page shows."""
 

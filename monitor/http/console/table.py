@@ -6,12 +6,13 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlencode
 
+from config.immutable import immutable
 from config.model import Component, Config, Thresholds
 from config.vocabulary import Code, FileRole, Severity, TargetKind, Verdict
 from monitor.http.answers import Answer
@@ -42,7 +43,7 @@ ThresholdsOf = Callable[[str], Thresholds | None]
 """Gives the thresholds of a target; None for the usual ones."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PageFacts:
     """What a page is made of: the daemon's state at one moment."""
 
@@ -67,7 +68,7 @@ class QueryError(ValueError):
     """A parameter of a page's address has no meaning; says which, printable."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TableQuery:
     """What is to be shown, as the address of the page has it. An empty field admits all."""
 
@@ -170,7 +171,7 @@ class CertificateRow(Answer):
     findings: Sequence[Code]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ShownRow:
     """A row with its drawing."""
 
@@ -178,7 +179,7 @@ class ShownRow:
     bar: LifeBar | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TablePage:
     """A page of the table."""
 
@@ -217,7 +218,7 @@ class Listed(Answer):
     items: Sequence[CertificateRow]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TablePlace:
     """What a row is made of."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 
+from config.immutable import immutable
 from config.model import DAY, Config
 from config.window import opening
 from monitor.decide.decision import action_name
@@ -31,7 +32,7 @@ _LINE: Final = 75
 """Octets of a line of a calendar (RFC 5545, 3.1)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CertificateEnd:
     """The end of a certificate."""
 
@@ -44,7 +45,7 @@ class CertificateEnd:
     places: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class MonthMark:
     """The begin of a month on the drawing."""
 
@@ -52,7 +53,7 @@ class MonthMark:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class EndBar:
     """The ends of one week on the drawing."""
 
@@ -62,7 +63,7 @@ class EndBar:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OpenWindow:
     """The next time at which a policy may act."""
 
@@ -73,7 +74,7 @@ class OpenWindow:
     until: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ForeseenStep:
     """A decision or a message of the simulated future."""
 
@@ -85,7 +86,7 @@ class ForeseenStep:
     is_message: bool
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TimelinePage:
     """All that the page shows."""
 
@@ -128,23 +129,40 @@ def _one_end(those: Sequence[TablePlace]) -> CertificateEnd:
     return CertificateEnd(leaf.not_after or 0, leaf.title, leaf.sha256, names[:5], len(names))
 
 
-def timeline_page(config: Config, index: TableIndex, situations: Sequence[Situation], now: float) -> TimelinePage:
-    """Return the page at Unix time `now`."""
-    ends, weeks = ends_of(index, now)
+@immutable
+class ForeseenYear:
+    """What policies would do and tell in a year, if nothing changes but the time."""
+
+    steps: tuple[ForeseenStep, ...]
+    simulated: int
+    """The number of subjects that were simulated."""
+    subjects: int
+    """The number of all subjects with a certificate."""
+
+
+def foresee(config: Config, situations: Sequence[Situation], now: float) -> ForeseenYear:
+    """Return what would happen from Unix time `now` on."""
     dated = sorted(
         (each for each in situations if each.certificate is not None and each.certificate.not_after >= now),
         key=lambda each: (not each.is_component, each.certificate.not_after if each.certificate else 0, each.subject),
     )
     chosen = dated[:SIMULATED]
+    steps = timeline(chosen, config.policies, (now, now + DAYS * DAY), audience=Recipients(config))
+    return ForeseenYear(tuple(map(_step, islice(steps, FORESEEN))), len(chosen), len(dated))
+
+
+def timeline_page(config: Config, index: TableIndex, foreseen: ForeseenYear, now: float) -> TimelinePage:
+    """Return the page at Unix time `now`."""
+    ends, weeks = ends_of(index, now)
     return TimelinePage(
         ends=tuple(ends),
         total=weeks.total(),
         months=tuple(_months(now)),
         bars=tuple(_bars(weeks, now)),
-        windows=tuple(_windows(config, now))[:WINDOWS],
-        foreseen=tuple(_foreseen(config, chosen, now)),
-        simulated=len(chosen),
-        subjects=len(dated),
+        windows=tuple(islice(_windows(config, now), WINDOWS)),
+        foreseen=foreseen.steps,
+        simulated=foreseen.simulated,
+        subjects=foreseen.subjects,
     )
 
 
@@ -175,15 +193,6 @@ def _windows(config: Config, now: float) -> Iterator[OpenWindow]:
         for window in policy.windows:
             state = opening(window, now)
             yield OpenWindow(policy.name, window.cron, window.timezone, state.since, state.until)
-
-
-def _foreseen(config: Config, situations: Sequence[Situation], now: float) -> Iterator[ForeseenStep]:
-    span = (now, now + DAYS * DAY)
-    steps = timeline(situations, config.policies, span, audience=Recipients(config))
-    for number, each in enumerate(steps):
-        if number >= FORESEEN:
-            return
-        yield _step(each)
 
 
 def _step(each: Happening | ForeseenMessage) -> ForeseenStep:
@@ -225,6 +234,8 @@ def _escaped(text: str) -> str:
 
 def _folded(line: str) -> str:
     """Return a line in parts of at most 75 octets, none of which ends within a character."""
+    if line.isascii() and len(line) <= _LINE:
+        return line
     parts, part, size = [], "", 0
     for character in line:
         octets = len(character.encode(errors="replace"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from config.immutable import immutable
 from config.text import printable
 from probes.opening import read_as_ourselves
 from probes.tls.preamble.talk import Agreed, Declined
@@ -14,7 +15,7 @@ _MOST_IN_SOCKS: Final = 255
 """Of a user, and of a password (RFC 1929)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Credentials:
     """A user and a password."""
 
@@ -22,7 +23,7 @@ class Credentials:
     password: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NoCredentials:
     """The file does not give them."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from config.immutable import immutable
 from probes.tls.preamble.talk import Agreed, Declined, OneAnswer, agreed, declines
 
 _START_TLS: Final = b"1.3.6.1.4.1.1466.20037"
@@ -27,7 +27,7 @@ class _NoBERError(Exception):
     """The bytes are no element of BER with a definite length, as LDAP wants it (RFC 4511, 5.1)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Element:
     tag: int
     content: bytes

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from config.immutable import immutable
 from probes.tls.preamble.talk import Agreed, Declined, agreed, declines
 
 _NAME: Final = b"certvigil.invalid"
@@ -19,7 +19,7 @@ Read = Callable[[Sequence[bytes]], Agreed | Declined | None]
 """Takes the lines of a reply that have come so far, at least one; returns None while more belong to it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DialogueTurn:
     """One exchange."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
+from config.immutable import immutable
 from config.vocabulary import UnreachableReason
 
 MOST_BYTES: Final = 64 * 1024
 """That are taken from one server in the clear."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Agreed:
     """The server waits for the ClientHello, or for what comes before it behind a proxy."""
 
@@ -20,7 +20,7 @@ class Agreed:
     """From the server behind a proxy, which may speak first; else nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Declined:
     """There will be no handshake."""
 

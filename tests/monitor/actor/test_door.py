@@ -89,7 +89,7 @@ def test_root_is_heard_while_a_stranger_and_the_daemon_s_user_flood_the_socket(w
             as_user(DAEMON, GROUP, 2, "hang up", actor.socket),
             as_user(DAEMON, GROUP, 1, "ask", actor.socket),
         ):
-            answers = [actor.ask(Request(Verb.STATE)) for _ in range(50)]
+            answers = [actor.ask(Request(Verb.STATE)) for _ in range(20)]
         assert all("components" in each for each in answers)
         caused = [each for each in actor.text.splitlines() if "asks too much" in each or "refused" in each]
         assert 0 < len(caused) <= 2 * (MOST_LINES + 1) * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import pytest
 
 from config.vocabulary import TLSVersion
+from monitor.commands.check import CheckOptions
+from monitor.commands.check import check as run
 from monitor.lab.ca import Authority, bundle
-from monitor.lab.servers import Nginx, TLSSettings, write_site
+from monitor.lab.process import free_address
+from monitor.lab.servers import LocalServer, Nginx, TLSSettings, write_site
 from tests.kit.daemon import certvigil, on_a_terminal
 from tests.kit.dialect import validate
 
@@ -46,7 +50,8 @@ def test_each_version_has_what_is_taken_with_it_and_what_is_not_allowed_is_a_fin
         ("obsolete_protocol", "warning", "supported"),
         ("weak_cipher", "warning", "supported"),
     }
-    supported: dict[str, Any] = target["supported"]
+    supported: dict[str, Any]
+    (supported,) = target["supported"]
     assert [(each["version"], each["allowed"]) for each in supported["versions"]] == [
         *(("TLSv1.3", True), ("TLSv1.2", True), ("TLSv1.1", False)),
     ]
@@ -76,3 +81,37 @@ def test_what_a_file_supports_is_no_question(tmp_path: Path) -> None:
     ran = certvigil("check", "--supported", str(tmp_path / "site.crt"))
     assert ran.returncode == 3
     assert ran.stderr == "certvigil check: --supported is about endpoints: give one, such as HOST:PORT\n"
+
+
+def test_each_address_of_a_name_is_asked(
+    tmp_path: Path,
+    issuing_ca: Authority,
+    root_ca: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "root.pem").write_bytes(bundle([root_ca]))
+    site = write_site(str(tmp_path), issuing_ca.issue(NAME))
+    host, port = free_address()
+    others = free_address()[0]
+    cipher = "ECDHE-ECDSA-AES128-GCM-SHA256"
+    newest = TLSSettings(TLSVersion.TLS1_3, ciphers=cipher)
+    older = TLSSettings(TLSVersion.TLS1_1, TLSVersion.TLS1_2, f"{cipher}:ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0")
+    real = socket.getaddrinfo
+
+    def both(name: str, *more: Any, **options: Any) -> list[Any]:
+        names = (host, others) if name == NAME else (name,)
+        return [each for address in names for each in real(address, *more, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    options = CheckOptions(ca_file=str(tmp_path / "root.pem"), supported=True, as_json=True)
+    with LocalServer([site], newest, (host, port)), LocalServer([site], older, (others, port)):
+        code = run([f"{NAME}:{port}"], options)
+    (target,) = json.loads(capsys.readouterr().out)["targets"]
+    assert {each["address"]: [one["version"] for one in each["versions"]] for each in target["supported"]} == {
+        host: ["TLSv1.3"],
+        others: ["TLSv1.2", "TLSv1.1"],
+    }
+    (old,) = (each for each in target["findings"] if each["code"] == "obsolete_protocol")
+    assert old["detail"].startswith(f"{others} supports TLSv1.1, allowed are ")
+    assert code == 1

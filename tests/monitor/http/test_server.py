@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -176,8 +177,20 @@ def test_stopping_does_not_wait_for_idle_connections(view: FakeView, settings: S
         assert ended(silent) == b""
 
 
-def test_stopping_ends_a_client_that_takes_nothing(view: FakeView, settings: Settings) -> None:
+@cache
+def crowd() -> FakeView:
+    """Return a daemon with more targets than any client takes at once; whoever shows them leaves them as they are."""
+    view = FakeView()
     view.add(*(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(10_000)))
+    return view
+
+
+def show_a_crowd(view: FakeView) -> None:
+    view.registry, view.page = crowd().registry, crowd().page
+
+
+def test_stopping_ends_a_client_that_takes_nothing(view: FakeView, settings: Settings) -> None:
+    show_a_crowd(view)
     with running(view, settings) as started, raw(started) as lazy:
         lazy.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert lazy.recv(1)
@@ -224,7 +237,7 @@ def test_a_second_request_must_arrive_in_time_too(server: RunningServer, monkeyp
 def test_an_answer_that_is_not_taken_is_given_up(
     view: FakeView, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    view.add(*(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(10_000)))
+    show_a_crowd(view)
     monkeypatch.setattr(protocol, "STALLED_SECONDS", 0.2)
     with raw(server) as lazy:
         lazy.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -330,7 +343,7 @@ def test_nonsense_is_refused(server: RunningServer) -> None:
 
 
 def test_the_loop_goes_on_while_metrics_are_sent(view: FakeView, server: RunningServer) -> None:
-    view.add(*(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(10_000)))
+    show_a_crowd(view)
 
     async def ticks() -> int:
         asked = asyncio.create_task(asyncio.to_thread(scrape))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -527,5 +529,28 @@ def test_another_label_of_a_watch_or_a_component_is_taken_up_and_is_no_event(tmp
             kept.files.rescan()
             await until(lambda: {each.labels for each in shown.values()} == {(("team", "two"),)})
             assert len(kept.events) == before
+
+    asyncio.run(story())
+
+
+def test_the_certificates_that_files_held_before_are_let_go(tmp_path: Path) -> None:
+    """Some of them are kept for a while by results that are remembered, and no more than these."""
+
+    async def story() -> None:
+        many = 300
+        issued = [ROOT.issue(f"host{number}.example.com").pem() for number in range(2 * many)]
+        paths = [tmp_path / f"{number}.pem" for number in range(many)]
+        for path, pem in zip(paths, issued[:many], strict=True):
+            path.write_bytes(pem)
+        async with file_monitor(config_with(watches=(watching(tmp_path / "*.pem"),))) as kept:
+            before = {str(path): weakref.ref(kept.page.shown[str(path)].presented[0]) for path in paths}
+            for path, pem in zip(paths, issued[many:], strict=True):
+                path.write_bytes(pem)
+            await until(
+                lambda: all(kept.page.shown[path].presented[0] is not held() for path, held in before.items()), 60
+            )
+            kept.events.clear()
+            gc.collect()
+            assert sum(held() is not None for held in before.values()) < many / 2
 
     asyncio.run(story())

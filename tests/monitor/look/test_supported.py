@@ -11,13 +11,13 @@ import pytest
 
 from config.expected import AllowedTLS
 from config.model import Config, Endpoint
-from config.text import Printable
+from config.text import Printable, harmless
 from config.vocabulary import Code, TargetKind, TLSVersion
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
 from monitor.look import supported
-from monitor.state.events import FindingCleared, FindingRaised
+from monitor.state.events import FindingCleared, FindingRaised, SupportedChanged
 from monitor.state.target import Raised, TargetState
 from probes.finding import finding
 from probes.judge.tls import SUPPORTED
@@ -146,3 +146,21 @@ def test_a_server_that_is_away_is_asked_once_it_answers(
                 await until(lambda: Code.OBSOLETE_PROTOCOL in kept.codes("late"), 30)
 
     asyncio.run(story())
+
+
+def test_what_was_asked_before_a_restart_is_shown_until_then_and_forgotten_where_nobody_wants_it(
+    server: LocalServer,
+) -> None:
+    taken = Supported(harmless(server.host), (SupportedVersion("TLSv1.1", ("AES128-SHA",)),), at=5.0)
+    before = TargetState("web", TargetKind.ENDPOINT, f"{server.host}:{server.port}", supported=taken)
+
+    async def story(*, wanted: bool) -> None:
+        async with keep_looking(watching(asked(server, every=3600.0 if wanted else None)), [before]) as kept:
+            shown = kept.page.shown["web"].supported
+            assert shown == (taken if wanted else None)
+            assert [each.supported for each in kept.events if isinstance(each, SupportedChanged)] == (
+                [] if wanted else [None]
+            )
+
+    for wanted in (True, False):
+        asyncio.run(story(wanted=wanted))

@@ -29,6 +29,7 @@ from monitor.state.events import (
     LookFailed,
     LookRecovered,
     StateEvent,
+    SupportedChanged,
     TargetAdded,
     TargetRemoved,
 )
@@ -39,6 +40,7 @@ from monitor.store.database import prepare
 from monitor.store.writer import RowWriter
 from probes.certificate import Certificate, Key, certificate
 from probes.observation import FileIdentity
+from probes.tls.support import Supported, SupportedVersion
 from tests.kit.examples import examples
 from tests.kit.odd_certificates import ODDITIES, odd_certificate
 from tests.kit.store import (
@@ -58,6 +60,16 @@ from tests.kit.store import (
 IDENTITY = FileIdentity(device=2**64 - 1, inode=2**64 - 2, mtime_ns=3, ctime_ns=4, size=5)
 """Some file systems number their inodes with all 64 bits."""
 
+SUPPORTED = Supported(
+    Printable("192.0.2.1"),
+    (
+        SupportedVersion("TLSv1.3", ("TLS_AES_128_GCM_SHA256",), ("X25519MLKEM768",), signatures=("ed25519",)),
+        SupportedVersion("TLSv1.2", ("DHE-RSA-AES128-SHA",), prime_bits=2048),
+    ),
+    (Printable("does not answer"),),
+    7,
+    5.25,
+)
 EVENTS = st.sampled_from(["web", "mail", "ca"]).flatmap(
     lambda target: st.sampled_from(
         [
@@ -72,6 +84,8 @@ EVENTS = st.sampled_from(["web", "mail", "ca"]).flatmap(
             FileJudged(target, 1.0, IDENTITY, None),
             FileJudged(target, 1.0, IDENTITY, KeptVerdict("by these", 1.0, 2.5, 3)),
             FileJudged(target, 1.0, None, None),
+            SupportedChanged(target, 1.0, SUPPORTED),
+            SupportedChanged(target, 1.0, None),
             FindingRaised(target, 1.0, EXPIRING),
             FindingRaised(target, 1.0, replace(EXPIRING, subject=Printable("1"))),
             FindingChanged(target, 1.0, EXPIRING, EXPIRING_SOON),
@@ -303,8 +317,13 @@ def test_what_was_recorded_is_loaded_after_a_restart(path: str) -> None:
     judged = FileJudged("web", 2.0, IDENTITY, KeptVerdict("by these", 2.0, None, None))
     owner.publish(added("web"), presented("web", 2.0, LEAF, ISSUER), judged)
     owner.publish(FindingRaised("web", 3.0, EXPIRING), LookFailed("web", 4.0, "timed_out", "no answer"))
+    owner.publish(SupportedChanged("web", 5.25, SUPPORTED))
     assert owner.close()
-    assert Owner(path).store.load() == owner.registry
+    found = Owner(path).store.load()
+    assert found == owner.registry
+    kept = found["web"].supported
+    assert kept is not None
+    assert (kept.at, kept.connections) == (5.25, 7)
     assert owner.told == []
 
 

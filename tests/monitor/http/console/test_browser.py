@@ -6,16 +6,18 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page
 
 from monitor.lab.ca import DAY, Authority
 from monitor.lab.servers import LocalServer, write_site
 from tests.kit.browser import SHOTS, chromium, violations
 from tests.kit.daemon import RunningDaemon
 from tests.kit.hostile import hostile
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 PATHS: Final = (
     *("/", "/certificates", "/components/web", "/groups/site", "/clients", "/timeline", "/history", "/settings"),

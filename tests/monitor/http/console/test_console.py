@@ -26,7 +26,8 @@ from monitor.dialect import certificate_object
 from monitor.http import SubjectActs, UnderWay
 from monitor.http.console.certificate import chain_of
 from monitor.http.console.switch import why_off
-from monitor.http.console.timeline import CertificateEnd, as_calendar
+from monitor.http.console.table import TableIndex
+from monitor.http.console.timeline import CertificateEnd, as_calendar, ends_of
 from monitor.http.webconfig import WebConfig
 from monitor.lab.ca import HOSTILE_TEXT, Authority, KeyType
 from monitor.state.events import FileJudged, TargetAdded, TargetRemoved
@@ -37,7 +38,7 @@ from monitor.store import HistoryEntry, What
 from probes.certificate import certificate
 from tests.kit.hostile import hostile
 from tests.kit.html import ParsedPage, parsed
-from tests.kit.metrics import some_certificate
+from tests.kit.metrics import some_certificate, some_file
 from tests.kit.web_server import FakeView, RunningServer, running
 
 LONG: Final = printable(f"{HOSTILE_TEXT}{'x' * 200} =\u0627\u0644\u0639\u0631\u0628\u064a\u0629")
@@ -292,3 +293,20 @@ def test_who_waits_is_woken_by_the_next_event_and_at_the_end() -> None:
         await asyncio.wait_for(waiting, 5)
 
     asyncio.run(story())
+
+
+# The year
+
+
+def test_the_ends_of_the_year_are_one_for_each_certificate_the_first_ones_first() -> None:
+    ends = {"soon": 5, "later": 40, "far": 400, "over": -5}
+    states = [
+        some_file(f"/{name}", some_certificate(name, not_after=int(NOW + days * DAY))) for name, days in ends.items()
+    ]
+    states.append(some_file("/again", some_certificate("later", not_after=int(NOW + 40 * DAY))))
+    found, weeks = ends_of(TableIndex(Config(), {each.target: each for each in states}), NOW)
+    assert [(each.title, each.names, each.places) for each in found] == [
+        ("CN=soon", ("/soon",), 1),
+        ("CN=later", ("/again", "/later"), 2),
+    ]
+    assert weeks == {0: 1, 5: 1}
