@@ -27,7 +27,7 @@ _CONFIG: Final = ("--config",)
 _SOCKET: Final = ("--socket",)
 TAKEN: Final = MappingProxyType(
     {
-        **dict.fromkeys(("run", "actor", "history", "doctor", "guide", "export", "rotate"), _CONFIG),
+        **dict.fromkeys(("run", "actor", "history", "doctor", "guide", "export", "rotate", "why"), _CONFIG),
         **dict.fromkeys(("plan", "replace", "activate", "rollback", "reset-to-default"), _CONFIG),
         **dict.fromkeys(("approve", "reject", "recover", "audit", "backups", "csr", "offer"), _CONFIG),
         **dict.fromkeys(("trust list", "trust add", "trust remove", "trust restore", "trust confirm"), _CONFIG),

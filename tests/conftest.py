@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 
+from config.command_reach import speak_for, spoken_for
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Site, TLSSettings
@@ -111,6 +112,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if seed := config.getoption("--slow-tenth"):
         again = f"pytest -m slow --slow-tenth {shlex.quote(seed)}"
         terminalreporter.write_line(f"A tenth of the slow tests was drawn by {seed}; that tenth again: {again}")
+
+
+@pytest.fixture(autouse=True)
+def _speaks_for_nobody_else() -> Iterator[None]:
+    """Have no test speak for the certvigil that a command of an earlier test was about."""
+    before = spoken_for()
+    yield
+    speak_for(before)
 
 
 @pytest.fixture(scope="session")

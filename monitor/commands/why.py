@@ -158,8 +158,8 @@ def _show(screen: Screen, asked: _Asked, judgement: Judgement) -> None:
     family, client = asked.family, harmless(asked.view.client.name)
     verdict = sentence("{} {} {}", client, Printable("accepts" if judgement.accepted else "refuses"), _target(asked))
     screen.say("{}", verdict, style="bold green" if judgement.accepted else "bold red")
-    proof = "held to the real one by tests" if family.is_run else "modelled, not run"
-    rules = sentence("by the rules of {}, {}: {}", harmless(family.title), harmless(family.versions), Printable(proof))
+    proof = Printable("held to the real one by tests" if family.is_run else "modelled, not run")
+    rules = sentence("by the rules of {}, {}: {}", harmless(family.title), harmless(family.versions), proof)
     screen.entry(INDENT, rules, style="dim")
     for number, attempt in enumerate(judgement.attempts, 1):
         accepted = judgement.accepted and number == len(judgement.attempts)
