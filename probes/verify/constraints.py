@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from config.immutable import immutable
 from probes.certificate import Certificate
 from probes.verify.facts import Facts, folded, folded_name
-from probes.verify.family import Family
+from probes.verify.family import Family, SubjectEmail
 from probes.verify.naming import counts_common_name
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address | ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -57,9 +57,10 @@ def names_of(certificate: Certificate, facts: Facts, family: Family, *, leaf: bo
     """Return the names of a certificate that constraints apply to; what cannot be read of it has no value."""
     found = [_readable(named(each)) for each in facts.names or ()]
     rules = family.constraints
-    subject = _subject(certificate) if rules.directory_names and not facts.empty_subject else None
-    if subject is not None:
+    if rules.directory_names and not facts.empty_subject:
         found.append(Named("directory", folded(facts.outline.subject)))
+    subject = _subject(certificate) if _counts_email(facts, rules.subject_email) else None
+    if subject is not None:
         addresses = subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
         found += [_readable(Named("email", str(each.value))) for each in addresses]
     if leaf and counts_common_name(facts, rules.common_name):
@@ -67,6 +68,18 @@ def names_of(certificate: Certificate, facts: Facts, family: Family, *, leaf: bo
             Named("dns", each.lower()) for each in facts.common_names if each.isascii() and _looks_like_host(each)
         ]
     return found
+
+
+def _counts_email(facts: Facts, when: SubjectEmail) -> bool:
+    match when:
+        case SubjectEmail.NEVER:
+            return False
+        case SubjectEmail.ALWAYS:
+            return True
+        case SubjectEmail.WITHOUT_NAMES:
+            return facts.names is None
+        case SubjectEmail.WITHOUT_EMAIL:
+            return not any(isinstance(each, x509.RFC822Name) for each in facts.names or ())
 
 
 def _readable(name: Named) -> Named:
@@ -107,6 +120,8 @@ def violated(names: Sequence[Named], authority: Facts, family: Family) -> Iterat
         [named(each) for each in trees] for trees in (authority.permitted, authority.excluded)
     )
     for name in names:
+        if name.form not in family.constraints.forms:
+            continue
         permitted = [each for each in all_permitted if each.form == name.form]
         excluded = [each for each in all_excluded if each.form == name.form]
         allowed = not permitted or any(within(name, each, family) for each in permitted)
@@ -115,7 +130,7 @@ def violated(names: Sequence[Named], authority: Facts, family: Family) -> Iterat
 
 
 def _is_excluded(name: Named, tree: Named, family: Family) -> bool:
-    if name.form in _FORMS and (name.value is None or tree.value is None):
+    if name.value is None or tree.value is None:
         return True
     if within(name, tree, family):
         return True
@@ -126,14 +141,11 @@ def _is_excluded(name: Named, tree: Named, family: Family) -> bool:
             return False
 
 
-_FORMS: Final = frozenset({"dns", "address", "email", "uri", "directory"})
-"""Those that somebody compares."""
-
-
 def unknown_forms(names: Sequence[Named], authority: Facts, family: Family) -> bool:
     """Whether `authority` has constraints of a form that this family does not know, and refuses for it."""
     rules = family.constraints
-    if any(named(tree).form in rules.refused_if_excluded for tree in authority.excluded):
+    there = {"directory", *(each.form for each in names)}
+    if any(named(tree).form in there & rules.refused_if_excluded for tree in authority.excluded):
         return True
     for tree in map(named, (*authority.permitted, *authority.excluded)):
         if not rules.empty_dns and tree.form == "dns" and not tree.value:

@@ -57,6 +57,7 @@ ISSUING: Final = ROOT.intermediate()
 LIMITED: Final = ROOT.intermediate(
     "Limited", permitted=["example.com", x509.RFC822Name("c"), x509.UniformResourceIdentifier("c")]
 )
+NOT_AT_C: Final = ROOT.intermediate("Not at c", excluded=[x509.UniformResourceIdentifier("c")])
 ODD_SUBJECT: Final = x509.Name(
     [x509.NameAttribute(NameOID.COMMON_NAME, NAME), x509.NameAttribute(NameOID.EMAIL_ADDRESS, "A <b@c>")]
 )
@@ -100,11 +101,18 @@ FAULTS: Final[Mapping[str, Fault]] = {
         (LIMITED.issue(NAME, subject=ODD_SUBJECT), LIMITED),
         (ROOT,),
         REFUSED,
-        {"go": NEVER_REFUSED, "gnutls": NEVER_REFUSED, "webpki": NEVER_REFUSED},
+        {"go": NEVER_REFUSED, "java-17": NEVER_REFUSED, "webpki": NEVER_REFUSED},
     ),
     "a URI": Fault((located("http://c/"), LIMITED), (ROOT,), NEVER_REFUSED, {"webpki": UNSUPPORTED}),
-    "an odd URI": Fault((located("http://["), LIMITED), (ROOT,), REFUSED),
-    "a URI without a host": Fault((located("urn:c"), LIMITED), (ROOT,), REFUSED),
+    "an odd URI": Fault((located("http://["), LIMITED), (ROOT,), REFUSED, {"gnutls": NEVER_REFUSED}),
+    "no URI where one is excluded": Fault((fresh(issuing=NOT_AT_C), NOT_AT_C), (ROOT,), NEVER_REFUSED),
+    "another URI than is excluded": Fault(
+        (NOT_AT_C.issue(NAME, x509.UniformResourceIdentifier("http://d/")), NOT_AT_C),
+        (ROOT,),
+        NEVER_REFUSED,
+        {"gnutls": REFUSED, "webpki": UNSUPPORTED},
+    ),
+    "a URI without a host": Fault((located("urn:c"), LIMITED), (ROOT,), REFUSED, {"gnutls": NEVER_REFUSED}),
 }
 
 
