@@ -21,7 +21,7 @@ from probes.trust import Trust
 from probes.verify.engine import Attempt
 from probes.verify.facts import facts_of
 from probes.verify.families import family_of
-from probes.verify.rules import Objection, Rule
+from probes.verify.rules import TOO_MANY_NAMES, Objection, Rule
 
 Value = TypeVar("Value", bound=x509.ExtensionType)
 
@@ -87,6 +87,12 @@ class _Scene:
                 yield key_finding(certificate, self.client, subject, leaf=objection.index == 0)
             case Rule.SIGNATURE_ALGORITHM:
                 yield signature_finding(certificate, self.client, subject)
+            case Rule.CONSTRAINTS if objection.detail == TOO_MANY_NAMES:
+                detail = sentence(
+                    "the chain has more names and name constraints, up to those of {}, than a verdict compares",
+                    certificate.title,
+                )
+                yield finding(Code.PATH_REJECTED, detail, subject)
             case Rule.CONSTRAINTS:
                 detail = sentence(
                     "the name constraints of {} exclude a name of {}", certificate.title, self.path[0].title

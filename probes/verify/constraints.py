@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,8 +21,8 @@ from probes.verify.naming import counts_common_name
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address | ipaddress.IPv4Network | ipaddress.IPv6Network
 Value = str | bytes | Address
 
-MOST_COMPARED: Final = 1 << 16
-"""Pairs of a name and a constraint on names; verifiers give up as well (Go: 250,000; OpenSSL: 1 << 20)."""
+MOST_COMPARED: Final = 1 << 17
+"""Pairs of a name and a constraint on names in one verdict; verifiers give up, too (Go: 250,000; OpenSSL: 1 << 20)."""
 
 
 class TooManyNamesError(Exception):
@@ -55,7 +57,7 @@ def named(name: x509.GeneralName) -> Named:
 
 def names_of(certificate: Certificate, facts: Facts, family: Family, *, leaf: bool) -> list[Named]:
     """Return the names of a certificate that constraints apply to; what cannot be read of it has no value."""
-    found = [_readable(named(each)) for each in facts.names or ()]
+    found = list(_alternative_names(facts))
     rules = family.constraints
     if rules.directory_names and not facts.empty_subject:
         found.append(Named("directory", folded(facts.outline.subject)))
@@ -68,6 +70,11 @@ def names_of(certificate: Certificate, facts: Facts, family: Family, *, leaf: bo
             Named("dns", each.lower()) for each in facts.common_names if each.isascii() and _looks_like_host(each)
         ]
     return found
+
+
+@lru_cache(maxsize=256)
+def _alternative_names(facts: Facts) -> tuple[Named, ...]:
+    return tuple(_readable(named(each)) for each in facts.names or ())
 
 
 def _counts_email(facts: Facts, when: SubjectEmail) -> bool:
@@ -112,21 +119,57 @@ def _looks_like_host(name: str) -> bool:
     return "." in name and all(each.isalnum() or each in "-._*" for each in name)
 
 
-def violated(names: Sequence[Named], authority: Facts, family: Family) -> Iterator[Named]:
-    """Yield each of `names` that the constraints of `authority` do not allow; raises TooManyNamesError."""
-    if len(names) * (len(authority.permitted) + len(authority.excluded)) > MOST_COMPARED:
-        raise TooManyNamesError
-    all_permitted, all_excluded = (
-        [named(each) for each in trees] for trees in (authority.permitted, authority.excluded)
-    )
-    for name in names:
+@lru_cache(maxsize=256)
+def _subtrees(authority: Facts) -> tuple[Mapping[str, Sequence[Named]], Mapping[str, Sequence[Named]]]:
+    """Return what the constraints of a CA permit, and what they exclude, by form."""
+    permitted, excluded = (_by_form(trees) for trees in (authority.permitted, authority.excluded))
+    return permitted, excluded
+
+
+def _by_form(trees: Sequence[x509.GeneralName]) -> Mapping[str, Sequence[Named]]:
+    found: dict[str, list[Named]] = {}
+    for each in map(named, trees):
+        found.setdefault(each.form, []).append(each)
+    return MappingProxyType(found)
+
+
+class NameComparisons:
+    """The comparisons of names with constraints in one verdict: each pair of certificates once, and not without end."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._left = MOST_COMPARED
+        self._known: dict[tuple[Facts, Facts, bool], str] = {}
+
+    def objection(self, certificate: Certificate, facts: Facts, authority: Facts, *, leaf: bool) -> str:
+        """Return how the constraints of `authority` refuse a certificate below it: `names`, `form`, or empty.
+
+        Raises TooManyNamesError where this verdict has compared too much.
+        """
+        pair = (facts, authority, leaf)
+        if pair not in self._known:
+            self._take(0)
+            names = names_of(certificate, facts, self._family, leaf=leaf)
+            self._take(len(names) + len(authority.permitted) + len(authority.excluded))
+            refused = any(self._is_violated(each, authority) for each in names)
+            form = "form" if not refused and unknown_forms(names, authority, self._family) else ""
+            self._known[pair] = "names" if refused else form
+        return self._known[pair]
+
+    def _is_violated(self, name: Named, authority: Facts) -> bool:
+        family = self._family
         if name.form not in family.constraints.forms:
-            continue
-        permitted = [each for each in all_permitted if each.form == name.form]
-        excluded = [each for each in all_excluded if each.form == name.form]
-        allowed = not permitted or any(within(name, each, family) for each in permitted)
-        if not allowed or any(_is_excluded(name, each, family) for each in excluded):
-            yield name
+            return False
+        permitted, excluded = (each.get(name.form, ()) for each in _subtrees(authority))
+        self._take(len(permitted) + len(excluded))
+        if permitted and not any(within(name, each, family) for each in permitted):
+            return True
+        return any(_is_excluded(name, each, family) for each in excluded)
+
+    def _take(self, comparisons: int) -> None:
+        self._left -= comparisons
+        if self._left < 0:
+            raise TooManyNamesError
 
 
 def _is_excluded(name: Named, tree: Named, family: Family) -> bool:
@@ -144,15 +187,16 @@ def _is_excluded(name: Named, tree: Named, family: Family) -> bool:
 def unknown_forms(names: Sequence[Named], authority: Facts, family: Family) -> bool:
     """Whether `authority` has constraints of a form that this family does not know, and refuses for it."""
     rules = family.constraints
-    there = {"directory", *(each.form for each in names)}
-    if any(named(tree).form in there & rules.refused_if_excluded for tree in authority.excluded):
+    permitted, excluded = _subtrees(authority)
+    there = {each.form for each in names}
+    if not rules.refused_if_excluded.isdisjoint(excluded.keys() & {"directory", *there}):
         return True
-    for tree in map(named, (*authority.permitted, *authority.excluded)):
-        if not rules.empty_dns and tree.form == "dns" and not tree.value:
+    for form, trees in (*permitted.items(), *excluded.items()):
+        if not rules.empty_dns and form == "dns" and not all(each.value for each in trees):
             return True
-        if tree.form in rules.forms or not rules.refuses_unknown_forms:
+        if form in rules.forms or not rules.refuses_unknown_forms:
             continue
-        if not rules.name_of_that_form_only or any(each.form == tree.form for each in names):
+        if not rules.name_of_that_form_only or form in there:
             return True
     return False
 

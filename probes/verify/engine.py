@@ -10,6 +10,7 @@ from probes.certificate import Certificate
 from probes.chain import End
 from probes.trust import Trust
 from probes.verify.building import TriedPath, tried_paths
+from probes.verify.constraints import NameComparisons
 from probes.verify.facts import facts_of
 from probes.verify.family import Family
 from probes.verify.rules import Objection, Rule, objections, unreadable
@@ -60,13 +61,14 @@ def verify(
     """
     attempts: list[Attempt] = []
     broken = _unreadable(presented, family)
+    comparisons = NameComparisons(family)
     astray = 0
     for path in tried_paths(presented, trust, family, now):
         if path.end is not End.ANCHOR:
             astray += 1
             if astray > MOST_ASTRAY:
                 continue
-        against = (*broken, *objections(path, family, name, now, unstapled=unstapled))
+        against = (*broken, *objections(path, family, name, now, comparisons, unstapled=unstapled))
         attempts.append(Attempt(path, against))
         if not against:
             return Judgement(True, tuple(attempts))

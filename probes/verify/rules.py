@@ -15,7 +15,7 @@ from probes.certificate import Certificate
 from probes.chain import End, made_signature
 from probes.lifetime import has_ended
 from probes.verify.building import TriedPath
-from probes.verify.constraints import TooManyNamesError, names_of, unknown_forms, violated
+from probes.verify.constraints import NameComparisons, TooManyNamesError
 from probes.verify.facts import Facts, facts_of, without_extensions
 from probes.verify.family import BareAnchor, Family, PinnedLeaf
 from probes.verify.naming import names_server
@@ -27,6 +27,10 @@ _AUTHORITY_KEY: Final = "2.5.29.35"
 _SUBJECT_KEY: Final = "2.5.29.14"
 _JUDGED_ELSEWHERE: Final = ("public key", "signature algorithm", "notBefore", "notAfter", "serial number")
 """Fields that other rules ask for, where they cannot be decoded."""
+
+
+TOO_MANY_NAMES: Final = "too many"
+"""Detail of an objection: a verdict has compared so many names with constraints that it compares no more."""
 
 
 class Rule(StrEnum):
@@ -119,11 +123,18 @@ class Objection:
 
 
 def objections(
-    path: TriedPath, family: Family, name: str | None, now: float, *, unstapled: bool
+    path: TriedPath,
+    family: Family,
+    name: str | None,
+    now: float,
+    comparisons: NameComparisons,
+    *,
+    unstapled: bool,
 ) -> Iterator[Objection]:
     """Yield each rule of `family` that `path` breaks for a client that asks for `name`, the most telling first.
 
-    Without a name, names are not judged. `unstapled` says that no OCSP response came with the chain.
+    Without a name, names are not judged. `comparisons` are those of the whole verdict. `unstapled` says that no OCSP
+    response came with the chain.
     """
     facts = [known_to(each, family) for each in path.certificates]
     if name is not None and not names_server(facts[0], name, family.names):
@@ -149,7 +160,7 @@ def objections(
         if index:
             yield from _of_issuers(facts, index, family, is_anchor=is_anchor)
     yield from _of_leaf(facts[0], family)
-    yield from _of_constraints(path, facts, family)
+    yield from _of_constraints(path, facts, family, comparisons)
     if family.explicit_policy and path.end is End.ANCHOR and has_no_policy(facts[:-1] or facts):
         yield Objection(Rule.POLICY, 0)
 
@@ -295,7 +306,9 @@ def _of_leaf(facts: Facts, family: Family) -> Iterator[Objection]:
     yield from _of_purposes(facts, family.purposes, 0)
 
 
-def _of_constraints(path: TriedPath, facts: Sequence[Facts], family: Family) -> Iterator[Objection]:
+def _of_constraints(
+    path: TriedPath, facts: Sequence[Facts], family: Family, comparisons: NameComparisons
+) -> Iterator[Objection]:
     """Yield each certificate whose name constraints exclude a name below it."""
     rules = family.constraints
     for index in range(1, len(facts)):
@@ -307,13 +320,12 @@ def _of_constraints(path: TriedPath, facts: Sequence[Facts], family: Family) -> 
             for other in below:
                 if other and facts[other].self_issued:
                     continue
-                names = names_of(path.certificates[other], facts[other], family, leaf=other == 0)
-                if next(violated(names, facts[index], family), None) is not None:
-                    yield Objection(Rule.CONSTRAINTS, index, "names")
-                elif unknown_forms(names, facts[index], family):
-                    yield Objection(Rule.CONSTRAINTS, index, "form")
+                certificate = path.certificates[other]
+                detail = comparisons.objection(certificate, facts[other], facts[index], leaf=other == 0)
+                if detail:
+                    yield Objection(Rule.CONSTRAINTS, index, detail)
         except TooManyNamesError:
-            yield Objection(Rule.CONSTRAINTS, index, "too many")
+            yield Objection(Rule.CONSTRAINTS, index, TOO_MANY_NAMES)
 
 
 def _of_profile(facts: Facts, index: int, *, is_last: bool) -> Iterator[Objection]:

@@ -24,6 +24,8 @@ from probes.finding import Assessment
 from probes.judge.client import View
 from probes.observation import EndpointObservation, FileObservation, Presented
 from probes.trust import Trust
+from probes.verify.engine import verify
+from probes.verify.families import FAMILIES
 from tests.kit.examples import examples
 
 NOW = time.time()
@@ -234,6 +236,37 @@ def test_names_against_constraints_on_names_are_compared_in_bounded_time() -> No
     assessment = judge(leaf.der(), limited.der(), store=Trust("store", (certificate(limited.der()),)))
     assert time.process_time() - started < 2
     assert not any(each.accepted for each in assessment.edges)
+
+
+def many_names(first: int) -> list[x509.GeneralName]:
+    common_names = (x509.NameAttribute(x509.NameOID.COMMON_NAME, f"n{first + each}") for each in range(250))
+    return [x509.DirectoryName(x509.Name([each])) for each in common_names]
+
+
+def test_a_verdict_compares_names_with_constraints_in_bounded_time_over_all_paths() -> None:
+    """The leaf has many names, and each CA of a mesh without an anchor excludes as many others."""
+    chain, above = [], Authority.root("Top")
+    for level in range(6):
+        below = above.intermediate(f"L{level}", excluded=many_names(2000 * level + 1000))
+        chain += [below.der(), above.cross_sign(below, excluded=many_names(2000 * level + 2000)).der()]
+        above = below
+    leaf = above.issue(NAME, *many_names(0))
+    store = Trust("store", (certificate(ROOT.der()),))
+    presented = [certificate(each) for each in (leaf.der(), *reversed(chain))]
+    for family in (FAMILIES[VerifierName.OPENSSL], FAMILIES[VerifierName.WEBPKI]):
+        started = time.process_time()
+        assert not verify(presented, store, family, NAME, NOW).accepted
+        assert time.process_time() - started < 2, family.name
+
+
+def test_a_verdict_that_compares_no_more_names_says_so() -> None:
+    limited = Authority.root("Limited", permitted=[f"h{each}.example.com" for each in range(1500)])
+    leaf = limited.issue(*(f"h{each}.example.com" for each in range(1500)))
+    certificates = tuple(certificate(each.der()) for each in (leaf, limited))
+    view = views(Trust("store", certificates[1:]))[0]
+    seen = FileObservation("file", NOW, None, FileContent.LEAF, certificates)
+    assessment = assess_file(seen, FileContext(FileTarget("file", "/f", FileRole.CERTIFICATE), view=view), NOW)
+    assert any("more names and name constraints" in each.detail for each in assessment.findings)
 
 
 def test_thousands_of_unknown_critical_extensions_give_one_finding() -> None:
