@@ -11,6 +11,8 @@ from config.vocabulary import ProxyKind
 
 _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE | re.ASCII)
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE | re.ASCII)
+"""What inet_aton(3) takes for a part of an IPv4 address: decimal, octal or hexadecimal."""
 _ZONE: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 
 
@@ -26,9 +28,12 @@ def is_ip_address(host: str) -> bool:
 
 
 def is_dns_name(host: str) -> bool:
-    """Whether `host` may be looked up in the DNS: letters, digits, hyphens, underscores; nothing like IPv4."""
+    """Whether `host` may be looked up in the DNS: letters, digits, hyphens, underscores.
+
+    Nothing that ends in a number, which resolvers take for an IPv4 address, however it is written (WHATWG, URL, 3.5).
+    """
     labels = host.split(".")
-    return len(host) <= 253 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
+    return len(host) <= 253 and all(map(_LABEL.fullmatch, labels)) and not _NUMBER.fullmatch(labels[-1])
 
 
 def split_address(text: str) -> tuple[str, int]:

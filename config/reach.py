@@ -8,7 +8,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
-from config.address import is_ip_address
+from config.address import is_dns_name, is_ip_address
 from config.immutable import immutable
 from config.pattern import is_one_of
 
@@ -48,7 +48,9 @@ class Reach:
         """Whether a proxy may be asked to connect to `host`, a name or an address, at a port."""
         if is_ip_address(host):
             return self.covers(host, port)
-        return port in self.ports and is_one_of(host.lower(), (each.lower() for each in self.names))
+        return (
+            port in self.ports and is_dns_name(host) and is_one_of(host.lower(), (each.lower() for each in self.names))
+        )
 
     def covers(self, address: str, port: int) -> bool:
         """Whether an IP address, as a resolver gave it, and a port are among these."""

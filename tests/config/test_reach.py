@@ -4,6 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from config.address import is_dns_name
 from config.reach import Reach, is_public
 
 
@@ -59,6 +60,19 @@ def test_a_proxy_is_asked_for_names_that_are_named_and_for_addresses_of_the_netw
         assert not named.covers_name(host, 8443)
     for host in ("example.org", "example.com", "www.example.com.example.net", "192.0.2.1"):
         assert not named.covers_name(host, 443)
+
+
+@pytest.mark.parametrize(
+    "host", ["0x7f000001", "127.0.0.0x1", "0xa9fea9fe", "0177.0.0.01", "2130706433", "a.0X", "a.1"]
+)
+def test_what_resolvers_take_for_an_ipv4_address_is_no_name(host: str) -> None:
+    assert not is_dns_name(host)
+    assert not Reach(reach("10.0.0.0/8").networks, frozenset((443,)), ("*",)).covers_name(host, 443)
+
+
+@pytest.mark.parametrize("host", ["0x7f", "1a", "0xg.example.com", "0x7f.example.com"])
+def test_a_name_may_begin_with_a_number(host: str) -> None:
+    assert is_dns_name(f"{host}.example.com")
 
 
 @pytest.mark.parametrize(

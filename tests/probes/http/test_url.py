@@ -18,6 +18,8 @@ from probes.http.url import NoURL, url_parts
         ("http://a b/", None),
         ("http://a/\r\nX: y", None),
         ("http://ä/", None),
+        ("http://0x7f000001:8500/", None),
+        ("http://127.0.0.0x1/", None),
         ("http://a/" + "x" * 9000, None),
     ],
 )
