@@ -71,12 +71,6 @@ class FoundSite:
     """Why its files, or those that name them, are not root's alone: sentences."""
     place: ProcessPlace = ProcessPlace.UNKNOWN
 
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Its files, each once."""
-        files = self.site.files
-        return tuple(dict.fromkeys(each for each in (files.certificate, files.key, files.chain) if each))
-
 
 @immutable
 class FoundPort:
@@ -170,7 +164,9 @@ def _configured(
         odd += [(software, each.file, each.why) for each in reading.not_understood]
         doubts = [sentence("{}", why) for why in files.doubts.values()]
         for site in reading.sites[:_MOST_SITES]:
-            paths = [each for each in (site.files.certificate, site.files.key, site.files.chain) if each]
+            # Who named them may be curious about files that are closed to him: nothing is told of these.
+            named = (site.files.certificate,) if doubts else (site.files.certificate, site.files.key, site.files.chain)
+            paths = [each for each in named if each]
             own = [why for path in dict.fromkeys(paths) if (why := files.doubt(path)) is not None]
             main = next((each for each in reading.main if site.file == each), (reading.main or [site.file])[0])
             sites.append(

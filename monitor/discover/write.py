@@ -96,16 +96,19 @@ def draft(survey: Survey, files: HostFiles) -> ConfigurationDraft:
 
 
 def _leave(site: FoundSite, watched: list[str], left_out: list[Printable]) -> None:
-    """Note a site that is no component: watched where it is on this host, and only reported where it is elsewhere."""
+    """Note a site that is no component: watched where it is on this host, and only reported where it is elsewhere.
+
+    Of a path that others than root could have named, nobody learns whether there is a certificate.
+    """
     path = site.site.files.certificate
     if site.place in _NOT_OURS:
         left_out.append(sentence("{} of {}: {}", printable(path, 500), site.software, site.unit.why))
         return
-    if site.certificate is not None:
+    if site.certificate is not None and not site.untrusted:
         watched.append(path)
-    why = Printable("a port that is meant to serve it serves another certificate")
-    if not site.differs_at:
-        why = Printable("no open port was seen to serve it")
+    why = Printable("no open port was seen to serve it")
+    if site.differs_at and not site.untrusted:
+        why = Printable("a port that is meant to serve it serves another certificate")
     left_out.append(sentence("{} of {} is no component: {}", printable(path, 500), site.software, why))
 
 
@@ -206,7 +209,7 @@ def _component(each: ComponentDraft) -> Iterator[str]:
     site = each.site
     yield f"  {each.name}:"
     yield f"    # {site.software}: {printable(site.site.file, 500)} names it"
-    for path in site.paths:
+    for path in dict.fromkeys(artefacts(site).values()):
         yield f"    # {printable(path, 500)}: {_owner_and_mode(path)}"
     yield f"    artefacts: {_flow(artefacts(site))}"
     yield "    endpoints:"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from config.text import Printable
 from config.vocabulary import EndpointProtocol, KeyKind, ServerSoftware
 from monitor.discover.lineages import Lineage, LineageClient, lineage_of, lineages, trusted_stores
 from monitor.discover.services import SERVES, FoundUnit, find_test, find_unit
-from monitor.discover.survey import FoundPort, FoundSite, SeenAt, Survey
+from monitor.discover.survey import FoundPort, FoundSite, SeenAt, Survey, SurveyScope, survey
 from monitor.discover.write import draft, text_of
 from probes.certificate import certificate
 from probes.listening import Holder, ListeningSocket, ProcessPlace
@@ -104,6 +105,42 @@ def test_what_is_elsewhere_is_reported_and_never_written(place: ProcessPlace, tm
     assert (config.components, config.endpoints, config.watches) == ({}, {}, ())
     assert "# Not written: /etc/ssl/site.crt of nginx: it is elsewhere\n" in text
     assert "# Not written: 127.0.0.1:443: a" in text
+
+
+def test_nothing_is_told_of_a_closed_file_that_others_than_root_have_named(tmp_path: Path) -> None:
+    """The text is the same whether the file is there or not: who may read it learns nothing."""
+    doubt = (Printable("/etc/nginx: belongs to user 33, expected root"),)
+    texts = []
+    for there in (False, True):
+        key = tmp_path / "secret" / "gone.key"
+        key.parent.mkdir(exist_ok=True)
+        if there:
+            key.write_bytes(b"")
+        leaf = LEAF if there else None
+        named = replace(site().site, files=CertificateFiles("/etc/ssl/site.crt", str(key)))
+        closed = site(str(tmp_path / "secret" / "other"), certificate=leaf, served_at=(), untrusted=doubt)
+        closed = replace(closed, differs_at=(AT,) if there else ())
+        texts.append(written(tmp_path, site(site=named, untrusted=doubt), closed)[1])
+    assert texts[0] == texts[1]
+    assert "gone.key" not in texts[0]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives files to another user")
+def test_of_files_that_a_doubtful_configuration_names_the_certificate_alone_is_looked_at(tmp_path: Path) -> None:
+    directory = tmp_path / "etc/postgresql/15/main"
+    directory.mkdir(parents=True)
+    key = tmp_path / "gone.key"
+    (directory / "postgresql.conf").write_text(f"ssl = on\nssl_cert_file = '/c.crt'\nssl_key_file = '{key}'\n")
+    give_away(directory / "postgresql.conf")
+    told = []
+    for there in (False, True):
+        if there:
+            key.write_bytes(b"")
+            give_away(key)
+        found = survey(SurveyScope(str(tmp_path), frozenset({1})), time.time())
+        told.append([each.untrusted for each in found.sites])
+    assert told[0] == told[1]
+    assert told[0]
 
 
 def test_a_file_is_in_one_component_and_names_do_not_clash(tmp_path: Path) -> None:
