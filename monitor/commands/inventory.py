@@ -14,7 +14,7 @@ from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import CertificateOrigin, Sending
 from monitor.commands import here
 from monitor.commands.choice import unknown
-from monitor.commands.client import NoDaemonAnswer, ask
+from monitor.commands.client import MOST_BYTES_OF_MANY, NoDaemonAnswer, ask
 from monitor.commands.complain import complain
 from monitor.commands.json_output import print_json
 from monitor.commands.screen import INDENT, Screen, left
@@ -62,7 +62,7 @@ class InventoryQuery:
 def show_inventory(query: InventoryQuery) -> int:
     """Print the inventory; return 0, or 3 where it cannot be told."""
     here.about(query.config, query.socket)
-    found = ask(query.socket, "/api/v1/inventory")
+    found = ask(query.socket, "/api/v1/inventory", most=MOST_BYTES_OF_MANY)
     itself = isinstance(found, NoDaemonAnswer)
     if isinstance(found, NoDaemonAnswer):
         looked = _look(query, found)

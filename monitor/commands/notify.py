@@ -16,12 +16,12 @@ from config.schema.section import unlike
 from config.text import Printable, harmless, printable, sentence
 from monitor.commands import here
 from monitor.commands.choice import unknown
-from monitor.commands.client import NoDaemonAnswer, ask
+from monitor.commands.client import NoDaemonAnswer, ask, listing
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.json_output import print_json
 from monitor.commands.screen import Screen
-from monitor.commands.status import listing, show_undelivered
+from monitor.commands.status import show_undelivered
 from monitor.notify.deliver import Receipt, SendOutcome
 from monitor.notify.text import test_message
 from monitor.notify.worker import DeliveryWorker

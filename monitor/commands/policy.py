@@ -14,7 +14,7 @@ from config.model import DAY, Config
 from config.text import Printable, harmless, printable
 from monitor.commands import here
 from monitor.commands.choice import unknown
-from monitor.commands.client import NoDaemonAnswer, ask
+from monitor.commands.client import MOST_BYTES_OF_MANY, NoDaemonAnswer, ask
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.given import UsageError, parse_time
@@ -218,7 +218,7 @@ def _config(source: Source) -> Config:
 def _situations(source: Source) -> tuple[Situation, ...]:
     """Return the situations from a file or from the daemon."""
     if source.state is None:
-        answer = ask(source.socket, "/api/v1/situations")
+        answer = ask(source.socket, "/api/v1/situations", most=MOST_BYTES_OF_MANY)
         if isinstance(answer, NoDaemonAnswer):
             raise UsageError(f"{answer.why}; or give --state FILE, or --lifetime")
         where = source.socket

@@ -15,20 +15,18 @@ from config.vocabulary import ComponentState, Severity, StepProgress, Verdict
 from monitor.commands import here
 from monitor.commands.checked import BY_BADNESS, exit_code
 from monitor.commands.choice import unknown, with_members
-from monitor.commands.client import NoDaemonAnswer, ask
+from monitor.commands.client import Document, NoDaemonAnswer, ask, listing
 from monitor.commands.complain import complain
 from monitor.commands.json_output import print_json
 from monitor.commands.screen import Screen, span
 from monitor.state.cure import without_cure
 
 _NOTHING: Final = Printable("")
-_PAGE: Final = 500
 _NOBODY: Final = 3
 _UNKNOWN_NAME: Final = 3
 _DAY: Final = 86_400
 _QUIET: Final = frozenset({ComponentState.OBSERVED, ComponentState.IDLE})
 _SEVERITIES: Final = tuple(reversed(Severity))
-Document = dict[str, Any]
 
 
 @immutable
@@ -114,32 +112,22 @@ class _Told:
 
 
 def _ask_all(socket: str) -> _Told | NoDaemonAnswer:
-    own, notifications = ask(socket, "/api/v1/status"), ask(socket, "/api/v1/notifications")
-    targets, components = listing(socket, "targets"), listing(socket, "components")
+    own = ask(socket, "/api/v1/status")
     if isinstance(own, NoDaemonAnswer):
         return own
+    notifications = ask(socket, "/api/v1/notifications")
     if isinstance(notifications, NoDaemonAnswer):
         return notifications
+    targets = listing(socket, "targets")
     if isinstance(targets, NoDaemonAnswer):
         return targets
+    components = listing(socket, "components")
     if isinstance(components, NoDaemonAnswer):
         return components
     rotation = ask(socket, "/api/v1/rotation")
     if isinstance(rotation, NoDaemonAnswer):
         return rotation
     return _Told(own, notifications, targets, components, rotation)
-
-
-def listing(socket: str, what: str) -> list[Document] | NoDaemonAnswer:
-    """Return all items of a listing. A part would be taken for all."""
-    items: list[Document] = []
-    while True:
-        page = ask(socket, f"/api/v1/{what}?limit={_PAGE}&offset={len(items)}")
-        if isinstance(page, NoDaemonAnswer):
-            return page
-        items += page["items"]
-        if len(items) >= page["total"] or not page["items"]:
-            return items
 
 
 def _is_meant(target: Document, query: StatusQuery) -> bool:

@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
@@ -25,9 +26,21 @@ _BASE: Final = "base"
 _KEPT_ASIDE: Final = 3
 _WRITER_WAITS: Final = 0.5
 _READER_WAITS: Final = 2.0
+_READER_ENDS: Final = 60.0
+"""Seconds for all that is read in one transaction: root reads what the daemon's user may have made."""
+_LONGEST_VALUE: Final = 64 * 1024 * 1024
+_STEPS: Final = 100_000
+"""Of SQLite's virtual machine, some milliseconds, between two looks at the clock."""
 _WAL_LIMIT: Final = 16 * 1024 * 1024
 _log: Final[Log] = logging.getLogger("certvigil.store")
 
+_COMPUTING: Final = """
+SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index') OR rootpage = 0
+UNION ALL
+SELECT 1 FROM sqlite_master AS found, pragma_table_xinfo(found.name) AS it WHERE found.type = 'table' AND it.hidden <> 0
+LIMIT 1
+"""
+"""Finds what certvigil never creates: views and triggers, virtual tables, which have no page, and generated columns."""
 
 DATABASE_ENDINGS: Final = ("", "-wal", "-shm", "-journal")
 """Of the names of the files that make up a database."""
@@ -39,17 +52,24 @@ def database_path(state_directory: str) -> str:
 
 
 @contextmanager
-def reading(path: str) -> Iterator[sqlite3.Connection]:
+def reading(path: str, patience: float = _READER_ENDS) -> Iterator[sqlite3.Connection]:
     """Open the database for reading only, in one consistent transaction, beside whoever writes to it.
 
-    Raises OSError, sqlite3.Error, or UnusableError where its tables are not those that this version reads.
+    What takes longer than `patience`, in seconds, is interrupted, and nothing that computes is read. Raises OSError,
+    sqlite3.Error, or UnusableError where its tables are not those that this version reads.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         # SQLite would wait for a writer to a FIFO.
         raise UnusableError(DegradedReason.UNAVAILABLE, "the database is not a regular file")
     uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, timeout=_READER_WAITS, isolation_level=None)) as connection:
+        deadline = time.monotonic() + patience
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
+        connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("BEGIN")
+        if connection.execute(_COMPUTING).fetchone() is not None:
+            raise UnusableError(DegradedReason.CORRUPT, "it has a view, a trigger, or a column that is computed")
         found = _revision(connection)
         if found is None:
             raise UnusableError(DegradedReason.MISSING, "the database is still empty")

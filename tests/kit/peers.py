@@ -163,10 +163,14 @@ def playing(steps: Sequence[bytes]) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def answering(path: Path, first: bytes, then: bytes = b"") -> Iterator[str]:
-    """Answer one request at a Unix socket: `first`, then `then` each 10 ms for as long as somebody listens."""
+    """Answer each request at a Unix socket: `first`, then `then` each 10 ms for as long as somebody listens."""
 
     def serve() -> None:
-        connection, _ = listener.accept()
+        with suppress(OSError):
+            while True:
+                answer(listener.accept()[0])
+
+    def answer(connection: socket.socket) -> None:
         with connection, suppress(OSError):
             connection.recv(65_536)
             connection.sendall(first)
@@ -180,6 +184,7 @@ def answering(path: Path, first: bytes, then: bytes = b"") -> Iterator[str]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield str(path)
+        listener.shutdown(socket.SHUT_RDWR)
         thread.join(5)
 
 

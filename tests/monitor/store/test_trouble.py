@@ -21,7 +21,7 @@ from config.vocabulary import TargetKind
 from monitor.state.events import FindingRaised, StateEvent
 from monitor.state.target import TargetState
 from monitor.store import Degraded, DegradedReason, Store, history, load
-from monitor.store.database import set_aside
+from monitor.store.database import reading, set_aside
 from monitor.store.health import degraded
 from tests.kit.store import (
     DEADLINE,
@@ -115,6 +115,37 @@ def test_a_fifo_in_the_place_of_the_database_is_said_and_not_waited_for(path: st
     owner = Owner(path)
     assert owner.store.load() == {}
     assert owner.reasons == [DegradedReason.UNAVAILABLE]
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        f"DROP TABLE days; CREATE VIEW days AS {ENDLESS}",
+        "CREATE TRIGGER t AFTER INSERT ON days BEGIN SELECT 1; END",
+        "ALTER TABLE days ADD COLUMN more TEXT AS (hex(zeroblob(400000000)))",
+        "CREATE VIRTUAL TABLE more USING fts5(text)",
+    ],
+    ids=["view", "trigger", "generated column", "virtual table"],
+)
+def test_a_database_that_computes_is_not_read(path: str, spoil: str) -> None:
+    fill(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(spoil)
+    answer = history(path)
+    assert isinstance(answer, Degraded)
+    assert (answer.reason, "computed" in answer.detail) == (DegradedReason.CORRUPT, True)
+
+
+@pytest.mark.parametrize(
+    ("query", "why"), [(ENDLESS, "interrupted"), ("SELECT hex(zeroblob(400000000))", "too big")], ids=["time", "memory"]
+)
+def test_what_is_read_takes_no_more_than_its_time_and_memory(path: str, query: str, why: str) -> None:
+    fill(path)
+    with pytest.raises(sqlite3.Error, match=why), reading(path, patience=0.05) as connection:
+        connection.execute(query).fetchall()
 
 
 def test_closing_gives_up_on_a_locked_database_in_time(path: str) -> None:
