@@ -133,7 +133,7 @@ class Pages:
     async def target(self, request: Request) -> ShownPage:
         """Lead to the page about a target: that of its component, or of its certificate, or the table."""
         name = request.path_params["name"]
-        state, root = self._view.targets().get(name), "../" * (request.url.path.count("/") - 1)
+        state, root = self._view.targets().get(name), _root(request)
         config = self._view.config()
         if state is None:
             return await self._refused(request, "There is no such target.", 404)
@@ -246,8 +246,7 @@ class Pages:
         """Return the page that `template` makes of what `made` returns."""
         status_of_daemon, path = self._view.status(), request.url.path
         given = {
-            # Relative, so that a proxy may put the console below any path.
-            "root": "../" * (path.count("/") - 1),
+            "root": _root(request),
             "path": path,
             "query": request.url.query,
             "assets": self._assets,
@@ -260,3 +259,11 @@ class Pages:
 
     async def _apart(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._makers, work)
+
+
+def _root(request: Request) -> str:
+    """Return the way from a page to the root of the console: relative, so that a proxy may put it below any path.
+
+    A browser counts the slashes as they were sent: `%2F` is none.
+    """
+    return "../" * (request.scope["raw_path"].count(b"/") - 1)

@@ -290,7 +290,8 @@ _COLUMNS: Final = (
 def as_csv(page: TablePage) -> str:
     """Return a page as CSV (RFC 4180); text that a spreadsheet would compute begins with an apostrophe."""
     file = io.StringIO()
-    writer = csv.writer(file)
+    # Some spreadsheets take a semicolon for the end of a cell that is not quoted.
+    writer = csv.writer(file, quoting=csv.QUOTE_ALL)
     writer.writerow(_COLUMNS)
     for each in page.rows:
         facts = each.facts.model_dump(mode="json")

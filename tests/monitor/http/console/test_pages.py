@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shlex
 import time
 from collections.abc import Iterator
@@ -155,6 +156,12 @@ def test_a_page_about_nothing_is_not_there(world: ConsoleWorld, path: str) -> No
     answer = world.client.get(path)
     assert answer.status_code == 404
     assert parsed(answer.text).harm() == []
+
+
+def test_a_page_finds_its_assets_whatever_slashes_are_in_a_name(world: ConsoleWorld) -> None:
+    for path in ("/targets/%2Fetc%2Fa.pem", "/targets/..%2fa", "/targets/none", "/components/none"):
+        text = world.client.get(path).text
+        assert set(re.findall(r"((?:[.][.]/)*)assets/", text)) == {"../"}, (path, text[:300])
 
 
 def test_a_target_leads_to_the_page_about_it(world: ConsoleWorld) -> None:

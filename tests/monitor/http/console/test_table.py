@@ -170,6 +170,11 @@ def test_a_cell_that_a_spreadsheet_would_compute_is_text() -> None:
     assert row["names"] == 'DNS:"quoted", and\\x0a'
 
 
+def test_no_cell_is_split_by_what_a_spreadsheet_takes_for_its_end() -> None:
+    page = page_of(site(some_file("a;=cmd|' /C calc'!A0", certificate("a"))), TableQuery())
+    assert as_csv(page).splitlines()[1].startswith('"a;=cmd|\' /C calc\'!A0","')
+
+
 def test_a_life_is_a_bar_with_its_thresholds() -> None:
     whole = replace(certificate("a", 25), not_before=int(NOW - 75 * DAY))
     thresholds = Thresholds(Threshold(0.5, 60), Threshold(0.3, 60), Threshold(0.1, 60))
