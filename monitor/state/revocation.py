@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice, pairwise, product
 from typing import Final
 
@@ -40,7 +40,9 @@ class KnownRevocations:
         """None where it is to be joined anew."""
         self._told: set[Printable] = set()
         """Issuers in whose name there are too many lists."""
-        self._crowd: dict[bytes, tuple[RevocationList, ...]] = {}
+        self._by_issuer: Mapping[bytes, tuple[RevocationList, ...]] = {}
+        """Those of all evidence, by the names of their issuers."""
+        self._crowd: Mapping[bytes, tuple[RevocationList, ...]] = {}
         """The lists in files, by the names of issuers of whom there are too many."""
         self._signers: dict[Certificate, _Signer] = {}
         """CAs with such a name."""
@@ -54,18 +56,16 @@ class KnownRevocations:
             for each in crowded - self._told:
                 log.warning("files hold more than %d revocation lists in the name of %s", MOST_OF_ISSUER, each)
             self._told = crowded
+            self._by_issuer = _by_issuer(self._all.lists)
             self._crowd = self._crowd_of(self._all.crowded)
             signers = ((each, known, self._crowd.get(each.outline().subject)) for each, known in self._signers.items())
             self._signers = {each: known.among(frozenset(there)) for each, known, there in signers if there}
         return self._all
 
-    def _crowd_of(self, names: Collection[bytes]) -> dict[bytes, tuple[RevocationList, ...]]:
+    def _crowd_of(self, names: Collection[bytes]) -> Mapping[bytes, tuple[RevocationList, ...]]:
         """Return the lists in files by their issuers, of those with these names."""
-        crowd: dict[bytes, dict[RevocationList, None]] = {name: {} for name in names}
-        for each in chain.from_iterable(self._in_files.values()) if crowd else ():
-            if each.issuer_name in crowd:
-                crowd[each.issuer_name][each] = None
-        return {name: tuple(lists) for name, lists in crowd.items()}
+        in_files = chain.from_iterable(self._in_files.values()) if names else ()
+        return _by_issuer(each for each in in_files if each.issuer_name in names)
 
     def note(self, target: str, lists: tuple[RevocationList, ...]) -> None:
         """Take up the lists that a file holds now."""
@@ -87,18 +87,20 @@ class KnownRevocations:
         if self.all.is_empty:
             return NO_EVIDENCE
         certificates = dict.fromkeys(chain.from_iterable(chains))
-        found = self.all.about(certificates)
+        found = self._part_about(certificates)
         if not found.crowded:
             return found
         signers = self._signers_of(certificates, found.crowded)
-        signed = chain.from_iterable(each.own for each in signers.values())
-        waiting = {
-            name
-            for signer, each in signers.items()
-            if any(each.untried(self._crowd[name := signer.outline().subject], 1))
-        }
-        unsigned = found.crowded - {each.outline().subject for each in signers}
+        signed = chain.from_iterable(known.own for _, known in signers)
+        waiting = {signer.outline().subject for signer, known in signers if any(self._untried(signer, known, 1))}
+        unsigned = found.crowded - {signer.outline().subject for signer, _ in signers}
         return found.with_signed(signed, crowded=frozenset(waiting | unsigned))
+
+    def _part_about(self, certificates: Collection[Certificate]) -> Evidence:
+        """Return what `about` of all evidence returns, without a look at the lists of all issuers."""
+        names = dict.fromkeys(each.outline().issuer for each in certificates)
+        lists = chain.from_iterable(self._by_issuer.get(each, ()) for each in names)
+        return replace(self.all, lists=tuple(lists)).about(certificates)
 
     def untried(self, chains: Iterable[Collection[Certificate]]) -> tuple[Trial, ...]:
         """Return the signatures to verify, elsewhere, before it is asked what is known `about` these chains.
@@ -110,10 +112,13 @@ class KnownRevocations:
             return ()
         certificates = dict.fromkeys(chain.from_iterable(chains))
         found: list[Trial] = []
-        for signer, known in self._signers_of(certificates, self.all.about(certificates).crowded).items():
-            lists = self._crowd[signer.outline().subject]
-            found += ((each, signer) for each in known.untried(lists, MOST_AT_ONCE - len(found)))
+        names = self.all.crowded & {each.outline().issuer for each in certificates}
+        for signer, known in self._signers_of(certificates, names):
+            found += ((each, signer) for each in self._untried(signer, known, MOST_AT_ONCE - len(found)))
         return tuple(found)
+
+    def _untried(self, signer: Certificate, known: _Signer, most: int) -> Iterator[RevocationList]:
+        return known.untried(self._crowd[signer.outline().subject], most)
 
     def note_tried(self, trials: Iterable[tuple[Trial, bool]]) -> None:
         """Take up whether the CA of each trial signed its list."""
@@ -129,11 +134,11 @@ class KnownRevocations:
 
     def _signers_of(
         self, certificates: Collection[Certificate], crowded: Collection[bytes]
-    ) -> dict[Certificate, _Signer]:
+    ) -> tuple[tuple[Certificate, _Signer], ...]:
         """Return the CAs that may have signed lists in these names."""
         known = dict.fromkeys((*certificates, *self._anchors()))
         found = islice((each for each in known if each.outline().subject in crowded), _MOST_SIGNERS)
-        return {each: self._signers.get(each, _Signer()) for each in found}
+        return tuple((each, self._signers.get(each) or _Signer()) for each in found)
 
 
 @dataclass(slots=True)
@@ -156,6 +161,14 @@ class _Signer:
         while self.at < len(lists) and lists[self.at] in self.tried:
             self.at += 1
         return islice((lists[at] for at in range(self.at, len(lists)) if lists[at] not in self.tried), most)
+
+
+def _by_issuer(lists: Iterable[RevocationList]) -> Mapping[bytes, tuple[RevocationList, ...]]:
+    """Return lists, each once, by the names of their issuers."""
+    found: dict[bytes, dict[RevocationList, None]] = {}
+    for each in lists:
+        found.setdefault(each.issuer_name, {})[each] = None
+    return {name: tuple(those) for name, those in found.items()}
 
 
 def _newest(lists: Iterable[RevocationList]) -> tuple[RevocationList, ...]:
