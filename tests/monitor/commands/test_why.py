@@ -17,7 +17,7 @@ from monitor.lab.ca import Authority, Issued, bundle
 from monitor.lab.servers import LocalServer, Site
 from probes.verify.rules import Rule
 from tests.kit.daemon import certvigil
-from tests.kit.odd_certificates import ODDITIES, odd_certificate
+from tests.kit.odd_certificates import ODDITIES, odd_certificate, slow_key
 from tests.kit.start import StartServer
 
 NAME = "www.example.com"
@@ -121,6 +121,17 @@ def test_where_a_library_refuses_what_its_model_accepts_both_are_told(configurat
     said = " ".join(ran.stdout.split())
     assert said.startswith("webpki refuses")
     assert "a library decides, and refuses path 1: the model knows no objection" in said
+
+
+def test_a_key_that_is_too_large_to_verify_with_is_said_and_not_used(configuration: Path, tmp_path: Path) -> None:
+    slow = ROOT.intermediate("Slow", key=slow_key())
+    site = tmp_path / "site.pem"
+    site.write_bytes(bundle((slow.issue(NAME), slow)))
+    code, document = why("go", str(site), configuration)
+    (chain,) = document["chains"]
+    assert code == 2
+    assert "too large to verify with" in chain["why"]
+    assert [len(each["certificates"]) for each in chain["paths"]] == [1]
 
 
 def test_every_name_that_the_client_asks_for_is_compared(configuration: Path, tmp_path: Path) -> None:
