@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -132,6 +133,28 @@ def test_a_key_that_is_too_large_to_verify_with_is_said_and_not_used(configurati
     assert code == 2
     assert "too large to verify with" in chain["why"]
     assert [len(each["certificates"]) for each in chain["paths"]] == [1]
+
+
+def test_each_chain_of_a_file_with_several_has_its_verdict(configuration: Path, tmp_path: Path) -> None:
+    users = [
+        {
+            "name": name,
+            "user": {"client-certificate-data": encoded(chain), "client-key-data": encoded(chain[:1], key=True)},
+        }
+        for name, chain in (("good", CHAINS["in order"]), ("bad", CHAINS["ended"]))
+    ]
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "clusters": [], "users": users}))
+    code, document = why("go", str(path), configuration)
+    assert (code, document["accepts"]) == (2, False)
+    assert {each["where"]: each["accepts"] for each in document["chains"]} == {
+        "/users/0/user/client-certificate-data": True,
+        "/users/1/user/client-certificate-data": False,
+    }
+
+
+def encoded(chain: tuple[Issued, ...], *, key: bool = False) -> str:
+    return base64.b64encode(chain[0].key_pem() if key else bundle(chain)).decode()
 
 
 def test_every_name_that_the_client_asks_for_is_compared(configuration: Path, tmp_path: Path) -> None:
