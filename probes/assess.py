@@ -16,7 +16,7 @@ from probes.file import NOT_FOR_US
 from probes.finding import Assessment, Edge, Finding
 from probes.judge.anchor import with_cures_of_anchors
 from probes.judge.bundle import judge_bundle
-from probes.judge.client import Circumstances, View, judge_validation, subject_in
+from probes.judge.client import Circumstances, View, judge_validation, leaf_first, subject_in
 from probes.judge.conformance import judge_encoding
 from probes.judge.default import judge_default
 from probes.judge.key import judge_algorithm, judge_exposure, judge_match, judge_strength
@@ -315,7 +315,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     return _assessment(told, reception.edges, reception.expiry, times, now)
 
 
-def audience_of(presented: Iterable[Presented], context: EndpointContext) -> Audience:
+def audience_of(presented: Sequence[Presented], context: EndpointContext) -> Audience:
     """Return to whom an endpoint presents those chains (none empty), and with which OCSP responses."""
     endpoint = context.endpoint
     return Audience(
@@ -326,6 +326,8 @@ def audience_of(presented: Iterable[Presented], context: EndpointContext) -> Aud
         endpoint.thresholds,
         Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
         context.revocation.beside((find_leaf(each.chain).sha256, each.staple) for each in presented if each.staple),
+        # Without a version, nobody knows the handshake any more.
+        frozenset(leaf_first(each.chain) for each in presented if each.version and not each.staple),
     )
 
 

@@ -94,8 +94,9 @@ class _Asked:
         wrong = [name for name in self.names if not names_server(leaf, name, self.view.client.verifier)]
         # A wrong name ends every path, so that one stands for all.
         name = next(iter(wrong or self.names), None)
-        judgement = verify(pool, self.view.trust, self.family, name, self.now)
-        library = judge_chain(seen.chain, self.view, self.now).accepted
+        unstapled = seen.chain in self.audience.unstapled
+        judgement = verify(pool, self.view.trust, self.family, name, self.now, unstapled=unstapled)
+        library = judge_chain(seen.chain, self.view, self.now, unstapled=unstapled).accepted
         return _Tried(self, seen, edge, judgement, library and not wrong, tuple(wrong))
 
     def left_out(self) -> Iterator[Printable]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from cryptography import x509
 
 from config.vocabulary import VerifierName
 from monitor.commands.check import CheckOptions, check
@@ -74,6 +75,20 @@ def test_a_second_path_is_shown_where_the_first_one_ends(
     (chain,) = document["chains"]
     assert [each["accepted"] for each in chain["paths"]] == [False, True]
     assert [each["rule"] for each in chain["paths"][0]["objections"]] == ["end"]
+
+
+def test_a_promised_staple_is_asked_for_where_there_was_a_handshake(
+    configuration: Path, tmp_path: Path, start_local: StartServer[LocalServer]
+) -> None:
+    feature = x509.TLSFeature([x509.TLSFeatureType.status_request])
+    leaf = ISSUING.issue(NAME, extensions=[x509.Extension(feature.oid, False, feature)])
+    site = Site(str(tmp_path / "site.crt"), str(tmp_path / "site.key"))
+    Path(site.certificate).write_bytes(bundle((leaf, ISSUING)))
+    Path(site.key).write_bytes(leaf.key_pem())
+    assert why("gnutls", site.certificate, configuration)[0] == 0
+    code, document = why("gnutls", start_local(site).address, configuration)
+    (path,) = document["chains"][0]["paths"]
+    assert (code, [each["rule"] for each in path["objections"]]) == (2, ["staple"])
 
 
 def test_people_are_shown_the_rule_below_the_certificate_that_breaks_it(configuration: Path, tmp_path: Path) -> None:
