@@ -13,7 +13,7 @@ from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import ComponentState, Severity, StepProgress, Verdict
 from monitor.commands import here
-from monitor.commands.checked import BY_BADNESS, exit_code
+from monitor.commands.checked import exit_code
 from monitor.commands.choice import unknown, with_members
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
@@ -153,7 +153,7 @@ def _is_problem(target: Document) -> bool:
 
 
 def _show(screen: Screen, targets: Sequence[Document]) -> None:
-    by_badness = sorted(targets, key=lambda each: (-BY_BADNESS.index(Verdict(each["verdict"])), each["target"]))
+    by_badness = sorted(targets, key=lambda each: (-Verdict(each["verdict"]).badness, each["target"]))
     if screen.width is None:
         screen.table(_COLUMNS, (row for each in by_badness for row in _rows(each)))
     else:
