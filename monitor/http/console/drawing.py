@@ -31,6 +31,11 @@ def left(end: float | None, now: float) -> Printable:
     return sentence("{} left", span(end - now)) if now <= end else sentence("ended {} ago", span(now - end))
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """Return a number with its noun."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 @immutable
 class Notch:
     """A threshold on the bar of a life."""
