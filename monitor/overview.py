@@ -32,7 +32,7 @@ from monitor.notify.notifier import Notifier
 from monitor.rotation_facts import declared_roots, rotation
 from monitor.state.feed import EventFeed
 from monitor.state.target import TargetState
-from monitor.store import Degraded, HistoryEntry
+from monitor.store import Degraded, HistoryEntry, HistoryPlace, What
 from monitor.store import history as read_history
 from monitor.wiring import Parts
 
@@ -194,11 +194,19 @@ class Overview:
         return await self._parts.act.orders.rule(verb, plan, by, why)
 
     async def history(
-        self, target: str | None, since: float, until: float | None, limit: int
+        self,
+        target: str | None,
+        since: float,
+        until: float | None,
+        limit: int,
+        *,
+        what: What | None = None,
+        place: HistoryPlace | None = None,
     ) -> Sequence[HistoryEntry] | Degraded:
         """Return the history from Unix time `since` until just before `until`, newest first."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, read_history, self._database, target, since, until, limit)
+        read = partial(read_history, self._database, target, since, until, limit, what=what, place=place)
+        return await loop.run_in_executor(None, read)
 
     async def inventory(self) -> Mapping[str, Any]:
         """Return the inventory, made beside the loop: signatures may have to be verified."""

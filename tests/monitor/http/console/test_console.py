@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -26,9 +27,10 @@ from monitor.act.status import CandidateStatus, ComponentStatus, Waiting
 from monitor.audit import AuditEntry
 from monitor.dialect import certificate_object
 from monitor.http import SubjectActs, UnderWay
-from monitor.http.answers import ComponentAnswer, Listing, WaitingPlan
+from monitor.http.answers import ComponentAnswer, Happened, Listing, WaitingPlan
 from monitor.http.console.certificate import chain_of
 from monitor.http.console.now import NowPage, WaitingHere, now_page
+from monitor.http.console.record import ENTRIES, RecordQuery, record_page
 from monitor.http.console.render import render
 from monitor.http.console.switch import why_off
 from monitor.http.console.table import TableIndex
@@ -38,16 +40,17 @@ from monitor.http.notifications import Notification, NotificationsAnswer
 from monitor.http.webconfig import WebConfig
 from monitor.lab.ca import HOSTILE_TEXT, Authority, KeyType
 from monitor.notify.delivery import DeliveryFate
-from monitor.state.events import FileJudged, TargetAdded, TargetRemoved
+from monitor.state.events import FileJudged, LookFailed, TargetAdded, TargetRemoved
 from monitor.state.feed import AT_ONCE, KEPT, EventFeed
 from monitor.state.messages import CandidateConsidered, ComponentsChanged, JournalNews
 from monitor.state.target import TargetState
-from monitor.store import HistoryEntry, What
+from monitor.store import HistoryEntry, What, history
 from probes.certificate import certificate
 from probes.judge.time import calendar
 from tests.kit.hostile import hostile
 from tests.kit.html import ParsedPage, parsed
 from tests.kit.metrics import some_certificate, some_file
+from tests.kit.store import write
 from tests.kit.web_server import FakeView, RunningServer, running
 
 LONG: Final = printable(f"{HOSTILE_TEXT}{'x' * 200} =\u0627\u0644\u0639\u0631\u0628\u064a\u0629")
@@ -179,6 +182,28 @@ def test_the_audit_says_who_and_why(client: httpx.Client) -> None:
     assert "root (uid 0)" not in page(client, "/history?target=mail").text
     assert client.get("/history?what=everything").status_code == 400
     assert client.get("/history?until=soon").status_code == 400
+    for place in ("1", "1_", "nan_1", "1_-1", f"{'1' * 50}_1"):
+        assert client.get(f"/history?place={place}").status_code == 400
+
+
+@pytest.mark.parametrize("what", [None, What.ADDED])
+def test_each_entry_is_on_one_page_of_the_history_however_many_are_of_one_moment(
+    tmp_path: Path, what: What | None
+) -> None:
+    path, many = str(tmp_path / "history.db"), 2 * ENTRIES + 5
+    events = [TargetAdded(f"{number:04}", NOW + 0.1234567, TargetKind.FILE, "/a", None) for number in range(many)]
+    write(path, [*events, *(LookFailed(each.target, NOW + 1, "timed_out", "") for each in events)])
+    query, shown, pages = RecordQuery(what=what), list[Happened](), 0
+    while True:
+        found = history(path, None, 0.0, None, ENTRIES + 1, what=query.what, place=query.place)
+        made = record_page(query, found, "no actor")
+        shown, pages = [*shown, *made.entries], pages + 1
+        if made.earlier is None:
+            break
+        query = RecordQuery.of(dict(parse_qsl(query.address(made.earlier)[1:])))
+    kinds = [What.FAILED, What.ADDED] if what is None else [what]
+    assert [(each.what, each.target) for each in shown] == [(kind, each.target) for kind in kinds for each in events]
+    assert pages == -(-len(shown) // ENTRIES)
 
 
 def test_a_calm_page_says_so(client: httpx.Client, server: RunningServer) -> None:
