@@ -17,7 +17,7 @@ from config.load import Marked, load_marked
 from config.model import Config, Thresholds
 from config.text import printable, sentence
 from config.version import own_version
-from monitor.act.record import read_audit
+from monitor.act.record import RecordReader
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
 from monitor.audit import AuditEntry
@@ -67,6 +67,7 @@ class Overview:
         self._database = database
         self._path = path
         self._reload = reload
+        self._records = RecordReader()
 
     @property
     def notifier(self) -> Notifier:
@@ -119,7 +120,7 @@ class Overview:
         journal = self._parts.act.journal
         if journal.no_actor is not None:
             return journal.no_actor
-        return await read_audit(self._parts.state.registry.config.settings.actor.socket)
+        return await self._records.read(self._parts.state.registry.config.settings.actor.socket, journal.position)
 
     async def configured_anew(self) -> Marked | None:
         """Return the configuration as it lies on disk, with the place of each value and without secrets.
