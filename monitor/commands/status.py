@@ -18,7 +18,8 @@ from monitor.commands.choice import unknown, with_members
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
 from monitor.commands.json_output import print_json
-from monitor.commands.screen import Screen, span
+from monitor.commands.screen import Screen
+from monitor.span import left, span
 from monitor.state.cure import without_cure
 
 _NOTHING: Final = Printable("")
@@ -224,7 +225,7 @@ def _rows(target: Document) -> Iterator[tuple[Printable, ...]]:
 def _left(days: float | None) -> Printable:
     if days is None:
         return _NOTHING
-    return sentence("ended {} ago", span(-days * _DAY)) if days < 0 else span(days * _DAY)
+    return left(days * _DAY) if days < 0 else span(days * _DAY)
 
 
 def _details(target: Document) -> Iterator[tuple[str, Printable]]:

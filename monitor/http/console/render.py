@@ -13,7 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from config.command_reach import command_line
 from config.text import Printable
-from monitor.http.console.drawing import left, plural, span
+from monitor.http.console.drawing import plural
+from monitor.span import left, span
 from probes.judge.time import calendar, moment
 
 _TEMPLATES: Final = os.path.join(os.path.dirname(__file__), "templates")
@@ -63,7 +64,7 @@ def _ago(at: datetime | float, now: float) -> Printable:
 
 
 def _left(at: datetime | float | None, now: float) -> Printable:
-    return left(None if at is None else _unix(at), now)
+    return Printable("its end is not known") if at is None else left(_unix(at) - now)
 
 
 def _short(sha256: str) -> str:

@@ -12,7 +12,7 @@ from config.model import DAY, Artefacts, Component, ComponentGroup, Config, Endp
 from config.text import Printable, harmless
 from config.vocabulary import Code, Severity, TargetKind, Verdict
 from monitor.http import SubjectActs
-from monitor.http.console.drawing import left, life_bar, span
+from monitor.http.console.drawing import life_bar
 from monitor.http.console.matrix import matrix_page
 from monitor.http.console.subject import subject_page
 from monitor.http.console.table import (
@@ -204,16 +204,6 @@ def test_a_life_is_a_bar_with_its_thresholds() -> None:
     assert (ended.gone, ended.level) == (100.0, "ended")
     assert life_bar(replace(whole, not_after=None), None, NOW) is None
     assert life_bar(replace(whole, not_before=int(NOW + 50 * DAY)), None, NOW) is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(3 * DAY, "3 days"), (DAY, "24 hours"), (7300, "2 hours"), (130, "2 minutes"), (7, "7 seconds")],
-)
-def test_a_span_has_at_least_two_of_its_unit(seconds: float, said: str) -> None:
-    assert span(seconds) == said
-    assert left(NOW + seconds, NOW) == f"{said} left"
-    assert left(NOW - seconds, NOW) == f"ended {said} ago"
 
 
 def test_the_state_of_a_row_is_the_worst_of_its_targets() -> None:
