@@ -90,7 +90,9 @@ class _Process:
 
 def speak_for(reach: CommandReach) -> None:
     """Have the sentences of this process name commands that reach that certvigil, from now on."""
-    _Process.reach = reach
+    # Usual places are known by their identity: every sentence asks.
+    _Process.reach = _USUAL if reach == _USUAL else reach
+    _template.cache_clear()
 
 
 def spoken_for() -> CommandReach:
@@ -105,11 +107,12 @@ def completed(text: str) -> str:
 
 def completed_template(template: str) -> str:
     """Return a template of `str.format` in which each command reaches the certvigil of this process."""
-    return template if _Process.reach == _USUAL else _template(_Process.reach, template)
+    return template if _Process.reach is _USUAL else _template(template)
 
 
 @lru_cache(maxsize=1024)
-def _template(reach: CommandReach, template: str) -> str:
+def _template(template: str) -> str:
+    reach = _Process.reach
     braces = str.maketrans({"{": "{{", "}": "}}"})
     return CommandReach(reach.config.translate(braces), reach.socket.translate(braces)).completed(template)
 

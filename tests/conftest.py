@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from config.command_reach import CommandReach, speak_for
+from config.command_reach import speak_for, spoken_for
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Site, TLSSettings
@@ -115,10 +115,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(autouse=True)
-def _of_the_usual_certvigil() -> Iterator[None]:
-    """Let no command that a test ran in this process be the one that sentences of the next test name."""
+def _speaks_for_nobody_else() -> Iterator[None]:
+    """Have no test speak for the certvigil that a command of an earlier test was about."""
+    before = spoken_for()
     yield
-    speak_for(CommandReach())
+    speak_for(before)
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,9 @@ APART: Final = 5
 """Up to so many problems at once have a message each; more have one message about all."""
 _MENDED_WITHIN: Final = 60.0
 """Seconds for which a finding is not told, if certvigil is about to mend it."""
+_WHOLE_WITHIN: Final = 10.0
+"""Seconds for which what is not served is not told: until then the other ports of the service were looked at, and the
+plan that a person is to approve is made. All of that is one event, which `not_served_after` has awaited anyhow."""
 _UNSEEN: Final = 5.0
 """Seconds until the next check whether a target was looked at."""
 _MUTED: Final = 1.0
@@ -103,6 +106,8 @@ class Outbox:
         self._causes = Causes()
         self._news: set[str] = set()
         """Targets whose state may be new."""
+        self._not_served: dict[str, float] = {}
+        """By problem: the Unix time at which it was first seen that something is not served."""
         self._reached: dict[str, dict[tuple[Code, str], tuple[float, ...]]] = {}
         """By target and finding: for each severity, the Unix time since when the finding is at least that severe."""
         self._alerts: dict[str, dict[str, Alert]] = {}
@@ -320,8 +325,11 @@ class Outbox:
         loud: dict[str, list[Member]] = {}
         withheld: dict[str, set[str]] = {}
         times: list[float] = []
-        for member in chain.from_iterable(self._causes.members(key)):
-            for channel, at in self._told(member).items():
+        those = list(chain.from_iterable(self._causes.members(key)))
+        whole = self._whole_at(key, those, now)
+        for member in those:
+            for channel, told in self._told(member).items():
+                at = max(told, whole)
                 if now < at:
                     times.append(at)
                 if now < at or self._is_silenced(member):
@@ -331,6 +339,15 @@ class Outbox:
             if member.component in self._muted:
                 times.append(now + _MUTED)
         return loud, withheld, times
+
+    def _whole_at(self, key: str, those: Iterable[Member], now: float) -> float:
+        """Return the Unix time from which all parts of a problem with these members are known."""
+        if not any(each.finding.code is Code.NOT_SERVED for each in those):
+            self._not_served.pop(key, None)
+            return 0.0
+        # A clock that is set back must not delay it for longer.
+        self._not_served[key] = min(now, self._not_served.get(key, now))
+        return self._not_served[key] + _WHOLE_WITHIN
 
     def _told(self, member: Member) -> dict[str, float]:
         """Return the channels for a finding, each with the Unix time from which it is told."""

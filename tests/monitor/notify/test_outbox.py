@@ -266,11 +266,11 @@ def test_one_problem_that_cannot_be_told_keeps_no_other_from_it(monkeypatch: pyt
     monkeypatch.setattr(outbox, "next_note", faulty)
     office = Office()
     office.believe(
-        known("mail", UNREACHABLE), known("web", EXPIRED), known("zoo", finding(Code.NOT_SERVED, Printable("x")))
+        known("mail", UNREACHABLE), known("web", EXPIRED), known("zoo", finding(Code.UNREADABLE, Printable("x")))
     )
     assert office.at(1000.0) == [
         "ops: [critical] expired: CN=a.example on web",
-        "ops: [warning] not_served: zoo",
+        "ops: [critical] unreadable: zoo",
     ]
 
 
@@ -353,7 +353,8 @@ def shop(*, served: bool = True, asked: bool = True) -> tuple[TargetState, Targe
 def test_what_is_not_served_and_the_approval_of_its_cure_are_one_problem() -> None:
     office = Office()
     office.believe(*shop(served=False))
-    assert office.at(1000.0) == ["ops: [warning] not_served: shop/a:443"]
+    assert office.at(1000.0) == []
+    assert office.at(1010.0) == ["ops: [warning] not_served: shop/a:443"]
     text = office.deliveries[0].message.text
     assert "It concerns one target:\n  shop/a:443: not_served, component shop\n" in text
     assert [line for line in text.splitlines() if line.startswith("To act")] == [
@@ -369,7 +370,8 @@ def test_what_is_not_served_and_the_approval_of_its_cure_are_one_problem() -> No
 def test_a_plan_that_comes_to_wait_or_goes_makes_what_is_not_served_neither_worse_nor_better() -> None:
     office = Office()
     office.believe(*shop(served=False, asked=False))
-    assert office.at(1000.0) == ["ops: [warning] not_served: shop/a:443"]
+    assert office.at(1000.0) == []
+    assert office.at(1010.0) == ["ops: [warning] not_served: shop/a:443"]
     office.outbox.amend(replace(office.deliveries[-1], fate=DeliveryFate.DELIVERED))
     office.believe(*shop(served=False))
     assert office.at(1020.0) == ["ops: [warning, changed] not_served: shop/a:443"]
@@ -384,17 +386,41 @@ def test_that_it_is_not_served_is_no_news_where_the_approval_of_its_cure_was_tol
     office.believe(*shop())
     assert office.at(1000.0) == ["ops: [warning] approval_pending: shop/actions"]
     office.believe(*shop(served=False))
-    assert office.at(1020.0) == []
+    assert office.at(1020.0) == office.at(1040.0) == []
+
+
+@pytest.mark.parametrize("approved", [True, False], ids=["with a plan", "without a plan"])
+def test_what_is_not_served_is_told_once_with_its_other_port_and_its_plan(approved: bool) -> None:
+    office = Office()
+    port = known("shop/b:8443", NOT_SERVED, component="shop", since=1002.0)
+    office.believe(*shop(served=False, asked=False))
+    assert office.at(1000.0) == []
+    office.believe(*shop(served=False, asked=False), port)
+    assert office.at(1002.0) == []
+    if approved:
+        office.believe(*shop(served=False), port)
+    assert office.at(1007.0) == []
+    assert office.at(1010.0) == ["ops: [warning] not_served: 2 targets"]
+    text = office.deliveries[-1].message.text
+    assert "shop/b:8443: not_served" in text
+    assert ("certvigil approve 52dd" in text) == approved
+    assert office.at(1020.0) == office.at(1100.0) == []
+
+
+def test_what_is_served_again_before_its_event_is_whole_is_no_news() -> None:
+    office = Office()
+    office.believe(*shop(served=False, asked=False))
+    assert office.at(1000.0) == []
+    office.believe(*shop(asked=False))
+    assert office.at(1010.0) == office.at(1200.0) == []
 
 
 def test_the_approval_of_a_replacement_is_a_problem_of_its_own() -> None:
     office = Office()
     replaced = finding(Code.APPROVAL_PENDING, Printable("the replace by plan 52dd waits for approval"))
     office.believe(shop(served=False)[0], known("shop/actions", replaced, component="shop", kind=TargetKind.COMPONENT))
-    assert sorted(office.at(1000.0)) == [
-        "ops: [warning] approval_pending: shop/actions",
-        "ops: [warning] not_served: shop/a:443",
-    ]
+    assert office.at(1000.0) == ["ops: [warning] approval_pending: shop/actions"]
+    assert office.at(1010.0) == ["ops: [warning] not_served: shop/a:443"]
 
 
 @pytest.mark.parametrize("mended", [True, False])
@@ -426,6 +452,7 @@ def test_a_message_regards_the_clock_and_the_key_that_other_findings_are_about()
         known("mail", EXPIRED),
     )
     office.at(1000.0)
+    office.at(1010.0)
     texts = {code: each.message.text for each in office.deliveries for code in Code if f" {code}" in each.message.title}
     assert "cure that first" in texts[Code.NOT_SERVED]
     assert "certvigil activate" not in texts[Code.NOT_SERVED]
