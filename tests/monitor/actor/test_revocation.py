@@ -171,6 +171,24 @@ def test_a_revoked_candidate_is_refused_to_everybody() -> None:
         assert "; reason: key_compromise" in objection["detail"]
 
 
+@pytest.mark.parametrize(
+    ("reason", "refused"), [(x509.ReasonFlags.key_compromise, True), (x509.ReasonFlags.superseded, False)]
+)
+def test_a_candidate_that_keeps_the_compromised_key_is_refused_to_everybody(
+    reason: x509.ReasonFlags, *, refused: bool
+) -> None:
+    with rogue() as daemon:
+        path = f"{daemon.liar.web.directory}/issuing.crl"
+        daemon.configure(crls=[path])
+        replace_file(path, crl(ISSUING, NOW, Entry(daemon.served, NOW - DAY, reason)))
+        daemon.liar.web.put(fresh(key=daemon.served.key))
+        answer = daemon.liar.ask(REPLACE, PERSON, Verb.PLAN)
+        assert ("refused" in answer) is refused, answer
+        if refused:
+            (objection,) = answer["refused"]["objections"]
+            assert (objection["ground"], "it takes a new key" in objection["detail"]) == ("revoked", True)
+
+
 def test_a_set_that_names_no_list_is_judged_by_each_list_of_its_ca_that_the_daemon_has() -> None:
     with rogue() as daemon:
         daemon.configure(fetch={})
