@@ -16,7 +16,7 @@ from probes.file import NOT_FOR_US
 from probes.finding import Assessment, Edge, Finding
 from probes.judge.anchor import with_cures_of_anchors
 from probes.judge.bundle import judge_bundle
-from probes.judge.client import Circumstances, View, judge_validation, subject_in
+from probes.judge.client import Circumstances, View, judge_validation, leaf_first, subject_in
 from probes.judge.conformance import judge_encoding
 from probes.judge.default import judge_default
 from probes.judge.key import judge_algorithm, judge_exposure, judge_match, judge_strength
@@ -302,6 +302,8 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
         endpoint.thresholds,
         Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
         context.revocation.beside((find_leaf(each.chain).sha256, each.staple) for each in presented if each.staple),
+        # Without a version, nobody knows the handshake any more.
+        frozenset(leaf_first(each.chain) for each in presented if each.version and not each.staple),
     )
     reception = judge_presented((each.chain for each in presented), audience, now)
     failures = 1 if context.just_went_dark else context.failures_in_a_row

@@ -120,7 +120,7 @@ class ActorContext:
     def _revoked(self, component: Component, presented: Sequence[Certificate]) -> str:
         """Say which certificate of a chain is revoked, a sentence; empty where none is known to be."""
         paths, evidence, now = self._evidence(component, presented)
-        found = judge_revocation(map(SeenPath, paths), evidence, now, lambda each: each.title)
+        found = judge_revocation((SeenPath(tuple(each)) for each in paths), evidence, now, lambda each: each.title)
         return next((each.detail for each in found if each.code is Code.REVOKED), "")
 
     def _compromised(self, component: Component, presented: Sequence[Certificate]) -> str:

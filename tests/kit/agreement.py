@@ -64,7 +64,8 @@ def compared(
     for number, chain in enumerate(chains):
         known = read(chain.question)
         for family, given in answers.items():
-            judged = None if known is None else verify(*known, FAMILIES[VerifierName(family)], chain.question.name, now)
+            row = FAMILIES[VerifierName(family)]
+            judged = None if known is None else verify(*known, row, chain.question.name, now, unstapled=True)
             if (judged is not None and judged.accepted) != given[number].accepts:
                 yield Disagreement(family, chain, given[number], judged)
 
