@@ -1,7 +1,8 @@
 """What the actor itself knows of revocation: lists and OCSP answers that the CAs on its own paths have signed.
 
 It takes them from the files that its configuration names, and from the daemon's cache. The name of a file there
-follows from the certificate, so that the daemon's word for it is not needed. Whatever is in a file, a list counts where
+follows from the certificate, so that the daemon's word for it is not needed; for a certificate that names no list, all
+of its CA's lists there are taken. Whatever is in a file, a list counts where
 
 - a CA on the actor's own path, which ends in a configured trust store, has signed it,
 - its dates fit the actor's own clock,
@@ -22,6 +23,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from actions.world import World, write_all
@@ -38,7 +40,7 @@ from probes.judge.client import View
 from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.ocsp import OCSPAnswer, ocsp_answer
 from probes.opening import open_for_others
-from probes.revocation.crl import MOST_LISTS, ListScope, RevocationList, lists_in, signed_by
+from probes.revocation.crl import MOST_BYTES, MOST_LISTS, ListScope, RevocationList, lists_in, signed_by
 from probes.revocation.evidence import NO_EVIDENCE, Evidence, answers_about, sha256_of
 from probes.revocation.places import answer_file, answer_key, delta_urls, list_file, list_urls, responder_urls
 from probes.revocation.status import why_not
@@ -54,7 +56,11 @@ _MOST_DECODED: Final = 10_000
 _MOST_SIGNATURES: Final = MOST_AT_ONCE
 """Of lists in the name of a CA on the actor's own path."""
 _MOST_FETCHED: Final = 256
-"""Lists of the daemon."""
+"""Lists of the daemon, and as many at places that no certificate here names."""
+_MOST_CACHED: Final = 4000
+"""Files of the daemon in which those are looked for."""
+_MOST_OF_CACHE: Final = 128 * 1024 * 1024
+"""Bytes of those files."""
 _MOST_REMEMBERED: Final = 1000
 """Files of the configuration that are read first, because a list in them counted before."""
 _MOST_RESPONDERS: Final = 4
@@ -214,13 +220,34 @@ def _note_useful(path: str) -> None:
 
 
 def _of_the_daemon(config: Config, pairs: Iterable[tuple[Certificate, Certificate]]) -> Iterator[RevocationList]:
-    """Yield the lists that the daemon has fetched from where the certificates say that they are."""
+    """Yield the lists that the daemon has fetched from where the certificates say that they are.
+
+    Where a certificate names no list, all lists of its CA count that the daemon has: others of that CA named them.
+    """
     fetch = config.settings.revocation.fetch
     if fetch is None:
         return
     urls = dict.fromkeys(url for each, _ in pairs for url in (*list_urls(each), *delta_urls(each)))
     for url in list(urls)[:_MOST_FETCHED]:
         data = _content(list_file(config.settings.state_directory, url), fetch.largest * 1024 * 1024)
+        yield from lists_in([data] if data else [])
+    nameless = {each.outline().issuer for each, _ in pairs if not list_urls(each)}
+    of_them = (each for each in _cached(config.settings.state_directory) if each.issuer_name in nameless)
+    yield from islice(of_them, _MOST_FETCHED)
+
+
+def _cached(state_directory: str) -> Iterator[RevocationList]:
+    """Yield the lists in the daemon's cache, whatever certificate names them; the newest files come first."""
+    try:
+        with os.scandir(os.path.dirname(list_file(state_directory, ""))) as entries:
+            named = [each for each in islice(entries, _MOST_CACHED) if each.name.endswith(".crl")]
+            found = [(each.stat(follow_symlinks=False).st_mtime, each.path) for each in named]
+    except OSError:
+        return
+    left = _MOST_OF_CACHE
+    for _, path in sorted(found, reverse=True):
+        data = _content(path, min(left, MOST_BYTES))
+        left -= len(data)
         yield from lists_in([data] if data else [])
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from actions.journal_state import ActionRequest
+from actions.plan import Kind
 from actions.world import World
 from config.model import ActorSettings, Client, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.revocation import RevocationSettings
@@ -168,6 +170,45 @@ def test_a_revoked_candidate_is_refused_to_everybody() -> None:
         (objection,) = answer["refused"]["objections"]
         assert objection["ground"] == "revoked"
         assert "; reason: key_compromise" in objection["detail"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "refused"), [(x509.ReasonFlags.key_compromise, True), (x509.ReasonFlags.superseded, False)]
+)
+def test_a_candidate_that_keeps_the_compromised_key_is_refused_to_everybody(
+    reason: x509.ReasonFlags, *, refused: bool
+) -> None:
+    with rogue() as daemon:
+        path = f"{daemon.liar.web.directory}/issuing.crl"
+        daemon.configure(crls=[path])
+        replace_file(path, crl(ISSUING, NOW, Entry(daemon.served, NOW - DAY, reason)))
+        daemon.liar.web.put(fresh(key=daemon.served.key))
+        answer = daemon.liar.ask(REPLACE, PERSON, Verb.PLAN)
+        assert ("refused" in answer) is refused, answer
+        if refused:
+            (objection,) = answer["refused"]["objections"]
+            assert (objection["ground"], "it takes a new key" in objection["detail"]) == ("revoked", True)
+
+
+def test_a_set_that_names_no_list_is_judged_by_each_list_of_its_ca_that_the_daemon_has() -> None:
+    with rogue() as daemon:
+        daemon.configure(fetch={})
+        former, new, gone = fresh(), fresh(), fresh()
+        for each in (former, new):
+            daemon.liar.web.put(each)
+            assert daemon.liar.ask(REPLACE, PERSON)["endings"][0]["outcome"] == "committed"
+        rollback = ActionRequest(Kind.ROLLBACK, ("web",), str(daemon.liar.web.records()[-1]["transaction"]))
+        daemon.liar.web.put(gone)
+        forged = crl(ISSUING, NOW, Entry(gone, NOW - DAY), signer=STRANGER, key_identifier=False)
+        for der, grounds in (
+            (forged, []),
+            (crl(ISSUING, NOW, Entry(gone, NOW - DAY), Entry(former, NOW - DAY)), ["revoked"]),
+        ):
+            daemon.cache(der)
+            for action in (REPLACE, rollback):
+                answer = daemon.liar.ask(action, PERSON, Verb.PLAN)
+                refused = answer.get("refused", {"objections": []})
+                assert [each["ground"] for each in refused["objections"]] == grounds, answer
 
 
 def trust_context_of(directory: Path) -> TrustContext:
