@@ -104,6 +104,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
         {"go": NEVER_REFUSED, "java-17": NEVER_REFUSED, "webpki": NEVER_REFUSED},
     ),
     "a URI": Fault((located("http://c/"), LIMITED), (ROOT,), NEVER_REFUSED, {"webpki": UNSUPPORTED}),
+    # Java itself passes over all names of such a certificate: its row is stricter.
     "an odd URI": Fault((located("http://["), LIMITED), (ROOT,), REFUSED, {"gnutls": NEVER_REFUSED}),
     "no URI where one is excluded": Fault((fresh(issuing=NOT_AT_C), NOT_AT_C), (ROOT,), NEVER_REFUSED),
     "another URI than is excluded": Fault(
