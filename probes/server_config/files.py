@@ -38,7 +38,8 @@ class HostFiles:
         """Why others than root could change a file that was read, or its way, by its path."""
         self._numbers = 0
         self._bytes = 0
-        self._is_full = False
+        self.is_full = False
+        """There is no room for more, and nothing more is read."""
 
     def located(self, path: str, base: str = "/") -> str:
         """Return the path on this host of a path in a configuration file, which may be relative to `base`."""
@@ -49,9 +50,9 @@ class HostFiles:
 
     def read(self, path: str) -> str | None:
         """Return the text of a file, its bytes in UTF-8 with surrogates for others; None where it gives none."""
-        path = self._followed(path)
         if not self._may_ask(path):
             return None
+        path = self._followed(path)
         try:
             data = read_as_ourselves(path, LARGEST)
         except OSError as error:
@@ -68,8 +69,8 @@ class HostFiles:
         self._numbers += 1
         if self._numbers <= MOST_FILES and self._bytes <= MOST_BYTES:
             return True
-        if not self._is_full:
-            self._is_full = True
+        if not self.is_full:
+            self.is_full = True
             what = sentence("more than {} files and directories, or {} bytes, were to be read", MOST_FILES, MOST_BYTES)
             self.unread[path] = what
         return False

@@ -67,6 +67,8 @@ def _take(files: HostFiles, path: str, settings: dict[str, str], depth: int) -> 
         if name not in _INCLUDES:
             settings[name] = value
             continue
+        if files.is_full:
+            return
         where = files.located(value, os.path.dirname(path))
         inner = [where]
         if name == "include_dir":

@@ -610,6 +610,10 @@ def test_no_configuration_makes_more_text_than_is_read(name: str, tmp_path: Path
 
 
 HOSTILE: dict[str, tuple[ServerSoftware, str]] = {
+    "a file of PostgreSQL that includes itself": (
+        S.POSTGRESQL,
+        "include postgresql.conf\n" + "include x\n" * 100_000,
+    ),
     "texts of prosody without an end": (S.PROSODY, "[[" * 100_000),
     "comments of prosody without an end": (S.PROSODY, "--[[\n" * 50_000),
     "quotation marks of prosody without an end": (S.PROSODY, '"' + '\\"' * 100_000),
