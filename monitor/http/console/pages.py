@@ -268,4 +268,5 @@ def _root(request: Request) -> str:
 
     A browser counts the slashes as they were sent: `%2F` is none.
     """
-    return "../" * (request.scope["raw_path"].count(b"/") - 1)
+    path: bytes = request.scope["raw_path"]
+    return "../" * (path.count(b"/") - 1)
