@@ -15,12 +15,12 @@ class Heard:
     """Stands for the notifier, which keeps each message for its channels."""
 
     def __init__(self) -> None:
-        self.said: list[tuple[str, Sequence[str]]] = []
+        self.said: list[tuple[str, tuple[str, ...], str, Sequence[str], Tone]] = []
 
     def announce(
-        self, name: str, channels: Iterable[str], title: str, sentences: Sequence[str], _: Tone
+        self, name: str, channels: Iterable[str], title: str, sentences: Sequence[str], tone: Tone
     ) -> frozenset[str]:
-        self.said.append((title, sentences))
+        self.said.append((name, tuple(channels), title, sentences, tone))
         return frozenset()
 
 
@@ -32,11 +32,14 @@ def test_a_policy_that_notifies_says_where_to_see_what_will_be_done_and_that_its
     PolicyNotices(heard).decision_made(DecisionMade(decision))  # type: ignore[arg-type]
     assert heard.said == [
         (
+            "i",
+            ("chat",),
             "api: policy api-now holds",
             [
                 why,
                 "To see what will be done about it, and when: certvigil policy explain api",
                 "This is told once, at its begin; its end is not told.",
             ],
+            Tone.WARNING,
         )
     ]
