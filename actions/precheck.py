@@ -20,7 +20,7 @@ from probes.certificate import AlternativeName, Certificate
 from probes.chain import presented_path
 from probes.finding import Edge, Finding
 from probes.judge.chain import judge_presentation
-from probes.judge.client import View, cure_of, judge_chain, leaf_first, subject_in
+from probes.judge.client import ChainVerdict, View, cure_of, judge_chain, leaf_first, subject_in
 from probes.judge.key import judge_match, judge_strength
 from probes.judge.name import judge_names
 from probes.judge.presented import earliest_end
@@ -282,8 +282,7 @@ def _issuer(candidate: Candidate, demands: Demands, now: float) -> Iterator[Obje
     if not allowed:
         return
     keys = tuple(dict.fromkeys(_issuing_keys(candidate, demands)))
-    at = _while_valid(candidate.presented, now)
-    if any(_has_issued(each, candidate, keys, at) for each in allowed):
+    if any(_has_issued(each, candidate, keys, now) for each in allowed):
         return
     shown = ", ".join(printable(each.shown) for each in allowed)
     key = f", with the key spki_sha256 {' or '.join(keys)}" if keys else ", whose certificate is not at hand"
@@ -295,7 +294,22 @@ def _issuer(candidate: Candidate, demands: Demands, now: float) -> Iterator[Obje
 def _has_issued(allowed: Issuers, candidate: Candidate, keys: Sequence[str], now: float) -> bool:
     if allowed.spki_sha256:
         return allowed.spki_sha256 in keys
-    return allowed.view is not None and judge_chain(candidate.presented, allowed.view, now).accepted
+    if allowed.view is None:
+        return False
+    at = _while_valid(candidate.presented, now)
+    verdict = judge_chain(candidate.presented, allowed.view, at)
+    return verdict.accepted or _objects_to_time_alone(verdict, candidate, now)
+
+
+def _objects_to_time_alone(verdict: ChainVerdict, candidate: Candidate, now: float) -> bool:
+    """Whether a client objects to nothing but a validity, where that of the candidate has an objection of its own.
+
+    A leaf may end before its CA begins, as where the CA was made anew: then there is no time at which both are valid.
+    """
+    found = (finding for each in candidate.presented for finding in judge_time(each, Printable(""), now))
+    if not any(each.code in _NOT_VALID for each in found):
+        return False
+    return bool(verdict.causes) and {each.code for each in verdict.causes} <= _NOT_VALID
 
 
 def _issuing_keys(candidate: Candidate, demands: Demands) -> Iterator[str]:

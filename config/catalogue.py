@@ -399,6 +399,7 @@ _NAME: Final = (
         otherwise=_NOT_VALIDATED,
         cure="have the certificate issued with that name, or correct the configured name",
         client_cure="have the certificate issued with that name, or connect by a name it carries",
+        steps=("the certificate needs the name {subject}",),
         hurts=_REJECTED,
         change=CuringChange.CERTIFICATE,
         scope=ProblemScope.SERVER_CERTIFICATE,

@@ -123,7 +123,11 @@ def _because(port: FoundPort) -> Printable:
     if port.leaf is None:
         return _NOTHING
     if not port.files:
-        return sentence("presents {}, which is in no file that was read", _called(port.leaf))
+        # A configuration that an option of its command line names, as `nginx -c FILE`, is not looked for.
+        return sentence(
+            "presents {}, which is in no file that was read; a configuration that its command line names is not read",
+            _called(port.leaf),
+        )
     return sentence("presents {}, as in {}", _called(port.leaf), listed(printable(each, 500) for each in port.files))
 
 

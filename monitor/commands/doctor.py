@@ -25,7 +25,7 @@ from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.json_output import print_json
 from monitor.commands.screen import Screen
 from monitor.host.entry import HostUser
-from monitor.host.outside import Doubt, doubts
+from monitor.host.outside import Doubt, actor_uid, doubts
 from monitor.host.sockets import gid_of
 from monitor.host.systemd import runs
 from monitor.state.cure import cure
@@ -234,31 +234,51 @@ def _needs_actor(config: Config) -> bool:
     return acts or any(each.keys is Keys.READ for each in config.components.values())
 
 
-def _make_users() -> Printable:
-    return sentence("make the users of the units: certvigil config units --out /etc, then systemd-sysusers")
+def _make_user(name: Printable) -> Printable:
+    if runs():
+        return sentence("make the users of the units: certvigil config units --out /etc, then systemd-sysusers")
+    return sentence("useradd --system --user-group --shell /usr/sbin/nologin {}", name)
+
+
+def _make_group(name: Printable) -> Printable:
+    if runs():
+        return sentence("make the groups of the units: certvigil config units --out /etc, then systemd-sysusers")
+    return sentence("groupadd --system {}", name)
 
 
 def _users(config: Config) -> Iterator[Checkup]:
     actor, with_actor = config.settings.actor, _needs_actor(config)
-    wanted = [actor.daemon_user, *((READER,) if with_actor else ()), *actor.operators]
-    for name in dict.fromkeys(wanted):
+    for name in dict.fromkeys((actor.daemon_user, *actor.operators)):
         if HostUser.named(name).exists:
             yield _ok(Area.USERS, sentence("there is a user {}", printable(name)))
         else:
-            yield _problem(Area.USERS, sentence("there is no user {}", printable(name)), _make_users())
+            yield _problem(Area.USERS, sentence("there is no user {}", printable(name)), _make_user(printable(name)))
     if not with_actor:
         return
+    # An actor of a plain user reads keys as that user.
+    if actor_uid(config) == 0:
+        yield _reader()
     group = gid_of(actor.group)
     if group is None:
-        yield _problem(Area.USERS, sentence("there is no group {}", printable(actor.group)), _make_users())
+        yield _problem(
+            Area.USERS, sentence("there is no group {}", printable(actor.group)), _make_group(printable(actor.group))
+        )
         return
     for name in dict.fromkeys((actor.daemon_user, *actor.operators)):
         user = HostUser.named(name)
-        if user.exists and user.uid and group not in user.groups:
+        if user.exists and user.uid not in {0, actor_uid(config)} and group not in user.groups:
             what = sentence(
                 "{} is not in the group {}, and is not heard by the actor", user.name, printable(actor.group)
             )
             yield _problem(Area.USERS, what, sentence("usermod -aG {} {}", printable(actor.group), user.name))
+
+
+def _reader() -> Checkup:
+    name = printable(READER)
+    if HostUser.named(READER).exists:
+        return _ok(Area.USERS, sentence("there is a user {}", name))
+    what = sentence("there is no user {}: keys are read as nobody, a user that other programs have too", name)
+    return Checkup(Area.USERS, Health.OK, what, _make_user(name))
 
 
 def _permissions(config: Config) -> Iterator[Checkup]:
@@ -267,7 +287,7 @@ def _permissions(config: Config) -> Iterator[Checkup]:
         yield from _directory(settings.state_directory, user)
         yield from _readable(config, user)
     if _needs_actor(config):
-        yield from _actors_directory(settings.actor.directory)
+        yield from _actors_directory(settings.actor.directory, actor_uid(config))
 
 
 _MAKE_DIRECTORIES: Final = Printable("systemd-tmpfiles --create, or start the units once")
@@ -291,17 +311,20 @@ def _directory(path: str, user: HostUser) -> Iterator[Checkup]:
             yield _ok(Area.PERMISSIONS, sentence("{} is the daemon's", shown))
 
 
-def _actors_directory(path: str) -> Iterator[Checkup]:
+def _actors_directory(path: str, user: int) -> Iterator[Checkup]:
     shown = printable(path, 4096)
     try:
-        why = changeable(path)
+        why = changeable(path, user)
     except FileNotFoundError:
         yield _problem(Area.PERMISSIONS, sentence("{} is missing", shown), _MAKE_DIRECTORIES)
     except OSError as error:
         yield _unknown(Area.PERMISSIONS, sentence("{}: {}", shown, printable(error.strerror or "cannot be seen")))
     else:
         if why:
-            yield _problem(Area.PERMISSIONS, printable(why, 4096), sentence("chown root: {0} && chmod 0700 {0}", shown))
+            own = sentence("chown {1}: {0} && chmod 0700 {0}", shown, Printable(str(user) if user else "root"))
+            # Nothing tells the user of an actor that does not run: root's own directory would shut out a lesser one.
+            cure = own if user else sentence("{}; where the actor runs as a plain user, run doctor as that user", own)
+            yield _problem(Area.PERMISSIONS, printable(why, 4096), cure)
         else:
             yield _ok(Area.PERMISSIONS, sentence("{} is the actor's alone", shown))
 

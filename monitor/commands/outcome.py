@@ -40,7 +40,7 @@ _STEPS: Final = {
     Event.INTENT: Printable("noted the intent"),
     Event.SWITCHED: Printable("switched a file"),
     Event.CONFIG_TESTED: Printable("the configuration test passes with the new files"),
-    Event.ACTIVATED: Printable("the service loaded the new files"),
+    Event.ACTIVATED: Printable("the command that activates the new files has ended"),
     Event.ROLLING_BACK: Printable("rolling back"),
     Event.RECOVERING: Printable("finishing or undoing an interrupted transaction"),
     Event.COMMITTED: Printable("committed"),

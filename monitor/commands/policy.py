@@ -113,7 +113,7 @@ def _explained_rows(explained: Iterable[Explained]) -> Iterator[Sequence[Printab
         actions = (each.policy.action, each.policy.notify)
         does = " and ".join(action_name(action) for action in actions if action is not None)
         if not each.applies:
-            yield _cells(each.policy.name, does, "not for it", "", "", "", "")
+            yield _cells(each.policy.name, does, "not for it", "", "", "", each.why_not)
             continue
         stands = "; ".join(map(_stands, each.decisions)) or ("gives way" if each.answer.holds else "does not hold")
         for reason in each.answer.reasons:
@@ -135,6 +135,7 @@ def _explained_to_plain(explained: Explained) -> dict[str, Any]:
     return {
         "policy": explained.policy.name,
         "applies": explained.applies,
+        "why_not": explained.why_not or None,
         "holds": answer.holds,
         "reasons": [{**asdict(each), "since": iso(each.since)} for each in answer.reasons],
         "reconsidered": iso(answer.until) if answer.until < NEVER else None,

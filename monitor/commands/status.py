@@ -11,7 +11,7 @@ from typing import Any, Final
 from config.immutable import immutable
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, sentence
-from config.vocabulary import ComponentState, Severity, StepProgress, Verdict
+from config.vocabulary import Code, ComponentState, Severity, StepProgress, Verdict
 from monitor.commands import here
 from monitor.commands.checked import exit_code
 from monitor.commands.choice import unknown, with_members
@@ -179,7 +179,14 @@ def _show_remarks(screen: Screen, own: Document, targets: Sequence[Document], ch
     for port in own["not_looked_at"]:
         screen.say("not looked at: {}/{}: {}", port["address"], port["transport"], port["reason"], style="dim")
     if own["configuration"]["stale"]:
-        screen.say("the configuration on disk is not the one in force; certvigil reload reads it", style="yellow")
+        screen.say("the configuration on disk is not the one in force; {}", _way_out(own), style="yellow")
+
+
+def _way_out(own: Document) -> Printable:
+    """Return what has the configuration on disk come into force, where it is not."""
+    if any(each["code"] == Code.CONFIG_REJECTED for each in own["findings"]):
+        return sentence("it was rejected: correct it, see certvigil config check, then certvigil reload")
+    return sentence("certvigil reload reads it")
 
 
 def _summary(target: Document) -> tuple[Printable, ...]:

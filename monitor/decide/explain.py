@@ -8,7 +8,7 @@ from config.immutable import immutable
 from config.policy import Policy
 from monitor.decide.check import CheckAnswer, evaluate
 from monitor.decide.decision import Decision
-from monitor.decide.engine import applicable, decide
+from monitor.decide.engine import applicable, decide, matches
 from monitor.decide.situation import Situation
 
 
@@ -22,6 +22,8 @@ class Explained:
     answer: CheckAnswer
     decisions: tuple[Decision, ...]
     """Empty where another policy won, or where the action has no object."""
+    why_not: str = ""
+    """Why the policy does not apply, a phrase; empty where it does."""
 
 
 def explain(situation: Situation, policies: Iterable[Policy], now: float) -> tuple[Explained, ...]:
@@ -35,6 +37,14 @@ def explain(situation: Situation, policies: Iterable[Policy], now: float) -> tup
             each in chosen,
             evaluate(each.when, situation, now),
             tuple(decision for decision in decisions if decision.policy == each.name),
+            "" if each in chosen else _why_not(each, situation),
         )
         for each in asked
     )
+
+
+def _why_not(policy: Policy, situation: Situation) -> str:
+    """Say why a policy does not apply to this subject, a phrase."""
+    if not matches(policy.match, situation):
+        return "its 'match' leaves it out"
+    return "it is a fallback, and gives way to another policy with the same action"

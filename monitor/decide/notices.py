@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+
 from config.policy import Notify
+from config.text import printable, sentence
 from monitor.decide.decision import DecisionMade
 from monitor.notify.deliver import Tone
 from monitor.notify.notifier import Notifier
@@ -19,5 +22,10 @@ class PolicyNotices:
         decision = made.decision
         if isinstance(decision.action, Notify):
             title = f"{decision.subject}: policy {decision.policy} holds"
-            reasons = [each.because for each in decision.reasons]
-            self._notifier.announce(decision.identity, decision.action.channels, title, reasons, Tone.WARNING)
+            subject = printable(shlex.quote(decision.subject))
+            told = [
+                *(each.because for each in decision.reasons),
+                sentence("To see what will be done about it, and when: certvigil policy explain {}", subject),
+                "This is told once, at its begin; its end is not told.",
+            ]
+            self._notifier.announce(decision.identity, decision.action.channels, title, told, Tone.WARNING)

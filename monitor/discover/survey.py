@@ -337,12 +337,16 @@ def _sites_of(port: _Port, how: _Look) -> list[FoundSite]:
     return list(sites.values())
 
 
+_INTERPRETERS: Final = frozenset({"java", "lua5.4", "lua5.3", "lua5.2"})
+
+
 def _software(port: _Port) -> ServerSoftware | None:
     """Return the server behind a port, by the name of its process, or else by the only configuration that means it."""
     program = port.holder.program
     named = [software for software, each in SERVES.items() if program in each.programs]
     meant = {site.software for _, site in port.configured}
-    if len(named) == 1 and (not meant or named[0] in meant):
+    # The name of an interpreter alone does not tell the server.
+    if len(named) == 1 and (named[0] in meant or not (meant or program in _INTERPRETERS)):
         return named[0]
     return next(iter(meant)) if len(meant) == 1 else None
 

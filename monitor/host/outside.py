@@ -9,6 +9,7 @@ import os
 import stat
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from actions import target
@@ -61,24 +62,39 @@ def doubts(config: Config, document: YAMLDocument) -> Iterator[Doubt]:
     yield from _entry(config)
     yield from _read_by_daemon(config, document)
     seen: set[Service] = set()
+    user = actor_uid(config)
     for component in config.components.values():
         # The unit stands for a service with mistakes.
         is_known = component.service is not None and component.service.unit != UNKNOWN_UNIT
         if component.service is not None and is_known and component.service not in seen:
             seen.add(component.service)
-            yield from _service(component.service, _service_path(component, document))
+            yield from _service(component.service, _service_path(component, document), user)
         if component.service is not None:
             files: dict[KeyPath, str] = {
                 ("components", component.name, "artefacts", *_artefact_path(role)): path
                 for role, path in component.artefacts.files.items()
             }
-            yield from _targets(component.name, files, component.write_mode)
+            yield from _targets(component.name, files, component.write_mode, user)
     for name, store in config.changeable_stores.items():
         if store.service is not None and store.service.unit != UNKNOWN_UNIT and store.service not in seen:
             seen.add(store.service)
-            yield from _service(store.service, ("trust_stores", name, "service"))
-        yield from _targets(name, {("trust_stores", name, "bundle"): store.path or ""}, store.write_mode)
-        yield from _keytool(store, World())
+            yield from _service(store.service, ("trust_stores", name, "service"), user)
+        yield from _targets(name, {("trust_stores", name, "bundle"): store.path or ""}, store.write_mode, user)
+        yield from _keytool(store, World(), user)
+
+
+def actor_uid(config: Config) -> int:
+    """Return the id of the user as whom the actor runs: that of the socket where it listens.
+
+    Where it does not run: our own where its directory is ours, else root's.
+    """
+    actor = config.settings.actor
+    with suppress(OSError):
+        return os.stat(actor.socket).st_uid
+    with suppress(OSError):
+        if os.stat(actor.directory).st_uid == os.geteuid():
+            return os.geteuid()
+    return 0
 
 
 def _artefact_path(role: FileRole) -> KeyPath:
@@ -86,7 +102,7 @@ def _artefact_path(role: FileRole) -> KeyPath:
     return ("lines", LINE_ROLES.index(role), "file") if role.is_line else (str(role),)
 
 
-def _targets(name: str, files: Mapping[KeyPath, str], write_mode: WriteMode) -> Iterator[Doubt]:
+def _targets(name: str, files: Mapping[KeyPath, str], write_mode: WriteMode, user: int) -> Iterator[Doubt]:
     """Yield each of these files that a transaction would refuse to change, as it lies now."""
     world = World()
     for where, given in files.items():
@@ -95,7 +111,7 @@ def _targets(name: str, files: Mapping[KeyPath, str], write_mode: WriteMode) -> 
             now = target.state(world, path)
             after = now or FileState("", 0o600, 0, 0)
             change = Change(name, path, now, after, "" if given == path else given, write_mode is WriteMode.IN_PLACE)
-            why = target.obstacle(world, change, Terms().trusted_owners)
+            why = target.obstacle(world, change, Terms().trusted_owners | {user})
         except OSError:
             # What cannot be read by this user is reported by the looks at it.
             continue
@@ -103,7 +119,7 @@ def _targets(name: str, files: Mapping[KeyPath, str], write_mode: WriteMode) -> 
             yield Doubt(where, f"a transaction would be refused: {why}")
 
 
-def _keytool(store: TrustStore, world: World) -> Iterator[Doubt]:
+def _keytool(store: TrustStore, world: World, user: int) -> Iterator[Doubt]:
     """Yield that a keystore is not changed by the nearest keytool, since others may change the Java of that."""
     given = store.path or ""
     try:
@@ -112,7 +128,7 @@ def _keytool(store: TrustStore, world: World) -> Iterator[Doubt]:
         return
     if form is None or not form.is_keystore:
         return
-    found = find_keytool(store.keytool, given, world, user=0)
+    found = find_keytool(store.keytool, given, world, user=user)
     for each in found.passed_over:
         yield Doubt(("trust_stores", store.name, "bundle"), each)
     if found.program is not None and (why := why_untrusted(found.program, given, user=0)):
@@ -259,7 +275,7 @@ def _service_path(component: Component, document: YAMLDocument) -> KeyPath:
     return ("services", service) if isinstance(service, str) else ("components", component.name, "service")
 
 
-def _service(service: Service, where: KeyPath) -> Iterator[Doubt]:
+def _service(service: Service, where: KeyPath, user: int) -> Iterator[Doubt]:
     commands: dict[str, Command | None] = {"test": service.test}
     if service.unit is None:
         commands |= {name: getattr(service, name) for name in ("reload", "restart", "stop", "start")}
@@ -267,7 +283,7 @@ def _service(service: Service, where: KeyPath) -> Iterator[Doubt]:
         commands["unit"] = service.restart[:1]
     told: set[str] = set()
     for name, command in commands.items():
-        for problem in _command(command or ()):
+        for problem in _command(command or (), user):
             if problem not in told:
                 told.add(problem)
                 yield Doubt((*where, name), problem)
@@ -276,13 +292,13 @@ def _service(service: Service, where: KeyPath) -> Iterator[Doubt]:
         yield Doubt((*where, "unit"), f"systemd knows no unit {printable(service.unit)} on this host")
 
 
-def _command(command: Command) -> Iterator[str]:
-    """Yield for the program, and for each program among its words, why not only root decides what it does."""
+def _command(command: Command, user: int) -> Iterator[str]:
+    """Yield for the program, and for each program among its words, why not only root and `user` decide about it."""
     for position, word in enumerate(command):
         if position and not _is_program(word):
             continue
         try:
-            way = changeable(word)
+            way = changeable(word, user)
         except OSError as error:
             if error.errno in {errno.ENOENT, errno.ENOTDIR}:
                 yield f"{printable(word)} does not exist here, so who may change it is not known"
@@ -290,7 +306,8 @@ def _command(command: Command) -> Iterator[str]:
                 yield f"{printable(word)}: {error.strerror or 'cannot be looked at'}, so who may change it is not known"
         else:
             if way:
-                yield f"{printable(word)} is run as root, but others may change it: {way}"
+                whose = f"user {user}" if user else "root"
+                yield f"{printable(word)} is run as {whose}, but others may change it: {way}"
 
 
 def _is_program(word: str) -> bool:

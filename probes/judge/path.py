@@ -100,6 +100,8 @@ class _Scene:
                 yield finding(Code.PATH_REJECTED, detail, subject, cure=_FOR_OTHER_NAMES)
             case Rule.CA | Rule.SIGNING_USAGE | Rule.PATH_LENGTH:
                 yield finding(Code.INVALID_CA, self._of_ca(objection, certificate), subject)
+            case Rule.PURPOSE | Rule.KEY_USAGE | Rule.LEAF_IS_CA if objection.index == 0 and certificate.is_ca:
+                yield finding(Code.PATH_REJECTED, self._in_words(objection, certificate), subject, cure=_OF_A_SERVER)
             case _:
                 yield finding(Code.PATH_REJECTED, self._in_words(objection, certificate), subject)
 
@@ -268,6 +270,9 @@ class _PathEnd:
 
 
 _IDENTIFIED_ANEW: Final = Printable("have it issued anew, with the key identifier of its issuer")
+_OF_A_SERVER: Final = Printable(
+    "put the server's own certificate before it: this is the certificate of a CA, which may stay as it is"
+)
 _FOR_OTHER_NAMES: Final = Printable("have the certificate issued for names that these allow")
 _NOTHING: Final = Printable("")
 _NAMESAKE: Final = Printable(", which holds another of that name, with another key")

@@ -171,12 +171,20 @@ def test_only_allowed_issuers_may_have_issued_it(allowed: list[Issuers], fits: b
     assert (Ground.ISSUER_NOT_ALLOWED not in grounds(good(), demands)) is fits
 
 
-@pytest.mark.parametrize("times", [{"not_after": NOW - 10}, {"not_before": NOW + DAY}], ids=["expired", "not yet"])
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"not_after": NOW - 10},
+        {"not_before": NOW + DAY},
+        {"not_before": NOW - 9_999 * DAY, "not_after": NOW - 9_998 * DAY},
+    ],
+    ids=["expired", "not yet", "expired before its CA began"],
+)
 def test_what_is_wrong_with_its_dates_alone_is_no_fault_of_its_issuer(times: dict[str, float]) -> None:
     of_ours = replace(DEMANDS, allowed_issuers=(Issuers("corporate", view=view(ROOT)),))
-    assert grounds(good(**times), of_ours) == [Ground.NOT_VALID_NOW]
+    assert Ground.ISSUER_NOT_ALLOWED not in grounds(good(**times), of_ours)
     of_others = replace(DEMANDS, allowed_issuers=(Issuers("other", view=view(OTHER_ROOT)),))
-    assert grounds(good(**times), of_others) == [Ground.NOT_VALID_NOW, Ground.ISSUER_NOT_ALLOWED]
+    assert {*grounds(good(**times), of_others)} >= {Ground.NOT_VALID_NOW, Ground.ISSUER_NOT_ALLOWED}
 
 
 def test_a_ca_that_calls_itself_as_the_allowed_one_is_told_by_its_key() -> None:

@@ -171,6 +171,13 @@ def test_openssl_does_not_take_any_purpose_for_that_of_a_server() -> None:
     assert found.detail == f"the extended key usage of CN={NAME} excludes TLS servers"
 
 
+@pytest.mark.parametrize("verifier", [VerifierName.OPENSSL, VerifierName.WEBPKI])
+def test_a_ca_in_the_place_of_a_server_needs_no_certificate_issued_anew(verifier: VerifierName) -> None:
+    found = cause(judge((ISSUING,), trust(ROOT), verifier))
+    assert found.code is Code.PATH_REJECTED
+    assert cure_of(found).startswith("put the server's own certificate before it")
+
+
 OLD = ROOT.intermediate("Old", key=KeyType.RSA2048)
 SHORT = ROOT.intermediate("Short", key=KeyType.RSA1024)
 WEAK: Final = {

@@ -255,7 +255,11 @@ def test_a_plan_says_each_command_once_as_a_shell_takes_it_and_no_test_that_ther
     assert said.count(f"web: '{spaced}'\n") == 1, said
     web.declare(test=None)
     code, said = web.act("replace", "web", *options)
-    assert (code, "the service loaded the new files" in said, "configuration test" in said) == (0, True, False), said
+    assert (code, "the command that activates the new files has ended" in said, "configuration test" in said) == (
+        0,
+        True,
+        False,
+    ), said
     assert "\twhich\tfiles" in web.act("backups")[1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import socket
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from config.vocabulary import Code
 from tests.kit.daemon import RunningDaemon, certvigil, certvigil_as
 from tests.kit.peers import answering
 
+PLAIN = 65_534
 USER = pwd.getpwuid(os.geteuid()).pw_name
 HERE = {"actor": {"daemon_user": USER, "require_synchronised_clock": False}}
 
@@ -98,9 +100,11 @@ def test_each_fault_of_a_host_is_a_line_with_what_to_do(tmp_path: Path) -> None:
         (area, what.removeprefix(f"{file}:")): cure for area, health, what, cure in found if health == "problem"
     }
     assert all(problems.values())
+    # The reader does its work as nobody, too.
+    [(_, health, _, cure)] = [each for each in found if each[2].startswith("there is no user certvigil-reader")]
+    assert (health, cure) == ("ok", "useradd --system --user-group --shell /usr/sbin/nologin certvigil-reader")
     for area, text in (
         ("users", "there is no user no-such-user"),
-        ("users", "there is no user certvigil-reader"),
         ("permissions", f"{state} belongs to user {os.geteuid()}, and the daemon is nobody"),
         ("permissions", f"{closed} cannot be read by nobody: its mode is 0600"),
         ("permissions", f"{tmp_path}/none is missing"),
@@ -142,3 +146,38 @@ def test_a_user_without_rights_sees_what_is_not_known(tmp_path: Path) -> None:
     code, found = checks("--config", str(file), user=65_534)
     unknown = [(area, what, cure) for area, health, what, cure in found if health == "unknown"]
     assert (code, unknown[0]) == (1, ("permissions", f"{closed}/state: Permission denied", "run this as root"))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="runs as another user")
+@pytest.mark.parametrize(
+    ("listens", "by", "health"), [(True, 0, "ok"), (False, PLAIN, "ok"), (False, 0, "problem"), (True, PLAIN, "ok")]
+)
+def test_an_actor_of_a_plain_user_is_judged_by_its_own_user(
+    tmp_path: Path, by: int, health: str, *, listens: bool
+) -> None:
+    directory, program = tmp_path / "actor", tmp_path / "reload"
+    directory.mkdir(0o700)
+    program.touch(0o700)
+    for each in (tmp_path, *tmp_path.parents[:-1]):
+        each.chmod(each.stat().st_mode | 0o055)
+    file = tmp_path / "certvigil.yaml"
+    actor = {"socket": f"{tmp_path}/socket", "directory": str(directory), "daemon_user": str(PLAIN), "group": "nogroup"}
+    service = {"restart": [str(program)]}
+    web = {"artefacts": {"combined": f"{directory}/web.pem"}, "service": service}
+    file.write_text(json.dumps({"state_directory": str(directory), "actor": actor, "components": {"web": web}}))
+    file.chmod(0o644)
+    with socket.socket(socket.AF_UNIX) as listening:
+        if listens:
+            listening.bind(actor["socket"])
+            os.chown(actor["socket"], PLAIN, PLAIN)
+        os.chown(directory, PLAIN, PLAIN)
+        os.chown(program, PLAIN, PLAIN)
+        _, found = checks("--config", str(file), user=by)
+    told = [
+        (what, cure) for area, each, what, cure in found if each == "problem" and area in ("permissions", "commands")
+    ]
+    if health == "ok":
+        assert told == []
+    else:
+        cure = f"chown root: {directory} && chmod 0700 {directory}; where the actor runs as a plain user, "
+        assert (f"{directory}: belongs to user {PLAIN}, expected root", f"{cure}run doctor as that user") in told

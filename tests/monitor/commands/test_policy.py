@@ -115,7 +115,12 @@ def test_the_timeline_in_json_says_everything(run: Run, given: Given) -> None:
 def test_a_target_is_explained_by_what_its_component_decides(run: Run, given: Given) -> None:
     code, output, _ = run("explain", "web/443", "--at", AT, *given(DUE))
     assert code == 0
-    rows = [line.split("\t")[:6] for line in output.splitlines()]
+    whole = [line.split("\t") for line in output.splitlines()]
+    assert {row[6] for row in whole if row[2] == "not for it"} == {
+        "its 'match' leaves it out",
+        "it is a fallback, and gives way to another policy with the same action",
+    }
+    rows = [row[:6] for row in whole]
     assert ["renew", "replace", "does not hold", "remaining_below", "no", "2027-01-16T15:12:00Z"] in rows
     assert ["elsewhere", "activate", "not for it", "", "", ""] in rows
     assert ["replace-in-time", "replace", "not for it", "", "", ""] in rows

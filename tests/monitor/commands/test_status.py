@@ -17,6 +17,7 @@ from config.model import DAY, Settings, Web
 from config.text import Printable
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.commands.layout import fit, wrap
+from monitor.commands.status import _way_out
 from monitor.http.view import DaemonStatus
 from monitor.notify.lifecycle import Alert
 from monitor.state.own import SELF
@@ -265,3 +266,14 @@ def test_a_silence_that_matches_nothing_now_says_so_and_holds(socket: str) -> No
     assert (ran.returncode, "silent until" in ran.stdout) == (0, True)
     assert "a name matches nothing now: there is no target 'nosuch*'" in ran.stderr
     assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("codes", "way"),
+    [
+        ([], "certvigil reload reads it"),
+        (["config_rejected"], "it was rejected: correct it, see certvigil config check, then certvigil reload"),
+    ],
+)
+def test_a_rejected_configuration_is_not_said_to_be_read_by_a_reload(codes: list[str], way: str) -> None:
+    assert _way_out({"findings": [{"code": each} for each in codes]}) == way

@@ -39,7 +39,12 @@ def test_a_bad_replacement_passes_every_check_fails_live_and_is_undone_by_itself
         r'client_accepts\{client="browser",target="console/\S+"\} 1',
         r"client     browser at console/\S+: accepts -> accepts",
         r"client     finder at portal/\S+: accepts -> accepts",
-        *("copied the old files aside", "noted the intent", "switched a file", "the service loaded the new files"),
+        *(
+            "copied the old files aside",
+            "noted the intent",
+            "switched a file",
+            "the command that activates the new files has ended",
+        ),
         *("rolling back", "the old files are back"),
         r"rolled_back console, portal: the new certificate is not served: console/.*the old files are in place",
         r'client_accepts\{client="browser",target="console/\S+"\} 1',

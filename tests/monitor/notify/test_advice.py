@@ -99,6 +99,17 @@ def test_a_target_of_no_component_is_named_by_its_path_or_address() -> None:
     ]
 
 
+def test_a_certificate_without_a_name_is_cured_by_one_with_that_name() -> None:
+    names = ("a.example.com", "*.b.example.com")
+    lacks = concerned(Code.HOSTNAME_MISMATCH)
+    named = [replace(lacks, finding=replace(lacks.finding, subject=Printable(name))) for name in names]
+    assert advice(named, SITE) == [
+        "the certificate needs the name a.example.com",
+        "the certificate needs the name '*.b.example.com'",
+        "install the new certificate on the server that answers at x:443",
+    ]
+
+
 def test_what_is_not_served_is_activated_where_there_is_a_service_and_else_reloaded_by_hand() -> None:
     assert advice([concerned(Code.NOT_SERVED, ENDPOINT, "web")], SITE) == [
         "have its service load its files from disk: certvigil activate web"
