@@ -13,7 +13,7 @@ from functools import cache, partial
 from types import MappingProxyType
 from typing import Final
 
-from actions.ending import answers_nobody
+from actions.ending import answers_again, answers_nobody
 from actions.plan import Kind
 from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, OPEN_TRANSACTION, CuringChange
 from config.command_reach import command_line, completed_template
@@ -189,6 +189,8 @@ def hurts(members: Sequence[Member], site: AdviceContext) -> str:
         return "whoever connects, where the service is between two sets of files; nothing is replaced meanwhile"
     if code is Code.COMPONENT_FROZEN and answers_nobody(members[0].finding.detail):
         return "whoever connects, unless its service was started since: it answered nobody"
+    if code is Code.COMPONENT_FROZEN and answers_again(members[0].finding.detail):
+        return "nobody, as far as is known: its service answers again"
     if all(map(_failed_at_proxy, members)):
         return "whoever connects through the proxy; of the server, nothing is known"
     # A fault that is served hurts more than the same fault on disk.
