@@ -156,7 +156,10 @@ def test_a_dead_service_is_started_once_onto_a_set_that_is_recorded_and_that_is_
     scene = Scene(f"{room}/s")
     ending = carried_out(scene, dying(scene))
     assert ending.outcome is Outcome.FROZEN
-    assert "after that, web answered nobody, until it was started once, onto the old set: it answers again" in ending.sentence
+    assert (
+        "after that, web answered nobody, until it was started once, onto the old set: it answers again"
+        in ending.sentence
+    )
     assert answers_again(ending.reason)
     assert not answers_nobody(ending.reason)
     assert scene.memory("web") == b"GOOD old certificate\n" * 9

@@ -212,7 +212,10 @@ def test_a_candidate_that_is_gone_is_no_failure_and_the_next_one_does_not_wait_f
         gone = {"refused": {"objections": [{"ground": "empty_inbox", "detail": "there is no candidate in /inbox"}]}}
         actor = AnsweringActor(registry, gone, gone)
         journal = JournalFollower(registry, actor, kept.bus)
-        table, inboxes = DecisionTable([policy(has(Code.EXPIRING), REPLACE)]), Inboxes(registry, actor, journal, kept.bus)
+        table, inboxes = (
+            DecisionTable([policy(has(Code.EXPIRING), REPLACE)]),
+            Inboxes(registry, actor, journal, kept.bus),
+        )
         orders = Orders(registry, actor, journal, inboxes, table, kept.bus)
         table.learn(situation(findings=(found(Code.EXPIRING),), candidate=KnownCandidate("new", NOW)))
         (decision,) = table.decide(NOW)

@@ -185,7 +185,11 @@ def test_whom_a_frozen_component_hurts_is_said_as_far_as_its_reason_says_it() ->
     frozen = concerned(Code.COMPONENT_FROZEN, COMPONENT, "web")
     said = {
         reason: hurts([replace(frozen, finding=finding(Code.COMPONENT_FROZEN, harmless(reason)))], SITE)
-        for reason in (f"web {ANSWERS_NOBODY}", f"web answered nobody, until it was started once: it {ANSWERS_AGAIN}", "x")
+        for reason in (
+            f"web {ANSWERS_NOBODY}",
+            f"web answered nobody, until it was started once: it {ANSWERS_AGAIN}",
+            "x",
+        )
     }
     dead, again, unknown = said.values()
     assert dead == "whoever connects, unless its service was started since: it answered nobody"
