@@ -349,6 +349,13 @@ def _have_read(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
         yield from (_filled(each, members[0], site) for each in CATALOGUE[Code.KEYS_UNREAD].steps)
 
 
+def _have_an_actor(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
+    """Yield how to have an actor again, once: a transaction that has no end needs the most."""
+    halfway = [each for each in members if OPEN_TRANSACTION in each.finding.detail]
+    worst = (halfway or members)[0]
+    yield from (_filled(each, worst, site) for each in CATALOGUE[Code.UNREACHABLE].steps_on(TargetKind.COMPONENT))
+
+
 def _do_as_named(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
     """Yield the cures that the findings name, each with its file."""
     yield from _each(members, site, lambda member, _: f"{_word(_where(member))}: {_cure(member)}")
@@ -370,6 +377,7 @@ _CHANGES: Final[Mapping[CuringChange, Remedy]] = {
 }
 _SPECIAL: Final[Mapping[tuple[Code, TargetKind], Remedy]] = {
     (Code.CLIENT_REJECTS, TargetKind.ENDPOINT): _see_cause,
+    (Code.UNREACHABLE, TargetKind.COMPONENT): _have_an_actor,
     (Code.UNREADABLE, TargetKind.FILE): _look_at_file,
     (Code.KEYS_UNREAD, TargetKind.FILE): _have_read,
     (Code.APPROVAL_PENDING, TargetKind.COMPONENT): _show_plan,

@@ -313,5 +313,8 @@ def test_an_actor_that_ended_in_the_middle_hurts_whoever_connects() -> None:
         replace(concerned(Code.UNREACHABLE, COMPONENT, "web"), finding=no_actor("it is gone", is_open=is_open))
         for is_open in (False, True)
     )
+    both = [replace(quiet, component="mail", target="mail"), halfway]
+    assert [each.partition(", or")[0] for each in advice(both, SITE)] == ["to have an actor again: start the actor"]
+    assert "certvigil recover" in advice(both, SITE)[0]
     assert hurts([quiet], SITE).startswith("nobody, unless")
     assert hurts([halfway], SITE).startswith("whoever connects, where the service is between two sets of files")
