@@ -126,8 +126,11 @@ class Orders:
         if self._journal.no_actor is None:
             for record in state.unfinished.values():
                 plan = record.data.get("plan", record.data)
-                newest.update(dict.fromkeys(map(str, plan.get("components", ())), ComponentTransaction(record.at)))
-        newest.update(dict.fromkeys(self.acting, ComponentTransaction(self._acting_since)))
+                transaction = ComponentTransaction(record.at, undone=record.transaction in state.undone)
+                newest.update(dict.fromkeys(map(str, plan.get("components", ())), transaction))
+        # Until the journal has its beginning.
+        asked = [each for each in self.acting if each not in newest or newest[each].ended is not None]
+        newest.update(dict.fromkeys(asked, ComponentTransaction(self._acting_since)))
         for name, group in self._registry.config.groups.items():
             of_members = [newest[each] for each in group.members if each in newest]
             if of_members:

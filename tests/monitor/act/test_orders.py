@@ -228,3 +228,22 @@ def test_a_candidate_that_is_gone_is_no_failure_and_the_next_one_does_not_wait_f
         assert orders.attempts("web") == ()
 
     asyncio.run(story())
+
+
+def test_a_transaction_under_way_is_in_status_and_its_undoing_is_told_to_messages() -> None:
+    orders, components = asyncio.run(ordered({"refused": {"objections": []}}, 0))
+    journal = orders._journal
+    journal.no_actor = None
+    plan = {"kind": "replace", "components": ["web"]}
+    journal.state.take(Record(NOW, "t1", Event.BEGIN, {"plan": plan}))
+    assert not orders.transactions()["web"].undone
+    orders.acting = ("web",)
+    journal.state.take(Record(NOW + 60, "t1", Event.ROLLING_BACK, {}))
+    assert orders.transactions()["web"].undone
+    (status,) = components.statuses(NOW + 61)
+    (note,) = status.notes
+    assert note.startswith("the replace of ")
+    assert " is under way; the former files are put back since " in note
+    journal.state.take(Record(NOW + 70, "t1", Event.CLOSED, {}))
+    orders.acting = ()
+    assert (orders.transactions(), components.statuses(NOW)[0].notes) == ({}, ())
