@@ -51,6 +51,8 @@ class ComponentSite:
     """Returns that one of these keys was given up, as `JournalState.why_not` does."""
     revoked: Callable[[Sequence[Certificate]], str] = nothing_revoked
     """Returns that one of the certificates of a presented chain is revoked, a sentence; empty where none is."""
+    compromised: Callable[[Sequence[Certificate]], str] = nothing_revoked
+    """Returns that the leaf of a presented chain is revoked because its key is compromised, a sentence; else empty."""
     group: str = ""
     """The group of which it is a member, which is changed as one; empty for none."""
     unseen: tuple[UnseenClient, ...] = ()

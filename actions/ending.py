@@ -80,7 +80,7 @@ class Ground(StrEnum):
     KEY_GIVEN_UP = "key_given_up"
     """An operator has declared its private key compromised."""
     REVOKED = "revoked"
-    """A certificate of the candidate is revoked."""
+    """A certificate of the candidate is revoked, or that with the same key in use is, as a compromised one."""
     NEEDS_A_PERSON = "needs_a_person"
     """The daemon alone may not have it carried out, and no time changes that: a person must approve the plan."""
     TOO_MANY_PLANS = "too_many_plans"

@@ -113,6 +113,8 @@ class Demands:
     """Returns that one of these keys was given up, as `JournalState.why_not` does."""
     revoked: Callable[[Sequence[Certificate]], str] = nothing_revoked
     """Returns that one of the certificates of a presented chain is revoked, a sentence; empty where none is."""
+    compromised: Callable[[Sequence[Certificate]], str] = nothing_revoked
+    """Returns that the leaf of a presented chain is revoked because its key is compromised, a sentence; else empty."""
     leaf_alone: frozenset[View] = frozenset()
     """Those of `views` that can count on nothing but the server's own certificate."""
 
@@ -200,6 +202,14 @@ def _given_up(candidate: Candidate, demands: Demands) -> Iterator[Objection]:
 def _revoked(candidate: Candidate, demands: Demands) -> Iterator[Objection]:
     if why := demands.revoked(candidate.presented):
         yield Objection(Ground.REVOKED, why)
+        return
+    key = candidate.certificate.public_key_sha256()
+    for chain in dict.fromkeys((demands.installed, demands.served)):
+        if chain and leaf_first(chain)[0].public_key_sha256() == key and (why := demands.compromised(chain)):
+            yield Objection(
+                Ground.REVOKED, f"{candidate.certificate.title} has the key of a revoked certificate: {why}"
+            )
+            return
 
 
 def _order(presented: Sequence[Certificate], now: float) -> Iterator[Objection]:

@@ -185,6 +185,7 @@ def demands_of(site: ComponentSite, installed: Sequence[Certificate], kind: Kind
         min_lifetime=site.min_lifetime if site.min_lifetime is not None else site.component.min_lifetime,
         given_up=site.given_up,
         revoked=site.revoked,
+        compromised=site.compromised,
         leaf_alone=_views(site, leaf_alone=True) - _views(site, leaf_alone=False),
     )
 

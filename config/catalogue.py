@@ -24,6 +24,8 @@ from config.vocabulary import (
 
 NAMED_CURE: Final = "; to cure it, "
 """The text before the cure in the detail of a finding that names its cure itself."""
+TAKES_NEW_KEY: Final = "it takes a new key"
+"""In the detail of `revoked`, where the key of a server's certificate is compromised."""
 NO_ACTOR: Final = "no actor"
 """The reason with which `unreachable` of a component begins."""
 OPEN_TRANSACTION: Final = (

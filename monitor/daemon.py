@@ -32,6 +32,7 @@ from monitor.state.messages import JournalNews, TrustFilesChanged
 from monitor.state.own import SELF
 from monitor.state.trust import TrustReadings, read_trust_context
 from monitor.store import DATABASE_ENDINGS, database_path
+from monitor.store.pruning import Pruning
 from probes.find import is_pattern_of_paths
 from probes.finding import Finding, finding
 from probes.opening import leave_alone
@@ -49,8 +50,6 @@ HOUSEKEEPING: Final = 15.0
 """Seconds between two looks at certvigil's own state."""
 FEW: Final = 64
 """Files that are looked at before helpers would have been started."""
-PRUNING: Final = 3 * 3600.0 + 17 * 60.0
-"""Seconds after midnight, UTC, at which old records are deleted."""
 
 
 def run_daemon(path: str, config: Config) -> int:
@@ -256,14 +255,12 @@ class Daemon:
 
     async def _keep_house(self) -> None:
         """Check the state of the daemon itself now and then, and report it."""
-        loop, counters = asyncio.get_running_loop(), self.parts.state.counters
-        pruned = _pruning_day(time.time())
+        loop, counters, pruning = asyncio.get_running_loop(), self.parts.state.counters, Pruning()
         while True:
             state = self.parts.look.files.watch_state
             counters.watching(state.watched, state.polled)
             now = time.time()
-            if _pruning_day(now) != pruned:
-                pruned = _pruning_day(now)
+            if pruning.is_due(now, suspect=self._is_clock_suspect(now)):
                 self.parts.notify.store.prune(now - self.config.settings.history_days * DAY)
             counters.waivers(sum(now < waiver.until for waiver in self.config.waivers))
             digest = await loop.run_in_executor(self._pools.judge, digest_on_disk, self.path)
@@ -275,6 +272,14 @@ class Daemon:
                 self.parts.state.own.report("life", self._life.findings(now))
             self.parts.state.own.publish()
             await asyncio.sleep(HOUSEKEEPING)
+
+    def _is_clock_suspect(self, now: float) -> bool:
+        """Whether the clock was put forward or back lately, a moment ago included, or the actor does not believe it."""
+        self.parts.look.clock.compare(now, time.monotonic())
+        registry = self.parts.state.registry
+        itself = registry.targets.get(SELF)
+        told = itself is not None and any(code is Code.CLOCK_SUSPECT for code, _ in itself.findings)
+        return told or registry.clock.stepped_at is not None
 
     # Reading the configuration again
 
@@ -389,11 +394,6 @@ class Daemon:
         # Before the first scan is over nothing is written: it will be seen again.
         if self._recording and not recorded:
             log.error("not all events could be recorded")
-
-
-def _pruning_day(now: float) -> int:
-    """Return the number of the day that begins when old records are deleted."""
-    return int((now - PRUNING) // DAY)
 
 
 def _for_life(config: Config) -> tuple[object, ...]:

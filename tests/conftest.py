@@ -28,6 +28,8 @@ from tests.kit.workers import Workers
 
 _TLS: Final = TLSSettings()
 
+_PROCESS: Final = pytest.StashKey[int]()
+"""The id of the process that runs the tests."""
 _WORKERS: Final = pytest.StashKey[forks.Parent]()
 """What the workers of a whole run are forked off from."""
 
@@ -106,6 +108,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(what, pytrace=False)
         pytest.skip(what)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[_PROCESS] = os.getpid()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """End a process that a test has forked, and that failed: it would go on with the tests, beside its parent."""
+    if os.getpid() != item.config.stash[_PROCESS]:
+        sys.stderr.write(f"{call.excinfo}\n")
+        sys.stderr.flush()
+        os._exit(70)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

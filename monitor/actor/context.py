@@ -44,7 +44,8 @@ from monitor.actor.worth import worth_of
 from monitor.state.trust import TrustContext
 from probes.certificate import Certificate
 from probes.judge.client import judge_chain, leaf_first
-from probes.judge.revocation import SeenPath, judge_revocation
+from probes.judge.revocation import SeenPath, judge_revocation, why_compromised
+from probes.revocation.evidence import Evidence
 from probes.tls.drive import look_blocking
 
 log: Log = logging.getLogger("certvigil.actor")
@@ -111,19 +112,30 @@ class ActorContext:
             lambda: attended and component.service is not None and test(self.world, component.service) is not None,
             self.journal_state().why_not,
             partial(self._revoked, component),
+            partial(self._compromised, component),
             self.config.group_of.get(name, ""),
             tuple(self._unseen(component)),
         )
 
     def _revoked(self, component: Component, presented: Sequence[Certificate]) -> str:
         """Say which certificate of a chain is revoked, a sentence; empty where none is known to be."""
+        paths, evidence, now = self._evidence(component, presented)
+        found = judge_revocation((SeenPath(tuple(each)) for each in paths), evidence, now, lambda each: each.title)
+        return next((each.detail for each in found if each.code is Code.REVOKED), "")
+
+    def _compromised(self, component: Component, presented: Sequence[Certificate]) -> str:
+        """Say that the leaf of a chain is revoked because its key is compromised, a sentence; else empty."""
+        return why_compromised(*self._evidence(component, presented))
+
+    def _evidence(
+        self, component: Component, presented: Sequence[Certificate]
+    ) -> tuple[Sequence[Sequence[Certificate]], Evidence, float]:
+        """Return the paths of a chain that a component's clients build, what is known of their revocation, and now."""
         clients = (*component.clients, *(each for name in component.endpoints for each in self._clients(name)))
         views, now = self.trust_context.views(dict.fromkeys(clients)), self.world.now()
         evidence = evidence_about(self.trust_context, self.world, [presented], views, now)
         elsewhere = tuple(self.trust_context.trusts.values())
-        paths = (SeenPath(judge_chain(leaf_first(presented), each, now, elsewhere).path) for each in views)
-        found = judge_revocation(paths, evidence, now, lambda each: each.title)
-        return next((each.detail for each in found if each.code is Code.REVOKED), "")
+        return [judge_chain(leaf_first(presented), each, now, elsewhere).path for each in views], evidence, now
 
     def _clients(self, endpoint: str) -> tuple[str, ...]:
         return self.config.endpoints[endpoint].clients

@@ -1,7 +1,8 @@
 """What the actor itself knows of revocation: lists and OCSP answers that the CAs on its own paths have signed.
 
 It takes them from the files that its configuration names, and from the daemon's cache. The name of a file there
-follows from the certificate, so that the daemon's word for it is not needed. Whatever is in a file, a list counts where
+follows from the certificate, so that the daemon's word for it is not needed; for a certificate that names no list, all
+of its CA's lists there are taken. Whatever is in a file, a list counts where
 
 - a CA on the actor's own path, which ends in a configured trust store, has signed it,
 - its dates fit the actor's own clock,
@@ -19,14 +20,17 @@ import json
 import logging
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from actions.world import World, write_all
 from config.immutable import immutable
 from config.model import Config, Watch
 from config.text import Log, printable
-from monitor.state.revocation import issued_pairs
+from monitor.state.revocation import MOST_AT_ONCE, issued_pairs
 from monitor.state.trust import TrustContext
 from probes.certificate import Certificate
 from probes.container.registry import open_unsealed
@@ -36,7 +40,7 @@ from probes.judge.client import View
 from probes.ocsp import MOST_BYTES as MOST_OF_ANSWER
 from probes.ocsp import OCSPAnswer, ocsp_answer
 from probes.opening import open_for_others
-from probes.revocation.crl import MOST_LISTS, ListScope, RevocationList, lists_in, signed_by
+from probes.revocation.crl import MOST_BYTES, MOST_LISTS, ListScope, RevocationList, lists_in, signed_by
 from probes.revocation.evidence import NO_EVIDENCE, Evidence, answers_about, sha256_of
 from probes.revocation.places import answer_file, answer_key, delta_urls, list_file, list_urls, responder_urls
 from probes.revocation.status import why_not
@@ -44,9 +48,19 @@ from probes.revocation.status import why_not
 log: Log = logging.getLogger("certvigil.actor")
 
 _MOST_FILES: Final = 10_000
-"""Of the configuration."""
+"""Of the configuration, of all that one request reads; so are the next three."""
+_MOST_READ: Final = 256 * 1024 * 1024
+"""Bytes."""
+_MOST_DECODED: Final = 10_000
+"""Lists."""
+_MOST_SIGNATURES: Final = MOST_AT_ONCE
+"""Of lists in the name of a CA on the actor's own path."""
 _MOST_FETCHED: Final = 256
-"""Lists of the daemon."""
+"""Lists of the daemon, and as many at places that no certificate here names."""
+_MOST_CACHED: Final = 4000
+"""Files of the daemon in which those are looked for."""
+_MOST_OF_CACHE: Final = 128 * 1024 * 1024
+"""Bytes of those files."""
 _MOST_REMEMBERED: Final = 1000
 """Files of the configuration that are read first, because a list in them counted before."""
 _MOST_RESPONDERS: Final = 4
@@ -60,6 +74,8 @@ _turn: Final = threading.Lock()
 """Held from reading what was seen until it is written."""
 _useful: Final[dict[str, None]] = {}
 """Paths of those files, the one that was useful last at the end."""
+_reached: Final[dict[tuple[str, ...], str]] = {}
+"""By the patterns of a configuration: the last one of the other files that was read, where there are too many."""
 
 
 def evidence_about(
@@ -134,23 +150,66 @@ def _kind(known: RevocationList) -> tuple[ListScope, bool]:
 
 
 def _configured(patterns: tuple[str, ...], issuers: Collection[Certificate]) -> Iterator[RevocationList]:
-    """Yield the lists that these issuers have signed, of each file that the configuration names.
+    """Yield the lists that these issuers have signed, of the files that the configuration names.
 
-    Lists that nobody has signed keep no other out, however many there are. A file with more than `MOST_LISTS` has none.
+    Lists that nobody has signed keep no other out, however many there are: files that were useful before have at most
+    half of what a request may cost, and the next request goes on with the others where this one ends. A file with more
+    than `MOST_LISTS` has none.
     """
     if not patterns:
         return
-    found = {each.path: None for each in find([Watch(patterns)]).targets}
-    first = [path for path in reversed(_useful) if path in found]
-    for path in list(dict.fromkeys((*first, *found)))[:_MOST_FILES]:
-        ders = open_unsealed(_content(path, SIZE_LIMIT)).lists
-        if len(ders) > MOST_LISTS:
-            log.warning("passed over %s: it has more than %d revocation lists", printable(path), MOST_LISTS)
-            continue
-        signed = [each for each in lists_in(ders) if any(signed_by(each, issuer) for issuer in issuers)]
-        if signed:
+    found = {each.path for each in find([Watch(patterns)]).targets}
+    first = [path for path in reversed(tuple(_useful)) if path in found]
+    cost = _Cost()
+    for path in cost.within(first, 0.5):
+        found.remove(path)
+        yield from _signed_in(path, issuers, cost)
+    others = sorted(found)
+    begin = bisect_right(others, _reached.get(patterns, ""))
+    for path in cost.within((*others[begin:], *others[:begin])):
+        _reached[patterns] = path
+        yield from _signed_in(path, issuers, cost)
+
+
+@dataclass(slots=True)
+class _Cost:
+    """What one request has read: others wait for it, and whoever writes the files decides what is in them."""
+
+    files: int = 0
+    bytes: int = 0
+    lists: int = 0
+    signatures: int = 0
+
+    def within(self, paths: Sequence[str], share: float = 1.0) -> Iterator[str]:
+        """Yield paths until that share of a request is spent; the last file is read to its end."""
+        for number, path in enumerate(paths):
+            spent = max(
+                *(self.files / _MOST_FILES, self.bytes / _MOST_READ),
+                *(self.lists / _MOST_DECODED, self.signatures / _MOST_SIGNATURES),
+            )
+            if spent >= share:
+                left = len(paths) - number
+                log.warning("read %d files of revocation lists; %d others wait for the next request", number, left)
+                return
+            yield path
+
+
+def _signed_in(path: str, issuers: Collection[Certificate], cost: _Cost) -> Iterator[RevocationList]:
+    """Yield the lists in a file that one of these issuers has signed."""
+    content = _content(path, SIZE_LIMIT)
+    ders = open_unsealed(content).lists
+    cost.files += 1
+    cost.bytes += len(content)
+    cost.lists += min(len(ders), MOST_LISTS)
+    if len(ders) > MOST_LISTS:
+        log.warning("passed over %s: it has more than %d revocation lists", printable(path), MOST_LISTS)
+        return
+    for each in lists_in(ders):
+        namesakes = [issuer for issuer in issuers if issuer.outline().subject == each.issuer_name]
+        cost.signatures += len(namesakes)
+        if any(signed_by(each, issuer) for issuer in namesakes):
             _note_useful(path)
-        yield from signed
+            yield each
 
 
 def _note_useful(path: str) -> None:
@@ -161,13 +220,34 @@ def _note_useful(path: str) -> None:
 
 
 def _of_the_daemon(config: Config, pairs: Iterable[tuple[Certificate, Certificate]]) -> Iterator[RevocationList]:
-    """Yield the lists that the daemon has fetched from where the certificates say that they are."""
+    """Yield the lists that the daemon has fetched from where the certificates say that they are.
+
+    Where a certificate names no list, all lists of its CA count that the daemon has: others of that CA named them.
+    """
     fetch = config.settings.revocation.fetch
     if fetch is None:
         return
     urls = dict.fromkeys(url for each, _ in pairs for url in (*list_urls(each), *delta_urls(each)))
     for url in list(urls)[:_MOST_FETCHED]:
         data = _content(list_file(config.settings.state_directory, url), fetch.largest * 1024 * 1024)
+        yield from lists_in([data] if data else [])
+    nameless = {each.outline().issuer for each, _ in pairs if not list_urls(each)}
+    of_them = (each for each in _cached(config.settings.state_directory) if each.issuer_name in nameless)
+    yield from islice(of_them, _MOST_FETCHED)
+
+
+def _cached(state_directory: str) -> Iterator[RevocationList]:
+    """Yield the lists in the daemon's cache, whatever certificate names them; the newest files come first."""
+    try:
+        with os.scandir(os.path.dirname(list_file(state_directory, ""))) as entries:
+            named = [each for each in islice(entries, _MOST_CACHED) if each.name.endswith(".crl")]
+            found = [(each.stat(follow_symlinks=False).st_mtime, each.path) for each in named]
+    except OSError:
+        return
+    left = _MOST_OF_CACHE
+    for _, path in sorted(found, reverse=True):
+        data = _content(path, min(left, MOST_BYTES))
+        left -= len(data)
         yield from lists_in([data] if data else [])
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from config.text import Log
 from monitor.state.bus import Bus
 from monitor.state.messages import ClockStepped
-from monitor.state.pending import CLOCK_TRIED, ClockSteps
+from monitor.state.pending import ClockSteps
 from probes.clock import is_synchronised
 
 log: Log = logging.getLogger("certvigil")
@@ -42,14 +42,17 @@ class ClockMonitor:
         """Compare the clocks; a step is judged by at once, and again once nothing waits for the clock any more.
 
         Nothing waits any more when the clock is known to be right after the step, as where a virtual machine was
-        paused, or when it was left alone for long enough.
+        paused, when it was left alone for long enough, or when it was stepped again and again for too long.
         """
         by = now - steady - self._offset
-        if abs(by) > STEP:
+        has_stepped = abs(by) > STEP
+        if has_stepped:
             log.warning("the clock was put forward or back, by %.0f s: all is judged again", by)
             self._offset += by
             self._steps.stepped(steady)
-            self._bus.send(ClockStepped())
-        elif (at := self._steps.stepped_at) is not None and (steady - at >= CLOCK_TRIED or self._synchronised()):
+        is_awaited = self._steps.stepped_at is not None and not has_stepped
+        is_over = self._steps.is_tried(steady) or (is_awaited and bool(self._synchronised()))
+        if is_over:
             self._steps.forget()
+        if has_stepped or is_over:
             self._bus.send(ClockStepped())

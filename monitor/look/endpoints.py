@@ -13,6 +13,7 @@ from config.text import Log, harmless, printable
 from config.vocabulary import Code, LookOutcome, TargetKind, UnreachableReason
 from monitor.host.schedule import spread
 from monitor.host.systemd import starting_for
+from monitor.look.crowded import try_lists
 from monitor.look.job import UNFORESEEN
 from monitor.look.rounds import Rounds
 from monitor.look.slots import Places
@@ -172,6 +173,7 @@ class EndpointMonitor:
 
         observation, now = await self._places.take(endpoint.name, begin, lambda found: is_silent(found[0]))
         await self._ask_unit(endpoint, observation, now)
+        await try_lists(self._registry, [each.chain for each in observation.presented], self._worker)
         context = self._endpoints.context(endpoint, observation)
         if not self._endpoints.is_news(observation, context, now):
             self._registry.looked_again(endpoint.name, now)

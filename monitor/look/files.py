@@ -18,6 +18,7 @@ from config.text import Log, harmless, printable
 from config.vocabulary import FileRole, LookOutcome, TargetKind, UnreadableReason
 from monitor.batched import batched
 from monitor.host.schedule import Agenda
+from monitor.look.crowded import try_lists
 from monitor.look.job import FileJob, JobResult, run
 from monitor.look.searches import Searches, ways_up
 from monitor.look.sets import SetMonitor
@@ -317,6 +318,8 @@ class FileMonitor:
 
     async def _look(self, paths: Sequence[tuple[str, float]], worker: Executor, *, urgent: bool = False) -> None:
         """Look at files elsewhere, then learn in this thread."""
+        known = (self._registry.targets.get(self._targets[path].name) for path, _ in paths if path in self._targets)
+        await try_lists(self._registry, [each.presented for each in known if each is not None], self._worker)
         now = time.time()
         due = [(self._targets[path], noticed) for path, noticed in paths if path in self._targets]
         jobs = [self._job(target, now, urgent=urgent) for target, _ in due]

@@ -36,9 +36,10 @@ from probes.certificate import Certificate
 from probes.http.download import DownloadTerms, Refused, download
 from probes.http.exchange import Response
 from probes.judge.client import View
+from probes.revocation.crl import RevocationList
 from probes.revocation.evidence import Evidence, answers_about
 from probes.revocation.places import answer_key, delta_urls, list_urls, responder_urls
-from probes.revocation.status import is_revoked_by_nobody
+from probes.revocation.status import is_revoked_by_nobody, tells_of, why_not
 
 log: Log = logging.getLogger("certvigil.revocation")
 
@@ -64,9 +65,10 @@ TIDY_AFTER: Final = 3600.0
 
 @immutable
 class Naming:
-    """A certificate, with its CA, names a place that is to be asked."""
+    """A certificate, with its CA, and a place that is to be asked about it."""
 
     url: str
+    """Empty where the certificate names no list."""
     certificate: Certificate
     issuer: Certificate
     responder: bool
@@ -101,6 +103,8 @@ class RevocationFetcher:
         self._tidied = time.monotonic()
         self._named: dict[str, tuple[Naming, ...]] = {}
         """By target."""
+        self._nameless = frozenset[str]()
+        """URLs that no certificate names any more, of lists that tell of a certificate still."""
         self._left_out = 0
         """Sources that are not asked, because there are too many."""
         self._changed: set[str] | None = None
@@ -175,13 +179,15 @@ class RevocationFetcher:
             await asyncio.get_running_loop().run_in_executor(self._worker, self._cache.keep_only, keys)
 
     async def _go_by(self, named: Sequence[Naming], fetching: Fetching | None) -> None:
-        """Ask exactly the sources that are named, and that the configuration lets be asked."""
+        """Ask the sources that are named, and those whose list counts still; what the configuration lets be asked."""
+        held = await self._still_telling(named)
+        self._nameless, named = frozenset(each.url for each in held), (*named, *held)
         made: dict[str, Source] = {}
         for source in () if fetching is None else (self._source(each, fetching) for each in named):
             if source is not None:
                 made.setdefault(source.key, source)
         # Those that are asked already go on being asked.
-        wanted = dict(islice(sorted(made.items(), key=lambda item: item[0] not in self._sources), MOST_SOURCES))
+        wanted = dict(islice(sorted(made.items(), key=self._rank), MOST_SOURCES))
         self._note_left_out(len(made) - len(wanted))
         for url, issuers in _issuers(named).items():
             source = wanted.get(url)
@@ -192,11 +198,32 @@ class RevocationFetcher:
         await self._recall([wanted[key] for key in wanted if key not in self._sources])
         for key in self._sources.keys() - wanted.keys():
             self._rounds.forget(key)
+            left = self._sources[key]
+            if self._kept is not None and isinstance(left, ListSource) and left.held is not None:
+                self._kept[key] = left.held
         new = [key for key in wanted if key not in self._sources]
         self._sources = wanted
         for key in new:
             self._rounds.hasten([key], time.monotonic() + self._pause(wanted[key]))
         self._show()
+
+    async def _still_telling(self, named: Sequence[Naming]) -> Sequence[Naming]:
+        """Return the lists that are held, and that nobody names, as places of certificates of which they tell."""
+        held = {url: each.known for url, each in (self._kept or {}).items()}
+        held |= {
+            key: each.held.known
+            for key, each in self._sources.items()
+            if isinstance(each, ListSource) and each.held is not None
+        }
+        for each in named:
+            held.pop(each.url, None)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._worker, _telling, held, named, time.time()) if held else ()
+
+    def _rank(self, made: tuple[str, Source]) -> tuple[bool, bool]:
+        """Order sources where there are too many: those first that are named, and are asked already."""
+        key, _ = made
+        return key in self._nameless, key not in self._sources
 
     def _note_left_out(self, number: int) -> None:
         if number > self._left_out:
@@ -211,7 +238,7 @@ class RevocationFetcher:
 
     def _source(self, naming: Naming, fetching: Fetching) -> Source | None:
         """Return the source that a certificate names, as it is known already or new; None where it is not asked."""
-        if not (fetching.ocsp if naming.responder else fetching.crls):
+        if not naming.url or not (fetching.ocsp if naming.responder else fetching.crls):
             return None
         if naming.responder and not (naming.certificate.is_strict and naming.issuer.is_strict):
             # The library makes no question about what it cannot read.
@@ -226,16 +253,24 @@ class RevocationFetcher:
 
     def _show(self) -> None:
         """Let everybody judge by what is at hand."""
-        sources = self._sources.values()
+        sources = tuple(each for each in self._sources.values() if not self._has_ended(each))
         self._counted({**Counter(map(_state_of, sources)), SourceState.LEFT_OUT: self._left_out})
         lists = [(each.held.known, each) for each in sources if isinstance(each, ListSource) and each.held is not None]
         told = [each for each in sources if isinstance(each, AnswerSource) and each.held]
         answers = answers_about((each.certificate.sha256, each.held) for each in told)
         failed = {each.key: each.why for each in sources if each.failures >= TOLD_AFTER}
-        awaited = {known.sha256 for known, each in lists if each.failures < TOLD_AFTER}
+        # One that nobody names is left out once it has ended: a certificate that names no list lacks none.
+        awaited = {known.sha256 for known, each in lists if each.failures < TOLD_AFTER or each.key in self._nameless}
         awaited |= {each.sha256 for each in told if each.failures < TOLD_AFTER}
         known = tuple(each for each, _ in lists)
         self._registry.revocations.take(Evidence(known, failed, answers, frozenset(awaited)))
+
+    def _has_ended(self, source: Source) -> bool:
+        """Whether it is a list that nobody names, and that should have been followed by another."""
+        if source.key not in self._nameless or not isinstance(source, ListSource) or source.held is None:
+            return False
+        end = source.held.known.next_update
+        return end is None or time.time() >= end + 1
 
     def _pause(self, source: Source) -> float:
         """Return the seconds until a source is asked: each has its own, so that requests do not come all at once."""
@@ -268,6 +303,8 @@ class RevocationFetcher:
             self._show()
             if changed:
                 self._hasten(self._concerned(source))
+            if self._has_ended(source):
+                self._wake.set()
         finally:
             # Whatever happens, it is asked again.
             self._rounds.hasten([source.key], time.monotonic() + self._pause(source))
@@ -344,9 +381,32 @@ def _issuers(named: Iterable[Naming]) -> Mapping[str, tuple[Certificate, ...]]:
     """Return the CAs that may have signed the list at each URL."""
     found: dict[str, dict[Certificate, None]] = {}
     for each in named:
-        if not each.responder:
+        if each.url and not each.responder:
             found.setdefault(each.url, {})[each.issuer] = None
     return {url: tuple(islice(issuers, MOST_ISSUERS)) for url, issuers in found.items()}
+
+
+def _telling(held: Mapping[str, RevocationList], named: Iterable[Naming], now: float) -> Sequence[Naming]:
+    """Return each list that is valid at Unix time `now`, as a place of a certificate that names no list.
+
+    `held` are lists by their URL. A certificate that names another one has that one.
+    """
+    by_name: dict[bytes, dict[tuple[Certificate, Certificate], None]] = {}
+    for each in named:
+        if not each.url:
+            by_name.setdefault(each.certificate.outline().issuer, {})[each.certificate, each.issuer] = None
+    found: list[Naming] = []
+    for url, known in held.items():
+        issuers: dict[Certificate, Certificate] = {}
+        for certificate, issuer in by_name.get(known.issuer_name, ()):
+            if issuer not in issuers and tells_of(known, certificate):
+                issuers[issuer] = certificate
+        found += (
+            Naming(url, certificate, issuer, responder=False)
+            for issuer, certificate in issuers.items()
+            if not why_not(known, issuer, now)
+        )
+    return found
 
 
 def _named_by_all(states: Iterable[TargetState], trust_context: TrustContext) -> Mapping[str, tuple[Naming, ...]]:
@@ -360,7 +420,7 @@ def named_by(state: TargetState, trust_context: TrustContext, now: float) -> Ite
     chains = (state.presented, *(each.chain for each in state.addresses))
     for certificate, issuer in issued_pairs(chains, _views(state, trust_context), elsewhere, now):
         if not is_revoked_by_nobody(certificate):
-            for url in (*list_urls(certificate)[:MOST_OF_ONE], *delta_urls(certificate)[:MOST_OF_ONE]):
+            for url in (*(list_urls(certificate)[:MOST_OF_ONE] or ("",)), *delta_urls(certificate)[:MOST_OF_ONE]):
                 yield Naming(url, certificate, issuer, responder=False)
             for url in responder_urls(certificate)[:MOST_OF_ONE]:
                 yield Naming(url, certificate, issuer, responder=True)

@@ -15,6 +15,7 @@ from config.model import Config, FileTarget
 from config.text import Log, harmless, printable
 from config.vocabulary import FileContent, LookOutcome, TargetKind, UnreadableReason
 from monitor.host.schedule import spread
+from monitor.look.crowded import try_lists
 from monitor.look.job import UNFORESEEN
 from monitor.look.rounds import Rounds
 from monitor.state.bus import Bus
@@ -244,6 +245,8 @@ class SetMonitor:
         loop = asyncio.get_running_loop()
         try:
             reading = with_absence(await self._read(name, targets, now), targets)
+            known = (self._registry.targets.get(each.name) for each in targets)
+            await try_lists(self._registry, [each.presented for each in known if each is not None], self._worker)
             context = self._sets.context(name, targets)
             assessments = await loop.run_in_executor(self._worker, assess_set, reading, context, now)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):

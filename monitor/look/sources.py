@@ -26,7 +26,7 @@ from probes.ocsp import OCSPAnswer, OCSPStatus, ocsp_answer
 from probes.revocation.crl import MOST_LISTS, RevocationList, lists_in
 from probes.revocation.evidence import sha256_of
 from probes.revocation.places import answer_key, delta_urls, list_urls
-from probes.revocation.status import why_not
+from probes.revocation.status import tells_of, why_not
 
 log: Log = logging.getLogger("certvigil.revocation")
 
@@ -117,10 +117,11 @@ class ListSource:
         return _again(self.held.origin.at, self.held.known.next_update, every)
 
     def tells_of(self, certificate: Certificate) -> bool:
-        """Whether what it holds may be about a certificate: lists may be split, so one that is named by it."""
+        """Whether what it holds may be about a certificate: one that names its URL, or no list. Lists may be split."""
         if self.held is None or self.held.known.issuer_name != certificate.outline().issuer:
             return False
-        return self.url in list_urls(certificate) or self.url in delta_urls(certificate)
+        urls = (*list_urls(certificate), *delta_urls(certificate))
+        return self.url in urls or (not urls and tells_of(self.held.known, certificate))
 
 
 @dataclass(slots=True, eq=False)

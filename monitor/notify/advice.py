@@ -15,7 +15,7 @@ from typing import Final
 
 from actions.ending import answers_again, answers_nobody
 from actions.plan import Kind
-from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, OPEN_TRANSACTION, CuringChange
+from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, OPEN_TRANSACTION, TAKES_NEW_KEY, CuringChange
 from config.command_reach import command_line, completed_template
 from config.immutable import immutable
 from config.model import Component, Config, Endpoint, Settings
@@ -231,11 +231,13 @@ class _Renewal:
     """The content of the file for the command."""
     by_hand: Callable[[Member, AdviceContext], str]
     file: str = "NEW.pem"
+    options: tuple[str, ...] = ()
+    """Of the command."""
 
     def __call__(self, members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
         changeable, others = _apart(members, site)
         if changeable:
-            command = _command("replace", *changeable[:_AT_ONCE], "--from", self.file)
+            command = _command("replace", *changeable[:_AT_ONCE], *self.options, "--from", self.file)
             yield f"put {self.what} into {self.file}, then: {command}"
             if len(changeable) > _AT_ONCE:
                 yield f"the same for {len(changeable) - _AT_ONCE} more components"
@@ -287,6 +289,19 @@ _rechain: Final = _Renewal(
     "the certificate and its intermediates, in any order (the key may stay),", _chain_by_hand, "CHAIN.pem"
 )
 _rekey: Final = _Renewal("the certificate, its intermediates and the key that belongs to them", _key_by_hand)
+
+
+_renew_key: Final = _Renewal(
+    "the new certificate, its intermediates and its key, a new one,", _new_by_hand, options=("--key-compromised",)
+)
+
+
+def _replace_revoked(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
+    compromised = [each for each in members if TAKES_NEW_KEY in each.finding.detail]
+    if compromised:
+        yield "the private key is compromised: have the certificate issued for a new key"
+        yield from _renew_key(compromised, site)
+    yield from _replace([each for each in members if each not in compromised], site)
 
 
 def _activate(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
@@ -381,6 +396,8 @@ _SPECIAL: Final[Mapping[tuple[Code, TargetKind], Remedy]] = {
     (Code.UNREADABLE, TargetKind.FILE): _look_at_file,
     (Code.KEYS_UNREAD, TargetKind.FILE): _have_read,
     (Code.APPROVAL_PENDING, TargetKind.COMPONENT): _show_plan,
+    (Code.REVOKED, TargetKind.ENDPOINT): _replace_revoked,
+    (Code.REVOKED, TargetKind.FILE): _replace_revoked,
 }
 """The remedies of codes whose advice depends on more than the names of the place."""
 

@@ -56,8 +56,16 @@ CLOCK_TRIED: Final = 600.0
 """Seconds after a step of the clock for which what the clock alone makes wrong is nobody's news: the clock may be put
 right in that time. Where the kernel counts it as synchronised before, it is told then. The actor does not believe it
 as long as that either (`actions.clock.DISTRUST`)."""
-BY_CLOCK: Final = frozenset({Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.CLIENT_REJECTS, Code.CRL_STALE})
-"""Findings that a wrong clock may cause."""
+CLOCK_TRIED_AT_MOST: Final = 3 * CLOCK_TRIED
+"""Seconds after the first of many steps, from which on it is told nevertheless: the clock of a guest that is put right
+each few minutes would keep all silent for ever."""
+BY_CLOCK: Final = frozenset(
+    {
+        *(Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.CLIENT_REJECTS),
+        *(Code.CRL_STALE, Code.REVOCATION_UNKNOWN),
+    }
+)
+"""Findings that a wrong clock may cause; lists and OCSP answers have dates, too."""
 
 
 class ClockSteps:
@@ -66,13 +74,23 @@ class ClockSteps:
     def __init__(self) -> None:
         self.stepped_at: float | None = None
         """Monotonic time; None where there was none lately."""
+        self._first_at = 0.0
+        """When the first of those steps was that followed one another."""
 
     def stepped(self, steady: float) -> None:
         """Note a step at that monotonic time."""
+        if self.stepped_at is None:
+            self._first_at = steady
         self.stepped_at = steady
 
+    def is_tried(self, steady: float) -> bool:
+        """Whether there was a step, and nothing waits for the clock longer than until that monotonic time."""
+        if self.stepped_at is None:
+            return False
+        return steady - self.stepped_at >= CLOCK_TRIED or steady - self._first_at >= CLOCK_TRIED_AT_MOST
+
     def forget(self) -> None:
-        """Note that the clock has stood for long enough since."""
+        """Note that nothing waits for the clock any more."""
         self.stepped_at = None
 
     def awaits(self, finding: Finding) -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from config.model import Client
 from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, KeyKind, Severity, VerifierName
 from probes.algorithm import ALGORITHMS, POST_QUANTUM, STRENGTHS, USUAL_RSA
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
+from probes.verify.facts import curve_of
 from probes.verify.families import family_of
 
 _TLS_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
@@ -40,7 +39,7 @@ def key_finding(certificate: Certificate, client: Client, subject: Printable, *,
         return _rejected(sentence("{}, {}", has, why), subject, _cure_of(key.kind, client, cure))
     if leaf and key.kind is KeyKind.SLH_DSA:
         return _rejected(sentence("{}, by which no server can sign a handshake", has), subject, cure)
-    if leaf and (key.kind is KeyKind.DSA or _curve(certificate) not in {"", *_TLS_CURVES}):
+    if leaf and (key.kind is KeyKind.DSA or curve_of(certificate) not in {"", *_TLS_CURVES}):
         return _rejected(sentence("{}, which no client takes by default", has), subject, cure)
     if level and (key.strength or 0) < STRENGTHS[level - 1]:
         demanded = sentence("{} bits of strength, as RSA {} has", STRENGTHS[level - 1], USUAL_RSA[level - 1])
@@ -97,7 +96,7 @@ def has_public_key(certificate: Certificate) -> bool:
     """Whether the web PKI allows the key (Baseline Requirements, 6.1.5)."""
     if certificate.key.kind is KeyKind.RSA:
         return certificate.key.bits >= _PUBLIC_RSA
-    return _curve(certificate) in _TLS_CURVES
+    return curve_of(certificate) in _TLS_CURVES
 
 
 def has_public_signature(certificate: Certificate) -> bool:
@@ -105,18 +104,10 @@ def has_public_signature(certificate: Certificate) -> bool:
     return certificate.signature_hash in _PUBLIC_HASHES
 
 
-def _curve(certificate: Certificate) -> str:
-    """Return the curve of an EC key, empty where it is of another kind."""
-    if certificate.key.kind is not KeyKind.EC:
-        return ""
-    key = certificate.decoded().public_key()
-    return key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else ""
-
-
 def _described_key(certificate: Certificate) -> str:
     if certificate.key.name:
         return certificate.key.name
-    curve = _curve(certificate)
+    curve = curve_of(certificate)
     return f"{certificate.key} on the curve {curve}" if curve else str(certificate.key)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
@@ -25,6 +25,7 @@ from probes.lifetime import turning_points
 from probes.revocation.evidence import NO_EVIDENCE, Evidence
 from probes.trust import Trust
 from probes.verifier import Accepted, verify_webpki
+from probes.verify.building import may_concern
 from probes.verify.engine import verify
 from probes.verify.families import family_of
 from probes.verify.rules import Rule
@@ -82,13 +83,20 @@ def cure_of(cause: Finding) -> str:
 
 
 def judge_chain(
-    chain: tuple[Certificate, ...], view: View, now: float, elsewhere: tuple[Trust, ...] = ()
+    chain: tuple[Certificate, ...],
+    view: View,
+    now: float,
+    elsewhere: tuple[Trust, ...] = (),
+    *,
+    unstapled: bool = False,
 ) -> ChainVerdict:
     """Return the verdict of the client of `view` on a presented `chain` (not empty) at Unix time `now`.
 
+    `unstapled` says that it came in a handshake without an OCSP response; else a promised one is not asked for.
     Computed once for each chain, store, verifier and span of time within which nothing begins or ends.
     """
-    return _judge_chain(chain, view.trust, _as_verifier(view.client), view.held, _span(chain, view, now), elsewhere)
+    client, at = _as_verifier(view.client), _span(chain, view, now)
+    return _judge_chain(chain, view.trust, client, view.held, at, elsewhere, unstapled)
 
 
 @lru_cache(maxsize=64)
@@ -99,11 +107,7 @@ def _as_verifier(client: Client) -> Client:
 
 def chain_boundaries(chain: Sequence[Certificate], view: View) -> Iterator[float]:
     """Yield the Unix times at which the verdict of `view` on `chain` may change."""
-    concerned = [*chain, *view.held]
-    issuers = {each.outline().issuer for each in concerned}
-    for issuer in issuers:
-        concerned.extend(view.trust.by_subject.get(issuer, ()))
-    for each in concerned:
+    for each in may_concern((*chain, *view.held), view.trust):
         yield from turning_points(each)
 
 
@@ -122,11 +126,12 @@ def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
     held: tuple[Certificate, ...],
     now: float,
     elsewhere: tuple[Trust, ...],
+    unstapled: bool,
 ) -> ChainVerdict:
     issuers = (*chain[1:], *held)
     pool = (chain[0], *(each for each in issuers if not each.is_costly))
     strict = verify_webpki(chain[0], pool[1:], trust, now)
-    judgement = verify(pool, trust, family_of(client), None, now)
+    judgement = verify(pool, trust, family_of(client), None, now, unstapled=unstapled)
     best, accepted = judgement.best, judgement.accepted
     subject_of = subject_in(chain)
     if client.verifier is VerifierName.WEBPKI:
@@ -182,11 +187,15 @@ def rejections(  # noqa: PLR0917 (as above)
     elsewhere: tuple[Trust, ...],
     circumstances: Circumstances,
     revocation: Evidence,
+    unstapled: Collection[tuple[Certificate, ...]] = (),
 ) -> tuple[Finding, ...]:
-    """Return every cause for which the client of `view` rejects one of `chains`; none where it accepts."""
+    """Return every cause for which the client of `view` rejects one of `chains`; none where it accepts.
+
+    Those that are `unstapled` came in a handshake without an OCSP response.
+    """
     causes: list[Finding] = []
     for chain in chains:
-        judged = judge_chain(chain, view, now, elsewhere)
+        judged = judge_chain(chain, view, now, elsewhere, unstapled=chain in unstapled)
         against = () if judged.accepted else judged.causes
         causes += explained((*against, *wrong_names.get(chain[0], ())), chain[0], view, circumstances)
         causes += refusals(SeenPath(judged.path, view.client), revocation, now, subject_in(chain))

@@ -15,6 +15,7 @@ from probes.finding import Edge, Finding, finding
 from probes.judge.chain import judge_presentation
 from probes.judge.client import (
     NO_CIRCUMSTANCES,
+    ChainVerdict,
     Circumstances,
     View,
     chain_boundaries,
@@ -51,6 +52,8 @@ class Audience:
     thresholds: Thresholds | None = None
     circumstances: Circumstances = NO_CIRCUMSTANCES
     revocation: Evidence = NO_EVIDENCE
+    unstapled: frozenset[tuple[Certificate, ...]] = frozenset()
+    """The chains, leaf first, that came in a handshake without an OCSP response."""
 
 
 @immutable
@@ -82,7 +85,14 @@ def judge_presented(presented: Iterable[Sequence[Certificate]], audience: Audien
         names, verifier = view.client.names or audience.names, view.client.verifier
         wrong_names = {chain[0]: tuple(judge_names(chain[0], names, verifier)) for chain in chains}
         causes = rejections(
-            chains, view, wrong_names, now, audience.elsewhere, audience.circumstances, audience.revocation
+            chains,
+            view,
+            wrong_names,
+            now,
+            audience.elsewhere,
+            audience.circumstances,
+            audience.revocation,
+            audience.unstapled,
         )
         edge = edge_of(view, causes)
         if chains:
@@ -90,7 +100,7 @@ def judge_presented(presented: Iterable[Sequence[Certificate]], audience: Audien
         findings += judge_acceptance(edge, view, audience.presenter, causes)
         for chain in chains:
             times += chain_boundaries(chain, view)
-            found = (*judge_chain(chain, view, now, audience.elsewhere).causes, *wrong_names[chain[0]])
+            found = (*_judged(chain, view, audience, now).causes, *wrong_names[chain[0]])
             told = explained(found, chain[0], view, audience.circumstances)
             findings += told if view.client.validates else map(_as_notice, told)
     for chain in chains:
@@ -107,10 +117,14 @@ def judge_presented(presented: Iterable[Sequence[Certificate]], audience: Audien
     return Reception(tuple(findings), tuple(edges), expiry, tuple(times))
 
 
+def _judged(chain: tuple[Certificate, ...], view: View, audience: Audience, now: float) -> ChainVerdict:
+    return judge_chain(chain, view, now, audience.elsewhere, unstapled=chain in audience.unstapled)
+
+
 def _seen_paths(chain: tuple[Certificate, ...], audience: Audience, now: float) -> Iterator[SeenPath]:
     """Yield the path of each client, or where there is none, that of the presented certificates."""
     for view in audience.views:
-        yield SeenPath(judge_chain(chain, view, now, audience.elsewhere).path, view.client)
+        yield SeenPath(_judged(chain, view, audience, now).path, view.client)
     if not audience.views and not audience.revocation.is_empty:
         yield SeenPath(presented_path(chain))
 
@@ -120,7 +134,7 @@ def _verified(chains: Iterable[tuple[Certificate, ...]], audience: Audience, now
     on_accepted_paths: set[Certificate] = set()
     for chain in chains:
         for view in audience.views:
-            judged = judge_chain(chain, view, now, audience.elsewhere)
+            judged = _judged(chain, view, audience, now)
             if judged.accepted and view.client.validates:
                 on_accepted_paths.update(judged.path)
     return on_accepted_paths
@@ -134,7 +148,7 @@ def _judge_sending(chain: tuple[Certificate, ...], audience: Audience, now: floa
     if audience.circumstances.sends is not Sending.EXPECTED:
         return
     for view in audience.views:
-        judged = judge_chain(chain, view, now, audience.elsewhere)
+        judged = _judged(chain, view, audience, now)
         kept = [each.title for each in judged.path[1:] if not each.self_issued and each not in chain]
         if judged.accepted and kept:
             who = harmless(view.client.name)

@@ -9,10 +9,11 @@ from typing import Final
 
 from cryptography import x509
 
+from config.catalogue import TAKES_NEW_KEY
 from config.immutable import immutable
 from config.model import DAY, Client
 from config.text import Printable, harmless, listed, sentence
-from config.vocabulary import Code, RevocationCheck, RevocationState, Severity
+from config.vocabulary import Code, RevocationCheck, RevocationReason, RevocationState, Severity
 from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.finding import Finding, finding
@@ -100,12 +101,27 @@ class _Askers:
 
 def _was_revoked(certificate: Certificate, status: RevocationStatus) -> Printable:
     return sentence(
-        "CA {} revoked {} at {}; reason: {}",
+        "CA {} revoked {} at {}; reason: {}{}",
         certificate.issuer,
         certificate.title,
         moment(status.at or 0),
         status.reason or Printable("unspecified"),
+        harmless(f"; {TAKES_NEW_KEY}" if _is_key_compromised(certificate, status) else ""),
     )
+
+
+def _is_key_compromised(certificate: Certificate, status: RevocationStatus) -> bool:
+    is_revoked = status.state is RevocationState.REVOKED
+    return is_revoked and status.reason is RevocationReason.KEY_COMPROMISE and not certificate.is_ca
+
+
+def why_compromised(paths: Iterable[Sequence[Certificate]], evidence: Evidence, now: float) -> Printable:
+    """Say that the first certificate of a path is revoked because its key is compromised; empty where none is."""
+    for certificate, issuer in dict.fromkeys((path[0], path[1]) for path in paths if len(path) > 1):
+        status = status_of(certificate, issuer, evidence, now)
+        if _is_key_compromised(certificate, status):
+            return _was_revoked(certificate, status)
+    return Printable("")
 
 
 def _unknown(certificate: Certificate, status: RevocationStatus, subject_of: SubjectOf) -> Finding:

@@ -100,7 +100,7 @@ def _by_lists(certificate: Certificate, issuer: Certificate, evidence: Evidence,
     """Return what the lists tell."""
     name = certificate.outline().issuer
     candidates = [each for each in evidence.lists if each.issuer_name == name and not is_of_another_key(each, issuer)]
-    covering = [each for each in candidates if not _beside(each, certificate)]
+    covering = [each for each in candidates if tells_of(each, certificate)]
     complete = sorted((each for each in covering if each.base is None), key=lambda each: each.age_order, reverse=True)
     why: Printable | None = None
     for each in complete:
@@ -158,14 +158,14 @@ def why_not(known: RevocationList, issuer: Certificate, now: float) -> Printable
     return _NOTHING
 
 
-def _beside(known: RevocationList, certificate: Certificate) -> bool:
-    """Whether a list does not tell of such a certificate (RFC 5280, 6.3.3 b)."""
+def tells_of(known: RevocationList, certificate: Certificate) -> bool:
+    """Whether a list of its issuer tells of such a certificate, by its scope (RFC 5280, 6.3.3 b)."""
     scope = known.scope
     if scope.indirect or scope.only_attributes or scope.unnamed:
-        return True
+        return False
     if (scope.only_users and certificate.is_ca) or (scope.only_authorities and not certificate.is_ca):
-        return True
-    return bool(scope.names) and not points_of(certificate).intersection(scope.names)
+        return False
+    return not scope.names or bool(points_of(certificate).intersection(scope.names))
 
 
 def _deltas(

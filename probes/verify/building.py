@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from cryptography import x509
+
 from config.immutable import immutable
 from probes.certificate import Certificate
 from probes.chain import End, made_signature
 from probes.trust import Trust
-from probes.verify.facts import facts_of, folded, text_of
+from probes.verify.facts import facts_of, folded, folded_name, text_of
 from probes.verify.family import Comparison, Family, KeyIdentifiers, Search
 
 MOST_PATHS: Final = 64
@@ -28,6 +30,8 @@ class TriedPath:
     end: End
     pinned: bool = False
     """The leaf itself is the anchor."""
+    passed_over: bool = False
+    """The family passes the anchor over, since it is outside its validity."""
 
     @property
     def last(self) -> Certificate:
@@ -95,8 +99,8 @@ def is_identified(issuer: Certificate, subject: Certificate, family: Family) -> 
     if family.key_identifiers is KeyIdentifiers.ALL:
         if own.issuer_serial is not None and own.issuer_serial != theirs.serial:
             return False
-        directories = [each for each in own.issuer_names or () if hasattr(each.value, "public_bytes")]
-        if directories and folded(directories[0].value.public_bytes()) != folded(facts_of(issuer).outline.issuer):
+        directories = [each.value for each in own.issuer_names or () if isinstance(each, x509.DirectoryName)]
+        if directories and folded_name(directories[0]) != folded(theirs.outline.issuer):
             return False
     return True
 
@@ -128,8 +132,29 @@ def _anchors_by_name(trust: Trust, comparison: Comparison) -> Mapping[bytes, Seq
         return trust.by_subject
     found: dict[bytes, list[Certificate]] = {}
     for each in trust.anchors:
-        found.setdefault(compared(facts_of(each).outline.subject, comparison), []).append(each)
+        found.setdefault(compared(each.outline().subject, comparison), []).append(each)
     return found
+
+
+def may_concern(presented: Sequence[Certificate], trust: Trust) -> tuple[Certificate, ...]:
+    """Return the certificates that any family may have on a path from `presented`: these, and anchors by their names.
+
+    Anchors are followed to the anchors that issued them. Whoever compares names more strictly finds fewer of them.
+    """
+    anchors = _anchors_by_name(trust, Comparison.FOLDED)
+    found = dict.fromkeys(presented)
+    names = dict.fromkeys(
+        folded(name) for each in presented for name in (each.outline().issuer, each.outline().subject)
+    )
+    waiting = list(names)
+    while waiting:
+        for anchor in anchors.get(waiting.pop(), ()):
+            found[anchor] = None
+            issuer = folded(anchor.outline().issuer)
+            if issuer not in names:
+                names[issuer] = None
+                waiting.append(issuer)
+    return tuple(found)
 
 
 def _is_self_signed(certificate: Certificate) -> bool:
@@ -279,9 +304,11 @@ def _every(path: tuple[Certificate, ...], web: _Web) -> Iterator[TriedPath]:
     last = path[-1]
     ends = True
     named: list[Certificate] = []
+    outside: list[Certificate] = []
     for anchor in web.anchors_named(last):
         named.append(anchor)
         if web.family.built_anchor_times and not _is_within(anchor, web.now):
+            outside.append(anchor)
             continue
         web.left -= 1
         if made_signature(anchor, last):
@@ -297,6 +324,13 @@ def _every(path: tuple[Certificate, ...], web: _Web) -> Iterator[TriedPath]:
                 continue
             ends = False
             yield from _every((*path, issuer), web)
+    for anchor in outside:
+        if web.left <= 0:
+            break
+        web.left -= 1
+        if made_signature(anchor, last):
+            ends = False
+            yield TriedPath((*path, anchor), End.ANCHOR, passed_over=True)
     if ends:
         yield TriedPath(path, _end_of(last, [each for each in named if each not in path]))
 

@@ -10,10 +10,14 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from config.immutable import immutable
 from probes.certificate import Certificate
-from probes.verify.facts import Facts, folded
-from probes.verify.family import Family
+from probes.verify.facts import Facts, folded, folded_name
+from probes.verify.family import Family, SubjectEmail
 from probes.verify.naming import counts_common_name
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address | ipaddress.IPv4Network | ipaddress.IPv6Network
+Value = str | bytes | Address
 
 MOST_COMPARED: Final = 1 << 16
 """Pairs of a name and a constraint on names; verifiers give up as well (Go: 250,000; OpenSSL: 1 << 20)."""
@@ -23,21 +27,77 @@ class TooManyNamesError(Exception):
     """There are more names and constraints than anybody compares."""
 
 
-def names_of(certificate: Certificate, facts: Facts, family: Family, *, leaf: bool) -> list[x509.GeneralName]:
-    """Return the names of a certificate that constraints apply to."""
-    found = list(facts.names or ())
+@immutable
+class Named:
+    """A name, or the subtree of a constraint, as it is compared."""
+
+    form: str
+    value: Value | None
+    """None where it cannot be read: nobody can tell then whether it lies in a subtree."""
+
+
+def named(name: x509.GeneralName) -> Named:
+    """Return a decoded name as it is compared."""
+    match name:
+        case x509.DNSName():
+            return Named("dns", name.value.lower())
+        case x509.IPAddress():
+            return Named("address", name.value)
+        case x509.RFC822Name():
+            return Named("email", name.value)
+        case x509.UniformResourceIdentifier():
+            return Named("uri", name.value.lower())
+        case x509.DirectoryName():
+            return Named("directory", folded_name(name.value))
+        case _:
+            return Named(type(name).__name__, None)
+
+
+def names_of(certificate: Certificate, facts: Facts, family: Family, *, leaf: bool) -> list[Named]:
+    """Return the names of a certificate that constraints apply to; what cannot be read of it has no value."""
+    found = [_readable(named(each)) for each in facts.names or ()]
     rules = family.constraints
-    subject = _subject(certificate) if rules.directory_names and not facts.empty_subject else None
+    if rules.directory_names and not facts.empty_subject:
+        found.append(Named("directory", folded(facts.outline.subject)))
+    subject = _subject(certificate) if _counts_email(facts, rules.subject_email) else None
     if subject is not None:
-        found.append(x509.DirectoryName(subject))
-        found += [
-            x509.RFC822Name(str(each.value))
-            for each in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
-            if str(each.value).isascii()
-        ]
+        addresses = subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
+        found += [_readable(Named("email", str(each.value))) for each in addresses]
     if leaf and counts_common_name(facts, rules.common_name):
-        found += [x509.DNSName(each) for each in facts.common_names if each.isascii() and _looks_like_host(each)]
+        found += [
+            Named("dns", each.lower()) for each in facts.common_names if each.isascii() and _looks_like_host(each)
+        ]
     return found
+
+
+def _counts_email(facts: Facts, when: SubjectEmail) -> bool:
+    match when:
+        case SubjectEmail.NEVER:
+            return False
+        case SubjectEmail.ALWAYS:
+            return True
+        case SubjectEmail.WITHOUT_NAMES:
+            return facts.names is None
+        case SubjectEmail.WITHOUT_EMAIL:
+            return not any(isinstance(each, x509.RFC822Name) for each in facts.names or ())
+
+
+def _readable(name: Named) -> Named:
+    """Return a name as it is compared with subtrees: of a URI, its host counts."""
+    match name.form, name.value:
+        case "uri", str(text):
+            return Named("uri", _host_of(text))
+        case "email", str(text) if "@" not in text or not text.isascii():
+            return Named("email", None)
+        case _:
+            return name
+
+
+def _host_of(uri: str) -> str | None:
+    try:
+        return urlsplit(uri).hostname or None
+    except ValueError:
+        return None
 
 
 def _subject(certificate: Certificate) -> x509.Name | None:
@@ -52,68 +112,63 @@ def _looks_like_host(name: str) -> bool:
     return "." in name and all(each.isalnum() or each in "-._*" for each in name)
 
 
-def violated(names: Sequence[x509.GeneralName], authority: Facts, family: Family) -> Iterator[x509.GeneralName]:
+def violated(names: Sequence[Named], authority: Facts, family: Family) -> Iterator[Named]:
     """Yield each of `names` that the constraints of `authority` do not allow; raises TooManyNamesError."""
     if len(names) * (len(authority.permitted) + len(authority.excluded)) > MOST_COMPARED:
         raise TooManyNamesError
+    all_permitted, all_excluded = (
+        [named(each) for each in trees] for trees in (authority.permitted, authority.excluded)
+    )
     for name in names:
-        permitted = [each for each in authority.permitted if type(each) is type(name)]
-        excluded = (each for each in authority.excluded if type(each) is type(name))
+        if name.form not in family.constraints.forms:
+            continue
+        permitted = [each for each in all_permitted if each.form == name.form]
+        excluded = [each for each in all_excluded if each.form == name.form]
         allowed = not permitted or any(within(name, each, family) for each in permitted)
         if not allowed or any(_is_excluded(name, each, family) for each in excluded):
             yield name
 
 
-def _is_excluded(name: x509.GeneralName, tree: x509.GeneralName, family: Family) -> bool:
+def _is_excluded(name: Named, tree: Named, family: Family) -> bool:
+    if name.value is None or tree.value is None:
+        return True
     if within(name, tree, family):
         return True
-    if not (family.constraints.wildcards_expand and isinstance(name, x509.DNSName) and isinstance(tree, x509.DNSName)):
-        return False
-    return name.value.startswith("*.") and tree.value.lower().partition(".")[2] == name.value.lower()[2:]
+    match name.form, name.value, tree.value:
+        case "dns", str(host), str(base) if family.constraints.wildcards_expand:
+            return host.startswith("*.") and base.partition(".")[2] == host[2:]
+        case _:
+            return False
 
 
-FORMS: Final = {
-    x509.DNSName: "dns",
-    x509.IPAddress: "address",
-    x509.RFC822Name: "email",
-    x509.UniformResourceIdentifier: "uri",
-    x509.DirectoryName: "directory",
-}
-
-
-def unknown_forms(names: Sequence[x509.GeneralName], authority: Facts, family: Family) -> bool:
+def unknown_forms(names: Sequence[Named], authority: Facts, family: Family) -> bool:
     """Whether `authority` has constraints of a form that this family does not know, and refuses for it."""
     rules = family.constraints
-    if any(FORMS.get(type(tree), "other") in rules.refused_if_excluded for tree in authority.excluded):
+    there = {"directory", *(each.form for each in names)}
+    if any(named(tree).form in there & rules.refused_if_excluded for tree in authority.excluded):
         return True
-    for tree in (*authority.permitted, *authority.excluded):
-        if not rules.empty_dns and isinstance(tree, x509.DNSName) and not tree.value:
+    for tree in map(named, (*authority.permitted, *authority.excluded)):
+        if not rules.empty_dns and tree.form == "dns" and not tree.value:
             return True
-        if FORMS.get(type(tree), "other") in rules.forms or not rules.refuses_unknown_forms:
+        if tree.form in rules.forms or not rules.refuses_unknown_forms:
             continue
-        if not rules.name_of_that_form_only or any(type(each) is type(tree) for each in names):
+        if not rules.name_of_that_form_only or any(each.form == tree.form for each in names):
             return True
     return False
 
 
-def within(name: x509.GeneralName, tree: x509.GeneralName, family: Family) -> bool:
+def within(name: Named, tree: Named, family: Family) -> bool:
     """Whether `name` lies in a subtree of the same form."""
-    match name, tree:
-        case x509.DNSName(), x509.DNSName():
-            return _dns_within(name.value.lower().rstrip("."), tree.value.lower(), family)
-        case x509.IPAddress(), x509.IPAddress():
-            network, address = tree.value, name.value
-            if not isinstance(network, ipaddress.IPv4Network | ipaddress.IPv6Network):
-                return False
-            return isinstance(address, ipaddress.IPv4Address | ipaddress.IPv6Address) and address in network
-        case x509.RFC822Name(), x509.RFC822Name():
-            return _email_within(name.value, tree.value)
-        case x509.UniformResourceIdentifier(), x509.UniformResourceIdentifier():
-            host = (urlsplit(name.value).hostname or "").lower()
-            base = tree.value.lower()
+    match name.form, name.value, tree.value:
+        case "dns", str(host), str(base):
+            return _dns_within(host.rstrip("."), base, family)
+        case "address", own, network if isinstance(network, ipaddress.IPv4Network | ipaddress.IPv6Network):
+            return isinstance(own, ipaddress.IPv4Address | ipaddress.IPv6Address) and own in network
+        case "email", str(address), str(base):
+            return _email_within(address, base)
+        case "uri", str(host), str(base):
             return host.endswith(base) if base.startswith(".") else host == base
-        case x509.DirectoryName(), x509.DirectoryName():
-            own, top = folded(name.value.public_bytes()), folded(tree.value.public_bytes())
+        case "directory", bytes(own), bytes(top):
             return own == top or not top or own.startswith(top + b"\x00")
         case _:
             return False

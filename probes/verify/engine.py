@@ -44,10 +44,19 @@ def _merit(attempt: Attempt) -> tuple[bool, int, int]:
     return (attempt.path.end is not End.ANCHOR, len(attempt.objections), -len(attempt.path.certificates))
 
 
-def verify(presented: Sequence[Certificate], trust: Trust, family: Family, name: str | None, now: float) -> Judgement:
+def verify(
+    presented: Sequence[Certificate],
+    trust: Trust,
+    family: Family,
+    name: str | None,
+    now: float,
+    *,
+    unstapled: bool = False,
+) -> Judgement:
     """Return the verdict of `family` on the chain (not empty) at Unix time `now`, for a client that asks for `name`.
 
-    The leaf is the first of it, as in TLS. Without a name, names are not judged.
+    The leaf is the first of it, as in TLS. Without a name, names are not judged. `unstapled` says that it came in a
+    handshake without an OCSP response; else a promised one is not asked for.
     """
     attempts: list[Attempt] = []
     broken = _unreadable(presented, family)
@@ -57,7 +66,7 @@ def verify(presented: Sequence[Certificate], trust: Trust, family: Family, name:
             astray += 1
             if astray > MOST_ASTRAY:
                 continue
-        against = (*broken, *objections(path, family, name, now))
+        against = (*broken, *objections(path, family, name, now, unstapled=unstapled))
         attempts.append(Attempt(path, against))
         if not against:
             return Judgement(True, tuple(attempts))

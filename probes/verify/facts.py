@@ -66,6 +66,8 @@ class Facts:
     """Of an EC key; empty for others."""
     self_issued: bool
     """By folded names."""
+    promises_staple: bool
+    """By the TLS feature of an OCSP response, `status_request` (RFC 7633)."""
     empty_subject: bool
     empty_issuer: bool
 
@@ -90,6 +92,7 @@ def facts_of(certificate: Certificate) -> Facts:
     names, limits = get(x509.SubjectAlternativeName), get(x509.NameConstraints)
     own, issuer = get(x509.SubjectKeyIdentifier), get(x509.AuthorityKeyIdentifier)
     policies = get(x509.CertificatePolicies)
+    features = get(x509.TLSFeature)
     policy_limits, inhibit = get(x509.PolicyConstraints), get(x509.InhibitAnyPolicy)
     return Facts(
         outline=outline,
@@ -116,8 +119,9 @@ def facts_of(certificate: Certificate) -> Facts:
         inhibit_any=inhibit.skip_certs if inhibit is not None else None,
         critical=frozenset(each.oid.dotted_string for each in extensions if each.critical),
         extensions=tuple(each.oid.dotted_string for each in extensions),
-        curve=_curve(certificate),
+        curve=curve_of(certificate),
         self_issued=folded(outline.issuer) == folded(outline.subject),
+        promises_staple=features is not None and x509.TLSFeatureType.status_request in features,
         empty_subject=not first_element(outline.subject).content,
         empty_issuer=not first_element(outline.issuer).content,
     )
@@ -148,6 +152,7 @@ def without_extensions(facts: Facts) -> Facts:
         inhibit_any=None,
         critical=nothing,
         extensions=(),
+        promises_staple=False,
     )
 
 
@@ -171,7 +176,8 @@ def _policy_mappings(extensions: x509.Extensions) -> tuple[tuple[str, str], ...]
     return ()
 
 
-def _curve(certificate: Certificate) -> str:
+def curve_of(certificate: Certificate) -> str:
+    """Return the curve of an EC key, empty where it is of another kind."""
     if certificate.key.kind is not KeyKind.EC:
         return ""
     key = certificate.decoded().public_key()
@@ -191,6 +197,14 @@ def folded(name: bytes) -> bytes:
     return _compared(name, _folded_text)
 
 
+def folded_name(name: x509.Name) -> bytes | None:
+    """Return a decoded Name as `folded` does, None where the library cannot encode it again."""
+    try:
+        return folded(name.public_bytes())
+    except Exception:  # noqa: BLE001 (whoever made the certificate chose the text)
+        return None
+
+
 @lru_cache(maxsize=2048)
 def text_of(name: bytes) -> bytes:
     """Return a DER Name such that two are equal whose text is, of whatever type."""
@@ -200,7 +214,7 @@ def text_of(name: bytes) -> bytes:
 def _compared(name: bytes, change: Callable[[str], str]) -> bytes:
     try:
         return b"\x00".join(_rdns(name, change))
-    except (DERError, IndexError, UnicodeDecodeError):
+    except (IndexError, ValueError):
         return name
 
 

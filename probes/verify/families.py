@@ -36,6 +36,7 @@ from probes.verify.family import (
     NameRules,
     PinnedLeaf,
     Search,
+    SubjectEmail,
     Wildcards,
 )
 
@@ -144,6 +145,7 @@ GO: Final = Family(
     explicit_policy=True,
     names=NameRules(labels_below_wildcard=0),
     constraints=ConstraintRules(
+        subject_email=SubjectEmail.NEVER,
         directory_names=False,
         forms=frozenset({"dns", "address", "email", "uri"}),
         name_of_that_form_only=False,
@@ -191,7 +193,12 @@ JAVA: Final = Family(
         labels_below_wildcard=1,
         std3_alone=True,
     ),
-    constraints=ConstraintRules(of_anchors=False, common_name=CommonName.WITHOUT_SERVER_NAMES, empty_dns=False),
+    constraints=ConstraintRules(
+        of_anchors=False,
+        common_name=CommonName.WITHOUT_SERVER_NAMES,
+        subject_email=SubjectEmail.WITHOUT_NAMES,
+        empty_dns=False,
+    ),
     algorithms=AlgorithmRules(least_rsa=1024, hashes=frozenset({"sha1", *_SHA2}), curves=_NIST),
     sources=MappingProxyType(
         {
@@ -231,9 +238,11 @@ GNUTLS: Final = Family(
     constraints=ConstraintRules(
         common_name=CommonName.WITHOUT_DNS_NAMES,
         to_issuers=False,
+        subject_email=SubjectEmail.WITHOUT_EMAIL,
         directory_names=False,
+        forms=frozenset({"dns", "address", "email"}),
         refuses_unknown_forms=False,
-        refused_if_excluded=frozenset({"directory"}),
+        refused_if_excluded=frozenset({"directory", "uri"}),
     ),
     algorithms=AlgorithmRules(least_rsa=1024, hashes=_SHA2, curves=_NIST | {"secp224r1"}),
     sources=MappingProxyType(

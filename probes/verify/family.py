@@ -116,6 +116,17 @@ class NameRules:
     """It asks for no name whose labels have other than letters, digits and inner hyphens."""
 
 
+class SubjectEmail(StrEnum):
+    """When the addresses for e-mail in a subject must keep name constraints."""
+
+    NEVER = "never"
+    ALWAYS = "always"
+    WITHOUT_NAMES = "without_names"
+    """Where no alternative names are there."""
+    WITHOUT_EMAIL = "without_email"
+    """Where no alternative name is such an address."""
+
+
 @immutable
 class ConstraintRules:
     """How a family applies name constraints (RFC 5280, 4.2.1.10)."""
@@ -127,16 +138,17 @@ class ConstraintRules:
     """`.example.com` is taken for all below `example.com`; else nothing fits it."""
     to_issuers: bool = True
     """They apply to the names of CAs below, too."""
+    subject_email: SubjectEmail = SubjectEmail.ALWAYS
     directory_names: bool = True
     """Subjects are compared with constraints on directory names."""
     forms: frozenset[str] = frozenset({"dns", "address", "email", "uri", "directory"})
-    """The forms of constraints that it knows."""
+    """The forms of constraints that it knows, and compares names with."""
     refuses_unknown_forms: bool = True
     """A critical constraint of another form refuses the path."""
     name_of_that_form_only: bool = True
     """And so only where a name of that form is there."""
     refused_if_excluded: frozenset[str] = frozenset()
-    """Forms of which no constraint is compared, and for which the path is refused where one is excluded."""
+    """Forms that are not compared: where one is excluded, each name of that form is refused; a subject is one."""
     wildcards_expand: bool = False
     """A name with a wildcard is excluded where one that it stands for is."""
     empty_dns: bool = True

@@ -27,8 +27,6 @@ _AUTHORITY_KEY: Final = "2.5.29.35"
 _SUBJECT_KEY: Final = "2.5.29.14"
 _JUDGED_ELSEWHERE: Final = ("public key", "signature algorithm", "notBefore", "notAfter", "serial number")
 """Fields that other rules ask for, where they cannot be decoded."""
-_TLS_FEATURE: Final = "1.3.6.1.5.5.7.1.24"
-"""RFC 7633; of the features, nobody promises another one than an OCSP response."""
 
 
 class Rule(StrEnum):
@@ -120,10 +118,12 @@ class Objection:
     """Of rules that are several: which one."""
 
 
-def objections(path: TriedPath, family: Family, name: str | None, now: float) -> Iterator[Objection]:
+def objections(
+    path: TriedPath, family: Family, name: str | None, now: float, *, unstapled: bool
+) -> Iterator[Objection]:
     """Yield each rule of `family` that `path` breaks for a client that asks for `name`, the most telling first.
 
-    Without a name, names are not judged.
+    Without a name, names are not judged. `unstapled` says that no OCSP response came with the chain.
     """
     facts = [known_to(each, family) for each in path.certificates]
     if name is not None and not names_server(facts[0], name, family.names):
@@ -132,17 +132,19 @@ def objections(path: TriedPath, family: Family, name: str | None, now: float) ->
         yield Objection(Rule.ANCHOR, len(facts) - 1, path.end.value)
     if path.pinned and family.pinned_leaf in {PinnedLeaf.UNCHECKED, PinnedLeaf.WITHIN_TIME}:
         yield from _of_key(path.certificates[0], facts[0], 0, family)
-        yield from _of_staple(facts[0], 0, family)
+        if unstapled:
+            yield from _of_staple(facts[0], 0, family)
         if family.pinned_leaf is PinnedLeaf.WITHIN_TIME:
             yield from _of_times(path.certificates[0], 0, now)
         return
     yield from _of_signatures(path)
     for index, (certificate, known) in enumerate(zip(path.certificates, facts, strict=True)):
         is_anchor = path.end is End.ANCHOR and index == len(facts) - 1
-        yield from _of_each(certificate, known, index, family, now, is_anchor=is_anchor)
+        at = now if not is_anchor or family.anchor_times or path.passed_over else None
+        yield from _of_each(certificate, known, index, family, at, is_anchor=is_anchor)
         if family.strict and len(facts) > 1:
             yield from _of_profile(known, index, is_last=is_anchor)
-        if not is_anchor:
+        if unstapled and not is_anchor:
             yield from _of_staple(known, index, family)
         if index:
             yield from _of_issuers(facts, index, family, is_anchor=is_anchor)
@@ -184,17 +186,17 @@ def unreadable(certificate: Certificate, facts: Facts, family: Family) -> str:
 
 
 def _of_each(
-    certificate: Certificate, facts: Facts, index: int, family: Family, now: float, *, is_anchor: bool
+    certificate: Certificate, facts: Facts, index: int, family: Family, at: float | None, *, is_anchor: bool
 ) -> Iterator[Objection]:
-    """Yield the rules that hold for every certificate."""
+    """Yield the rules that hold for every certificate; `at` is None where its validity does not matter."""
     if why := unreadable(certificate, facts, family):
         yield Objection(Rule.ENCODING, index, why)
     if not family.empty_issuers and facts.empty_issuer:
         yield Objection(Rule.ENCODING, index, "an empty issuer")
     if not family.negative_serials and facts.serial < 0:
         yield Objection(Rule.SERIAL, index)
-    if not is_anchor or family.anchor_times:
-        yield from _of_times(certificate, index, now)
+    if at is not None:
+        yield from _of_times(certificate, index, at)
     if not is_anchor or family.anchor_critical:
         unknown = facts.critical - family.known_critical
         if unknown:
@@ -213,7 +215,7 @@ def _of_times(certificate: Certificate, index: int, now: float) -> Iterator[Obje
 
 
 def _of_staple(facts: Facts, index: int, family: Family) -> Iterator[Objection]:
-    if family.must_staple and _TLS_FEATURE in facts.extensions:
+    if family.must_staple and facts.promises_staple:
         yield Objection(Rule.STAPLE, index)
 
 

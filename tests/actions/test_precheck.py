@@ -93,6 +93,16 @@ def test_a_revoked_candidate_is_never_installed() -> None:
     assert [each.ground for each in unfit(good(), demands, NOW)] == [Ground.REVOKED]
 
 
+def test_a_candidate_with_the_key_of_a_certificate_that_is_revoked_as_compromised_is_never_installed() -> None:
+    compromised = replace(DEMANDS, compromised=lambda presented: f"{presented[0].title} is revoked")
+    kept, other = good(), made(ISSUING.issue(NAME, key=new_key(KeyType.P256)))
+    for served in (replace(compromised, installed=kept.presented), replace(compromised, served=kept.presented)):
+        assert Ground.REVOKED in grounds(kept, served)
+        assert Ground.REVOKED in [each.ground for each in unfit(kept, served, NOW)]
+        assert Ground.REVOKED not in grounds(other, served), "it has a new key"
+    assert Ground.REVOKED not in grounds(kept, replace(DEMANDS, installed=kept.presented)), "it is not revoked"
+
+
 def test_the_wrong_order_is_an_objection() -> None:
     """Of what lies on disk: a candidate that was read is in order."""
     lower = ISSUING.intermediate("Lower")

@@ -10,7 +10,7 @@ from cryptography import x509
 
 from config.model import Client, Endpoint, FileTarget
 from config.text import Printable, harmless
-from config.vocabulary import Code, FileRole, RevocationCheck, Severity
+from config.vocabulary import Code, FileRole, RevocationCheck, Severity, VerifierName
 from monitor.lab.ca import DAY, Authority, Issued, bundle
 from probes.assess import EndpointContext, FileContext, assess_endpoint, assess_file, is_worth_watching
 from probes.certificate import Certificate, certificate
@@ -202,6 +202,15 @@ def test_a_promised_staple_that_does_not_come_is_told_of_the_address() -> None:
     assert not with_staple(answer(CA, PROMISING, NOW), PROMISING).findings
     assert not with_staple(b"", LEAF).findings
     assert not with_staple(b"", PROMISING, version="").findings, "nobody knows the handshake"
+
+
+def test_gnutls_refuses_a_server_that_breaks_the_promise_of_a_staple() -> None:
+    view = View(Client("wget", "corp", VerifierName.GNUTLS), BROWSER.trust)
+    accepted = [
+        with_staple(staple, PROMISING, view, version).edges[0].accepted
+        for staple, version in ((b"", "TLSv1.3"), (b"", ""), (answer(CA, PROMISING, NOW), "TLSv1.3"))
+    ]
+    assert accepted == [False, True, True]
 
 
 def test_a_staple_tells_whether_the_certificate_is_revoked() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from actions.journal_state import ActionRequest
+from actions.plan import Kind
 from actions.world import World
 from config.model import ActorSettings, Client, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.revocation import RevocationSettings
@@ -24,6 +26,7 @@ from monitor.lab.servers import replace_file
 from monitor.state.trust import TrustContext
 from probes.certificate import certificate
 from probes.observation import EndpointObservation
+from probes.revocation.crl import RevocationList, lists_in
 from probes.revocation.places import answer_file, answer_key, list_file
 from probes.tls.drive import look_blocking
 from tests.kit.actor import ISSUER, PERSON
@@ -169,6 +172,45 @@ def test_a_revoked_candidate_is_refused_to_everybody() -> None:
         assert "; reason: key_compromise" in objection["detail"]
 
 
+@pytest.mark.parametrize(
+    ("reason", "refused"), [(x509.ReasonFlags.key_compromise, True), (x509.ReasonFlags.superseded, False)]
+)
+def test_a_candidate_that_keeps_the_compromised_key_is_refused_to_everybody(
+    reason: x509.ReasonFlags, *, refused: bool
+) -> None:
+    with rogue() as daemon:
+        path = f"{daemon.liar.web.directory}/issuing.crl"
+        daemon.configure(crls=[path])
+        replace_file(path, crl(ISSUING, NOW, Entry(daemon.served, NOW - DAY, reason)))
+        daemon.liar.web.put(fresh(key=daemon.served.key))
+        answer = daemon.liar.ask(REPLACE, PERSON, Verb.PLAN)
+        assert ("refused" in answer) is refused, answer
+        if refused:
+            (objection,) = answer["refused"]["objections"]
+            assert (objection["ground"], "it takes a new key" in objection["detail"]) == ("revoked", True)
+
+
+def test_a_set_that_names_no_list_is_judged_by_each_list_of_its_ca_that_the_daemon_has() -> None:
+    with rogue() as daemon:
+        daemon.configure(fetch={})
+        former, new, gone = fresh(), fresh(), fresh()
+        for each in (former, new):
+            daemon.liar.web.put(each)
+            assert daemon.liar.ask(REPLACE, PERSON)["endings"][0]["outcome"] == "committed"
+        rollback = ActionRequest(Kind.ROLLBACK, ("web",), str(daemon.liar.web.records()[-1]["transaction"]))
+        daemon.liar.web.put(gone)
+        forged = crl(ISSUING, NOW, Entry(gone, NOW - DAY), signer=STRANGER, key_identifier=False)
+        for der, grounds in (
+            (forged, []),
+            (crl(ISSUING, NOW, Entry(gone, NOW - DAY), Entry(former, NOW - DAY)), ["revoked"]),
+        ):
+            daemon.cache(der)
+            for action in (REPLACE, rollback):
+                answer = daemon.liar.ask(action, PERSON, Verb.PLAN)
+                refused = answer.get("refused", {"objections": []})
+                assert [each["ground"] for each in refused["objections"]] == grounds, answer
+
+
 def trust_context_of(directory: Path) -> TrustContext:
     """Return the context of an actor whose lists are in that directory, beside all that is its own."""
     config = Config(
@@ -229,6 +271,44 @@ def test_a_file_with_too_many_lists_has_none_and_lists_that_the_ca_did_not_sign_
     # Those come first that were useful before, where there are too many files.
     monkeypatch.setattr(revocation, "_MOST_FILES", 2)
     assert counting() == {ders[5]}
+
+
+@pytest.mark.parametrize(
+    ("bound", "value"),
+    [("_MOST_SIGNATURES", 100), ("_MOST_DECODED", 100), ("_MOST_FILES", 100), ("_MOST_READ", 17_000)],
+)
+def test_a_request_reads_a_bounded_part_of_the_files_and_the_next_one_goes_on(
+    bound: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocation, "_useful", {})
+    monkeypatch.setattr(revocation, bound, value)
+    tried: list[bytes] = []
+
+    def decoded(ders: Sequence[bytes]) -> tuple[RevocationList, ...]:
+        tried.extend(ders)
+        return lists_in(ders)
+
+    monkeypatch.setattr(revocation, "lists_in", decoded)
+    forged = crl(ISSUING, NOW, number=99, signer=STRANGER, key_identifier=False)
+    for number in range(200):
+        (tmp_path / f"b{number:03}.crl").write_bytes(forged[:-2] + number.to_bytes(2, "big"))
+    own = crl(ISSUING, NOW)
+    (tmp_path / "z.crl").write_bytes(own)
+    trust_context = trust_context_of(tmp_path)
+    path = (certificate(fresh().der()), certificate(ISSUING.der()))
+
+    def counting() -> set[bytes]:
+        tried.clear()
+        views = trust_context.views(("c",))
+        return {each.der for each in evidence_about(trust_context, World(), [path], views, NOW).lists}
+
+    requests = 1
+    while not counting():
+        assert 90 < len(tried) <= 100
+        requests += 1
+    assert requests == 3
+    # From then on it comes first.
+    assert all(counting() == {own} for _ in range(3))
 
 
 def test_an_earlier_staple_is_not_gone_by_whoever_gives_it_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from monitor.lab.ca import Authority
 from monitor.look.clock import STEP, ClockMonitor
 from monitor.state.bus import Bus, route
 from monitor.state.messages import ClockStepped
-from monitor.state.pending import CLOCK_TRIED, ClockSteps
+from monitor.state.pending import CLOCK_TRIED, CLOCK_TRIED_AT_MOST, ClockSteps
 from probes.finding import finding
 from tests.kit.monitors import config_with, file_monitor, until
 
@@ -75,6 +75,29 @@ def test_a_step_is_told_at_once_and_once_more_when_the_clock_has_stood(
     assert (len(heard), steps.awaits(EXPIRED)) == (3, False)
     monitor.compare(now + 5 + 2 * CLOCK_TRIED, steady + 5 + 2 * CLOCK_TRIED)
     assert len(heard) == 3
+
+
+def test_a_clock_that_steps_again_and_again_keeps_nothing_silent_for_longer_than_that(
+    monitor: ClockMonitor, steps: ClockSteps
+) -> None:
+    now, steady, every = time.time(), time.monotonic(), CLOCK_TRIED / 2
+    told_after = []
+    for number in range(1, 15):
+        # A guest whose clock runs away is put right each few minutes.
+        monitor.compare(now + number * (every - 2 * STEP), steady + number * every)
+        if not steps.awaits(EXPIRED):
+            told_after.append((number - 1) * every)
+    assert told_after == [CLOCK_TRIED_AT_MOST, 2 * CLOCK_TRIED_AT_MOST + every]
+
+
+@pytest.mark.parametrize(
+    ("code", "waits"), [(Code.CRL_STALE, True), (Code.REVOCATION_UNKNOWN, True), (Code.REVOKED, False)]
+)
+def test_what_lists_and_ocsp_answers_tell_by_their_dates_waits_for_the_clock(
+    code: Code, steps: ClockSteps, *, waits: bool
+) -> None:
+    steps.stepped(time.monotonic())
+    assert steps.awaits(finding(code, Printable("why"))) is waits
 
 
 def test_a_clock_that_is_slewed_has_not_stepped(monitor: ClockMonitor, heard: list[ClockStepped]) -> None:

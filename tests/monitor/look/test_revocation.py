@@ -306,6 +306,29 @@ def test_a_list_that_ended_counts_until_its_server_has_failed_three_times(tmp_pa
     play(story)
 
 
+def test_a_list_that_nobody_names_any_more_counts_for_certificates_of_its_ca_until_it_ends(tmp_path: Path) -> None:
+    async def story(server: ListServer) -> None:
+        shop, py = leaf(server), CA.issue("py.example.com")
+        end = int(time.time()) + 4
+        gone = [Entry(shop, NOW - DAY), Entry(py, NOW - DAY)]
+        server.answers["/a.crl"] = dated(crl(CA, NOW, *gone, next_update=end), NOW, "one")
+        async with fetching(tmp_path, server, state("shop", shop, CA), state("py", py, CA), every=3600.0) as kept:
+            await kept.becomes(py, REVOKED)
+            assert set(kept.hastened) == {"shop", "py"}
+            kept.present(state("shop", CA.issue("shop.example.com"), CA))
+            await until(lambda: bool(kept.fetcher._nameless))
+            assert kept.told(py) is REVOKED
+        # So it is after a restart, until the list has ended and no other can be had.
+        server.answers["/a.crl"] = response(b"", "404 Not Found")
+        async with fetching(tmp_path, server, state("py", py, CA), every=0.3) as kept:
+            await kept.becomes(py, REVOKED)
+            await kept.becomes(py, UNCHECKED)
+            assert time.time() >= end
+            await until(lambda: not kept.fetcher._sources)
+
+    play(story)
+
+
 def test_nothing_is_fetched_for_a_chain_that_leads_to_no_trust_store(tmp_path: Path) -> None:
     async def story(server: ListServer) -> None:
         of, ours = leaf(server), leaf(server, "/ours.crl")

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 
 from actions.ending import ANSWERS_AGAIN, ANSWERS_NOBODY
-from config.catalogue import CATALOGUE
+from config.catalogue import CATALOGUE, TAKES_NEW_KEY
 from config.model import Artefacts, ClientCertificate, Component, ConfigLine, Endpoint
 from config.text import Printable, harmless
 from config.vocabulary import Code, LineSyntax, TargetKind
@@ -47,6 +47,20 @@ def test_no_command_is_advised_that_needs_a_service_where_there_is_none(componen
         said = advice([concerned(code, kind, component)], SITE)
         assert said
         assert not re.search(r"certvigil (replace|activate|rollback|reset-to-default)\b", " ".join(said))
+
+
+@pytest.mark.parametrize("kind", [ENDPOINT, FILE])
+def test_the_step_names_a_new_key_where_a_certificate_is_revoked_because_its_key_is_compromised(
+    kind: TargetKind,
+) -> None:
+    plain = concerned(Code.REVOKED, kind, "web")
+    stolen = replace(
+        plain, finding=replace(plain.finding, detail=Printable(f"reason: key_compromise; {TAKES_NEW_KEY}"))
+    )
+    assert "key-compromised" not in " ".join(advice([plain], SITE))
+    said = " ".join(advice([stolen], SITE))
+    assert "for a new key" in said
+    assert "certvigil replace web --key-compromised --from NEW.pem" in said
 
 
 def test_every_command_that_is_advised_exists() -> None:
