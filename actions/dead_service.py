@@ -107,14 +107,16 @@ def _start_once(state: TransactionState, one: Service, names: tuple[str, ...], *
     whole = _awaited_set(state, names) if patient else _set_on_disk(state, names)
     if isinstance(whole, str):
         return f"{who}, and was not started: {whole}"
-    return f"{who}; {_start(state, one, names, whole)}"
+    return _start(state, one, names, whole)
 
 
 def _start(state: TransactionState, one: Service, names: tuple[str, ...], whole: WholeSet) -> str:
     """Start a service onto a set that is looked at once more immediately before; return the result."""
     state.note_if_possible(Event.STARTED, components=names, onto=whole.name)
     guarded = Guarded(state.world, one, lambda: difference(state, whole.files, ()))
-    done = f"it was started once, onto {whole.name}"
+    # Whatever answers by now is told as of the past.
+    who = printable(", ".join(names))
+    done = f"{who} {ANSWERS_NOBODY}; it was started once, onto {whole.name}"
     if (trouble := service.begin(guarded, one, state.note_command_if_possible)) is not None:
         return f"{done}: {trouble.sentence}"
     seen = watch(
@@ -123,7 +125,9 @@ def _start(state: TransactionState, one: Service, names: tuple[str, ...], whole:
         lambda live_view: Seen(live_view, _unanswered(state, live_view)),
         state.context.terms,
     )
-    return f"{done}, and still {ANSWERS_NOBODY}" if seen.unserved else f"{done}, and it {ANSWERS_AGAIN}"
+    if seen.unserved:
+        return f"{done}, and still {ANSWERS_NOBODY}"
+    return f"after that, {who} answered nobody, until it was started once, onto {whole.name}: it {ANSWERS_AGAIN}"
 
 
 def _awaited_set(state: TransactionState, names: tuple[str, ...]) -> WholeSet | str:

@@ -224,8 +224,13 @@ ANSWERS_AGAIN: Final = "answers again"
 
 
 def answers_nobody(reason: str) -> bool:
-    """Whether the reason of an ending says that a service answers nobody, and not that one answers again."""
-    return ANSWERS_NOBODY in reason and ANSWERS_AGAIN not in reason
+    """Whether the reason of an ending says that a service answers nobody."""
+    return ANSWERS_NOBODY in reason
+
+
+def answers_again(reason: str) -> bool:
+    """Whether the reason of an ending says that each service that answered nobody answers again."""
+    return ANSWERS_AGAIN in reason and ANSWERS_NOBODY not in reason
 
 
 def detail_of(error: OSError) -> str:

@@ -98,7 +98,7 @@ class Event(StrEnum):
     OFFERED = "offered"
     """Somebody without rights has brought certificates over the socket."""
     OFFER_WITHDRAWN = "offer_withdrawn"
-    """An offer was taken out unused: somebody withdrew it, or its time is over."""
+    """An offer was taken out unused: somebody withdrew it, its time is over, or it is installed already."""
 
 
 ENDED: Final = frozenset({Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.SUPERSEDED})

@@ -283,6 +283,8 @@ class JournalState:
     """Why the key of a request is done with, by its SHA-256, until it is not in the directory of made keys."""
     confirmed: dict[tuple[str, str], Confirmation] = field(default_factory=dict)
     """The last word on each root in each trust store of other machines, by the store and the SHA-256 of the root."""
+    undone: dict[str, float] = field(default_factory=dict)
+    """The transactions without an end whose former files are being put back, and the Unix time since when."""
     unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Unix time at which a candidate was last removed from an inbox unused, and the reason, by component."""
     changes: dict[str, deque[str]] = field(default_factory=dict)
@@ -315,7 +317,7 @@ class JournalState:
             case Event.BEGIN:
                 self._begin(record)
             case Event.CLOSED:
-                for each in (self.unfinished, self.under_way, self._begun, self._accepted):
+                for each in (self.unfinished, self.under_way, self._begun, self._accepted, self.undone):
                     each.pop(record.transaction, None)
             case Event.VALIDATED:
                 accepted = record.data.get("accepted", ())
@@ -350,6 +352,8 @@ class JournalState:
         self.commands.pop(record.transaction, None)
         if record.event is Event.COMMAND:
             self.commands[record.transaction] = record
+        elif record.event is Event.ROLLING_BACK:
+            self.undone[record.transaction] = record.at
 
     def _begin(self, record: Record) -> None:
         for each in (self.unfinished, self.under_way, self._begun):
@@ -377,8 +381,8 @@ class JournalState:
                 self.changes.pop(component, None)
         # The obstacle may pass: then recovery tries again.
         if not record.data.get("again"):
-            self.unfinished.pop(record.transaction, None)
-            self.under_way.pop(record.transaction, None)
+            for each in (self.unfinished, self.under_way, self.undone):
+                each.pop(record.transaction, None)
 
     def _melt(self, transaction: str) -> None:
         """Thaw the components that froze for a transaction that recovery has ended after all."""

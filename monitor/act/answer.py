@@ -20,7 +20,7 @@ class OrderEnd(Enum):
     NEEDS_A_PERSON = auto()
     """Only a person may have it done: the same order would be refused again, however often it is given."""
     NOTHING_TO_DO = auto()
-    """All is as the order wants it: somebody else has done it meanwhile."""
+    """All is as the order wants it, or its candidate is gone: somebody has seen to that meanwhile."""
     NOT_BEGUN = auto()
     """It was refused, or the actor gave no answer."""
 
@@ -46,7 +46,7 @@ def _end(answer: Document | None) -> OrderEnd:
         return OrderEnd.CANNOT
     if needs_a_person(answer):
         return OrderEnd.NEEDS_A_PERSON
-    if is_in_place(answer):
+    if is_in_place(answer) or is_gone(answer):
         return OrderEnd.NOTHING_TO_DO
     begun = "refused" not in answer and answer.get("endings")
     return OrderEnd.CARRIED_OUT if begun and begun[-1]["outcome"] != Outcome.REFUSED else OrderEnd.NOT_BEGUN
@@ -56,6 +56,12 @@ def is_in_place(answer: Document) -> bool:
     """Whether there is nothing to do: the content of an inbox is in place, or the set on disk is served."""
     objections = answer.get("refused", {}).get("objections", ())
     return Ground.NOTHING_TO_DO in {each["ground"] for each in objections}
+
+
+def is_gone(answer: Document) -> bool:
+    """Whether nothing speaks against an action but that its candidate is gone."""
+    objections = answer.get("refused", {}).get("objections", ())
+    return bool(objections) and all(each["ground"] == Ground.EMPTY_INBOX for each in objections)
 
 
 def needs_a_person(answer: Document) -> bool:

@@ -115,6 +115,7 @@ class Components:
             settled=last is not None and self._is_settled(name, last),
             late=max(late, key=lambda each: each.written, default=None),
             notes=(
+                *_under_way(state, subject),
                 *failure,
                 *candidate.remarks,
                 *self._unneeded(subject, candidate, last),
@@ -168,6 +169,17 @@ class Components:
         at, why = max(self._journal.state.unneeded.get(name, (0.0, "")) for name in subject.members)
         if why and not candidate.candidate and not candidate.objections and (last is None or last.at < at):
             yield f"{moment(at)}: {printable(why)}"
+
+
+def _under_way(state: JournalState, subject: Subject) -> Iterator[Printable]:
+    """Yield a sentence about each transaction of a group or component that has no end yet."""
+    for name, begin in state.under_way.items():
+        plan = begin.data.get("plan", begin.data)
+        if not set(subject.members).isdisjoint(map(str, plan.get("components", ()))):
+            kind, since = printable(str(plan.get("kind", "transaction"))), moment(begin.at)
+            at = state.undone.get(name)
+            undoing = Printable("") if at is None else sentence("; the former files are put back since {}", moment(at))
+            yield sentence("the {} of {} is under way{}", kind, since, undoing)
 
 
 def _frozen(state: JournalState, subject: Subject) -> str | None:

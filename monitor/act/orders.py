@@ -126,8 +126,11 @@ class Orders:
         if self._journal.no_actor is None:
             for record in state.unfinished.values():
                 plan = record.data.get("plan", record.data)
-                newest.update(dict.fromkeys(map(str, plan.get("components", ())), ComponentTransaction(record.at)))
-        newest.update(dict.fromkeys(self.acting, ComponentTransaction(self._acting_since)))
+                transaction = ComponentTransaction(record.at, undone=record.transaction in state.undone)
+                newest.update(dict.fromkeys(map(str, plan.get("components", ())), transaction))
+        # Until the journal has its beginning.
+        asked = [each for each in self.acting if each not in newest or newest[each].ended is not None]
+        newest.update(dict.fromkeys(asked, ComponentTransaction(self._acting_since)))
         for name, group in self._registry.config.groups.items():
             of_members = [newest[each] for each in group.members if each in newest]
             if of_members:
@@ -149,7 +152,13 @@ class Orders:
         self.place(made.decision)
 
     def candidate_considered(self, considered: CandidateConsidered) -> None:
-        """Propose again each plan that waits for approval: it may be another by now. Then review all waiting plans."""
+        """Propose again each plan that waits for approval: it may be another by now. Then review all waiting plans.
+
+        Once there is no candidate, the attempts to install one count no more: the next one comes anew.
+        """
+        candidate = self._inboxes.candidate(considered.subject)
+        if not candidate.candidate and not candidate.objections:
+            self._forget_attempts(considered.subject)
         for decision in self._table.about(considered.subject):
             if decision.status is DecisionStatus.AWAIT_APPROVAL:
                 self.place(decision)
@@ -251,7 +260,10 @@ class Orders:
         if answer is not None:
             self._inboxes.contests.take(decision.subject, self._registry.config.members_of(decision.subject), answer)
         if answer is None or "plan" not in answer:
-            self._note_failure(decision, why_not(answer))
+            ended = order_answer(answer)
+            if ended.end is not OrderEnd.NOTHING_TO_DO:
+                ended = replace(ended, end=OrderEnd.NOT_BEGUN)
+            self._note_end(decision, ended)
             return ""
         if why := self._objection(decision):
             self._note_failure(decision, why)
@@ -306,6 +318,14 @@ class Orders:
         now = time.time()
         attempt = Attempt(kind_of_decision(decision), decision.what, now, now, Result.TRANSIENT)
         self._attempts.setdefault(decision.subject, deque(maxlen=RECENT)).append(attempt)
+
+    def _forget_attempts(self, subject: str) -> None:
+        """Forget the replacements that were not begun."""
+        kept = [each for each in self._attempts.pop(subject, ()) if each.kind is not Kind.REPLACE]
+        if kept:
+            self._attempts[subject] = deque(kept, maxlen=RECENT)
+        if (failed := self._failed.get(subject)) is not None and failed.kind is Kind.REPLACE:
+            del self._failed[subject]
 
     def _leave_to_person(self, decision: Decision, why: Printable) -> None:
         """Note that a person is to be asked."""

@@ -108,7 +108,7 @@ def _why_not(context: ActorContext, leaf: Certificate, request: WaitingRequest, 
     The certificate that is in place answers nothing, and is no wrong answer either: there is nothing to do with it.
     """
     why = listed(why_no_answer(leaf, request), "; ")
-    if not why or (request.installed and all(leaf in _in_place(context, name) for name in names)):
+    if not why or (request.installed and all(leaf in in_place(context, name) for name in names)):
         return _NOTHING
     return sentence(
         "{} is for the key of the request of {} and does not answer it: {}; `certvigil csr --cancel {}` withdraws the "
@@ -120,7 +120,8 @@ def _why_not(context: ActorContext, leaf: Certificate, request: WaitingRequest, 
     )
 
 
-def _in_place(context: ActorContext, name: str) -> tuple[Certificate, ...]:
+def in_place(context: ActorContext, name: str) -> tuple[Certificate, ...]:
+    """Return the server's certificate of a component on disk, the only one; raises OSError."""
     chain = chain_on_disk(context.config.components[name], context.world)
     return leaf_first(chain)[:1] if chain else ()
 
@@ -129,7 +130,7 @@ def known_certificates(context: ActorContext, names: Sequence[str]) -> frozenset
     """Return the servers' certificates of these components on disk and in their backup sets; raises OSError."""
     found: set[Certificate] = set()
     for name in names:
-        found.update(_in_place(context, name))
+        found.update(in_place(context, name))
         try:
             sets = context.backup_sets(name)
         except BackupError:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from actions.inbox import Inbox
 from actions.journal import Event, Record
 from actions.offered import OfferedFile, Way, lying_in, take_out, why_not_used
 from config.fields import duration_text
@@ -76,6 +78,24 @@ def expire_offers(context: ActorContext) -> None:
                 Record(now, "", Event.OFFER_WITHDRAWN, {**data, "by": "certvigil", "reason": reason})
             )
             log.info("an offer for %s was taken out: %s", printable(subject), reason)
+
+
+def offers_among(
+    context: ActorContext, components: Sequence[str], inboxes: Sequence[Inbox]
+) -> Mapping[str, Mapping[str, object]]:
+    """Return what is recorded of the offers among these files once they are taken out, by path. Raises OSError."""
+    paths = {file.path for inbox in inboxes for file in inbox.files}
+    lying = ((subject, each) for subject, each in _lying(context, components) if each.path in paths)
+    return {each.path: _record(context, subject, each) for subject, each in lying}
+
+
+def note_installed(work: Work, offers: Mapping[str, Mapping[str, object]]) -> None:
+    """Note those of `offers_among` that are gone: their certificates are installed already. Raises JournalError."""
+    reason = "its certificate is installed already"
+    for path, record in offers.items():
+        if not os.path.lexists(path):
+            components = tuple(map(str, record["components"]))  # type: ignore[call-overload]
+            work.note(Event.OFFER_WITHDRAWN, components, **record, by=work.by, reason=reason)
 
 
 def counted(context: ActorContext, components: Sequence[str]) -> Document:

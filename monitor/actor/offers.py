@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from actions.artefact import pem
 from actions.candidate import Candidate, Candidates, Flaw, Given, NoCandidate, holds_key, read_certificates
 from actions.csr import WaitingRequest
-from actions.inbox import Inbox
+from actions.inbox import Inbox, TakenFile
 from actions.journal import Event
 from actions.journal_state import ActionRequest
 from actions.offered import MOST_BYTES, Offer, Offers, Provenance, Way, a_key, of_user, open_offers, together
@@ -20,7 +20,7 @@ from actions.prepare import Prepared
 from actions.world import Metadata, World, remove, write_new
 from config.model import Config
 from config.text import Printable, printable, sentence
-from monitor.actor.answers import answers
+from monitor.actor.answers import answers, in_place
 from monitor.actor.context import ActorContext
 from monitor.actor.documents import cannot
 from monitor.actor.request import Document, Request
@@ -148,7 +148,7 @@ def candidates_offered(
     """Return the candidates among the offers for these components; None where there are no offers. Raises OSError.
 
     Where a candidate answers a request and its path leads to a trust store, the others are passed over: nobody keeps an
-    answer out by an offer that looks newer.
+    answer out by an offer that looks newer. An answer on which a person must decide stands before the rest, too.
     """
     offers = offers_for(context, action.components)
     remarks: list[str] = list(offers.troubles)
@@ -176,15 +176,48 @@ def candidates_offered(
     if not usable:
         flaw = flaws[0].flaw if len({each.flaw for each in flaws}) == 1 else Flaw.NO_CERTIFICATE
         return OfferedCandidates(NoCandidate(flaw, "; ".join(_some(remarks))), offers.inboxes, {}, ())
-    best = [
+    every = tuple(each for each, _ in usable.values())
+    verified = [each for each in every if not _unverified(context, action.components, each)]
+    of = {each: requests.get(each.key.public_sha256) for each in verified}
+    best = [each for each in verified if not _not_alone(each.certificate, of[each])]
+    # The certificate in place may have begun on the day of the request; it answers nothing.
+    for_a_person = [
         each
-        for each, _ in usable.values()
-        if not _not_alone(each.certificate, requests.get(each.key.public_sha256))
-        and not _unverified(context, action.components, each)
+        for each, request in of.items()
+        if request is not None
+        and answers(each.certificate, request)
+        and not is_in_place(context, action.components, each.certificate)
     ]
-    chosen = tuple(best or (each for each, _ in usable.values()))
+    chosen = tuple(best or for_a_person or every)
     brought = {sha256: provenance for sha256, (_, provenance) in usable.items()}
     return OfferedCandidates(Candidates(chosen), offers.inboxes, brought, _some(remarks))
+
+
+def is_in_place(context: ActorContext, names: Sequence[str], leaf: Certificate) -> bool:
+    """Whether a certificate is that of one of these components on disk; raises OSError."""
+    return any(leaf in in_place(context, name) for name in names)
+
+
+def installed_already(context: ActorContext, names: Sequence[str], inboxes: Sequence[Inbox]) -> tuple[Inbox, ...]:
+    """Return the offers of what is in place already; none that holds the certificate of another server.
+
+    Intermediates in files of their own go with it, where their owner offers nothing else. Raises OSError.
+    """
+    return tuple(filter(lambda each: each.files, (_installed_of(context, names, inbox) for inbox in inboxes)))
+
+
+def _installed_of(context: ActorContext, names: Sequence[str], inbox: Inbox) -> Inbox:
+    """Return the part of the offers of one user that `installed_already` is about."""
+    old: dict[TakenFile, bool] = {}
+    others: dict[TakenFile, bool] = {}
+    for file, given in zip(inbox.files, inbox.given(), strict=True):
+        found = read_certificates((given,))
+        certificates = () if isinstance(found, NoCandidate) else found
+        old[file] = any(is_in_place(context, names, each) for each in certificates)
+        others[file] = any(not each.is_ca and not is_in_place(context, names, each) for each in certificates)
+    if any(old.values()) and not any(others.values()):
+        return inbox
+    return Inbox(tuple(file for file in inbox.files if old[file] and not others[file]))
 
 
 def _is_better(context: ActorContext, names: Sequence[str], one: Candidate, known: Candidate) -> bool:

@@ -20,7 +20,7 @@ from actions.plan import Kind
 from actions.plan_activation import plan_activation
 from actions.plan_replacement import plan_replacement
 from actions.precheck import Objection
-from actions.prepare import Prepared, RefusedPlan
+from actions.prepare import Prepared, RefusedPlan, Remainder
 from config.policy import Policy
 from config.text import Printable, harmless, listed, printable, sentence
 from monitor.actor.answers import answered_by, answering, keys_of, requests_of
@@ -28,7 +28,7 @@ from monitor.actor.contested import newest_in
 from monitor.actor.context import ActorContext
 from monitor.actor.handed import CandidateFiles
 from monitor.actor.limit import LONGEST, TooSlowError, limit
-from monitor.actor.offers import candidates_offered, offer_of
+from monitor.actor.offers import candidates_offered, installed_already, offer_of
 from monitor.actor.rollback import rollback
 from monitor.actor.work import Work
 
@@ -130,6 +130,10 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
         made = replace(made, remarks=remarks, answers=answered, offer=offer, origin=_origin(work, action, offer))
     elif isinstance(made, RefusedPlan):
         made = replace(made, remarks=(*made.remarks, *taken.remarks))
+        if taken.of_offers and made.remainder is not None:
+            # Other offers may be of other users, and answer a request that waits.
+            made = replace(made, remainder=Remainder())
+            inboxes = installed_already(context, action.components, inboxes)
     return Planned(made, inboxes)
 
 

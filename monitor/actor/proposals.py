@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Final
@@ -21,6 +21,7 @@ from monitor.actor.context import ActorContext
 from monitor.actor.declined import note_declined
 from monitor.actor.documents import about, cannot, plan_document, waiting_document
 from monitor.actor.hindrances import case_of, held_back, served_already
+from monitor.actor.offer_list import note_installed, offers_among
 from monitor.actor.planning import Made, checked, make
 from monitor.actor.request import Document, Request
 from monitor.actor.unattended import see
@@ -168,11 +169,13 @@ def _withdraw(work: Work, proposal: Proposal, why: str) -> None:
     work.note(Event.WITHDRAWN, action.components, hash=proposal.plan, action=action.to_json(), by=work.by, reason=why)
 
 
-def clear_away(work: Work, action: ActionRequest, refused: RefusedPlan, inboxes: Iterable[Inbox]) -> None:
+def clear_away(work: Work, action: ActionRequest, refused: RefusedPlan, inboxes: Sequence[Inbox]) -> None:
     """Empty the inboxes of candidates that are installed already, and withdraw plans that are no longer wanted."""
+    offers = offers_among(work.context, action.components, inboxes) if refused.remainder is not None else {}
     if refused.remainder is not None and empty_inboxes(work.context, inboxes, refused.remainder):
         why = "the candidate in the inbox is installed already: it was taken out, and nothing else was done"
         work.note(Event.UNNEEDED, action.components, components=list(action.components), by=work.by, reason=why)
+        note_installed(work, offers)
     if {each.ground for each in refused.objections} <= _GONE:
         why = "; ".join(each.detail for each in refused.objections)
         for proposal in tuple(work.context.journal_state().proposals.values()):

@@ -187,12 +187,14 @@ def _is_mismatched(situation: Situation) -> bool:
 def _step(case: _Case, answer: CheckAnswer) -> DecisionStep:
     """Return how far a case has come. The first that applies counts.
 
-    No candidate, spent, held, contested, rejected, mode, retry, approval, window. A contest stands before a person's
+    No candidate, spent, held, contested, rejected, mode, retry, approval, window. What has no
+    approval yet is asked for without a wait, unless asking failed. A contest stands before a person's
     word: the word is about a plan, and does not keep another tool from undoing this plan, too.
     """
     situation, now = case.situation, case.now
     if case.kind is Kind.REPLACE and (why := why_not(situation)):
-        return DecisionStep(DecisionStatus.AWAIT_CANDIDATE, f"a candidate: {why}", turn=why)
+        held = f"; and nothing may be begun now: {situation.held}" if situation.held else ""
+        return DecisionStep(DecisionStatus.AWAIT_CANDIDATE, f"a candidate: {why}{held}", turn=why)
     since = [each.since for each in answer.reasons if each.holds and each.since is not None]
     if is_spent(situation, case.kind, case.what, since, now):
         return DecisionStep(DecisionStatus.SPENT)
@@ -212,10 +214,11 @@ def _step(case: _Case, answer: CheckAnswer) -> DecisionStep:
     blind = (situation.why_left(case.kind, case.what) or _blind(case)) if mode is Mode.AUTO else ""
     if mode in {Mode.OBSERVE, Mode.PLAN}:
         return DecisionStep(DecisionStatus.OBSERVE if mode is Mode.OBSERVE else DecisionStatus.PLAN)
-    at = next_attempt(situation, case.kind, case.what, now)
+    step = DecisionStep(DecisionStatus.ACT) if mode is Mode.AUTO and not blind else _approval(case, blind)
+    asks = step.status is DecisionStatus.AWAIT_APPROVAL
+    at = next_attempt(situation, case.kind, case.what, now, asks=asks)
     if at is not None:
         return DecisionStep(DecisionStatus.AWAIT_RETRY, f"the next attempt, at {moment(at)}", at)
-    step = DecisionStep(DecisionStatus.ACT) if mode is Mode.AUTO and not blind else _approval(case, blind)
     if step.status is not DecisionStatus.ACT:
         return step
     opened = window(case.policy, situation, now)

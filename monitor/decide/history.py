@@ -34,9 +34,16 @@ def failures_in_a_row(situation: Situation) -> list[Attempt]:
     return failed
 
 
-def next_attempt(situation: Situation, kind: Kind, what: str, now: float) -> float | None:
-    """Return the Unix time of the next attempt after a failure; None where no wait is needed."""
-    failed = [each for each in failures_in_a_row(situation) if (each.kind, each.what) == (kind, what)]
+def next_attempt(situation: Situation, kind: Kind, what: str, now: float, *, asks: bool = False) -> float | None:
+    """Return the Unix time of the next attempt after a failure; None where no wait is needed.
+
+    With `asks`, a person is to be asked. Only failures to ask have that wait: transactions that failed do not.
+    """
+    failed = [
+        each
+        for each in failures_in_a_row(situation)
+        if (each.kind, each.what) == (kind, what) and not (asks and each.transaction)
+    ]
     # Whoever mended the cause, and said so, need not wait; a failure after that counts with those before.
     if not failed or failed[-1].settled or failed[-1].ended > now + STEPPED:
         return None

@@ -13,7 +13,7 @@ from functools import cache, partial
 from types import MappingProxyType
 from typing import Final
 
-from actions.ending import answers_nobody
+from actions.ending import answers_again, answers_nobody
 from actions.plan import Kind
 from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, OPEN_TRANSACTION, TAKES_NEW_KEY, CuringChange
 from config.command_reach import command_line, completed_template
@@ -189,6 +189,8 @@ def hurts(members: Sequence[Member], site: AdviceContext) -> str:
         return "whoever connects, where the service is between two sets of files; nothing is replaced meanwhile"
     if code is Code.COMPONENT_FROZEN and answers_nobody(members[0].finding.detail):
         return "whoever connects, unless its service was started since: it answered nobody"
+    if code is Code.COMPONENT_FROZEN and answers_again(members[0].finding.detail):
+        return "nobody, as far as is known: its service answers again"
     if all(map(_failed_at_proxy, members)):
         return "whoever connects through the proxy; of the server, nothing is known"
     # A fault that is served hurts more than the same fault on disk.
@@ -362,6 +364,13 @@ def _have_read(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
         yield from (_filled(each, members[0], site) for each in CATALOGUE[Code.KEYS_UNREAD].steps)
 
 
+def _have_an_actor(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
+    """Yield how to have an actor again, once: a transaction that has no end needs the most."""
+    halfway = [each for each in members if OPEN_TRANSACTION in each.finding.detail]
+    worst = (halfway or members)[0]
+    yield from (_filled(each, worst, site) for each in CATALOGUE[Code.UNREACHABLE].steps_on(TargetKind.COMPONENT))
+
+
 def _do_as_named(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
     """Yield the cures that the findings name, each with its file."""
     yield from _each(members, site, lambda member, _: f"{_word(_where(member))}: {_cure(member)}")
@@ -383,6 +392,7 @@ _CHANGES: Final[Mapping[CuringChange, Remedy]] = {
 }
 _SPECIAL: Final[Mapping[tuple[Code, TargetKind], Remedy]] = {
     (Code.CLIENT_REJECTS, TargetKind.ENDPOINT): _see_cause,
+    (Code.UNREACHABLE, TargetKind.COMPONENT): _have_an_actor,
     (Code.UNREADABLE, TargetKind.FILE): _look_at_file,
     (Code.KEYS_UNREAD, TargetKind.FILE): _have_read,
     (Code.APPROVAL_PENDING, TargetKind.COMPONENT): _show_plan,

@@ -387,7 +387,10 @@ def _how(alert: Alert, members: Sequence[Member]) -> AlertStep:
     if alert.wrong - alert.asking and (new := _changes(alert, members)) and all(map(_asks, new)):
         # A cure that waits for approval is no harm.
         return AlertStep.CHANGED
-    fewer = alert.targets - present and not present - alert.targets and not _more_clients(alert, members)
+    # What lies in files hurts no client: not more of it, in the place of what was told, is no harm.
+    on_disk = all(each.kind is TargetKind.FILE for each in members) and len(present) <= len(alert.targets)
+    is_other = bool(alert.targets - present) and (on_disk or not present - alert.targets)
+    fewer = is_other and not _more_clients(alert, members)
     return AlertStep.CHANGED if fewer else AlertStep.WORSENED
 
 

@@ -27,11 +27,18 @@ class ComponentTransaction:
     """Unix time."""
     ended: float | None = None
     """Unix time; None while it is under way."""
+    undone: bool = False
+    """It is under way, and the former files are being put back."""
 
     @property
     def span(self) -> tuple[float, float]:
         """The Unix times between which its effects show on the component."""
         return self.began, self.began + LONGEST if self.ended is None else self.ended + GRACE
+
+
+def undone(transactions: Mapping[str, ComponentTransaction]) -> frozenset[str]:
+    """Return the components whose transaction is being undone: servers that do not answer are no passing state."""
+    return frozenset(name for name, each in transactions.items() if each.undone and each.ended is None)
 
 
 def muted(transactions: Mapping[str, ComponentTransaction], known: Iterable[TargetState], now: float) -> frozenset[str]:

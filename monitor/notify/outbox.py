@@ -21,7 +21,7 @@ from monitor.notify.advice import AdviceContext
 from monitor.notify.cause import Causes, Move, base_of, flapping, place
 from monitor.notify.delivery import Delivery, DeliveryFate
 from monitor.notify.lifecycle import STEADY_FOR, Acknowledgement, Alert, AlertKey, Note, next_note
-from monitor.notify.mute import ABOUT_TO, ComponentTransaction, muted
+from monitor.notify.mute import ABOUT_TO, ComponentTransaction, muted, undone
 from monitor.notify.open_problem import OpenProblem, Quiet
 from monitor.notify.problem import OUTAGE, Member, members, problem_id, worst_first
 from monitor.notify.text import FindingOutlook, compose, digest, problem_text
@@ -119,6 +119,7 @@ class Outbox:
         """The Unix time of the next check that time alone causes, by the key of the problem."""
         self._silent: frozenset[Silence] = frozenset()
         self._muted: frozenset[str] = frozenset()
+        self._undone: frozenset[str] = frozenset()
         self._changes = no_changes()
 
     def restore(self, kept: OutboxState) -> None:
@@ -253,7 +254,8 @@ class Outbox:
     def write_due(self, now: float) -> tuple[Delivery, ...]:
         """Write the messages that are due at Unix time `now` into the outbox, and return them."""
         self._take_in(now)
-        self._muted = muted(self._transactions(), self._targets.values(), now)
+        transactions = self._transactions()
+        self._muted, self._undone = muted(transactions, self._targets.values(), now), undone(transactions)
         silences = frozenset(each for each in self._all_silences() if now < each.until)
         if silences != self._silent:
             self._silent = silences
@@ -374,7 +376,9 @@ class Outbox:
         return chosen
 
     def _is_silenced(self, member: Member) -> bool:
-        return member.component in self._muted or any(self._is_meant(each.match, member) for each in self._silent)
+        is_dark = member.finding.code is Code.UNREACHABLE and member.component in self._undone
+        is_muted = member.component in self._muted and not is_dark
+        return is_muted or any(self._is_meant(each.match, member) for each in self._silent)
 
     def _is_meant(self, match: FindingMatch, member: Member) -> bool:
         labels = self._labels.get(member.component or "", NO_LABELS)

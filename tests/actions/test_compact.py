@@ -108,6 +108,8 @@ class JournalStory:
         self.note(Event.STAGED, name)
         if self.choose([True, False]):
             self.note(Event.VALIDATED, name, accepted=[["browser", "web"]])
+        if self.choose([True, False]):
+            self.note(Event.ROLLING_BACK, name)
         how = self.choose([Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.FROZEN])
         said: dict[str, Any] = {"outcome": how.value, "cause": "none", "reason": self.choose(["one", "another"])}
         if how is Event.FROZEN:

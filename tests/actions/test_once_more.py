@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from actions.ending import Cause, Ending, Outcome
+from actions.ending import Cause, Ending, Outcome, answers_again, answers_nobody
 from actions.journal import Event
 from actions.journal_state import frozen
 from actions.plan import Kind, Order, Plan, plan_from_json, plan_to_json
@@ -156,7 +156,12 @@ def test_a_dead_service_is_started_once_onto_a_set_that_is_recorded_and_that_is_
     scene = Scene(f"{room}/s")
     ending = carried_out(scene, dying(scene))
     assert ending.outcome is Outcome.FROZEN
-    assert "web answers nobody; it was started once, onto the old set, and it answers again" in ending.sentence
+    assert (
+        "after that, web answered nobody, until it was started once, onto the old set: it answers again"
+        in ending.sentence
+    )
+    assert answers_again(ending.reason)
+    assert not answers_nobody(ending.reason)
     assert scene.memory("web") == b"GOOD old certificate\n" * 9
     assert ran(scene) == ["start"]
     assert "started once, onto the old set" in frozen(scene.records())["web"]
@@ -246,7 +251,7 @@ def test_nothing_is_started_onto_an_old_set_that_may_not_come_back(room: Path) -
 
     ending = carried_out(scene, dying(scene), live=Live(scene.look, scene.judge, worth=worth))
     assert ending.outcome is Outcome.FROZEN
-    assert "started once, onto the new set, and it answers again" in ending.sentence
+    assert "started once, onto the new set: it answers again" in ending.sentence
     assert scene.memory("web") == b"GOOD new certificate\n" * 7
 
 

@@ -23,9 +23,11 @@ from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
 from monitor.act.orders import Orders
 from monitor.actor.request import Document, Request, Verb
+from monitor.decide.situation import KnownCandidate
 from monitor.decide.table import DecisionTable
 from monitor.lab.ca import bundle
 from monitor.lab.servers import write_site
+from monitor.state.messages import CandidateConsidered
 from monitor.state.registry import TargetRegistry
 from probes.certificate import certificate
 from tests.kit.actor import ISSUER, ActorHouse
@@ -35,7 +37,7 @@ from tests.kit.metrics import series
 from tests.kit.monitors import Kept, config_with, registry_of
 from tests.kit.openssl_client import presented
 from tests.kit.relay import Relay
-from tests.kit.situations import ACTIVATE, NOW, found, has, policy, situation
+from tests.kit.situations import ACTIVATE, NOW, REPLACE, found, has, policy, situation
 
 AUTO: Final = {"mode": "auto", "allowed_issuers": [ISSUER]}
 
@@ -200,3 +202,48 @@ def test_what_needs_a_person_is_no_attempt_that_failed_and_is_asked_for() -> Non
     orders, components = asyncio.run(ordered({"refused": {"objections": also, "effects": []}}, 1))
     assert components.record("web").left_to_person == ()
     assert len(orders.attempts("web")) == 1
+
+
+def test_a_candidate_that_is_gone_is_no_failure_and_the_next_one_does_not_wait_for_it() -> None:
+    async def story() -> None:
+        kept = Kept()
+        service = Component("web", Artefacts(combined="/a"), service=systemd("nginx.service"))
+        registry = registry_of(config_with(components={"web": service}), kept)
+        gone = {"refused": {"objections": [{"ground": "empty_inbox", "detail": "there is no candidate in /inbox"}]}}
+        actor = AnsweringActor(registry, gone, gone)
+        journal = JournalFollower(registry, actor, kept.bus)
+        table, inboxes = (
+            DecisionTable([policy(has(Code.EXPIRING), REPLACE)]),
+            Inboxes(registry, actor, journal, kept.bus),
+        )
+        orders = Orders(registry, actor, journal, inboxes, table, kept.bus)
+        table.learn(situation(findings=(found(Code.EXPIRING),), candidate=KnownCandidate("new", NOW)))
+        (decision,) = table.decide(NOW)
+        assert decision.what == "new"
+        await orders._carry_out(decision)
+        await orders._carry_out(decision)
+        assert orders.failed("web") is None
+        assert orders.attempts("web") != (), "nothing is asked again and again meanwhile"
+        orders.candidate_considered(CandidateConsidered("web"))
+        assert orders.attempts("web") == ()
+
+    asyncio.run(story())
+
+
+def test_a_transaction_under_way_is_in_status_and_its_undoing_is_told_to_messages() -> None:
+    orders, components = asyncio.run(ordered({"refused": {"objections": []}}, 0))
+    journal = orders._journal
+    journal.no_actor = None
+    plan = {"kind": "replace", "components": ["web"]}
+    journal.state.take(Record(NOW, "t1", Event.BEGIN, {"plan": plan}))
+    assert not orders.transactions()["web"].undone
+    orders.acting = ("web",)
+    journal.state.take(Record(NOW + 60, "t1", Event.ROLLING_BACK, {}))
+    assert orders.transactions()["web"].undone
+    (status,) = components.statuses(NOW + 61)
+    (note,) = status.notes
+    assert note.startswith("the replace of ")
+    assert " is under way; the former files are put back since " in note
+    journal.state.take(Record(NOW + 70, "t1", Event.CLOSED, {}))
+    orders.acting = ()
+    assert (orders.transactions(), components.statuses(NOW)[0].notes) == ({}, ())

@@ -197,6 +197,33 @@ def test_an_offer_of_the_day_of_a_request_for_the_installed_key_waits_for_a_pers
     assert primary.serves(answer)
 
 
+def test_an_offer_of_what_is_installed_takes_no_answer_out_that_a_person_is_to_decide_on(primary: Appliance) -> None:
+    """The answer begins before the certificate in place, as where a CA dates back by an hour."""
+    installed = CsrOrder(installed=True)
+    csr = primary.do(Request(Verb.CSR, components=PRIMARY, csr=installed))["csr"]["pem"]
+    answer = signed(csr, not_before=primary.old.certificate.not_valid_before_utc.timestamp() - 3600)
+    offer(primary, answer_of(answer), uid=0)
+    planned = plan(primary)["plan"]["hash"]
+    assert primary.ask(REPLACE, ALONE, Verb.PROPOSE)["plan"]["hash"] == planned
+    offer(primary, answer_of(primary.old), uid=NOBODY)
+    assert primary.ask(REPLACE, ALONE, Verb.PROPOSE)["plan"]["hash"] == planned
+    assert len(offers(primary)) == 2
+    assert outcomes(primary.ask(REPLACE, APPROVED)) == ["committed"]
+    assert primary.serves(answer)
+
+
+def test_only_the_offer_of_what_is_installed_is_taken_out_and_the_audit_has_it(primary: Appliance) -> None:
+    older = ISSUING.issue(NAME, key=primary.old.key, not_before=time.time() - 20 * DAY)
+    offer(primary, answer_of(older), uid=1)
+    offer(primary, answer_of(primary.old), uid=2)
+    (name,) = (each["offer"] for each in offers(primary) if each["by"].endswith("(uid 2)"))
+    assert primary.ask(REPLACE, ALONE)["refused"]["objections"][0]["ground"] == "nothing_to_do"
+    assert len(offers(primary)) == 1
+    gone = primary.last("offer_withdrawn")
+    assert (gone["offer"], gone["reason"]) == (name, "its certificate is installed already")
+    assert primary.ask(REPLACE, ALONE)["refused"]["objections"][0]["ground"] == "needs_a_person"
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -376,7 +403,7 @@ def test_a_rogue_daemon_makes_no_key_and_closes_no_request(primary: Appliance) -
         shutil.rmtree(f"{primary.directory}/actor/offers")
     assert primary.serves(primary.old)
     written = [each["event"] for each in primary.records()[before:]]
-    assert set(written) == {"offered", "declined", "unneeded"}
+    assert set(written) == {"offered", "declined", "unneeded", "offer_withdrawn"}
     assert "PRIVATE KEY" not in json.dumps(primary.records())
 
 

@@ -351,6 +351,27 @@ def test_what_failed_is_tried_again_after_one_ten_and_a_hundred_minutes_and_then
     assert waits == [*DELAYS, DAY, DAY]
 
 
+def test_a_plan_that_was_rolled_back_waits_for_approval_at_once_and_one_that_could_not_be_proposed_for_a_while() -> (
+    None
+):
+    facts = situation(certificate=validity(3650, 3000), candidate=candidate(), findings=(found(Code.EXPIRING),))
+    asking = policy(has(Code.EXPIRING), REPLACE, mode=Mode.APPROVE)
+    undone = replace(facts, attempts=(attempt(ended=NOW),))
+    asked = one(undone, asking)
+    assert asked.status is DecisionStatus.AWAIT_APPROVAL
+    approved = replace(undone, approvals=(Approval(asked.case, True, NOW + HOUR, "alice"),))
+    assert one(approved, asking).status is DecisionStatus.AWAIT_RETRY
+    unasked = replace(facts, attempts=(attempt(ended=NOW, transaction=""),))
+    assert one(unasked, asking).status is DecisionStatus.AWAIT_RETRY
+
+
+def test_what_waits_for_a_candidate_says_that_nothing_may_be_begun_either() -> None:
+    facts = situation(findings=(found(Code.EXPIRING),), held="no actor: it is gone")
+    decision = one(facts, policy(has(Code.EXPIRING), REPLACE))
+    assert decision.status is DecisionStatus.AWAIT_CANDIDATE
+    assert decision.waits_for.endswith("; and nothing may be begun now: no actor: it is gone")
+
+
 def test_the_word_of_a_person_ends_the_wait_once_and_later_failures_count_with_the_earlier() -> None:
     certificate, check = validity(3650, 3000), policy(has(Code.EXPIRING), REPLACE)
 

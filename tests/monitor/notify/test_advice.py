@@ -210,11 +210,16 @@ def test_whom_a_frozen_component_hurts_is_said_as_far_as_its_reason_says_it() ->
     frozen = concerned(Code.COMPONENT_FROZEN, COMPONENT, "web")
     said = {
         reason: hurts([replace(frozen, finding=finding(Code.COMPONENT_FROZEN, harmless(reason)))], SITE)
-        for reason in (f"web {ANSWERS_NOBODY}", f"web {ANSWERS_NOBODY}; it was started, and it {ANSWERS_AGAIN}", "x")
+        for reason in (
+            f"web {ANSWERS_NOBODY}",
+            f"web answered nobody, until it was started once: it {ANSWERS_AGAIN}",
+            "x",
+        )
     }
-    known, *unknown = said.values()
-    assert known == "whoever connects, unless its service was started since: it answered nobody"
-    assert unknown == ["perhaps whoever connects: whether its service is well is not known"] * 2
+    dead, again, unknown = said.values()
+    assert dead == "whoever connects, unless its service was started since: it answered nobody"
+    assert again == "nobody, as far as is known: its service answers again"
+    assert unknown == "perhaps whoever connects: whether its service is well is not known"
 
 
 def test_many_components_are_one_command_and_the_rest_is_counted() -> None:
@@ -333,5 +338,8 @@ def test_an_actor_that_ended_in_the_middle_hurts_whoever_connects() -> None:
         replace(concerned(Code.UNREACHABLE, COMPONENT, "web"), finding=no_actor("it is gone", is_open=is_open))
         for is_open in (False, True)
     )
+    both = [replace(quiet, component="mail", target="mail"), halfway]
+    assert [each.partition(", or")[0] for each in advice(both, SITE)] == ["to have an actor again: start the actor"]
+    assert "certvigil recover" in advice(both, SITE)[0]
     assert hurts([quiet], SITE).startswith("nobody, unless")
     assert hurts([halfway], SITE).startswith("whoever connects, where the service is between two sets of files")

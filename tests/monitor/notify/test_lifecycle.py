@@ -109,6 +109,10 @@ def test_a_further_target_of_a_component_that_was_told_is_listed_next_time() -> 
     assert later.note is not None
     assert later.note.step is AlertStep.REMINDED
     assert later.note.alert.targets == {"tun/a:443", "tun/certificate"}
+    on_disk = replace(file, kind=TargetKind.FILE)
+    assert step(told(alert, 1020.0, on_disk)) is AlertStep.CHANGED, "nobody is served it any more"
+    more = replace(on_disk, target="tun/chain")
+    assert step(told(alert, 1020.0, on_disk, more)) is AlertStep.WORSENED
     alone = told(alert, 1020.0, file)
     assert step(alone) is AlertStep.WORSENED, "what was told is over"
     assert step(told(alert, 1020.0, endpoint, member("mail/certificate", component="mail"))) is AlertStep.WORSENED

@@ -66,6 +66,17 @@ def test_what_fails_under_a_transaction_and_is_well_after_it_is_not_told() -> No
     assert office.at(1012.5) == office.at(1100.0) == []
 
 
+def test_what_is_dark_while_a_transaction_is_undone_is_told_once_and_nothing_else() -> None:
+    office = Office()
+    office.transactions["web"] = ComponentTransaction(1000.0)
+    office.believe(dark(), known("web/b:443", EXPIRED, component="web", last_look=100.0))
+    assert office.at(1061.0) == []
+    office.transactions["web"] = ComponentTransaction(1000.0, undone=True)
+    assert office.at(1062.0) == ["ops: [warning] unreachable: web/a:443"]
+    office.believe(well(looked=1100.0))
+    assert office.at(1101.0) == [], "whether it holds is known after the end"
+
+
 def test_what_outlives_a_transaction_is_told_once_it_was_looked_at_again() -> None:
     office = Office()
     office.transactions["web"] = ComponentTransaction(1000.0)
