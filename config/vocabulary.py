@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -34,6 +34,21 @@ class Verdict(StrEnum):
     WARNING = "warning"
     CRITICAL = "critical"
     UNKNOWN = "unknown"
+
+    @property
+    def badness(self) -> int:
+        """The position among verdicts, 0 for ok: unknown is worse than a warning, and critical is the worst."""
+        return _BADNESS[self]
+
+
+_BADNESS: Final = {
+    verdict: badness for badness, verdict in enumerate((Verdict.OK, Verdict.WARNING, Verdict.UNKNOWN, Verdict.CRITICAL))
+}
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the worst of `verdicts`, unknown where there are none."""
+    return max(verdicts, key=lambda each: each.badness, default=Verdict.UNKNOWN)
 
 
 class Code(StrEnum):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from config.address import join_address
 from config.expected import DefaultCertificate
 from config.model import CertifiStore, Component, Endpoint, TrustStore
 from config.text import printable
-from config.vocabulary import Code, FileRole, Severity, TargetKind, Verdict
+from config.vocabulary import Code, FileRole, Severity, TargetKind, Verdict, worst
 from monitor.dialect import address_object, certificate_object, edge_object, iso
 from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
@@ -28,8 +28,6 @@ from probes.observation import Presented
 from probes.trust import Trust, read_trust, trust_path
 
 Document = dict[str, Any]
-
-_BAD_FIRST: Final = (Verdict.CRITICAL, Verdict.UNKNOWN, Verdict.WARNING, Verdict.OK)
 
 
 def inventory(trust_context: TrustContext, targets: Mapping[str, TargetState], now: float) -> Document:
@@ -92,7 +90,7 @@ class _Inventory:
         return {
             "component": component.name,
             "group": self.config.group_of.get(component.name),
-            "verdict": min(map(_verdict, seen), key=_BAD_FIRST.index, default=Verdict.UNKNOWN),
+            "verdict": worst(map(_verdict, seen)),
             "files": [_file(each) for each in files],
             **self._issued(chain, views, component.default_certificate),
             "served": [self._served(each, chain) for each in endpoints],

@@ -17,7 +17,7 @@ from config.load import Marked, load_marked
 from config.model import Config, Thresholds
 from config.text import printable, sentence
 from config.version import own_version
-from monitor.act.record import read_audit
+from monitor.act.record import RecordReader
 from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
 from monitor.audit import AuditEntry
@@ -32,7 +32,7 @@ from monitor.notify.notifier import Notifier
 from monitor.rotation_facts import declared_roots, rotation
 from monitor.state.feed import EventFeed
 from monitor.state.target import TargetState
-from monitor.store import Degraded, HistoryEntry
+from monitor.store import Degraded, HistoryEntry, HistoryPlace, What
 from monitor.store import history as read_history
 from monitor.wiring import Parts
 
@@ -67,6 +67,7 @@ class Overview:
         self._database = database
         self._path = path
         self._reload = reload
+        self._records = RecordReader()
 
     @property
     def notifier(self) -> Notifier:
@@ -119,7 +120,7 @@ class Overview:
         journal = self._parts.act.journal
         if journal.no_actor is not None:
             return journal.no_actor
-        return await read_audit(self._parts.state.registry.config.settings.actor.socket)
+        return await self._records.read(self._parts.state.registry.config.settings.actor.socket, journal.position)
 
     async def configured_anew(self) -> Marked | None:
         """Return the configuration as it lies on disk, with the place of each value and without secrets.
@@ -194,11 +195,19 @@ class Overview:
         return await self._parts.act.orders.rule(verb, plan, by, why)
 
     async def history(
-        self, target: str | None, since: float, until: float | None, limit: int
+        self,
+        target: str | None,
+        since: float,
+        until: float | None,
+        limit: int,
+        *,
+        what: What | None = None,
+        place: HistoryPlace | None = None,
     ) -> Sequence[HistoryEntry] | Degraded:
         """Return the history from Unix time `since` until just before `until`, newest first."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, read_history, self._database, target, since, until, limit)
+        read = partial(read_history, self._database, target, since, until, limit, what=what, place=place)
+        return await loop.run_in_executor(None, read)
 
     async def inventory(self) -> Mapping[str, Any]:
         """Return the inventory, made beside the loop: signatures may have to be verified."""

@@ -164,7 +164,7 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
             expiry = earliest_end(certificates)
     elif certificates:
         leaf = find_leaf(certificates)
-        chains = _chains(observation, target.role, certificates)
+        chains = chains_in(observation, target.role, certificates)
         if context.view is not None or target.role in _ARTEFACTS:
             views = () if context.view is None else (context.view,)
             audience = Audience(
@@ -254,7 +254,7 @@ def _are_trusted(
     return pinned or are_anchors(certificates, keys)
 
 
-def _chains(
+def chains_in(
     observation: FileObservation, role: FileRole, certificates: tuple[Certificate, ...]
 ) -> tuple[tuple[Printable, tuple[Certificate, ...]], ...]:
     """Return the chains in a file: that of each private key in a keystore or document, or all certificates as one.
@@ -294,17 +294,7 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     """Return the verdict at Unix time `now` on an endpoint's chains, or its last ones where no address answers."""
     endpoint = context.endpoint
     presented = tuple(each for each in observation.presented or context.last_known if each.chain)
-    audience = Audience(
-        endpoint.name,
-        context.views,
-        (endpoint.verified_name,),
-        context.elsewhere,
-        endpoint.thresholds,
-        Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
-        context.revocation.beside((find_leaf(each.chain).sha256, each.staple) for each in presented if each.staple),
-        # Without a version, nobody knows the handshake any more.
-        frozenset(leaf_first(each.chain) for each in presented if each.version and not each.staple),
-    )
+    audience = audience_of(presented, context)
     reception = judge_presented((each.chain for each in presented), audience, now)
     failures = 1 if context.just_went_dark else context.failures_in_a_row
     findings = [*judge_endpoint_source(observation, failures), *reception.findings]
@@ -323,6 +313,22 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
         times.append(context.on_disk.since + context.on_disk.grace)
     told = (_at_address(each, observation.addresses) for each in findings)
     return _assessment(told, reception.edges, reception.expiry, times, now)
+
+
+def audience_of(presented: Sequence[Presented], context: EndpointContext) -> Audience:
+    """Return to whom an endpoint presents those chains (none empty), and with which OCSP responses."""
+    endpoint = context.endpoint
+    return Audience(
+        endpoint.name,
+        context.views,
+        (endpoint.verified_name,),
+        context.elsewhere,
+        endpoint.thresholds,
+        Circumstances(endpoint.default_certificate, endpoint.sends_intermediates),
+        context.revocation.beside((find_leaf(each.chain).sha256, each.staple) for each in presented if each.staple),
+        # Without a version, nobody knows the handshake any more.
+        frozenset(leaf_first(each.chain) for each in presented if each.version and not each.staple),
+    )
 
 
 def _at_address(found: Finding, addresses: frozenset[Printable]) -> Finding:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from config.vocabulary import VerifierName
 from probes.certificate import Certificate
 from probes.verify import naming
-from probes.verify.facts import facts_of
 from probes.verify.families import FAMILIES
+from probes.verify.rules import known_to
 
 
 def names_server(certificate: Certificate, name: str, verifier: VerifierName = VerifierName.WEBPKI) -> bool:
     """Whether `certificate` covers `name`, a DNS name or an IP address, for clients with that verifier."""
-    return naming.names_server(facts_of(certificate), name, FAMILIES[verifier].names)
+    family = FAMILIES[verifier]
+    return naming.names_server(known_to(certificate, family), name, family.names)
 
 
 def is_partial_wildcard(pattern: str) -> bool:

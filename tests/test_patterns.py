@@ -30,6 +30,8 @@ MADE: Final = frozenset(
         "probes.tls.preamble.dialogue: turn.expect",
         # Of a path, letter by letter, in the first lines that a service's test has printed.
         "actions.refusal: f'(?<![\\\\w./-]){re.escape(printable(path))}(?![\\\\w/-]|\\\\.\\\\w)'",
+        # Of our own options and commands, letter by letter.
+        "monitor.notify.text: f\"({'|'.join(map(re.escape, own))})\"",
     }
 )
 """Patterns that are made at run time."""

@@ -14,7 +14,7 @@ from config.text import Log, harmless, printable
 from config.vocabulary import TargetKind
 from monitor.act.connection import ActorConnection, talk
 from monitor.act.status import action_target, actions_of, subject_named
-from monitor.actor.follow import Follower, Heard
+from monitor.actor.follow import Follower, Heard, JournalPosition
 from monitor.actor.request import Document
 from monitor.state.bus import Bus
 from monitor.state.events import ActionEnded
@@ -69,6 +69,11 @@ class JournalFollower:
         self._follower = Follower()
         self._socket = ""
         """Where the actor that is followed was met."""
+
+    @property
+    def position(self) -> JournalPosition:
+        """How far the journal is known."""
+        return self._follower.position
 
     @property
     def is_missed(self) -> bool:

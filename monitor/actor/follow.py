@@ -80,6 +80,11 @@ class Follower:
     """The last record that was ever heard."""
     _first: bool = True
 
+    @property
+    def position(self) -> JournalPosition:
+        """How far the journal was told."""
+        return self._place
+
     def begin(self) -> Request:
         """Return the request for a new connection."""
         self.caught_up = False

@@ -334,6 +334,8 @@ def why(
 ) -> None:
     """Show the paths that a client tries, certificate by certificate, and the rule that ends each, with its source.
 
+    The verdict is that of `check` on all chains that are presented; what was not judged is said.
+
     Exit code: 0 where it accepts, 2 where it refuses, 3 where it cannot be told.
     """
     from monitor.commands.why import WhyQuery

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from config.expected import ANY_MODERN, AllowedTLS
 from config.immutable import immutable
-from config.vocabulary import FileFormat, Verdict
+from config.vocabulary import FileFormat, Verdict, worst
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
 from monitor.dialect import (
@@ -27,8 +27,6 @@ from probes.revocation.crl import RevocationList
 from probes.tls.support import Supported
 
 EXIT_CODE: Final = {Verdict.OK: 0, Verdict.WARNING: 1, Verdict.CRITICAL: 2, Verdict.UNKNOWN: 3}
-BY_BADNESS: Final = (Verdict.OK, Verdict.WARNING, Verdict.UNKNOWN, Verdict.CRITICAL)
-"""A critical verdict outweighs an unknown one."""
 
 
 @immutable
@@ -60,8 +58,8 @@ class Checked:
     @property
     def verdict(self) -> Verdict:
         """The worst of the findings; unknown where there was nothing to judge, unless a finding is critical."""
-        worst = verdict(self.findings, known=self.known)
-        return worst if self.known or worst is Verdict.CRITICAL else Verdict.UNKNOWN
+        found = verdict(self.findings, known=self.known)
+        return found if self.known or found is Verdict.CRITICAL else Verdict.UNKNOWN
 
     @property
     def key_belongs(self) -> bool | None:
@@ -73,7 +71,7 @@ class Checked:
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:
     """Return the code of the worst verdict; without any verdict, the code of unknown."""
-    return EXIT_CODE[max(verdicts, key=BY_BADNESS.index, default=Verdict.UNKNOWN)]
+    return EXIT_CODE[worst(verdicts)]
 
 
 def document(

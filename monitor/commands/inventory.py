@@ -17,7 +17,8 @@ from monitor.commands.choice import unknown
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
 from monitor.commands.json_output import print_json
-from monitor.commands.screen import INDENT, Screen, left
+from monitor.commands.screen import INDENT, Screen
+from monitor.span import left
 from monitor.state.cure import without_cure
 
 if TYPE_CHECKING:

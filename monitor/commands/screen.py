@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from config.text import Printable, Shown, harmless, listed, sentence
 from config.vocabulary import Severity, Verdict
 from monitor.commands.layout import fit, pad, side_by_side, stacked, wrap
+from monitor.span import left
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +37,6 @@ _LONG: Final = 200
 """From so many items on, there is a progress bar."""
 INDENT: Final = " " * 9
 _SHOWN_NAMES: Final = 20
-_UNITS: Final = ((86_400, Printable("days")), (3600, Printable("hours")), (60, Printable("minutes")))
 
 
 class Screen:
@@ -196,19 +196,6 @@ def _terminal(stream: TextIO) -> Console:
 
 def _style(cell: str) -> str:
     return next((style for word, style in _STYLE.items() if word == cell), "")
-
-
-def left(seconds: float) -> Printable:
-    """Say how long it is until an end, or since an end."""
-    return sentence("ended {} ago", span(-seconds)) if seconds < 0 else sentence("{} left", span(seconds))
-
-
-def span(seconds: float) -> Printable:
-    """Return a span of time in the largest unit of which it has two."""
-    for size, unit in _UNITS:
-        if seconds >= 2 * size:
-            return sentence("{:.0f} {}", seconds / size, unit)
-    return sentence("{:.0f} seconds", seconds)
 
 
 def _some(names: Sequence[Printable]) -> Printable:

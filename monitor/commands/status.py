@@ -13,12 +13,13 @@ from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import ComponentState, Severity, StepProgress, Verdict
 from monitor.commands import here
-from monitor.commands.checked import BY_BADNESS, exit_code
+from monitor.commands.checked import exit_code
 from monitor.commands.choice import unknown, with_members
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
 from monitor.commands.json_output import print_json
-from monitor.commands.screen import Screen, span
+from monitor.commands.screen import Screen
+from monitor.span import left, span
 from monitor.state.cure import without_cure
 
 _NOTHING: Final = Printable("")
@@ -153,7 +154,7 @@ def _is_problem(target: Document) -> bool:
 
 
 def _show(screen: Screen, targets: Sequence[Document]) -> None:
-    by_badness = sorted(targets, key=lambda each: (-BY_BADNESS.index(Verdict(each["verdict"])), each["target"]))
+    by_badness = sorted(targets, key=lambda each: (-Verdict(each["verdict"]).badness, each["target"]))
     if screen.width is None:
         screen.table(_COLUMNS, (row for each in by_badness for row in _rows(each)))
     else:
@@ -224,7 +225,7 @@ def _rows(target: Document) -> Iterator[tuple[Printable, ...]]:
 def _left(days: float | None) -> Printable:
     if days is None:
         return _NOTHING
-    return sentence("ended {} ago", span(-days * _DAY)) if days < 0 else span(days * _DAY)
+    return left(days * _DAY) if days < 0 else span(days * _DAY)
 
 
 def _details(target: Document) -> Iterator[tuple[str, Printable]]:

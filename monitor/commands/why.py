@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from config.immutable import immutable
 from config.load import load
 from config.model import Config, Endpoint, FileTarget
 from config.text import Printable, harmless, listed, printable, sentence
+from config.vocabulary import RevocationCheck
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.given import UsageError, read_given
@@ -19,18 +21,21 @@ from monitor.commands.json_output import print_json
 from monitor.commands.screen import INDENT, Screen
 from monitor.dialect import iso
 from monitor.state.trust import TrustContext, read_held, read_one_trust
+from probes.assess import EndpointContext, audience_of, chains_in
 from probes.certificate import Certificate
 from probes.file import look_at_file
-from probes.judge.client import View, leaf_first, subject_in
+from probes.judge.client import View, judge_chain, leaf_first, subject_in
 from probes.judge.name import judge_names
 from probes.judge.path import told
+from probes.judge.presented import Audience, judge_presented
+from probes.names import names_server
 from probes.verify.engine import Attempt, Judgement, verify
 from probes.verify.families import family_of
 from probes.verify.family import Family
 from probes.verify.rules import Objection, Rule, sources_of
 
 if TYPE_CHECKING:
-    from probes.finding import Finding
+    from probes.finding import Edge, Finding
 
 ACCEPTED: Final = 0
 REFUSED: Final = 2
@@ -51,41 +56,119 @@ class WhyQuery:
 
 
 @immutable
+class _Seen:
+    """A chain, leaf first, as it was presented."""
+
+    where: Printable
+    """The addresses that present it, or its place in a file with several; empty for a file with one."""
+    chain: tuple[Certificate, ...]
+
+
+@immutable
 class _Asked:
-    """A chain, and who judges it by which name."""
+    """Chains, and who judges them by which names."""
 
     view: View
     target: str
-    name: str | None
-    presented: tuple[Certificate, ...]
+    audience: Audience
+    seen: tuple[_Seen, ...]
     now: float
+    silent: tuple[Printable, ...] = ()
+    """Why an address presents no chain."""
 
     @property
     def family(self) -> Family:
         """The row by which the client judges."""
         return family_of(self.view.client)
 
-    def judgement(self) -> Judgement:
-        """Return the verdict with all paths that were tried."""
-        pool = (*self.presented, *self.view.held)
-        return verify(pool, self.view.trust, self.family, self.name, self.now)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that the client asks for; empty where nobody says."""
+        return self.view.client.names or self.audience.names
+
+    def tried(self, seen: _Seen) -> _Tried:
+        """Return the verdict on a chain, as the daemon and `check` have it, and the paths that the row tries."""
+        (edge,) = judge_presented([seen.chain], self.audience, self.now).edges
+        leaf, *issuers = (*seen.chain, *self.view.held)
+        pool = (leaf, *(each for each in issuers if not each.is_costly))
+        wrong = [name for name in self.names if not names_server(leaf, name, self.view.client.verifier)]
+        # A wrong name ends every path, so that one stands for all.
+        name = next(iter(wrong or self.names), None)
+        unstapled = seen.chain in self.audience.unstapled
+        judgement = verify(pool, self.view.trust, self.family, name, self.now, unstapled=unstapled)
+        library = judge_chain(seen.chain, self.view, self.now, unstapled=unstapled).accepted
+        return _Tried(self, seen, edge, judgement, library and not wrong, tuple(wrong))
+
+    def left_out(self) -> Iterator[Printable]:
+        """Yield, each as a clause, whatever may change a verdict and was not asked."""
+        if self.view.client.revocation is not RevocationCheck.NONE:
+            yield Printable("the client asks for revocation: of that, stapled answers alone were read, and no list")
+        if not self.names:
+            yield Printable("no name was compared: neither the client nor the target says which")
+        if self.view.client.validation_switch is not None:
+            yield Printable("whether the client's own configuration turns its validation off was not read")
+        for each in self.silent:
+            yield sentence("{} presents no certificate", each)
+
+
+@immutable
+class _Tried:
+    """The verdict on one chain, and the paths that were tried for it."""
+
+    asked: _Asked
+    seen: _Seen
+    edge: Edge
+    judgement: Judgement
+    valid: bool
+    """The verdict on path and names; the judgement of the row differs where a library decides."""
+    wrong: tuple[str, ...]
+    """The names that the leaf does not have."""
 
     def place(self, certificate: Certificate) -> Printable:
         """Say where a certificate comes from."""
-        if self.view.trust.holds(certificate):
-            return sentence("in the store {}", harmless(self.view.trust.name))
-        return Printable("presented") if certificate in self.presented else Printable("held by the client")
+        trust = self.asked.view.trust
+        if trust.holds(certificate):
+            return sentence("in the store {}", harmless(trust.name))
+        return Printable("presented") if certificate in self.seen.chain else Printable("held by the client")
 
     def words(self, attempt: Attempt) -> Iterator[tuple[Objection, Printable]]:
         """Yield the objections to a path, each with a sentence."""
-        subject_of = subject_in(self.presented)
+        subject_of, view = subject_in(self.seen.chain), self.asked.view
         for each in attempt.objections:
             found: Sequence[Finding] = ()
-            if each.rule is Rule.NAME and self.name is not None:
-                found = tuple(judge_names(self.presented[0], (self.name,), self.view.client.verifier))
-            elif each.rule is not Rule.NAME:
-                found = told(each, attempt, self.view.trust, self.view.client, self.now, subject_of)
-            yield each, found[0].detail if found else harmless(each.rule)
+            if each.rule is Rule.NAME:
+                found = tuple(judge_names(self.seen.chain[0], self.wrong, view.client.verifier))
+            else:
+                found = told(each, attempt, view.trust, view.client, self.asked.now, subject_of)
+            said = listed([one.detail for one in found], "; ")
+            yield each, said or SENTENCES[each.rule]
+
+
+SENTENCES: Final[Mapping[Rule, Printable]] = MappingProxyType(
+    {
+        Rule.ENCODING: Printable("it cannot be read"),
+        Rule.SERIAL: Printable("its serial number is negative"),
+        Rule.ANCHOR: Printable("the path leads to no certificate of the store"),
+        Rule.SIGNATURE: Printable("its signature is not by its issuer"),
+        Rule.BEGIN: Printable("the begin of its validity cannot be read"),
+        Rule.END: Printable("the end of its validity cannot be read"),
+        Rule.CA: Printable("it signed another certificate, but is no CA"),
+        Rule.SIGNING_USAGE: Printable("it signed another certificate, but its key usage excludes that"),
+        Rule.PATH_LENGTH: Printable("there are more CAs below it than it allows"),
+        Rule.LEAF_IS_CA: Printable("it is a CA, which this client takes for no server"),
+        Rule.KEY_USAGE: Printable("its key usage excludes TLS servers"),
+        Rule.PURPOSE: Printable("its extended key usage excludes TLS servers"),
+        Rule.CRITICAL: Printable("it has a critical extension that is not known"),
+        Rule.CONSTRAINTS: Printable("its name constraints exclude a name below it"),
+        Rule.POLICY: Printable("a CA above demands a policy, and none is left"),
+        Rule.KEY: Printable("this client does not use its kind or size of key"),
+        Rule.SIGNATURE_ALGORITHM: Printable("this client does not use its signature algorithm"),
+        Rule.PROFILE: Printable("it breaks the profile of RFC 5280"),
+        Rule.STAPLE: Printable("it promises an OCSP answer with each handshake, and there was none"),
+        Rule.NAME: Printable("it does not have the name of the server"),
+    }
+)
+"""What is said of a broken rule where no finding says it, about a certificate."""
 
 
 def why(query: WhyQuery) -> int:
@@ -95,12 +178,12 @@ def why(query: WhyQuery) -> int:
     except UsageError as error:
         complain("certvigil why: {}", harmless(str(error)))
         return UNKNOWN
-    judgement = asked.judgement()
+    tried = tuple(map(asked.tried, asked.seen))
     if query.as_json:
-        print_json(_document(asked, judgement))
+        print_json(_document(asked, tried))
     else:
-        _show(Screen(), asked, judgement)
-    return ACCEPTED if judgement.accepted else REFUSED
+        _show(Screen(), asked, tried)
+    return ACCEPTED if all(each.edge.accepted for each in tried) else REFUSED
 
 
 def _asked(query: WhyQuery) -> _Asked:
@@ -115,14 +198,16 @@ def _asked(query: WhyQuery) -> _Asked:
     if endpoint is None:
         (target, *_) = read_given([query.target], None, query.timeout).targets or [None]
         if isinstance(target, FileTarget):
-            seen = look_at_file(target, now)
-            if not seen.certificates:
+            observed = look_at_file(target, now)
+            if not observed.certificates:
                 raise UsageError(f"{printable(query.target)} holds no certificate")
-            return _Asked(view, query.target, _name(view, None), leaf_first(seen.certificates), now)
+            chains = chains_in(observed, target.role, observed.certificates)
+            seen = tuple(_Seen(name, leaf_first(chain)) for name, chain in chains)
+            return _Asked(view, query.target, Audience(target.name, (view,)), seen, now)
         if not isinstance(target, Endpoint):
             raise UsageError(f"{printable(query.target)} is neither an endpoint nor a file")
         endpoint = target
-    return _Asked(view, endpoint.name, _name(view, endpoint), asyncio.run(_presented(endpoint, now)), now)
+    return _looked_at(endpoint, view, now)
 
 
 def _view(config: Config, name: str) -> View:
@@ -137,79 +222,116 @@ def _view(config: Config, name: str) -> View:
     return view
 
 
-def _name(view: View, endpoint: Endpoint | None) -> str | None:
-    """Return the name that the client asks for; None where nobody says."""
-    return next(iter(view.client.names), None) or (endpoint.verified_name if endpoint is not None else None)
-
-
-async def _presented(endpoint: Endpoint, now: float) -> tuple[Certificate, ...]:
-    """Return what the first address that answers presents; raises UsageError where none does."""
+def _looked_at(endpoint: Endpoint, view: View, now: float) -> _Asked:
+    """Return what the addresses of an endpoint present; raises UsageError where none presents anything."""
     from probes.tls.drive import look  # noqa: PLC0415 (files alone do not need it)
 
-    observation = await look(endpoint, now)
-    for each in observation.presented:
-        if each.chain:
-            return leaf_first(each.chain)
-    failed = listed([sentence("{}: {}", each.address, each.detail) for each in observation.failures], ", ")
-    raise UsageError(f"{printable(endpoint.name)} presents no certificate: {failed}")
+    observation = asyncio.run(look(endpoint, now))
+    silent = [sentence("{}: {}", each.address, each.detail) for each in observation.failures]
+    presented = tuple(each for each in observation.presented if each.chain)
+    if not presented:
+        raise UsageError(f"{printable(endpoint.name)} presents no certificate: {listed(silent, ', ')}")
+    by_chain: dict[tuple[Certificate, ...], list[Printable]] = {}
+    for each in presented:
+        by_chain.setdefault(leaf_first(each.chain), []).append(each.address)
+    audience = audience_of(presented, EndpointContext(endpoint, (view,)))
+    seen = tuple(_Seen(listed(addresses, ", "), chain) for chain, addresses in by_chain.items())
+    return _Asked(view, endpoint.name, audience, seen, now, tuple(each.address for each in observation.failures))
 
 
-def _show(screen: Screen, asked: _Asked, judgement: Judgement) -> None:
+def _show(screen: Screen, asked: _Asked, tried: Sequence[_Tried]) -> None:
     family, client = asked.family, harmless(asked.view.client.name)
-    verdict = sentence("{} {} {}", client, Printable("accepts" if judgement.accepted else "refuses"), _target(asked))
-    screen.say("{}", verdict, style="bold green" if judgement.accepted else "bold red")
+    accepted = all(each.edge.accepted for each in tried)
+    verdict = sentence("{} {} {}", client, Printable("accepts" if accepted else "refuses"), _target(asked))
+    screen.say("{}", verdict, style="bold green" if accepted else "bold red")
     proof = Printable("held to the real one by tests" if family.is_run else "modelled, not run")
     rules = sentence("by the rules of {}, {}: {}", harmless(family.title), harmless(family.versions), proof)
     screen.entry(INDENT, rules, style="dim")
+    for clause in asked.left_out():
+        screen.entry(INDENT, sentence("not judged: {}", clause), style="dim")
+    for each in tried:
+        _show_chain(screen, each, several=len(tried) > 1)
+
+
+def _show_chain(screen: Screen, tried: _Tried, *, several: bool) -> None:
+    edge, judgement = tried.edge, tried.judgement
+    if several:
+        verdict = Printable("accepted" if edge.accepted else "refused")
+        screen.say("{}: {}", tried.seen.where or Printable("the file"), verdict, style="bold")
+    if edge.why and edge.accepted:
+        screen.entry(INDENT, sentence("it does not validate; it would refuse: {}", edge.why), "dim")
+    elif edge.why:
+        screen.entry(INDENT, sentence("refused: {}", edge.why), "red")
+    if judgement.accepted != tried.valid:
+        screen.entry(INDENT, sentence("the paths are by a model; {}", _DECIDES[tried.valid]), "dim")
     for number, attempt in enumerate(judgement.attempts, 1):
-        accepted = judgement.accepted and number == len(judgement.attempts)
-        said = Printable("accepted" if accepted else "refused")
+        said = Printable("refused" if attempt.objections else "accepted")
+        if not attempt.objections and not tried.valid:
+            said = Printable("the model knows no objection")
         screen.say("path {}: {}", harmless(str(number)), said)
         by_index: dict[int, list[tuple[Objection, Printable]]] = {}
-        for objection, detail in asked.words(attempt):
+        for objection, detail in tried.words(attempt):
             by_index.setdefault(objection.index, []).append((objection, detail))
         for index, each in enumerate(attempt.path.certificates):
-            screen.entry(f"{index:>4} ", sentence("{}, {}", each.title, asked.place(each)), "dim")
+            screen.entry(f"{index:>4} ", sentence("{}, {}", each.title, tried.place(each)), "dim")
             for objection, detail in by_index.get(index, ()):
-                source = harmless("; ".join(sources_of(objection.rule, family)))
+                source = harmless("; ".join(sources_of(objection.rule, tried.asked.family)))
                 screen.entry("     refused: ", sentence("{} ({})", detail, source), "red")
 
 
+_DECIDES: Final[Mapping[bool, Printable]] = MappingProxyType(
+    {
+        True: Printable("a library decides, and accepts"),
+        False: Printable("a library decides, and refuses"),
+    }
+)
+
+
 def _target(asked: _Asked) -> Printable:
-    name = sentence(" as {}", printable(asked.name)) if asked.name else Printable("")
-    return sentence("{}{}", printable(asked.target, 4096), name)
+    names = listed(map(printable, asked.names), ", ")
+    return sentence("{}{}", printable(asked.target, 4096), sentence(" as {}", names) if names else Printable(""))
 
 
-def _document(asked: _Asked, judgement: Judgement) -> dict[str, Any]:
+def _document(asked: _Asked, tried: Sequence[_Tried]) -> dict[str, Any]:
     family = asked.family
     return {
         "schema": 1,
         "at": iso(asked.now),
         "client": asked.view.client.name,
         "target": printable(asked.target, 4096),
-        "name": asked.name and printable(asked.name),
+        "names": [printable(each) for each in asked.names],
         "trust_store": asked.view.trust.name,
         "verifier": str(asked.view.client.verifier),
         "is_run": family.is_run,
-        "accepts": judgement.accepted,
-        "why": next((detail for _, detail in asked.words(judgement.best)), ""),
-        "paths": [
+        "accepts": all(each.edge.accepted for each in tried),
+        "left_out": list(asked.left_out()),
+        "chains": [
             {
-                "accepted": judgement.accepted and attempt is judgement.attempts[-1],
-                "certificates": [
-                    {"subject": each.subject, "sha256": each.sha256, "place": asked.place(each)}
-                    for each in attempt.path.certificates
-                ],
-                "objections": [
-                    {
-                        "rule": str(objection.rule),
-                        "position": objection.index,
-                        "detail": detail,
-                        "sources": list(sources_of(objection.rule, family)),
-                    }
-                    for objection, detail in asked.words(attempt)
-                ],
+                "where": each.seen.where,
+                "accepts": each.edge.accepted,
+                "why": each.edge.why,
+                "unvalidated": each.edge.unvalidated,
+                "paths": [_path_document(each, attempt) for attempt in each.judgement.attempts],
             }
-            for attempt in judgement.attempts
+            for each in tried
+        ],
+    }
+
+
+def _path_document(tried: _Tried, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "accepted": tried.valid and not attempt.objections,
+        "certificates": [
+            {"subject": each.subject, "sha256": each.sha256, "place": tried.place(each)}
+            for each in attempt.path.certificates
+        ],
+        "objections": [
+            {
+                "rule": str(objection.rule),
+                "position": objection.index,
+                "detail": detail,
+                "sources": list(sources_of(objection.rule, tried.asked.family)),
+            }
+            for objection, detail in tried.words(attempt)
         ],
     }

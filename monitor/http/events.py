@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Header, HTTPException, Query
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from monitor.http.answers import API
 from monitor.state.feed import EventFeed, FeedEntry
@@ -21,6 +23,7 @@ HEARTBEAT: Final = 15.0
 """Seconds after which a reader is told that nothing happened, so that a proxy keeps the connection."""
 _AGAIN: Final = 3000
 """Milliseconds after which a browser connects again."""
+_LATER: Final = {"retry-after": "30"}
 
 _LastId = Annotated[str, Header(alias="last-event-id", max_length=64, description="The id of the last event received.")]
 _After = Annotated[str, Query(max_length=64, description="The same, for a client that cannot set a header.")]
@@ -35,7 +38,7 @@ def add_events(app: FastAPI, feed: EventFeed) -> None:
         response_class=StreamingResponse,
         responses={
             200: {"content": {"text/event-stream": {}}, "description": "Events without end, as they come."},
-            503: {"description": "Too many readers."},
+            503: {"description": "Too many readers, or the daemon ends."},
         },
     )
     async def events(last_event_id: _LastId = "", after: _After = "") -> StreamingResponse:
@@ -45,13 +48,20 @@ def add_events(app: FastAPI, feed: EventFeed) -> None:
         reader reads everything anew: events were missed, or the daemon has started since. There are at most four
         deliveries in a second, and the last 1024 events are kept.
         """
-        if readers.are_many:
-            raise HTTPException(503, "there are too many readers of events", {"retry-after": "30"})
-        return StreamingResponse(
-            readers.read(last_event_id or after),
-            media_type="text/event-stream",
-            headers={"x-accel-buffering": "no"},
-        )
+        return _EventStream(readers, last_event_id or after)
+
+
+class _EventStream(StreamingResponse):
+    """What one reader is given: it counts from before its first byte until the end, however that comes."""
+
+    def __init__(self, readers: _Readers, identifier: str) -> None:
+        self._readers = readers
+        headers = {"x-accel-buffering": "no"}
+        super().__init__(readers.read(identifier), media_type="text/event-stream", headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._readers.one_more():
+            await super().__call__(scope, receive, send)
 
 
 class _Readers:
@@ -61,21 +71,21 @@ class _Readers:
         self._feed = feed
         self._count = 0
 
-    @property
-    def are_many(self) -> bool:
-        """Whether another one is refused."""
-        return self._count >= MOST_READERS or self._feed.closed
-
-    async def read(self, identifier: str) -> AsyncIterator[bytes]:
-        """Yield what comes behind the event with that id; without one, what comes from now on."""
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Count one reader within; raises HTTPException where there are too many, or the daemon ends."""
+        if self._feed.closed:
+            raise HTTPException(503, "the daemon ends", _LATER)
+        if self._count >= MOST_READERS:
+            raise HTTPException(503, "there are too many readers of events", _LATER)
         self._count += 1
         try:
-            async for each in self._read(identifier):
-                yield each
+            yield
         finally:
             self._count -= 1
 
-    async def _read(self, identifier: str) -> AsyncIterator[bytes]:
+    async def read(self, identifier: str) -> AsyncIterator[bytes]:
+        """Yield what comes behind the event with that id; without one, what comes from now on."""
         feed = self._feed
         position = feed.number(identifier or feed.position)
         # Without a kind it is no event: the reader takes note of the id, from which it goes on.

@@ -27,7 +27,7 @@ from monitor.notify.open_problem import OpenProblem
 from monitor.notify.outbox import RequestedSilence
 from monitor.state.feed import EventFeed
 from monitor.state.target import TargetState
-from monitor.store import Degraded, HistoryEntry
+from monitor.store import Degraded, HistoryEntry, HistoryPlace, What
 
 
 @immutable
@@ -179,9 +179,19 @@ class DaemonView(Protocol):
         """Have the actor record that `by` approves or rejects a plan; return its answer, or why it does not."""
 
     async def history(
-        self, target: str | None, since: float, until: float | None, limit: int
+        self,
+        target: str | None,
+        since: float,
+        until: float | None,
+        limit: int,
+        *,
+        what: What | None = None,
+        place: HistoryPlace | None = None,
     ) -> Sequence[HistoryEntry] | Degraded:
-        """Return the history from Unix time `since` until just before `until`, newest first."""
+        """Return the history from Unix time `since` until just before `until`, newest first.
+
+        `what` None admits every kind; the list goes on behind `place`.
+        """
 
     async def inventory(self) -> Mapping[str, Any]:
         """Return the inventory, as `monitor.inventory.inventory` makes it."""

@@ -6,7 +6,7 @@ database of an older certvigil is met, which is migrated.
 
 from monitor.store.database import DATABASE_ENDINGS, database_path
 from monitor.store.health import Degraded, DegradedReason
-from monitor.store.history import HistoryEntry, What, history, names
+from monitor.store.history import HistoryEntry, HistoryPlace, What, history, names
 from monitor.store.reader import RowCounts, counts, load
 from monitor.store.store import Store
 
@@ -15,6 +15,7 @@ __all__ = [
     "Degraded",
     "DegradedReason",
     "HistoryEntry",
+    "HistoryPlace",
     "RowCounts",
     "Store",
     "What",

@@ -54,45 +54,58 @@ class HistoryEntry:
     detail: str = ""
 
 
-# Every branch has the same columns: time, target, order among events of the same time, kind, and four facts.
+@immutable
+class HistoryPlace:
+    """A place between two entries of a list of the history, from which another list goes on."""
+
+    at: float
+    """Unix time of the entry before it."""
+    skipped: int
+    """How many entries of that time are before it."""
+
+
+# Every branch has the same columns: time, target, order among events of the same time, row, kind, and four facts.
 _HISTORY: Final = """
 SELECT * FROM (
-    SELECT added_at AS at, name, 0 AS place, 'added', kind, location, NULL, NULL FROM targets
+    SELECT added_at AS at, name, 0 AS place, it.id AS row, 'added' AS what, kind, location, NULL, NULL
+        FROM targets AS it
     UNION ALL
-    SELECT failed_at, name, 1, 'failed', reason, detail, NULL, NULL
+    SELECT failed_at, name, 1, it.id, 'failed', reason, detail, NULL, NULL
         FROM failed_looks AS it JOIN targets ON targets.id = it.target
     UNION ALL
-    SELECT recovered_at, name, 2, 'recovered', reason, detail, NULL, NULL
+    SELECT recovered_at, name, 2, it.id, 'recovered', reason, detail, NULL, NULL
         FROM failed_looks AS it JOIN targets ON targets.id = it.target WHERE recovered_at IS NOT NULL
     UNION ALL
-    SELECT since, name, 3, 'presented',
+    SELECT since, name, 3, it.id, 'presented',
             (SELECT json_group_array(sha256) FROM json_each(it.certificates) AS each
                 CROSS JOIN certificates ON certificates.id = each.value),
             leaf.subject, leaf.not_after, NULL
         FROM presentations AS it JOIN targets ON targets.id = it.target
         LEFT JOIN certificates AS leaf ON leaf.id = json_extract(it.certificates, '$[0]')
     UNION ALL
-    SELECT cleared_at, name, 4, 'cleared', code, severity, subject, detail
+    SELECT cleared_at, name, 4, it.id, 'cleared', code, severity, subject, detail
         FROM findings AS it JOIN targets ON targets.id = it.target WHERE cleared_at IS NOT NULL
     UNION ALL
-    SELECT raised_at, name, 5, 'raised', code, severity, subject, detail
+    SELECT raised_at, name, 5, it.id, 'raised', code, severity, subject, detail
         FROM findings AS it JOIN targets ON targets.id = it.target WHERE changed_at IS NULL
     UNION ALL
-    SELECT changed_at, name, 6, 'changed', code, severity, subject, detail
+    SELECT changed_at, name, 6, it.id, 'changed', code, severity, subject, detail
         FROM findings AS it JOIN targets ON targets.id = it.target WHERE changed_at IS NOT NULL
     UNION ALL
-    SELECT ended_at, name, 8, 'ended', action, outcome, reason, "by"
+    SELECT ended_at, name, 8, it.id, 'ended', action, outcome, reason, "by"
         FROM actions AS it JOIN targets ON targets.id = it.target
     UNION ALL
-    SELECT decided_at, subject, 9, 'decided', action || ' by ' || policy, status, reasons, waits_for FROM decisions
+    SELECT decided_at, subject, 9, it.id, 'decided', action || ' by ' || policy, status, reasons, waits_for
+        FROM decisions AS it
     UNION ALL
-    SELECT at, name, 10, 'left_out', left_out, NULL, NULL, NULL FROM days WHERE left_out > 0
+    SELECT at, name, 10, it.id, 'left_out', left_out, NULL, NULL, NULL FROM days AS it WHERE left_out > 0
     UNION ALL
-    SELECT removed_at, name, 7, 'removed', NULL, NULL, NULL, NULL FROM targets WHERE removed_at IS NOT NULL
+    SELECT removed_at, name, 7, it.id, 'removed', NULL, NULL, NULL, NULL FROM targets AS it WHERE removed_at IS NOT NULL
 )
 WHERE at >= :since AND (:until IS NULL OR at < :until) AND (:target IS NULL OR name = :target) AND is_meant(name)
-ORDER BY at DESC, name, place DESC
-LIMIT :limit
+    AND (:what IS NULL OR what = :what) AND (:place IS NULL OR at <= :place)
+ORDER BY at DESC, name, place DESC, row DESC
+LIMIT :limit OFFSET :skip
 """
 
 
@@ -107,15 +120,19 @@ def history(
     since: float = 0.0,
     until: float | None = None,
     limit: int = 1000,
+    *,
+    what: What | None = None,
+    place: HistoryPlace | None = None,
 ) -> list[HistoryEntry] | Degraded:
     """Return the events from Unix time `since` until just before `until`, newest first, at most `limit` of them.
 
-    `target` is one target, several, or None for all. Needs no daemon: any process that may read the file at `path`
-    may ask.
+    `target` is one target, several, or None for all; `what` None admits every kind; the list goes on behind `place`.
+    Needs no daemon: any process that may read the file at `path` may ask.
     """
     one = stored(target) if isinstance(target, str) else None
     several = None if target is None or isinstance(target, str) else frozenset(map(stored, target))
-    arguments = {"since": since, "until": until, "target": one, "limit": limit}
+    arguments = {"since": since, "until": until, "target": one, "limit": limit, "what": what}
+    arguments |= {"place": None, "skip": 0} if place is None else {"place": place.at, "skip": place.skipped}
     try:
         with reading(path) as connection:
             connection.create_function("is_meant", 1, lambda name: several is None or name in several)
@@ -136,7 +153,7 @@ def names(path: str) -> dict[str, str | None] | Degraded:
         return degraded(error)
 
 
-def _entry(at: float, name: str | bytes, _place: int, what: str, *facts: Any) -> HistoryEntry:
+def _entry(at: float, name: str | bytes, _place: int, _row: int, what: str, *facts: Any) -> HistoryEntry:
     target, happened = restored(name), What(what)
     match happened:
         case What.ADDED:

@@ -99,7 +99,8 @@ class _Scene:
 
     def _at(self, certificate: Certificate) -> _PathEnd:
         namesakes = self.trust.by_subject.get(certificate.outline().issuer, ())
-        return _PathEnd(certificate, harmless(self.trust.name), self.subject_of(certificate), namesakes)
+        who = harmless(family_of(self.client).title)
+        return _PathEnd(certificate, harmless(self.trust.name), self.subject_of(certificate), namesakes, who)
 
     def _end(self) -> Iterator[Finding]:
         """Yield why the path ends where this client does not go on, the first that applies."""
@@ -168,14 +169,17 @@ class _PathEnd:
     subject: Printable
     namesakes: Sequence[Certificate]
     """Certificates in the store that have the name of the last one's issuer."""
+    who: Printable
+    """The title of the client's family."""
 
     def is_no_root(self) -> Finding:
-        """Return that OpenSSL does not stop at an anchor that is no root."""
+        """Return that the client does not stop at an anchor that is no root."""
         detail = sentence(
-            "{} is in the store {} but is no root, and OpenSSL by default accepts only a path "
+            "{} is in the store {} but is no root, and {} by default accepts only a path "
             "that ends at a root; {}, which issued it, is not at hand",
             self.last.title,
             self.store,
+            self.who,
             self.last.issuer,
         )
         cure = sentence("add {} to the client's store", self.last.issuer)

@@ -1,11 +1,10 @@
-"""How often the rows of families and the real verifiers agree on drawn chains, and why they do not elsewhere."""
+"""Where the rows of families and the real verifiers disagree on drawn chains."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from config.vocabulary import VerifierName
 from probes.certificate import Certificate, certificate
@@ -17,19 +16,6 @@ from tests.kit.verifiers import Answer, Question, RealVerifier, ask_all
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a family and its real verifier may differ on chains that have a deviation, and it is left so."""
-
-    family: str
-    deviation: str
-    why: str
-
-
-REASONS: Final[tuple[Reason, ...]] = ()
-"""Each disagreement that is known and left as it is."""
-
-
-@dataclass(frozen=True, slots=True)
 class Disagreement:
     """A chain on which a row and the real verifier differ."""
 
@@ -37,12 +23,6 @@ class Disagreement:
     chain: DrawnChain
     answer: Answer
     judged: Judgement | None
-
-    @property
-    def reason(self) -> Reason | None:
-        """Why it is left so; None where nobody knows."""
-        found = (each for each in REASONS if each.family == self.family and each.deviation in self.chain.deviations)
-        return next(found, None)
 
     def __str__(self) -> str:
         said = [] if self.judged is None else [f"{each.rule} at {each.index}" for each in self.judged.best.objections]

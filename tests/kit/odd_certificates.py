@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from monitor.lab.ca import Authority, Issued
 from probes.encoding import SEQUENCE, Element, elements, encoded, first_element
@@ -165,3 +165,19 @@ def oddly(made: Issued, signer: Issued, oddity: Oddity) -> bytes:
     assert isinstance(signer.key, ec.EllipticCurvePrivateKey)
     signature = signer.key.sign(edited, ec.ECDSA(hashes.SHA256()))
     return encoded(SEQUENCE, edited + fields[2] + encoded(3, b"\0" + signature))
+
+
+def slow_key() -> rsa.RSAPrivateKey:
+    """Return a key whose exponent is as long as its modulus: 14 ms for each signature that is verified with it."""
+    private = rsa.generate_private_key(65537, 3072).private_numbers()
+    p, q = private.p, private.q
+    d = next(each for each in range(65539, 70000, 2) if (p - 1) % each and (q - 1) % each and _is_prime(each))
+    e = pow(d, -1, (p - 1) * (q - 1))
+    numbers = rsa.RSAPrivateNumbers(
+        p, q, d, d % (p - 1), d % (q - 1), private.iqmp, rsa.RSAPublicNumbers(e, private.public_numbers.n)
+    )
+    return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+
+
+def _is_prime(number: int) -> bool:
+    return all(number % each for each in range(2, int(number**0.5) + 1))

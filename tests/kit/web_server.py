@@ -33,7 +33,7 @@ from monitor.notify.open_problem import OpenProblem
 from monitor.notify.outbox import RequestedSilence
 from monitor.state.feed import EventFeed
 from monitor.state.target import TargetState
-from monitor.store import Degraded, HistoryEntry
+from monitor.store import Degraded, HistoryEntry, HistoryPlace, What
 
 T = TypeVar("T")
 
@@ -198,10 +198,20 @@ class FakeView:
         return self.takes or {"approved": plan, "rejected": plan}
 
     async def history(
-        self, target: str | None, since: float, until: float | None, limit: int
+        self,
+        target: str | None,
+        since: float,
+        until: float | None,
+        limit: int,
+        *,
+        what: What | None = None,
+        place: HistoryPlace | None = None,
     ) -> Sequence[HistoryEntry] | Degraded:
         self.asked_for.append((target, since, until, limit))
-        return self.happened
+        if isinstance(self.happened, Degraded):
+            return self.happened
+        behind = [each for each in self.happened if place is None or each.at <= place.at]
+        return [each for each in behind if what in {None, each.what}]
 
     async def inventory(self) -> Mapping[str, Any]:
         return self.inventoried

@@ -43,6 +43,7 @@ from tests.machine.scenario import Stage
 _LOOK: Final = str(Path(__file__).parent / "guest/look.py")
 _EXAMINE: Final = """\
 set -u
+[ $$ = 1 ] || exit 95
 mount -t ext4 -o loop "$1" "$2" || exit 99
 mount -t proc proc "$2/proc" && mount --bind /dev "$2/dev" && mount -t tmpfs tmpfs "$2/run" || exit 98
 ip link set lo up
@@ -57,11 +58,14 @@ if [ "$6" = wholly ]; then
     chroot "$2" certvigil recover --no-services --json >"$4.again" 2>&1
     chroot "$2" certvigil audit --verify >"$4.audit" 2>&1 || echo "ended with $?" >>"$4.audit"
 fi
-chroot "$2" pkill -9 "nginx|lighttpd"
-sleep 0.2
-cd /
-umount -l "$2/run" "$2/dev" "$2/proc" && umount "$2"
-exit 0
+# All processes of this namespace but the first one, which is this shell.
+kill -9 -1
+begun=$SECONDS
+until others=("$2"/proc/[0-9]*) && [ "${#others[@]}" = 1 ]; do
+    [ $((SECONDS - begun)) -lt 60 ] || exit 97
+    sleep 0.05
+done
+umount "$2/run" "$2/dev" "$2/proc" "$2" || exit 96
 """
 """A disk, a place to mount it, the program that looks, where the results go, the words for that program, how far."""
 _WHOLLY: Final = 10

@@ -153,6 +153,12 @@ def test_an_anchor_that_is_no_root_needs_its_root_for_openssl(chain: Sequence[Is
     assert judge((*chain, ISSUING), trust(anchor, root, ROOT), VerifierName.OPENSSL).accepted
 
 
+@pytest.mark.parametrize(("verifier", "who"), [(VerifierName.OPENSSL, "OpenSSL"), (VerifierName.PYTHON, "Python")])
+def test_who_asks_for_a_root_has_its_own_name_in_the_sentence(verifier: VerifierName, who: str) -> None:
+    found = cause(judge((LEAF,), trust(ISSUING), verifier))
+    assert f"but is no root, and {who} by default accepts only a path that ends at a root" in found.detail
+
+
 def test_an_anchor_below_its_root_in_the_store_is_no_fault() -> None:
     ended = ISSUING.issue(NAME, not_before=NOW - 9 * DAY, not_after=NOW - DAY)
     verdict = judge((ended,), trust(ISSUING, ROOT), VerifierName.OPENSSL)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from probes.judge.client import View
 from probes.observation import EndpointObservation, FileObservation, Presented
 from probes.trust import Trust
 from tests.kit.examples import examples
+from tests.kit.odd_certificates import slow_key
 
 NOW = time.time()
 NAME = "www.example.com"
@@ -202,19 +202,8 @@ def test_a_certificate_larger_than_any_client_takes_is_none() -> None:
 
 @pytest.fixture(scope="module")
 def slow_authority() -> Authority:
-    """Return a CA whose RSA exponent is as long as its modulus: 14 ms for each signature, if it was verified."""
-    private = rsa.generate_private_key(65537, 3072).private_numbers()
-    p, q = private.p, private.q
-    d = next(each for each in range(65539, 70000, 2) if (p - 1) % each and (q - 1) % each and _prime(each))
-    e = pow(d, -1, (p - 1) * (q - 1))
-    numbers = rsa.RSAPrivateNumbers(
-        p, q, d, d % (p - 1), d % (q - 1), private.iqmp, rsa.RSAPublicNumbers(e, private.public_numbers.n)
-    )
-    return Authority.root("Slow", key=numbers.private_key(unsafe_skip_rsa_key_validation=True))
-
-
-def _prime(number: int) -> bool:
-    return all(number % each for each in range(2, int(number**0.5) + 1))
+    """Return a CA with which each signature takes 14 ms, if it was verified."""
+    return Authority.root("Slow", key=slow_key())
 
 
 def test_a_key_made_to_be_slow_is_named_and_never_verified_with(slow_authority: Authority) -> None:

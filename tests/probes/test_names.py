@@ -8,9 +8,10 @@ import pytest
 from cryptography import x509
 
 from config.vocabulary import VerifierName
-from monitor.lab.ca import self_signed
+from monitor.lab.ca import Authority, self_signed
 from probes.certificate import AlternativeName, Certificate, NameKind, certificate
 from probes.names import is_misplaced_wildcard, is_partial_wildcard, names_server
+from tests.kit.odd_certificates import ODDITIES, odd_certificate
 
 STRICT, LENIENT = VerifierName.WEBPKI, VerifierName.OPENSSL
 
@@ -88,3 +89,10 @@ def test_who_is_named_by_whose_rules(name: str | x509.GeneralName, asked: str, b
 def test_a_wildcard_is_one_whole_label_and_the_left_most(pattern: str, partial: bool, misplaced: bool) -> None:
     """RFC 9525, 6.3; RFC 6125, 6.4.3 permitted a part of the left-most label."""
     assert (is_partial_wildcard(pattern), is_misplaced_wildcard(pattern)) == (partial, misplaced)
+
+
+def test_who_does_not_see_the_extensions_of_an_old_version_sees_no_alternative_names() -> None:
+    odd = odd_certificate(Authority.root(), ODDITIES["version 2"], "www.example.com")
+    found = certificate(odd.der())
+    by = {each for each in VerifierName if names_server(found, "www.example.com", each)}
+    assert set(VerifierName) - by == {VerifierName.GO}

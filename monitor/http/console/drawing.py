@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from config.immutable import immutable
-from config.model import DAY, Thresholds
+from config.model import Thresholds
 from config.text import Printable, Shown, listed, sentence
 from config.vocabulary import Severity
+from monitor.span import left
 from probes.certificate import Certificate
 from probes.judge.time import moment
 from probes.lifetime import approaches, has_ended
 
-_UNITS: Final = ((DAY, Printable("days")), (3600.0, Printable("hours")), (60.0, Printable("minutes")))
 
-
-def span(seconds: float) -> Printable:
-    """Return a span of time in the largest unit of which it has two."""
-    for size, unit in _UNITS:
-        if seconds >= 2 * size:
-            return sentence("{:.0f} {}", int(seconds // size), unit)
-    return sentence("{:.0f} seconds", int(seconds))
-
-
-def left(end: float | None, now: float) -> Printable:
-    """Return how long it is until Unix time `end`, or since when that has passed."""
-    if end is None:
-        return Printable("its end is not known")
-    return sentence("{} left", span(end - now)) if now <= end else sentence("ended {} ago", span(now - end))
+def plural(count: int, one: str, many: str = "") -> str:
+    """Return a number with its noun."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 @immutable
@@ -63,7 +51,7 @@ def life_bar(certificate: Certificate, thresholds: Thresholds | None, now: float
     reached: Sequence[Shown] = [each.severity for each in marks if now >= each.at]
     level: Shown = "ended" if has_ended(certificate, now) else reached[-1] if reached else "ok"  # type: ignore[assignment]
     levels = listed(sentence("{} from {}", each.severity, moment(each.at)) for each in marks)
-    text = sentence("valid from {} until {}; {}; {}", moment(begin), moment(end), left(end, now), levels)
+    text = sentence("valid from {} until {}; {}; {}", moment(begin), moment(end), left(end - now), levels)
     return LifeBar(
         gone=_share(now - begin, whole),
         level=str(level),

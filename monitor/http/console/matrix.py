@@ -9,7 +9,7 @@ from typing import Final
 from config.immutable import immutable
 from config.model import Config
 from config.vocabulary import Verdict
-from monitor.http.console.table import Targets, verdict_of
+from monitor.http.console.table import Targets, chief, verdict_of
 from probes.finding import Edge
 
 SERVERS: Final = 200
@@ -94,7 +94,7 @@ def _row(name: str, targets: Targets, edges: Mapping[str, Edge], clients: Sequen
         component=state.component,
         location=state.location,
         verdict=verdict_of(state),
-        sha256=state.presented[0].sha256 if state.presented else "",
+        sha256=chief(state.presented).sha256 if state.presented else "",
         cells=tuple(_cell(each, edges.get(each)) for each in clients),
     )
 

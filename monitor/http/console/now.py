@@ -11,6 +11,7 @@ from config.command_reach import command_line
 from config.immutable import immutable
 from config.vocabulary import Severity, Verdict
 from monitor.http.answers import ComponentAnswer, Listing, WaitingPlan
+from monitor.http.console.drawing import plural
 from monitor.http.console.table import verdict_of
 from monitor.http.notifications import NotificationsAnswer, ProblemAnswer
 from monitor.http.view import UnderWay
@@ -53,11 +54,26 @@ class NowPage:
     no_actor: str
     """Why nothing can be changed; empty where an actor answers, or no component could be changed."""
     undelivered: int
+    """Messages of which an attempt has failed."""
 
     @property
     def is_calm(self) -> bool:
-        """Whether nothing is wrong, nothing waits and nothing is being done."""
-        return not (self.problems.total or self.waiting or self.doing or self.frozen or self.not_ready)
+        """Whether nothing is wrong, nothing waits and nothing is being done: the page has nothing but numbers."""
+        return not self.title
+
+    @property
+    def title(self) -> str:
+        """The most urgent thing on the page, in some words; empty where it is calm."""
+        if self.not_ready:
+            return "Not ready"
+        counted = (
+            (self.problems.total, "problem", ""),
+            (len(self.frozen), "component or group is frozen", "components and groups are frozen"),
+            (self.undelivered, "message not delivered", "messages not delivered"),
+            (len(self.waiting), "plan for approval", "plans for approval"),
+            (len(self.doing), "change under way", "changes under way"),
+        )
+        return next((plural(*each) for each in counted if each[0]), "")
 
 
 def now_page(
@@ -82,7 +98,7 @@ def now_page(
         last_look=max((each.last_look for each in states if each.last_look is not None), default=None),
         not_ready=tuple(not_ready),
         no_actor=no_actor if components else "",
-        undelivered=len(notifications.undelivered),
+        undelivered=sum(each.attempts > 0 for each in notifications.undelivered),
     )
 
 

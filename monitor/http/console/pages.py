@@ -189,7 +189,9 @@ class Pages:
             query = record.RecordQuery.of(request.query_params)
         except table.QueryError as error:
             return await self._refused(request, str(error))
-        found = await self._view.history(query.target or None, 0.0, query.before, record.ENTRIES)
+        found = await self._view.history(
+            query.target or None, 0.0, query.before, record.ENTRIES + 1, what=query.what, place=query.place
+        )
         made = partial(record.record_page, query, found, await self._view.audit())
         return await self._page(request, "history.html", made)
 

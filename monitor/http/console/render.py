@@ -13,7 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from config.command_reach import command_line
 from config.text import Printable
-from monitor.http.console.drawing import left, span
+from monitor.http.console.drawing import plural
+from monitor.span import left, span
 from probes.judge.time import calendar, moment
 
 _TEMPLATES: Final = os.path.join(os.path.dirname(__file__), "templates")
@@ -38,7 +39,7 @@ def _environment() -> Environment:
         cache_size=-1,
     )
     environment.filters.update(
-        moment=_moment, iso=_iso, ago=_ago, short=_short, segment=segment, left=_left, plural=_plural
+        moment=_moment, iso=_iso, ago=_ago, short=_short, segment=segment, left=_left, plural=plural
     )
     environment.globals["command_line"] = command_line
     return environment
@@ -63,7 +64,7 @@ def _ago(at: datetime | float, now: float) -> Printable:
 
 
 def _left(at: datetime | float | None, now: float) -> Printable:
-    return left(None if at is None else _unix(at), now)
+    return Printable("its end is not known") if at is None else left(_unix(at) - now)
 
 
 def _short(sha256: str) -> str:
@@ -73,8 +74,3 @@ def _short(sha256: str) -> str:
 def segment(name: str) -> str:
     """Return a name as one segment of a path, which a slash in it must not end."""
     return quote(name, safe="", errors="replace")
-
-
-def _plural(count: int, one: str, many: str = "") -> str:
-    """Return a number with its noun."""
-    return f"{count} {one if count == 1 else many or one + 's'}"

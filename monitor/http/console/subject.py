@@ -18,7 +18,7 @@ from config.command_reach import command_line
 from config.immutable import immutable
 from config.model import Component, Config
 from config.text import Log, harmless
-from config.vocabulary import FileRole, Verdict
+from config.vocabulary import FileRole, Verdict, worst
 from monitor.http.answers import CertificateAnswer, ComponentAnswer, FindingAnswer
 from monitor.http.console.certificate import ClientVerdict
 from monitor.http.console.drawing import LifeBar, life_bar
@@ -34,7 +34,6 @@ from probes.judge.client import leaf_first
 log: Log = logging.getLogger("certvigil.http")
 
 FINDINGS: Final = 50
-_SHORT: Final = 16
 _TITLES: Final[Mapping[str, str]] = {
     "certificate": "Certificate",
     "key": "Key",
@@ -189,12 +188,11 @@ def _member(component: Component, known: PageFacts) -> MemberHere:
     leaf = chain[0] if chain else next(iter(served), None)
     on_disk = chain[0].sha256 if chain else None
     by = next((each.target for each in states if leaf in each.presented), component.name)
-    worst = (Verdict.CRITICAL, Verdict.UNKNOWN, Verdict.WARNING, Verdict.OK)
     found = [(state.target, raised) for state in states for raised in state.findings.values()]
     found.sort(key=lambda each: (-each[1].finding.severity.rank, each[0], each[1].finding.code))
     return MemberHere(
         name=component.name,
-        verdict=min(map(verdict_of, states), key=worst.index, default=Verdict.UNKNOWN),
+        verdict=worst(map(verdict_of, states)),
         title="" if leaf is None else leaf.title,
         sha256="" if leaf is None else leaf.sha256,
         bar=None if leaf is None else life_bar(leaf, known.thresholds(by), known.now),

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from config.immutable import immutable
 from config.model import Component, Config, Thresholds
-from config.vocabulary import Code, FileRole, Severity, TargetKind, Verdict
+from config.vocabulary import Code, FileRole, Severity, TargetKind, Verdict, worst
 from monitor.http.answers import Answer
 from monitor.http.console.drawing import LifeBar, life_bar
 from monitor.inventory import installed_chain
@@ -31,7 +31,6 @@ ROWS: Final = 200
 _CHOICES: Final = 200
 """The most values that a filter offers."""
 _LONGEST_QUERY: Final = 300
-_WORST_FIRST: Final = {Verdict.CRITICAL: 0, Verdict.WARNING: 1, Verdict.UNKNOWN: 2, Verdict.OK: 3}
 NEVER: Final = 1 << 62
 """In place of an end that is not known: Unix time, later than any."""
 _FAILS_TO_LOAD: Final = (Code.KEY_MISMATCH, Code.UNREADABLE)
@@ -362,7 +361,7 @@ def _sorting(key: SortKey, targets: Targets) -> Callable[[TablePlace], Any]:
         case SortKey.ISSUER:
             return lambda each: (each.leaf.issuer, each.name)
         case SortKey.STATE:
-            return lambda each: (_WORST_FIRST[_state(each, targets)], each.leaf.not_after or NEVER, each.name)
+            return lambda each: (-_state(each, targets).badness, each.leaf.not_after or NEVER, each.name)
 
 
 def _of(place: TablePlace, targets: Targets) -> Iterable[TargetState]:
@@ -382,7 +381,7 @@ def verdict_of(state: TargetState) -> Verdict:
 def _state(place: TablePlace, targets: Targets) -> Verdict:
     if place.component is None:
         return verdict_of(place.state)
-    return min(map(verdict_of, _of(place, targets)), key=_WORST_FIRST.__getitem__, default=Verdict.UNKNOWN)
+    return worst(map(verdict_of, _of(place, targets)))
 
 
 def _labels(targets: Targets) -> list[str]:
@@ -394,9 +393,10 @@ def _where(wanted: set[str], targets: Targets) -> Mapping[str, tuple[tuple[str, 
     """Return for each certificate, by its SHA-256, the files that hold it and the endpoints that present it."""
     found: dict[str, tuple[list[str], list[str]]] = {each: ([], []) for each in wanted}
     for state in targets.values():
-        for each in state.presented[:1]:
-            if each.sha256 in found:
-                found[each.sha256][state.kind is TargetKind.ENDPOINT].append(state.target)
+        if state.presented:
+            sha256 = chief(state.presented).sha256
+            if sha256 in found:
+                found[sha256][state.kind is TargetKind.ENDPOINT].append(state.target)
     return {sha256: (tuple(files), tuple(endpoints)) for sha256, (files, endpoints) in found.items()}
 
 

@@ -34,7 +34,7 @@ from monitor.state.events import (
     TargetRemoved,
 )
 from monitor.state.target import TargetState
-from monitor.store import Degraded, DegradedReason, RowCounts, What, counts, history, load
+from monitor.store import Degraded, DegradedReason, HistoryPlace, RowCounts, What, counts, history, load
 from monitor.store.catchup import differences
 from monitor.store.database import prepare
 from monitor.store.writer import RowWriter
@@ -272,6 +272,10 @@ def test_history_can_be_narrowed(path: str) -> None:
         ({"until": 2.0}, ["web"]),
         ({"since": 2.0, "until": 4.0}, ["ca", "mail"]),
         ({"target": "web"}, ["web", "web"]),
+        ({"what": What.PRESENTED, "limit": 1}, ["web"]),
+        ({"what": What.ADDED, "limit": 3}, ["ca", "mail", "web"]),
+        ({"place": HistoryPlace(2.0, 1), "limit": 1}, ["web"]),
+        ({"place": HistoryPlace(3.0, 0)}, ["ca", "mail", "web"]),
     ):
         entries = history(path, **arguments)
         assert isinstance(entries, list)

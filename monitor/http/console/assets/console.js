@@ -5,6 +5,7 @@ const root = document.body.dataset.root;
 const live = document.getElementById("live");
 const SOON = 60; // ms after an event: others often follow it at once
 const LEAST = 1000; // ms between two requests
+const FAILED = 5000; // ms until another request, where the last one failed
 const AGAIN = 30000; // ms until another attempt, where the daemon takes no more readers
 const KINDS = ["added", "removed", "presented", "raised", "changed", "cleared", "failed", "recovered", "ended", "decided",
   "acting", "reset"];
@@ -42,15 +43,24 @@ async function refresh() {
   timer = null;
   asking = true;
   const begun = performance.now();
+  let why = "";
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" });
     if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    else why = `the daemon answers ${answer.status}`;
   } catch {
-    say("Not live: the daemon does not answer.");
+    why = "the daemon does not answer";
   }
   // A page that is costly is asked for less often.
   next = performance.now() + Math.max(LEAST, 10 * (performance.now() - begun));
   asking = false;
+  if (why) {
+    say(`Not live: ${why}.`);
+    next = performance.now() + FAILED;
+    again = !document.hidden;
+  } else if (live.textContent.startsWith("Not live") && source && source.readyState === EventSource.OPEN) {
+    say("Live.");
+  }
   if (again) { again = false; plan(); }
 }
 

@@ -160,6 +160,20 @@ def test_what_is_being_written_stays_while_a_page_changes(world: SeenWorld) -> N
     page.close()
 
 
+def test_a_page_that_cannot_be_had_is_not_called_live_until_it_can(world: SeenWorld) -> None:
+    page = world.browser.new_page()
+    page.goto(world.address("/certificates"))
+    page.locator("#live", has_text="Live.").wait_for()
+    page.route("**/certificates", lambda route: route.fulfill(status=503))
+    (world.directory / "xx.pem").write_bytes(Authority.root("The third").pem())
+    page.locator("#live", has_text="Not live: the daemon answers 503.").wait_for()
+    page.unroute("**/certificates")
+    page.locator("#table", has_text="xx.pem").wait_for()
+    page.locator("#live", has_text="Live.").wait_for()
+    assert page.inner_text("#live") == "Live."
+    page.close()
+
+
 def test_pages_work_without_javascript(world: SeenWorld) -> None:
     context = world.browser.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 import monitor.http.console
 from actions.csr import WaitingRequest
@@ -24,21 +27,30 @@ from monitor.act.status import CandidateStatus, ComponentStatus, Waiting
 from monitor.audit import AuditEntry
 from monitor.dialect import certificate_object
 from monitor.http import SubjectActs, UnderWay
+from monitor.http.answers import ComponentAnswer, Happened, Listing, WaitingPlan
 from monitor.http.console.certificate import chain_of
+from monitor.http.console.now import NowPage, WaitingHere, now_page
+from monitor.http.console.record import ENTRIES, RecordQuery, record_page
+from monitor.http.console.render import render
 from monitor.http.console.switch import why_off
 from monitor.http.console.table import TableIndex
 from monitor.http.console.timeline import CertificateEnd, as_calendar, ends_of
+from monitor.http.events import MOST_READERS, add_events
+from monitor.http.notifications import Notification, NotificationsAnswer
 from monitor.http.webconfig import WebConfig
 from monitor.lab.ca import HOSTILE_TEXT, Authority, KeyType
-from monitor.state.events import FileJudged, TargetAdded, TargetRemoved
+from monitor.notify.delivery import DeliveryFate
+from monitor.state.events import FileJudged, LookFailed, TargetAdded, TargetRemoved
 from monitor.state.feed import AT_ONCE, KEPT, EventFeed
 from monitor.state.messages import CandidateConsidered, ComponentsChanged, JournalNews
 from monitor.state.target import TargetState
-from monitor.store import HistoryEntry, What
+from monitor.store import HistoryEntry, What, history
 from probes.certificate import certificate
+from probes.judge.time import calendar
 from tests.kit.hostile import hostile
 from tests.kit.html import ParsedPage, parsed
 from tests.kit.metrics import some_certificate, some_file
+from tests.kit.store import write
 from tests.kit.web_server import FakeView, RunningServer, running
 
 LONG: Final = printable(f"{HOSTILE_TEXT}{'x' * 200} =\u0627\u0644\u0639\u0631\u0628\u064a\u0629")
@@ -170,6 +182,28 @@ def test_the_audit_says_who_and_why(client: httpx.Client) -> None:
     assert "root (uid 0)" not in page(client, "/history?target=mail").text
     assert client.get("/history?what=everything").status_code == 400
     assert client.get("/history?until=soon").status_code == 400
+    for place in ("1", "1_", "nan_1", "1_-1", f"{'1' * 50}_1"):
+        assert client.get(f"/history?place={place}").status_code == 400
+
+
+@pytest.mark.parametrize("what", [None, What.ADDED])
+def test_each_entry_is_on_one_page_of_the_history_however_many_are_of_one_moment(
+    tmp_path: Path, what: What | None
+) -> None:
+    path, many = str(tmp_path / "history.db"), 2 * ENTRIES + 5
+    events = [TargetAdded(f"{number:04}", NOW + 0.1234567, TargetKind.FILE, "/a", None) for number in range(many)]
+    write(path, [*events, *(LookFailed(each.target, NOW + 1, "timed_out", "") for each in events)])
+    query, shown, pages = RecordQuery(what=what), list[Happened](), 0
+    while True:
+        found = history(path, None, 0.0, None, ENTRIES + 1, what=query.what, place=query.place)
+        made = record_page(query, found, "no actor")
+        shown, pages = [*shown, *made.entries], pages + 1
+        if made.earlier is None:
+            break
+        query = RecordQuery.of(dict(parse_qsl(query.address(made.earlier)[1:])))
+    kinds = [What.FAILED, What.ADDED] if what is None else [what]
+    assert [(each.what, each.target) for each in shown] == [(kind, each.target) for kind in kinds for each in events]
+    assert pages == -(-len(shown) // ENTRIES)
 
 
 def test_a_calm_page_says_so(client: httpx.Client, server: RunningServer) -> None:
@@ -178,6 +212,59 @@ def test_a_calm_page_says_so(client: httpx.Client, server: RunningServer) -> Non
         shown = page(tcp, "/")
     assert shown.title.startswith("Nothing is wrong")
     assert "Nothing waits for a person" in shown.text
+
+
+def nothing_here() -> NowPage:
+    nothing = NotificationsAnswer(alerts=(), undelivered=(), silences=())
+    return now_page(
+        Listing(total=0, offset=0, items=()), (), nothing, (), (some_file(),), not_ready=(), no_actor="none answers"
+    )
+
+
+FROZEN: Final = ComponentAnswer.of(
+    ComponentStatus("web", Mode.APPROVE, ComponentState.FROZEN, "", CandidateStatus(), None, "", None, "why", None)
+)
+PLANNED: Final = WaitingPlan.of(Waiting(PLAN, Kind.REPLACE, ("web",), NOW, None, ""))
+WAITS: Final = WaitingHere("web", is_group=False, plan=PLANNED, see="", approve="", reject="")
+
+
+@pytest.mark.parametrize(
+    ("changed", "title"),
+    [
+        ({}, ""),
+        ({"problems": Listing(total=2, offset=0, items=()), "frozen": (FROZEN,)}, "2 problems"),
+        ({"frozen": (FROZEN,), "undelivered": 1}, "1 component or group is frozen"),
+        ({"undelivered": 1, "waiting": (WAITS,)}, "1 message not delivered"),
+        ({"waiting": (WAITS,)}, "1 plan for approval"),
+        ({"doing": (UnderWay("", ("web",), "replace", NOW, ""),)}, "1 change under way"),
+        ({"not_ready": ("it reads",), "problems": Listing(total=2, offset=0, items=())}, "Not ready"),
+    ],
+)
+def test_the_title_of_now_is_calm_only_where_the_page_is(changed: dict[str, Any], title: str) -> None:
+    shown = replace(nothing_here(), **changed)
+    assert (shown.title, shown.is_calm) == (title, not title)
+    given = {
+        "root": "",
+        "path": "/",
+        "assets": defaultdict(str),
+        "host": "h",
+        "version": "1",
+        "stale": False,
+        "now": NOW,
+    }
+    html = render("now.html", {**given, "page": shown}).decode()
+    assert parsed(html, "http://h/").title.startswith(title or "Nothing is wrong")
+    assert ("Nothing is wrong." in html) == (not title)
+
+
+@pytest.mark.parametrize(("attempts", "undelivered"), [(0, 0), (1, 1)])
+def test_a_message_that_is_on_its_way_is_not_undelivered(attempts: int, undelivered: int) -> None:
+    message = Notification(
+        id="1", channel="ops", title="t", at=calendar(NOW), fate=DeliveryFate.PENDING, attempts=attempts, why=""
+    )
+    told = NotificationsAnswer(alerts=(), undelivered=[message], silences=())
+    shown = now_page(Listing(total=0, offset=0, items=()), (), told, (), (), not_ready=(), no_actor="")
+    assert shown.undelivered == undelivered
 
 
 # When there is a console
@@ -291,6 +378,54 @@ def test_who_waits_is_woken_by_the_next_event_and_at_the_end() -> None:
         await asyncio.sleep(0)
         feed.close()
         await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(story())
+
+
+def test_readers_beyond_the_most_are_refused_however_many_come_at_once_and_each_place_is_free_again() -> None:
+    app, feed = FastAPI(), EventFeed(NOW)
+    add_events(app, feed)
+
+    async def asked(number: int) -> tuple[list[asyncio.Task[None]], list[tuple[int, bytes]]]:
+        answers: list[tuple[int, bytes]] = []
+        begun = asyncio.Event()
+
+        async def ask() -> None:
+            requests, status = iter([{"type": "http.request", "body": b""}]), 0
+
+            async def receive() -> Any:
+                return next(requests, None) or await asyncio.Event().wait()
+
+            async def send(message: Any) -> None:
+                nonlocal status
+                if message["type"] == "http.response.start":
+                    status = message["status"]
+                elif message["body"] and (status == 503 or b"retry" in message["body"]):
+                    answers.append((status, message["body"]))
+                    if len(answers) == number:
+                        begun.set()
+
+            path = "/api/v1/events"
+            scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": []}
+            await app({**scope, "query_string": b"", "scheme": "http", "http_version": "1.1"}, receive, send)
+
+        tasks = [asyncio.create_task(ask()) for _ in range(number)]
+        await begun.wait()
+        return tasks, answers
+
+    async def story() -> None:
+        for _ in range(2):
+            tasks, answers = await asyncio.wait_for(asked(MOST_READERS + 3), 20)
+            assert [status for status, _ in answers].count(200) == MOST_READERS
+            assert {body for status, body in answers if status == 503} == {
+                b'{"detail":"there are too many readers of events"}'
+            }
+            for each in tasks:
+                each.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        feed.close()
+        _, answers = await asyncio.wait_for(asked(1), 20)
+        assert answers == [(503, b'{"detail":"the daemon ends"}')]
 
     asyncio.run(story())
 

@@ -11,7 +11,10 @@ import pytest
 from config.model import DAY, Artefacts, Component, ComponentGroup, Config, Endpoint, Threshold, Thresholds
 from config.text import Printable, harmless
 from config.vocabulary import Code, Severity, TargetKind, Verdict
-from monitor.http.console.drawing import left, life_bar, span
+from monitor.http import SubjectActs
+from monitor.http.console.drawing import life_bar
+from monitor.http.console.matrix import matrix_page
+from monitor.http.console.subject import subject_page
 from monitor.http.console.table import (
     ROWS,
     PageFacts,
@@ -163,6 +166,20 @@ def test_a_file_of_no_component_says_where_it_is_served() -> None:
     assert (live.facts.name, live.facts.on_disk) == ("live", one.sha256)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_file_says_that_it_is_on_disk_whatever_stands_first_in_it(first: int) -> None:
+    ca = replace(certificate("Lab Issuing CA"), is_ca=True)
+    order = (ca, certificate("leaf"))[:: 1 if first else -1]
+    live = TargetState("live", TargetKind.ENDPOINT, "a:443", presented=order, last_look=NOW)
+    shown = page_of(site(some_file("/one", *order), live), TableQuery.of({"sort": "name"})).rows
+    assert [(each.facts.on_disk, each.facts.served) for each in shown] == [
+        (order[first].sha256, [order[first].sha256])
+    ] * 2
+    config = replace(Config(), endpoints={"live": Endpoint("live", "a", 443)})
+    (server,) = matrix_page(config, {"live": live}, "", "").rows
+    assert server.sha256 == order[first].sha256
+
+
 def test_a_cell_that_a_spreadsheet_would_compute_is_text() -> None:
     page = page_of(site(some_file("=cmd|' /C calc'!A0", certificate('"quoted", and\\x0a'))), TableQuery())
     (row,) = csv.DictReader(io.StringIO(as_csv(page)))
@@ -189,18 +206,18 @@ def test_a_life_is_a_bar_with_its_thresholds() -> None:
     assert life_bar(replace(whole, not_before=int(NOW + 50 * DAY)), None, NOW) is None
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(3 * DAY, "3 days"), (DAY, "24 hours"), (7300, "2 hours"), (130, "2 minutes"), (7, "7 seconds")],
-)
-def test_a_span_has_at_least_two_of_its_unit(seconds: float, said: str) -> None:
-    assert span(seconds) == said
-    assert left(NOW + seconds, NOW) == f"{said} left"
-    assert left(NOW - seconds, NOW) == f"ended {said} ago"
-
-
 def test_the_state_of_a_row_is_the_worst_of_its_targets() -> None:
     file, served = of_web(certificate("a"), certificate("a"))
     known = site(file, wrong(served, Code.EXPIRING), components=COMPONENTS, endpoints=ENDPOINTS)
     (row,) = page_of(known, TableQuery()).rows
     assert (row.facts.state, row.facts.findings) == (Verdict.WARNING, [Code.EXPIRING])
+
+
+def test_a_component_has_one_state_on_all_pages() -> None:
+    file, served = of_web(certificate("a"), certificate("a"))
+    known = site(
+        wrong(file, Code.EXPIRING), replace(served, last_look=None), components=COMPONENTS, endpoints=ENDPOINTS
+    )
+    (row,) = page_of(known, TableQuery()).rows
+    (member,) = subject_page("web", known, (), SubjectActs(None, (), ())).members
+    assert (row.facts.state, member.verdict) == (Verdict.UNKNOWN, Verdict.UNKNOWN)
