@@ -338,7 +338,7 @@ COMMANDS = {
 }
 ASK_NOBODY = {
     "json-schema",
-    *("check", "discover", "run", "actor", "demo", "notify test", "explain", "guide", "export", "init"),
+    *("check", "discover", "run", "actor", "demo", "notify test", "explain", "guide", "export", "init", "why"),
     *("config check", "config schema", "config show", "config units"),
     *("ca init", "ca sign"),
     *(f"trust {each}" for each in ("list", "add", "remove", "restore", "password", "export", "enforce", "relax")),
