@@ -32,7 +32,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        code = narrowed(app, sys.argv[1:])(standalone_mode=False)
+        code = narrowed(app, sys.argv[1:])(prog_name="certvigil", standalone_mode=False)
     except Exception as error:
         if isinstance(error, FileNotFoundError) and not _is_somewhere():
             sys.stderr.write("certvigil: the current directory was deleted; change to one that exists\n")

@@ -184,7 +184,7 @@ def _show_remarks(screen: Screen, own: Document, targets: Sequence[Document], ch
 
 def _way_out(own: Document) -> Printable:
     """Return what has the configuration on disk come into force, where it is not."""
-    if any(each["code"] == Code.CONFIG_REJECTED for each in own["findings"]):
+    if any(each["code"] == Code.CONFIG_REJECTED for each in own.get("findings", ())):
         return sentence("it was rejected: correct it, see certvigil config check, then certvigil reload")
     return sentence("certvigil reload reads it")
 

@@ -489,22 +489,36 @@ class TriedPathObject(Published):
     objections: Sequence[BrokenRule]
 
 
+class TriedChain(Published):
+    """A chain of a target, and what a client makes of it."""
+
+    where: str
+    """The addresses that present it; empty for a file."""
+    accepts: bool
+    why: str
+    """The first objection to the best path; empty where it accepts."""
+    unvalidated: bool
+    """The client connects without validation."""
+    paths: Sequence[TriedPathObject]
+
+
 class WhyDocument(PublishedDocument):
     """`certvigil why`."""
 
     at: datetime
     client: str
     target: str
-    name: str | None
+    names: Sequence[str]
     """For which it asks."""
     trust_store: str
     verifier: VerifierName
     is_run: bool
     """Tests hold the rules to the real program; else they are modelled alone."""
     accepts: bool
-    why: str
-    """The first objection to the best path; empty where it accepts."""
-    paths: Sequence[TriedPathObject]
+    """All chains."""
+    left_out: Sequence[str]
+    """Sentences: what has no say in this verdict."""
+    chains: Sequence[TriedChain]
 
 
 class NotifyDocument(PublishedDocument):

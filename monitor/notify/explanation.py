@@ -16,6 +16,8 @@ from monitor.notify.problem import Member
 from probes.finding import finding
 
 _COMPONENT: Final = "COMPONENT"
+_SUBJECT: Final = {Group.CLIENT: Printable("CLIENT"), Group.NAME: Printable("NAME")}
+"""Of findings in a group."""
 _WHERE: Final = {
     TargetKind.FILE: "FILE",
     TargetKind.ENDPOINT: "HOST:PORT",
@@ -122,12 +124,12 @@ def advice_lines(explained: Explanation) -> Sequence[str]:
 
 
 def _example(code: Code, kind: TargetKind) -> Member:
-    by_client = Printable("CLIENT") if CATALOGUE[code].group is Group.CLIENT else Printable("")
+    subject = _SUBJECT.get(CATALOGUE[code].group, Printable(""))
     return Member(
         target=_COMPONENT if kind is TargetKind.COMPONENT else "TARGET",
         kind=kind,
         component=None if kind is TargetKind.SELF else _COMPONENT,
-        finding=finding(code, Printable(""), Printable("CHANNEL") if kind is TargetKind.SELF else by_client),
+        finding=finding(code, Printable(""), Printable("CHANNEL") if kind is TargetKind.SELF else subject),
         since=0.0,
         location=_WHERE[kind],
     )

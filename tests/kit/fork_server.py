@@ -40,6 +40,8 @@ import monitor.commands
 import monitor.daemon
 import monitor.demo
 import monitor.http.app
+import monitor.http.console.pages
+import monitor.look.pool
 import monitor.main
 import monitor.store
 from config.load import load

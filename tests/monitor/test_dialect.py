@@ -86,7 +86,7 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
             "check", web.site.certificate, web.server.address, "--ca-file", f"{web.directory}/root.pem", code=None
         )
         assert run("doctor", *config, *socket, code=None)["checks"]
-        assert run("why", "browser", web.server.address, *config, code=None)["paths"]
+        assert run("why", "browser", web.server.address, *config, code=None)["chains"]
         assert run("inventory", *socket)["components"][0]["component"] == "web"
         assert run("backups", *config)["sets"] == []
         assert run("recover", "--thaw", "web", *config)["not_frozen"] == ["web"]

@@ -28,7 +28,7 @@ from monitor.lab.process import wait_for
 from probes.certificate import certificate
 from tests.kit.actor import ActorHouse
 from tests.kit.authority import fresh
-from tests.kit.daemon import RunningDaemon
+from tests.kit.daemon import RunningDaemon, with_usual_paths
 from tests.kit.late_writer import Writer
 from tests.kit.lease import leased
 from tests.kit.openssl_client import presented
@@ -118,7 +118,7 @@ def test_a_person_hears_of_it_with_the_component_the_file_the_time_and_where_it_
         ]
         (late,) = [each for each in web.records() if each["event"] == "written_late"]
         for word in (web.site.certificate, late["set"], late["kept"], "recover --thaw web"):
-            assert word in detail
+            assert word in with_usual_paths(detail)
         code, said = web.command("backups", "web")
         assert (code, "written late" in said, late["set"] in said) == (0, True, True), said
         assert web.command("recover", "--thaw", "web")[0] == 0

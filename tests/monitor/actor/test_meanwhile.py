@@ -16,6 +16,7 @@ from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import Work
 from tests.kit.actor import ActorHouse
 from tests.kit.authority import fresh
+from tests.kit.daemon import with_usual_paths
 from tests.kit.openssl_client import presented
 
 pytestmark = pytest.mark.server("nginx")
@@ -60,7 +61,7 @@ def test_of_two_rollbacks_at_once_the_second_does_not_undo_the_first(web: ActorH
         "(uid ",
         "certvigil backups web",
     ):
-        assert word in objection["detail"]
+        assert word in with_usual_paths(objection["detail"])
     declined = [each for each in web.records() if each["event"] == "declined"]
     assert [each["grounds"] for each in declined] == [["changed_meanwhile"]]
 
