@@ -321,9 +321,8 @@ def _actors_directory(path: str, user: int) -> Iterator[Checkup]:
         yield _unknown(Area.PERMISSIONS, sentence("{}: {}", shown, printable(error.strerror or "cannot be seen")))
     else:
         if why:
-            own = sentence(
-                "chown {1}: {0} && chmod 0700 {0}", shown, printable(str(user)) if user else Printable("root")
-            )
+            whose = printable(str(user)) if user else Printable("root")
+            own = sentence("chown {1}: {0} && chmod 0700 {0}", shown, whose)
             # Nothing tells the user of an actor that does not run: root's own directory would shut out a lesser one.
             cure = own if user else sentence("{}; where the actor runs as a plain user, run doctor as that user", own)
             yield _problem(Area.PERMISSIONS, printable(why, 4096), cure)
