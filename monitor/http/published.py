@@ -497,8 +497,8 @@ class TriedChain(Published):
     accepts: bool
     why: str
     """The first objection to the best path; empty where it accepts."""
-    unvalidated: bool
-    """The client connects without validation."""
+    unvalidated: str
+    """Why the client connects without validation; empty where it validates."""
     paths: Sequence[TriedPathObject]
 
 
