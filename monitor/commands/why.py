@@ -304,6 +304,7 @@ def _document(asked: _Asked, tried: Sequence[_Tried]) -> dict[str, Any]:
         "verifier": str(asked.view.client.verifier),
         "is_run": family.is_run,
         "accepts": all(each.edge.accepted for each in tried),
+        "why": next((each.edge.why for each in tried if not each.edge.accepted), ""),
         "left_out": list(asked.left_out()),
         "chains": [
             {

@@ -516,6 +516,8 @@ class WhyDocument(PublishedDocument):
     """Tests hold the rules to the real program; else they are modelled alone."""
     accepts: bool
     """All chains."""
+    why: str
+    """The first objection to the first chain that is refused; empty where none is."""
     left_out: Sequence[str]
     """Sentences: what has no say in this verdict."""
     chains: Sequence[TriedChain]
