@@ -579,6 +579,8 @@ class ExplainedPolicy(Published):
 
     policy: str
     applies: bool
+    why_not: str | None
+    """Why it is not for the subject."""
     holds: bool
     reasons: Sequence[ReasonObject]
     reconsidered: datetime | None
