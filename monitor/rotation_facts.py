@@ -31,7 +31,7 @@ from monitor.rotation import (
 from monitor.state.target import TargetState
 from monitor.state.trust import TrustContext
 from probes.certificate import Certificate, roots_in
-from probes.chain import End, find_leaf, paths
+from probes.chain import find_leaf, paths
 from probes.judge.client import leaf_first
 from probes.judge.roots import origin_of, root_of
 from probes.trust import Trust, TrustUnreadable, read_certificates, read_trust, way_into
@@ -227,7 +227,7 @@ class _Gathered:
 
     def _leads_to(self, of: _Chain, root: Certificate) -> bool:
         pool, anchor = (*of.chain, *self._held(of), *self.beside), Trust("", (root,))
-        return any(each.end is End.ANCHOR for each in paths(find_leaf(of.chain), pool, anchor))
+        return any(each.is_anchored for each in paths(find_leaf(of.chain), pool, anchor))
 
     def _server(self, of: _Chain) -> ServerFacts:
         leads_to = None

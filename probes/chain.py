@@ -1,14 +1,12 @@
-"""Path building of our own: not to decide whether a client accepts, but to explain a rejection.
+"""What belongs together among certificates, whoever may accept it: leaf, issuers, signatures (RFC 4158 on building).
 
-A verifier says yes or no. This module finds, among all paths that names and signatures allow, the path with the fewest
-faults, and lists its faults (RFC 5280, 6.1; RFC 4158 on building).
+Which paths a client tries, and what it makes of them, is in `probes.verify`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
@@ -37,24 +35,13 @@ MAX_PATHS: Final = 64
 """Paths compared at most: cross-signing may offer many, an attacker may offer exponentially many."""
 
 
-class End(StrEnum):
-    """How a path ends."""
-
-    ANCHOR = "anchor"
-    SELF_SIGNED = "self_signed"
-    """At a self-signed certificate that is no anchor."""
-    MISSING = "missing"
-    """At a certificate whose issuer is not at hand."""
-    BAD_SIGNATURE = "bad_signature"
-    """At a certificate whose issuer, by name, is at hand but did not sign it."""
-
-
 @immutable
 class Path:
-    """Certificates, each signed by the next one, and the kind of end."""
+    """Certificates, each signed by the next one."""
 
     certificates: tuple[Certificate, ...]
-    end: End
+    is_anchored: bool
+    """The last one is an anchor."""
 
     @property
     def last(self) -> Certificate:
@@ -129,27 +116,21 @@ def _extend(
 ) -> Iterator[Path]:
     last = so_far[-1]
     if trust is not None and trust.holds(last):
-        yield Path(so_far, End.ANCHOR)
+        yield Path(so_far, is_anchored=True)
         # Some clients stop only at a root.
         if last.self_issued:
             return
-    if last.self_issued and signed(last, last):
-        yield Path(so_far, End.SELF_SIGNED)
-        return
-    if len(so_far) >= MAX_DEPTH:
-        yield Path(so_far, End.MISSING)
-        return
-    issuer = last.outline().issuer
-    anchors = trust.by_subject.get(issuer, ()) if trust is not None else ()
-    named = [each for each in dict.fromkeys((*anchors, *by_subject.get(issuer, ()))) if each not in so_far]
-    signers = 0
-    # One by one: whoever has enough paths verifies no further signatures.
-    for signer in named:
-        if signed(signer, last):
-            signers += 1
-            yield from _extend((*so_far, signer), by_subject, trust)
-    if not signers:
-        yield Path(so_far, End.BAD_SIGNATURE if any(_same_key_named(each, last) for each in named) else End.MISSING)
+    goes_on = False
+    if len(so_far) < MAX_DEPTH and not (last.self_issued and signed(last, last)):
+        issuer = last.outline().issuer
+        anchors = trust.by_subject.get(issuer, ()) if trust is not None else ()
+        # One by one: whoever has enough paths verifies no further signatures.
+        for signer in dict.fromkeys((*anchors, *by_subject.get(issuer, ()))):
+            if signer not in so_far and signed(signer, last):
+                goes_on = True
+                yield from _extend((*so_far, signer), by_subject, trust)
+    if not goes_on:
+        yield Path(so_far, is_anchored=False)
 
 
 def signed(issuer: Certificate, subject: Certificate) -> bool:
@@ -206,13 +187,3 @@ def _verify_legacy(key: object, child: x509.Certificate, signed_part: bytes) -> 
             key.verify(child.signature, signed_part, algorithm)
         case _:
             raise InvalidSignature
-
-
-def _same_key_named(issuer: Certificate, subject: Certificate) -> bool:
-    """Whether `subject` names the key of `issuer` as its signer, or names no key at all (RFC 5280, 4.2.1.1)."""
-    try:
-        named = subject.extensions().get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-        own = issuer.extensions().get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    except x509.ExtensionNotFound:
-        return True
-    return named is None or named == own

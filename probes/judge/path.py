@@ -12,12 +12,13 @@ from config.model import Client
 from config.text import Printable, harmless, sentence
 from config.vocabulary import Code
 from probes.certificate import Certificate
-from probes.chain import End, made_signature, signed
+from probes.chain import made_signature, signed
 from probes.finding import Finding, finding
 from probes.judge.algorithm import key_finding, signature_finding
 from probes.judge.subject import SubjectOf
 from probes.judge.time import judge_period
 from probes.trust import Trust
+from probes.verify.building import End
 from probes.verify.engine import Attempt
 from probes.verify.facts import facts_of
 from probes.verify.families import family_of

@@ -9,7 +9,7 @@ from config.immutable import immutable
 from config.text import Printable, sentence
 from config.vocabulary import CertificateOrigin
 from probes.certificate import Certificate
-from probes.chain import End, find_leaf, paths, presented_path, signed
+from probes.chain import find_leaf, paths, presented_path, signed
 from probes.judge.client import View, judge_chain, leaf_first
 from probes.judge.default import is_default
 from probes.trust import Trust
@@ -37,7 +37,7 @@ def root_of(
     leaf, pool = find_leaf(chain), (*chain, *held)
     for trust in trusts:
         for path in paths(leaf, pool, trust):
-            if path.end is End.ANCHOR and path.last.self_issued:
+            if path.is_anchored and path.last.self_issued:
                 return path.last
     last = presented_path(pool if find_leaf(pool) == leaf else chain)[-1]
     return last if last.self_issued and last != leaf and signed(last, last) else None

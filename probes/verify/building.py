@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
@@ -11,7 +12,7 @@ from cryptography import x509
 
 from config.immutable import immutable
 from probes.certificate import Certificate
-from probes.chain import End, made_signature
+from probes.chain import made_signature
 from probes.trust import Trust
 from probes.verify.facts import facts_of, folded, folded_name, text_of
 from probes.verify.family import Comparison, Family, KeyIdentifiers, Search
@@ -20,6 +21,18 @@ MOST_PATHS: Final = 64
 """Paths compared at most: cross-signing may offer many, an attacker may offer exponentially many."""
 MOST_SIGNATURES: Final = 128
 """Signatures that are verified at most (Go: 100; webpki of Rust: 100)."""
+
+
+class End(StrEnum):
+    """How a path ends."""
+
+    ANCHOR = "anchor"
+    SELF_SIGNED = "self_signed"
+    """At a self-signed certificate that is no anchor."""
+    MISSING = "missing"
+    """At a certificate whose issuer is not at hand."""
+    BAD_SIGNATURE = "bad_signature"
+    """At a certificate whose issuer, by name, is at hand but did not sign it."""
 
 
 @immutable

@@ -7,9 +7,8 @@ from typing import Final
 
 from config.immutable import immutable
 from probes.certificate import Certificate
-from probes.chain import End
 from probes.trust import Trust
-from probes.verify.building import TriedPath, tried_paths
+from probes.verify.building import End, TriedPath, tried_paths
 from probes.verify.constraints import NameComparisons
 from probes.verify.facts import facts_of
 from probes.verify.family import Family

@@ -12,9 +12,9 @@ from config.immutable import immutable
 from config.vocabulary import KeyKind
 from probes.algorithm import ALGORITHMS, POST_QUANTUM, STRENGTHS
 from probes.certificate import Certificate
-from probes.chain import End, made_signature
+from probes.chain import made_signature
 from probes.lifetime import has_ended
-from probes.verify.building import TriedPath
+from probes.verify.building import End, TriedPath
 from probes.verify.constraints import NameComparisons, TooManyNamesError
 from probes.verify.facts import Facts, facts_of, without_extensions
 from probes.verify.family import BareAnchor, Family, PinnedLeaf
