@@ -29,10 +29,10 @@ from probes.judge.name import judge_names
 from probes.judge.path import told
 from probes.judge.presented import Audience, judge_presented
 from probes.names import names_server
-from probes.verify.engine import Attempt, Judgement, verify
+from probes.verify.engine import JudgedPath, Judgement, verify
 from probes.verify.families import family_of
-from probes.verify.family import Family
-from probes.verify.rules import Objection, Rule, sources_of
+from probes.verify.family import ClientFamily
+from probes.verify.rules import PathObjection, Rule, sources_of
 
 if TYPE_CHECKING:
     from probes.finding import Edge, Finding
@@ -77,7 +77,7 @@ class _Asked:
     """Why an address presents no chain."""
 
     @property
-    def family(self) -> Family:
+    def family(self) -> ClientFamily:
         """The row by which the client judges."""
         return family_of(self.view.client)
 
@@ -131,7 +131,7 @@ class _Tried:
             return sentence("in the store {}", harmless(trust.name))
         return Printable("presented") if certificate in self.seen.chain else Printable("held by the client")
 
-    def words(self, attempt: Attempt) -> Iterator[tuple[Objection, Printable]]:
+    def words(self, attempt: JudgedPath) -> Iterator[tuple[PathObjection, Printable]]:
         """Yield the objections to a path, each with a sentence."""
         subject_of, view = subject_in(self.seen.chain), self.asked.view
         for each in attempt.objections:
@@ -269,7 +269,7 @@ def _show_chain(screen: Screen, tried: _Tried, *, several: bool) -> None:
         if not attempt.objections and not tried.valid:
             said = Printable("the model knows no objection")
         screen.say("path {}: {}", harmless(str(number)), said)
-        by_index: dict[int, list[tuple[Objection, Printable]]] = {}
+        by_index: dict[int, list[tuple[PathObjection, Printable]]] = {}
         for objection, detail in tried.words(attempt):
             by_index.setdefault(objection.index, []).append((objection, detail))
         for index, each in enumerate(attempt.path.certificates):
@@ -319,7 +319,7 @@ def _document(asked: _Asked, tried: Sequence[_Tried]) -> dict[str, Any]:
     }
 
 
-def _path_document(tried: _Tried, attempt: Attempt) -> dict[str, Any]:
+def _path_document(tried: _Tried, attempt: JudgedPath) -> dict[str, Any]:
     return {
         "accepted": tried.valid and not attempt.objections,
         "certificates": [

@@ -19,16 +19,16 @@ from probes.judge.subject import SubjectOf
 from probes.judge.time import judge_period
 from probes.trust import Trust
 from probes.verify.building import End
-from probes.verify.engine import Attempt
+from probes.verify.engine import JudgedPath
 from probes.verify.facts import facts_of
 from probes.verify.families import family_of
-from probes.verify.rules import TOO_MANY_NAMES, Objection, Rule
+from probes.verify.rules import TOO_MANY_NAMES, PathObjection, Rule
 
 Value = TypeVar("Value", bound=x509.ExtensionType)
 
 
 def judge_attempt(
-    attempt: Attempt,
+    attempt: JudgedPath,
     trust: Trust,
     client: Client,
     now: float,
@@ -47,8 +47,8 @@ def judge_attempt(
 
 
 def told(  # noqa: PLR0917 (each is a fact of the finding)
-    objection: Objection,
-    attempt: Attempt,
+    objection: PathObjection,
+    attempt: JudgedPath,
     trust: Trust,
     client: Client,
     now: float,
@@ -73,7 +73,7 @@ class _Scene:
     subject_of: SubjectOf
     elsewhere: Sequence[Trust]
 
-    def told(self, objection: Objection) -> Iterator[Finding]:
+    def told(self, objection: PathObjection) -> Iterator[Finding]:
         """Yield an objection as findings."""
         certificate = self.path[objection.index]
         subject = self.subject_of(certificate)
@@ -131,7 +131,7 @@ class _Scene:
             case _:
                 yield at.lacks_its_issuer(alone=alone)
 
-    def _of_ca(self, objection: Objection, certificate: Certificate) -> Printable:
+    def _of_ca(self, objection: PathObjection, certificate: Certificate) -> Printable:
         """Say why a certificate may not have signed the one before it."""
         title, below = certificate.title, self.path[max(objection.index - 1, 0)].title
         match objection.rule:
@@ -146,7 +146,7 @@ class _Scene:
                 allowed = facts_of(certificate).path_length or 0
                 return sentence("{} allows {} CAs below itself, the path has {}", title, allowed, found)
 
-    def _in_words(self, objection: Objection, certificate: Certificate) -> Printable:
+    def _in_words(self, objection: PathObjection, certificate: Certificate) -> Printable:
         """Return an objection that one sentence says."""
         title, detail, who = certificate.title, harmless(objection.detail), harmless(family_of(self.client).title)
         match objection.rule:

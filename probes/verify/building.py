@@ -15,7 +15,7 @@ from probes.certificate import Certificate
 from probes.chain import made_signature
 from probes.trust import Trust
 from probes.verify.facts import facts_of, folded, folded_name, text_of
-from probes.verify.family import Comparison, Family, KeyIdentifiers, Search
+from probes.verify.family import ClientFamily, Comparison, KeyIdentifiers, Search
 
 MOST_PATHS: Final = 64
 """Paths compared at most: cross-signing may offer many, an attacker may offer exponentially many."""
@@ -58,7 +58,7 @@ class _Web:
 
     presented: Sequence[Certificate]
     trust: Trust
-    family: Family
+    family: ClientFamily
     now: float
     pool: dict[bytes, list[Certificate]]
     anchors: Mapping[bytes, Sequence[Certificate]]
@@ -94,7 +94,7 @@ def compared(name: bytes, comparison: Comparison) -> bytes:
             return folded(name)
 
 
-def may_have_issued(issuer: Certificate, subject: Certificate, family: Family) -> bool:
+def may_have_issued(issuer: Certificate, subject: Certificate, family: ClientFamily) -> bool:
     """Whether a family takes `issuer` for the issuer of `subject`, by all but the name and the signature."""
     usage = facts_of(issuer).usage
     if family.issuer_needs_usage and usage is not None and "key_cert_sign" not in usage:
@@ -102,7 +102,7 @@ def may_have_issued(issuer: Certificate, subject: Certificate, family: Family) -
     return is_identified(issuer, subject, family)
 
 
-def is_identified(issuer: Certificate, subject: Certificate, family: Family) -> bool:
+def is_identified(issuer: Certificate, subject: Certificate, family: ClientFamily) -> bool:
     """Whether `issuer` fits the authority key identifier of `subject`, as far as a family compares it."""
     theirs, own = facts_of(issuer), facts_of(subject)
     if family.key_identifiers is not KeyIdentifiers.IGNORED:
@@ -118,7 +118,9 @@ def is_identified(issuer: Certificate, subject: Certificate, family: Family) -> 
     return True
 
 
-def tried_paths(presented: Sequence[Certificate], trust: Trust, family: Family, now: float) -> Iterator[TriedPath]:
+def tried_paths(
+    presented: Sequence[Certificate], trust: Trust, family: ClientFamily, now: float
+) -> Iterator[TriedPath]:
     """Yield the paths that `family` tries from the first of `presented`, at most `MOST_PATHS`."""
     pool: dict[bytes, list[Certificate]] = {}
     web = _Web(presented, trust, family, now, pool, _anchors_by_name(trust, family.comparison))
@@ -217,7 +219,7 @@ def _one_trusted_first(web: _Web) -> Iterator[TriedPath]:
     yield TriedPath(tuple(path), End.SELF_SIGNED if _is_self_issued_by_itself(path[-1], web.family) else End.MISSING)
 
 
-def _is_self_issued_by_itself(certificate: Certificate, family: Family) -> bool:
+def _is_self_issued_by_itself(certificate: Certificate, family: ClientFamily) -> bool:
     return facts_of(certificate).self_issued and is_identified(certificate, certificate, family)
 
 
@@ -295,7 +297,7 @@ def _onto_anchors(path: Sequence[Certificate], web: _Web) -> Iterator[TriedPath]
         yield TriedPath(tuple(path), End.MISSING)
 
 
-def _is_identified_anchor(anchor: Certificate, certificate: Certificate, family: Family) -> bool:
+def _is_identified_anchor(anchor: Certificate, certificate: Certificate, family: ClientFamily) -> bool:
     if not family.anchor_identifiers:
         return True
     theirs, own = facts_of(anchor), facts_of(certificate)

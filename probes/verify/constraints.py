@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from config.immutable import immutable
 from probes.certificate import Certificate
 from probes.verify.facts import Facts, folded, folded_name
-from probes.verify.family import Family, SubjectEmail
+from probes.verify.family import ClientFamily, SubjectEmail
 from probes.verify.naming import counts_common_name
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address | ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -55,7 +55,7 @@ def named(name: x509.GeneralName) -> Named:
             return Named(type(name).__name__, None)
 
 
-def names_of(certificate: Certificate, facts: Facts, family: Family, *, leaf: bool) -> list[Named]:
+def names_of(certificate: Certificate, facts: Facts, family: ClientFamily, *, leaf: bool) -> list[Named]:
     """Return the names of a certificate that constraints apply to; what cannot be read of it has no value."""
     found = list(_alternative_names(facts))
     rules = family.constraints
@@ -136,7 +136,7 @@ def _by_form(trees: Sequence[x509.GeneralName]) -> Mapping[str, Sequence[Named]]
 class NameComparisons:
     """The comparisons of names with constraints in one verdict: each pair of certificates once, and not without end."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: ClientFamily) -> None:
         self._family = family
         self._left = MOST_COMPARED
         self._known: dict[tuple[Facts, Facts, bool], str] = {}
@@ -172,7 +172,7 @@ class NameComparisons:
             raise TooManyNamesError
 
 
-def _is_excluded(name: Named, tree: Named, family: Family) -> bool:
+def _is_excluded(name: Named, tree: Named, family: ClientFamily) -> bool:
     if name.value is None or tree.value is None:
         return True
     if within(name, tree, family):
@@ -184,7 +184,7 @@ def _is_excluded(name: Named, tree: Named, family: Family) -> bool:
             return False
 
 
-def unknown_forms(names: Sequence[Named], authority: Facts, family: Family) -> bool:
+def unknown_forms(names: Sequence[Named], authority: Facts, family: ClientFamily) -> bool:
     """Whether `authority` has constraints of a form that this family does not know, and refuses for it."""
     rules = family.constraints
     permitted, excluded = _subtrees(authority)
@@ -201,7 +201,7 @@ def unknown_forms(names: Sequence[Named], authority: Facts, family: Family) -> b
     return False
 
 
-def within(name: Named, tree: Named, family: Family) -> bool:
+def within(name: Named, tree: Named, family: ClientFamily) -> bool:
     """Whether `name` lies in a subtree of the same form."""
     match name.form, name.value, tree.value:
         case "dns", str(host), str(base):
@@ -218,7 +218,7 @@ def within(name: Named, tree: Named, family: Family) -> bool:
             return False
 
 
-def _dns_within(host: str, base: str, family: Family) -> bool:
+def _dns_within(host: str, base: str, family: ClientFamily) -> bool:
     if not base:
         return True
     if base.startswith("."):

@@ -28,10 +28,10 @@ from probes.verify.family import (
     SERVER_AUTH,
     AlgorithmRules,
     BareAnchor,
+    ClientFamily,
     CommonName,
     Comparison,
     ConstraintRules,
-    Family,
     KeyIdentifiers,
     NameRules,
     PinnedLeaf,
@@ -48,7 +48,7 @@ _AUTHORITY_ACCESS: Final = "1.3.6.1.5.5.7.1.1"
 _NIST: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _SHA2: Final = frozenset({"sha224", "sha256", "sha384", "sha512"})
 
-OPENSSL: Final = Family(
+OPENSSL: Final = ClientFamily(
     name="openssl",
     title="OpenSSL",
     versions="3.0 to 3.4",
@@ -128,7 +128,7 @@ CURL: Final = replace(
     sources=MappingProxyType({**OPENSSL.sources, "names": "lib/vtls/hostcheck.c and `ossl_verifyhost`"}),
 )
 
-GO: Final = Family(
+GO: Final = ClientFamily(
     name="go",
     title="Go",
     versions="1.24 and later",
@@ -164,7 +164,7 @@ GO: Final = Family(
     ),
 )
 
-JAVA: Final = Family(
+JAVA: Final = ClientFamily(
     name="java-17",
     title="Java",
     versions="17",
@@ -213,7 +213,7 @@ JAVA: Final = Family(
     ),
 )
 
-GNUTLS: Final = Family(
+GNUTLS: Final = ClientFamily(
     name="gnutls",
     title="GnuTLS",
     versions="3.7",
@@ -258,7 +258,7 @@ GNUTLS: Final = Family(
     ),
 )
 
-WEBPKI: Final = Family(
+WEBPKI: Final = ClientFamily(
     name="webpki",
     title="the web PKI",
     versions="RFC 5280 and the Baseline Requirements",
@@ -275,13 +275,13 @@ WEBPKI: Final = Family(
 )
 """To say why `probes.verifier.verify_webpki` refuses, which alone decides for it."""
 
-FAMILIES: Final[Mapping[VerifierName, Family]] = MappingProxyType(
+FAMILIES: Final[Mapping[VerifierName, ClientFamily]] = MappingProxyType(
     {VerifierName(each.name): each for each in (OPENSSL, CURL, PYTHON, PYTHON_3_13, GO, JAVA, GNUTLS, WEBPKI)}
 )
 
 
 @lru_cache(maxsize=64)
-def family_of(client: Client) -> Family:
+def family_of(client: Client) -> ClientFamily:
     """Return the row by which a client judges, with what its configuration says of its OpenSSL."""
     row = FAMILIES[client.verifier]
     if client.verifier is not VerifierName.OPENSSL:

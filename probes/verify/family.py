@@ -179,7 +179,7 @@ class AlgorithmRules:
 
 
 @immutable
-class Family:
+class ClientFamily:
     """Clients that judge alike: the rules in which they differ from others."""
 
     name: str

@@ -17,7 +17,7 @@ from probes.lifetime import has_ended
 from probes.verify.building import End, TriedPath
 from probes.verify.constraints import NameComparisons, TooManyNamesError
 from probes.verify.facts import Facts, facts_of, without_extensions
-from probes.verify.family import BareAnchor, Family, PinnedLeaf
+from probes.verify.family import BareAnchor, ClientFamily, PinnedLeaf
 from probes.verify.naming import names_server
 from probes.verify.policy import has_no_policy
 
@@ -105,14 +105,14 @@ _FIELDS: Final[Mapping[Rule, str]] = MappingProxyType(
 """The field of a row that decides."""
 
 
-def sources_of(rule: Rule, family: Family) -> tuple[str, ...]:
+def sources_of(rule: Rule, family: ClientFamily) -> tuple[str, ...]:
     """Return where a rule is written down: for all, and for the family."""
     own = family.sources.get(_FIELDS.get(rule, ""))
     return (_SOURCES[rule],) if own is None else (_SOURCES[rule], own)
 
 
 @immutable
-class Objection:
+class PathObjection:
     """A rule that a certificate of a path breaks."""
 
     rule: Rule
@@ -124,13 +124,13 @@ class Objection:
 
 def objections(
     path: TriedPath,
-    family: Family,
+    family: ClientFamily,
     name: str | None,
     now: float,
     comparisons: NameComparisons,
     *,
     unstapled: bool,
-) -> Iterator[Objection]:
+) -> Iterator[PathObjection]:
     """Yield each rule of `family` that `path` breaks for a client that asks for `name`, the most telling first.
 
     Without a name, names are not judged. `comparisons` are those of the whole verdict. `unstapled` says that no OCSP
@@ -138,9 +138,9 @@ def objections(
     """
     facts = [known_to(each, family) for each in path.certificates]
     if name is not None and not names_server(facts[0], name, family.names):
-        yield Objection(Rule.NAME, 0)
+        yield PathObjection(Rule.NAME, 0)
     if path.end is not End.ANCHOR:
-        yield Objection(Rule.ANCHOR, len(facts) - 1, path.end.value)
+        yield PathObjection(Rule.ANCHOR, len(facts) - 1, path.end.value)
     if path.pinned and family.pinned_leaf in {PinnedLeaf.UNCHECKED, PinnedLeaf.WITHIN_TIME}:
         yield from _of_key(path.certificates[0], facts[0], 0, family)
         if unstapled:
@@ -162,10 +162,10 @@ def objections(
     yield from _of_leaf(facts[0], family)
     yield from _of_constraints(path, facts, family, comparisons)
     if family.explicit_policy and path.end is End.ANCHOR and has_no_policy(facts[:-1] or facts):
-        yield Objection(Rule.POLICY, 0)
+        yield PathObjection(Rule.POLICY, 0)
 
 
-def known_to(certificate: Certificate, family: Family) -> Facts:
+def known_to(certificate: Certificate, family: ClientFamily) -> Facts:
     """Return the facts of a certificate that a family sees."""
     facts = facts_of(certificate)
     if family.extensions_of_version_3_alone and facts.version < 3 and facts.extensions:
@@ -173,13 +173,13 @@ def known_to(certificate: Certificate, family: Family) -> Facts:
     return facts
 
 
-def _of_signatures(path: TriedPath) -> Iterator[Objection]:
+def _of_signatures(path: TriedPath) -> Iterator[PathObjection]:
     for index, (subject, issuer) in enumerate(pairwise(path.certificates)):
         if not made_signature(issuer, subject):
-            yield Objection(Rule.SIGNATURE, index)
+            yield PathObjection(Rule.SIGNATURE, index)
 
 
-def unreadable(certificate: Certificate, facts: Facts, family: Family) -> str:
+def unreadable(certificate: Certificate, facts: Facts, family: ClientFamily) -> str:
     """Return why a family cannot read a certificate, a rule; empty where it can."""
     for each in certificate.encoding_faults:
         if each in family.refused_encodings:
@@ -197,40 +197,40 @@ def unreadable(certificate: Certificate, facts: Facts, family: Family) -> str:
 
 
 def _of_each(
-    certificate: Certificate, facts: Facts, index: int, family: Family, at: float | None, *, is_anchor: bool
-) -> Iterator[Objection]:
+    certificate: Certificate, facts: Facts, index: int, family: ClientFamily, at: float | None, *, is_anchor: bool
+) -> Iterator[PathObjection]:
     """Yield the rules that hold for every certificate; `at` is None where its validity does not matter."""
     if why := unreadable(certificate, facts, family):
-        yield Objection(Rule.ENCODING, index, why)
+        yield PathObjection(Rule.ENCODING, index, why)
     if not family.empty_issuers and facts.empty_issuer:
-        yield Objection(Rule.ENCODING, index, "an empty issuer")
+        yield PathObjection(Rule.ENCODING, index, "an empty issuer")
     if not family.negative_serials and facts.serial < 0:
-        yield Objection(Rule.SERIAL, index)
+        yield PathObjection(Rule.SERIAL, index)
     if at is not None:
         yield from _of_times(certificate, index, at)
     if not is_anchor or family.anchor_critical:
         unknown = facts.critical - family.known_critical
         if unknown:
-            yield Objection(Rule.CRITICAL, index, min(unknown))
+            yield PathObjection(Rule.CRITICAL, index, min(unknown))
     if not is_anchor or family.algorithms.of_anchors:
         yield from _of_key(certificate, facts, index, family)
     if not is_anchor:
         yield from _of_algorithm(certificate, index, family)
 
 
-def _of_times(certificate: Certificate, index: int, now: float) -> Iterator[Objection]:
+def _of_times(certificate: Certificate, index: int, now: float) -> Iterator[PathObjection]:
     if certificate.not_before is None or now < certificate.not_before:
-        yield Objection(Rule.BEGIN, index)
+        yield PathObjection(Rule.BEGIN, index)
     if certificate.not_after is None or has_ended(certificate, now):
-        yield Objection(Rule.END, index)
+        yield PathObjection(Rule.END, index)
 
 
-def _of_staple(facts: Facts, index: int, family: Family) -> Iterator[Objection]:
+def _of_staple(facts: Facts, index: int, family: ClientFamily) -> Iterator[PathObjection]:
     if family.must_staple and facts.promises_staple:
-        yield Objection(Rule.STAPLE, index)
+        yield PathObjection(Rule.STAPLE, index)
 
 
-def _of_key(certificate: Certificate, facts: Facts, index: int, family: Family) -> Iterator[Objection]:
+def _of_key(certificate: Certificate, facts: Facts, index: int, family: ClientFamily) -> Iterator[PathObjection]:
     key, rules = certificate.key, family.algorithms
     match key.kind:
         case KeyKind.RSA:
@@ -249,10 +249,10 @@ def _of_key(certificate: Certificate, facts: Facts, index: int, family: Family) 
     if fits and rules.level:
         fits = (key.strength or 0) >= STRENGTHS[rules.level - 1]
     if not fits:
-        yield Objection(Rule.KEY, index)
+        yield PathObjection(Rule.KEY, index)
 
 
-def _of_algorithm(certificate: Certificate, index: int, family: Family) -> Iterator[Objection]:
+def _of_algorithm(certificate: Certificate, index: int, family: ClientFamily) -> Iterator[PathObjection]:
     rules, hashed = family.algorithms, certificate.signature_hash
     known = ALGORITHMS.get(certificate.signature_oid)
     if known is not None:
@@ -262,25 +262,27 @@ def _of_algorithm(certificate: Certificate, index: int, family: Family) -> Itera
     if fits and rules.level:
         fits = (certificate.signature_strength or 0) >= STRENGTHS[rules.level - 1]
     if not fits:
-        yield Objection(Rule.SIGNATURE_ALGORITHM, index)
+        yield PathObjection(Rule.SIGNATURE_ALGORITHM, index)
 
 
-def _of_issuers(facts: Sequence[Facts], index: int, family: Family, *, is_anchor: bool) -> Iterator[Objection]:
+def _of_issuers(
+    facts: Sequence[Facts], index: int, family: ClientFamily, *, is_anchor: bool
+) -> Iterator[PathObjection]:
     """Yield the rules for the certificate at `index`, which signed the one before it."""
     known = facts[index]
     if (not is_anchor or family.anchor_is_checked_as_ca) and not _is_ca(known, family, is_anchor=is_anchor):
-        yield Objection(Rule.CA, index)
+        yield PathObjection(Rule.CA, index)
     if (not is_anchor or family.anchor_is_checked_as_ca) and known.usage is not None and not _signs(known):
-        yield Objection(Rule.SIGNING_USAGE, index)
+        yield PathObjection(Rule.SIGNING_USAGE, index)
     if known.path_length is not None and (not is_anchor or family.anchor_path_length):
         below = sum(family.self_issued_counts or not each.self_issued for each in facts[1:index])
         if below > known.path_length:
-            yield Objection(Rule.PATH_LENGTH, index)
+            yield PathObjection(Rule.PATH_LENGTH, index)
     if not is_anchor or family.anchor_purposes:
         yield from _of_purposes(known, family.issuer_purposes, index)
 
 
-def _is_ca(facts: Facts, family: Family, *, is_anchor: bool) -> bool:
+def _is_ca(facts: Facts, family: ClientFamily, *, is_anchor: bool) -> bool:
     if facts.has_constraints:
         return facts.ca
     if not is_anchor:
@@ -291,24 +293,24 @@ def _is_ca(facts: Facts, family: Family, *, is_anchor: bool) -> bool:
     return used_so or family.bare_anchor is BareAnchor.ALWAYS
 
 
-def _of_purposes(facts: Facts, wanted: frozenset[str] | None, index: int) -> Iterator[Objection]:
+def _of_purposes(facts: Facts, wanted: frozenset[str] | None, index: int) -> Iterator[PathObjection]:
     if wanted is not None and facts.purposes is not None and not facts.purposes & wanted:
-        yield Objection(Rule.PURPOSE, index)
+        yield PathObjection(Rule.PURPOSE, index)
 
 
-def _of_leaf(facts: Facts, family: Family) -> Iterator[Objection]:
+def _of_leaf(facts: Facts, family: ClientFamily) -> Iterator[PathObjection]:
     if facts.ca and not family.leaf_may_be_ca:
-        yield Objection(Rule.LEAF_IS_CA, 0)
+        yield PathObjection(Rule.LEAF_IS_CA, 0)
     if family.leaf_usages is not None and facts.usage is not None and not facts.usage & family.leaf_usages:
-        yield Objection(Rule.KEY_USAGE, 0)
+        yield PathObjection(Rule.KEY_USAGE, 0)
     if family.strict and not facts.has_constraints and (_signs(facts) or _is_root_of_version_1(facts)):
-        yield Objection(Rule.PROFILE, 0, "only a CA may have the key usage to sign certificates")
+        yield PathObjection(Rule.PROFILE, 0, "only a CA may have the key usage to sign certificates")
     yield from _of_purposes(facts, family.purposes, 0)
 
 
 def _of_constraints(
-    path: TriedPath, facts: Sequence[Facts], family: Family, comparisons: NameComparisons
-) -> Iterator[Objection]:
+    path: TriedPath, facts: Sequence[Facts], family: ClientFamily, comparisons: NameComparisons
+) -> Iterator[PathObjection]:
     """Yield each certificate whose name constraints exclude a name below it."""
     rules = family.constraints
     for index in range(1, len(facts)):
@@ -323,15 +325,15 @@ def _of_constraints(
                 certificate = path.certificates[other]
                 detail = comparisons.objection(certificate, facts[other], facts[index], leaf=other == 0)
                 if detail:
-                    yield Objection(Rule.CONSTRAINTS, index, detail)
+                    yield PathObjection(Rule.CONSTRAINTS, index, detail)
         except TooManyNamesError:
-            yield Objection(Rule.CONSTRAINTS, index, TOO_MANY_NAMES)
+            yield PathObjection(Rule.CONSTRAINTS, index, TOO_MANY_NAMES)
 
 
-def _of_profile(facts: Facts, index: int, *, is_last: bool) -> Iterator[Objection]:
+def _of_profile(facts: Facts, index: int, *, is_last: bool) -> Iterator[PathObjection]:
     for text, breaks in _PROFILE:
         if breaks(facts, is_last):
-            yield Objection(Rule.PROFILE, index, text)
+            yield PathObjection(Rule.PROFILE, index, text)
 
 
 def _is_root_of_version_1(facts: Facts) -> bool:

@@ -44,7 +44,7 @@ _TITLES: Final[Mapping[str, str]] = {
 
 
 @immutable
-class OnDisk:
+class ArtefactOnDisk:
     """A file of a component."""
 
     title: str
@@ -83,7 +83,7 @@ class MemberHere:
     """Of its certificate; empty where none is known."""
     sha256: str
     bar: LifeBar | None
-    files: tuple[OnDisk, ...]
+    files: tuple[ArtefactOnDisk, ...]
     served: tuple[ServedThere, ...]
     next_reload: str
     verdicts: tuple[ClientVerdict, ...]
@@ -228,8 +228,8 @@ def _failure(state: TargetState) -> str:
     return "" if state.failure is None else ": ".join(filter(None, state.failure))
 
 
-def _file(role: str, state: TargetState) -> OnDisk:
-    return OnDisk(
+def _file(role: str, state: TargetState) -> ArtefactOnDisk:
+    return ArtefactOnDisk(
         title=_TITLES.get(role, role),
         path=state.location,
         target=state.target,

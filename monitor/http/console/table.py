@@ -140,7 +140,7 @@ class ClientWord(Answer):
     why: str
 
 
-class CertificateRow(Answer):
+class ListedCertificate(Answer):
     """A row of the table."""
 
     name: str
@@ -174,7 +174,7 @@ class CertificateRow(Answer):
 class ShownRow:
     """A row with its drawing."""
 
-    facts: CertificateRow
+    facts: ListedCertificate
     bar: LifeBar | None
 
 
@@ -214,7 +214,7 @@ class Listed(Answer):
     total: int
     page: int
     pages: int
-    items: Sequence[CertificateRow]
+    items: Sequence[ListedCertificate]
 
 
 @immutable
@@ -406,7 +406,7 @@ def _row(
     config: Config,
     targets: Targets,
     where: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]],
-) -> CertificateRow:
+) -> ListedCertificate:
     leaf, component, states = place.leaf, place.component, tuple(_of(place, targets))
     if component is not None:
         installed = installed_chain(component, targets)
@@ -424,7 +424,7 @@ def _row(
         served = [leaf.sha256 for _ in endpoints]
         kind, group, reload = str(place.state.kind), None, ""
     edges = [(each, state.target) for state in states for each in state.edges]
-    return CertificateRow(
+    return ListedCertificate(
         name=place.name,
         kind=kind,
         group=group,
