@@ -75,6 +75,12 @@ def has_ended(certificate: Certificate, now: float) -> bool:
     return certificate.not_after is not None and now >= certificate.not_after + 1
 
 
+def is_within_validity(certificate: Certificate, now: float) -> bool:
+    """Whether Unix time `now` lies within the period of validity; not where one of its ends is unknown."""
+    begin, end = certificate.not_before, certificate.not_after
+    return begin is not None and end is not None and begin <= now < end + 1
+
+
 def turning_points(certificate: Certificate) -> Iterator[float]:
     """Yield the Unix times at which the validity of `certificate` begins and ends, as far as they are known."""
     if certificate.not_before is not None:

@@ -24,7 +24,7 @@ from monitor.state.trust import TrustContext, read_held, read_one_trust
 from probes.assess import EndpointContext, audience_of, chains_in
 from probes.certificate import Certificate
 from probes.file import look_at_file
-from probes.judge.client import View, judge_chain, leaf_first, subject_in
+from probes.judge.client import View, affordable, judge_chain, leaf_first, subject_in
 from probes.judge.name import judge_names
 from probes.judge.path import told
 from probes.judge.presented import Audience, judge_presented
@@ -89,9 +89,8 @@ class _Asked:
     def tried(self, seen: _Seen) -> _Tried:
         """Return the verdict on a chain, as the daemon and `check` have it, and the paths that the row tries."""
         (edge,) = judge_presented([seen.chain], self.audience, self.now).edges
-        leaf, *issuers = (*seen.chain, *self.view.held)
-        pool = (leaf, *(each for each in issuers if not each.is_costly))
-        wrong = [name for name in self.names if not names_server(leaf, name, self.view.client.verifier)]
+        pool = affordable(seen.chain, self.view.held)
+        wrong = [name for name in self.names if not names_server(seen.chain[0], name, self.view.client.verifier)]
         # A wrong name ends every path, so that one stands for all.
         name = next(iter(wrong or self.names), None)
         unstapled = seen.chain in self.audience.unstapled

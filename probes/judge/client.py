@@ -99,6 +99,11 @@ def judge_chain(
     return _judge_chain(chain, view.trust, client, view.held, at, elsewhere, unstapled)
 
 
+def affordable(chain: Sequence[Certificate], held: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    """Return the leaf of a chain, and the issuers at hand but those whose keys cost too much to verify with."""
+    return (chain[0], *(each for each in (*chain[1:], *held) if not each.is_costly))
+
+
 @lru_cache(maxsize=64)
 def _as_verifier(client: Client) -> Client:
     """Return those properties of `client` on which a verdict depends, so that clients with the same ones share it."""
@@ -129,7 +134,7 @@ def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
     unstapled: bool,
 ) -> ChainVerdict:
     issuers = (*chain[1:], *held)
-    pool = (chain[0], *(each for each in issuers if not each.is_costly))
+    pool = affordable(chain, held)
     strict = verify_webpki(chain[0], pool[1:], trust, now)
     judgement = verify(pool, trust, family_of(client), None, now, unstapled=unstapled)
     best, accepted = judgement.best, judgement.accepted

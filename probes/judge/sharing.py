@@ -13,6 +13,7 @@ from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.encoding import DERError
 from probes.finding import Finding, finding
+from probes.lifetime import is_within_validity
 from probes.names import names_server
 from probes.observation import Presented
 
@@ -106,7 +107,9 @@ def judge_shared_files(leaf: Certificate, sharing: Iterable[SharingFile], now: f
 
     A renewal may add names, or leave some out. No more than a notice: nobody is known to serve them.
     """
-    others = [each for each in sharing if _are_valid(now, leaf, each.leaf) and _are_apart(leaf, each.leaf)]
+    if not is_within_validity(leaf, now):
+        return
+    others = [each for each in sharing if is_within_validity(each.leaf, now) and _are_apart(leaf, each.leaf)]
     if others:
         detail = sentence(
             "{} also {} a certificate for the key of {} (spki_sha256 {}), with other names",
@@ -123,13 +126,6 @@ def validity_boundaries(leaves: Iterable[Certificate]) -> Iterator[float]:
     for each in leaves:
         if each.not_before is not None and each.not_after is not None:
             yield from (each.not_before, each.not_after + 1)
-
-
-def _are_valid(now: float, *certificates: Certificate) -> bool:
-    return all(
-        each.not_before is not None and each.not_after is not None and each.not_before <= now < each.not_after + 1
-        for each in certificates
-    )
 
 
 def _are_apart(one: Certificate, other: Certificate) -> bool:

@@ -13,6 +13,7 @@ from cryptography import x509
 from config.immutable import immutable
 from probes.certificate import Certificate
 from probes.chain import made_signature
+from probes.lifetime import is_within_validity
 from probes.trust import Trust
 from probes.verify.facts import facts_of, folded, folded_name, text_of
 from probes.verify.family import ClientFamily, Comparison, KeyIdentifiers, Search
@@ -176,15 +177,10 @@ def _is_self_signed(certificate: Certificate) -> bool:
     return facts_of(certificate).self_issued and made_signature(certificate, certificate)
 
 
-def _is_within(certificate: Certificate, now: float) -> bool:
-    begin, end = certificate.not_before, certificate.not_after
-    return begin is not None and end is not None and begin <= now < end + 1
-
-
 def _best(issuers: Sequence[Certificate], web: _Web) -> Certificate | None:
     """Return the issuer that OpenSSL takes: the first within its validity, else the one that ends last."""
     for each in issuers:
-        if _is_within(each, web.now):
+        if is_within_validity(each, web.now):
             return each
     return max(issuers, key=lambda each: each.not_after or 0, default=None)
 
@@ -322,7 +318,7 @@ def _every(path: tuple[Certificate, ...], web: _Web) -> Iterator[TriedPath]:
     outside: list[Certificate] = []
     for anchor in web.anchors_named(last):
         named.append(anchor)
-        if web.family.built_anchor_times and not _is_within(anchor, web.now):
+        if web.family.built_anchor_times and not is_within_validity(anchor, web.now):
             outside.append(anchor)
             continue
         web.left -= 1
