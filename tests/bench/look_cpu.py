@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from threading import local
 from typing import Final, Self
@@ -43,29 +44,35 @@ SERVER_NAME: Final = "www.lab.example"
 
 def measure() -> Iterator[Measurement]:
     """Yield the ratio of CPU times for `LOOKS` looks, half of them at an RSA and half at an EC certificate."""
-    with tempfile.TemporaryDirectory() as directory:
-        issuing = (root := Authority.root()).intermediate()
-        ca_file = os.path.join(directory, "ca.pem")
-        replace_file(ca_file, bundle([root]))
-        sites = [
-            write_site(directory, issuing.issue(SERVER_NAME, key=kind), stem=kind)
-            for kind in (KeyType.RSA2048, KeyType.P256)
-        ]
-        with (
-            Nginx(os.path.join(directory, "rsa"), sites[:1]) as rsa,
-            Nginx(os.path.join(directory, "ec"), sites[1:]) as ec,
-            MeasuredBlackbox(directory, ca_file, SERVER_NAME) as blackbox,
-            Monitored(ca_file, [(rsa.host, rsa.port), (ec.host, ec.port)]) as monitored,
-        ):
-            addresses = [rsa.address, ec.address]
-            ratios = []
-            # The first round is not counted: it learns the chains, and warms both up.
-            for each in range(ROUNDS + 1):
-                ours, theirs = monitored.look_at_all(), blackbox.probe_all(addresses)
-                sys.stderr.write(f"ours {ours / LOOKS * 1e6:.0f} us, blackbox {theirs / LOOKS * 1e6:.0f} us a look\n")
-                if each:
-                    ratios.append(ours / theirs)
-        yield Measurement("look_cpu_vs_blackbox", round(statistics.median(ratios), 3), "ratio", LIMIT)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        rsa_and_ec(directory) as (ca_file, rsa, ec),
+        MeasuredBlackbox(directory, ca_file, SERVER_NAME) as blackbox,
+        Monitored(ca_file, [(rsa.host, rsa.port), (ec.host, ec.port)]) as monitored,
+    ):
+        addresses = [rsa.address, ec.address]
+        ratios = []
+        # The first round is not counted: it learns the chains, and warms both up.
+        for each in range(ROUNDS + 1):
+            ours, theirs = monitored.look_at_all(), blackbox.probe_all(addresses)
+            sys.stderr.write(f"ours {ours / LOOKS * 1e6:.0f} us, blackbox {theirs / LOOKS * 1e6:.0f} us a look\n")
+            if each:
+                ratios.append(ours / theirs)
+    yield Measurement("look_cpu_vs_blackbox", round(statistics.median(ratios), 3), "ratio", LIMIT)
+
+
+@contextmanager
+def rsa_and_ec(directory: str) -> Iterator[tuple[str, Nginx, Nginx]]:
+    """Yield the file with the root, and a server with a certificate for each type of key."""
+    issuing = (root := Authority.root()).intermediate()
+    ca_file = os.path.join(directory, "ca.pem")
+    replace_file(ca_file, bundle([root]))
+    sites = [
+        write_site(directory, issuing.issue(SERVER_NAME, key=kind), stem=kind)
+        for kind in (KeyType.RSA2048, KeyType.P256)
+    ]
+    with Nginx(os.path.join(directory, "rsa"), sites[:1]) as rsa, Nginx(os.path.join(directory, "ec"), sites[1:]) as ec:
+        yield ca_file, rsa, ec
 
 
 class Monitored:

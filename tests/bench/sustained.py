@@ -7,17 +7,14 @@ best round counts.
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from typing import Final
 
-from monitor.lab.ca import Authority, KeyType, bundle
-from monitor.lab.servers import Nginx, replace_file, write_site
 from tests.bench.daemon import MeasuredDaemon
-from tests.bench.look_cpu import LOOKS, SERVER_NAME, MeasuredBlackbox
+from tests.bench.look_cpu import LOOKS, SERVER_NAME, MeasuredBlackbox, rsa_and_ec
 from tests.bench.report import Measurement
 
 LIMIT: Final = 1.0
@@ -34,28 +31,20 @@ _DONE: Final = 'certvigil_looks_total{kind="endpoint"'
 
 def measure(directory: str) -> Iterator[Measurement]:
     """Yield blackbox_exporter's looks for each second of CPU, divided by the daemon's."""
-    with tempfile.TemporaryDirectory(prefix="sustained-", dir=directory) as place:
-        issuing = (root := Authority.root()).intermediate()
-        ca_file = os.path.join(place, "ca.pem")
-        replace_file(ca_file, bundle([root]))
-        sites = [
-            write_site(place, issuing.issue(SERVER_NAME, key=kind), stem=kind)
-            for kind in (KeyType.RSA2048, KeyType.P256)
-        ]
-        with (
-            Nginx(os.path.join(place, "rsa"), sites[:1]) as rsa,
-            Nginx(os.path.join(place, "ec"), sites[1:]) as ec,
-            MeasuredBlackbox(place, ca_file, SERVER_NAME) as blackbox,
-            MeasuredDaemon(place, more=_sections(ca_file, rsa.address, ec.address)) as daemon,
-        ):
-            time.sleep(SETTLE)
-            begun, before, cpu = time.monotonic(), daemon.sample(_DONE), daemon.cpu_seconds()
-            for _ in range(SCRAPES):
-                time.sleep(BETWEEN)
-                daemon.scrape()
-            spent, seconds = daemon.cpu_seconds() - cpu, time.monotonic() - begun
-            looks = daemon.sample(_DONE) - before
-            theirs = min(blackbox.probe_all([rsa.address, ec.address]) for _ in range(ROUNDS)) / LOOKS
+    with (
+        tempfile.TemporaryDirectory(prefix="sustained-", dir=directory) as place,
+        rsa_and_ec(place) as (ca_file, rsa, ec),
+        MeasuredBlackbox(place, ca_file, SERVER_NAME) as blackbox,
+        MeasuredDaemon(place, more=_sections(ca_file, rsa.address, ec.address)) as daemon,
+    ):
+        time.sleep(SETTLE)
+        begun, before, cpu = time.monotonic(), daemon.sample(_DONE), daemon.cpu_seconds()
+        for _ in range(SCRAPES):
+            time.sleep(BETWEEN)
+            daemon.scrape()
+        spent, seconds = daemon.cpu_seconds() - cpu, time.monotonic() - begun
+        looks = daemon.sample(_DONE) - before
+        theirs = min(blackbox.probe_all([rsa.address, ec.address]) for _ in range(ROUNDS)) / LOOKS
     if looks < ENDPOINTS:
         raise RuntimeError(f"only {looks:.0f} looks in {seconds:.0f} s")
     ours = spent / looks
