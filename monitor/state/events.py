@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from actions.ending import Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
@@ -11,6 +13,23 @@ from probes.certificate import Certificate
 from probes.finding import Finding
 from probes.observation import FileIdentity
 from probes.tls.support import Supported
+
+
+class What(StrEnum):
+    """The kind of an event, as the history and the feed call it."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    PRESENTED = "presented"
+    RAISED = "raised"
+    CHANGED = "changed"
+    CLEARED = "cleared"
+    FAILED = "failed"
+    RECOVERED = "recovered"
+    ENDED = "ended"
+    DECIDED = "decided"
+    LEFT_OUT = "left_out"
+    """Further changes on that day are not recorded."""
 
 
 @immutable

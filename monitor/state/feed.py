@@ -13,7 +13,6 @@ from monitor.dialect import iso
 from monitor.state.events import (
     ActionEnded,
     Decided,
-    FileJudged,
     FindingChanged,
     FindingCleared,
     FindingRaised,
@@ -23,6 +22,7 @@ from monitor.state.events import (
     StateEvent,
     TargetAdded,
     TargetRemoved,
+    What,
 )
 from monitor.state.messages import CandidateConsidered, ComponentsChanged, JournalNews
 
@@ -31,19 +31,18 @@ KEPT: Final = 1024
 AT_ONCE: Final = 256
 """The most entries that a reader is given at a time."""
 
-_WORDS: Final[dict[type, str]] = {
-    TargetAdded: "added",
-    TargetRemoved: "removed",
-    PresentedChanged: "presented",
-    FindingRaised: "raised",
-    FindingChanged: "changed",
-    FindingCleared: "cleared",
-    LookFailed: "failed",
-    LookRecovered: "recovered",
-    ActionEnded: "ended",
-    Decided: "decided",
+_WORDS: Final[dict[type, What]] = {
+    TargetAdded: What.ADDED,
+    TargetRemoved: What.REMOVED,
+    PresentedChanged: What.PRESENTED,
+    FindingRaised: What.RAISED,
+    FindingChanged: What.CHANGED,
+    FindingCleared: What.CLEARED,
+    LookFailed: What.FAILED,
+    LookRecovered: What.RECOVERED,
+    ActionEnded: What.ENDED,
+    Decided: What.DECIDED,
 }
-"""As the history calls them (`monitor.store.What`)."""
 
 
 @immutable
@@ -88,8 +87,8 @@ class EventFeed:
     def take(self, events: Sequence[StateEvent]) -> None:
         """Take events, as a subscriber of the bus."""
         for event in events:
-            # A file that was only touched is no news.
-            if not isinstance(event, FileJudged):
+            # The others, such as that of a file that was only touched, are no news.
+            if type(event) in _WORDS:
                 self._keep(event)
         self._wake()
 

@@ -4,9 +4,10 @@ Importing this package is cheap: reading and writing are plain SQL. Alembic and 
 database of an older certvigil is met, which is migrated.
 """
 
+from monitor.state.events import What
 from monitor.store.database import DATABASE_ENDINGS, database_path
 from monitor.store.health import Degraded, DegradedReason
-from monitor.store.history import HistoryEntry, HistoryPlace, What, history, names
+from monitor.store.history import HistoryEntry, HistoryPlace, history, names
 from monitor.store.reader import RowCounts, counts, load
 from monitor.store.store import Store
 

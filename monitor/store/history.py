@@ -5,33 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection
-from enum import StrEnum
 from typing import Any, Final
 
 from config.immutable import immutable
 from config.text import printable
 from config.vocabulary import TargetKind
+from monitor.state.events import What
 from monitor.store.database import reading
 from monitor.store.health import Degraded, DegradedReason, UnusableError, degraded
 from monitor.store.text import restored, stored
 from probes.judge.time import moment
-
-
-class What(StrEnum):
-    """The kind of an entry."""
-
-    ADDED = "added"
-    REMOVED = "removed"
-    PRESENTED = "presented"
-    RAISED = "raised"
-    CHANGED = "changed"
-    CLEARED = "cleared"
-    FAILED = "failed"
-    RECOVERED = "recovered"
-    ENDED = "ended"
-    DECIDED = "decided"
-    LEFT_OUT = "left_out"
-    """Further changes on that day are not recorded."""
 
 
 @immutable

@@ -23,7 +23,6 @@ PLACES: Final = 100
 TRACED: Final = 5
 """Targets whose history is read for what came before and after."""
 _LONGEST_CHAIN: Final = 10
-BOX_HEIGHT: Final = 46
 BOX_STEP: Final = 70
 
 

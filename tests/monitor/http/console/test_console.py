@@ -40,7 +40,7 @@ from monitor.http.notifications import Notification, NotificationsAnswer
 from monitor.http.webconfig import WebConfig
 from monitor.lab.ca import HOSTILE_TEXT, Authority, KeyType
 from monitor.notify.delivery import DeliveryFate
-from monitor.state.events import FileJudged, LookFailed, TargetAdded, TargetRemoved
+from monitor.state.events import FileJudged, LookFailed, SupportedChanged, TargetAdded, TargetRemoved
 from monitor.state.feed import AT_ONCE, KEPT, EventFeed
 from monitor.state.messages import CandidateConsidered, ComponentsChanged, JournalNews
 from monitor.state.target import TargetState
@@ -339,7 +339,7 @@ def added(target: str) -> TargetAdded:
 
 def test_a_reader_goes_on_behind_what_it_has_read() -> None:
     feed = EventFeed(NOW)
-    feed.take([added("a"), FileJudged("a", NOW, None, None), added("b")])
+    feed.take([added("a"), FileJudged("a", NOW, None, None), SupportedChanged("a", NOW, None), added("b")])
     entries = feed.after(0)
     assert entries is not None
     assert [(each.number, each.what, each.data["target"]) for each in entries] == [(1, "added", "a"), (2, "added", "b")]
