@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import pytest
 
 from monitor.lab.ca import DAY, Authority
-from monitor.lab.servers import LocalServer, write_site
 from tests.kit.browser import SHOTS, chromium, violations
+from tests.kit.console import configured_host
 from tests.kit.daemon import RunningDaemon
 from tests.kit.hostile import hostile
 
@@ -52,23 +52,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeenWorld]:
             issuing.issue(f"host{number}.example.com", not_before=end - 90 * DAY, not_after=end).chain_pem()
         )
     (directory / "root.pem").write_bytes(root.pem())
-    site, other = (write_site(str(directory / name), issued) for name in ("server", "mail"))
-    with LocalServer([site]) as server:
-        endpoint = {"address": server.address, "clients": ["browser", "java"]}
-        config = {
-            "watch": [{"files": [f"{directory}/*.pem"], "trust_store": "corporate"}],
-            "components": {
-                "web": {"artefacts": {"certificate": site.certificate, "key": site.key}, "endpoints": [endpoint]},
-                "mail": {"artefacts": {"certificate": other.certificate, "key": other.key}},
-            },
-            "groups": {"site": ["web", "mail"]},
-            "trust_stores": {"corporate": {"bundle": str(directory / "root.pem")}},
-            "clients": {"browser": {"trusts": "corporate"}, "java": {"trusts": "corporate"}},
-        }
-        with RunningDaemon(config) as daemon, chromium() as browser:
-            daemon.wait_for(lambda: "presents web/" in daemon.text, "a look at the endpoint")
-            daemon.wait_for(lambda: daemon.ask("/api/v1/problems")["total"], "the problems")
-            yield SeenWorld(daemon, browser, directory)
+    with (
+        configured_host(directory, issued, "browser", "java") as config,
+        RunningDaemon(config) as daemon,
+        chromium() as browser,
+    ):
+        daemon.wait_for(lambda: "presents web/" in daemon.text, "a look at the endpoint")
+        daemon.wait_for(lambda: daemon.ask("/api/v1/problems")["total"], "the problems")
+        yield SeenWorld(daemon, browser, directory)
 
 
 def addresses(world: SeenWorld) -> Sequence[tuple[str, str]]:

@@ -20,9 +20,9 @@ import httpx
 import pytest
 
 from monitor.lab.ca import Authority
-from monitor.lab.servers import LocalServer, write_site
 from tests.kit.command_lines import refusal
-from tests.kit.daemon import RunningDaemon
+from tests.kit.console import configured_host
+from tests.kit.daemon import PATIENCE, RunningDaemon
 from tests.kit.hostile import FILES, hostile
 from tests.kit.html import ParsedPage, parsed
 
@@ -56,23 +56,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleWorld]:
         with open(os.path.join(os.fsencode(directory), name), "wb") as file:
             file.write(issued.chain_pem())
     (directory / "root.pem").write_bytes(Authority.root().pem())
-    site, other = (write_site(str(directory / name), issued) for name in ("server", "mail"))
-    with LocalServer([site]) as server:
-        endpoint = {"address": server.address, "clients": ["browser"]}
-        config = {
-            "watch": [{"files": [f"{directory}/*.pem"], "trust_store": "corporate"}],
-            "components": {
-                "web": {"artefacts": {"certificate": site.certificate, "key": site.key}, "endpoints": [endpoint]},
-                "mail": {"artefacts": {"certificate": other.certificate, "key": other.key}},
-            },
-            "groups": {"site": ["web", "mail"]},
-            "trust_stores": {"corporate": {"bundle": str(directory / "root.pem")}},
-            "clients": {"browser": {"trusts": "corporate"}},
+    with configured_host(directory, issued, "browser") as config:
+        config |= {
             "waivers": [
                 {"target": f"{directory}/root.pem", "finding": "expiring", "reason": "<b>soon", "until": "2099-01-01"}
             ],
         }
-        with RunningDaemon(config) as daemon, httpx.Client(base_url=f"http://{daemon.web}", verify=False) as client:
+        with (
+            RunningDaemon(config) as daemon,
+            httpx.Client(base_url=f"http://{daemon.web}", verify=False, timeout=PATIENCE) as client,
+        ):
             daemon.wait_for(lambda: "presents web/" in daemon.text, "a look at the endpoint")
             daemon.wait_for(lambda: daemon.ask("/api/v1/history").get("items"), "the history")
             daemon.wait_for(lambda: daemon.ask("/api/v1/problems")["total"], "the problems")
