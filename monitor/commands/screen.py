@@ -172,6 +172,8 @@ class Screen:
         """Print one line as it is, however wide. A terminal gets nothing but such lines."""
         if self._terminal is None:
             self._stream.write("".join(harmless(text) for text, _ in parts) + "\n")
+            # Whoever reads the pipe follows what happens.
+            self._stream.flush()
             return
         from rich.text import Text  # noqa: PLC0415 (see `_terminal`)
 
