@@ -26,7 +26,7 @@ from probes.certificate import Certificate
 from probes.file import look_at_file
 from probes.judge.client import View, affordable, judge_chain, leaf_first, subject_in
 from probes.judge.name import judge_names
-from probes.judge.path import told
+from probes.judge.path import RefusedPath
 from probes.judge.presented import Audience, judge_presented
 from probes.names import names_server
 from probes.verify.engine import JudgedPath, Judgement, verify
@@ -132,13 +132,14 @@ class _Tried:
 
     def words(self, attempt: JudgedPath) -> Iterator[tuple[PathObjection, Printable]]:
         """Yield the objections to a path, each with a sentence."""
-        subject_of, view = subject_in(self.seen.chain), self.asked.view
+        view = self.asked.view
+        refused = RefusedPath(attempt, view.trust, view.client, self.asked.now, subject_in(self.seen.chain))
         for each in attempt.objections:
             found: Sequence[Finding] = ()
             if each.rule is Rule.NAME:
                 found = tuple(judge_names(self.seen.chain[0], self.wrong, view.client.verifier))
             else:
-                found = told(each, attempt, view.trust, view.client, self.asked.now, subject_of)
+                found = tuple(refused.told(each))
             said = listed([one.detail for one in found], "; ")
             yield each, said or SENTENCES[each.rule]
 

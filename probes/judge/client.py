@@ -18,7 +18,7 @@ from probes.chain import find_leaf
 from probes.finding import Edge, Finding, finding
 from probes.judge.conformance import judge_conformance
 from probes.judge.default import STANDS_FOR, is_fault, judge_default
-from probes.judge.path import judge_attempt
+from probes.judge.path import RefusedPath
 from probes.judge.revocation import SeenPath, refusals
 from probes.judge.subject import SubjectOf
 from probes.lifetime import turning_points
@@ -151,7 +151,7 @@ def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
         return ChainVerdict(True, path, causes)
     path = best.path.certificates
     costly = tuple(_too_large(each, subject_of) for each in issuers if each.is_costly)
-    faults = tuple(judge_attempt(best, trust, client, now, subject_of, elsewhere=elsewhere))
+    faults = tuple(RefusedPath(best, trust, client, now, subject_of, elsewhere).findings())
     # The library may know a rule that the row does not.
     unexplained = () if faults else tuple(judge_conformance(path, strict, subject_of))
     return ChainVerdict(False, path, costly or faults or unexplained)

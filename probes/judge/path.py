@@ -27,51 +27,28 @@ from probes.verify.rules import TOO_MANY_NAMES, PathObjection, Rule
 Value = TypeVar("Value", bound=x509.ExtensionType)
 
 
-def judge_attempt(
-    attempt: JudgedPath,
-    trust: Trust,
-    client: Client,
-    now: float,
-    subject_of: SubjectOf,
-    *,
-    elsewhere: Sequence[Trust] = (),
-) -> Iterator[Finding]:
-    """Yield why a client with that store refuses a path that it tried, the most telling first.
+@immutable
+class RefusedPath:
+    """A path that a client with a store has tried, to be told in the words of findings.
 
     An issuer that is an anchor `elsewhere` is a root that this store lacks, not an intermediate that the server forgot.
     """
-    found: dict[Finding, None] = {}
-    for each in attempt.objections:
-        found.update(dict.fromkeys(told(each, attempt, trust, client, now, subject_of, elsewhere=elsewhere)))
-    yield from found
 
-
-def told(  # noqa: PLR0917 (each is a fact of the finding)
-    objection: PathObjection,
-    attempt: JudgedPath,
-    trust: Trust,
-    client: Client,
-    now: float,
-    subject_of: SubjectOf,
-    *,
-    elsewhere: Sequence[Trust] = (),
-) -> tuple[Finding, ...]:
-    """Return one objection to a path in the words of findings."""
-    path = attempt.path
-    return tuple(_Scene(path.certificates, path.end, trust, client, now, subject_of, elsewhere).told(objection))
-
-
-@immutable
-class _Scene:
-    """A path, and for whom it is judged."""
-
-    path: Sequence[Certificate]
-    end: End
+    attempt: JudgedPath
     trust: Trust
     client: Client
     now: float
     subject_of: SubjectOf
-    elsewhere: Sequence[Trust]
+    elsewhere: Sequence[Trust] = ()
+
+    @property
+    def path(self) -> Sequence[Certificate]:
+        """Its certificates, the leaf first."""
+        return self.attempt.path.certificates
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield why it is refused, the most telling first."""
+        yield from dict.fromkeys(found for each in self.attempt.objections for found in self.told(each))
 
     def told(self, objection: PathObjection) -> Iterator[Finding]:
         """Yield an objection as findings."""
@@ -115,7 +92,7 @@ class _Scene:
         """Yield why the path ends where this client does not go on, the first that applies."""
         last, alone = self.path[-1], len(self.path) == 1
         at = self._at(last)
-        match self.end:
+        match self.attempt.path.end:
             case End.MISSING if self.trust.holds(last):
                 yield at.is_no_root()
             case End.SELF_SIGNED:
