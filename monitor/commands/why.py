@@ -99,15 +99,15 @@ class _Asked:
         return _Tried(self, seen, edge, judgement, library and not wrong, tuple(wrong))
 
     def left_out(self) -> Iterator[Printable]:
-        """Yield, each as a clause, whatever may change a verdict and was not asked."""
+        """Yield, each as a noun, what may change a verdict and was not judged."""
         if self.view.client.revocation is not RevocationCheck.NONE:
-            yield Printable("the client asks for revocation: of that, stapled answers alone were read, and no list")
+            yield Printable("revocation by lists, for which the client asks; stapled answers were")
         if not self.names:
-            yield Printable("no name was compared: neither the client nor the target says which")
+            yield Printable("names, since neither the client nor the target has one")
         if self.view.client.validation_switch is not None:
-            yield Printable("whether the client's own configuration turns its validation off was not read")
+            yield Printable("the client's own configuration, which may turn its validation off")
         for each in self.silent:
-            yield sentence("{} presents no certificate", each)
+            yield sentence("{}, which presents no certificate", each)
 
 
 @immutable
@@ -245,7 +245,7 @@ def _show(screen: Screen, asked: _Asked, tried: Sequence[_Tried]) -> None:
     verdict = sentence("{} {} {}", client, Printable("accepts" if accepted else "refuses"), _target(asked))
     screen.say("{}", verdict, style="bold green" if accepted else "bold red")
     proof = Printable("held to the real one by tests" if family.is_run else "modelled, not run")
-    rules = sentence("by the rules of {}, {}: {}", harmless(family.title), harmless(family.versions), proof)
+    rules = sentence("by the rules of {} ({}), {}", harmless(family.title), harmless(family.versions), proof)
     screen.entry(INDENT, rules, style="dim")
     for clause in asked.left_out():
         screen.entry(INDENT, sentence("not judged: {}", clause), style="dim")
